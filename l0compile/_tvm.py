@@ -1,0 +1,100 @@
+"""The only place that imports TVM: checks versions, sets its environment, names the 0.27 API.
+
+TVM renames modules between releases, reads its thread settings once per process, and with the wrong FFI
+wheel dies by segmentation fault instead of raising. All three are handled here so that no other file has
+to know.
+"""
+
+import functools
+import importlib.metadata
+import os
+
+from l0compile.errors import MissingDependency
+from l0compile.targets import Target, available_cores
+
+INSTALL = 'pip install "apache-tvm==0.27.*" "apache-tvm-ffi==0.1.14.post1"'
+_REQUIRED = {"apache-tvm": "0.27", "apache-tvm-ffi": "0.1.14"}
+
+
+def check_versions() -> None:
+    """Raise ``MissingDependency`` unless the installed TVM wheels are ones that work together.
+
+    apache-tvm-ffi 0.1.15 with apache-tvm 0.27 crashes the process in ``tensorize`` and ``save_json``; pip
+    picks that pair when nothing pins it, and a crash cannot be caught later, so the metadata is read before
+    the import.
+    """
+    for package, wanted in _REQUIRED.items():
+        try:
+            found = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            raise MissingDependency(
+                f"compiling needs {package} {wanted}.*, which is not installed; run: {INSTALL}"
+            ) from None
+        if found != wanted and not found.startswith(wanted + "."):
+            raise MissingDependency(
+                f"compiling needs {package} {wanted}.*, found {found}, which can crash it; run: {INSTALL}"
+            )
+
+
+def _set_environment() -> None:
+    # Read by the C++ runtime when its thread pool starts. On x86 TVM halves the core count for hyper-threads,
+    # which leaves one thread on a two-core virtual machine.
+    os.environ.setdefault("TVM_NUM_THREADS", str(available_cores()))
+    # Pinning would also pin the calling thread, and with it every PyTorch thread started from it afterwards.
+    os.environ.setdefault("TVM_BIND_THREADS", "0")
+    # TVM_THREAD_POOL_SPIN_COUNT stays as the user has it. Workers that sleep at once cost about 20 microseconds a
+    # parallel loop, 15 % of a pruned encoder; a program that alternates with PyTorch call by call may still want 0.
+
+
+check_versions()
+_set_environment()
+
+try:
+    import tvm
+    from tvm import relax, runtime, s_tir, te, tirx, topi
+    from tvm.script import tirx as T
+    from tvm.script.ir_builder import IRBuilder
+    from tvm.script.ir_builder import tirx as TB
+except ImportError as error:
+    raise MissingDependency(
+        f"apache-tvm is installed but does not import ({error}); run: {INSTALL}"
+    ) from error
+
+__all__ = [
+    "INSTALL",
+    "TB",
+    "IRBuilder",
+    "T",
+    "check_versions",
+    "relax",
+    "runtime",
+    "s_tir",
+    "te",
+    "tirx",
+    "topi",
+    "tvm",
+    "tvm_target",
+]
+
+
+@functools.lru_cache(maxsize=64)
+def tvm_target(target: Target) -> "tvm.target.Target":
+    """The ``tvm.target.Target`` that generates code for ``target`` (CUDA: host code for this machine)."""
+    if target.kind == "cuda":
+        return tvm.target.Target({"kind": "cuda", "arch": target.cpu}, host={"kind": "llvm"})
+    config: dict[str, object] = {
+        "kind": "llvm",
+        "mtriple": target.triple,
+        "mcpu": target.cpu,
+        "num-cores": target.cores,
+    }
+    if target.attrs:
+        config["mattr"] = list(target.attrs)
+    return tvm.target.Target(config)
+
+
+def exported_program_importer() -> object:
+    """TVM's importer of PyTorch operators, to be driven node by node; only this part of TVM needs torch."""
+    from tvm.relax.frontend.torch.exported_program_translator import ExportedProgramImporter
+
+    return ExportedProgramImporter()

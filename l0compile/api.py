@@ -1,0 +1,148 @@
+"""``compile`` and ``load``: the line from a model, or from an artifact, to a callable."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from l0compile.artifact import load_spec, read_bundle, restore_target
+from l0compile.capture import Program, capture
+from l0compile.errors import RewriteError
+from l0compile.gates import hardening
+from l0compile.lower import build, dtype_name, translate
+from l0compile.lower.index_bounds import index_bounds
+from l0compile.lower.kernel_calls import kernel_call
+from l0compile.rewrite.fuse_epilogue import fuse_epilogue
+from l0compile.rewrite.layout import assign_layout
+from l0compile.rewrite.pipeline import optimise
+from l0compile.rewrite.runner import run
+from l0compile.runtime import CompiledModel, Explanation, InputSpec, RegionReport, Signature
+from l0compile.schedule import token_tile
+from l0compile.targets import Target, load_target
+
+# Compiled and gated outputs may differ by this share of the largest reference value (fp32 rounding, summed in another order).
+TOLERANCE = 2e-5
+
+
+def compile(
+    model: nn.Module | ExportedProgram,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    target: str | Target = "native",
+    dynamic_shapes: Any = None,
+    verify: bool = True,
+) -> CompiledModel:
+    """Compile a model with zeros in it for one target.
+
+    Args:
+        model: an ``nn.Module`` in eval mode (gated and hardened, or pruned by anything else) or an ExportedProgram.
+        args, kwargs: example inputs, CPU tensors.
+        target: name of a shipped target, path of a target file, ``"native"``, or a Target.
+        dynamic_shapes: ``{"input_ids": {0: "batch", 1: "seq"}}`` or torch.export's format; default: all sizes fixed.
+        verify: compare with the model on the example inputs and refuse a result that differs.
+
+    Returns: a callable with the model's signature and result structure; see ``CompiledModel.explain`` for what was done.
+
+    Raises:
+        CaptureError: the model cannot be exported. TargetError, ConfigError: no such target.
+        BuildError: an operator has no kernel. RewriteError: verification found a difference above the tolerance.
+    """
+    target = target if isinstance(target, Target) else load_target(target)
+    tile = token_tile(target)
+    captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes)
+    program = optimise(captured, target)
+    program = run(program, [partial(assign_layout, lanes=tile.lanes, rows=tile.rows), fuse_epilogue])
+    translation = translate(program, tile)
+    executable = build(translation.module, target, tile)
+    parameters = {name: program.constants[name] for name in translation.parameters}
+    signature = _signature(program, index_bounds(program))
+    facts = {"gate_rule": _gate_rule(model)}
+
+    def compiled(verification: dict[str, Any]) -> CompiledModel:
+        return CompiledModel(executable, parameters, signature, target, _explanation(program, verification), facts)
+
+    if not verify or isinstance(model, ExportedProgram):
+        return compiled({"checked": False})
+    return compiled(_verify(compiled({"checked": False}), model, args, kwargs or {}))
+
+
+def load(path: str | Path) -> CompiledModel:
+    """The model that ``CompiledModel.save`` wrote at ``path``.
+
+    Raises: ArtifactError when it is damaged, of another version, or made for another machine type.
+    """
+    from l0compile._tvm import runtime
+
+    bundle = read_bundle(path)
+    record = bundle.manifest
+    signature = Signature(
+        inputs=tuple(_input_spec(item) for item in record["inputs"]),
+        outputs=tuple(_input_spec(item) for item in record["outputs"]),
+        symbols={name: (low, high) for name, (low, high) in record["symbols"].items()},
+        labels=record["labels"],
+        in_spec=load_spec(record["in_spec"]),
+        out_spec=load_spec(record["out_spec"]),
+    )
+    parameters = {name: bundle.constants[name] for name in record["parameters"]}
+    return CompiledModel(
+        runtime.load_module(str(bundle.library)),
+        parameters,
+        signature,
+        restore_target(record["target"], str(path)),
+        Explanation.from_json(record["explanation"]),
+        {"gate_rule": record["gate_rule"]},
+    )
+
+
+def _verify(compiled: CompiledModel, model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    with torch.no_grad():
+        expected = torch.utils._pytree.tree_leaves(model(*args, **kwargs))
+    actual = torch.utils._pytree.tree_leaves(compiled(*args, **kwargs))
+    worst = 0.0
+    for number, (want, got) in enumerate(zip(expected, actual, strict=True)):
+        scale = float(want.abs().max()) if want.numel() else 0.0
+        difference = float((want.double() - got.double()).abs().max()) if want.numel() else 0.0
+        worst = max(worst, difference / scale if scale else difference)
+        if not worst <= TOLERANCE:  # also when NaN
+            raise RewriteError(
+                f"verification: output {number}: expected the model's values within {TOLERANCE:.0e} of the largest, "
+                f"got a difference of {worst:.1e}; compile with verify=False to look at it, and please report the model"
+            )
+    return {"checked": True, "max_difference": worst, "tolerance": TOLERANCE, "inputs": 1}
+
+
+def _signature(program: Program, bounds: Mapping[str, int]) -> Signature:
+    inputs = tuple(_spec(node.name, node.meta["val"], program, bounds.get(node.name)) for node in program.placeholders)
+    results = [node.meta["val"] for node in program.output.args[0]]  # type: ignore[union-attr]
+    outputs = tuple(_spec(f"output_{i}", value, program, None) for i, value in enumerate(results))
+    return Signature(inputs, outputs, dict(program.symbols), dict(program.labels), program.in_spec, program.out_spec)
+
+
+def _spec(name: str, value: torch.Tensor, program: Program, below: int | None) -> InputSpec:
+    def dim(size: int | torch.SymInt) -> int | str:
+        return int(size) if isinstance(size, int) else str(size) if str(size) in program.symbols else "?"
+
+    return InputSpec(name, dtype_name(value.dtype), tuple(dim(size) for size in value.shape), below)
+
+
+def _input_spec(item: Mapping[str, Any]) -> InputSpec:
+    return InputSpec(item["name"], item["dtype"], tuple(item["shape"]), item["below"])
+
+
+def _gate_rule(model: Any) -> Any:
+    record = hardening(model) if isinstance(model, nn.Module) else None
+    return None if record is None else {key: str(value) for key, value in vars(record).items()}
+
+
+def _explanation(program: Program, verification: Mapping[str, Any]) -> Explanation:
+    regions = tuple(RegionReport(**vars(region)) for region in program.regions)
+    passes = tuple((record.name, record.changed, record.seconds) for record in program.history)
+    calls = [node for node in program.graph.nodes if node.op == "call_function" and kernel_call(node) is None]
+    ordinary = Counter(str(node.target) for node in calls if isinstance(node.meta.get("val"), torch.Tensor))
+    return Explanation(regions, passes, verification, dict(ordinary))

@@ -1,0 +1,74 @@
+"""From an exception inside tracing to a message that names the module, the line and the way out."""
+
+import linecache
+import os
+import re
+from types import FrameType
+
+import torch
+
+from l0compile.errors import CaptureError
+
+_TORCH = os.path.dirname(torch.__file__) + os.sep
+
+# First match wins: (pattern over exception type and text, what to do).
+_ADVICE = (
+    (
+        r"DataDependent|data-dependent|Could not guard|unbacked|GuardOnDataDependent",
+        "control flow or a size depends on values in a tensor: write it with torch.where, pass the value as a "
+        "Python argument, or move it out of forward()",
+    ),
+    (
+        r"Constraints violated|ConstraintViolation|specialized|conflicts between user-specified|Not all values of",
+        "a dimension was declared dynamic that the model fixes or bounds: drop it from dynamic_shapes or give its "
+        "range, as torch suggests above",
+    ),
+    (
+        r"fake|FakeTensor|meta kernel|no fake impl|DynamicOutputShape|UnsupportedOperator",
+        "an operator has no shape function: register one with torch.library.register_fake, or move it out of forward()",
+    ),
+    (
+        r"mutat|in-place|inplace",
+        "the model changes a buffer or an input: return the new value instead",
+    ),
+)
+_DEFAULT = "make forward() traceable by torch.export (tensors in, tensors out, no side effects), or compile a submodule"
+
+
+def explain(model: torch.nn.Module | None, error: Exception) -> CaptureError:
+    """A CaptureError for ``error``, which tracing ``model`` raised."""
+    where = _location(model, error)
+    text = " ".join(str(error).split("\n\n")[0].split())[:400]
+    described = f"{type(error).__name__} {error}"
+    advice = next((advice for pattern, advice in _ADVICE if re.search(pattern, described)), _DEFAULT)
+    return CaptureError(
+        f"capture: {where}: expected a graph, got {type(error).__name__}: {text}. What to do: {advice}"
+    )
+
+
+def _location(model: torch.nn.Module | None, error: BaseException) -> str:
+    names = {id(module): name for name, module in model.named_modules()} if model is not None else {}
+    module, line = "", ""
+    for frame, number in _frames(error):
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, torch.nn.Module) and id(owner) in names:
+            module = f"module {names[id(owner)] or '(root)'!s} ({type(owner).__name__})"
+        path = frame.f_code.co_filename
+        if module and not path.startswith(_TORCH) and os.path.isfile(path):
+            source = linecache.getline(path, number).strip()
+            line = f", {os.path.basename(path)}:{number}: `{source}`"
+    return (module or "the model") + line
+
+
+def _frames(error: BaseException) -> list[tuple[FrameType, int]]:
+    frames: list[tuple[FrameType, int]] = []
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        trace = current.__traceback__
+        while trace is not None:
+            frames.append((trace.tb_frame, trace.tb_lineno))
+            trace = trace.tb_next
+        current = current.__cause__ or current.__context__
+    return frames

@@ -1,0 +1,134 @@
+"""nn.Module or ExportedProgram -> Program."""
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from l0compile.capture.diagnose import explain
+from l0compile.capture.dynamic import Call, DynamicSpec, enlarged, lookup, read_spec
+from l0compile.capture.lift import lift
+from l0compile.capture.program import Program
+from l0compile.capture.sizes import accept_size_one, label_symbols
+from l0compile.errors import CaptureError
+
+
+def capture(
+    model: nn.Module | ExportedProgram,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    dynamic_shapes: Any = None,
+) -> Program:
+    """Export ``model`` to a :class:`Program`.
+
+    ``linear``, ``layer_norm``, ``gelu``, ``embedding``, ``scaled_dot_product_attention`` and the gates stay whole
+    operators; parameters and buffers become constants; checks that tracing inserted are dropped.
+
+    Args:
+        model: a module in eval mode, or an ExportedProgram (then ``args`` and ``dynamic_shapes`` are not used).
+        args, kwargs: example inputs. A dynamic dimension may have any size, 1 included.
+        dynamic_shapes: torch.export's format, or names: ``{"input_ids": {0: "batch", 1: "seq"}}``; equal names
+            are equal sizes. Without it every size is fixed.
+
+    Raises:
+        CaptureError: the model is in training mode, on the meta device, or cannot be exported: names module, line
+            and what to do.
+    """
+    if isinstance(model, ExportedProgram):
+        if dynamic_shapes is not None:
+            raise CaptureError(
+                "capture: an ExportedProgram already fixes what is dynamic; pass dynamic_shapes to torch.export"
+            )
+        return lift(_decompose(model, None))
+    _check_module(model)
+    call = _bind(model, args, kwargs or {})
+    spec = read_spec(call, dynamic_shapes)
+    example = enlarged(call, spec) if spec else call
+    with _equal_names(model, spec):
+        exported = _decompose(_export(model, example, spec), model)
+    program = lift(exported)
+    if spec is None:
+        return program
+    program = replace(program, labels=label_symbols(program, example, spec))
+    return accept_size_one(program, model, example, spec)
+
+
+def _check_module(model: nn.Module) -> None:
+    if not isinstance(model, nn.Module):
+        raise CaptureError(f"capture: expected an nn.Module or ExportedProgram, got {type(model).__name__}")
+    if model.training:
+        raise CaptureError(
+            "capture: expected a model in eval mode, got training mode; call model.eval() first"
+        )
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    meta = [name for name, tensor in tensors if tensor.is_meta]
+    if meta:
+        raise CaptureError(
+            f"capture: {meta[0]}: expected a tensor with values, got the meta device; load the weights first"
+        )
+
+
+def _bind(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
+    call = Call(inspect.signature(model.forward), tuple(args), dict(kwargs))
+    try:
+        call.signature.bind(*call.args, **call.kwargs)
+    except TypeError as error:
+        raise CaptureError(
+            f"capture: the example inputs do not fit {type(model).__name__}.forward: {error}"
+        ) from error
+    return call
+
+
+def _export(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedProgram:
+    shapes = spec.shapes if spec else None
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.export.export(model, call.args, call.kwargs, dynamic_shapes=shapes)
+    except Exception as error:  # tracing runs the user's code: anything can come out of it
+        raise explain(model, error) from error
+
+
+def _decompose(exported: ExportedProgram, model: nn.Module | None) -> ExportedProgram:
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return exported.run_decompositions({})
+    except Exception as error:  # same: fake kernels of the user's custom operators run here
+        raise explain(model, error) from error
+
+
+@contextmanager
+def _equal_names(model: nn.Module, spec: DynamicSpec | None) -> Any:
+    """While tracing, state that dimensions of one name have one size."""
+    groups: dict[str, list[Any]] = {}
+    for key, name in (spec.dims if spec else {}).items():
+        if name is not None:
+            groups.setdefault(name, []).append(key)
+    if all(len(keys) < 2 for keys in groups.values()):
+        yield
+        return
+    handle = model.register_forward_pre_hook(_size_check(model.forward, groups), with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _size_check(forward: Callable[..., Any], groups: Mapping[str, list[Any]]) -> Callable[..., None]:
+    signature = inspect.signature(forward)
+
+    def check(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        arguments = Call(signature, args, kwargs).arguments
+        for keys in groups.values():
+            sizes = [lookup(arguments, path).shape[dim] for path, dim in keys]
+            for size in sizes[1:]:
+                torch._check(size == sizes[0])
+
+    return check

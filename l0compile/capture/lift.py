@@ -1,0 +1,125 @@
+"""ExportedProgram -> Program: parameters become constants, tracing's own checks go."""
+
+from typing import Any
+
+import torch
+from torch import fx
+from torch._ops import OpOverload
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind
+
+from l0compile.capture.program import Program
+from l0compile.capture.sizes import symbol_ranges
+from l0compile.errors import CaptureError
+
+_CHECKS = (
+    "aten::_assert_tensor_metadata",
+    "aten::_assert_async",
+    "aten::_assert_scalar",
+    "aten::sym_constrain_range",
+)
+
+
+def lift(exported: ExportedProgram) -> Program:
+    """The graph of ``exported`` with user inputs as its only placeholders.
+
+    Raises:
+        CaptureError: the model mutates a buffer or an input, or holds control-flow operators.
+    """
+    _refuse_mutation(exported)
+    graph = fx.Graph()
+    constants: dict[str, torch.Tensor] = {}
+    mapped: dict[fx.Node, Any] = {}
+    inputs = {spec.arg.name: spec for spec in exported.graph_signature.input_specs}
+    # Inputs first: a get_attr may stand among placeholders, but readers of the graph expect inputs on top.
+    ordered = sorted(exported.graph.nodes, key=lambda node: _rank(node, inputs))
+    for node in ordered:
+        if node.op == "placeholder" and inputs[node.name].kind is not InputKind.USER_INPUT:
+            mapped[node] = _constant(node, inputs[node.name], exported, graph, constants)
+        elif node.op == "output":
+            results = fx.map_arg(_user_outputs(node, exported), lambda old: mapped[old])
+            graph.output(tuple(results)).meta.update(node.meta)
+        elif _is_check(node):
+            continue
+        else:
+            _refuse_unknown(node)
+            mapped[node] = graph.node_copy(node, lambda old: mapped[old])
+    program = Program(
+        graph=graph,
+        constants=constants,
+        in_spec=exported.call_spec.in_spec,
+        out_spec=exported.call_spec.out_spec,
+        symbols={},
+    )
+    program = program.with_graph(graph, constants)
+    return Program(**{**vars(program), "symbols": symbol_ranges(program, exported.range_constraints)})
+
+
+def _rank(node: fx.Node, inputs: dict[str, Any]) -> int:
+    if node.op != "placeholder":
+        return 2
+    return 0 if inputs[node.name].kind is InputKind.USER_INPUT else 1
+
+
+def _constant(
+    node: fx.Node, spec: Any, exported: ExportedProgram, graph: fx.Graph, constants: dict[str, Any]
+) -> fx.Node:
+    if spec.kind not in (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
+        raise CaptureError(
+            f"capture: input {node.name}: expected a parameter, buffer or tensor, got {spec.kind.name}"
+        )
+    store = exported.state_dict if spec.target in exported.state_dict else exported.constants
+    tensor = store[spec.target].detach()
+    # Tied parameters come as several inputs with one storage: one constant, so that sharing stays visible.
+    key = next((name for name, other in constants.items() if _same_storage(tensor, other)), spec.target)
+    constants[key] = tensor
+    created = graph.create_node("get_attr", key, name=node.name)
+    created.meta.update(node.meta)
+    return created
+
+
+def _same_storage(left: torch.Tensor, right: torch.Tensor) -> bool:
+    if left.data_ptr() != right.data_ptr() or not left.numel() or left.dtype != right.dtype:
+        return False
+    return left.shape == right.shape and left.stride() == right.stride()
+
+
+def _user_outputs(node: fx.Node, exported: ExportedProgram) -> list[Any]:
+    kinds = [spec.kind for spec in exported.graph_signature.output_specs]
+    results: Any = node.args[0]
+    return [arg for arg, kind in zip(results, kinds, strict=True) if kind is OutputKind.USER_OUTPUT]
+
+
+def _is_check(node: fx.Node) -> bool:
+    if node.op == "call_function" and isinstance(node.target, OpOverload):
+        return node.target._schema.name.startswith(_CHECKS)
+    return False
+
+
+def _refuse_unknown(node: fx.Node) -> None:
+    if node.op == "placeholder":
+        return
+    if node.op == "call_function" and not isinstance(node.target, torch._ops.HigherOrderOperator):
+        return
+    what = f"{node.op} {node.target}"
+    raise CaptureError(
+        f"capture: {_where(node)}: expected ATen operators only, got {what}. What to do: take torch.cond, "
+        "scan, autocast and set_grad_enabled blocks out of forward()"
+    )
+
+
+def _refuse_mutation(exported: ExportedProgram) -> None:
+    for spec in exported.graph_signature.output_specs:
+        if spec.kind in (OutputKind.BUFFER_MUTATION, OutputKind.USER_INPUT_MUTATION):
+            what = "buffer" if spec.kind is OutputKind.BUFFER_MUTATION else "input"
+            raise CaptureError(
+                f"capture: {spec.target}: expected a forward() without side effects, got one that changes this "
+                f"{what}. What to do: return the new value instead"
+            )
+
+
+def _where(node: fx.Node) -> str:
+    stack = node.meta.get("nn_module_stack") or {}
+    modules = [entry[0] for entry in stack.values()]
+    lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines() if "File" in line]
+    return " ".join([f"module {modules[-1] or '(root)'}" if modules else node.name, *lines[-1:]])

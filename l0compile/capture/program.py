@@ -1,0 +1,104 @@
+"""The intermediate representation: a torch.fx graph of ATen operators, its constants, and where it came from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import fx
+from torch.utils import _pytree as pytree
+
+from l0compile.capture.records import PassRecord, Region
+from l0compile.errors import InputError
+
+
+@dataclass(frozen=True)
+class Program:
+    """A captured model. Passes map a Program to a new Program and share tensors by reference.
+
+    Attributes:
+        graph: placeholders are the flat user inputs, in order; parameters, buffers and lifted constants are
+            ``get_attr`` nodes whose target is a key of ``constants``; ``call_function`` targets are OpOverloads of
+            ``aten`` or ``l0compile`` or Python operators on sizes; the one output node holds a flat tuple.
+            ``node.meta["val"]`` is a FakeTensor (sizes may be symbolic) on every tensor node.
+        constants: name -> plain detached tensor. Never changed in place.
+        in_spec: pytree of ``(args, kwargs)``.
+        out_spec: pytree of the model's result; its leaves are the output tuple.
+        symbols: size symbol -> (smallest, largest or None) that a caller may pass.
+        labels: size symbol -> the name the user gave that dimension, where one was given.
+        history: the passes that ran, in order.
+        regions: what was decided for each layer.
+    """
+
+    graph: fx.Graph
+    constants: Mapping[str, torch.Tensor]
+    in_spec: pytree.TreeSpec
+    out_spec: pytree.TreeSpec
+    symbols: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    history: tuple[PassRecord, ...] = ()
+    regions: tuple[Region, ...] = ()
+
+    @property
+    def placeholders(self) -> tuple[fx.Node, ...]:
+        """The input nodes, in the order of the flat inputs."""
+        return tuple(node for node in self.graph.nodes if node.op == "placeholder")
+
+    @property
+    def output(self) -> fx.Node:
+        """The output node; its ``args[0]`` is the flat tuple of results."""
+        return next(iter(reversed(self.graph.nodes)))
+
+    def edit(self) -> tuple[fx.Graph, dict[str, torch.Tensor]]:
+        """A copy of the graph (tensors and meta values shared) and of the constants dict, free to be changed."""
+        return copy_graph(self.graph), dict(self.constants)
+
+    def with_graph(self, graph: fx.Graph, constants: Mapping[str, torch.Tensor]) -> "Program":
+        """The same program around another graph; constants that no node names any more are dropped."""
+        used = {node.target for node in graph.nodes if node.op == "get_attr"}
+        kept = {name: tensor for name, tensor in constants.items() if name in used}
+        return replace(self, graph=graph, constants=kept)
+
+    def constant(self, node: Any) -> torch.Tensor | None:
+        """The tensor behind a ``get_attr`` node, or None for anything else."""
+        if isinstance(node, fx.Node) and node.op == "get_attr":
+            return self.constants.get(str(node.target))
+        return None
+
+    def module(self) -> fx.GraphModule:
+        """A module that runs the graph in PyTorch: flat inputs -> flat tuple. The oracle for every rewrite."""
+        return fx.GraphModule(dict(self.constants), copy_graph(self.graph))
+
+    def flatten(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> list[Any]:
+        """Flat inputs for :meth:`module` from a call's arguments.
+
+        Raises:
+            InputError: the structure differs from the one captured.
+        """
+        leaves, spec = pytree.tree_flatten((tuple(args), dict(kwargs or {})))
+        if spec == self.in_spec:
+            return leaves
+        # Keyword arguments are matched by name: their order is the caller's business, not ours.
+        wanted = self.in_spec.child(1).context
+        if kwargs and set(kwargs) == set(wanted):
+            leaves, spec = pytree.tree_flatten((tuple(args), {name: kwargs[name] for name in wanted}))
+            if spec == self.in_spec:
+                return leaves
+        raise InputError(
+            f"inputs: expected the structure {self.in_spec}, got {spec}; pass the arguments as at capture"
+        )
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Run in PyTorch with the model's own calling convention (slow; for checks and tests)."""
+        with torch.no_grad():
+            flat = self.module()(*self.flatten(args, kwargs))
+        return pytree.tree_unflatten(list(flat), self.out_spec)
+
+
+def copy_graph(graph: fx.Graph) -> fx.Graph:
+    """A new graph with the same nodes, names and shallow copies of their meta."""
+    copy = fx.Graph()
+    mapped: dict[fx.Node, fx.Node] = {}
+    for node in graph.nodes:
+        mapped[node] = copy.node_copy(node, lambda old: mapped[old])
+    return copy

@@ -1,0 +1,40 @@
+"""What a program remembers about itself: which passes made it, and what became of each region."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Format = Literal["dense", "compact", "bsr", "dropped"]
+
+
+@dataclass(frozen=True)
+class PassRecord:
+    """One pass that ran: its name, how many nodes or constants it changed, and the wall time it took in seconds."""
+
+    name: str
+    changed: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Region:
+    """The decision taken for one layer of the model, for ``explain()``.
+
+    Attributes:
+        name: module path in the user's model (``encoder.layer.0.intermediate.dense``), or the graph node's name.
+        kind: what the region computes: ``"linear"``, ``"attention"``.
+        shape_before: linear: (out features, in features) as captured; attention: (heads, head width).
+        shape_after: the same after compaction; zeros when dropped.
+        density: share of nonzero weight elements, of ``shape_before``, in 0..1.
+        format: ``dense`` (left as it was), ``compact`` (smaller but dense), ``bsr`` (block sparse), ``dropped``.
+        block: (rows, cols) of the block-sparse format, else None.
+        reason: one sentence: why this format; names the rule of the exactness list when one blocked a better one.
+    """
+
+    name: str
+    kind: str
+    shape_before: tuple[int, ...]
+    shape_after: tuple[int, ...]
+    density: float
+    format: Format
+    block: tuple[int, int] | None
+    reason: str

@@ -1,0 +1,107 @@
+"""The range of each size symbol: what torch inferred, and whether size 1 is safe although torch never tries it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.utils import _pytree as pytree
+
+from l0compile.capture.dynamic import Call, DynamicSpec, Path, key_of, resize
+from l0compile.capture.program import Program
+
+
+def symbol_ranges(program: Program, constraints: Mapping[Any, Any]) -> dict[str, tuple[int, int | None]]:
+    """Symbol name -> (min, max) for the symbols of the input shapes; no maximum is None."""
+    ranges: dict[str, tuple[int, int | None]] = {}
+    for node in program.placeholders:
+        value = node.meta.get("val")
+        for size in value.shape if isinstance(value, torch.Tensor) else ():
+            if isinstance(size, torch.SymInt):
+                for symbol in size.node.expr.free_symbols:
+                    ranges[str(symbol)] = _range(constraints.get(symbol))
+    return ranges
+
+
+def _range(constraint: Any) -> tuple[int, int | None]:
+    if constraint is None:
+        return 1, None
+    largest = constraint.upper
+    bounded = largest.is_Integer and int(largest) < 2**60
+    return max(int(constraint.lower), 1), int(largest) if bounded else None
+
+
+def label_symbols(program: Program, example: Call, spec: DynamicSpec) -> dict[str, str]:
+    """Symbol name -> the user's name for it."""
+    shapes = _shapes(program, example)
+    labels: dict[str, str] = {}
+    for (path, dim), name in spec.dims.items():
+        size = shapes[path][dim]
+        if name is not None and isinstance(size, torch.SymInt):
+            labels.setdefault(str(size), name)
+    return labels
+
+
+def accept_size_one(program: Program, model: nn.Module, example: Call, spec: DynamicSpec) -> Program:
+    """Lower the minimum of each symbol from torch's 2 to 1 where the model, run at size 1, gives the program's result.
+
+    Tracing treats a symbolic size as "not 1", so a branch or ``squeeze`` that treats 1 apart would be lost. One run of
+    the model per symbol decides; a symbol that fails keeps its minimum of 2 and callers with size 1 are refused.
+    """
+    ranges = dict(program.symbols)
+    shapes = _shapes(program, example)
+    for symbol, (low, high) in program.symbols.items():
+        if low != 2:
+            continue
+        ones = {(path, dim): 1 for path, dim in spec.dims if str(shapes[path][dim]) == symbol}
+        if ones and _agrees(program, model, resize(example, ones)):
+            ranges[symbol] = (1, high)
+    return replace(program, symbols=ranges)
+
+
+def _agrees(program: Program, model: nn.Module, inputs: Call) -> bool:
+    try:
+        with torch.no_grad():
+            expected = pytree.tree_leaves(model(*inputs.args, **inputs.kwargs))
+            actual = _Checked(program.module()).run(*program.flatten(inputs.args, inputs.kwargs))
+    except (RuntimeError, ValueError, IndexError, TypeError):
+        return False
+    return all(_same(left, right) for left, right in zip(expected, actual, strict=True))
+
+
+class _Checked(fx.Interpreter):
+    """Runs a graph and raises ValueError where a shape is not the one inferred for symbolic sizes."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        """One node."""
+        result = super().run_node(n)
+        inferred = n.meta.get("val")
+        if isinstance(inferred, torch.Tensor) and n.op != "output":
+            static = [size if isinstance(size, int) else None for size in inferred.shape]
+            if len(static) != result.ndim or any(
+                a not in (None, b) for a, b in zip(static, result.shape, strict=True)
+            ):
+                raise ValueError(f"{n.name}: shape {tuple(result.shape)} at size 1, {tuple(inferred.shape)} inferred")
+        return result
+
+
+def _same(left: Any, right: Any) -> bool:
+    if not isinstance(left, torch.Tensor):
+        return bool(left == right)
+    if left.shape != right.shape or left.dtype != right.dtype:
+        return False
+    return torch.allclose(left, right, rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
+def _shapes(program: Program, example: Call) -> dict[Path, Any]:
+    """Path of each tensor argument -> its shape in the program."""
+    numbers = iter(range(len(program.placeholders)))
+    numbered = pytree.tree_map(lambda _: next(numbers), (example.args, example.kwargs))
+    call = Call(example.signature, *numbered)
+    shapes: dict[Path, Any] = {}
+    for keys, number in pytree.tree_leaves_with_path(call.arguments):
+        value = program.placeholders[number].meta.get("val")
+        if isinstance(value, torch.Tensor):
+            shapes[tuple(key_of(key) for key in keys)] = value.shape
+    return shapes

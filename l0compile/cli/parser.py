@@ -1,0 +1,184 @@
+"""The command line: every command, its options, and help that teaches by example. Imports nothing heavy."""
+
+import argparse
+import textwrap
+
+import l0compile
+
+_MODEL = """MODULE:FUNCTION, or FILE.py:FUNCTION; the function takes no arguments and returns (model, args): a trained
+nn.Module and a tuple of example tensors. The file is your own code and is run."""
+
+_EXAMPLES = {
+    "": """
+        examples:
+          l0compile search minilm --out out           find which zeros to have, under a latency budget
+          l0compile compile model.py:make --out fast  compile a model you trained; zeros in it become speed
+          l0compile explain fast                      what became of each layer, and why
+          l0compile bench fast --size tokens=128      measure it
+
+        exit codes: 0 done, 1 an error (told on standard error), 2 wrong usage, 130 interrupted""",
+    "search": """
+        examples:
+          l0compile search minilm                     the shipped space for all-MiniLM-L6-v2
+          l0compile search my_space.toml --text docs  your space, your text (a folder of .txt, .jsonl, .jsonl.gz)
+          l0compile search minilm --quick             two short trials: does everything work here?
+          l0compile search minilm --resume            go on after Ctrl-C; completed trials are kept
+
+        What it leaves in --out: model/ (the chosen model, for l0compile.load), study.db (all trials),
+        report.html, pareto.png, regions.png, report.json. Progress goes to standard error.""",
+    "compile": """
+        examples:
+          l0compile compile model.py:make --out fast
+          l0compile compile my_package.models:encoder --out fast --dynamic ids:0=batch --dynamic ids:1=tokens
+          l0compile compile model.py:make --out fast --target x86-64-avx2     for another machine
+
+        where model.py holds, for example:
+          def make():
+              model = torch.nn.Sequential(torch.nn.Linear(64, 256), torch.nn.ReLU(), torch.nn.Linear(256, 8))
+              model.load_state_dict(load_file("weights.safetensors"))
+              return model, (torch.randn(1, 64),)
+
+        The result is compared with the model on its example inputs before it is saved.""",
+    "explain": """
+        examples:
+          l0compile explain fast                      a model saved by `l0compile compile` or CompiledModel.save
+          l0compile explain model.py:make             compiles it first, saves nothing
+          l0compile explain fast --json | jq '.regions[] | select(.format == "dense") | .reason'""",
+    "bench": """
+        examples:
+          l0compile bench model.py:make               PyTorch, ONNX Runtime, OpenVINO and l0compile, side by side
+          l0compile bench model.py:make --engines onnxruntime l0compile
+          l0compile bench fast --size batch=1 --size tokens=128
+
+        Each engine runs in a process of its own, block by block in turns. Times are medians with 95 % intervals.
+        An engine that is not installed is listed with the reason.""",
+    "targets": """
+        examples:
+          l0compile targets                           names
+          l0compile targets show native               what was detected here
+          l0compile targets show my_board.toml        check a file of your own""",
+    "report": """
+        example:
+          l0compile report out                        draw report.html and the pictures again from out/report.json""",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; ``args.command`` names the module of ``l0compile.cli`` that runs it."""
+    parser = argparse.ArgumentParser(
+        prog="l0compile",
+        description="Make a trained PyTorch model as much faster as the zeros in it allow, with the same answers.",
+        epilog=_examples(""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"l0compile {l0compile.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for add in (_search, _compile, _explain, _bench, _targets, _report):
+        add(commands)
+    return parser
+
+
+def _search(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = _command(
+        commands, "search", "search gate budgets and block shapes against latency measured here"
+    )
+    parser.add_argument(
+        "space", metavar="SPACE", help="a .toml file, or the name of a shipped space (minilm)"
+    )
+    parser.add_argument("--out", default="out", metavar="DIR", help="output folder (default: out)")
+    parser.add_argument(
+        "--text", metavar="PATH", help="text to train and evaluate on, in place of the space's own"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="two trials of a few steps: checks the set-up, not the idea"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the study in --out")
+
+
+def _compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "compile", "compile a model and save it")
+    parser.add_argument("model", metavar="MODEL", help=_MODEL)
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="folder to save to; an older model there is replaced"
+    )
+    _compile_options(parser)
+
+
+def _explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "explain", "say what became of each region of a model, and why")
+    parser.add_argument("model", metavar="MODEL", help=f"a saved model's folder, or {_MODEL}")
+    _compile_options(parser)
+
+
+def _bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "bench", "measure latency, each engine in its own process")
+    parser.add_argument("model", metavar="MODEL", help=f"a saved model's folder, or {_MODEL}")
+    parser.add_argument(
+        "--engines",
+        nargs="+",
+        metavar="ENGINE",
+        help="pytorch, torch.compile, onnxruntime, openvino, l0compile",
+    )
+    parser.add_argument(
+        "--size", action="append", default=[], metavar="NAME=N", help="size of a dynamic dimension"
+    )
+    parser.add_argument(
+        "--threads", type=_count, metavar="N", help="threads of every engine (default: all cores)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="half a second an engine: enough to compare, not to publish"
+    )
+    _compile_options(parser)
+
+
+def _targets(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "targets", "list the machines that code can be generated for, or show one")
+    parser.add_argument("action", nargs="?", choices=("list", "show"), default="list", help="default: list")
+    parser.add_argument(
+        "name", nargs="?", default="native", metavar="TARGET", help="name or .toml file (default: native)"
+    )
+
+
+def _report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "report", "draw a search's report again")
+    parser.add_argument("folder", metavar="DIR", help="output folder of `l0compile search`")
+
+
+def _compile_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--target", default="native", metavar="TARGET", help="name or .toml file (default: native)"
+    )
+    parser.add_argument(
+        "--dynamic",
+        action="append",
+        default=[],
+        metavar="INPUT:DIM=NAME",
+        help="let a dimension vary; equal names vary together",
+    )
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=_examples(name),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object on standard output, and nothing else there"
+    )
+    return parser
+
+
+def _examples(name: str) -> str:
+    return textwrap.dedent(_EXAMPLES[name]).strip()
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {number}")
+    return number

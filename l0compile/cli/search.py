@@ -1,0 +1,34 @@
+"""``l0compile search``: find which zeros to have, and leave model, study and report in a folder."""
+
+import argparse
+from pathlib import Path
+
+import l0compile as l0
+from l0compile.cli.output import print_json, print_rich
+from l0compile.errors import ConfigError
+from l0compile.report import Report, comparison_table, write_report
+from l0compile.targets import shipped_folder
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search, write the report, print the final table."""
+    text = None if args.text is None else Path(args.text)
+    out = Path(args.out)
+    result = l0.search(find_space(args.space), out=out, text=text, quick=args.quick, resume=args.resume)
+    report = Report.from_dict(result.to_dict())
+    paths = write_report(report, out)
+    if args.json:
+        print_json({"files": [str(path) for path in paths]} | report.to_dict())
+        return 0
+    print_rich(comparison_table(report), f"chosen model, study and report: {out}")
+    return 0
+
+
+def find_space(name: str) -> Path:
+    """The file of the space ``name``: a path, or the name of a shipped one. Raises ``ConfigError`` if there is none."""
+    folder = shipped_folder("search_spaces")
+    for path in (Path(name), folder / f"{name}.toml"):
+        if path.is_file():
+            return path
+    shipped = ", ".join(sorted(path.stem for path in folder.glob("*.toml"))) or "none"
+    raise ConfigError(f"search: expected a .toml file or a shipped space ({shipped}), got {name!r}")

@@ -1,0 +1,48 @@
+"""Every error a user can meet. One root; a message says where, what was expected, what came, and what to do.
+
+Subclasses that describe a bad value also inherit ``ValueError`` so that plain ``except ValueError`` keeps working.
+"""
+
+
+class L0CompileError(Exception):
+    """Root of all errors raised on purpose by l0compile."""
+
+
+class GateError(L0CompileError, ValueError):
+    """A gate pattern, granularity, budget or hardening request does not fit the model."""
+
+
+class CaptureError(L0CompileError):
+    """The model could not be exported to a graph, or the graph holds an operator that nothing here can run."""
+
+
+class RewriteError(L0CompileError):
+    """A rewrite would be (or was found to be) inexact; nothing is changed when this is raised."""
+
+
+class TargetError(L0CompileError, ValueError):
+    """An unknown, malformed or unsuitable target."""
+
+
+class BuildError(L0CompileError):
+    """Code generation failed for a captured and legal program."""
+
+
+class InputError(L0CompileError, ValueError):
+    """A compiled model was called with a wrong structure, shape, dtype or index."""
+
+
+class ArtifactError(L0CompileError):
+    """A saved model is incomplete, damaged, or made for another version or machine type."""
+
+
+class ConfigError(L0CompileError, ValueError):
+    """A search space or target file is malformed: names file, key and the allowed values."""
+
+
+class DataError(L0CompileError):
+    """Training or evaluation data is missing, empty or unreadable."""
+
+
+class MissingDependency(L0CompileError, ImportError):
+    """An optional package is needed; the message holds the ``pip install`` command that provides it."""

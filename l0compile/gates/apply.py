@@ -1,0 +1,92 @@
+"""How gates act on the module that holds them: hooks on its input and output, a property for its weight."""
+
+import torch
+from torch import Tensor, nn
+
+from l0compile.errors import GateError
+from l0compile.gates.gate import Gate, cast
+from l0compile.gates.granularity import site
+
+
+def install(module: nn.Module, name: str, gate: Gate) -> None:
+    """Make ``gate`` the submodule ``name`` of ``module`` and have it act at the site of its granularity."""
+    first_here = {site(g.granularity) for g in module.children() if isinstance(g, Gate)}.isdisjoint(
+        {site(gate.granularity)}
+    )
+    gate.train(module.training)
+    module.add_module(name, gate)
+    match site(gate.granularity):
+        case "weight":
+            module.__class__ = _gated_weight_class(type(module))
+        case "input" if first_here:
+            module.register_forward_pre_hook(_gate_input)
+        case "output" if first_here:
+            module.register_forward_hook(_gate_output)
+
+
+def _gated_weight_class(base: type[nn.Module]) -> type[nn.Module]:
+    """A subclass whose ``weight`` attribute is the gated weight. The parameter, and its name in ``state_dict``, stay.
+
+    A property serves readers that never call the module (``nn.MultiheadAttention``), which a hook would miss.
+    """
+    return type(
+        f"Gated{base.__name__}", (base,), {"weight": property(_gated_weight), "__module__": base.__module__}
+    )
+
+
+def _gated_weight(module: nn.Linear) -> Tensor:
+    """The weight times its block gates and, in training mode, times the gates of the input.
+
+    ``x diag(z) W^T = x (W diag(z))^T``, and the weight is many times smaller than the activations of a batch.
+    """
+    weight: Tensor = dense_weight(module)
+    (block_gate,) = _gates_at(module, "weight")
+    rows, cols = block_gate.block
+    z = block_gate.value()
+    for gate in _gates_at(module, "input") if module.training else ():
+        share = module.in_features // gate.log_alpha.numel()
+        if share % cols == 0:  # Whole blocks of columns: multiply the small grids, then the weight once.
+            z = z * gate.value().repeat_interleave(share // cols)
+        else:
+            weight = torch.ops.l0compile.gate(
+                weight, cast(gate.value(), weight)[None], [module.out_features, share]
+            )
+    return torch.ops.l0compile.gate(weight, cast(z, weight), [rows, cols])
+
+
+def dense_weight(module: nn.Module) -> nn.Parameter:
+    """The ungated weight parameter ``[out, in]`` of a linear layer; ``module.weight`` is the gated one."""
+    parameter = module._parameters["weight"]
+    if parameter is None:
+        raise GateError(f"{type(module).__name__}: expected a weight parameter, got None")
+    return parameter
+
+
+def _gates_at(module: nn.Module, place: str) -> list[Gate]:
+    return [g for g in module._modules.values() if isinstance(g, Gate) and site(g.granularity) == place]
+
+
+def _gate_input(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    if not args:
+        raise GateError(
+            f"{type(module).__name__}: a gate on the input needs it as the first positional argument, got none"
+        )
+    if module.training and "l0_block" in module._modules:
+        return args  # Already in the weight: see _gated_weight.
+    x = args[0]
+    for gate in _gates_at(module, "input"):
+        x = gate(x)
+    return (x, *args[1:])
+
+
+def _gate_output(module: nn.Module, args: tuple[object, ...], output: object) -> object:
+    if isinstance(output, tuple | list) and type(output) in (tuple, list) and output:
+        return type(output)((_gate_output(module, args, output[0]), *output[1:]))
+    if not isinstance(output, Tensor):
+        raise GateError(
+            f"{type(module).__name__}: a gate on the output needs a tensor or a tuple that starts with one, "
+            f"got {type(output).__name__}"
+        )
+    for gate in _gates_at(module, "output"):
+        output = gate(output)
+    return output

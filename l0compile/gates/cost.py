@@ -1,0 +1,183 @@
+"""The expected dense cost that gates leave, with nested gates multiplied.
+
+A linear layer ``[out, in]`` costs ``out * in`` (or a measured figure). Its weight ``w[i, j]`` is alive only if the gate
+of its block, of its input ``j``, of its output ``i`` and of every layer around it are open; gates are independent, so
+the expected live part is ``r^T P c``, with ``P`` the blocks' P(open) and ``r``, ``c`` the P(open) of rows and columns
+summed inside blocks. It is differentiable and takes one pass over ``P``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from l0compile.errors import GateError
+from l0compile.gates.feeds import consumers_of
+from l0compile.gates.gate import Gate
+from l0compile.gates.granularity import Block, Feature, Layer, site
+
+
+@dataclass(frozen=True)
+class CostItem:
+    """One linear layer (or one gate without a linear layer) and everything that can switch parts of it off.
+
+    Attributes:
+        name: module path. dense: cost with every gate open, in any unit. shape: ``(out, in)``.
+        block: gate of the weight. rows, cols: gates that expand to ``[out]`` and ``[in]``.
+        scales: :class:`Layer` gates of the module and of those around it.
+    """
+
+    name: str
+    dense: float
+    shape: tuple[int, int]
+    block: Gate | None
+    rows: tuple[Gate, ...]
+    cols: tuple[Gate, ...]
+    scales: tuple[Gate, ...]
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """Every gate that acts on this item."""
+        return (*([self.block] if self.block else []), *self.rows, *self.cols, *self.scales)
+
+
+def cost_items(
+    model: nn.Module, cost: Mapping[str, float] | None = None, feeds: Mapping[str, str] | None = None
+) -> tuple[CostItem, ...]:
+    """What the gates of ``model`` govern.
+
+    Args:
+        cost: module-name pattern -> dense cost of each matched module. Default: ``out * in`` of each linear layer.
+        feeds: producer pattern -> consumer pattern: the producer's outputs are the consumer's inputs, so that a
+            closed neuron or head also saves the producer's rows. The ``*`` of both stand for the same text, in order.
+
+    Raises:
+        GateError: no gates, a cost pattern that leaves items without cost, or producers that do not fit consumers.
+    """
+    modules = dict(model.named_modules())
+    consumers = consumers_of(modules, feeds or {})
+    items: list[CostItem] = []
+    for name, module in modules.items():
+        if isinstance(module, nn.Linear):
+            item = _linear_item(
+                name, module, _input_gates(name, module, consumers.get(name), modules), modules
+            )
+            items.extend([item] if item.gates else [])
+    items.extend(_bare_items(modules, {id(gate) for item in items for gate in item.gates}))
+    if not items:
+        raise GateError("budget: the model has no gates; call attach first")
+    return _with_cost(items, cost)
+
+
+def _linear_item(
+    name: str, module: nn.Linear, fed: tuple[Gate, ...], modules: Mapping[str, nn.Module]
+) -> CostItem:
+    own = _gates_of(module)
+    around = [gate for path in _around(name) for gate in _gates_of(modules[path])]
+    return CostItem(
+        name=name,
+        dense=float(module.in_features * module.out_features),
+        shape=(module.out_features, module.in_features),
+        block=next((g for g in own if isinstance(g.granularity, Block)), None),
+        rows=(*(g for g in own if isinstance(g.granularity, Feature)), *fed),
+        cols=tuple(g for g in own if site(g.granularity) == "input"),
+        scales=tuple(g for g in around if isinstance(g.granularity, Layer)),
+    )
+
+
+def expected_densities(items: Sequence[CostItem], probability: Callable[[Gate], Tensor]) -> list[Tensor]:
+    """Expected live fraction of each item, scalars in [0, 1]; ``probability`` is called once a gate, ``[*grid]``."""
+    cache: dict[int, Tensor] = {}
+
+    def once(gate: Gate) -> Tensor:
+        if id(gate) not in cache:
+            cache[id(gate)] = probability(gate)
+        return cache[id(gate)]
+
+    return [_item_density(item, once) for item in items]
+
+
+def expected_density(items: Sequence[CostItem], probability: Callable[[Gate], Tensor]) -> Tensor:
+    """Cost-weighted mean of :func:`expected_densities`, a scalar in [0, 1]."""
+    total = sum(item.dense for item in items)
+    densities = expected_densities(items, probability)
+    return torch.stack(densities).dot(
+        torch.tensor([i.dense / total for i in items], device=densities[0].device)
+    )
+
+
+def _item_density(item: CostItem, probability: Callable[[Gate], Tensor]) -> Tensor:
+    rows = _axis([probability(g) for g in item.rows], item.shape[0], item.block.block[0] if item.block else 1)
+    cols = _axis([probability(g) for g in item.cols], item.shape[1], item.block.block[1] if item.block else 1)
+    if item.block is not None:
+        blocks = probability(item.block)
+        live = rows.to(blocks) @ (blocks @ cols.to(blocks))
+    else:
+        live = rows.sum() * cols.to(rows).sum()
+    for gate in item.scales:
+        live = live * probability(gate).squeeze(0)
+    return live.float() / (item.shape[0] * item.shape[1])
+
+
+def _axis(probabilities: list[Tensor], size: int, edge: int) -> Tensor:
+    """Product of the gates along one axis, expanded to ``[size]`` and summed in groups of ``edge``."""
+    alive = [p.repeat_interleave(size // p.numel()) if p.numel() < size else p for p in probabilities]
+    axis = prod(alive[1:], start=alive[0]) if alive else torch.ones(size)
+    return nn.functional.pad(axis, (0, -size % edge)).reshape(-1, edge).sum(1) if edge > 1 else axis
+
+
+def _gates_of(module: nn.Module) -> list[Gate]:
+    return [child for child in module.children() if isinstance(child, Gate)]
+
+
+def _around(name: str) -> list[str]:
+    """The module itself and every module that contains it, from the inside out."""
+    parts = name.split(".") if name else []
+    return [".".join(parts[:n]) for n in range(len(parts), -1, -1)]
+
+
+def _input_gates(
+    name: str, module: nn.Linear, path: str | None, modules: Mapping[str, nn.Module]
+) -> tuple[Gate, ...]:
+    if path is None:
+        return ()
+    target = modules[path]
+    if not isinstance(target, nn.Linear) or target.in_features != module.out_features:
+        raise GateError(
+            f"budget: feeds says {path!r} reads {name!r}, expected an nn.Linear with {module.out_features} inputs, "
+            f"got {target}"
+        )
+    return tuple(g for g in _gates_of(target) if site(g.granularity) == "input")
+
+
+def _bare_items(modules: Mapping[str, nn.Module], governed: set[int]) -> list[CostItem]:
+    """Gates on modules without linear layers cost one unit an entry (the active feature fraction)."""
+    items = []
+    for name, module in modules.items():
+        for gate in _gates_of(module):
+            if id(gate) not in governed:
+                count = gate.log_alpha.numel()
+                items.append(CostItem(name, float(count), (count, 1), None, (gate,), (), ()))
+    return items
+
+
+def _with_cost(items: list[CostItem], cost: Mapping[str, float] | None) -> tuple[CostItem, ...]:
+    if cost is None:
+        return tuple(items)
+    found = {
+        item.name: value
+        for pattern, value in cost.items()
+        for item in items
+        if fnmatchcase(item.name, pattern)
+    }
+    missing = [item.name for item in items if item.name not in found]
+    if missing or min(found.values()) < 0 or max(found.values()) == 0:
+        raise GateError(
+            f"budget: expected a non-negative cost for every gated module, got none for {missing[:5] or 'any'}"
+        )
+    return tuple(
+        CostItem(i.name, float(found[i.name]), i.shape, i.block, i.rows, i.cols, i.scales) for i in items
+    )

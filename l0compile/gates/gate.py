@@ -1,0 +1,92 @@
+"""The gate itself: a submodule of the module that it gates."""
+
+import torch
+from torch import Tensor, nn
+
+from l0compile.gates import hard_concrete
+from l0compile.gates.granularity import Granularity, Layer
+
+
+class Gate(nn.Module):
+    """Hard-concrete gates on one tensor of one module.
+
+    The value of the gates is, in this order: the constants in ``z`` once hardened; a new sample on every call in
+    training mode (one mask for the whole batch); the median rule in evaluation mode.
+
+    Attributes:
+        granularity: what one entry covers.
+        block: block edges in elements; ``(0,)`` stands for the whole last dimension (:class:`Layer`).
+        log_alpha: ``[*grid]`` parameter, float32 unless the model is converted.
+        hardened: bool scalar buffer. z: ``[*grid]`` buffer, the values once hardened (zeros before).
+        record: ``[5]`` float64 buffer, how the gate was hardened (see ``harden.hardening``).
+    """
+
+    hardened: Tensor
+    z: Tensor
+    record: Tensor
+
+    def __init__(
+        self,
+        granularity: Granularity,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        open_probability: float,
+        device: torch.device,
+    ) -> None:
+        super().__init__()
+        self.granularity = granularity
+        self.block = block
+        probability = torch.full(grid, open_probability, dtype=torch.float32, device=device)
+        self.log_alpha = nn.Parameter(hard_concrete.log_alpha_of(probability))
+        self.register_buffer("hardened", torch.zeros((), dtype=torch.bool, device=device))
+        self.register_buffer("z", torch.zeros(grid, dtype=torch.float32, device=device))
+        self.register_buffer("record", torch.zeros(5, dtype=torch.float64, device=device))
+        # The same fact as the buffer, kept in Python: a branch on a tensor cannot be exported.
+        self.is_hardened = False
+
+    def value(self) -> Tensor:
+        """The gates of this call, ``[*grid]`` in [0, 1]; random in training mode until hardened."""
+        if self.is_hardened:
+            return self.z
+        return hard_concrete.sample(self.log_alpha) if self.training else hard_concrete.median(self.log_alpha)
+
+    def open_probability(self) -> Tensor:
+        """P(open) per entry, ``[*grid]``; 0 or 1 once hardened."""
+        if self.is_hardened:
+            return (self.z != 0).to(self.z.dtype)
+        return hard_concrete.open_probability(self.log_alpha)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` with its blocks multiplied by the gates; shape and dtype of ``x``."""
+        block = [x.shape[-1]] if isinstance(self.granularity, Layer) else list(self.block)
+        return torch.ops.l0compile.gate(x, cast(self.value(), x), block)
+
+    def set_constant(self, z: Tensor, record: Tensor) -> None:
+        """Harden: from now on the value is ``z`` (``[*grid]``) and ``log_alpha`` is not used."""
+        with torch.no_grad():
+            self.z.copy_(z)
+            self.record.copy_(record)
+            self.hardened.fill_(True)
+        self._follow_buffer()
+
+    def _follow_buffer(self) -> None:
+        self.is_hardened = bool(self.hardened)
+        self.log_alpha.requires_grad_(not self.is_hardened)
+
+    def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._follow_buffer()
+
+    def extra_repr(self) -> str:
+        """Granularity, grid and state, as shown by ``print(model)``."""
+        return f"{self.granularity}, grid={tuple(self.log_alpha.shape)}, hardened={self.is_hardened}"
+
+
+def cast(z: Tensor, x: Tensor) -> Tensor:
+    """``z`` in the dtype of ``x``. A ``to`` that changes nothing would still be a node in an exported graph."""
+    return z if z.dtype == x.dtype else z.to(x.dtype)
+
+
+def named_gates(model: nn.Module) -> dict[str, Gate]:
+    """Every gate of ``model`` by its module path (``"encoder.layer.0.output.dense.l0_block"``), in module order."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, Gate)}

@@ -1,0 +1,158 @@
+"""Turn trained gates into constants with exact zeros."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan, nan
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from l0compile.errors import GateError
+from l0compile.gates import hard_concrete
+from l0compile.gates.budget import Budget
+from l0compile.gates.cost import CostItem, cost_items, expected_density
+from l0compile.gates.gate import Gate, named_gates
+
+Scope = Literal["global", "group"]
+Values = Literal["soft", "binary"]
+_RULES, _SCOPES, _VALUES = ("median", "top-k"), ("global", "group"), ("soft", "binary")
+
+
+@dataclass(frozen=True)
+class HardenRecord:
+    """How a model was hardened; kept in the gates' buffers, so it travels with ``state_dict``.
+
+    Attributes:
+        rule: ``"median"`` (P(open) > 1/2) or ``"top-k"`` (the median's ranking, cut where a density is met).
+        scope: ``"global"`` (one ranking) or ``"group"`` (a count for each gate module); only for ``"top-k"``.
+        values: ``"soft"`` or ``"binary"``, the values of open gates.
+        requested: the density asked for, None for the median rule. density: achieved, as a fraction of dense cost.
+    """
+
+    rule: str
+    scope: str
+    values: str
+    requested: float | None
+    density: float
+
+
+def harden(
+    model: nn.Module,
+    density: float | Budget | None = None,
+    *,
+    scope: Scope = "global",
+    values: Values = "soft",
+) -> nn.Module:
+    """Make the gates of ``model`` constants, in place; from then on training changes only weights that are kept.
+
+    The support is the median rule's: gates with P(open) > 1/2. Given a density, the same ranking (by ``log_alpha``) is
+    cut elsewhere, so that whole gates, and so whole blocks, are kept until it is met:
+
+    * ``density`` a number, ``scope="global"``: the most gates, ranked over the model, whose cost stays at or below it
+      (nested gates multiplied); ``scope="group"``: ``round(density * n)`` gates of every gate module.
+    * ``density`` a :class:`Budget`: its goal with its cost; ``scope="group"``: ``round(E[open])`` of every gate module.
+
+    Values of open gates: ``"soft"`` keeps the median, which training has seen and which later folds into weights (the
+    median *given open* where the gate's own median is 0); ``"binary"`` sets 1.
+
+    Hardening again starts from ``log_alpha``, which is kept. Ties go to the earlier gate.
+
+    Raises:
+        GateError: no gates, or an argument out of range.
+    """
+    if scope not in _SCOPES or values not in _VALUES:
+        raise GateError(
+            f"harden: expected scope in {_SCOPES} and values in {_VALUES}, got {scope!r} and {values!r}"
+        )
+    goal = density.goal if isinstance(density, Budget) else density
+    if goal is not None and not 0.0 <= goal <= 1.0:
+        raise GateError(f"harden: expected a density in [0, 1], got {goal}")
+    items = density.items if isinstance(density, Budget) else cost_items(model)
+    gates = list(named_gates(model).values())
+    masks = _masks(gates, items, density, goal, scope)
+    achieved = _live(items, masks)
+    rule = _RULES.index("median" if goal is None else "top-k")
+    record = [rule, _SCOPES.index(scope), _VALUES.index(values), nan if goal is None else goal, achieved]
+    for gate, mask in masks.items():
+        gate.set_constant(
+            _constants(gate.log_alpha.detach(), mask, values), torch.tensor(record, dtype=torch.float64)
+        )
+    return model
+
+
+def hardening(model: nn.Module) -> HardenRecord | None:
+    """How ``model`` was hardened; None if it has no gates or some gate is not hardened."""
+    gates = named_gates(model)
+    if not gates or unhardened(model):
+        return None
+    rule, scope, values, requested, density = next(iter(gates.values())).record.tolist()
+    wanted = None if isnan(requested) else requested
+    return HardenRecord(_RULES[int(rule)], _SCOPES[int(scope)], _VALUES[int(values)], wanted, density)
+
+
+def unhardened(model: nn.Module) -> tuple[str, ...]:
+    """Names of the gates that are still random variables; a compiler must not see any."""
+    return tuple(name for name, gate in named_gates(model).items() if not gate.is_hardened)
+
+
+def _masks(
+    gates: list[Gate],
+    items: Sequence[CostItem],
+    density: float | Budget | None,
+    goal: float | None,
+    scope: Scope,
+) -> dict[Gate, Tensor]:
+    """Which gates stay open, bool ``[*grid]`` each."""
+    alphas = [gate.log_alpha.detach() for gate in gates]
+    if goal is None:
+        return {gate: alpha > hard_concrete.CLOSED_AT for gate, alpha in zip(gates, alphas, strict=True)}
+    if scope == "global":
+        ranks = _ranks(torch.cat([alpha.reshape(-1) for alpha in alphas])).split(
+            [alpha.numel() for alpha in alphas]
+        )
+        return _largest_within(dict(zip(gates, ranks, strict=True)), items, goal)
+    keep: Callable[[Tensor], float] = (
+        (lambda alpha: float(hard_concrete.open_probability(alpha).double().sum()))
+        if isinstance(density, Budget)
+        else (lambda alpha: goal * alpha.numel())
+    )
+    return {
+        g: (_ranks(a.reshape(-1)) < round(keep(a))).reshape(a.shape)
+        for g, a in zip(gates, alphas, strict=True)
+    }
+
+
+def _ranks(alpha: Tensor) -> Tensor:
+    """0 for the largest; earlier entries first among equals."""
+    ranks = torch.empty(alpha.numel(), dtype=torch.int64, device=alpha.device)
+    ranks[alpha.argsort(descending=True, stable=True)] = torch.arange(alpha.numel(), device=alpha.device)
+    return ranks
+
+
+def _largest_within(ranks: dict[Gate, Tensor], items: Sequence[CostItem], goal: float) -> dict[Gate, Tensor]:
+    """Keep the most gates whose cost is within ``goal``; the cost grows with the kept set, so bisection finds it."""
+
+    def masks(kept: int) -> dict[Gate, Tensor]:
+        return {gate: (rank < kept).reshape(gate.log_alpha.shape) for gate, rank in ranks.items()}
+
+    low, high = 0, sum(rank.numel() for rank in ranks.values())
+    while low < high:
+        middle = (low + high + 1) // 2
+        # Sums of counts in float32 are off by parts in 1e7; without the slack an exact fit could be refused.
+        fits = _live(items, masks(middle)) <= goal + 1e-6
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return masks(low)
+
+
+def _live(items: Sequence[CostItem], masks: Mapping[Gate, Tensor]) -> float:
+    """Density that the masks leave, in [0, 1]."""
+    with torch.no_grad():
+        return float(expected_density(items, lambda gate: masks[gate].float()))
+
+
+def _constants(alpha: Tensor, mask: Tensor, values: Values) -> Tensor:
+    if values == "binary":
+        return mask.to(alpha.dtype)
+    median = hard_concrete.median(alpha)
+    return torch.where(mask, torch.where(median > 0.0, median, hard_concrete.open_median(alpha)), 0.0)

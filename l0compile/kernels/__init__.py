@@ -1,0 +1,24 @@
+"""CPU kernels, tokens in lanes: ``emit(spec, tile)`` gives the PrimFunc for a kernel spec."""
+
+from typing import Any
+
+from l0compile.kernels.attention import attention
+from l0compile.kernels.linear import linear
+from l0compile.kernels.norm import layer_norm
+from l0compile.kernels.pack import pack
+from l0compile.kernels.spec import AttentionSpec, KernelSpec, LayerNormSpec, LinearSpec, PackSpec, TokenTile
+
+__all__ = ["AttentionSpec", "KernelSpec", "LayerNormSpec", "LinearSpec", "PackSpec", "TokenTile", "emit"]
+
+
+def emit(spec: KernelSpec, tile: TokenTile) -> Any:
+    """The scheduled ``tirx.PrimFunc`` that computes ``spec``; needs no further pass."""
+    match spec:
+        case LinearSpec():
+            return linear(spec, tile)
+        case AttentionSpec():
+            return attention(spec, tile)
+        case LayerNormSpec():
+            return layer_norm(spec, tile)
+        case PackSpec():
+            return pack(spec, tile)

@@ -1,0 +1,47 @@
+"""Block-sparse linear layer on a CUDA GPU, rows layout (oracle: ``l0compile::bsr_linear``)."""
+
+from typing import Any
+
+from l0compile._tvm import TB
+from l0compile.errors import BuildError
+from l0compile.kernels.lanes import kernel, local, param, store, symbol
+from l0compile.kernels.spec import LinearSpec
+
+_TOKENS = 32  # tokens a thread block computes: one warp wide
+
+
+def bsr_linear(spec: LinearSpec) -> Any:
+    """PrimFunc(x [M, k], data, indices, indptr, bias, y [M, n]); M and nnz are symbolic.
+
+    One thread block computes ``rows`` outputs of 32 tokens, one thread one output of one token.
+
+    Raises: BuildError for a dense weight, ragged blocks, an epilogue, or blocks taller than a thread block allows.
+    """
+    blocks = spec.n // spec.rows
+    plain = not spec.dense and spec.bias and not spec.residual and not spec.activation
+    if not plain or spec.n % spec.rows or spec.k % spec.cols or spec.rows * _TOKENS > 1024:
+        raise BuildError(
+            f"cuda bsr_linear: expected a block-sparse weight with a bias, sizes divisible by the block, no epilogue and "
+            f"at most {1024 // _TOKENS} block rows, got {spec}"
+        )
+    with kernel("bsr_linear") as builder:
+        tokens, nnz = symbol("tokens"), symbol("nnz")
+        x = param("x", (tokens, spec.k))
+        data = param("data", (nnz, spec.cols, spec.rows))
+        indices, indptr = param("indices", (nnz,), "int32"), param("indptr", (blocks + 1,), "int32")
+        bias, y = param("bias", (spec.n,)), param("y", (tokens, spec.n))
+        with (
+            TB.launch_thread("blockIdx.x", (tokens + (_TOKENS - 1)) // _TOKENS) as tile,
+            TB.launch_thread("blockIdx.y", blocks) as j,
+            TB.launch_thread("threadIdx.x", _TOKENS) as lane,
+            TB.launch_thread("threadIdx.y", spec.rows) as r,
+        ):
+            token = tile * _TOKENS + lane
+            with TB.If(token < tokens), TB.Then():
+                acc = local((1,))
+                store(acc, bias[j * spec.rows + r], 0)
+                with TB.serial(0, indptr[j + 1] - indptr[j]) as i, TB.serial(0, spec.cols) as c:
+                    p = indptr[j] + i
+                    store(acc, acc[0] + data[p, c, r] * x[token, indices[p] * spec.cols + c], 0)
+                store(y, acc[0], token, j * spec.rows + r)
+    return builder.get()

@@ -1,0 +1,156 @@
+"""Building blocks of every tokens-in-lanes kernel: symbolic buffers, vectors of tokens, polynomial functions.
+
+Kernels are plain Python that emits TensorIR through the IR builder, with explicit vectors. (In TVMScript an assignment
+inside a vectorised loop makes one scalar for all lanes and silently miscompiles; here Python names are macros.)
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from l0compile._tvm import TB, IRBuilder, tirx
+from l0compile.kernels.spec import TokenTile
+
+Expr = Any  # a tirx expression or a Python number
+
+# Set on every PrimFunc that needs no further scheduling.
+SCHEDULED = "l0compile.scheduled"
+# TVM must not fuse a neighbour into a kernel (OpPatternKind.kOpaque).
+_OPAQUE = 8
+
+
+@contextlib.contextmanager
+def kernel(name: str) -> Iterator[IRBuilder]:
+    """Open a PrimFunc called ``name``; declare every ``param`` first, then the body inside ``body()``."""
+    with IRBuilder() as builder, TB.prim_func(s_tir=True):
+        TB.func_name(name)
+        TB.func_attr({"tirx.noalias": True, SCHEDULED: True, "op_pattern": _OPAQUE})
+        yield builder
+
+
+@contextlib.contextmanager
+def body() -> Iterator[None]:
+    """The statements of a kernel. TVM's passes expect them in a root block; it declares no region and is not scheduled."""
+    with TB.sblock("root"):
+        TB.reads([])
+        TB.writes([])
+        yield
+
+
+def symbol(name: str) -> Expr:
+    return tirx.Var(name, "int64")
+
+
+def param(name: str, shape: tuple[Expr, ...], dtype: str = "float32") -> Any:
+    return TB.arg(name, TB.buffer(shape, dtype, layout=None))
+
+
+def local(shape: tuple[int, ...], dtype: str = "float32") -> Any:
+    """Accumulators: become registers when every index is a constant after unrolling."""
+    return TB.alloc_buffer(shape, dtype, scope="local", layout=None)
+
+
+def scratch(shape: tuple[Expr, ...], dtype: str = "float32") -> Any:
+    return TB.alloc_buffer(shape, dtype, scope="global", layout=None)
+
+
+def store(buffer: Any, value: Expr, *index: Expr) -> None:
+    TB.buffer_store(buffer, value, list(index))
+
+
+def vectors(tile: TokenTile) -> list[Expr]:
+    """The slices that cut the lanes of a tile into registers."""
+    return [TB.Ramp(v * tile.vector, 1, tile.vector) for v in range(tile.vectors)]
+
+
+def splat(value: Expr, tile: TokenTile) -> Expr:
+    return TB.Broadcast(value, tile.vector)
+
+
+def const(value: float, like: Expr) -> Expr:
+    """``value`` as float32 with as many lanes as ``like``."""
+    dtype = tirx.const(value, "float32")
+    lanes = _lanes(like)
+    return dtype if lanes == 1 else TB.Broadcast(dtype, lanes)
+
+
+def _lanes(value: Expr) -> int:
+    return int(value.ty.dtype.lanes)
+
+
+def _typed(base: str, like: Expr) -> str:
+    lanes = _lanes(like)
+    return base if lanes == 1 else f"{base}x{lanes}"
+
+
+def _horner(x: Expr, coefficients: tuple[float, ...]) -> Expr:
+    value = const(coefficients[0], x)
+    for c in coefficients[1:]:
+        value = value * x + const(c, x)
+    return value
+
+
+def exp(x: Expr) -> Expr:
+    """2^n * e^r with r = x - n ln 2 in [-0.35, 0.35] and e^r a degree-6 Taylor polynomial: relative error below 5e-7.
+
+    ln 2 is subtracted in two parts (Cody and Waite), the first short enough for n ln2_high to be exact.
+    """
+    x = TB.max(TB.min(x, const(88.0, x)), const(-87.0, x))
+    n = TB.floor(x * const(1.4426950408889634, x) + const(0.5, x))
+    r = x - n * const(0.693359375, x) + n * const(2.12194440e-4, x)
+    bits = TB.shift_left(TB.cast(n, _typed("int32", x)) + _int(127, x), _int(23, x))
+    return _horner(r, _TAYLOR) * TB.reinterpret(_typed("float32", x), bits)
+
+
+_TAYLOR = (1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0, 1.0)
+
+
+def _int(value: int, like: Expr) -> Expr:
+    lanes = _lanes(like)
+    scalar = tirx.const(value, "int32")
+    return scalar if lanes == 1 else TB.Broadcast(scalar, lanes)
+
+
+def erf(x: Expr) -> Expr:
+    """Rational minimax approximation on [-4, 4] (the one Eigen and XLA use), absolute error about 1e-7."""
+    x = TB.max(TB.min(x, const(4.0, x)), const(-4.0, x))
+    q = x * x
+    num = (-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05,
+           -7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02)  # fmt: skip
+    den = (-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03,
+           -1.42647390514189e-02)  # fmt: skip
+    return x * _horner(q, num) / _horner(q, den)
+
+
+def tanh(x: Expr) -> Expr:
+    """Rational minimax approximation on [-7.9, 7.9] (the one Eigen uses), absolute error about 2e-7."""
+    x = TB.max(TB.min(x, const(7.90531110763549805, x)), const(-7.90531110763549805, x))
+    q = x * x
+    num = (-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08,
+           1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03)  # fmt: skip
+    den = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
+    return x * _horner(q, num) / _horner(q, den)
+
+
+def sigmoid(x: Expr) -> Expr:
+    return const(1.0, x) / (const(1.0, x) + exp(-x))
+
+
+def gelu(x: Expr) -> Expr:
+    return x * const(0.5, x) * (const(1.0, x) + erf(x * const(0.7071067811865476, x)))
+
+
+def gelu_tanh(x: Expr) -> Expr:
+    inner = const(0.7978845608028654, x) * (x + const(0.044715, x) * x * x * x)
+    return x * const(0.5, x) * (const(1.0, x) + tanh(inner))
+
+
+ACTIVATIONS: dict[str, Callable[[Expr], Expr]] = {
+    "": lambda x: x,
+    "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
+    "relu": lambda x: TB.max(x, const(0.0, x)),
+    "silu": lambda x: x * sigmoid(x),
+    "tanh": tanh,
+    "sigmoid": sigmoid,
+}

@@ -1,0 +1,48 @@
+"""``l0compile::attention``: values pass through head by head; a head nobody reads needs no query or key."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, fx
+
+from l0compile.capture.nodes import arguments, shape
+from l0compile.liveness.lattice import Fact, reduce_to
+from l0compile.liveness.table import View, register
+
+
+def _forward(node: fx.Node, view: View) -> Fact | None:
+    """An average of one constant is that constant, and of zeros is zero.
+
+    With a mask a query may have no live key and gets 0, so then only zeros are known.
+    """
+    given = arguments(node)
+    known, value = view.fact(given["v"]).last_axis()
+    if given["mask"] is not None:
+        known = known & (value == 0)
+    return Fact(known.reshape(1, 1, -1), value.reshape(1, 1, -1))
+
+
+def live_heads(node: fx.Node, live: Tensor) -> Tensor:
+    """bool [heads]: heads of which any result is live."""
+    width = shape(node)[-1]
+    return channels(live, width).reshape(arguments(node)["heads"], -1).any(1)
+
+
+def channels(live: Tensor, width: int) -> Tensor:
+    """A live mask as bool [width] of the last axis."""
+    return reduce_to(live, [1] * (live.ndim - 1) + [live.shape[-1]]).reshape(-1).expand(width)
+
+
+def _reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
+    given = arguments(node)
+    heads = live_heads(node, live)
+    width = shape(given["q"])[-1] // len(heads)
+    scores = heads.repeat_interleave(width).reshape(1, 1, -1)
+    values = channels(live, shape(node)[-1]).reshape(1, 1, -1)
+    reads: dict[fx.Node, Tensor] = {}
+    for operand, mask in ((given["q"], scores), (given["k"], scores), (given["v"], values)):
+        reads[operand] = reads[operand] | mask if operand in reads else mask
+    return reads
+
+
+register(torch.ops.l0compile.attention.default, forward=_forward, backward=_reads)

@@ -1,0 +1,7 @@
+"""Program -> relax.IRModule -> machine code for one target."""
+
+from l0compile.lower.build import build as build
+from l0compile.lower.build import scheduled as scheduled
+from l0compile.lower.translate import Translation as Translation
+from l0compile.lower.translate import dtype_name as dtype_name
+from l0compile.lower.translate import translate as translate

@@ -1,0 +1,56 @@
+"""Proof that no embedding lookup leaves its table: by known ranges, or by a check of the caller's input."""
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from l0compile.capture import Program
+from l0compile.errors import BuildError
+from l0compile.rewrite.index_facts import index_facts
+
+aten = torch.ops.aten
+
+# Operators whose result holds only values of their first argument.
+_MOVES = {
+    aten.view.default, aten.reshape.default, aten.unsqueeze.default, aten.squeeze.dim, aten.expand.default,
+    aten.slice.Tensor, aten.select.int, aten.permute.default, aten.transpose.int, aten.clone.default,
+    aten._to_copy.default, aten.flatten.using_ints, aten.gather.default,
+}  # fmt: skip
+
+
+def index_bounds(program: Program) -> dict[str, int]:
+    """Placeholder name -> size of the smallest table it indexes; the runtime checks inputs against it.
+
+    Raises: BuildError when the range of an index is neither known nor that of an input.
+    """
+    bounds: dict[str, int] = {}
+    facts = index_facts(program)
+    for node in program.graph.nodes:
+        if node.target != aten.embedding.default:
+            continue
+        rows = int(node.args[0].meta["val"].shape[0])
+        source = _source(node.args[1])
+        if source.op == "placeholder":
+            bounds[source.name] = min(rows, bounds.get(source.name, rows))
+            continue
+        if _integers_at_most(program, source, rows):
+            continue
+        fact = facts.get(node.args[1])
+        if fact is None or fact.low is None or fact.high is None or fact.low < 0 or fact.high >= rows:
+            raise BuildError(
+                f"{node.name}: cannot prove that its indices stay below {rows}: they come from {source.target}; "
+                "pass the indices as an input, or clamp them in the model"
+            )
+    return bounds
+
+
+def _integers_at_most(program: Program, source: fx.Node, rows: int) -> bool:
+    constant = program.constant(source)
+    return constant is not None and (constant.numel() == 0 or 0 <= int(constant.min()) <= int(constant.max()) < rows)
+
+
+def _source(node: Any) -> fx.Node:
+    while node.op == "call_function" and node.target in _MOVES:
+        node = node.args[0]
+    return node

@@ -1,0 +1,73 @@
+"""Which kernel computes a packed operator of the graph, and with which arguments."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+
+import l0compile.ops  # noqa: F401  registers the operators
+from l0compile.kernels import AttentionSpec, KernelSpec, LayerNormSpec, LinearSpec, PackSpec
+
+l0 = torch.ops.l0compile
+
+
+@dataclass(frozen=True)
+class KernelCall:
+    """One kernel launch: tensor operands, then scalar sizes; ``flat`` operands are viewed as [tokens, features]."""
+
+    spec: KernelSpec
+    tensors: tuple[fx.Node, ...]
+    sizes: tuple[Any, ...] = ()
+    flat: bool = False
+
+
+def kernel_call(node: fx.Node) -> KernelCall | None:
+    """The kernel for ``node``, or None when the operator is an ordinary one."""
+    make = _CALLS.get(node.target)
+    return make(node) if make else None
+
+
+def _pack(node: fx.Node) -> KernelCall:
+    return KernelCall(PackSpec(int(node.args[0].meta["val"].shape[-1]), unpack=False), (node.args[0],), flat=True)
+
+
+def _unpack(node: fx.Node) -> KernelCall:
+    return KernelCall(PackSpec(int(node.meta["val"].shape[-1]), unpack=True), (node.args[0],), flat=True)
+
+
+def _linear(node: fx.Node) -> KernelCall:
+    x, data, indices, indptr, bias, residual, n, activation = node.args
+    _, cols, rows = data.meta["val"].shape
+    spec = LinearSpec(
+        n=n, k=int(x.meta["val"].shape[1]), rows=int(rows), cols=int(cols), dense=indices is None,
+        bias=bias is not None, residual=residual is not None, activation=activation,
+    )  # fmt: skip
+    return KernelCall(spec, tuple(t for t in (x, data, indices, indptr, bias, residual) if t is not None))
+
+
+def _attention(node: fx.Node) -> KernelCall:
+    q, k, v, mask, batch, queries, keys, heads, scale, causal = node.args
+    pattern = None
+    if mask is not None:
+        # A size that is exactly 1 broadcasts; the mask is brought to four axes by the translator.
+        shape = [1] * (4 - mask.meta["val"].ndim) + list(mask.meta["val"].shape)
+        pattern = tuple(not (isinstance(size, int) and size == 1) for size in shape)
+    spec = AttentionSpec(heads, int(q.meta["val"].shape[1]) // heads, scale, causal, pattern)  # type: ignore[arg-type]
+    return KernelCall(spec, tuple(t for t in (q, k, v, mask) if t is not None), (batch, queries, keys))
+
+
+def _layer_norm(node: fx.Node) -> KernelCall:
+    x, weight, bias, eps = node.args
+    spec = LayerNormSpec(int(x.meta["val"].shape[1]), eps, affine=weight is not None)
+    return KernelCall(spec, tuple(t for t in (x, weight, bias) if t is not None))
+
+
+_CALLS: dict[Any, Callable[[fx.Node], KernelCall]] = {
+    l0.pack.default: _pack,
+    l0.unpack.default: _unpack,
+    l0.packed_linear.default: _linear,
+    l0.packed_attention.default: _attention,
+    l0.packed_layer_norm.default: _layer_norm,
+}

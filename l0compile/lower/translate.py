@@ -1,0 +1,151 @@
+"""Program -> relax.IRModule with one function ``main(inputs..., parameters...)``.
+
+Packed operators become calls of our kernels; ordinary ATen operators go through TVM's importer, node by node. Shapes are
+always those of the graph's own metadata: TVM loses them for some operators with symbolic sizes and then cannot build.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx
+
+from l0compile._tvm import exported_program_importer, relax, tirx
+from l0compile.capture import Program
+from l0compile.errors import BuildError
+from l0compile.kernels import KernelSpec, TokenTile, emit
+from l0compile.lower.kernel_calls import KernelCall, kernel_call
+from l0compile.lower.ordinary_ops import convert_ordinary
+from l0compile.lower.symbols import Symbols
+
+
+@dataclass(frozen=True)
+class Translation:
+    """The module and the names of its parameters in order (keys of the program's constants)."""
+
+    module: Any
+    parameters: tuple[str, ...]
+
+
+def translate(program: Program, tile: TokenTile) -> Translation:
+    """Lower ``program`` for token tiles of ``tile``.
+
+    Raises: BuildError for an operator that neither we nor TVM's importer know, naming it and its source line.
+    """
+    return _Translator(program, tile).run()
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+@dataclass
+class _Translator:
+    program: Program
+    tile: TokenTile
+    symbols: Symbols = field(default_factory=Symbols)
+    kernels: dict[KernelSpec, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.importer = exported_program_importer()
+        self.builder = relax.BlockBuilder()
+        self.importer.block_builder = self.builder
+        self.values: dict[fx.Node, Any] = self.importer.env
+
+    def run(self) -> Translation:
+        inputs, parameters = [], {}
+        for node in self.program.graph.nodes:
+            if node.op == "placeholder":
+                self.values[node] = relax.Var(node.name, self._type(node))
+                inputs.append(self.values[node])
+            elif node.op == "get_attr":
+                if node.target not in parameters:
+                    parameters[node.target] = relax.Var(f"p{len(parameters)}", self._type(node))
+                self.values[node] = parameters[node.target]
+        with self.builder.function("main", [*inputs, *parameters.values()], attrs={"num_input": len(inputs)}):
+            with self.builder.dataflow():
+                for node in self.program.graph.nodes:
+                    if node.op == "call_function":
+                        self.values[node] = self._convert(node)
+                results = [self.values[node] for node in self.program.output.args[0]]
+                result = self.builder.emit_output(relax.Tuple(results))
+            self.builder.emit_func_output(result)
+        return Translation(self.builder.get(), tuple(parameters))
+
+    def _type(self, node: fx.Node) -> Any:
+        value = node.meta["val"]
+        return relax.TensorType(self.symbols.shape(value.shape), dtype_name(value.dtype))
+
+    def _convert(self, node: fx.Node) -> Any:
+        value = node.meta["val"]
+        if isinstance(value, (int, float, bool)):
+            return value
+        if isinstance(value, torch.SymInt):
+            return self.symbols.dimension(value)
+        call = kernel_call(node)
+        if call is not None:
+            return self._launch(node, call)
+        result = self._ordinary(node)
+        if isinstance(value, torch.Tensor):
+            return self._with_shape(result, node)
+        return result
+
+    def _ordinary(self, node: fx.Node) -> Any:
+        try:
+            value = node.meta["val"]
+            shape = self.symbols.shape(value.shape) if isinstance(value, torch.Tensor) else []
+            return convert_ordinary(node, self.importer, shape)
+        except BuildError:
+            raise
+        except Exception as error:  # TVM's importer raises anything, KeyError and AssertionError included
+            raise BuildError(f"{_where(node)}: TVM's importer failed on {node.target}: {type(error).__name__}: {error}") from error
+
+    def _with_shape(self, result: Any, node: fx.Node) -> Any:
+        """Pin the shape that the graph's metadata gives, where TVM's inference is weaker or names it otherwise."""
+        expected = self._type(node)
+        inferred = result.ty if isinstance(result, relax.Expr) else None
+        if inferred is not None and str(inferred) == str(expected):
+            return result
+        return self.builder.match_cast(self.builder.normalize(result), expected)
+
+    def _launch(self, node: fx.Node, call: KernelCall) -> Any:
+        if call.spec not in self.kernels:
+            function = emit(call.spec, self.tile)
+            self.kernels[call.spec] = self.builder.add_func(function, f"{function.attrs['global_symbol']}_{len(self.kernels)}")
+        operands = [self._operand(tensor, call) for tensor in call.tensors]
+        sizes = [relax.prim_value(self._size(size)) for size in call.sizes]
+        out = node.meta["val"]
+        shape = self.symbols.shape(out.shape)
+        flat_out = call.flat and out.ndim != 3 or (call.flat and call.spec.unpack)
+        launch_shape = [_product(shape[:-1]), shape[-1]] if flat_out else shape
+        result = relax.call_tir(
+            self.kernels[call.spec], relax.Tuple([*operands, *sizes]), relax.TensorType(launch_shape, dtype_name(out.dtype))
+        )
+        result = self.builder.emit(result)
+        return self.builder.emit(relax.op.reshape(result, shape)) if flat_out and len(shape) != 2 else result
+
+    def _operand(self, tensor: fx.Node, call: KernelCall) -> Any:
+        value, ndim = self.values[tensor], tensor.meta["val"].ndim
+        shape = self.symbols.shape(tensor.meta["val"].shape)
+        if call.flat and not call.spec.unpack and ndim != 2:
+            return self.builder.emit(relax.op.reshape(value, [_product(shape[:-1]), shape[-1]]))
+        if tensor.meta["val"].dtype == torch.bool and ndim < 4:  # an attention mask: all four axes
+            return self.builder.emit(relax.op.reshape(value, [1] * (4 - ndim) + shape))
+        return value
+
+    def _size(self, size: Any) -> Any:
+        value = self.values[size] if isinstance(size, fx.Node) else size
+        return tirx.const(value, "int64") if isinstance(value, int) else value
+
+
+def _product(values: list[Any]) -> Any:
+    result = values[0]
+    for value in values[1:]:
+        result = result * value
+    return result
+
+
+def _where(node: fx.Node) -> str:
+    trace = node.meta.get("stack_trace") or ""
+    lines = [line.strip() for line in trace.splitlines() if line.strip()]
+    return f"{node.name} ({'; '.join(lines[-2:])})" if lines else node.name

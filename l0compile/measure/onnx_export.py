@@ -1,0 +1,50 @@
+"""Write a model as ONNX for the engines that read it."""
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from l0compile.errors import CaptureError, MissingDependency
+
+
+def export_onnx(
+    model: Any,
+    args: Sequence[Any],
+    path: str | Path,
+    *,
+    dynamic_shapes: dict[str, Any] | tuple[Any, ...] | None = None,
+) -> Path:
+    """Export ``model`` (nn.Module, for this in eval mode), called with tensors ``args``, to ``path``.
+
+    ``dynamic_shapes`` as for ``torch.export``. Inputs keep the names of the model's arguments.
+    Raises ``MissingDependency`` without onnx and onnxscript, ``CaptureError`` when PyTorch cannot export it.
+    """
+    for package in ("onnx", "onnxscript"):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise MissingDependency(
+                f"exporting ONNX needs onnx and onnxscript ({error}); run: pip install onnx onnxscript"
+            ) from error
+    import torch
+
+    path, training = Path(path), model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            torch.onnx.export(
+                model,
+                tuple(args),
+                str(path),
+                dynamo=True,
+                dynamic_shapes=dynamic_shapes,
+                external_data=False,
+                optimize=True,
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise CaptureError(f"ONNX export of {type(model).__name__} failed: {error}") from error
+    finally:
+        model.train(training)
+    return path

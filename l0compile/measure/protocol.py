@@ -1,0 +1,65 @@
+"""How a latency was (or is to be) measured: a value stored beside every result."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from l0compile.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Back-to-back calls, in blocks, after a warm-up.
+
+    ``warmup_s``         seconds of calls thrown away at the start: lazy set-up, clock speed, caches.
+    ``blocks``           independent blocks; the interval is over their medians.
+    ``block_s``          seconds of timed calls in a block (always at least ``min_calls``).
+    ``settle_s``         untimed seconds (at least one call) before each block, so that it does not pay for
+                         what ran before it: another engine's caches and spinning threads.
+    ``threads``          threads of the measured code; None leaves the library's own choice.
+    ``flush_denormals``  treat denormal numbers as zero, as a compiled model does.
+    ``seed``, ``resamples``  of the bootstrap, which makes it repeatable.
+
+    Raises ``ConfigError`` for values that cannot be measured with.
+    """
+
+    warmup_s: float = 0.5
+    blocks: int = 20
+    block_s: float = 0.1
+    settle_s: float = 0.02
+    min_calls: int = 3
+    threads: int | None = None
+    flush_denormals: bool = True
+    seed: int = 0
+    resamples: int = 2000
+
+    def __post_init__(self) -> None:
+        for name in ("warmup_s", "block_s", "settle_s"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(
+                    f"protocol: {name}: expected seconds of at least 0, got {getattr(self, name)!r}"
+                )
+        for name in ("blocks", "min_calls", "resamples"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"protocol: {name}: expected at least 1, got {getattr(self, name)!r}")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"protocol: threads: expected None or at least 1, got {self.threads!r}")
+
+    @classmethod
+    def quick(cls, threads: int | None = None) -> "Protocol":
+        """About half a second: enough to rank candidates inside a search, too little to publish."""
+        return cls(warmup_s=0.1, blocks=8, block_s=0.04, settle_s=0.005, threads=threads)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Protocol":
+        """Inverse of ``to_dict``. Raises ``ConfigError`` for unknown keys."""
+        allowed = [field.name for field in dataclasses.fields(cls)]
+        unknown = sorted(set(data) - set(allowed))
+        if unknown:
+            raise ConfigError(f"protocol: unknown key {unknown[0]!r}: allowed are {', '.join(allowed)}")
+        return cls(**data)

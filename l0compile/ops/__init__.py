@@ -1,0 +1,6 @@
+"""Custom operators of namespace ``l0compile``; each PyTorch implementation is the op's reference."""
+
+from l0compile.ops import attention as attention
+from l0compile.ops import bsr as bsr
+from l0compile.ops import gate as gate
+from l0compile.ops import packed as packed

@@ -1,0 +1,134 @@
+"""Tokens-in-lanes ("packed") operators, each with the PyTorch implementation that is its oracle.
+
+Layout. A tensor of shape [..., F] holds M = prod(leading dims) tokens of F features. Packed it is [T, F, L] with
+T = ceil(M / L): the L tokens of a tile are the vector lanes, so every matrix product is one microkernel (a broadcast
+weight times a vector of tokens) and every reduction over features runs lane by lane. Lanes past the last token hold
+finite values that no other lane ever reads.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from l0compile.ops.attention import attention
+from l0compile.ops.bsr import bsr_linear
+
+ACTIVATIONS = ("", "gelu", "gelu_tanh", "relu", "silu", "tanh", "sigmoid")
+
+
+def _activate(x: Tensor, activation: str) -> Tensor:
+    match activation:
+        case "":
+            return x
+        case "gelu_tanh":
+            return F.gelu(x, approximate="tanh")
+        case "tanh" | "sigmoid":
+            return getattr(torch, activation)(x)
+        case _:
+            return getattr(F, activation)(x)
+
+
+def _to_rows(x: Tensor, tokens: int) -> Tensor:
+    return x.transpose(1, 2).reshape(-1, x.shape[1])[:tokens]
+
+
+@torch.library.custom_op("l0compile::pack", mutates_args=())
+def pack(x: Tensor, lanes: int) -> Tensor:
+    """[..., F] -> [ceil(M / lanes), F, lanes]; missing tokens of the last tile are zero."""
+    rows = x.reshape(-1, x.shape[-1])
+    rows = F.pad(rows, (0, 0, 0, -rows.shape[0] % lanes))
+    return rows.reshape(-1, lanes, x.shape[-1]).transpose(1, 2).contiguous()
+
+
+@pack.register_fake
+def _(x: Tensor, lanes: int) -> Tensor:
+    tokens = 1
+    for size in x.shape[:-1]:
+        tokens = tokens * size
+    return x.new_empty((tokens + lanes - 1) // lanes, x.shape[-1], lanes)
+
+
+@torch.library.custom_op("l0compile::unpack", mutates_args=())
+def unpack(x: Tensor, leading: Sequence[int]) -> Tensor:
+    """[T, F, L] -> [*leading, F]: the inverse of ``pack`` for prod(leading) tokens."""
+    tokens = 1
+    for size in leading:
+        tokens *= size
+    return _to_rows(x, tokens).reshape(*leading, x.shape[1]).clone()
+
+
+@unpack.register_fake
+def _(x: Tensor, leading: Sequence[int]) -> Tensor:
+    return x.new_empty(*leading, x.shape[1])
+
+
+@torch.library.custom_op("l0compile::packed_linear", mutates_args=())
+def packed_linear(
+    x: Tensor,
+    data: Tensor,
+    indices: Tensor | None,
+    indptr: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    n: int,
+    activation: str,
+) -> Tensor:
+    """activation(W x + bias) + residual on packed tokens: x [T, k, L] -> [T, n, L].
+
+    W is held in blocks, data [nnz, cols, rows] with data[p, c, r] = W[j * rows + r, indices[p] * cols + c] for
+    indptr[j] <= p < indptr[j + 1]. Dense: indices and indptr are None and every block of one column is there, in order.
+    ``residual`` is [T, n, L], added after the activation.
+    """
+    k, (_, _, rows) = x.shape[1], data.shape
+    if indices is None or indptr is None:
+        row_blocks = -(-n // rows)
+        indices = torch.arange(k, dtype=torch.int32).repeat(row_blocks)
+        indptr = torch.arange(row_blocks + 1, dtype=torch.int32) * k
+    y = bsr_linear(_to_rows(x, x.shape[0] * x.shape[2]), data, indices, indptr, bias, n, k)
+    y = pack(_activate(y, activation), x.shape[2])
+    return y if residual is None else y + residual
+
+
+@packed_linear.register_fake
+def _(x, data, indices, indptr, bias, residual, n, activation):  # type: ignore[no-untyped-def]
+    return x.new_empty(x.shape[0], n, x.shape[2])
+
+
+@torch.library.custom_op("l0compile::packed_attention", mutates_args=())
+def packed_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    batch: int,
+    queries: int,
+    keys: int,
+    heads: int,
+    scale: float,
+    causal: bool,
+) -> Tensor:
+    """Scaled dot-product attention on packed tokens: q [T, H*D, L] of batch*queries tokens, k and v of batch*keys.
+
+    mask: bool, True = attend, broadcastable to [batch, heads, queries, keys]. Rows with no live key give 0.
+    """
+    rows = [_to_rows(t, batch * s).reshape(batch, s, -1) for t, s in ((q, queries), (k, keys), (v, keys))]
+    return pack(attention(*rows, mask, heads, scale, causal), q.shape[2])
+
+
+@packed_attention.register_fake
+def _(q, k, v, mask, batch, queries, keys, heads, scale, causal):  # type: ignore[no-untyped-def]
+    return torch.empty_like(q)
+
+
+@torch.library.custom_op("l0compile::packed_layer_norm", mutates_args=())
+def packed_layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """LayerNorm over the feature axis of packed tokens: x [T, F, L], weight and bias [F]."""
+    rows = _to_rows(x, x.shape[0] * x.shape[2])
+    return pack(F.layer_norm(rows, (x.shape[1],), weight, bias, eps), x.shape[2])
+
+
+@packed_layer_norm.register_fake
+def _(x, weight, bias, eps):  # type: ignore[no-untyped-def]
+    return torch.empty_like(x)

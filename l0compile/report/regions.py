@@ -1,0 +1,54 @@
+"""What became of each region, as a picture of a table and as words."""
+
+from typing import TYPE_CHECKING, Any
+
+from l0compile.capture.records import Region
+from l0compile.report.canvas import FAINT, GRID, INK, canvas, png, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FORMAT_COLOURS = {"bsr": "#1d4ed8", "compact": "#0f766e", "dropped": "#9aa5b1", "dense": "#a16207"}
+
+
+def plot_regions(regions: tuple[Region, ...]) -> bytes:
+    """PNG of a table with a line per region: name, shapes, density as a bar, format, block and reason."""
+    height = 0.26 * max(1, len(regions)) + 0.7
+    figure, axes = canvas(13.0, height)
+    axes.set_axis_off()
+    axes.set_xlim(0, 100)
+    axes.set_ylim(len(regions) + 0.2, -1.4)
+    for left, title in ((0, "region"), (27, "shape"), (42, "density"), (56, "format"), (66, "why")):
+        axes.text(left, -0.7, title, fontsize=8.5, fontweight="bold", color=INK, va="center")
+    for line, region in enumerate(regions):
+        _region_line(axes, line, region)
+    if not regions:
+        axes.text(0, 0.3, "no regions were recorded", fontsize=8.5, color=FAINT, va="center")
+    return png(figure)
+
+
+def shape_text(region: Region) -> str:
+    """``1536×384 → 1020×384``, or the shape alone where it did not change."""
+    before, after = ("×".join(map(str, shape)) for shape in (region.shape_before, region.shape_after))
+    if region.format == "dropped":
+        return f"{before} → none"
+    return before if before == after else f"{before} → {after}"
+
+
+def format_text(region: Region) -> str:
+    """``bsr 4×1``, or the format alone where there is no block."""
+    return region.format if region.block is None else f"{region.format} {region.block[0]}×{region.block[1]}"
+
+
+def _region_line(axes: "Axes", line: int, region: Region) -> None:
+    colour = FORMAT_COLOURS.get(region.format, INK)
+    if line % 2 == 0:
+        axes.axhspan(line - 0.5, line + 0.5, color="#f5f7fa", zorder=0)
+    text: dict[str, Any] = {"fontsize": 8, "color": INK, "va": "center", "parse_math": False}
+    axes.text(0, line, shortened(region.name, 46, keep_end=True), **text)
+    axes.text(27, line, shape_text(region), **text)
+    axes.barh(line, 8, left=42, height=0.55, color=GRID)
+    axes.barh(line, 8 * region.density, left=42, height=0.55, color=colour)
+    axes.text(50.5, line, f"{100 * region.density:.3g} %", **text)
+    axes.text(56, line, format_text(region), **{**text, "color": colour})
+    axes.text(66, line, shortened(region.reason, 70), **text)

@@ -1,0 +1,61 @@
+"""Tables for the terminal."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from l0compile.capture.records import Region
+from l0compile.report.data import Report, Row
+from l0compile.report.regions import format_text, shape_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def comparison_table(report: Report) -> "Table":
+    """A ``rich`` table of the rows: latency with interval, speed-up, quality; the compiled choice in bold."""
+    table = _table(report.title)
+    table.add_column("model")
+    table.add_column("latency, ms", justify="right")
+    table.add_column("95 % interval", justify="right")
+    table.add_column(f"vs {_escaped(report.reference)}", justify="right")
+    table.add_column(_escaped(report.quality_name), justify="right")
+    for row in report.rows:
+        cells = (row.name, *comparison_cells(report, row))
+        table.add_row(*map(_escaped, cells), style="" if row.dense else "bold")
+    return table
+
+
+def comparison_cells(report: Report, row: Row) -> tuple[str, str, str, str]:
+    """Latency, interval, speed-up and quality of ``row`` as text; the note in place of what was not measured."""
+    quality = "–" if row.quality is None else f"{row.quality:.4f}"
+    if row.latency is None:
+        return "–", row.note or "not measured", "–", quality
+    speedup = report.speedup(row)
+    interval = f"{row.latency.low_ms:.3f} to {row.latency.high_ms:.3f}"
+    return f"{row.latency.median_ms:.3f}", interval, "–" if speedup is None else f"{speedup:.2f}×", quality
+
+
+def region_table(regions: Iterable[Region], title: str = "Regions") -> "Table":
+    """A ``rich`` table with one line per region: shapes, density, format and the reason for it."""
+    table = _table(title)
+    for name in ("region", "kind", "shape", "density", "format", "why"):
+        table.add_column(name, justify="right" if name == "density" else "left", overflow="fold")
+    for region in regions:
+        density = f"{100 * region.density:.1f} %"
+        cells = (region.name, region.kind, shape_text(region), density, format_text(region), region.reason)
+        table.add_row(*map(_escaped, cells))
+    return table
+
+
+def _table(title: str) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    return Table(title=_escaped(title), title_justify="left", box=box.SIMPLE_HEAD)
+
+
+def _escaped(text: str) -> str:
+    # Names such as "layer[0]" would be read as style tags.
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,41 @@
+"""Write the page, the pictures and the facts they came from into a folder."""
+
+import json
+from pathlib import Path
+
+from l0compile.errors import ArtifactError
+from l0compile.report.data import Report
+from l0compile.report.front import plot_front
+from l0compile.report.html import render_page
+from l0compile.report.regions import plot_regions
+
+RESULT = "report.json"
+
+
+def write_report(report: Report, folder: str | Path) -> tuple[Path, ...]:
+    """Write ``report.html``, ``pareto.png``, ``regions.png`` and ``report.json`` into ``folder``; the paths.
+
+    Each file is replaced whole, so a reader never sees half of one. Raises ``ArtifactError`` if that fails.
+    """
+    out = Path(folder)
+    contents = {
+        RESULT: (json.dumps(report.to_dict(), indent=1) + "\n").encode(),
+        "pareto.png": plot_front(report),
+        "regions.png": plot_regions(report.regions),
+        "report.html": render_page(report).encode(),
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return tuple(_replace(out / name, data) for name, data in contents.items())
+    except OSError as error:
+        raise ArtifactError(f"{out}: the report could not be written: {error.strerror or error}") from error
+
+
+def _replace(file: Path, data: bytes) -> Path:
+    draft = file.with_name(f".{file.name}.draft")
+    try:
+        draft.write_bytes(data)
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
+    return file

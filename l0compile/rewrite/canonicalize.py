@@ -1,0 +1,152 @@
+"""Bring the graph to a normal form: no operator that does nothing, no dead code, sizes read from inputs."""
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from l0compile.capture import Editor, Program
+from l0compile.capture.editor import remove_dead_nodes
+from l0compile.capture.nodes import arguments, is_op, is_static, same_shape, shape, tensor
+
+aten = torch.ops.aten
+
+_COPIES = (
+    aten.clone.default,
+    aten.detach.default,
+    aten.alias.default,
+    aten.contiguous.default,
+    aten.lift_fresh_copy.default,
+    aten._to_copy.default,
+    aten.to.dtype,
+)
+_RESHAPES = (
+    aten.view.default,
+    aten.reshape.default,
+    aten._unsafe_view.default,
+    aten.flatten.using_ints,
+    aten.unflatten.int,
+    aten.unsqueeze.default,
+    aten.squeeze.dim,
+    aten.squeeze.dims,
+)
+_SAME_WHEN_SAME_SHAPE = (*_RESHAPES, aten.expand.default, aten.slice.Tensor)
+_BROADCASTING = tuple(getattr(aten, name).Tensor for name in ("add", "sub", "mul", "div"))
+_VIEWS = (aten.view.default, aten._unsafe_view.default)
+
+
+def canonicalize(program: Program) -> Program:
+    """Remove what does nothing.
+
+    Rewrite: clone(x), dropout(x, p, train=False), detach, contiguous, a cast to the same dtype, a view, expand or
+        full slice to the same shape, add(x, 0) of integers, a swap of two axes done twice -> x. A reshape of a reshape
+        reads the first one's input, and arithmetic reads what ``expand`` broadcasts. ``view`` becomes ``reshape``,
+        because the copy that made it legal may be gone. Sizes are read from the inputs. Unused nodes go.
+    Checks: shape and dtype of the two sides are provably equal, symbols included.
+    Returns: the program, itself when it was in normal form.
+    """
+    editor = Editor(program)
+    for node in list(editor.graph.nodes):
+        if node.op != "call_function" or not node.users:
+            continue
+        if is_op(node, aten.sym_size.int):
+            _canonical_size(editor, node)
+            continue
+        if is_op(node, *_VIEWS):
+            node.target = aten.reshape.default
+            editor.changed += 1
+        replacement = _identity(node) or _double_swap(node)
+        if replacement is not None:
+            editor.replace(node, replacement)
+        else:
+            _skip_reshape(editor, node)
+            _skip_expand(editor, node)
+    editor.changed += remove_dead_nodes(editor.graph)
+    return editor.finish()
+
+
+def _identity(node: fx.Node) -> fx.Node | None:
+    """The input that a node returns unchanged, if it does."""
+    source = node.args[0] if node.args else None
+    before, after = tensor(source), tensor(node)
+    if not isinstance(source, fx.Node) or before is None or after is None:
+        return None
+    if (before.dtype, before.device) != (after.dtype, after.device) or not same_shape(
+        before.shape, after.shape
+    ):
+        return None
+    if is_op(node, *_COPIES):
+        return source
+    if is_op(node, *_SAME_WHEN_SAME_SHAPE):
+        # A slice of the same length starts at 0 with step 1, negative steps being impossible in torch.
+        return source
+    if is_op(node, aten.dropout.default):
+        given = arguments(node)
+        return None if given["train"] and given["p"] else source
+    if is_op(node, aten.add.Tensor) and not after.dtype.is_floating_point:
+        # Not for floating types here: -0.0 + 0 is 0.0.
+        return source if isinstance(node.args[1], int) and node.args[1] == 0 else None
+    if is_op(node, aten.permute.default):
+        return source if list(node.args[1]) == list(range(after.ndim)) else None  # type: ignore[arg-type]
+    return None
+
+
+def swapped_axes(node: Any) -> tuple[int, int] | None:
+    """The two axes that ``node`` exchanges, ascending, or None when it is not a transpose of two axes."""
+    if is_op(node, aten.transpose.int):
+        rank = len(shape(node))
+        first, second = sorted((node.args[1] % rank, node.args[2] % rank))
+        return first, second
+    if is_op(node, aten.permute.default):
+        order = [axis % len(node.args[1]) for axis in node.args[1]]
+        moved = [axis for axis, source in enumerate(order) if axis != source]
+        return (moved[0], moved[1]) if len(moved) == 2 else None
+    return None
+
+
+def _double_swap(node: fx.Node) -> fx.Node | None:
+    axes = swapped_axes(node)
+    if axes is not None and swapped_axes(node.args[0]) == axes:
+        return node.args[0].args[0]  # type: ignore[union-attr, return-value]
+    return None
+
+
+def _skip_reshape(editor: Editor, node: fx.Node) -> None:
+    """reshape(reshape(x)) -> reshape(x), or x where the shape is x's again."""
+    if not is_op(node, *_RESHAPES) or not is_op(node.args[0], *_RESHAPES):
+        return
+    inner: fx.Node = node.args[0]  # type: ignore[assignment]
+    root = inner.args[0]
+    assert isinstance(root, fx.Node)
+    if same_shape(shape(root), shape(node)):
+        editor.replace(node, root)
+    elif is_op(node, aten.reshape.default):
+        node.update_arg(0, root)
+        editor.changed += 1
+
+
+def _skip_expand(editor: Editor, node: fx.Node) -> None:
+    """add(x, expand(y)) -> add(x, y) where x alone has the result's shape."""
+    if not is_op(node, *_BROADCASTING):
+        return
+    for position, operand in enumerate(node.args[:2]):
+        other, value = tensor(node.args[1 - position]), tensor(operand)
+        if other is None or value is None or other.dtype != value.dtype:
+            continue  # Without the expand, a tensor of rank 0 would count less in type promotion.
+        if is_op(operand, aten.expand.default) and same_shape(other.shape, shape(node)):
+            node.update_arg(position, operand.args[0])  # type: ignore[union-attr]
+            editor.changed += 1
+            return
+
+
+def _canonical_size(editor: Editor, node: fx.Node) -> None:
+    size = node.meta["val"]
+    if is_static(size):
+        for user in list(node.users):
+            user.args = fx.map_arg(user.args, lambda arg: size if arg is node else arg)
+            user.kwargs = fx.map_arg(user.kwargs, lambda arg: size if arg is node else arg)
+        editor.changed += 1
+        return
+    nodes = editor.sizes([size])
+    if nodes is not None and nodes[0] is not node:
+        editor.replace(node, nodes[0])

@@ -1,0 +1,124 @@
+"""Pick how each linear layer's weight is stored: dense or block-sparse."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, fx
+
+from l0compile.capture import Editor, Program, Region
+from l0compile.capture.nodes import arguments, is_op
+from l0compile.capture.records import Format
+from l0compile.ops.bsr import nonzero_blocks, to_blocks
+from l0compile.rewrite.regions import LINEAR, SDPA, region_of
+from l0compile.rewrite.surgery import linear_weight
+from l0compile.targets import Target
+
+_HAS_REGION = (torch.ops.l0compile.bsr_linear.default, torch.ops.l0compile.attention.default, SDPA)
+
+# Block-sparse must promise this share of the dense time or less: a tie is not worth another format.
+HYSTERESIS = 0.95
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to store a weight: block shape (None: dense), kept share of blocks, predicted time (dense = 1)."""
+
+    block: tuple[int, int] | None
+    kept: float
+    time: float
+
+
+def choose_formats(program: Program, target: Target) -> Program:
+    """Decide each region's format by the target's table of block efficiencies.
+
+    Rewrite: linear(x, W, b) -> l0compile::bsr_linear(x, blocks of W, b) for the legal block shape of least predicted
+        time = kept blocks * block size / weight size / efficiency(block).
+    Checks: W is a float32 constant; predicted time <= 0.95 of dense, else W stays dense.
+    Returns: the program with block-sparse layers and with ``regions`` completed, layers that are gone included.
+    """
+    editor = Editor(program)
+    regions = {region.name: region for region in program.regions}
+    present: set[str] = set()
+    for node in list(editor.graph.nodes):
+        name = region_of(node)
+        found = linear_weight(editor, node)
+        if found is not None:
+            choice, reason = choose(found[0], target)
+            _record(regions, name, found[0], choice, reason)
+            if choice.block is not None:
+                _make_sparse(editor, node, found[0], choice.block)
+        elif is_op(node, torch.ops.l0compile.attention.default) and name in regions:
+            regions[name] = _attention(regions[name], arguments(node)["heads"])
+        if found is not None or is_op(node, *_HAS_REGION):
+            present.add(name)
+    result = editor.finish()
+    final = tuple(region if name in present else _dropped(region) for name, region in regions.items())
+    return result if final == program.regions else replace(result, regions=final)
+
+
+def choose(weight: Tensor, target: Target) -> tuple[Choice, str]:
+    """The best format of a weight [n, k] on a target, and the reason in words."""
+    dense = Choice(None, 1.0, 1.0)
+    if weight.dtype != torch.float32:
+        return dense, f"dense: block-sparse kernels take float32, the weight is {weight.dtype}"
+    choices = list(_block_choices(weight, target))
+    if not choices:
+        return dense, f"dense: target {target.name} has no block-sparse kernel"
+    best = min(choices, key=lambda choice: choice.time)
+    rows, cols = best.block or (1, 1)
+    if best.time <= HYSTERESIS:
+        return (
+            best,
+            f"{best.kept:.3f} of the {rows}x{cols} blocks kept: {best.time:.2f} of the dense time predicted",
+        )
+    return (
+        dense,
+        f"dense: {best.kept:.3f} of the {rows}x{cols} blocks kept would take {best.time:.2f} of its time",
+    )
+
+
+def _block_choices(weight: Tensor, target: Target) -> Iterator[Choice]:
+    nonzero = weight != 0
+    for rows, cols in target.blocks:
+        efficiency = target.block_efficiency(rows, cols)
+        if efficiency > 0 and weight.numel():
+            live = int(nonzero_blocks(nonzero, rows, cols).sum())
+            total = -(-weight.shape[0] // rows) * -(-weight.shape[1] // cols)
+            # Ragged edges count as whole blocks: the kernel computes them whole.
+            yield Choice((rows, cols), live / total, live * rows * cols / weight.numel() / efficiency)
+
+
+def _make_sparse(editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int, int]) -> None:
+    given = arguments(node)
+    stem = str(given["weight"].target)
+    names = ("blocks", "indices", "indptr")
+    parts = zip(names, to_blocks(weight, *block), strict=True)
+    constants = [editor.add_constant(f"{stem}_{name}", part, node) for name, part in parts]
+    args = (given["input"], *constants, given["bias"], int(weight.shape[0]), int(weight.shape[1]))
+    editor.replace(node, editor.call(torch.ops.l0compile.bsr_linear.default, args, before=node, origin=node))
+
+
+def _record(regions: dict[str, Region], name: str, weight: Tensor, choice: Choice, reason: str) -> None:
+    after = (int(weight.shape[0]), int(weight.shape[1]))
+    before = regions.get(name) or Region(name, LINEAR, after, after, 1.0, "dense", None, "")
+    smaller = after != before.shape_before
+    text = before.reason if reason in before.reason else "; ".join(filter(None, (before.reason, reason)))
+    form: Format = "bsr" if choice.block else ("compact" if smaller else "dense")
+    regions[name] = replace(before, shape_after=after, format=form, block=choice.block, reason=text)
+
+
+def _attention(region: Region, heads: int) -> Region:
+    whole = heads == region.shape_before[0]
+    reason = region.reason or ("all heads are read" if whole else "")
+    shape_after = (heads, region.shape_before[1])
+    return replace(region, shape_after=shape_after, format="dense" if whole else "compact", reason=reason)
+
+
+def _dropped(region: Region) -> Region:
+    if region.format == "dropped" or region.block:
+        return region
+    reason = "; ".join(
+        filter(None, (region.reason, "dropped: its result is constant or nothing reads it (rules 5 and 6)"))
+    )
+    return replace(region, shape_after=(0,) * len(region.shape_before), format="dropped", reason=reason)

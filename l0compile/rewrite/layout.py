@@ -1,0 +1,180 @@
+"""assign_layout: give per-token operators the tokens-in-lanes layout, packing only where it begins and ends."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import fx
+from torch.nn import functional as F
+
+import l0compile.ops  # noqa: F401  registers the operators
+from l0compile.capture import Editor, Program
+from l0compile.rewrite.size_nodes import SizeNodes
+
+aten, l0 = torch.ops.aten, torch.ops.l0compile
+
+# Elementwise operators run on packed tensors as they are.
+_UNARY = {
+    aten.gelu.default, aten.relu.default, aten.silu.default, aten.tanh.default, aten.sigmoid.default,
+    aten.neg.default, aten.exp.default, aten.abs.default,
+}  # fmt: skip
+_BINARY = {aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor}
+_RESHAPE = {aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.unsqueeze.default, aten.squeeze.dim}
+
+
+def assign_layout(program: Program, lanes: int, rows: int) -> Program:
+    """Rewrite: linear(x) -> unpack(packed_linear(pack(x))), likewise attention and layer_norm; pack(unpack(y)) -> y,
+    and elementwise operators between packed values run packed.
+
+    Checks: float32, a static last axis, constant weights; tokens keep their flattened order through a reshape.
+    Whatever does not fit stays in rows.
+
+    Args:
+        lanes: tokens of a tile. rows: block rows that dense weights are stored with (the microkernel's height).
+    Returns: the program with ``l0compile::pack`` and ``unpack`` only at the edges of packed regions.
+    """
+    pass_ = _Layout(Editor(program), lanes, rows)
+    for node in list(pass_.editor.graph.nodes):
+        if node.op == "call_function":
+            pass_.visit(node)
+    pass_.unpack_rest()
+    return pass_.editor.finish()
+
+
+class _Layout:
+    """State of one run: which values exist packed, and the packed form of each."""
+
+    def __init__(self, editor: Editor, lanes: int, rows: int) -> None:
+        self.editor, self.lanes, self.rows = editor, lanes, rows
+        self.sizes = SizeNodes(editor)
+        self.packed: dict[fx.Node, fx.Node] = {}
+        self.made: dict[fx.Node, fx.Node] = {}  # pack nodes inserted for a value in rows
+        self.rules: dict[Any, Callable[[fx.Node], fx.Node | None]] = {
+            aten.linear.default: self._linear,
+            l0.bsr_linear.default: self._bsr_linear,
+            l0.attention.default: self._attention,
+            aten.layer_norm.default: self._layer_norm,
+            **dict.fromkeys(_UNARY, self._unary),
+            **dict.fromkeys(_BINARY, self._binary),
+            **dict.fromkeys(_RESHAPE, self._reshape),
+        }
+
+    def visit(self, node: fx.Node) -> None:
+        rule = self.rules.get(node.target)
+        if rule is None or not _packable(node):
+            return
+        result = rule(node)
+        if result is not None:
+            self.packed[node] = result
+            self.editor.changed += 1
+
+    def unpack_rest(self) -> None:
+        """Give every reader in rows of a packed value its rows back."""
+        for node, packed in self.packed.items():
+            readers = [user for user in node.users if user not in self.packed]
+            if readers:
+                leading = self.sizes.shape(node.meta["val"].shape[:-1])
+                rows = self.editor.call(l0.unpack.default, (packed, leading), before=_after(packed), origin=node)
+                for user in readers:
+                    user.replace_input_with(node, rows)
+
+    def _pack(self, value: fx.Node, before: fx.Node) -> fx.Node:
+        if value in self.packed:
+            return self.packed[value]
+        if value not in self.made:
+            # Right behind the value, so that later readers find the one pack node above them.
+            anchor = _after(value)
+            self.made[value] = self.editor.call(l0.pack.default, (value, self.lanes), before=anchor, origin=before)
+        return self.made[value]
+
+    def _constants(self, *nodes: Any) -> bool:
+        return all(node is None or self.editor.value(node) is not None for node in nodes)
+
+    def _linear(self, node: fx.Node) -> fx.Node | None:
+        x, weight_node, bias = (*node.args, None)[:3]
+        weight = self.editor.value(weight_node)
+        if weight is None or not self._constants(bias) or not _packable(x):
+            return None
+        data = self.editor.add_constant(f"{weight_node.target}_packed", dense_blocks(weight, self.rows), node)
+        args = (self._pack(x, node), data, None, None, bias, None, weight.shape[0], "")
+        return self.editor.call(l0.packed_linear.default, args, before=node)
+
+    def _bsr_linear(self, node: fx.Node) -> fx.Node | None:
+        x, data, indices, indptr, bias, n, _ = node.args
+        if not self._constants(data, indices, indptr, bias) or not _packable(x):
+            return None
+        args = (self._pack(x, node), data, indices, indptr, bias, None, n, "")
+        return self.editor.call(l0.packed_linear.default, args, before=node)
+
+    def _attention(self, node: fx.Node) -> fx.Node | None:
+        q, k, v, mask, heads, scale, causal = node.args
+        qv, kv, vv = (t.meta["val"] for t in (q, k, v))
+        if not all(_packable(t) for t in (q, k, v)) or qv.shape[-1] != vv.shape[-1]:
+            return None
+        sizes = [self.sizes.of(s) for s in (qv.shape[0], qv.shape[1], kv.shape[1])]
+        packed = [self._pack(t, node) for t in (q, k, v)]
+        return self.editor.call(l0.packed_attention.default, (*packed, mask, *sizes, heads, scale, causal), before=node)
+
+    def _layer_norm(self, node: fx.Node) -> fx.Node | None:
+        x, shape, weight, bias, eps = (*node.args, *(None, None, 1e-5)[len(node.args) - 2 :])[:5]
+        if len(shape) != 1 or (weight is None) != (bias is None) or not self._constants(weight, bias) or not _packable(x):
+            return None
+        return self.editor.call(l0.packed_layer_norm.default, (self._pack(x, node), weight, bias, eps), before=node)
+
+    def _unary(self, node: fx.Node) -> fx.Node | None:
+        x = node.args[0]
+        if x not in self.packed:
+            return None
+        with self.editor.graph.inserting_before(node):
+            return self.editor.graph.call_function(node.target, (self.packed[x], *node.args[1:]), dict(node.kwargs))
+
+    def _binary(self, node: fx.Node) -> fx.Node | None:
+        operands = [self._operand(a, node) for a in node.args[:2]]
+        if None in operands or not any(a in self.packed for a in node.args[:2]):
+            return None
+        with self.editor.graph.inserting_before(node):
+            return self.editor.graph.call_function(node.target, tuple(operands), dict(node.kwargs))
+
+    def _operand(self, value: Any, node: fx.Node) -> Any:
+        """The packed form of an operand: a tensor of the result's shape, a number, or a constant per feature."""
+        if not isinstance(value, fx.Node):
+            return value if isinstance(value, (int, float)) else None
+        if not _packable(value):
+            return self._per_feature(value, node)
+        same = [str(s) for s in value.meta["val"].shape] == [str(s) for s in node.meta["val"].shape]
+        return self._pack(value, node) if same else self._per_feature(value, node)
+
+    def _per_feature(self, value: fx.Node, node: fx.Node) -> fx.Node | None:
+        constant, features = self.editor.value(value), node.meta["val"].shape[-1]
+        if constant is None or constant.dtype != torch.float32 or constant.numel() not in (1, features):
+            return None
+        if constant.numel() == features and constant.shape[-1:] != (features,):
+            return None
+        return self.editor.add_constant(f"{value.target}_packed", constant.reshape(-1, 1), node)
+
+    def _reshape(self, node: fx.Node) -> fx.Node | None:
+        x = node.args[0]
+        same_features = x in self.packed and x.meta["val"].shape[-1] == node.meta["val"].shape[-1]
+        return self.packed[x] if same_features else None
+
+
+def dense_blocks(weight: torch.Tensor, rows: int) -> torch.Tensor:
+    """A dense weight [n, k] as all its blocks of ``rows`` x 1: [ceil(n / rows) * k, 1, rows], zero rows past n."""
+    n, k = weight.shape
+    padded = F.pad(weight, (0, 0, 0, -n % rows))
+    return padded.reshape(-1, rows, k).transpose(1, 2).reshape(-1, 1, rows).contiguous()
+
+
+def _packable(node: Any) -> bool:
+    value = node.meta.get("val") if isinstance(node, fx.Node) else None
+    if not isinstance(value, torch.Tensor) or value.dtype != torch.float32 or value.ndim < 2:
+        return False
+    return isinstance(value.shape[-1], int) and value.shape[-1] > 0
+
+
+def _after(node: fx.Node) -> fx.Node:
+    """The node to insert before so that a new node follows ``node`` (and, for an input, all inputs)."""
+    following = node.next
+    while following.op == "placeholder":
+        following = following.next
+    return following

@@ -1,0 +1,53 @@
+"""The order of the passes."""
+
+from functools import partial
+
+from l0compile.capture import Program
+from l0compile.rewrite.canonicalize import canonicalize
+from l0compile.rewrite.choose_formats import choose_formats
+from l0compile.rewrite.compact_heads import compact_heads
+from l0compile.rewrite.compact_neurons import compact_neurons
+from l0compile.rewrite.drop_dead import drop_dead
+from l0compile.rewrite.flush_denormals import flush_denormals
+from l0compile.rewrite.fold_constants import fold_constants
+from l0compile.rewrite.fold_gates import fold_gates
+from l0compile.rewrite.fuse_attention import fuse_attention
+from l0compile.rewrite.regions import survey
+from l0compile.rewrite.runner import Pass, run
+from l0compile.rewrite.simplify_masks import simplify_masks
+from l0compile.targets import Target
+
+
+def optimise(program: Program, target: Target, *, max_rewrites: int | None = None) -> Program:
+    """Use every zero: the same function of the inputs with fewer operations, for ``target``.
+
+    Args:
+        program: a captured program.
+        target: supplies the legal block shapes and their efficiency.
+        max_rewrites: see :func:`l0compile.rewrite.runner.run`.
+
+    Raises:
+        RewriteError: a pass broke the program; nothing is returned then.
+    """
+    return run(program, steps(target), max_rewrites=max_rewrites)
+
+
+def steps(target: Target) -> list[Pass]:
+    """The passes in order."""
+    return [
+        canonicalize,
+        fold_constants,  # gates on weights, and index arithmetic on fixed sizes
+        simplify_masks,  # a padding mask reaches attention as [batch, 1, 1, keys]
+        fuse_attention,
+        canonicalize,  # cancels the transposes that attention no longer needs
+        fold_gates,
+        flush_denormals,  # after gates were multiplied in, before zeros are counted
+        survey,  # from here on each layer's fate is written down
+        drop_dead,
+        compact_heads,
+        compact_neurons,
+        drop_dead,  # what compaction left neutral
+        flush_denormals,  # constants folded into biases
+        canonicalize,
+        partial(choose_formats, target=target),
+    ]

@@ -1,0 +1,83 @@
+"""Keep account of what becomes of each layer."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, fx
+
+from l0compile.capture import Editor, Program, Region
+from l0compile.capture.nodes import arguments, is_op, region_name, shape
+from l0compile.rewrite.fuse_attention import refusal
+from l0compile.rewrite.surgery import linear_weight
+
+aten = torch.ops.aten
+LINEAR, ATTENTION, SDPA = "linear", "attention", aten.scaled_dot_product_attention.default
+
+
+def survey(program: Program) -> Program:
+    """Give every constant-weight linear and every attention a region, and mark its node with the region's name.
+
+    Rewrite: none; ``node.meta["region"]`` is set on a copy of the graph.
+    Checks: a module used several times gets ``name``, ``name@1``, ...
+    Returns: the program with ``regions``; itself when they are there already.
+    """
+    if program.regions:
+        return program
+    editor = Editor(program)
+    seen: Counter[str] = Counter()
+    regions = []
+    for node in editor.graph.nodes:
+        region = _region(editor, node)
+        if region is not None:
+            count = seen[region.name]
+            seen[region.name] += 1
+            region = replace(region, name=f"{region.name}@{count}" if count else region.name)
+            node.meta["region"] = region.name
+            regions.append(region)
+    return replace(program, graph=editor.graph, regions=tuple(regions))
+
+
+def _region(editor: Editor, node: fx.Node) -> Region | None:
+    found = linear_weight(editor, node)
+    if found is not None:
+        weight = found[0]
+        size = (int(weight.shape[0]), int(weight.shape[1]))
+        return Region(region_name(node), LINEAR, size, size, density(weight), "dense", None, "")
+    if is_op(node, torch.ops.l0compile.attention.default):
+        heads = int(arguments(node)["heads"])
+        size = (heads, int(shape(node)[-1]) // heads)
+        return Region(region_name(node), ATTENTION, size, size, 1.0, "dense", None, "")
+    if is_op(node, SDPA):
+        q = shape(node.args[0])  # type: ignore[arg-type]
+        size = (_number(q[1]), _number(q[-1])) if len(q) == 4 else (0, 0)
+        return Region(
+            region_name(node), ATTENTION, size, size, 1.0, "dense", None, f"left as it was: {refusal(node)}"
+        )
+    return None
+
+
+def _number(size: object) -> int:
+    return size if isinstance(size, int) else 0
+
+
+def density(weight: Tensor) -> float:
+    """Share of nonzero elements, 0 for an empty tensor."""
+    return float(torch.count_nonzero(weight)) / weight.numel() if weight.numel() else 0.0
+
+
+def note(program: Program, reasons: Mapping[str, str]) -> Program:
+    """The program with reasons added to some of its regions."""
+    regions = tuple(
+        replace(region, reason="; ".join(filter(None, (region.reason, reasons[region.name]))))
+        if region.name in reasons and reasons[region.name] not in region.reason
+        else region
+        for region in program.regions
+    )
+    return program if regions == program.regions else replace(program, regions=regions)
+
+
+def region_of(node: fx.Node) -> str:
+    """The region a node was marked with, or its module path."""
+    return str(node.meta.get("region") or region_name(node))

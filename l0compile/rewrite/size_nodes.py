@@ -1,0 +1,68 @@
+"""Graph nodes for symbolic sizes, so that a rewrite can pass a size to an operator."""
+
+import operator
+from typing import Any
+
+import sympy
+import torch
+from torch import fx
+from torch.utils._sympy.functions import FloorDiv
+
+from l0compile.capture import Editor
+from l0compile.errors import RewriteError
+
+Size = int | fx.Node
+
+
+class SizeNodes:
+    """Finds or makes the node whose value is a given size; an int stays an int.
+
+    Every symbol is read from the first input that has it as a whole dimension.
+    """
+
+    def __init__(self, editor: Editor) -> None:
+        self._editor = editor
+        self._known: dict[Any, Size] = {}
+        self._first = next(node for node in editor.graph.nodes if node.op != "placeholder")
+
+    def of(self, size: int | torch.SymInt) -> Size:
+        """The node (or int) for ``size``. Raises RewriteError when no input dimension gives one of its symbols."""
+        return int(size) if isinstance(size, int) else self._expression(size.node.expr)
+
+    def shape(self, shape: Any) -> list[Size]:
+        return [self.of(size) for size in shape]
+
+    def _expression(self, expression: Any) -> Size:
+        if expression not in self._known:
+            self._known[expression] = self._make(expression)
+        return self._known[expression]
+
+    def _make(self, expression: Any) -> Size:
+        if expression.is_Integer:
+            return int(expression)
+        if expression.is_Symbol:
+            return self._input_size(expression)
+        operators = {sympy.Mul: operator.mul, sympy.Add: operator.add, FloorDiv: operator.floordiv}
+        function = operators.get(expression.func)
+        if function is None:
+            raise RewriteError(f"size {expression}: expected products, sums and floor divisions of input sizes")
+        value, *rest = (self._expression(argument) for argument in expression.args)
+        for other in rest:
+            value = self._call(function, (value, other))
+        return value
+
+    def _input_size(self, symbol: Any) -> Size:
+        for node in self._editor.graph.nodes:
+            value = node.meta.get("val")
+            if node.op != "placeholder" or not isinstance(value, torch.Tensor):
+                continue
+            for dim, size in enumerate(value.shape):
+                if isinstance(size, torch.SymInt) and size.node.expr == symbol:
+                    return self._call(torch.ops.aten.sym_size.int, (node, dim))
+        raise RewriteError(f"size {symbol}: is no dimension of an input; declare that input dimension dynamic")
+
+    def _call(self, function: Any, args: tuple[Any, ...]) -> fx.Node:
+        node = self._editor.call(function, args, before=self._first)
+        values = [a.meta["val"] if isinstance(a, fx.Node) else a for a in args]
+        node.meta["val"] = function(*values)
+        return node

@@ -1,0 +1,80 @@
+"""Replace a linear layer by one with fewer rows, fewer columns, or other values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from l0compile.capture import Editor
+from l0compile.capture.nodes import arguments, is_op, shape
+
+aten = torch.ops.aten
+
+
+@dataclass
+class Cut:
+    """What to remove from one linear layer.
+
+    Attributes:
+        rows: bool [n], outputs to keep; None: all.
+        columns: bool [k], inputs to keep; None: all.
+        removed: [k], the constant that each removed input always had (0 where nothing reads it).
+    """
+
+    rows: Tensor | None = None
+    columns: Tensor | None = None
+    removed: Tensor | None = None
+
+
+def linear_weight(editor: Editor, node: Any) -> tuple[Tensor, Tensor | None] | None:
+    """(weight [n, k], bias) of a linear node whose parameters are constants, else None."""
+    if not is_op(node, aten.linear.default):
+        return None
+    given = arguments(node)
+    weight, bias = editor.value(given["weight"]), editor.value(given["bias"])
+    if weight is None or weight.ndim != 2 or (given["bias"] is not None and bias is None):
+        return None
+    return weight, bias
+
+
+def reads_as_input(editor: Editor, user: fx.Node, node: fx.Node) -> bool:
+    """Whether ``user`` is a constant-weight linear that reads ``node`` as its input and nothing else of it."""
+    return linear_weight(editor, user) is not None and user.args[0] is node and user.args[1:].count(node) == 0
+
+
+def cut_linear(editor: Editor, node: fx.Node, cut: Cut) -> fx.Node:
+    """The linear layer without the cut rows and columns; constants of removed inputs go into the bias (rule 3)."""
+    found = linear_weight(editor, node)
+    assert found is not None
+    weight, bias = found
+    if cut.columns is not None:
+        if cut.removed is not None and bool((cut.removed[~cut.columns] != 0).any()):
+            share = weight[:, ~cut.columns] @ cut.removed[~cut.columns].to(weight.dtype)
+            bias = share if bias is None else bias + share
+        weight = weight[:, cut.columns]
+    if cut.rows is not None:
+        weight = weight[cut.rows]
+        bias = None if bias is None else bias[cut.rows]
+    return new_linear(editor, node, weight, bias)
+
+
+def new_linear(editor: Editor, node: fx.Node, weight: Tensor, bias: Tensor | None) -> fx.Node:
+    """Replace ``node`` by a linear layer of the same input with other parameters.
+
+    The parameters get new names: another user of the old ones keeps them (rule 8).
+    """
+    given = arguments(node)
+    stem = str(given["weight"].target)
+    weight_node = editor.add_constant(stem, weight, node)
+    bias_node = None
+    if bias is not None:
+        name = str(given["bias"].target) if given["bias"] is not None else f"{stem}_bias"
+        bias_node = editor.add_constant(name, bias, node)
+    created = editor.call(
+        aten.linear.default, (given["input"], weight_node, bias_node), before=node, origin=node
+    )
+    if weight.shape[0] == shape(node)[-1]:
+        created.meta["val"] = node.meta["val"]
+    editor.replace(node, created)
+    return created

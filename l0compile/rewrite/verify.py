@@ -1,0 +1,72 @@
+"""The grammar of a program, checked after every pass, and what no pass may change."""
+
+from typing import Any
+
+import torch
+from torch import fx
+from torch._ops import OpOverload
+
+from l0compile.capture import Program
+from l0compile.capture.nodes import expression
+from l0compile.errors import RewriteError
+
+
+def verify(program: Program, after: str) -> None:
+    """Check one program.
+
+    Raises:
+        RewriteError: the graph is malformed; the message names the pass (``after``) and the node.
+    """
+    try:
+        program.graph.lint()
+    except RuntimeError as error:
+        raise RewriteError(f"{after}: left a malformed graph: {error}") from error
+    nodes = list(program.graph.nodes)
+    if not nodes or nodes[-1].op != "output" or not isinstance(nodes[-1].args[0], tuple):
+        raise RewriteError(f"{after}: expected one output node with a flat tuple, last")
+    for node in nodes:
+        problem = _problem(node, program)
+        if problem:
+            raise RewriteError(f"{after}: {node.name}: {problem}")
+
+
+def _problem(node: fx.Node, program: Program) -> str | None:
+    if node.op not in ("placeholder", "get_attr", "call_function", "output"):
+        return f"expected a placeholder, get_attr, call_function or output, got {node.op}"
+    if node.op == "get_attr" and str(node.target) not in program.constants:
+        return f"expected a key of constants, got {node.target!r}"
+    if node.op == "call_function" and not _known(node.target):
+        return f"expected an ATen or l0compile operator, got {node.target}"
+    if node.op != "output" and "val" not in node.meta:
+        return "expected meta['val'], got none; shapes were not inferred"
+    return None
+
+
+def _known(target: Any) -> bool:
+    if isinstance(target, OpOverload):
+        return not target._schema.is_mutable
+    return getattr(target, "__module__", "").startswith(("_operator", "operator", "math", "torch"))
+
+
+def verify_interface(before: Program, program: Program, after: str) -> None:
+    """Check that inputs and outputs kept their number, order, shapes and dtypes.
+
+    Raises:
+        RewriteError: they did not.
+    """
+    old, new = [node.name for node in before.placeholders], [node.name for node in program.placeholders]
+    if old != new:
+        raise RewriteError(f"{after}: expected inputs {old}, got {new}")
+    results: Any = before.output.args[0]
+    current: Any = program.output.args[0]
+    for position, (left, right) in enumerate(zip(results, current, strict=True)):
+        expected, got = _signature(left), _signature(right)
+        if expected != got:
+            raise RewriteError(f"{after}: output {position}: expected {expected}, got {got}")
+
+
+def _signature(result: Any) -> Any:
+    value = result.meta.get("val") if isinstance(result, fx.Node) else result
+    if isinstance(value, torch.Tensor):
+        return tuple(expression(size) for size in value.shape), value.dtype
+    return str(value)

@@ -1,0 +1,109 @@
+"""The calling convention of a compiled model: what a call is checked against before any kernel runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from l0compile.errors import InputError
+
+Dim = int | str  # a fixed size, or the name of a size symbol
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One flat tensor input.
+
+    name: as in the model's forward. dtype: torch dtype name (``int64``). shape: per axis a size, a symbol, or
+    ``"?"`` for a derived size. below: every element must lie in [0, below) because it indexes a table; None if not.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[Dim, ...]
+    below: int | None = None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Inputs, ranges of the size symbols, their user-given labels, and the pytrees of arguments and result."""
+
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[InputSpec, ...]
+    symbols: Mapping[str, tuple[int, int | None]]
+    labels: Mapping[str, str]
+    in_spec: pytree.TreeSpec
+    out_spec: pytree.TreeSpec
+
+    def flatten(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
+        """The checked flat inputs of a call. Raises InputError naming the input, what was expected and what came."""
+        leaves = self._leaves(args, kwargs)
+        sizes: dict[str, tuple[int, str]] = {}
+        for spec, leaf in zip(self.inputs, leaves, strict=True):
+            _check_tensor(spec, leaf)
+            for axis, (want, got) in enumerate(zip(spec.shape, leaf.shape, strict=True)):
+                self._check_size(spec, axis, want, int(got), sizes)
+            _check_values(spec, leaf)
+        return leaves
+
+    def unflatten(self, results: list[Tensor]) -> Any:
+        return pytree.tree_unflatten(results, self.out_spec)
+
+    def _leaves(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+        order = self.in_spec.child(1).context or []
+        if set(kwargs) == set(order):  # keyword arguments in any order
+            kwargs = {name: kwargs[name] for name in order}
+        leaves, spec = pytree.tree_flatten((tuple(args), dict(kwargs)))
+        if spec != self.in_spec:
+            names = ", ".join(i.name for i in self.inputs)
+            raise InputError(
+                f"inputs: expected {len(self.inputs)} tensors ({names}) passed as at compile time, "
+                f"got {len(args)} positional and {sorted(kwargs) or 'no'} keyword arguments; call it like the example"
+            )
+        return leaves
+
+    def _check_size(self, spec: InputSpec, axis: int, want: Dim, got: int, sizes: dict[str, tuple[int, str]]) -> None:
+        if isinstance(want, int):
+            if want != got:
+                raise InputError(
+                    f"{spec.name}: expected shape {self._show(spec)}, got size {got} at axis {axis}; "
+                    "compile with dynamic_shapes to vary it"
+                )
+            return
+        if want == "?":
+            return
+        low, high = self.symbols.get(want, (1, None))
+        label = self.labels.get(want, want)
+        if got < low or (high is not None and got > high):
+            limit = f"{low} or more" if high is None else f"{low} to {high}"
+            raise InputError(f"{spec.name}: expected {label} (axis {axis}) of {limit}, got {got}")
+        seen, where = sizes.setdefault(want, (got, spec.name))
+        if seen != got:
+            raise InputError(f"{spec.name}: expected {label} (axis {axis}) to be {seen} as in {where}, got {got}")
+
+    def _show(self, spec: InputSpec) -> str:
+        return "[" + ", ".join(str(self.labels.get(str(d), d)) for d in spec.shape) + "]"
+
+
+def _check_tensor(spec: InputSpec, leaf: Any) -> None:
+    if not isinstance(leaf, Tensor):
+        raise InputError(f"{spec.name}: expected a torch.Tensor of {spec.dtype}, got {type(leaf).__name__}")
+    dtype = str(leaf.dtype).removeprefix("torch.")
+    if dtype != spec.dtype:
+        raise InputError(f"{spec.name}: expected dtype {spec.dtype}, got {dtype}; convert with .to(torch.{spec.dtype})")
+    if leaf.ndim != len(spec.shape):
+        raise InputError(f"{spec.name}: expected {len(spec.shape)} axes, got shape {tuple(leaf.shape)}")
+    if leaf.device.type != "cpu":
+        raise InputError(f"{spec.name}: expected a CPU tensor, got one on {leaf.device}; move it with .cpu()")
+
+
+def _check_values(spec: InputSpec, leaf: Tensor) -> None:
+    if spec.below is None or leaf.numel() == 0:
+        return
+    low, high = (int(value) for value in torch.aminmax(leaf))
+    if low < 0 or high >= spec.below:
+        bad = low if low < 0 else high
+        raise InputError(f"{spec.name}: expected indices from 0 to {spec.below - 1} (size of the embedding), got {bad}")

@@ -1,0 +1,90 @@
+"""Schedules for the operators that are not ours: fused elementwise, gathers, broadcasts and reductions on a CPU.
+
+TVM without a schedule runs them a hundred times too slow, so none may be left over. The rule: inline what is
+elementwise, put independent axes outside and in parallel, the innermost one in vectors, reductions in between.
+"""
+
+from typing import Any
+
+from l0compile._tvm import s_tir, tirx, tvm
+from l0compile.kernels.lanes import SCHEDULED
+from l0compile.kernels.spec import TokenTile
+
+# A parallel launch costs some microseconds: below this many elements one thread is faster.
+_PARALLEL_ELEMENTS = 16384
+
+
+def schedule_ordinary(module: Any, tile: TokenTile) -> Any:
+    """Every PrimFunc of ``module`` that has no schedule yet gets one; ``scheduled`` ones are returned as they are."""
+    updated = {}
+    for name, function in module.functions.items():
+        if isinstance(function, tirx.PrimFunc) and not (function.attrs and SCHEDULED in function.attrs):
+            updated[name] = _schedule(function, tile).with_attr(SCHEDULED, True)
+    result = tvm.IRModule(dict(module.functions), attrs=module.attrs)
+    for name, function in updated.items():
+        result[name] = function
+    return result
+
+
+def _schedule(function: Any, tile: TokenTile) -> Any:
+    sch = s_tir.Schedule(function, debug_mask="none")
+    root = sch.get_sblock("root")
+    for block in sch.get_child_blocks(root)[:-1]:
+        if not _reductions(sch, block):
+            _inline(sch, block)
+    for block in sch.get_child_blocks(root):
+        _order_loops(sch, block, tile)
+    return sch.mod["main"]
+
+
+def _inline(sch: Any, block: Any) -> None:
+    try:
+        sch.compute_inline(block)
+    except s_tir.ScheduleError:
+        # Not inlinable: read by nobody, or written for two readers of other shapes. It keeps its own loops.
+        return
+
+
+def _reductions(sch: Any, block: Any) -> list[bool]:
+    """Per loop of the block: is it a reduction? Empty when none is."""
+    kinds = [int(v.iter_type) == tirx.IterVar.CommReduce for v in sch.get(block).iter_vars]
+    return kinds if any(kinds) else []
+
+
+def _order_loops(sch: Any, block: Any, tile: TokenTile) -> None:
+    loops = sch.get_loops(block)
+    kinds = _reductions(sch, block) or [False] * len(loops)
+    if not loops or len(kinds) != len(loops):
+        return
+    spatial = [loop for loop, reduces in zip(loops, kinds, strict=True) if not reduces]
+    reduce = [loop for loop, reduces in zip(loops, kinds, strict=True) if reduces]
+    if not spatial:
+        return
+    elements, static = _elements(sch, loops)
+    inner, outer = None, spatial
+    width = _static_extent(sch, spatial[-1])
+    if width is not None and width % tile.vector == 0:
+        chunk, inner = sch.split(spatial[-1], [None, tile.vector])
+        outer = [*spatial[:-1], chunk]
+    sch.reorder(*outer, *reduce, *([inner] if inner is not None else []))
+    fused = sch.fuse(*outer) if len(outer) > 1 else outer[0]
+    if elements >= _PARALLEL_ELEMENTS or (not static and elements >= tile.lanes):
+        sch.parallel(fused)
+    if inner is not None:
+        sch.vectorize(inner)
+    if reduce:
+        sch.decompose_reduction(block, reduce[0])
+
+
+def _elements(sch: Any, loops: list[Any]) -> tuple[int, bool]:
+    """(product of the static extents, whether all are static)."""
+    product, static = 1, True
+    for loop in loops:
+        extent = _static_extent(sch, loop)
+        product, static = product * (extent or 1), static and extent is not None
+    return product, static
+
+
+def _static_extent(sch: Any, loop: Any) -> int | None:
+    extent = sch.get(loop).extent
+    return int(extent) if isinstance(extent, tirx.IntImm) else None

@@ -1,0 +1,170 @@
+"""What a search leaves behind, as frozen values that go through JSON unchanged."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from l0compile.errors import DataError
+from l0compile.measure import Measurement
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds: the median and its 95 % interval."""
+
+    median_ms: float
+    low_ms: float
+    high_ms: float
+
+    @classmethod
+    def of(cls, measurement: Measurement) -> "Latency | None":
+        """None for a failed measurement."""
+        if not measurement.ok:
+            return None
+        return cls(measurement.median_ms, measurement.low_ms, measurement.high_ms)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the final comparison. `note` says why an engine could not run; `quality` is on held-out data."""
+
+    name: str
+    latency: Latency | None
+    quality: float | None
+    dense: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One trial. `outcome`: "trained", "too slow" (not trained: `quality` is that before training) or "failed".
+
+    `choices`: the searched values by name, and under "live" the share of the gated layers' multiplications that they leave.
+    `quality` is on validation data. `front`: no other candidate is both faster and better. `error`: why it failed.
+    """
+
+    number: int
+    choices: Mapping[str, Any]
+    outcome: str
+    latency: Latency | None = None
+    quality: float | None = None
+    front: bool = False
+    chosen: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class RegionFact:
+    """What was done to one layer of the chosen model (the fields of its `explain()`)."""
+
+    name: str
+    kind: str
+    shape_before: tuple[int, ...]
+    shape_after: tuple[int, ...]
+    density: float
+    format: str
+    block: tuple[int, int] | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The outcome of a search.
+
+    `rows`: dense engines and the chosen model, latency measured in processes of their own, quality on held-out data; `reference` is the
+    row that speed-ups are relative to. `candidates`: every trial in order. `regions`: of the chosen model, empty if no candidate met
+    the budget. `facts`: by group, for people.
+    """
+
+    title: str
+    quality_name: str
+    rows: tuple[Row, ...]
+    reference: str
+    candidates: tuple[Candidate, ...]
+    regions: tuple[RegionFact, ...]
+    budget_ms: float | None
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def chosen(self) -> Candidate | None:
+        """The candidate that became the artifact."""
+        return next((candidate for candidate in self.candidates if candidate.chosen), None)
+
+    def row(self, name: str) -> Row:
+        """The row called `name`. Raises DataError if there is none."""
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise DataError(f"search result: no row {name!r}; it has {', '.join(row.name for row in self.rows)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; a number that is not finite becomes null."""
+        plain: dict[str, Any] = _finite(dataclasses.asdict(self))
+        return plain
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "SearchResult":
+        """Inverse of `to_dict` after a way through JSON. Raises DataError for missing or unknown keys."""
+        try:
+            return cls(
+                **{
+                    **data,
+                    "rows": tuple(_with_latency(Row, row) for row in data["rows"]),
+                    "candidates": tuple(_with_latency(Candidate, item) for item in data["candidates"]),
+                    "regions": tuple(_region(item) for item in data["regions"]),
+                }
+            )
+        except (KeyError, TypeError) as error:
+            raise DataError(f"search result: does not fit this version: {error}; run the search again") from error
+
+    def save(self, file: Path) -> None:
+        """Write as JSON, whole or not at all."""
+        draft = file.with_name(f".{file.name}.draft")
+        draft.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+        draft.replace(file)
+
+    @classmethod
+    def load(cls, file: Path) -> "SearchResult":
+        """What `save` wrote. Raises DataError when it is missing or unreadable."""
+        try:
+            return cls.from_dict(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{file}: can't be read as a search result: {error}") from error
+
+
+def mark_front(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """The candidates with `front` set on every trained one that no other trained one beats in latency and quality."""
+    points = [(c, c.latency.median_ms, c.quality) for c in candidates if _is_point(c) and c.latency and c.quality is not None]
+
+    def beaten(ms: float, quality: float) -> bool:
+        return any((a <= ms and b >= quality) and (a < ms or b > quality) for _, a, b in points)
+
+    front = {c.number for c, ms, quality in points if not beaten(ms, quality)}
+    return tuple(dataclasses.replace(c, front=c.number in front) for c in candidates)
+
+
+def _is_point(candidate: Candidate) -> bool:
+    return candidate.outcome == "trained"
+
+
+def _with_latency(kind: Any, data: Mapping[str, Any]) -> Any:
+    latency = data["latency"]
+    return kind(**{**data, "latency": None if latency is None else Latency(**latency)})
+
+
+def _region(item: Mapping[str, Any]) -> RegionFact:
+    shapes = {key: tuple(item[key]) for key in ("shape_before", "shape_after")}
+    block = item["block"]
+    return RegionFact(**{**item, **shapes, "block": None if block is None else tuple(block)})
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

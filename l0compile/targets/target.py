@@ -1,0 +1,58 @@
+"""The ``Target`` value: instruction set, registers, caches, cores and how fast each block shape runs."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Target:
+    """One machine type to generate code for. Hashable, so it can key caches of kernels and measurements.
+
+    ``kind``        "llvm" (CPU) or "cuda".
+    ``triple``      LLVM triple, for example ``x86_64-linux-gnu``; for CUDA the device triple.
+    ``cpu``         LLVM CPU or ISA level (``x86-64-v4``), for CUDA the architecture (``sm_80``).
+    ``attrs``       LLVM features switched on or off beyond ``cpu``, for example ``("-prefer-256-bit",)``.
+    ``vector_bits`` width of one vector register; for CUDA one warp of 32-bit lanes (1024).
+    ``registers``   vector registers per thread.
+    ``l1_bytes``, ``l2_bytes``  per core (L2 of a GPU: the chip); ``l3_bytes`` shared, 0 for none.
+    ``cores``       physical cores to use (streaming multiprocessors of a GPU).
+    ``dtypes``      floating-point types the kernels may compute in.
+    ``blocks``      (rows, cols) shapes of block-sparse weights that have a kernel, best first.
+    ``efficiency``  pairs ((rows, cols), speed per nonzero relative to the dense kernel).
+    """
+
+    name: str
+    kind: Literal["llvm", "cuda"]
+    triple: str
+    cpu: str
+    attrs: tuple[str, ...]
+    vector_bits: int
+    registers: int
+    l1_bytes: int
+    l2_bytes: int
+    l3_bytes: int
+    cores: int
+    dtypes: tuple[str, ...]
+    blocks: tuple[tuple[int, int], ...]
+    efficiency: tuple[tuple[tuple[int, int], float], ...]
+
+    @property
+    def lanes32(self) -> int:
+        """How many 32-bit numbers one vector register holds."""
+        return self.vector_bits // 32
+
+    @property
+    def arch(self) -> str:
+        """First part of the triple: ``x86_64``, ``aarch64``, ``nvptx64``."""
+        return self.triple.split("-", 1)[0]
+
+    def block_efficiency(self, rows: int, cols: int) -> float:
+        """Speed per nonzero of the ``rows x cols`` kernel relative to the dense one; 0.0 means "no kernel".
+
+        A shape that is not listed can be split into the listed shapes that divide it and runs as the fastest
+        of them. A region is worth making block-sparse when its kept density is below this number.
+        """
+        table = dict(self.efficiency)
+        if (rows, cols) in table:
+            return table[rows, cols]
+        return max((speed for (r, c), speed in table.items() if rows % r == 0 and cols % c == 0), default=0.0)

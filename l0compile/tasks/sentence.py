@@ -1,0 +1,156 @@
+"""The task "sentence-embedding": all-MiniLM-L6-v2 distilled into a sparser copy of itself, judged by sentence similarities."""
+
+import copy
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from l0compile.errors import ConfigError
+from l0compile.tasks.embedding import MAX_TOKENS, Batch, Encoded, SentenceEncoder, encode, load_encoder
+from l0compile.tasks.spearman import similarity_spearman
+from l0compile.tasks.task import Part, register_task
+from l0compile.tasks.text import load_corpus
+
+EVALUATED = 400
+CALIBRATED = 512
+TRAINED = 2048
+EVALUATION_TOKENS = 128
+
+
+@dataclass(frozen=True)
+class SentenceOptions:
+    """`batch` x `tokens`: the input whose latency counts. `train_tokens`: where training sentences are cut."""
+
+    batch: int = 1
+    tokens: int = 128
+    train_tokens: int = 48
+
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("batch", 1, 1024),
+            ("tokens", 1, MAX_TOKENS),
+            ("train_tokens", 8, MAX_TOKENS),
+        ):
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ConfigError(f"{name}: expected {least} to {most}, got {value}")
+
+
+@register_task("sentence-embedding", SentenceOptions)
+class SentenceTask:
+    """See `Task`. Batches are `embedding.Batch`; the teacher's outputs are computed once, on first use, and kept in memory."""
+
+    quality_name = "Spearman correlation of pairwise similarities with the dense model"
+
+    def __init__(self, options: SentenceOptions, text: Path | None = None) -> None:
+        self.options = options
+        self._corpus = load_corpus(text)
+        self.source = self._corpus.source
+        self._dense = load_encoder()
+
+    def dense(self) -> nn.Module:
+        return copy.deepcopy(self._dense)
+
+    def example(self) -> tuple[Tensor, ...]:
+        return _example(self.options.batch, self.options.tokens)
+
+    def workload(self) -> tuple[str, dict[str, Any]]:
+        return f"{__name__}:dense_workload", {"batch": self.options.batch, "tokens": self.options.tokens}
+
+    def dynamic_shapes(self) -> Any:
+        return None
+
+    def calibration(self) -> Iterator[Batch]:
+        yield from self._train.equal_length_batches(16, limit=CALIBRATED)
+
+    def batches(self, size: int, seed: int) -> Iterator[Batch]:
+        yield from self._train.batches(size, generator=torch.Generator().manual_seed(seed))
+
+    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+        output: Tensor = model(*batch.inputs)
+        return output
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """1 - cosine of the embeddings, squared error of the batch's similarities, and that of the hidden states.
+
+        Hidden states count in units of the teacher's variance, real tokens only, mean over layers.
+        """
+        if not isinstance(model, SentenceEncoder):
+            raise ConfigError(
+                f"sentence task: expected a SentenceEncoder to train, got {type(model).__name__}"
+            )
+        embedding, states = model.states(*batch.inputs)
+        wanted = self._teacher.embeddings[batch.rows]
+        hidden = self._teacher.hidden(batch.rows)
+        tokens = torch.cat([state[batch.inputs[1].bool()].unsqueeze(0) for state in states])
+        distance = (tokens - hidden).square().mean((1, 2)) / hidden.var((1, 2))
+        similarity = (embedding @ embedding.T - wanted @ wanted.T).square().mean()
+        return (1 - (embedding * wanted).sum(1)).mean() + 10 * similarity + distance.mean()
+
+    def quality(self, model: Callable[..., Tensor], part: Part) -> float:
+        sentences, reference = self._evaluation(part)
+        return similarity_spearman(_embed(model, sentences), reference)
+
+    @functools.cached_property
+    def _train(self) -> Encoded:
+        return encode(self._corpus.train[:TRAINED], max_tokens=self.options.train_tokens)
+
+    @functools.cached_property
+    def _teacher(self) -> "Teacher":
+        return Teacher.of(self._dense, self._train)
+
+    @functools.cache  # noqa: B019 (a task lives as long as its search)
+    def _evaluation(self, part: Part) -> tuple[Encoded, Tensor]:
+        sentences = encode(getattr(self._corpus, part)[:EVALUATED], max_tokens=EVALUATION_TOKENS)
+        return sentences, _embed(self._dense, sentences)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The dense model's outputs: `embeddings` [n, width]; `states[i]` float16 [layers, tokens of sentence i, width]."""
+
+    embeddings: Tensor
+    states: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, model: SentenceEncoder, sentences: Encoded) -> "Teacher":
+        """Run `model` over all sentences once."""
+        embeddings: list[Tensor] = [torch.empty(0)] * len(sentences.ids)
+        states: list[Tensor] = [torch.empty(0)] * len(sentences.ids)
+        with torch.no_grad():
+            for batch in sentences.batches(32):
+                embedding, hidden = model.states(*batch.inputs)
+                stacked = torch.stack(hidden, 1).half()
+                for place, row in enumerate(batch.rows.tolist()):
+                    embeddings[row] = embedding[place]
+                    states[row] = stacked[place, :, : len(sentences.ids[row])].clone()
+        return cls(torch.stack(embeddings), tuple(states))
+
+    def hidden(self, rows: Tensor) -> Tensor:
+        """float32 [layers, real tokens of the sentences `rows` in order, width]."""
+        return torch.cat([self.states[row] for row in rows.tolist()], 1).float()
+
+
+def dense_workload(batch: int, tokens: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """The dense encoder and the example whose latency counts, for the processes that time engines."""
+    return load_encoder(), _example(batch, tokens)
+
+
+def _example(batch: int, tokens: int) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(1000, 20000, (batch, tokens), generator=generator)
+    return ids, torch.ones_like(ids)
+
+
+def _embed(model: Callable[..., Tensor], sentences: Encoded) -> Tensor:
+    found: list[Tensor] = [torch.empty(0)] * len(sentences.ids)
+    with torch.no_grad():
+        for batch in sentences.batches(32):
+            for row, embedding in zip(batch.rows.tolist(), model(*batch.inputs), strict=True):
+                found[row] = embedding
+    return torch.stack(found)

@@ -1,0 +1,107 @@
+"""What a search needs to know about a model: the protocol that every task implements, and the registry of tasks by name."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+from l0compile.errors import ConfigError
+
+Part = Literal["validation", "held_out"]
+
+
+class Task(Protocol):
+    """A dense model with data, a distillation loss and a measure of quality. `batch` is the task's own type, passed through.
+
+    A class that implements it takes a frozen options dataclass (keyword `options`) and `text` (folder or None).
+    """
+
+    @property
+    def quality_name(self) -> str:
+        """What `quality` is, in a few words for tables; higher is better."""
+
+    @property
+    def source(self) -> str:
+        """Where the data is from, in words."""
+
+    def dense(self) -> nn.Module:
+        """A new copy of the pretrained dense model, in evaluation mode."""
+
+    def example(self) -> tuple[Tensor, ...]:
+        """Positional inputs at the size whose latency counts."""
+
+    def workload(self) -> tuple[str, dict[str, Any]]:
+        """(factory "package.module:function", JSON keyword arguments) that makes (dense model, example) in another process."""
+
+    def dynamic_shapes(self) -> Any:
+        """The compile option: sizes that the compiled model is to accept at run time; None for those of the example only."""
+
+    def calibration(self) -> Iterator[Any]:
+        """Batches without padding, for activation statistics; the same ones on every call."""
+
+    def batches(self, size: int, seed: int) -> Iterator[Any]:
+        """One shuffled pass over the training data in batches of about `size` items."""
+
+    def predict(self, model: nn.Module, batch: Any) -> Tensor:
+        """The model's output [items, width] for a batch, with gradient where enabled."""
+
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        """Scalar distance of `model` from the dense model on a batch, differentiable."""
+
+    def quality(self, model: Callable[..., Tensor], part: Part) -> float:
+        """How close `model`, called as the dense model is, comes to it on data that training never saw."""
+
+
+Factory = Callable[..., Task]
+_TASKS: dict[str, tuple[type[Any], Factory]] = {}
+_F = TypeVar("_F", bound=Factory)
+
+
+def register_task(name: str, options: type[Any]) -> Callable[[_F], _F]:
+    """Class decorator: make a task known to search spaces by `name`; `options` is its frozen options dataclass."""
+
+    def register(factory: _F) -> _F:
+        if name in _TASKS and _TASKS[name][1] is not factory:
+            raise ConfigError(f"task: {name!r} is registered twice; choose another name")
+        _TASKS[name] = (options, factory)
+        return factory
+
+    return register
+
+
+def list_tasks() -> tuple[str, ...]:
+    """Names that a search space may use."""
+    return tuple(sorted(_TASKS))
+
+
+def task_options(name: str, values: Mapping[str, Any], where: str = "task") -> Any:
+    """The checked options of task `name`. Raises ConfigError naming the key, what was expected and what came."""
+    if name not in _TASKS:
+        raise ConfigError(f"{where}.name: expected one of {', '.join(list_tasks())}, got {name!r}")
+    kind = _TASKS[name][0]
+    hints = typing.get_type_hints(kind)
+    fields = {field.name for field in dataclasses.fields(kind)}
+    for key, value in values.items():
+        if key not in fields:
+            raise ConfigError(
+                f"{where}.{key}: unknown key; task {name!r} has {', '.join(sorted(fields)) or 'no options'}"
+            )
+        wanted = typing.get_args(hints[key]) if isinstance(hints[key], types.UnionType) else (hints[key],)
+        allowed = wanted + ((int,) if float in wanted else ())
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+            raise ConfigError(
+                f"{where}.{key}: expected {' or '.join(kind.__name__ for kind in wanted)}, got {value!r}"
+            )
+    try:
+        return kind(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}.{error}") from error
+
+
+def make_task(name: str, options: Any, text: Path | None = None) -> Task:
+    """The task `name` with its data loaded; `options` from `task_options`. `text` overrides where text comes from."""
+    return _TASKS[name][1](options=options, text=text)

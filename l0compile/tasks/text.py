@@ -1,0 +1,117 @@
+"""Text for self-distillation: a deterministic split into training, validation and held-out sentences, with no leakage."""
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from l0compile.errors import DataError
+from l0compile.tasks.sources import Document, folder, imdb, python_topics
+
+DATA_VARIABLE = "L0COMPILE_DATA"
+HELD_OUT_SHARE, VALIDATION_SHARE = 0.2, 0.1
+MIN_SENTENCES, MIN_DOCUMENTS = 60, 3
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Sentences by use; no sentence and no document is in two of the three.
+
+    `source` says in words where the text is from, for reports.
+    """
+
+    source: str
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    held_out: tuple[str, ...]
+
+
+def load_corpus(path: Path | None = None, *, limit: int = 40_000) -> Corpus:
+    """Text from the folder `path` (.txt, .jsonl, .jsonl.gz); else IMDB below $L0COMPILE_DATA; else Python's help topics.
+
+    `limit` bounds how many sentences are read from a folder, whole documents in name order. The same text gives the same split on
+    every machine. Raises DataError for an empty or unreadable folder and for too little text to split.
+    """
+    root = os.environ.get(DATA_VARIABLE)
+    if path is not None:
+        return split(folder(path, limit=limit), source=f"text in {path}")
+    if root and not Path(root).is_dir():
+        raise DataError(
+            f"tasks.text: {DATA_VARIABLE} names {root!r}, which is no folder; correct it or unset it"
+        )
+    if root and (Path(root) / "imdb").is_dir():
+        return split(imdb(Path(root), limit=limit), source="IMDB reviews")
+    return split(python_topics(), source="prose of Python's help topics")
+
+
+def split(documents: Sequence[Document], *, source: str = "text") -> Corpus:
+    """Assign whole documents to the three uses: at most 20 % held out, at most 10 % validation, the rest for training.
+
+    Documents of which half or more is also in another one stay together with it. A sentence in several documents is kept once:
+    held-out text has the first claim to it, then validation. Order inside a use is that of a hash of the sentence.
+    """
+    groups = _groups(documents)
+    total = len({sentence for group in groups for sentence in group})
+    if total < MIN_SENTENCES or len(groups) < MIN_DOCUMENTS:
+        raise DataError(
+            f"tasks.text: {source} holds {total} sentences in {len(groups)} separate documents; expected at least "
+            f"{MIN_SENTENCES} sentences in {MIN_DOCUMENTS} documents (files, or JSON lines); add text"
+        )
+    held_out: set[str] = set()
+    validation: set[str] = set()
+    train: set[str] = set()
+    for group in groups:
+        if len(held_out | group) <= max(HELD_OUT_SHARE * total, len(group) * (not held_out)):
+            held_out |= group
+        elif len(validation | group) <= max(VALIDATION_SHARE * total, len(group) * (not validation)):
+            validation |= group
+        else:
+            train |= group
+    validation -= held_out
+    train -= held_out | validation
+    if not (train and validation):
+        raise DataError(
+            f"tasks.text: {source} can't be split into three parts without overlap; add documents that differ"
+        )
+    return Corpus(source, _ordered(train), _ordered(validation), _ordered(held_out))
+
+
+def _ordered(sentences: set[str]) -> tuple[str, ...]:
+    return tuple(sorted(sentences, key=_digest))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _groups(documents: Sequence[Document]) -> list[set[str]]:
+    """Sentence sets of the documents, overlapping documents merged, in the order of a hash (small sets first where it matters)."""
+    contents = {name: set(found) for name, found in documents if found}
+    owners: dict[str, list[str]] = defaultdict(list)
+    for name, found in contents.items():
+        for sentence in found:
+            owners[sentence].append(name)
+    shared: Counter[tuple[str, str]] = Counter()
+    for names in owners.values():
+        if len(names) <= 8:  # a phrase in more documents than that is a commonplace, no sign of a copy
+            shared.update(combinations(names, 2))
+    leader = {name: name for name in contents}
+
+    def root(name: str) -> str:
+        while leader[name] != name:
+            name = leader[name]
+        return name
+
+    for (one, other), count in shared.items():
+        if 2 * count >= min(len(contents[one]), len(contents[other])):
+            leader[root(other)] = root(one)
+    merged: dict[str, set[str]] = defaultdict(set)
+    for name, found in contents.items():
+        merged[root(name)] |= found
+    groups = [merged[name] for name in sorted(merged, key=_digest)]
+    largest = max(groups, key=len, default=None)
+    # The largest group goes last, so that neither small share has to take it.
+    return [group for group in groups if group is not largest] + ([largest] if largest else [])

@@ -1,0 +1,30 @@
+"""``l0compile search``: which space is meant."""
+
+from pathlib import Path
+
+import pytest
+
+from l0compile.cli.search import find_space
+from l0compile.errors import ConfigError
+from l0compile.targets import shipped_folder
+
+
+def test_a_path_comes_before_a_shipped_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "minilm").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert find_space("minilm") == Path("minilm")
+
+
+def test_a_shipped_space_is_found_by_name() -> None:
+    assert find_space("minilm") == shipped_folder("search_spaces") / "minilm.toml"
+
+
+@pytest.mark.parametrize("name", ["absent.toml", "minilm2", "."])
+def test_an_unknown_space_lists_the_shipped_ones(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected a \.toml file or a shipped space"):
+        find_space(name)
+
+
+def test_the_command_tells_an_unknown_space(cli) -> None:
+    code, _, err = cli("search", "no_such_space")
+    assert code == 1 and "no_such_space" in err

@@ -1,0 +1,36 @@
+"""Shared by all tests: one thread for PyTorch's own work, and golden files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# The first example of a property pays for imports and compilation, so a per-example deadline would fail at random; and
+# a failure must be the same failure when the test is run again.
+settings.register_profile("l0compile", deadline=None, derandomize=True)
+settings.load_profile("l0compile")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite golden files with what the code gives now"
+    )
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """``golden(name, text)``: compare ``text`` with ``golden/<name>`` beside the test file, or rewrite that file."""
+    folder = Path(request.path).parent / "golden"
+
+    def check(name: str, text: str) -> None:
+        file = folder / name
+        if request.config.getoption("--update-golden"):
+            folder.mkdir(exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+            return
+        if not file.exists():
+            pytest.fail(f"{file} does not exist; run this test with --update-golden and read the result")
+        assert text == file.read_text(encoding="utf-8")
+
+    return check

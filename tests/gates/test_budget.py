@@ -1,0 +1,117 @@
+"""The budget reaches its density on small problems, and its pieces do what they say."""
+
+import pytest
+import torch
+from torch import nn
+
+from l0compile.errors import GateError
+from l0compile.gates import Block, Budget, Feature, Head, Neuron, attach, harden, hardening, named_gates
+from l0compile.gates.hard_concrete import LOG_ALPHA_BOUND
+
+
+def regression(goal: float, steps: int, scale: float = 1.0, **options: object) -> tuple[nn.Module, Budget]:
+    """Train a gated linear map whose true weight uses 30 % of the inputs, with a loss of any scale."""
+    torch.manual_seed(0)
+    truth = torch.randn(16, 40) * (torch.arange(40) < 12)
+    model = attach(nn.Sequential(nn.Linear(40, 16)), {"0": (Block(4, 1), Neuron())}).train()
+    budget = Budget(model, goal, steps, **options)
+    optimizer = torch.optim.Adam(
+        [{"params": [model[0]._parameters["weight"], model[0].bias]}, budget.param_group()], lr=0.02
+    )
+    for _ in range(steps):
+        x = torch.randn(64, 40)
+        loss = scale * (model(x) - x @ truth.t()).square().mean()
+        optimizer.zero_grad()
+        (loss + budget.penalty()).backward()
+        optimizer.step()
+        budget.step()
+    return model, budget
+
+
+@pytest.mark.parametrize("goal", [0.3, 0.1])
+@pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
+def test_dual_ascent_reaches_the_goal_whatever_the_scale_of_the_loss(goal: float, scale: float) -> None:
+    _, budget = regression(goal, 400, scale)
+    assert budget.target == pytest.approx(goal)
+    assert budget.density == pytest.approx(goal, abs=0.05)
+
+
+def test_the_right_inputs_survive() -> None:
+    model, budget = regression(0.3, 600)
+    harden(model, budget)
+    x = torch.randn(256, 40)
+    with torch.no_grad():
+        relevant = model.eval()(x * (torch.arange(40) < 12))
+    assert hardening(model).density == pytest.approx(0.3, abs=0.01)
+    torch.testing.assert_close(relevant, model(x), atol=0.05, rtol=0.05)
+
+
+def test_an_inactive_constraint_costs_nothing() -> None:
+    _, budget = regression(1.0, 20)
+    assert budget.multiplier == 0.0 and budget.penalty().item() == 0.0
+
+
+def test_multiplier_restarts_when_satisfied_and_target_ramps() -> None:
+    model = attach(nn.Sequential(nn.Linear(8, 8)), {"0": Neuron()})
+    budget = Budget(model, 0.5, 10, warmup=0.5, dual_lr=2.0)
+    assert budget.target == pytest.approx(0.97)
+    targets = []
+    for _ in range(6):
+        budget.step()
+        targets.append(budget.target)
+    assert targets == pytest.approx([0.876, 0.782, 0.688, 0.594, 0.5, 0.5])
+    expected = 0.0
+    for violation in [0.0, 0.094, 0.188, 0.282, 0.376, 0.47]:
+        expected = expected * (1 + min(violation, 0.05)) + 2.0 * violation
+    assert budget.multiplier == pytest.approx(expected, rel=1e-3)
+    with torch.no_grad():
+        named_gates(model)["0.l0_neuron"].log_alpha.fill_(-20.0)
+    budget.step()
+    assert budget.multiplier == 0.0
+    assert named_gates(model)["0.l0_neuron"].log_alpha.min() == -LOG_ALPHA_BOUND
+
+
+def test_annealed_schedule() -> None:
+    model = attach(nn.Sequential(nn.Linear(8, 8)), {"0": Feature()}, init=0.8)
+    budget = Budget(model, 0.5, 100, schedule="anneal", strength=3.0)
+    seen = []
+    for _ in range(100):
+        seen.append(budget.penalty().item() / budget.density)
+        budget.step()
+    assert (
+        seen[:11] == [0.0] * 11 and seen[35] == pytest.approx(1.5) and seen[60:] == pytest.approx([3.0] * 40)
+    )
+    assert seen == sorted(seen)
+
+
+def test_penalty_gradient_is_the_derivative_of_the_density() -> None:
+    model = attach(nn.Sequential(nn.Linear(6, 5)), {"0": (Block(2, 4), Head(3), Feature())}, init=0.7)
+    budget = Budget(model, 0.1, 10, warmup=0.0)
+    budget.multiplier = 1.0
+    budget.penalty().backward()
+    for gate in named_gates(model).values():
+        index = (0,) * gate.log_alpha.ndim
+        gradient, before = gate.log_alpha.grad[index].item(), budget.density
+        with torch.no_grad():
+            gate.log_alpha[index] += 0.05
+        assert (budget.density - before) / 0.05 == pytest.approx(gradient, rel=0.05)
+
+
+def test_hardened_gates_leave_the_optimiser_and_a_constant_penalty() -> None:
+    model = attach(nn.Sequential(nn.Linear(8, 8)), {"0": Block(2, 2)})
+    budget = Budget(model, 0.5, 10)
+    assert len(list(budget.parameters())) == 1
+    harden(model, budget)
+    budget.step()
+    assert list(budget.parameters()) == [] and not budget.penalty().requires_grad
+    assert budget.density == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    "arguments", [(0.0, 10), (1.5, 10), (0.5, 0), (0.5, 10, {"warmup": 2.0}), (0.5, 10, {"schedule": "x"})]
+)
+def test_arguments_out_of_range(arguments: tuple[float, int] | tuple[float, int, dict[str, object]]) -> None:
+    density, steps, *options = arguments
+    model = attach(nn.Sequential(nn.Linear(2, 2)), {"0": Neuron()})
+    with pytest.raises(GateError, match="Budget: expected density"):
+        Budget(model, density, steps, **(options[0] if options else {}))

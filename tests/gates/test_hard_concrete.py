@@ -1,0 +1,68 @@
+"""The distribution against Monte-Carlo, and its special points."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from l0compile.gates import hard_concrete as hc
+
+ALPHAS = torch.tensor([-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0], dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def samples() -> torch.Tensor:
+    torch.manual_seed(0)
+    return hc.sample(ALPHAS.expand(200_000, -1).contiguous())
+
+
+def test_open_probability_and_mass_at_one_by_monte_carlo(samples: torch.Tensor) -> None:
+    # Standard error of a frequency over 200,000 draws is at most 0.0012.
+    assert torch.allclose((samples != 0).double().mean(0), hc.open_probability(ALPHAS), atol=0.006)
+    full = torch.sigmoid(ALPHAS - hc.OPEN_AT)
+    assert torch.allclose((samples == 1).double().mean(0), full, atol=0.006)
+    assert samples.min() == 0.0 and samples.max() == 1.0
+
+
+def test_quantiles_and_median_by_monte_carlo(samples: torch.Tensor) -> None:
+    for level in (0.1, 0.5, 0.8):
+        assert torch.allclose(samples.quantile(level, 0), hc.quantile(ALPHAS, level), atol=0.02)
+    assert torch.allclose(hc.median(ALPHAS), hc.quantile(ALPHAS, 0.5))
+    conditional = torch.stack([column[column > 0].median() for column in samples.unbind(1)])
+    assert torch.allclose(conditional, hc.open_median(ALPHAS), atol=0.03)
+
+
+def test_known_constants() -> None:
+    assert hc.open_probability(torch.tensor(0.0)).item() == pytest.approx(0.8318, abs=1e-4)
+    assert pytest.approx(-1.5986, abs=1e-4) == hc.CLOSED_AT
+    bound = torch.tensor(-hc.LOG_ALPHA_BOUND)
+    assert hc.open_probability(bound).item() == pytest.approx(0.00166, abs=1e-5)
+
+
+@given(st.floats(-8, 8))
+def test_median_is_zero_exactly_where_open_is_unlikely(value: float) -> None:
+    alpha = torch.tensor(value, dtype=torch.float64)
+    if abs(value - hc.CLOSED_AT) > 1e-6:
+        assert bool(hc.median(alpha) > 0) == bool(hc.open_probability(alpha) > 0.5)
+    if abs(value - hc.OPEN_AT) > 1e-6:
+        assert bool(hc.median(alpha) == 1) == (value > hc.OPEN_AT)
+    assert hc.open_median(alpha) > 0
+
+
+@settings(max_examples=30)
+@given(st.floats(0.01, 0.99))
+def test_log_alpha_of_inverts_open_probability(probability: float) -> None:
+    p = torch.tensor(probability, dtype=torch.float64)
+    assert torch.allclose(hc.open_probability(hc.log_alpha_of(p)), p)
+
+
+def test_sample_gradient_is_that_of_the_formula() -> None:
+    alpha = torch.linspace(-3, 3, 101, dtype=torch.float64, requires_grad=True)
+    torch.manual_seed(3)
+    (ours,) = torch.autograd.grad(hc.sample(alpha).sum(), alpha)
+    torch.manual_seed(3)
+    noise = torch.rand_like(alpha).logit(1e-6)
+    stretched = torch.sigmoid((noise + alpha) / hc.BETA) * (hc.ZETA - hc.GAMMA) + hc.GAMMA
+    (reference,) = torch.autograd.grad(stretched.clamp(0, 1).sum(), alpha)
+    torch.testing.assert_close(ours, reference)
+    assert (ours == 0).any() and (ours > 0).any()

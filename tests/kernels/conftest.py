@@ -1,0 +1,36 @@
+"""Compile a kernel for this machine and call it on torch tensors."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from l0compile._tvm import runtime, tvm, tvm_target
+from l0compile.kernels import KernelSpec, TokenTile, emit
+from l0compile.schedule import token_tile
+from l0compile.targets import load_target
+
+Run = Callable[..., torch.Tensor]
+
+
+@pytest.fixture(scope="session")
+def tile() -> TokenTile:
+    return token_tile(load_target("native"))
+
+
+@pytest.fixture(scope="session")
+def launch(tile: TokenTile) -> Run:
+    """launch(spec, inputs, shape of the result): tensors and integers in, the kernel's result out."""
+    built: dict[KernelSpec, object] = {}
+
+    def call(spec: KernelSpec, inputs: tuple[object, ...], shape: tuple[int, ...]) -> torch.Tensor:
+        if spec not in built:
+            function = emit(spec, tile)
+            executable = tvm.compile(function.with_attr("global_symbol", "main"), target=tvm_target(load_target("native")))
+            built[spec] = executable["main"]
+        result = torch.full(shape, float("nan"))
+        operands = [runtime.from_dlpack(i.contiguous()) if isinstance(i, torch.Tensor) else i for i in inputs]
+        built[spec](*operands, runtime.from_dlpack(result))  # type: ignore[operator]
+        return result
+
+    return call

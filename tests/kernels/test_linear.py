@@ -1,0 +1,62 @@
+"""The linear kernel against its oracle, over blocks, ragged sizes, epilogues and token counts."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from l0compile.kernels import LinearSpec, TokenTile
+from l0compile.kernels.lanes import ACTIVATIONS
+from l0compile.ops.bsr import to_blocks
+from l0compile.rewrite.layout import dense_blocks
+
+l0 = torch.ops.l0compile
+BLOCKS = [(1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (1, 4), (2, 3), (4, 4), (8, 8), (16, 16), (32, 32), (6, 5)]
+
+
+def check(launch, tile: TokenTile, weight: torch.Tensor, block: tuple[int, int] | None, activation: str, residual: bool, m: int) -> None:  # type: ignore[no-untyped-def]
+    n, k = weight.shape
+    x, bias = l0.pack(torch.randn(m, k), tile.lanes), torch.randn(n)
+    other = torch.randn(x.shape[0], n, tile.lanes) if residual else None
+    data, indices, indptr = to_blocks(weight, *block) if block else (dense_blocks(weight, tile.rows), None, None)
+    spec = LinearSpec(n, k, data.shape[2], data.shape[1], block is None, True, residual, activation)
+    operands = [t for t in (x, data, indices, indptr, bias, other) if t is not None]
+    actual = launch(spec, tuple(operands), (x.shape[0], n, tile.lanes))
+    expected = l0.packed_linear(x, data, indices, indptr, bias, other, n, activation)
+    torch.testing.assert_close(l0.unpack(actual, [m]), l0.unpack(expected, [m]), rtol=1e-5, atol=2e-6 * k**0.5)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_blocks(launch, tile: TokenTile, block: tuple[int, int]) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    for density in (0.0, 0.3, 1.0):
+        weight = torch.randn(50, 35) * (torch.rand(50, 35) < density)
+        if density:
+            weight[0, 0] = 1.0  # at least one block
+            check(launch, tile, weight, block, "", False, 17)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("block", [None, (4, 1)])
+def test_epilogues(launch, tile: TokenTile, activation: str, block: tuple[int, int] | None) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(1)
+    check(launch, tile, torch.randn(24, 20) * 2, block, activation, activation != "", 9)
+
+
+@settings(max_examples=15, deadline=None)
+@given(m=st.integers(1, 200))
+def test_any_number_of_tokens(launch, tile: TokenTile, m: int) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(m)
+    check(launch, tile, torch.randn(12, 8), None, "relu", True, m)
+
+
+def test_skipped_blocks_do_not_spread_nan(launch, tile: TokenTile) -> None:  # type: ignore[no-untyped-def]
+    weight = torch.zeros(8, 8)
+    weight[:4, 0] = 1.0
+    data, indices, indptr = to_blocks(weight, 4, 1)
+    x = torch.ones(3, 8)
+    x[:, 5] = float("inf")  # meets only absent blocks
+    packed = l0.pack(x, tile.lanes)
+    spec = LinearSpec(8, 8, 4, 1, False, False, False, "")
+    y = l0.unpack(launch(spec, (packed, data, indices, indptr), (1, 8, tile.lanes)), [3])
+    assert torch.equal(y, torch.tensor([[1.0] * 4 + [0.0] * 4] * 3))

@@ -1,0 +1,63 @@
+"""Errors of the translation, and the proof that embeddings stay inside their tables."""
+
+import pytest
+import torch
+from torch import nn
+
+from l0compile.capture import capture
+from l0compile.errors import BuildError
+from l0compile.lower import translate
+from l0compile.lower.index_bounds import index_bounds
+from l0compile.schedule import token_tile
+from l0compile.targets import load_target
+
+
+class Positions(nn.Module):
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.words, self.positions = nn.Embedding(7, 4), nn.Embedding(rows, 4)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.words(ids) + self.positions(torch.arange(ids.shape[1]))
+
+
+class Computed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(7, 4)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.table(ids * 2)
+
+
+class Unknown(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.svdvals(x)
+
+
+def test_input_indices_are_bounded_by_the_table() -> None:
+    program = capture(Positions(9).eval(), (torch.zeros(2, 5, dtype=torch.int64),))
+    assert index_bounds(program) == {"ids": 7}
+
+
+def test_positions_past_the_table_are_refused() -> None:
+    program = capture(Positions(9).eval(), (torch.zeros(2, 5, dtype=torch.int64),))
+    table = program.constants["positions.weight"]
+    small = program.with_graph(program.graph, {**program.constants, "positions.weight": table[:4]})
+    for node in small.graph.nodes:
+        if node.target == "positions.weight":
+            node.meta["val"] = node.meta["val"][:4]
+    with pytest.raises(BuildError, match="cannot prove that its indices stay below 4"):
+        index_bounds(small)
+
+
+def test_computed_indices_are_refused() -> None:
+    program = capture(Computed().eval(), (torch.zeros(2, 5, dtype=torch.int64),))
+    with pytest.raises(BuildError, match="pass the indices as an input"):
+        index_bounds(program)
+
+
+def test_unknown_operator_is_named() -> None:
+    program = capture(Unknown().eval(), (torch.randn(3, 3),))
+    with pytest.raises(BuildError, match="svd"):
+        translate(program, token_tile(load_target("native")))

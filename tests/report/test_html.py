@@ -1,0 +1,107 @@
+"""The page is well formed, shows every fact, fetches nothing and runs nothing."""
+
+import base64
+import dataclasses
+import re
+from html.parser import HTMLParser
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from l0compile.capture.records import Region
+from l0compile.report import Report, render_page
+from l0compile.report.html import tag
+
+VOID = {"meta", "img"}
+HOSTILE = "<script>alert('x')</script>\"&'"
+
+
+class Page(HTMLParser):
+    """Tags in order, text, and attributes; fails on a tag that is closed out of order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.text: list[str] = []
+        self.values: list[tuple[str, str]] = []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, name: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(name)
+        self.values += [(key, value or "") for key, value in attrs]
+        if name not in VOID:
+            self.open.append(name)
+
+    def handle_endtag(self, name: str) -> None:
+        assert self.open.pop() == name
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_every_fact_is_on_the_page(report: Report) -> None:
+    text = " ".join(Page(render_page(report)).text)
+    facts = [
+        report.title,
+        report.quality_name,
+        "3.42×",
+        "3.050 to 3.200",
+        "openvino is not installed",
+        "EPYC",
+        "too slow",
+    ]
+    facts += [row.name for row in report.rows] + [region.reason for region in report.regions]
+    facts += ["build: LLVM ran out of registers", "bsr 4×1", "384×384 → 320×384", "384×384 → none"]
+    assert [fact for fact in facts if fact not in text] == []
+
+
+def test_nothing_is_fetched_and_nothing_runs(report: Report) -> None:
+    page = Page(render_page(report))
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    sources = [value for key, value in page.values if key in ("src", "href")]
+    assert len(sources) == 1
+    assert base64.b64decode(sources[0].removeprefix("data:image/png;base64,"))[:4] == b"\x89PNG"
+    assert "http://" not in render_page(report) and "https://" not in render_page(report)
+    assert any(key == "content" and value.startswith("default-src 'none'") for key, value in page.values)
+
+
+def test_hostile_text_stays_text_wherever_it_enters(report: Report) -> None:
+    plain = Page(render_page(report))
+    hostile = dataclasses.replace(
+        report,
+        title=HOSTILE,
+        quality_name=HOSTILE,
+        reference=HOSTILE,
+        rows=tuple(dataclasses.replace(row, name=HOSTILE, note=HOSTILE) for row in report.rows),
+        candidates=tuple(
+            dataclasses.replace(item, choices={HOSTILE: HOSTILE}, outcome=HOSTILE, error=HOSTILE)
+            for item in report.candidates
+        ),
+        regions=tuple(
+            Region(HOSTILE, HOSTILE, (1,), (2,), 0.5, HOSTILE, None, HOSTILE)  # type: ignore[arg-type]
+            for _ in report.regions
+        ),
+        facts={
+            HOSTILE: {HOSTILE: HOSTILE},
+        },
+    )
+    page = Page(render_page(hostile))
+    assert [name for name in page.tags if name not in plain.tags] == []
+    assert "".join(page.text).count(HOSTILE) > 20
+
+
+@given(st.text(), st.text())
+def test_tag_escapes_children_and_attributes(child: str, value: str) -> None:
+    made = tag("p", child, title=value)
+    assert not re.search(r"[<>]", made.removeprefix("<p").removesuffix("</p>").replace(">", "", 1))
+    parsed = Page(str(made))
+    assert parsed.tags == ["p"]
+    assert "".join(parsed.text) == child
+    assert parsed.values == [("title", value)]
+
+
+def test_a_report_of_nothing_still_renders(report: Report) -> None:
+    empty = dataclasses.replace(report, rows=(), candidates=(), regions=(), budget_ms=None, facts={})
+    assert "Nothing was recorded." in " ".join(Page(render_page(empty)).text)

@@ -1,0 +1,93 @@
+"""choose_formats: the predicted time decides, with hysteresis; every region ends with a reason."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from l0compile.capture import Program
+from l0compile.ops.bsr import from_blocks
+from l0compile.rewrite import optimise
+from l0compile.rewrite.choose_formats import choose
+from l0compile.targets import Target
+
+bsr = torch.ops.l0compile.bsr_linear.default
+
+
+def blocks(n: int, k: int, rows: int, cols: int, share: float) -> Tensor:
+    torch.manual_seed(0)
+    grid = n // rows * (k // cols)
+    keep = torch.zeros(grid)
+    keep[torch.randperm(grid)[: round(grid * share)]] = 1.0
+    mask = keep.reshape(n // rows, k // cols).repeat_interleave(rows, 0).repeat_interleave(cols, 1)
+    return (torch.rand(n, k) + 0.5) * mask
+
+
+@pytest.mark.parametrize(
+    ("weight", "expected"),
+    [
+        (blocks(64, 32, 4, 1, 0.25), (4, 1)),
+        (blocks(64, 32, 1, 1, 0.1), (1, 1)),
+        (blocks(64, 32, 4, 1, 0.97), None),
+        (blocks(64, 32, 1, 1, 0.5), None),
+        (torch.ones(64, 32), None),
+        (blocks(64, 32, 4, 1, 0.25).double(), None),
+    ],
+    ids=["blocks", "scattered", "hysteresis", "too dense", "dense", "double"],
+)
+def test_choice(weight: Tensor, expected: tuple[int, int] | None, target: Target) -> None:
+    choice, reason = choose(weight, target)
+    assert choice.block == expected and reason
+
+
+def test_predicted_time_counts_ragged_blocks_whole(target: Target) -> None:
+    choice, _ = choose(torch.ones(5, 8), replace(target, blocks=((4, 1),)))
+    assert choice.block is None
+    sparse = torch.zeros(5, 8)
+    sparse[4, 0] = 1.0
+    choice, _ = choose(sparse, replace(target, blocks=((4, 1),)))
+    assert choice.time == pytest.approx(4 / 40)
+
+
+def test_no_kernel_no_format(target: Target) -> None:
+    _, reason = choose(torch.zeros(4, 4), replace(target, blocks=()))
+    assert "has no block-sparse kernel" in reason
+
+
+def test_regions_tell_the_whole_story(captured: Callable[..., Program], target: Target) -> None:
+    model = nn.Sequential(
+        *(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8)), nn.Linear(8, 8)
+    )
+    with torch.no_grad():
+        model[0].weight[10:] = model[0].bias[10:] = 0.0
+        model[2].weight.copy_(blocks(64, 64, 4, 1, 0.25))
+        model[5].weight.zero_()
+    program = captured(model, torch.randn(3, 16))
+    result = optimise(program, target)
+    regions = {region.name: region for region in result.regions}
+    assert set(regions) == {"0", "2", "4", "5"}
+    assert all(regions[name].format == "dropped" and "rules 5 and 6" in regions[name].reason for name in regions)
+    assert not result.graph.find_nodes(op="call_function", target=bsr)
+
+    with torch.no_grad():
+        model[5].weight.normal_()
+    result = optimise(captured(model, torch.randn(3, 16)), target)
+    first, second, *_ = result.regions
+    assert (first.format, first.shape_before, first.shape_after) == ("compact", (64, 16), (10, 16))
+    assert first.density == pytest.approx(10 / 64) and "54 of 64 outputs removed" in first.reason
+    assert (second.format, second.block) == ("bsr", (4, 1)) and "blocks kept" in second.reason
+    assert result.regions[-1].format == "dense" and "would take" in result.regions[-1].reason
+    again = optimise(result, target)
+    assert again.regions == result.regions and str(again.graph) == str(result.graph)
+
+
+def test_blocks_hold_the_weight(captured: Callable[..., Program], target: Target) -> None:
+    model = nn.Linear(32, 64)
+    model.weight.data = blocks(64, 32, 4, 1, 0.25)
+    result = optimise(captured(model, torch.randn(3, 32)), target)
+    (node,) = result.graph.find_nodes(op="call_function", target=bsr)
+    data, indices, indptr = (result.constants[str(arg.target)] for arg in node.args[1:4])
+    assert torch.equal(from_blocks(data, indices, indptr, 64, 32), model.weight)
+    assert "weight" not in result.constants

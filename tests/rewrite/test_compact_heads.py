@@ -1,0 +1,90 @@
+"""compact_heads: whole heads go, constants they gave are folded, and shared projections stay."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from l0compile.capture import Program, capture
+from l0compile.rewrite import run
+from l0compile.rewrite.canonicalize import canonicalize
+from l0compile.rewrite.compact_heads import compact_heads
+from l0compile.rewrite.regions import survey
+
+aten, attention = torch.ops.aten, torch.ops.l0compile.attention
+
+
+class Attend(nn.Module):
+    def __init__(self, masked: bool, kind: str = "plain") -> None:
+        super().__init__()
+        self.masked, self.kind = masked, kind
+        self.q, self.k, self.v, self.out = nn.Linear(6, 12), nn.Linear(6, 12), nn.Linear(6, 8), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor, mask: Tensor) -> object:
+        q = self.q(x)
+        k = x.repeat(1, 1, 2) if self.kind == "not linear" else self.k(x)
+        h = attention(q, k, self.v(x), mask if self.masked else None, 4, 0.5, not self.masked)
+        y = self.out(h)
+        match self.kind:
+            case "shared":
+                return y, q
+            case "read":
+                return y, h
+            case _:
+                return y
+
+
+def inputs(batch: int = 2, tokens: int = 3) -> tuple[Tensor, Tensor]:
+    mask = torch.ones(batch, 1, 1, tokens, dtype=torch.bool)
+    mask[0, ..., 1:] = False
+    return torch.randn(batch, tokens, 6), mask
+
+
+def build(masked: bool, kind: str = "plain") -> Program:
+    torch.manual_seed(0)
+    names = {"x": {0: "b", 1: "s"}, "mask": {0: "b", 3: "s"}}
+    return run(capture(Attend(masked, kind).eval(), inputs(), dynamic_shapes=names), [canonicalize])
+
+
+PROGRAMS = {masked: build(masked) for masked in (False, True)}
+
+
+def heads_of(program: Program) -> int:
+    return int(program.graph.find_nodes(op="call_function", target=attention.default)[0].args[4])
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@settings(max_examples=25)
+@given(unread=st.sets(st.integers(0, 3)), fixed=st.sets(st.integers(0, 3)), zero_bias=st.booleans())
+def test_rule_3(masked: bool, unread: set[int], fixed: set[int], zero_bias: bool) -> None:
+    constants = {name: value.clone() for name, value in PROGRAMS[masked].constants.items()}
+    for head in unread:
+        constants["out.weight"][:, 2 * head : 2 * head + 2] = 0.0
+    for head in fixed:
+        constants["v.weight"][2 * head : 2 * head + 2] = 0.0
+        constants["v.bias"][2 * head : 2 * head + 2] *= 0.0 if zero_bias else 1.0
+    program = PROGRAMS[masked].with_graph(PROGRAMS[masked].graph, constants)
+    result = run(program, [compact_heads])
+    arguments = inputs(3, 4)
+    torch.testing.assert_close(result.run(*arguments), program.run(*arguments), rtol=1e-5, atol=1e-5)
+    # With a mask a query may see no key and gets 0, so a constant other than 0 is none.
+    dead = unread | (fixed if zero_bias or not masked else set())
+    assert heads_of(result) == (4 if len(dead) == 4 else 4 - len(dead))
+    assert run(result, [compact_heads]).history[-1].changed == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("shared", "q projection has other readers"), ("not linear", "its k is not a linear"), ("read", "read by output")],
+)
+def test_rule_7_refusals(kind: str, words: str, apply_once: Callable[..., Program]) -> None:
+    program = build(True, kind)
+    constants = {name: value.clone() for name, value in program.constants.items()}
+    constants["v.weight"][:2] = constants["v.bias"][:2] = 0.0
+    program = run(program.with_graph(program.graph, constants), [survey])
+    result = apply_once(program, compact_heads, *inputs())
+    assert heads_of(result) == 4
+    assert any(words in region.reason and "1 of 4 heads" in region.reason for region in result.regions)
