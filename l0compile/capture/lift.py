@@ -1,5 +1,6 @@
 """ExportedProgram -> Program: parameters become constants, tracing's own checks go."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
 from l0compile.capture.program import Program
+from l0compile.capture.shapes import infer_shapes
 from l0compile.capture.sizes import symbol_ranges
 from l0compile.errors import CaptureError
 
@@ -49,10 +51,11 @@ def lift(exported: ExportedProgram) -> Program:
         constants=constants,
         in_spec=exported.call_spec.in_spec,
         out_spec=exported.call_spec.out_spec,
-        symbols={},
     )
+    program = replace(program, symbols=symbol_ranges(program, exported.range_constraints))
     program = program.with_graph(graph, constants)
-    return Program(**{**vars(program), "symbols": symbol_ranges(program, exported.range_constraints)})
+    infer_shapes(program)
+    return program
 
 
 def _rank(node: fx.Node, inputs: dict[str, Any]) -> int:

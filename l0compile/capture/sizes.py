@@ -82,7 +82,9 @@ class _Checked(fx.Interpreter):
             if len(static) != result.ndim or any(
                 a not in (None, b) for a, b in zip(static, result.shape, strict=True)
             ):
-                raise ValueError(f"{n.name}: shape {tuple(result.shape)} at size 1, {tuple(inferred.shape)} inferred")
+                raise ValueError(
+                    f"{n.name}: shape {tuple(result.shape)} at size 1, {tuple(inferred.shape)} inferred"
+                )
         return result
 
 

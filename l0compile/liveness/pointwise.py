@@ -30,14 +30,14 @@ def _unary(node: fx.Node, view: View) -> Fact | None:
     fact = view.fact(node.args[0])
     if not bool(fact.known.any()) or tensor(node) is None:
         return None
-    return Fact(fact.known, node.target(fact.value, *node.args[1:], **node.kwargs))  # type: ignore[operator]
+    return Fact(fact.known, node.target(fact.value, *node.args[1:], **node.kwargs))
 
 
 def _binary(node: fx.Node, view: View) -> Fact | None:
     left, right = view.fact(node.args[0]), view.fact(node.args[1])
     if not bool(left.known.any()) or not bool(right.known.any()):
         return None
-    value = node.target(left.value, right.value, **node.kwargs)  # type: ignore[operator]
+    value = node.target(left.value, right.value, **node.kwargs)
     return Fact(left.known & right.known, value)
 
 

@@ -80,7 +80,7 @@ def _cat_axis(node: fx.Node) -> int:
 
 
 def _cat(node: fx.Node, view: View) -> Fact | None:
-    parts, axis = list(node.args[0]), _cat_axis(node)  # type: ignore[arg-type]
+    parts, axis = list(node.args[0]), _cat_axis(node)
     facts = [view.fact(part) for part in parts]
     sizes = [shape(part)[axis] for part in parts]
     if not all(map(is_static, sizes)):

@@ -87,7 +87,7 @@ def _identity(node: fx.Node) -> fx.Node | None:
         # Not for floating types here: -0.0 + 0 is 0.0.
         return source if isinstance(node.args[1], int) and node.args[1] == 0 else None
     if is_op(node, aten.permute.default):
-        return source if list(node.args[1]) == list(range(after.ndim)) else None  # type: ignore[arg-type]
+        return source if list(node.args[1]) == list(range(after.ndim)) else None
     return None
 
 
@@ -107,7 +107,7 @@ def swapped_axes(node: Any) -> tuple[int, int] | None:
 def _double_swap(node: fx.Node) -> fx.Node | None:
     axes = swapped_axes(node)
     if axes is not None and swapped_axes(node.args[0]) == axes:
-        return node.args[0].args[0]  # type: ignore[union-attr, return-value]
+        return node.args[0].args[0]
     return None
 
 
@@ -115,7 +115,7 @@ def _skip_reshape(editor: Editor, node: fx.Node) -> None:
     """reshape(reshape(x)) -> reshape(x), or x where the shape is x's again."""
     if not is_op(node, *_RESHAPES) or not is_op(node.args[0], *_RESHAPES):
         return
-    inner: fx.Node = node.args[0]  # type: ignore[assignment]
+    inner: fx.Node = node.args[0]
     root = inner.args[0]
     assert isinstance(root, fx.Node)
     if same_shape(shape(root), shape(node)):
@@ -134,7 +134,7 @@ def _skip_expand(editor: Editor, node: fx.Node) -> None:
         if other is None or value is None or other.dtype != value.dtype:
             continue  # Without the expand, a tensor of rank 0 would count less in type promotion.
         if is_op(operand, aten.expand.default) and same_shape(other.shape, shape(node)):
-            node.update_arg(position, operand.args[0])  # type: ignore[union-attr]
+            node.update_arg(position, operand.args[0])
             editor.changed += 1
             return
 

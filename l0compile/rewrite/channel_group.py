@@ -21,7 +21,7 @@ class ChannelGroup:
         producers: linear layers whose rows are the channels.
         consumers: (linear layer, member that it reads): its columns are the channels.
         vectors: (node, argument position) of constants with one entry per channel.
-        obstacle: why the channels cannot be removed, or None.
+        obstacle: why the channels cannot be removed (the last reason met), or None.
     """
 
     width: int
@@ -36,7 +36,7 @@ def channel_group(editor: Editor, start: fx.Node) -> ChannelGroup:
     """The group around one tensor, found by walking both ways; the walk ends at linear layers."""
     group = ChannelGroup(width=shape(start)[-1])
     todo = [start]
-    while todo and group.obstacle is None:
+    while todo:
         node = todo.pop()
         if node not in group.members:
             group.members[node] = None
@@ -50,7 +50,7 @@ def _backward(editor: Editor, node: fx.Node, group: ChannelGroup) -> list[fx.Nod
         group.producers[node] = None
         return []
     if not is_op(node, *POINTWISE):
-        group.obstacle = f"its channels are shared with {_describe(node)} (rules 4 and 7)"
+        group.obstacle = f"they are made by {_describe(node)} (rules 4 and 7)"
         return []
     sources = []
     for position, operand in enumerate(node.args):
@@ -61,7 +61,7 @@ def _backward(editor: Editor, node: fx.Node, group: ChannelGroup) -> list[fx.Nod
             group.vectors.append((node, position))
         else:
             sources.append(operand)
-    return sources  # type: ignore[return-value]
+    return sources
 
 
 def _forward(editor: Editor, node: fx.Node, group: ChannelGroup) -> list[fx.Node]:
@@ -72,7 +72,7 @@ def _forward(editor: Editor, node: fx.Node, group: ChannelGroup) -> list[fx.Node
         elif is_op(user, *POINTWISE) and shape(user)[-1] == group.width:
             found.append(user)
         else:
-            group.obstacle = f"its channels are read by {_describe(user)} (rules 4 and 7)"
+            group.obstacle = f"they are read by {_describe(user)} (rules 4 and 7)"
     return found
 
 

@@ -50,8 +50,8 @@ def _plan(
         # All dead: every reader is a constant, which drop_dead writes down.
         return
     if group.obstacle is not None:
-        for node in group.producers:
-            reasons[region_of(node)] = f"{dead} of {group.width} outputs are dead but stay: {group.obstacle}"
+        for node in (*group.producers, *group.consumers):
+            reasons[region_of(node)] = f"{dead} of {group.width} channels are dead but stay: {group.obstacle}"
         return
     for node in group.producers:
         cuts.setdefault(node, Cut()).rows = keep

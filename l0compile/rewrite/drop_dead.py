@@ -30,7 +30,8 @@ def drop_dead(program: Program) -> Program:
     """
     editor = Editor(program)
     liveness = analyse(editor.current())
-    for node in list(editor.graph.nodes):
+    # From the end: what feeds a dead node has lost its reader by the time it is looked at.
+    for node in reversed(list(editor.graph.nodes)):
         if node.op == "call_function" and is_float(node) and node.users and not _is_plain(node):
             if liveness.fact(node).fully_known or not bool(liveness.live(node).any()):
                 _to_constant(editor, node, liveness)

@@ -46,7 +46,7 @@ def _fold(editor: Editor, node: fx.Node) -> None:
     elif z.ndim == 1 and all(reads_as_input(editor, user, node) for user in node.users):
         _into_consumers(editor, source, node, z)
     else:
-        vector = editor.add_constant(f"{node.args[1].target}_spread", z, node)  # type: ignore[union-attr]
+        vector = editor.add_constant(f"{node.args[1].target}_spread", z, node)
         editor.replace(node, editor.call(aten.mul.Tensor, (source, vector), before=node))
 
 

@@ -50,7 +50,7 @@ def _region(editor: Editor, node: fx.Node) -> Region | None:
         size = (heads, int(shape(node)[-1]) // heads)
         return Region(region_name(node), ATTENTION, size, size, 1.0, "dense", None, "")
     if is_op(node, SDPA):
-        q = shape(node.args[0])  # type: ignore[arg-type]
+        q = shape(node.args[0])
         size = (_number(q[1]), _number(q[-1])) if len(q) == 4 else (0, 0)
         return Region(
             region_name(node), ATTENTION, size, size, 1.0, "dense", None, f"left as it was: {refusal(node)}"

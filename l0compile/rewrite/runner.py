@@ -42,9 +42,9 @@ def apply(program: Program, step: Pass) -> Program:
     result = step(program)
     changed = 0
     if result is not program:
+        verify(result, name, shapes=False)
         if result.graph is not program.graph:
             infer_shapes(result)
-        verify(result, name)
         verify_interface(program, result, name)
         changed = count_changes(program, result)
     record = PassRecord(name, changed, time.perf_counter() - started)

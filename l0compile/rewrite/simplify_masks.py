@@ -111,5 +111,5 @@ def _constant_row(editor: Editor, node: fx.Node, known: _Known) -> None:
         return
     sizes = editor.sizes(shape(node))
     if sizes is not None:
-        row = editor.add_constant(f"{node.args[0].target}_row", table[index], node)  # type: ignore[union-attr]
+        row = editor.add_constant(f"{node.args[0].target}_row", table[index], node)
         editor.replace(node, editor.call(aten.expand.default, (row, sizes), before=node))

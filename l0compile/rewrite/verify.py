@@ -11,8 +11,8 @@ from l0compile.capture.nodes import expression
 from l0compile.errors import RewriteError
 
 
-def verify(program: Program, after: str) -> None:
-    """Check one program.
+def verify(program: Program, after: str, shapes: bool = True) -> None:
+    """Check one program; ``shapes``: also that they were inferred.
 
     Raises:
         RewriteError: the graph is malformed; the message names the pass (``after``) and the node.
@@ -25,19 +25,19 @@ def verify(program: Program, after: str) -> None:
     if not nodes or nodes[-1].op != "output" or not isinstance(nodes[-1].args[0], tuple):
         raise RewriteError(f"{after}: expected one output node with a flat tuple, last")
     for node in nodes:
-        problem = _problem(node, program)
+        problem = _problem(node, program, shapes)
         if problem:
             raise RewriteError(f"{after}: {node.name}: {problem}")
 
 
-def _problem(node: fx.Node, program: Program) -> str | None:
+def _problem(node: fx.Node, program: Program, shapes: bool) -> str | None:
     if node.op not in ("placeholder", "get_attr", "call_function", "output"):
         return f"expected a placeholder, get_attr, call_function or output, got {node.op}"
     if node.op == "get_attr" and str(node.target) not in program.constants:
         return f"expected a key of constants, got {node.target!r}"
     if node.op == "call_function" and not _known(node.target):
         return f"expected an ATen or l0compile operator, got {node.target}"
-    if node.op != "output" and "val" not in node.meta:
+    if shapes and node.op != "output" and "val" not in node.meta:
         return "expected meta['val'], got none; shapes were not inferred"
     return None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from l0compile.capture.records import Region
 from l0compile.errors import DataError
 from l0compile.measure import Measurement
 
@@ -58,20 +59,6 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class RegionFact:
-    """What was done to one layer of the chosen model (the fields of its `explain()`)."""
-
-    name: str
-    kind: str
-    shape_before: tuple[int, ...]
-    shape_after: tuple[int, ...]
-    density: float
-    format: str
-    block: tuple[int, int] | None
-    reason: str
-
-
-@dataclass(frozen=True)
 class SearchResult:
     """The outcome of a search.
 
@@ -85,7 +72,7 @@ class SearchResult:
     rows: tuple[Row, ...]
     reference: str
     candidates: tuple[Candidate, ...]
-    regions: tuple[RegionFact, ...]
+    regions: tuple[Region, ...]
     budget_ms: float | None
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -119,7 +106,9 @@ class SearchResult:
                 }
             )
         except (KeyError, TypeError) as error:
-            raise DataError(f"search result: does not fit this version: {error}; run the search again") from error
+            raise DataError(
+                f"search result: does not fit this version: {error}; run the search again"
+            ) from error
 
     def save(self, file: Path) -> None:
         """Write as JSON, whole or not at all."""
@@ -138,7 +127,11 @@ class SearchResult:
 
 def mark_front(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
     """The candidates with `front` set on every trained one that no other trained one beats in latency and quality."""
-    points = [(c, c.latency.median_ms, c.quality) for c in candidates if _is_point(c) and c.latency and c.quality is not None]
+    points = [
+        (c, c.latency.median_ms, c.quality)
+        for c in candidates
+        if _is_point(c) and c.latency and c.quality is not None
+    ]
 
     def beaten(ms: float, quality: float) -> bool:
         return any((a <= ms and b >= quality) and (a < ms or b > quality) for _, a, b in points)
@@ -156,10 +149,10 @@ def _with_latency(kind: Any, data: Mapping[str, Any]) -> Any:
     return kind(**{**data, "latency": None if latency is None else Latency(**latency)})
 
 
-def _region(item: Mapping[str, Any]) -> RegionFact:
+def _region(item: Mapping[str, Any]) -> Region:
     shapes = {key: tuple(item[key]) for key in ("shape_before", "shape_after")}
     block = item["block"]
-    return RegionFact(**{**item, **shapes, "block": None if block is None else tuple(block)})
+    return Region(**{**item, **shapes, "block": None if block is None else tuple(block)})
 
 
 def _finite(value: Any) -> Any:

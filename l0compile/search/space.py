@@ -105,7 +105,9 @@ class Space:
 
     def quick(self) -> "Space":
         """The same space with two trials and a few steps, for tests."""
-        effort = dataclasses.replace(self.effort, trials=2, seconds=min(self.effort.seconds, 240.0), sweep=(1.0,))
+        effort = dataclasses.replace(
+            self.effort, trials=2, seconds=min(self.effort.seconds, 240.0), sweep=(1.0,)
+        )
         plan = dataclasses.replace(self.training, batch=8, candidate_steps=2, gate_steps=2, tune_steps=4)
         return dataclasses.replace(self, effort=effort, training=plan)
 

@@ -166,9 +166,9 @@ class Conditional(nn.Module):
     ("model", "words"),
     [
         (Branches(), r"module inner.0 \(Chooses\), test_export.py:\d+: `return x \+ 1 if.*torch.where"),
-        (Counts(), "calls.*side effects.*return the new value"),
+        (Counts(), r"calls.*side effects.*return the new value"),
         (Conditional(), "take torch.cond"),
-        (nn.Linear(4, 4, device="meta"), "weight.*meta device"),
+        (nn.Linear(4, 4, device="meta"), r"weight.*meta device"),
     ],
     ids=["branch", "mutation", "cond", "meta"],
 )

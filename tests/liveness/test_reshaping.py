@@ -1,5 +1,7 @@
 """Masks through reshapes: equal to reshaping the full mask, and None rather than wrong for symbols."""
 
+from itertools import pairwise
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ def reshapes(draw: st.DrawFn) -> tuple[list[int], list[int], list[bool]]:
     for _ in range(2):
         cuts = sorted(draw(st.lists(st.integers(0, len(factors)), max_size=3)))
         edges = [0, *cuts, len(factors)]
-        shapes.append([int(torch.tensor(factors[a:b]).prod()) for a, b in zip(edges, edges[1:], strict=False)])
+        shapes.append([int(torch.tensor(factors[a:b]).prod()) for a, b in pairwise(edges)])
     varies = draw(st.lists(st.booleans(), min_size=len(shapes[0]), max_size=len(shapes[0])))
     return shapes[0], shapes[1], varies
 

@@ -18,7 +18,9 @@ from l0compile.targets import Target, load_target
 class PreNorm(nn.Module):
     """A hand-written pre-norm transformer: float tokens [B, S, 12] and a padding mask [B, S] in, [B, S, 12] out."""
 
-    def __init__(self, width: int = 12, heads: int = 3, hidden: int = 20, layers: int = 2, causal: bool = False):
+    def __init__(
+        self, width: int = 12, heads: int = 3, hidden: int = 20, layers: int = 2, causal: bool = False
+    ):
         super().__init__()
         self.heads, self.causal = heads, causal
         self.layers = nn.ModuleList(

@@ -29,13 +29,13 @@ def test_only_arithmetic_is_left(apply_once: Callable[..., Program]) -> None:
     program = capture(Noise().eval(), (torch.randn(2, 3, 6),), dynamic_shapes={0: "b", 1: "s"})
     result = apply_once(program, canonicalize, torch.randn(4, 5, 6))
     left = [str(node.target) for node in result.graph.nodes if node.op == "call_function"]
-    assert left.count("aten.linear.default") == 1 and not {"aten.clone.default", "aten.view.default"} & set(left)
+    assert left.count("aten.linear.default") == 1 and not {"aten.clone.default", "aten.view.default"} & set(
+        left
+    )
     assert "aten.reshape.default" not in left and "aten.expand.default" not in left
 
 
-def test_golden(
-    captured: Callable[..., Program], golden: Callable[[str, str], None]
-) -> None:
+def test_golden(captured: Callable[..., Program], golden: Callable[[str, str], None]) -> None:
     program = canonicalize(captured(Noise(), torch.randn(2, 3, 6)))
     golden("canonicalize.txt", str(program.graph) + "\n")
 
@@ -62,11 +62,19 @@ def test_changes_of_value_type_or_order_stay(
     x = torch.randn(2, 2, 2)
     x[0, 0, 0] = -0.0
     result = apply_once(captured(Real(), x), canonicalize, x)
-    for op in (aten.transpose.int, aten._to_copy.default, aten.slice.Tensor, aten.expand.default, aten.add.Tensor):
+    for op in (
+        aten.transpose.int,
+        aten._to_copy.default,
+        aten.slice.Tensor,
+        aten.expand.default,
+        aten.add.Tensor,
+    ):
         assert count(result, op) == (2 if op is aten.transpose.int else 1)
 
 
-def test_rank_zero_operands_keep_their_type(captured: Callable[..., Program], agree: Callable[..., None]) -> None:
+def test_rank_zero_operands_keep_their_type(
+    captured: Callable[..., Program], agree: Callable[..., None]
+) -> None:
     class Promote(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -21,7 +21,12 @@ class Attend(nn.Module):
     def __init__(self, masked: bool, kind: str = "plain") -> None:
         super().__init__()
         self.masked, self.kind = masked, kind
-        self.q, self.k, self.v, self.out = nn.Linear(6, 12), nn.Linear(6, 12), nn.Linear(6, 8), nn.Linear(8, 5)
+        self.q, self.k, self.v, self.out = (
+            nn.Linear(6, 12),
+            nn.Linear(6, 12),
+            nn.Linear(6, 8),
+            nn.Linear(8, 5),
+        )
 
     def forward(self, x: Tensor, mask: Tensor) -> object:
         q = self.q(x)
@@ -78,7 +83,11 @@ def test_rule_3(masked: bool, unread: set[int], fixed: set[int], zero_bias: bool
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [("shared", "q projection has other readers"), ("not linear", "its k is not a linear"), ("read", "read by output")],
+    [
+        ("shared", "q projection has other readers"),
+        ("not linear", "its k is not a linear"),
+        ("read", "read by output"),
+    ],
 )
 def test_rule_7_refusals(kind: str, words: str, apply_once: Callable[..., Program]) -> None:
     program = build(True, kind)

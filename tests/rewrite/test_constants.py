@@ -24,7 +24,9 @@ class GatedWeight(nn.Module):
         return nn.functional.linear(x, torch.ops.l0compile.gate(self.weight, z, [4, 1]))
 
 
-def test_gates_on_weights_vanish(captured: Callable[..., Program], apply_once: Callable[..., Program]) -> None:
+def test_gates_on_weights_vanish(
+    captured: Callable[..., Program], apply_once: Callable[..., Program]
+) -> None:
     model = GatedWeight()
     result = apply_once(captured(model, torch.randn(3, 6)), fold_constants, torch.randn(3, 6))
     assert [str(n.target) for n in result.graph.nodes if n.op == "call_function"] == ["aten.linear.default"]

@@ -47,7 +47,9 @@ def test_rule_5_plus_the_bias_if_that_was_not_gated(
     assert torch.equal(bias, model.down.bias)
 
 
-def test_rule_6_all_inputs_dead_is_a_constant(captured: Callable[..., Program], apply_once: Callable[..., Program]) -> None:
+def test_rule_6_all_inputs_dead_is_a_constant(
+    captured: Callable[..., Program], apply_once: Callable[..., Program]
+) -> None:
     model = nn.Sequential(nn.Linear(4, 8), nn.Sigmoid(), nn.Linear(8, 3))
     nn.init.zeros_(model[0].weight)
     result = apply_once(captured(model, torch.randn(2, 4)), drop_dead, torch.randn(2, 4))
@@ -65,7 +67,9 @@ def test_known_part_of_an_otherwise_unread_tensor_is_kept(
     assert not result.graph.find_nodes(op="call_function", target=aten.linear.default)
 
 
-def test_neutral_operands(captured: Callable[..., Program], apply_once: Callable[..., Program], count: Callable[..., int]) -> None:
+def test_neutral_operands(
+    captured: Callable[..., Program], apply_once: Callable[..., Program], count: Callable[..., int]
+) -> None:
     class Neutral(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -83,7 +87,9 @@ def test_neutral_operands(captured: Callable[..., Program], apply_once: Callable
             )
 
     result = apply_once(captured(Neutral(), torch.randn(2, 4)), drop_dead, torch.randn(2, 4))
-    assert [count(result, op) for op in (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor)] == [2, 1, 0, 1]
+    assert [
+        count(result, op) for op in (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor)
+    ] == [2, 1, 0, 1]
 
 
 def test_nothing_dead_returns_the_program(prenorm_program: Program) -> None:

@@ -62,7 +62,9 @@ def test_neuron_gates(place: str, values: list[float]) -> None:
 @settings(max_examples=10)
 def test_feature_gates(place: str, values: list[float]) -> None:
     everything_open = all(value == 1 for value in values)
-    check(place, torch.tensor(values), PROGRAMS[place], expect_mul=int(place == "sum" and not everything_open))
+    check(
+        place, torch.tensor(values), PROGRAMS[place], expect_mul=int(place == "sum" and not everything_open)
+    )
 
 
 def check(place: str, z: Tensor, program: Program, expect_mul: int) -> None:
@@ -85,7 +87,9 @@ def test_rule_1_gate_before_an_activation_with_nonzero_value_at_zero(activation:
     torch.testing.assert_close(result.run(x), model(x), rtol=1e-5, atol=1e-5)
     up = next(region for region in result.regions if region.name == "up")
     assert up.shape_after == (6, 6)
-    bias_changed = not torch.equal(next(v for k, v in result.constants.items() if "down.bias" in k), model.down.bias)
+    bias_changed = not torch.equal(
+        next(v for k, v in result.constants.items() if "down.bias" in k), model.down.bias
+    )
     assert bias_changed == (activation in ("sigmoid", "softplus"))
 
 
@@ -117,7 +121,9 @@ def test_a_gate_that_depends_on_the_input_stays(
     assert fold_gates(program) is program and count(program, gate) == 1
 
 
-def test_rule_8_tied_weights_are_copied(captured: Callable[..., Program], apply_once: Callable[..., Program]) -> None:
+def test_rule_8_tied_weights_are_copied(
+    captured: Callable[..., Program], apply_once: Callable[..., Program]
+) -> None:
     class Tied(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -129,5 +135,9 @@ def test_rule_8_tied_weights_are_copied(captured: Callable[..., Program], apply_
 
     program = captured(Tied(), torch.randn(2, 4))
     result = apply_once(program, fold_gates, torch.randn(2, 4))
-    weights = {str(n.args[1].target) for n in result.graph.find_nodes(op="call_function", target=aten.linear.default)}
-    assert len(weights) == 2 and torch.equal(result.constants["linear.weight"], program.constants["linear.weight"])
+    weights = {
+        str(n.args[1].target) for n in result.graph.find_nodes(op="call_function", target=aten.linear.default)
+    }
+    assert len(weights) == 2 and torch.equal(
+        result.constants["linear.weight"], program.constants["linear.weight"]
+    )

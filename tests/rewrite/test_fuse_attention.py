@@ -49,7 +49,9 @@ class Attend(nn.Module):
             case "bool":
                 return F.scaled_dot_product_attention(q, k, v, attn_mask=(q[..., :1] > 0).expand(2, 2, 3, 3))
             case "float":
-                return F.scaled_dot_product_attention(q, k, v, attn_mask=torch.randn(3, 3).cumsum(0) * q[0, 0, 0, 0])
+                return F.scaled_dot_product_attention(
+                    q, k, v, attn_mask=torch.randn(3, 3).cumsum(0) * q[0, 0, 0, 0]
+                )
             case "grouped":
                 return F.scaled_dot_product_attention(q, k[:, :1], v[:, :1], enable_gqa=True)
             case _:

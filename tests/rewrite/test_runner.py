@@ -56,7 +56,7 @@ def unorder(program: Program) -> Program:
 def test_history(program: Program) -> None:
     result = run(program, [canonicalize, partial(negate), canonicalize])
     assert [record.name for record in result.history] == ["canonicalize", "negate", "canonicalize"]
-    assert result.history[1].changed == 1 and result.history[2].changed == 0
+    assert result.history[1].changed >= 1 and result.history[2].changed == 0
     assert all(record.seconds > 0 for record in result.history) and program.history == ()
     assert all("val" in node.meta for node in result.graph.nodes if node.op != "output")
 
@@ -71,12 +71,14 @@ def test_history(program: Program) -> None:
     ],
 )
 def test_a_pass_that_breaks_the_program_is_caught(program: Program, step, words: str) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises((RewriteError, KeyError), match=words):
+    with pytest.raises(RewriteError, match=words):
         run(program, [step])
 
 
 def test_fuel_stops_after_so_many_changing_passes(program: Program, target: Target) -> None:
     assert run(program, [negate, negate], max_rewrites=0) == run(program, [])
-    names = [record.name for record in run(program, [canonicalize, negate, canonicalize], max_rewrites=1).history]
+    names = [
+        record.name for record in run(program, [canonicalize, negate, canonicalize], max_rewrites=1).history
+    ]
     assert names[0] == "canonicalize" and len(names) <= 2
     assert len(optimise(program, target, max_rewrites=0).history) == 0

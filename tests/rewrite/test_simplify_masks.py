@@ -32,7 +32,12 @@ def test_hub_mask(dynamic: Any, apply_once: Callable[..., Program], count: Calla
     mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
     program = run(capture(HubMask().eval(), (mask,), dynamic_shapes=dynamic), [canonicalize])
     result = run(apply_once(program, simplify_masks, mask), [canonicalize])
-    assert count(result, aten.index.Tensor) == count(result, aten.__and__.Tensor) == count(result, aten.ge.Scalar) == 0
+    assert (
+        count(result, aten.index.Tensor)
+        == count(result, aten.__and__.Tensor)
+        == count(result, aten.ge.Scalar)
+        == 0
+    )
     reshape = result.graph.find_nodes(op="call_function", target=aten.reshape.default)[0]
     assert list(reshape.meta["val"].shape)[1:3] == [1, 1]
 
@@ -76,7 +81,9 @@ class Folds(nn.Module):
         return kinds, never, chosen, other
 
 
-def test_lookups_choices_and_disjunctions(apply_once: Callable[..., Program], count: Callable[..., int]) -> None:
+def test_lookups_choices_and_disjunctions(
+    apply_once: Callable[..., Program], count: Callable[..., int]
+) -> None:
     x = torch.randint(-3, 3, (2, 5))
     program = run(capture(Folds().eval(), (x,), dynamic_shapes={0: "b", 1: "s"}), [canonicalize])
     result = apply_once(program, simplify_masks, x)
@@ -84,7 +91,9 @@ def test_lookups_choices_and_disjunctions(apply_once: Callable[..., Program], co
         assert count(result, op) == 0, op
 
 
-def test_an_all_true_attention_mask_goes(captured: Callable[..., Program], apply_once: Callable[..., Program]) -> None:
+def test_an_all_true_attention_mask_goes(
+    captured: Callable[..., Program], apply_once: Callable[..., Program]
+) -> None:
     class Attend(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             mask = torch.ones(1, 1, 3, 3, dtype=torch.bool)
@@ -102,6 +111,8 @@ def test_sizes_that_may_differ_are_not_merged(count: Callable[..., int]) -> None
             return mask[torch.arange(x.shape[0])[:, None], torch.arange(mask.shape[1])[None, :]]
 
     program = capture(
-        Gather().eval(), (torch.randn(3, 4), torch.randn(5, 2)), dynamic_shapes={"x": {0: "a"}, "mask": {0: "b"}}
+        Gather().eval(),
+        (torch.randn(3, 4), torch.randn(5, 2)),
+        dynamic_shapes={"x": {0: "a"}, "mask": {0: "b"}},
     )
     assert count(run(program, [canonicalize, simplify_masks]), aten.index.Tensor) == 1

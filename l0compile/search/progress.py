@@ -1,0 +1,92 @@
+"""What a search tells while it runs."""
+
+import time
+from types import TracebackType
+from typing import Any, Protocol
+
+from l0compile.search.result import Candidate
+
+
+class Progress(Protocol):
+    """Told of every step of a search."""
+
+    def phase(self, text: str) -> None:
+        """A new phase begins."""
+
+    def candidate(self, candidate: Candidate, best: Candidate | None) -> None:
+        """A trial has ended; `best` is the best so far within the budget."""
+
+    def note(self, text: str) -> None:
+        """A fact worth a line."""
+
+
+class Silent:
+    """Tells nothing."""
+
+    def phase(self, text: str) -> None:
+        """Nothing."""
+
+    def candidate(self, candidate: Candidate, best: Candidate | None) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+
+class RichProgress:
+    """A line for each trial, and a bar with the phase, the best so far and the time left. Use as a context manager."""
+
+    def __init__(self, seconds: float) -> None:
+        """`seconds`: the time the search may take."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._seconds, self._start = seconds, time.monotonic()
+        columns: tuple[Any, ...] = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[left]}"),
+        )
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True, get_time=time.monotonic)
+        self._task = self._bar.add_task("starting", total=seconds, left="")
+        self._phase, self._best = "starting", ""
+
+    def __enter__(self) -> "RichProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def phase(self, text: str) -> None:
+        """Show the phase on the bar and as a line with the time at which it began."""
+        self._phase = text
+        self.note(text)
+
+    def candidate(self, candidate: Candidate, best: Candidate | None) -> None:
+        """A line for the trial."""
+        if best is not None and best.latency is not None and best.quality is not None:
+            self._best = f"best {best.quality:.4f} in {best.latency.median_ms:.2f} ms"
+        self.note(f"  trial {candidate.number}: {describe(candidate)}")
+
+    def note(self, text: str) -> None:
+        """A line above the bar."""
+        from rich.markup import escape
+
+        elapsed = time.monotonic() - self._start
+        self._bar.print(f"[dim]{elapsed:5.0f} s[/dim]  {escape(text)}", highlight=False, soft_wrap=True)
+        left = max(0.0, self._seconds - elapsed)
+        parts = " · ".join(filter(None, (self._phase, self._best)))
+        self._bar.update(self._task, completed=elapsed, description=escape(parts), left=f"{left:.0f} s left")
+
+
+def describe(candidate: Candidate) -> str:
+    """One line: outcome, latency, quality, choices."""
+    if candidate.error is not None:
+        return f"{candidate.outcome}: {candidate.error}"
+    latency = f"{candidate.latency.median_ms:.2f} ms" if candidate.latency else "not measured"
+    quality = "–" if candidate.quality is None else f"{candidate.quality:.4f}"
+    choices = ", ".join(f"{key} {value}" for key, value in candidate.choices.items())
+    return f"{candidate.outcome}, {latency}, quality {quality} ({choices})"
