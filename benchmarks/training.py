@@ -10,9 +10,7 @@ forward, backward and Adam (fused, for weights and gates alike) on 32 x 64 token
 
 import argparse
 import copy
-import json
 import os
-import platform
 import random
 import statistics
 import time
@@ -20,11 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from harness import record
 from torch import nn
 
 from l0compile.gates import Block, Budget, Head, Neuron, attach, named_gates
 
-RESULTS = Path(__file__).parent / "results" / "training.jsonl"
 GATES = {
     "encoder.layer.*.attention.self.*y": Block(4, 1),
     "encoder.layer.*.attention.self.value": Block(4, 1),
@@ -65,14 +63,10 @@ def main() -> None:
         "gates": sum(gate.log_alpha.numel() for gate in named_gates(gated).values()),
         "tokens": list(ids.shape),
         "steps_per_block": options.steps,
-        "machine": machine(),
+        "limit": 1.10,
+        "threads": options.threads,
     }
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
-    print(
-        f"gated / dense training step: {row['ratio']} [{row['low']}, {row['high']}] on {options.threads} threads"
-    )
+    record.append("training", row)
 
 
 def load_model() -> nn.Module:
@@ -143,28 +137,6 @@ def bootstrap(values: list[float], draws: int = 2000) -> tuple[float, float]:
     source = random.Random(0)
     medians = sorted(statistics.median(source.choices(values, k=len(values))) for _ in range(draws))
     return medians[int(0.025 * draws)], medians[int(0.975 * draws)]
-
-
-def machine() -> dict[str, object]:
-    """What the figures depend on."""
-    cpu = next(
-        (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")), "unknown"
-    )
-    return {
-        "cpu": cpu,
-        "arch": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "isa": torch.backends.cpu.get_cpu_capability(),
-        "load_1min": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
 
 
 if __name__ == "__main__":

@@ -164,7 +164,8 @@ def resize(call: Call, sizes: Mapping[tuple[Path, int], int]) -> Call:
     for (path, dim), size in sizes.items():
         tensor = changed.get(path, lookup(call.arguments, path))
         index = torch.arange(size, device=tensor.device) % max(tensor.shape[dim], 1)
-        changed[path] = tensor.index_select(dim, index) if tensor.shape[dim] else _grow(tensor, dim, size)
+        empty = (*tensor.shape[:dim], size, *tensor.shape[dim + 1 :])
+        changed[path] = tensor.index_select(dim, index) if tensor.shape[dim] else tensor.new_zeros(empty)
     resized = pytree.tree_map_with_path(
         lambda keys, leaf: changed.get(tuple(key_of(key) for key in keys), leaf), call.arguments
     )
@@ -183,12 +184,6 @@ def enlarged(call: Call, spec: DynamicSpec) -> Call:
         if lookup(call.arguments, key[0]).shape[key[1]] < 2
     }
     return resize(call, small) if small else call
-
-
-def _grow(tensor: torch.Tensor, dim: int, size: int) -> torch.Tensor:
-    shape = list(tensor.shape)
-    shape[dim] = size
-    return tensor.new_zeros(shape)
 
 
 def key_of(entry: Any) -> Any:

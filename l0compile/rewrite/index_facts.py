@@ -14,6 +14,7 @@ from l0compile.capture.nodes import arguments, same_size, shape, tensor
 aten = torch.ops.aten
 
 _LARGEST_CONSTANT = 1 << 20
+_ORDER = ("ge", "gt", "le", "lt", "eq", "ne")
 
 
 @dataclass(frozen=True)
@@ -141,19 +142,13 @@ def _compare(name: str) -> Rule:
 
 def _decide(name: str, low: int | None, high: int | None) -> bool | None:
     """Truth of ``name(difference, 0)`` for a difference in low..high, or None when it varies."""
-    if name in ("eq", "ne"):
-        apart = (low is not None and low > 0) or (high is not None and high < 0)
-        if apart:
-            return name == "ne"
-        return (name == "eq") if low == high == 0 else None
-    function = getattr(operator, name)
-    if name in ("ge", "gt"):
-        if low is not None and function(low, 0):
-            return True
-        return False if high is not None and not function(high, 0) else None
-    if high is not None and function(high, 0):
-        return True
-    return False if low is not None and not function(low, 0) else None
+    possible = {
+        -1: low is None or low < 0,
+        0: (low is None or low <= 0) and (high is None or high >= 0),
+        1: high is None or high > 0,
+    }
+    verdicts = {getattr(operator, name)(sign, 0) for sign, may_be in possible.items() if may_be}
+    return verdicts.pop() if len(verdicts) == 1 else None
 
 
 def _logic(decisive: int) -> Rule:
@@ -195,8 +190,11 @@ _RULES: dict[Any, Rule] = {
         (aten.gather.default, aten.index.Tensor, aten.reshape.default, aten.permute.default), _elements
     ),
     aten._to_copy.default: _cast,
-    **{getattr(aten, name).Scalar: _compare(name) for name in ("ge", "gt", "le", "lt", "eq", "ne")},
-    **{getattr(aten, name).Tensor: _compare(name) for name in ("ge", "gt", "le", "lt", "eq", "ne")},
+    **{
+        op: _compare(name)
+        for name in _ORDER
+        for op in (getattr(aten, name).Scalar, getattr(aten, name).Tensor)
+    },
     **{op: _logic(0) for op in (aten.__and__.Tensor, aten.bitwise_and.Tensor, aten.logical_and.default)},
     **{op: _logic(1) for op in (aten.__or__.Tensor, aten.bitwise_or.Tensor, aten.logical_or.default)},
     **dict.fromkeys((aten.logical_not.default, aten.bitwise_not.default), _not),

@@ -133,11 +133,12 @@ def open_study(space: Space, shapes: Shapes, out: Path, *, resume: bool, conditi
 def candidate_of(trial: "optuna.trial.FrozenTrial") -> Candidate:
     """A finished trial as a result."""
     outcome = Outcome.from_attrs(trial.user_attrs)
+    params = Choices.from_params(trial.params).to_params()
     if outcome is None:
         error = str(trial.user_attrs.get("error", "stopped before it was finished"))
-        return Candidate(trial.number, dict(trial.params), FAILED, error=error)
+        return Candidate(trial.number, params, FAILED, error=error)
     state = TRAINED if outcome.trained else TOO_SLOW
-    choices = {**trial.params, "live": round(outcome.live, 4)}
+    choices = {**params, "live": round(outcome.live, 4)}
     return Candidate(trial.number, choices, state, outcome.latency, outcome.quality)
 
 

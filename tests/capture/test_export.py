@@ -103,7 +103,7 @@ def test_kwargs_in_any_order_and_wrong_structure(block: Block) -> None:
     x, scale = torch.randn(2, 3, 8), torch.randn(8)
     program = capture(block, (), {"x": x, "scale": scale})
     same(program, block, scale=scale, x=x)
-    with pytest.raises(InputError, match="expected the structure"):
+    with pytest.raises(InputError, match=r"expected the structure"):
         program.run(x)
 
 
@@ -112,7 +112,7 @@ def test_exported_program(block: Block) -> None:
     exported = torch.export.export(block, (x,), dynamic_shapes=({0: Dim.DYNAMIC},))
     program = capture(exported)
     same(program, block, torch.randn(5, 3, 8))
-    with pytest.raises(CaptureError, match="already fixes"):
+    with pytest.raises(CaptureError, match=r"already fixes"):
         capture(exported, dynamic_shapes={0: "batch"})
 
 
@@ -180,9 +180,9 @@ def test_errors_name_the_place_and_the_way_out(model: nn.Module, words: str) -> 
 def test_training_mode_and_wrong_arguments(block: Block) -> None:
     with pytest.raises(CaptureError, match=r"call model.eval\(\)"):
         capture(block.train(), (torch.randn(2, 3, 8),))
-    with pytest.raises(CaptureError, match="do not fit Block.forward"):
+    with pytest.raises(CaptureError, match=r"do not fit Block\.forward"):
         capture(block.eval(), (1, 2, 3))
-    with pytest.raises(CaptureError, match="expected an nn.Module"):
+    with pytest.raises(CaptureError, match=r"expected an nn\.Module"):
         capture("model")  # type: ignore[arg-type]
 
 
@@ -203,7 +203,7 @@ def test_dynamic_shapes_errors(block: Block, shapes: Any, words: str) -> None:
 
 
 def test_single_spec_needs_a_single_argument(block: Block) -> None:
-    with pytest.raises(CaptureError, match="fits a model with one argument"):
+    with pytest.raises(CaptureError, match=r"fits a model with one argument"):
         capture(block, (torch.randn(2, 3, 8), torch.randn(8)), dynamic_shapes={0: "batch"})
 
 

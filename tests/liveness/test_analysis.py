@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from l0compile.capture import Program, capture
+from l0compile.capture import Editor, Program, capture, infer_shapes
 from l0compile.capture.nodes import is_op
 from l0compile.errors import RewriteError
 from l0compile.liveness import analyse, register, supported
+from l0compile.ops.bsr import to_blocks
 from l0compile.rewrite import run
 from l0compile.rewrite.canonicalize import canonicalize
 
@@ -126,6 +127,25 @@ def test_rule_4_layer_norm_of_constants_is_not_constant() -> None:
         model[1].bias[3] = 7.0
     known, value = facts_of(model, aten.layer_norm.default, torch.randn(4, 2))
     assert known.tolist() == [False, False, False, True] and value[3] == 7.0
+
+
+def test_a_block_sparse_layer_is_seen_through() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3)).eval()
+    with torch.no_grad():
+        model[0].weight[:4] = 0.0
+        model[1].weight[:, 6] = 0.0
+    program = capture(model, (torch.randn(2, 4),))
+    editor = Editor(program)
+    for node in editor.graph.find_nodes(op="call_function", target=aten.linear.default):
+        weight = editor.value(node.args[1])
+        assert weight is not None
+        parts = [editor.add_constant("part", part, node) for part in to_blocks(weight, 4, 1)]
+        args = (node.args[0], *parts, node.args[2], *weight.shape)
+        editor.replace(node, editor.call(torch.ops.l0compile.bsr_linear.default, args, before=node))
+    sparse = editor.finish()
+    infer_shapes(sparse)
+    first = sparse.graph.find_nodes(op="call_function", target=torch.ops.l0compile.bsr_linear.default)[0]
+    assert analyse(sparse).live_channels(first).tolist() == [False] * 4 + [True, True, False, True]
 
 
 @pytest.mark.parametrize("masked", [False, True])

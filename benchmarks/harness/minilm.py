@@ -1,0 +1,40 @@
+"""all-MiniLM-L6-v2, dense or with its smallest weight blocks set to zero."""
+
+import torch
+from torch import Tensor, nn
+
+from l0compile.ops.bsr import nonzero_blocks
+from l0compile.tasks.embedding import load_encoder
+
+DYNAMIC = {"input_ids": {0: "batch", 1: "seq"}, "attention_mask": {0: "batch", 1: "seq"}}
+
+
+def inputs(batch: int, tokens: int, *, padded: bool = False) -> tuple[Tensor, Tensor]:
+    """Random token ids and their mask; ``padded``: every second sentence has half the length."""
+    generator = torch.Generator().manual_seed(batch * 1000 + tokens)
+    ids = torch.randint(1000, 20000, (batch, tokens), generator=generator)
+    mask = torch.ones_like(ids)
+    if padded:
+        mask[1::2, (tokens + 1) // 2 :] = 0
+    return ids, mask
+
+
+def encoder(block: tuple[int, int] | None = None, density: float = 1.0) -> nn.Module:
+    """The sentence encoder; with ``block``, only the share ``density`` of blocks of largest magnitude is kept in each
+    encoder linear layer (for speed and exactness only: quality is the search's business)."""
+    model = load_encoder().eval()
+    if block is not None:
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Linear) and "encoder" in name:
+                prune(module.weight.data, block, density)
+    return model
+
+
+def prune(weight: Tensor, block: tuple[int, int], density: float) -> None:
+    """Zero the blocks of smallest L1 norm in place."""
+    (n, k), (rows, cols) = weight.shape, block
+    norms = weight.abs().reshape(n // rows, rows, k // cols, cols).sum((1, 3))
+    kept = torch.zeros(norms.numel(), dtype=torch.bool)
+    kept[norms.flatten().topk(round(density * norms.numel())).indices] = True
+    weight *= kept.reshape(norms.shape).repeat_interleave(rows, 0).repeat_interleave(cols, 1)
+    assert int(nonzero_blocks(weight, rows, cols).sum()) <= int(kept.sum())

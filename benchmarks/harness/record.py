@@ -1,0 +1,34 @@
+"""One JSON line a result, with the machine and the versions it was measured on."""
+
+import importlib.metadata
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from l0compile.targets import load_target, read_host
+
+RESULTS = Path(__file__).parent.parent / "results"
+_PACKAGES = ("torch", "apache-tvm", "onnxruntime", "openvino", "transformers")
+
+
+def append(claim: str, row: dict[str, Any]) -> None:
+    """Add ``row`` to ``results/<claim>.jsonl`` and print it."""
+    RESULTS.mkdir(exist_ok=True)
+    line = json.dumps({**row, "date": time.strftime("%Y-%m-%d"), "machine": machine()})
+    with (RESULTS / f"{claim}.jsonl").open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+    print(json.dumps(row), flush=True)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on: processor, cores in use, load, and versions."""
+    target = load_target("native")
+    return {
+        **read_host().fingerprint(),
+        "cores": target.cores,
+        "vector_bits": target.vector_bits,
+        "load_1min": round(os.getloadavg()[0], 2),
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
