@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,7 @@ from l0compile.gates import hardening
 from l0compile.lower import build, dtype_name, translate
 from l0compile.lower.index_bounds import index_bounds
 from l0compile.lower.kernel_calls import kernel_call
-from l0compile.rewrite.fuse_epilogue import fuse_epilogue
-from l0compile.rewrite.layout import assign_layout
-from l0compile.rewrite.pipeline import optimise
-from l0compile.rewrite.runner import run
+from l0compile.rewrite.pipeline import optimise, pack_tokens
 from l0compile.runtime import CompiledModel, Explanation, InputSpec, RegionReport, Signature
 from l0compile.schedule import token_tile
 from l0compile.targets import Target, load_target
@@ -56,8 +52,7 @@ def compile(
     target = target if isinstance(target, Target) else load_target(target)
     tile = token_tile(target)
     captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes)
-    program = optimise(captured, target)
-    program = run(program, [partial(assign_layout, lanes=tile.lanes, rows=tile.rows), fuse_epilogue])
+    program = pack_tokens(optimise(captured, target), lanes=tile.lanes, rows=tile.rows)
     translation = translate(program, tile)
     executable = build(translation.module, target, tile)
     parameters = {name: program.constants[name] for name in translation.parameters}

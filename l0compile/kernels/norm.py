@@ -20,8 +20,9 @@ def layer_norm(spec: LayerNormSpec, tile: TokenTile):  # type: ignore[no-untyped
             zero = splat(TB.float32(0), tile)
             store(mean, zero, every)
             with TB.serial(0, spec.features) as f:
-                store(mean, mean[every] + x[t, f, s], every)
-            store(mean, mean[every] * const(1.0 / spec.features, zero), every)
+                # Relative to the first feature: a common offset would cost the sum its low digits.
+                store(mean, mean[every] + (x[t, f, s] - x[t, 0, s]), every)
+            store(mean, x[t, 0, s] + mean[every] * const(1.0 / spec.features, zero), every)
             store(rstd, zero, every)
             with TB.serial(0, spec.features) as f:
                 delta = x[t, f, s] - mean[every]

@@ -15,12 +15,16 @@ l0 = torch.ops.l0compile
 
 @dataclass(frozen=True)
 class KernelCall:
-    """One kernel launch: tensor operands, then scalar sizes; ``flat`` operands are viewed as [tokens, features]."""
+    """One kernel launch: tensor operands, then scalar sizes.
+
+    rows_in, rows_out: the operand, or the result, is [..., features] in the graph and [tokens, features] in the kernel.
+    """
 
     spec: KernelSpec
     tensors: tuple[fx.Node, ...]
     sizes: tuple[Any, ...] = ()
-    flat: bool = False
+    rows_in: bool = False
+    rows_out: bool = False
 
 
 def kernel_call(node: fx.Node) -> KernelCall | None:
@@ -30,11 +34,11 @@ def kernel_call(node: fx.Node) -> KernelCall | None:
 
 
 def _pack(node: fx.Node) -> KernelCall:
-    return KernelCall(PackSpec(int(node.args[0].meta["val"].shape[-1]), unpack=False), (node.args[0],), flat=True)
+    return KernelCall(PackSpec(int(node.args[0].meta["val"].shape[-1]), unpack=False), (node.args[0],), rows_in=True)
 
 
 def _unpack(node: fx.Node) -> KernelCall:
-    return KernelCall(PackSpec(int(node.meta["val"].shape[-1]), unpack=True), (node.args[0],), flat=True)
+    return KernelCall(PackSpec(int(node.meta["val"].shape[-1]), unpack=True), (node.args[0],), rows_out=True)
 
 
 def _linear(node: fx.Node) -> KernelCall:

@@ -4,6 +4,8 @@ Packed operators become calls of our kernels; ordinary ATen operators go through
 always those of the graph's own metadata: TVM loses them for some operators with symbolic sizes and then cannot build.
 """
 
+import functools
+import operator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,13 +49,14 @@ class _Translator:
     kernels: dict[KernelSpec, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.importer = exported_program_importer()
+        self.importer: Any = exported_program_importer()
         self.builder = relax.BlockBuilder()
         self.importer.block_builder = self.builder
         self.values: dict[fx.Node, Any] = self.importer.env
 
     def run(self) -> Translation:
-        inputs, parameters = [], {}
+        inputs: list[Any] = []
+        parameters: dict[str, Any] = {}
         for node in self.program.graph.nodes:
             if node.op == "placeholder":
                 self.values[node] = relax.Var(node.name, self._type(node))
@@ -114,35 +117,31 @@ class _Translator:
             self.kernels[call.spec] = self.builder.add_func(function, f"{function.attrs['global_symbol']}_{len(self.kernels)}")
         operands = [self._operand(tensor, call) for tensor in call.tensors]
         sizes = [relax.prim_value(self._size(size)) for size in call.sizes]
-        out = node.meta["val"]
-        shape = self.symbols.shape(out.shape)
-        flat_out = call.flat and out.ndim != 3 or (call.flat and call.spec.unpack)
-        launch_shape = [_product(shape[:-1]), shape[-1]] if flat_out else shape
-        result = relax.call_tir(
-            self.kernels[call.spec], relax.Tuple([*operands, *sizes]), relax.TensorType(launch_shape, dtype_name(out.dtype))
-        )
-        result = self.builder.emit(result)
-        return self.builder.emit(relax.op.reshape(result, shape)) if flat_out and len(shape) != 2 else result
+        shape = self.symbols.shape(node.meta["val"].shape)
+        out = relax.TensorType(_flat(shape) if call.rows_out else shape, dtype_name(node.meta["val"].dtype))
+        result = self.builder.emit(relax.call_tir(self.kernels[call.spec], relax.Tuple([*operands, *sizes]), out))
+        return self._view(result, shape) if call.rows_out and len(shape) != 2 else result
 
     def _operand(self, tensor: fx.Node, call: KernelCall) -> Any:
-        value, ndim = self.values[tensor], tensor.meta["val"].ndim
-        shape = self.symbols.shape(tensor.meta["val"].shape)
-        if call.flat and not call.spec.unpack and ndim != 2:
-            return self.builder.emit(relax.op.reshape(value, [_product(shape[:-1]), shape[-1]]))
-        if tensor.meta["val"].dtype == torch.bool and ndim < 4:  # an attention mask: all four axes
-            return self.builder.emit(relax.op.reshape(value, [1] * (4 - ndim) + shape))
+        value, fake = self.values[tensor], tensor.meta["val"]
+        shape = self.symbols.shape(fake.shape)
+        if call.rows_in and len(shape) != 2:
+            return self._view(value, _flat(shape))
+        if fake.dtype == torch.bool and len(shape) < 4:  # an attention mask: all four axes
+            return self._view(value, [1] * (4 - len(shape)) + shape)
         return value
+
+    def _view(self, value: Any, shape: list[Any]) -> Any:
+        return self.builder.emit(relax.op.reshape(value, shape))
 
     def _size(self, size: Any) -> Any:
         value = self.values[size] if isinstance(size, fx.Node) else size
         return tirx.const(value, "int64") if isinstance(value, int) else value
 
 
-def _product(values: list[Any]) -> Any:
-    result = values[0]
-    for value in values[1:]:
-        result = result * value
-    return result
+def _flat(shape: list[Any]) -> list[Any]:
+    """[..., F] -> [tokens, F]."""
+    return [functools.reduce(operator.mul, shape[:-1]), shape[-1]]
 
 
 def _where(node: fx.Node) -> str:

@@ -12,6 +12,8 @@ from l0compile.rewrite.flush_denormals import flush_denormals
 from l0compile.rewrite.fold_constants import fold_constants
 from l0compile.rewrite.fold_gates import fold_gates
 from l0compile.rewrite.fuse_attention import fuse_attention
+from l0compile.rewrite.fuse_epilogue import fuse_epilogue
+from l0compile.rewrite.layout import assign_layout
 from l0compile.rewrite.regions import survey
 from l0compile.rewrite.runner import Pass, run
 from l0compile.rewrite.simplify_masks import simplify_masks
@@ -30,6 +32,11 @@ def optimise(program: Program, target: Target, *, max_rewrites: int | None = Non
         RewriteError: a pass broke the program; nothing is returned then.
     """
     return run(program, steps(target), max_rewrites=max_rewrites)
+
+
+def pack_tokens(program: Program, *, lanes: int, rows: int) -> Program:
+    """Bring an optimised program into the layout of the CPU kernels; see ``assign_layout`` for the arguments."""
+    return run(program, [partial(assign_layout, lanes=lanes, rows=rows), fuse_epilogue])
 
 
 def steps(target: Target) -> list[Pass]:

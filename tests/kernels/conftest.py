@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+import l0compile.ops  # noqa: F401  the oracles
 from l0compile._tvm import runtime, tvm, tvm_target
 from l0compile.kernels import KernelSpec, TokenTile, emit
 from l0compile.schedule import token_tile

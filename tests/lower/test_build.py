@@ -1,7 +1,6 @@
 """What goes to the code generator, and the code that comes out, for every CPU target."""
 
 import re
-from functools import partial
 from typing import Any
 
 import pytest
@@ -12,10 +11,7 @@ from l0compile.errors import BuildError
 from l0compile.kernels.lanes import SCHEDULED
 from l0compile.lower import build, scheduled, translate
 from l0compile.lower.build import check_scheduled
-from l0compile.rewrite.fuse_epilogue import fuse_epilogue
-from l0compile.rewrite.layout import assign_layout
-from l0compile.rewrite.pipeline import optimise
-from l0compile.rewrite.runner import run
+from l0compile.rewrite.pipeline import optimise, pack_tokens
 from l0compile.schedule import token_tile
 from l0compile.targets import load_target
 
@@ -29,9 +25,8 @@ FMA = {
 def lowered(program: Program, name: str) -> Any:
     target = load_target(name)
     tile = token_tile(target)
-    program = optimise(program, target)
-    program = run(program, [partial(assign_layout, lanes=tile.lanes, rows=tile.rows), fuse_epilogue])
-    return translate(program, tile).module, target, tile
+    packed = pack_tokens(optimise(program, target), lanes=tile.lanes, rows=tile.rows)
+    return translate(packed, tile).module, target, tile
 
 
 def assembly(module: Any) -> str:
