@@ -1,6 +1,6 @@
 """A change in progress: what a pass edits between taking a program and returning a new one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,11 +48,16 @@ class Editor:
         return node
 
     def call(
-        self, target: Any, args: tuple[Any, ...], before: fx.Node, origin: fx.Node | None = None
+        self,
+        target: Any,
+        args: tuple[Any, ...],
+        before: fx.Node,
+        origin: fx.Node | None = None,
+        kwargs: Mapping[str, Any] | None = None,
     ) -> fx.Node:
         """A new operator node before ``before``; stack trace and module path come from ``origin``."""
         with self.graph.inserting_before(before):
-            node = self.graph.call_function(target, args)
+            node = self.graph.call_function(target, args, dict(kwargs or {}))
         source = origin if origin is not None else before
         for key in ("nn_module_stack", "stack_trace", "region"):
             if key in source.meta:

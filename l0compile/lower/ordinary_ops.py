@@ -17,6 +17,11 @@ def convert_ordinary(node: fx.Node, importer: Any, shape: list[Any]) -> Any:
 
     Raises: BuildError when neither we nor the importer have a conversion.
     """
+    if node.kwargs.get("alpha", 1) != 1:
+        raise BuildError(
+            f"{node.name}: {node.target} with alpha={node.kwargs['alpha']} on operands of different types, which TVM "
+            "ignores; write the product in the model"
+        )
     own = _CONVERSIONS.get(node.target)
     if own is not None:
         return own(node, importer, shape)
@@ -74,17 +79,28 @@ def _slice(node: fx.Node, importer: Any, shape: list[Any]) -> Any:
     args = importer.retrieve_args(node)
     x, axis, start, step = args[0], (args[1:2] or (0,))[0], (args[2:3] or (None,))[0] or 0, (args[4:5] or (1,))[0]
     axis %= len(shape)
-    if isinstance(start, int) and start < 0:
-        start = start + x.ty.shape[axis]
 
     def gather(t: Any) -> Any:
+        first = start + t.shape[axis] if isinstance(start, int) and start < 0 else start
         return te.compute(
             tuple(shape),
-            lambda *i: t(*(start + value * step if d == axis else value for d, value in enumerate(i))),
+            lambda *i: t(*(first + value * step if d == axis else value for d, value in enumerate(i))),
             name="slice",
         )
 
     return importer.block_builder.emit_te(gather, x, primfunc_name_hint="slice")
+
+
+def _select(node: fx.Node, importer: Any, shape: list[Any]) -> Any:
+    """x[..., index, ...]: TVM's own reads before the start of the tensor where the index counts from the end."""
+    x, axis, index = importer.retrieve_args(node)
+    axis %= len(shape) + 1
+
+    def pick(t: Any) -> Any:
+        at = index + t.shape[axis] if isinstance(index, int) and index < 0 else index
+        return te.compute(tuple(shape), lambda *i: t(*i[:axis], at, *i[axis:]), name="select")
+
+    return importer.block_builder.emit_te(pick, x, primfunc_name_hint="select")
 
 
 def _vector_norm(node: fx.Node, importer: Any, shape: list[Any]) -> Any:
@@ -106,6 +122,7 @@ _CONVERSIONS: dict[Any, Callable[[fx.Node, Any, list[Any]], Any]] = {
     aten.embedding.default: _embedding,
     aten._to_copy.default: _to_copy,
     aten.slice.Tensor: _slice,
+    aten.select.int: _select,
     aten.arange.default: _arange,
     aten.arange.start: _arange,
     aten.arange.start_step: _arange,

@@ -88,20 +88,21 @@ class _Translator:
         call = kernel_call(node)
         if call is not None:
             return self._launch(node, call)
-        result = self._ordinary(node)
-        if isinstance(value, torch.Tensor):
-            return self._with_shape(result, node)
-        return result
+        return self._ordinary(node)
 
     def _ordinary(self, node: fx.Node) -> Any:
+        value = node.meta["val"]
         try:
-            value = node.meta["val"]
-            shape = self.symbols.shape(value.shape) if isinstance(value, torch.Tensor) else []
-            return convert_ordinary(node, self.importer, shape)
+            if not isinstance(value, torch.Tensor):
+                return convert_ordinary(node, self.importer, [])
+            return self._with_shape(convert_ordinary(node, self.importer, self.symbols.shape(value.shape)), node)
         except BuildError:
             raise
         except Exception as error:  # TVM's importer raises anything, KeyError and AssertionError included
-            raise BuildError(f"{_where(node)}: TVM's importer failed on {node.target}: {type(error).__name__}: {error}") from error
+            raise BuildError(
+                f"{_where(node)}: TVM's importer failed on {node.target}: {type(error).__name__}: {error}; "
+                "replace the operator in the model, or compile the part of the model without it"
+            ) from error
 
     def _with_shape(self, result: Any, node: fx.Node) -> Any:
         """Pin the shape that the graph's metadata gives, where TVM's inference is weaker or names it otherwise."""
@@ -114,7 +115,8 @@ class _Translator:
     def _launch(self, node: fx.Node, call: KernelCall) -> Any:
         if call.spec not in self.kernels:
             function = emit(call.spec, self.tile)
-            self.kernels[call.spec] = self.builder.add_func(function, f"{function.attrs['global_symbol']}_{len(self.kernels)}")
+            name = f"{function.attrs['global_symbol']}_{len(self.kernels)}"
+            self.kernels[call.spec] = self.builder.add_func(function, name)
         operands = [self._operand(tensor, call) for tensor in call.tensors]
         sizes = [relax.prim_value(self._size(size)) for size in call.sizes]
         shape = self.symbols.shape(node.meta["val"].shape)

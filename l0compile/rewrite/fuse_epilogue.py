@@ -5,6 +5,7 @@ from torch import fx
 
 import l0compile.ops  # noqa: F401  registers the operators
 from l0compile.capture import Editor, Program
+from l0compile.capture.nodes import same_shape, shape
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
@@ -52,8 +53,7 @@ def _fuse_residual(editor: Editor, node: fx.Node, order: dict[fx.Node, int]) -> 
     for linear, other in (node.args[:2], node.args[1::-1]):
         if not _is_plain_linear(linear) or not isinstance(other, fx.Node) or linear is other:
             continue
-        same = [str(s) for s in other.meta["val"].shape] == [str(s) for s in linear.meta["val"].shape]
-        if same and order[other] < order[linear]:
+        if same_shape(shape(other), shape(linear)) and order[other] < order[linear]:
             _fuse(editor, node, linear, _RESIDUAL, other)
             return
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 import l0compile.ops  # noqa: F401  registers the operators
 from l0compile.capture import Editor, Program
+from l0compile.capture.nodes import same_shape, shape
 from l0compile.rewrite.size_nodes import SizeNodes
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
@@ -19,7 +20,10 @@ _UNARY = {
     aten.neg.default, aten.exp.default, aten.abs.default,
 }  # fmt: skip
 _BINARY = {aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor}
-_RESHAPE = {aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.unsqueeze.default, aten.squeeze.dim}
+_RESHAPE = {
+    aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.flatten.using_ints, aten.unflatten.int,
+    aten.unsqueeze.default, aten.squeeze.dim, aten.squeeze.dims,
+}  # fmt: skip
 
 
 def assign_layout(program: Program, lanes: int, rows: int) -> Program:
@@ -49,6 +53,7 @@ class _Layout:
         self.sizes = SizeNodes(editor)
         self.packed: dict[fx.Node, fx.Node] = {}
         self.made: dict[fx.Node, fx.Node] = {}  # pack nodes inserted for a value in rows
+        self.weights: dict[str, fx.Node] = {}  # dense weights as blocks, by constant: tied layers share theirs
         self.rules: dict[Any, Callable[[fx.Node], fx.Node | None]] = {
             aten.linear.default: self._linear,
             l0.bsr_linear.default: self._bsr_linear,
@@ -93,10 +98,13 @@ class _Layout:
     def _linear(self, node: fx.Node) -> fx.Node | None:
         x, weight_node, bias = (*node.args, None)[:3]
         weight = self.editor.value(weight_node)
-        if weight is None or not self._constants(bias) or not _packable(x):
+        if weight is None or weight.ndim != 2 or not self._constants(bias) or not _packable(x):
             return None
-        data = self.editor.add_constant(f"{weight_node.target}_packed", dense_blocks(weight, self.rows), node)
-        args = (self._pack(x, node), data, None, None, bias, None, weight.shape[0], "")
+        name = str(weight_node.target)
+        if name not in self.weights:
+            blocks = dense_blocks(weight, self.rows)
+            self.weights[name] = self.editor.add_constant(f"{name}_packed", blocks, node)
+        args = (self._pack(x, node), self.weights[name], None, None, bias, None, weight.shape[0], "")
         return self.editor.call(l0.packed_linear.default, args, before=node)
 
     def _bsr_linear(self, node: fx.Node) -> fx.Node | None:
@@ -117,23 +125,27 @@ class _Layout:
 
     def _layer_norm(self, node: fx.Node) -> fx.Node | None:
         x, shape, weight, bias, eps = (*node.args, *(None, None, 1e-5)[len(node.args) - 2 :])[:5]
-        if len(shape) != 1 or (weight is None) != (bias is None) or not self._constants(weight, bias) or not _packable(x):
+        if len(shape) != 1 or not self._constants(weight, bias) or not _packable(x):
             return None
+        if weight is None and bias is not None:
+            weight = self.editor.add_constant(f"{bias.target}_ones", torch.ones(shape), node)
+        elif bias is None and weight is not None:
+            bias = self.editor.add_constant(f"{weight.target}_zeros", torch.zeros(shape), node)
         return self.editor.call(l0.packed_layer_norm.default, (self._pack(x, node), weight, bias, eps), before=node)
 
     def _unary(self, node: fx.Node) -> fx.Node | None:
         x = node.args[0]
         if x not in self.packed:
             return None
-        with self.editor.graph.inserting_before(node):
-            return self.editor.graph.call_function(node.target, (self.packed[x], *node.args[1:]), dict(node.kwargs))
+        return self.editor.call(node.target, (self.packed[x], *node.args[1:]), before=node, kwargs=node.kwargs)
 
     def _binary(self, node: fx.Node) -> fx.Node | None:
-        operands = [self._operand(a, node) for a in node.args[:2]]
-        if None in operands or not any(a in self.packed for a in node.args[:2]):
+        if not any(argument in self.packed for argument in node.args[:2]):
             return None
-        with self.editor.graph.inserting_before(node):
-            return self.editor.graph.call_function(node.target, tuple(operands), dict(node.kwargs))
+        operands = tuple(self._operand(argument, node) for argument in node.args[:2])
+        if None in operands:
+            return None
+        return self.editor.call(node.target, operands, before=node, kwargs=node.kwargs)
 
     def _operand(self, value: Any, node: fx.Node) -> Any:
         """The packed form of an operand: a tensor of the result's shape, a number, or a constant per feature."""
@@ -141,8 +153,9 @@ class _Layout:
             return value if isinstance(value, (int, float)) else None
         if not _packable(value):
             return self._per_feature(value, node)
-        same = [str(s) for s in value.meta["val"].shape] == [str(s) for s in node.meta["val"].shape]
-        return self._pack(value, node) if same else self._per_feature(value, node)
+        if same_shape(shape(value), shape(node)):
+            return self._pack(value, node)
+        return self._per_feature(value, node)
 
     def _per_feature(self, value: fx.Node, node: fx.Node) -> fx.Node | None:
         constant, features = self.editor.value(value), node.meta["val"].shape[-1]

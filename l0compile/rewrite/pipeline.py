@@ -14,6 +14,7 @@ from l0compile.rewrite.fold_gates import fold_gates
 from l0compile.rewrite.fuse_attention import fuse_attention
 from l0compile.rewrite.fuse_epilogue import fuse_epilogue
 from l0compile.rewrite.layout import assign_layout
+from l0compile.rewrite.plain_arithmetic import plain_arithmetic
 from l0compile.rewrite.regions import survey
 from l0compile.rewrite.runner import Pass, run
 from l0compile.rewrite.simplify_masks import simplify_masks
@@ -42,6 +43,7 @@ def pack_tokens(program: Program, *, lanes: int, rows: int) -> Program:
 def steps(target: Target) -> list[Pass]:
     """The passes in order."""
     return [
+        plain_arithmetic,
         canonicalize,
         fold_constants,  # gates on weights, and index arithmetic on fixed sizes
         simplify_masks,  # a padding mask reaches attention as [batch, 1, 1, keys]

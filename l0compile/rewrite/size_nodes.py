@@ -1,17 +1,30 @@
 """Graph nodes for symbolic sizes, so that a rewrite can pass a size to an operator."""
 
 import operator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import sympy
 import torch
 from torch import fx
-from torch.utils._sympy.functions import FloorDiv
+from torch.utils._sympy.functions import CleanDiv, FloorDiv, Max, Min, Mod, PythonMod
 
 from l0compile.capture import Editor
 from l0compile.errors import RewriteError
 
-Size = int | fx.Node
+Size: TypeAlias = int | fx.Node
+
+# What the lowering knows too (lower/symbols.py): a size that none of these makes cannot be compiled at all.
+_OPERATORS: dict[Any, Callable[..., Any]] = {
+    sympy.Add: operator.add,
+    sympy.Mul: operator.mul,
+    FloorDiv: operator.floordiv,
+    CleanDiv: operator.floordiv,
+    Mod: operator.mod,
+    PythonMod: operator.mod,
+    Max: torch.sym_max,
+    Min: torch.sym_min,
+}
 
 
 class SizeNodes:
@@ -42,11 +55,16 @@ class SizeNodes:
             return int(expression)
         if expression.is_Symbol:
             return self._input_size(expression)
-        operators = {sympy.Mul: operator.mul, sympy.Add: operator.add, FloorDiv: operator.floordiv}
-        function = operators.get(expression.func)
-        if function is None:
-            raise RewriteError(f"size {expression}: expected products, sums and floor divisions of input sizes")
-        value, *rest = (self._expression(argument) for argument in expression.args)
+        if expression.is_Pow and expression.exp.is_Integer and expression.exp > 0:
+            function, sizes = operator.mul, [self._expression(expression.base)] * int(expression.exp)
+        elif expression.func in _OPERATORS:
+            function, sizes = _OPERATORS[expression.func], [self._expression(a) for a in expression.args]
+        else:
+            raise RewriteError(
+                f"size {expression}: expected whole-number arithmetic on input sizes, "
+                f"got {expression.func.__name__}; compile the part of the model without it"
+            )
+        value, *rest = sizes
         for other in rest:
             value = self._call(function, (value, other))
         return value

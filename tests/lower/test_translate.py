@@ -61,3 +61,9 @@ def test_unknown_operator_is_named() -> None:
     program = capture(Unknown().eval(), (torch.randn(3, 3),))
     with pytest.raises(BuildError, match="svd"):
         translate(program, token_tile(load_target("native")))
+
+
+def test_what_the_importer_gets_wrong_is_an_error_of_ours() -> None:
+    program = capture(nn.LSTM(4, 4, batch_first=True).eval(), (torch.randn(2, 3, 4),))
+    with pytest.raises(BuildError, match="importer failed"):
+        translate(program, token_tile(load_target("native")))

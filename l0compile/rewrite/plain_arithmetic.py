@@ -1,0 +1,63 @@
+"""plain_arithmetic: sums and differences without a hidden factor or a swapped order."""
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from l0compile.capture import Editor, Program
+from l0compile.capture.nodes import arguments, is_op, tensor
+
+aten = torch.ops.aten
+
+_SUMS = (aten.add.Tensor, aten.sub.Tensor)
+_SWAPPED = (aten.rsub.Tensor, aten.rsub.Scalar)
+
+
+def plain_arithmetic(program: Program) -> Program:
+    """Spell out what TVM's importer ignores or does not know.
+
+    Rewrite: add(x, y, alpha=a) -> add(x, mul(y, a)), likewise sub; rsub(x, y, a) -> sub(y, mul(x, a)), or
+        add(neg(mul(x, a)), y) where y is a number.
+    Checks: what is multiplied is a number or has the result's dtype, so that it is rounded as before.
+    Returns: the program, itself when there was none of these.
+    """
+    editor = Editor(program)
+    for node in list(editor.graph.nodes):
+        if is_op(node, *_SUMS) and "alpha" in node.kwargs:
+            _sum(editor, node)
+        elif is_op(node, *_SWAPPED):
+            _swapped(editor, node)
+    return editor.finish()
+
+
+def _sum(editor: Editor, node: fx.Node) -> None:
+    left, right = node.args[:2]
+    scaled = _scaled(editor, node, right, node.kwargs["alpha"])
+    if scaled is not None:
+        editor.replace(node, editor.call(node.target, (left, scaled), before=node))
+
+
+def _swapped(editor: Editor, node: fx.Node) -> None:
+    given = arguments(node)
+    scaled = _scaled(editor, node, given["self"], given["alpha"])
+    if scaled is None:
+        return
+    other = given["other"]
+    if tensor(other) is not None:
+        editor.replace(node, editor.call(aten.sub.Tensor, (other, scaled), before=node))
+    else:
+        negative = editor.call(aten.neg.default, (scaled,), before=node)
+        editor.replace(node, editor.call(aten.add.Tensor, (negative, other), before=node))
+
+
+def _scaled(editor: Editor, node: fx.Node, value: Any, factor: Any) -> Any:
+    """value * factor, or None where that would round otherwise than ``node`` does."""
+    if isinstance(factor, (int, float)) and factor == 1:
+        return value
+    if isinstance(value, (int, float)):
+        return value * factor
+    operand, result = tensor(value), tensor(node)
+    if operand is None or result is None or operand.dtype != result.dtype:
+        return None
+    return editor.call(aten.mul.Tensor, (value, factor), before=node)

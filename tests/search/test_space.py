@@ -1,0 +1,117 @@
+"""Search spaces: the shipped one, and what a malformed one is told."""
+
+import copy
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from l0compile.errors import ConfigError
+from l0compile.gates import Block, Head, Neuron
+from l0compile.search import Space, parse_space, read_space
+
+TINY = tomllib.loads((Path(__file__).parent / "tiny.toml").read_text())
+SHIPPED = Path(__file__).parents[2] / "search_spaces"
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The tiny space with the value at a dotted path replaced, or removed where it is `...`."""
+    data: Any = copy.deepcopy(TINY)
+    at = data
+    *way, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    for part in way:
+        at = at[part]
+    if value is ...:
+        del at[last]
+    else:
+        at[last] = value
+    return data
+
+
+@pytest.mark.parametrize("file", sorted(SHIPPED.glob("*.toml")), ids=lambda file: file.stem)
+def test_shipped_spaces_are_valid(file: Path) -> None:
+    space = read_space(file)
+    assert space.name == file.stem and space.gates
+
+
+def test_values_arrive(space: Space) -> None:
+    heads, neurons, blocks = space.gates
+    assert (heads.granularity(None), neurons.granularity(None)) == (Head(2), Neuron())
+    assert blocks.shapes == ((4, 1), (4, 4)) and blocks.granularity((4, 4)) == Block(4, 4)
+    assert blocks.density == (0.2, 1.0) and space.feeds == {"up": "down"}
+    assert space.options.tokens == 8 and space.effort.sweep == (1.0,)
+    assert space.latency.in_ms(3.0) == 1000.0
+    assert parse_space(changed("latency", {"ratio": 0.5})).latency.in_ms(3.0) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "complaint"),
+    [
+        ("task.name", "tinny", r"task\.name: expected one of .*tiny, got 'tinny'"),
+        ("task.name", ..., r"task\.name: is missing; expected one of"),
+        ("task.tokens", 1.5, r"task\.tokens: expected int, got 1.5"),
+        ("task", 3, r"task: expected a table, got 3"),
+        ("latency.ratio", 0.5, r"latency\.: expected either ratio .* or ms"),
+        ("latency.ms", "4", r"latency\.ms: expected a number from 0.001 to 1e\+06, got '4'"),
+        ("latency.reference", "tensorrt", r"latency\.reference: expected one of onnxruntime, pytorch"),
+        ("gates", [], r"gates: expected at least one \[\[gates\]\] table"),
+        ("gates.0.kind", "channel", r"gates\[0\]\.kind: expected one of block, head, neuron, got 'channel'"),
+        ("gates.0.heads", ..., r"gates\[0\]\.heads: is missing; expected an integer from 1 to 1024"),
+        ("gates.0.shapes", ["4x1"], r"gates\[0\]\.shapes: expected one of the keys density, heads, "),
+        ("gates.1.name", "heads", r"gates: expected a different name for each group"),
+        ("gates.2.shapes", ["4by1"], r"gates\[2\]\.shapes: expected a list of block shapes such as \"4x1\""),
+        ("gates.2.shapes", [], r"gates\[2\]\.shapes: expected at least one"),
+        ("gates.2.shapes", ["4x1", "4x1"], r"gates\[2\]\.shapes: expected at least one entry, each once"),
+        ("gates.2.patterns", "up", r"gates\[2\]\.patterns: expected a list of module-name patterns"),
+        ("gates.2.density", [0.9, 0.2], r"gates\[2\]\.density: expected \[low, high\] with 0 < low <= high"),
+        ("gates.2.density", [0.0, 0.2], r"gates\[2\]\.density"),
+        ("feeds.up", 3, r"feeds\.up: expected the pattern of the layers that read it, got 3"),
+        ("search.trials", 0, r"search\.trials: expected an integer from 1 to 10000, got 0"),
+        ("search.trials", True, r"search\.trials"),
+        ("search.sweep", [9.0], r"search\.sweep: expected a list of numbers from 0.1 to 4"),
+        ("search.second", 3, r"search\.second: expected one of the keys seconds, seed, sweep, trials"),
+        ("training.batch", 1, r"training\.batch: expected an integer from 2 to 4096"),
+        ("trainning", {}, r"trainning: expected one of the keys feeds, gates, latency, search, task, training"),
+    ],
+)
+def test_malformed_spaces_name_file_key_and_what_is_allowed(path: str, value: Any, complaint: str) -> None:
+    with pytest.raises(ConfigError, match="^my.toml: " + complaint):
+        parse_space(changed(path, value), file="my.toml")
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml: can't be read"):
+        read_space(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("[task\nname = 1")
+    with pytest.raises(ConfigError, match=r"bad\.toml: is not valid TOML: .*line 1"):
+        read_space(tmp_path / "bad.toml")
+
+
+KEYS = st.sampled_from(
+    ["task", "latency", "search", "training", "feeds", "gates.0", "gates.2"]
+    + ["task.tokens", "latency.ms", "search.seed", "search.sweep", "training.batch", "gates.0.density"]
+)
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(KEYS, JUNK)
+def test_junk_is_a_config_error_or_a_space_and_nothing_else(path: str, junk: Any) -> None:
+    try:
+        assert isinstance(parse_space(changed(path, junk), file="f.toml"), Space)
+    except ConfigError as error:
+        assert str(error).startswith("f.toml: ")
+
+
+def test_fingerprint_changes_with_what_trials_depend_on_only(space: Space) -> None:
+    longer = dataclasses.replace(space, effort=dataclasses.replace(space.effort, trials=9, seconds=99.0))
+    assert longer.fingerprint() == space.fingerprint()
+    for path, value in [("gates.2.density", [0.3, 1.0]), ("latency.ms", 5.0), ("training.candidate_steps", 9)]:
+        assert parse_space(changed(path, value)).fingerprint() != space.fingerprint()
