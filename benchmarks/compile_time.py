@@ -1,4 +1,4 @@
-"""Claim: compiling is quick. Cold compile of MiniLM in a fresh process, no tuning: import, capture, rewrite, build, check.
+"""Claim: compiling is quick. Cold compile of MiniLM in a fresh process, no tuning: import to check.
 
     python benchmarks/compile_time.py [--runs 3]
 
@@ -28,7 +28,9 @@ print(time.perf_counter() - start)
 
 def main() -> None:
     """Time each case in fresh processes; the model is loaded before the clock starts, TVM is imported after."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=3, help="fresh processes a case (default 3)")
     runs = parser.parse_args().runs
     for name, model in CASES.items():
@@ -39,7 +41,13 @@ def main() -> None:
             done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
             seconds.append(float(done.stdout.split()[-1]))
             walls.append(time.perf_counter() - started)
-        row = {"name": name, "median_s": statistics.median(seconds), "limit_s": 15, "compile_s": seconds, "process_s": walls}
+        row = {
+            "name": name,
+            "median_s": statistics.median(seconds),
+            "limit_s": 15,
+            "compile_s": seconds,
+            "process_s": walls,
+        }
         record.append("compile_time", row)
 
 

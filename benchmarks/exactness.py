@@ -1,8 +1,8 @@
-"""Claim: compiled = gated. Largest difference over largest reference value, for every shape and several kinds of zeros.
+"""Claim: compiled = gated. Largest difference over largest reference value, for every shape several kinds of zeros.
 
     python benchmarks/exactness.py
 
-One compiled model with symbolic batch and sequence serves all shapes. Appends to ``benchmarks/results/exactness.jsonl``.
+One compiled model with symbolic batch and sequence serves all shapes. Appends to ``results/exactness.jsonl``.
 """
 
 import torch
@@ -49,7 +49,9 @@ def main() -> None:
             actual = compiled(ids, mask)
             differences[f"{batch}x{tokens}"] = float((actual - expected).abs().max() / expected.abs().max())
         worst = max(differences.values())
-        record.append("exactness", {"name": name, "worst": worst, "limit": 2e-5, "batch x tokens": differences})
+        record.append(
+            "exactness", {"name": name, "worst": worst, "limit": 2e-5, "batch x tokens": differences}
+        )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,9 @@ PRUNED = [((4, 1), 0.5), ((4, 1), 0.2), ((4, 4), 0.2), ((4, 1), 0.1), ((4, 4), 0
 
 def jobs(folder: Path) -> dict[str, tuple[str, Workload]]:
     """Compile and export everything; name -> (engine, workload)."""
-    factory = Workload(factory="l0compile.tasks.sentence:dense_workload", factory_kwargs={"batch": 1, "tokens": TOKENS})
+    factory = Workload(
+        factory="l0compile.tasks.sentence:dense_workload", factory_kwargs={"batch": 1, "tokens": TOKENS}
+    )
     example = minilm.inputs(1, TOKENS)
     onnx = export_onnx(minilm.encoder(), example, folder / "dense.onnx")
     result = {"pytorch": ("pytorch", factory)}
@@ -38,7 +40,9 @@ def jobs(folder: Path) -> dict[str, tuple[str, Workload]]:
 
 def main() -> None:
     """Measure all, append one row an engine with its speed-up over each dense baseline."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--blocks", type=int, default=20, help="measured blocks an engine (default 20)")
     blocks = parser.parse_args().blocks
     with tempfile.TemporaryDirectory() as folder:
@@ -46,7 +50,11 @@ def main() -> None:
     for name, measurement in measured.items():
         row: dict[str, object] = {"name": name, "tokens": TOKENS, "error": measurement.error}
         if measurement.ok:
-            row |= {"median_ms": measurement.median_ms, "low_ms": measurement.low_ms, "high_ms": measurement.high_ms}
+            row |= {
+                "median_ms": measurement.median_ms,
+                "low_ms": measurement.low_ms,
+                "high_ms": measurement.high_ms,
+            }
             row |= {"noisy": measurement.noisy, "speedup": speedups(measurement, measured)}
         record.append("minilm", row)
 

@@ -8,6 +8,7 @@ to know.
 import functools
 import importlib.metadata
 import os
+from typing import Any
 
 from l0compile.errors import MissingDependency
 from l0compile.targets import Target, available_cores
@@ -93,7 +94,7 @@ def tvm_target(target: Target) -> "tvm.target.Target":
     return tvm.target.Target(config)
 
 
-def exported_program_importer() -> object:
+def exported_program_importer() -> Any:
     """TVM's importer of PyTorch operators, to be driven node by node; only this part of TVM needs torch."""
     from tvm.relax.frontend.torch.exported_program_translator import ExportedProgramImporter
 

@@ -21,7 +21,7 @@ from l0compile.runtime import CompiledModel, Explanation, InputSpec, RegionRepor
 from l0compile.schedule import token_tile
 from l0compile.targets import Target, load_target
 
-# Compiled and gated outputs may differ by this share of the largest reference value (fp32 rounding, summed in another order).
+# Compiled and gated outputs may differ by this share of the largest reference value: fp32, summed in another order.
 TOLERANCE = 2e-5
 
 
@@ -43,7 +43,7 @@ def compile(
         dynamic_shapes: ``{"input_ids": {0: "batch", 1: "seq"}}`` or torch.export's format; default: all sizes fixed.
         verify: compare with the model on the example inputs and refuse a result that differs.
 
-    Returns: a callable with the model's signature and result structure; see ``CompiledModel.explain`` for what was done.
+    Returns: a callable with the model's signature and result structure; its ``explain()`` says what was done.
 
     Raises:
         CaptureError: the model cannot be exported. TargetError, ConfigError: no such target.
@@ -51,16 +51,16 @@ def compile(
     """
     target = target if isinstance(target, Target) else load_target(target)
     tile = token_tile(target)
-    captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes)
-    program = pack_tokens(optimise(captured, target), lanes=tile.lanes, rows=tile.rows)
+    program = optimise(capture(model, args, kwargs, dynamic_shapes=dynamic_shapes), target)
+    program = pack_tokens(program, lanes=tile.lanes, rows=tile.rows)
     translation = translate(program, tile)
     executable = build(translation.module, target, tile)
     parameters = {name: program.constants[name] for name in translation.parameters}
     signature = _signature(program, index_bounds(program))
-    facts = {"gate_rule": _gate_rule(model)}
 
-    def compiled(verification: dict[str, Any]) -> CompiledModel:
-        return CompiledModel(executable, parameters, signature, target, _explanation(program, verification), facts)
+    def compiled(verified: dict[str, Any]) -> CompiledModel:
+        facts, explanation = {"gate_rule": _gate_rule(model)}, _explanation(program, verified)
+        return CompiledModel(executable, parameters, signature, target, explanation, facts)
 
     if not verify or isinstance(model, ExportedProgram):
         return compiled({"checked": False})
@@ -95,7 +95,9 @@ def load(path: str | Path) -> CompiledModel:
     )
 
 
-def _verify(compiled: CompiledModel, model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def _verify(
+    compiled: CompiledModel, model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
     with torch.no_grad():
         expected = torch.utils._pytree.tree_leaves(model(*args, **kwargs))
     actual = torch.utils._pytree.tree_leaves(compiled(*args, **kwargs))
@@ -103,20 +105,25 @@ def _verify(compiled: CompiledModel, model: nn.Module, args: Sequence[Any], kwar
     for number, (want, got) in enumerate(zip(expected, actual, strict=True)):
         scale = float(want.abs().max()) if want.numel() else 0.0
         difference = float((want.double() - got.double()).abs().max()) if want.numel() else 0.0
-        worst = max(worst, difference / scale if scale else difference)
-        if not worst <= TOLERANCE:  # also when NaN
+        share = difference / scale if scale else difference
+        if not share <= TOLERANCE:  # also when NaN, which max() would lose
             raise RewriteError(
                 f"verification: output {number}: expected the model's values within {TOLERANCE:.0e} of the largest, "
-                f"got a difference of {worst:.1e}; compile with verify=False to look at it, and please report the model"
+                f"got a difference of {share:.1e}; compile with verify=False to look at it, and please report the model"
             )
+        worst = max(worst, share)
     return {"checked": True, "max_difference": worst, "tolerance": TOLERANCE, "inputs": 1}
 
 
 def _signature(program: Program, bounds: Mapping[str, int]) -> Signature:
-    inputs = tuple(_spec(node.name, node.meta["val"], program, bounds.get(node.name)) for node in program.placeholders)
-    results = [node.meta["val"] for node in program.output.args[0]]  # type: ignore[union-attr]
+    inputs = tuple(
+        _spec(node.name, node.meta["val"], program, bounds.get(node.name)) for node in program.placeholders
+    )
+    results = [node.meta["val"] for node in program.output.args[0]]
     outputs = tuple(_spec(f"output_{i}", value, program, None) for i, value in enumerate(results))
-    return Signature(inputs, outputs, dict(program.symbols), dict(program.labels), program.in_spec, program.out_spec)
+    return Signature(
+        inputs, outputs, dict(program.symbols), dict(program.labels), program.in_spec, program.out_spec
+    )
 
 
 def _spec(name: str, value: torch.Tensor, program: Program, below: int | None) -> InputSpec:

@@ -118,6 +118,14 @@ def test_verification_refuses_a_wrong_result(monkeypatch: pytest.MonkeyPatch) ->
         l0.compile(model, (x,))
 
 
+def test_verification_refuses_nan() -> None:
+    model = Mlp().eval()
+    with torch.no_grad():
+        model.down.bias[0] = float("nan")
+    with pytest.raises(RewriteError, match=r"verification: output 0: .* difference of nan"):
+        l0.compile(model, (torch.randn(3, 24),))
+
+
 def test_dense_model_stays_dense() -> None:
     x = torch.randn(3, 24)
     regions = l0.compile(Mlp().eval(), (x,)).explain().regions

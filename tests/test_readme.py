@@ -14,7 +14,14 @@ README = Path(__file__).parent.parent / "README.md"
 def test_python_block_runs(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert len([line for line in code.splitlines() if line.strip()]) <= 20
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300, env=ENVIRONMENT)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=ENVIRONMENT,
+    )
     assert done.returncode == 0, done.stderr
     assert "compiled" in done.stdout or "bsr" in done.stdout, done.stdout
     assert (tmp_path / "fast" / "manifest.json").exists()

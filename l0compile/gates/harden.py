@@ -63,7 +63,7 @@ def harden(
     """
     if scope not in _SCOPES or values not in _VALUES:
         raise GateError(
-            f"harden: expected scope in {_SCOPES} and values in {_VALUES}, got {scope!r} and {values!r}"
+            f"harden: expected scope in {_SCOPES}, values in {_VALUES}, got {scope!r}, {values!r}"
         )
     goal = density.goal if isinstance(density, Budget) else density
     if goal is not None and not 0.0 <= goal <= 1.0:
@@ -75,9 +75,8 @@ def harden(
     rule = _RULES.index("median" if goal is None else "top-k")
     record = [rule, _SCOPES.index(scope), _VALUES.index(values), nan if goal is None else goal, achieved]
     for gate, mask in masks.items():
-        gate.set_constant(
-            _constants(gate.log_alpha.detach(), mask, values), torch.tensor(record, dtype=torch.float64)
-        )
+        constants = _constants(gate.log_alpha.detach(), mask, values)
+        gate.set_constant(constants, torch.tensor(record, dtype=torch.float64))
     return model
 
 

@@ -9,7 +9,20 @@ from dataclasses import dataclass
 from math import gcd
 
 from l0compile._tvm import TB
-from l0compile.kernels.lanes import Expr, body, const, exp, kernel, local, param, scratch, splat, store, symbol, vectors
+from l0compile.kernels.lanes import (
+    Expr,
+    body,
+    const,
+    exp,
+    kernel,
+    local,
+    param,
+    scratch,
+    splat,
+    store,
+    symbol,
+    vectors,
+)
 from l0compile.kernels.spec import AttentionSpec, TokenTile
 
 _KEYS = 4  # keys a microkernel scores at once; divides every tile's lanes
@@ -38,7 +51,11 @@ def attention(spec: AttentionSpec, tile: TokenTile):  # type: ignore[no-untyped-
         q = param("q", (q_tiles, width, tile.lanes))
         k, v = (param(name, (k_tiles, width, tile.lanes)) for name in "kv")
         full = (batch, spec.heads, queries, keys)
-        mask = param("mask", tuple(n if m else 1 for n, m in zip(full, spec.mask, strict=True)), "bool") if spec.mask else None
+        mask = (
+            param("mask", tuple(n if m else 1 for n, m in zip(full, spec.mask, strict=True)), "bool")
+            if spec.mask
+            else None
+        )
         for name, scalar in (("batch", batch), ("queries", queries), ("keys", keys)):
             TB.arg(name, scalar)
         y = param("y", (q_tiles, width, tile.lanes))
@@ -66,7 +83,6 @@ def _task(spec, tile, index, q_tiles, batch, queries, keys) -> _Task:  # type: i
     return _Task(head, t, start, stop - start, mixed, queries, keys)
 
 
-
 def _score(spec, tile, task, groups, q, k, scores):  # type: ignore[no-untyped-def]
     with TB.serial(0, groups) as group:
         key = task.start + group * _KEYS
@@ -92,7 +108,7 @@ def _zero(buffer, rows, tile):  # type: ignore[no-untyped-def]
 def _mask(spec, tile, task, mask, scores):  # type: ignore[no-untyped-def]
     """Kill the scores of keys a lane must not see. Skipped key by key where nothing can be dead."""
     lane_sequence, lane_position = local((tile.lanes,), "int32"), local((tile.lanes,), "int32")
-    for v, s in enumerate(vectors(tile)):
+    for v, _ in enumerate(vectors(tile)):
         for lane in range(tile.vector):
             token = task.tile * tile.lanes + v * tile.vector + lane
             sequence = TB.truncdiv(token, task.queries)
@@ -124,7 +140,9 @@ def _mask(spec, tile, task, mask, scores):  # type: ignore[no-untyped-def]
 
 
 def _mask_index(spec, sequence, head, query, key):  # type: ignore[no-untyped-def]
-    return tuple(value if full else 0 for value, full in zip((sequence, head, query, key), spec.mask, strict=True))
+    return tuple(
+        value if full else 0 for value, full in zip((sequence, head, query, key), spec.mask, strict=True)
+    )
 
 
 def _apply_user_mask(spec, tile, task, mask, scores, i, sequence, position, lane_position):  # type: ignore[no-untyped-def]

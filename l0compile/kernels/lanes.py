@@ -30,7 +30,7 @@ def kernel(name: str) -> Iterator[IRBuilder]:
 
 @contextlib.contextmanager
 def body() -> Iterator[None]:
-    """The statements of a kernel. TVM's passes expect them in a root block; it declares no region and is not scheduled."""
+    """The statements of a kernel. TVM's passes expect them in a root block; it has no region and no schedule."""
     with TB.sblock("root"):
         TB.reads([])
         TB.writes([])

@@ -8,7 +8,18 @@ from functools import partial
 from math import gcd
 
 from l0compile._tvm import TB
-from l0compile.kernels.lanes import ACTIVATIONS, Expr, body, kernel, local, param, splat, store, symbol, vectors
+from l0compile.kernels.lanes import (
+    ACTIVATIONS,
+    Expr,
+    body,
+    kernel,
+    local,
+    param,
+    splat,
+    store,
+    symbol,
+    vectors,
+)
 from l0compile.kernels.spec import LinearSpec, TokenTile
 
 # Block columns beyond this are looped, not unrolled: longer bodies only inflate the code and start to spill.
@@ -55,7 +66,14 @@ def _row_block(spec, tile, t, j, x, data, indices, indptr, bias, residual, y):  
             column = (indices[p] if indices is not None else i) * spec.cols
             # Columns past k (ragged last block) have zero weights; they read a live feature, as 0 * garbage may be NaN.
             feature = partial(_feature, spec, column)
-            _columns(spec, tile, acc, rows, lambda c, r: data[p, c, group * rows + r], lambda c, s: x[t, feature(c), s])
+            _columns(
+                spec,
+                tile,
+                acc,
+                rows,
+                lambda c, r: data[p, c, group * rows + r],
+                lambda c, s: x[t, feature(c), s],
+            )
         for r in range(rows):
             _finish(spec, tile, acc, r, t, first + r, residual, y)
 

@@ -26,7 +26,11 @@ def pack(spec: PackSpec, tile: TokenTile) -> Any:
                 _each_feature(
                     spec,
                     first,
-                    lambda f: store(y, x[t, f, lane], token, f) if spec.unpack else store(y, x[token, f], t, f, lane),
+                    lambda f: (
+                        store(y, x[t, f, lane], token, f)
+                        if spec.unpack
+                        else store(y, x[token, f], t, f, lane)
+                    ),
                 )
             if not spec.unpack:
                 with TB.serial(0, tile.lanes - live) as dead:

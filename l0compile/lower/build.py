@@ -18,7 +18,9 @@ def build(module: Any, target: Target, tile: TokenTile) -> Any:
     """
     with tvm_target(target):
         try:
-            return relax.build(scheduled(module, target, tile), target=tvm_target(target), relax_pipeline=None)
+            return relax.build(
+                scheduled(module, target, tile), target=tvm_target(target), relax_pipeline=None
+            )
         except (RuntimeError, ValueError) as error:
             raise BuildError(f"target {target.name}: code generation failed: {error}") from error
 
@@ -57,7 +59,9 @@ def check_scheduled(module: Any) -> None:
     """Raise BuildError if a PrimFunc has no schedule or an operator was not legalised."""
     for name, function in module.functions.items():
         if isinstance(function, tirx.PrimFunc) and not (function.attrs and SCHEDULED in function.attrs):
-            raise BuildError(f"{name.name_hint}: has no schedule; this is a fault of l0compile, please report the model")
+            raise BuildError(
+                f"{name.name_hint}: has no schedule; this is a fault of l0compile, please report the model"
+            )
 
 
 def _without_aliases(module: Any) -> Any:

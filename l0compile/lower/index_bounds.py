@@ -47,7 +47,9 @@ def index_bounds(program: Program) -> dict[str, int]:
 
 def _integers_at_most(program: Program, source: fx.Node, rows: int) -> bool:
     constant = program.constant(source)
-    return constant is not None and (constant.numel() == 0 or 0 <= int(constant.min()) <= int(constant.max()) < rows)
+    return constant is not None and (
+        constant.numel() == 0 or 0 <= int(constant.min()) <= int(constant.max()) < rows
+    )
 
 
 def _source(node: Any) -> fx.Node:

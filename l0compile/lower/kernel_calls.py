@@ -34,7 +34,9 @@ def kernel_call(node: fx.Node) -> KernelCall | None:
 
 
 def _pack(node: fx.Node) -> KernelCall:
-    return KernelCall(PackSpec(int(node.args[0].meta["val"].shape[-1]), unpack=False), (node.args[0],), rows_in=True)
+    return KernelCall(
+        PackSpec(int(node.args[0].meta["val"].shape[-1]), unpack=False), (node.args[0],), rows_in=True
+    )
 
 
 def _unpack(node: fx.Node) -> KernelCall:

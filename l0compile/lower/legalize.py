@@ -1,4 +1,4 @@
-"""Legalisation of transcendental operators to polynomials: ``exp``, ``erf`` and ``tanh`` would become scalar libm calls."""
+"""Legalisation of transcendental operators to polynomials: else ``exp``, ``erf``, ``tanh`` are scalar libm calls."""
 
 from collections.abc import Callable
 from typing import Any

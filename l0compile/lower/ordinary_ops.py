@@ -46,7 +46,9 @@ def _embedding(node: fx.Node, importer: Any, shape: list[Any]) -> Any:
 
         def element(*axes: Any) -> Any:
             index = tirx.Cast("int64", i(*axes[:-1]))
-            return t(tirx.max(tirx.min(index, tirx.Cast("int64", rows) - 1), tirx.const(0, "int64")), axes[-1])
+            return t(
+                tirx.max(tirx.min(index, tirx.Cast("int64", rows) - 1), tirx.const(0, "int64")), axes[-1]
+            )
 
         return te.compute((*i.shape, t.shape[1]), element, name="embedding")
 
@@ -69,7 +71,9 @@ def _arange(node: fx.Node, importer: Any, shape: list[Any]) -> Any:
     length = length if step == 1 else (length + step - 1) // step
     bb = importer.block_builder
     return bb.emit_te(
-        lambda: te.compute((length,), lambda i: (tirx.Cast(dtype, i) * step + start).astype(dtype), name="arange"),
+        lambda: te.compute(
+            (length,), lambda i: (tirx.Cast(dtype, i) * step + start).astype(dtype), name="arange"
+        ),
         primfunc_name_hint="arange",
     )
 
@@ -77,7 +81,12 @@ def _arange(node: fx.Node, importer: Any, shape: list[Any]) -> Any:
 def _slice(node: fx.Node, importer: Any, shape: list[Any]) -> Any:
     """x[start + i * step]: TVM's own symbolic slice has a shape that crashes its fusion pass."""
     args = importer.retrieve_args(node)
-    x, axis, start, step = args[0], (args[1:2] or (0,))[0], (args[2:3] or (None,))[0] or 0, (args[4:5] or (1,))[0]
+    x, axis, start, step = (
+        args[0],
+        (args[1:2] or (0,))[0],
+        (args[2:3] or (None,))[0] or 0,
+        (args[4:5] or (1,))[0],
+    )
     axis %= len(shape)
 
     def gather(t: Any) -> Any:
@@ -115,7 +124,9 @@ def _vector_norm(node: fx.Node, importer: Any, shape: list[Any]) -> Any:
 
 def _clamp_min(node: fx.Node, importer: Any, shape: list[Any]) -> Any:
     x, low = importer.retrieve_args(node)[:2]
-    return importer.block_builder.emit(relax.op.maximum(x, relax.const(low, str(node.meta["val"].dtype).removeprefix("torch."))))
+    return importer.block_builder.emit(
+        relax.op.maximum(x, relax.const(low, str(node.meta["val"].dtype).removeprefix("torch.")))
+    )
 
 
 _CONVERSIONS: dict[Any, Callable[[fx.Node, Any, list[Any]], Any]] = {

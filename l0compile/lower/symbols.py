@@ -17,7 +17,7 @@ class Symbols:
         self.variables: dict[str, Any] = {}
 
     def dimension(self, size: int | torch.SymInt) -> Any:
-        """``size`` as a Python int or a TensorIR expression. Raises BuildError for an operator without a translation."""
+        """``size`` as a Python int or a TensorIR expression. Raises BuildError for an unknown operator."""
         return int(size) if isinstance(size, int) else self._expression(size.node.expr)
 
     def shape(self, shape: Any) -> list[Any]:

@@ -1,7 +1,7 @@
 """Program -> relax.IRModule with one function ``main(inputs..., parameters...)``.
 
-Packed operators become calls of our kernels; ordinary ATen operators go through TVM's importer, node by node. Shapes are
-always those of the graph's own metadata: TVM loses them for some operators with symbolic sizes and then cannot build.
+Packed operators become calls of our kernels; ordinary ATen operators go through TVM's importer, node by node. Shapes
+are always those of the graph's own metadata: TVM loses some where sizes are symbolic, and then cannot build.
 """
 
 import functools
@@ -95,7 +95,9 @@ class _Translator:
         try:
             if not isinstance(value, torch.Tensor):
                 return convert_ordinary(node, self.importer, [])
-            return self._with_shape(convert_ordinary(node, self.importer, self.symbols.shape(value.shape)), node)
+            return self._with_shape(
+                convert_ordinary(node, self.importer, self.symbols.shape(value.shape)), node
+            )
         except BuildError:
             raise
         except Exception as error:  # TVM's importer raises anything, KeyError and AssertionError included
@@ -121,7 +123,9 @@ class _Translator:
         sizes = [relax.prim_value(self._size(size)) for size in call.sizes]
         shape = self.symbols.shape(node.meta["val"].shape)
         out = relax.TensorType(_flat(shape) if call.rows_out else shape, dtype_name(node.meta["val"].dtype))
-        result = self.builder.emit(relax.call_tir(self.kernels[call.spec], relax.Tuple([*operands, *sizes]), out))
+        result = self.builder.emit(
+            relax.call_tir(self.kernels[call.spec], relax.Tuple([*operands, *sizes]), out)
+        )
         return self._view(result, shape) if call.rows_out and len(shape) != 2 else result
 
     def _operand(self, tensor: fx.Node, call: KernelCall) -> Any:

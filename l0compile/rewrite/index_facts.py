@@ -191,9 +191,7 @@ _RULES: dict[Any, Rule] = {
     ),
     aten._to_copy.default: _cast,
     **{
-        op: _compare(name)
-        for name in _ORDER
-        for op in (getattr(aten, name).Scalar, getattr(aten, name).Tensor)
+        getattr(getattr(aten, name), kind): _compare(name) for name in _ORDER for kind in ("Scalar", "Tensor")
     },
     **{op: _logic(0) for op in (aten.__and__.Tensor, aten.bitwise_and.Tensor, aten.logical_and.default)},
     **{op: _logic(1) for op in (aten.__or__.Tensor, aten.bitwise_or.Tensor, aten.logical_or.default)},

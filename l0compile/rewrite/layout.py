@@ -53,7 +53,7 @@ class _Layout:
         self.sizes = SizeNodes(editor)
         self.packed: dict[fx.Node, fx.Node] = {}
         self.made: dict[fx.Node, fx.Node] = {}  # pack nodes inserted for a value in rows
-        self.weights: dict[str, fx.Node] = {}  # dense weights as blocks, by constant: tied layers share theirs
+        self.weights: dict[str, fx.Node] = {}  # dense weights as blocks; tied layers share theirs
         self.rules: dict[Any, Callable[[fx.Node], fx.Node | None]] = {
             aten.linear.default: self._linear,
             l0.bsr_linear.default: self._bsr_linear,
@@ -78,8 +78,8 @@ class _Layout:
         for node, packed in self.packed.items():
             readers = [user for user in node.users if user not in self.packed]
             if readers:
-                leading = self.sizes.shape(node.meta["val"].shape[:-1])
-                rows = self.editor.call(l0.unpack.default, (packed, leading), before=_after(packed), origin=node)
+                args = packed, self.sizes.shape(shape(node)[:-1])
+                rows = self.editor.call(l0.unpack.default, args, before=_after(packed), origin=node)
                 for user in readers:
                     user.replace_input_with(node, rows)
 
@@ -88,8 +88,8 @@ class _Layout:
             return self.packed[value]
         if value not in self.made:
             # Right behind the value, so that later readers find the one pack node above them.
-            anchor = _after(value)
-            self.made[value] = self.editor.call(l0.pack.default, (value, self.lanes), before=anchor, origin=before)
+            args, anchor = (value, self.lanes), _after(value)
+            self.made[value] = self.editor.call(l0.pack.default, args, before=anchor, origin=before)
         return self.made[value]
 
     def _constants(self, *nodes: Any) -> bool:
@@ -121,7 +121,9 @@ class _Layout:
             return None
         sizes = [self.sizes.of(s) for s in (qv.shape[0], qv.shape[1], kv.shape[1])]
         packed = [self._pack(t, node) for t in (q, k, v)]
-        return self.editor.call(l0.packed_attention.default, (*packed, mask, *sizes, heads, scale, causal), before=node)
+        return self.editor.call(
+            l0.packed_attention.default, (*packed, mask, *sizes, heads, scale, causal), before=node
+        )
 
     def _layer_norm(self, node: fx.Node) -> fx.Node | None:
         x, shape, weight, bias, eps = (*node.args, *(None, None, 1e-5)[len(node.args) - 2 :])[:5]
@@ -131,13 +133,17 @@ class _Layout:
             weight = self.editor.add_constant(f"{bias.target}_ones", torch.ones(shape), node)
         elif bias is None and weight is not None:
             bias = self.editor.add_constant(f"{weight.target}_zeros", torch.zeros(shape), node)
-        return self.editor.call(l0.packed_layer_norm.default, (self._pack(x, node), weight, bias, eps), before=node)
+        return self.editor.call(
+            l0.packed_layer_norm.default, (self._pack(x, node), weight, bias, eps), before=node
+        )
 
     def _unary(self, node: fx.Node) -> fx.Node | None:
         x = node.args[0]
         if x not in self.packed:
             return None
-        return self.editor.call(node.target, (self.packed[x], *node.args[1:]), before=node, kwargs=node.kwargs)
+        return self.editor.call(
+            node.target, (self.packed[x], *node.args[1:]), before=node, kwargs=node.kwargs
+        )
 
     def _binary(self, node: fx.Node) -> fx.Node | None:
         if not any(argument in self.packed for argument in node.args[:2]):
@@ -158,16 +164,16 @@ class _Layout:
         return self._per_feature(value, node)
 
     def _per_feature(self, value: fx.Node, node: fx.Node) -> fx.Node | None:
-        constant, features = self.editor.value(value), node.meta["val"].shape[-1]
-        if constant is None or constant.dtype != torch.float32 or constant.numel() not in (1, features):
+        constant, features = self.editor.value(value), shape(node)[-1]
+        if constant is None or constant.dtype != torch.float32:
             return None
-        if constant.numel() == features and constant.shape[-1:] != (features,):
+        if constant.numel() != 1 and (constant.numel(), constant.shape[-1]) != (features, features):
             return None
         return self.editor.add_constant(f"{value.target}_packed", constant.reshape(-1, 1), node)
 
     def _reshape(self, node: fx.Node) -> fx.Node | None:
         x = node.args[0]
-        same_features = x in self.packed and x.meta["val"].shape[-1] == node.meta["val"].shape[-1]
+        same_features = x in self.packed and shape(x)[-1] == shape(node)[-1]
         return self.packed[x] if same_features else None
 
 

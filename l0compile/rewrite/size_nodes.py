@@ -77,7 +77,9 @@ class SizeNodes:
             for dim, size in enumerate(value.shape):
                 if isinstance(size, torch.SymInt) and size.node.expr == symbol:
                     return self._call(torch.ops.aten.sym_size.int, (node, dim))
-        raise RewriteError(f"size {symbol}: is no dimension of an input; declare that input dimension dynamic")
+        raise RewriteError(
+            f"size {symbol}: is no dimension of an input; declare that input dimension dynamic"
+        )
 
     def _call(self, function: Any, args: tuple[Any, ...]) -> fx.Node:
         node = self._editor.call(function, args, before=self._first)

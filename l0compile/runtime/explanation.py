@@ -47,13 +47,17 @@ class Explanation:
     def from_json(cls, record: Mapping[str, Any]) -> "Explanation":
         """The explanation that ``to_json`` wrote."""
         regions = tuple(_region(item) for item in record["regions"])
-        passes = tuple((str(name), int(changed), float(seconds)) for name, changed, seconds in record["passes"])
+        passes = tuple(
+            (str(name), int(changed), float(seconds)) for name, changed, seconds in record["passes"]
+        )
         return cls(regions, passes, dict(record["verification"]), dict(record["ordinary"]))
 
     def __str__(self) -> str:
         rows = [_COLUMNS, *(_row(region) for region in self.regions)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS) - 1)]
-        lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]) for row in rows]
+        lines = [
+            "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]) for row in rows
+        ]
         if self.verification.get("checked"):
             lines.append(
                 f"checked: compiled = gated within {self.verification['max_difference']:.1e} of the largest value "
@@ -73,4 +77,13 @@ def _row(r: RegionReport) -> tuple[str, ...]:
     def shape(s: tuple[int, ...] | None) -> str:
         return "x".join(map(str, s)) if s else "-"
 
-    return (r.name, r.kind, shape(r.shape_before), shape(r.shape_after), f"{r.density:.2f}", r.format, shape(r.block), r.reason)
+    return (
+        r.name,
+        r.kind,
+        shape(r.shape_before),
+        shape(r.shape_after),
+        f"{r.density:.2f}",
+        r.format,
+        shape(r.block),
+        r.reason,
+    )

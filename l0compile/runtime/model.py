@@ -47,7 +47,7 @@ class CompiledModel:
         inputs = [runtime.from_dlpack(_aligned(leaf.detach())) for leaf in leaves]
         with self._lock:
             results = self._main(*inputs, self._bundle)
-        return self.signature.unflatten([torch.from_dlpack(result) for result in results])
+        return self.signature.unflatten([torch.utils.dlpack.from_dlpack(result) for result in results])
 
     def explain(self) -> Explanation:
         """What was done to the model, region by region, and how its answers were checked."""
@@ -87,7 +87,7 @@ def _aligned(tensor: Tensor) -> Tensor:
     copy = torch.empty(tensor.shape, dtype=tensor.dtype)
     copy.copy_(tensor)
     if copy.numel() and copy.data_ptr() % _ALIGNMENT:
-        raise InputError(f"torch allocates at {copy.data_ptr() % _ALIGNMENT} bytes past a cache line; expected aligned memory")
+        raise InputError(
+            f"torch allocates at {copy.data_ptr() % _ALIGNMENT} bytes past a cache line; expected aligned memory"
+        )
     return copy
-
-

@@ -65,7 +65,9 @@ class Signature:
             )
         return leaves
 
-    def _check_size(self, spec: InputSpec, axis: int, want: Dim, got: int, sizes: dict[str, tuple[int, str]]) -> None:
+    def _check_size(
+        self, spec: InputSpec, axis: int, want: Dim, got: int, sizes: dict[str, tuple[int, str]]
+    ) -> None:
         if isinstance(want, int):
             if want != got:
                 raise InputError(
@@ -82,7 +84,9 @@ class Signature:
             raise InputError(f"{spec.name}: expected {label} (axis {axis}) of {limit}, got {got}")
         seen, where = sizes.setdefault(want, (got, spec.name))
         if seen != got:
-            raise InputError(f"{spec.name}: expected {label} (axis {axis}) to be {seen} as in {where}, got {got}")
+            raise InputError(
+                f"{spec.name}: expected {label} (axis {axis}) to be {seen} as in {where}, got {got}"
+            )
 
     def _show(self, spec: InputSpec) -> str:
         return "[" + ", ".join(str(self.labels.get(str(d), d)) for d in spec.shape) + "]"
@@ -93,7 +97,9 @@ def _check_tensor(spec: InputSpec, leaf: Any) -> None:
         raise InputError(f"{spec.name}: expected a torch.Tensor of {spec.dtype}, got {type(leaf).__name__}")
     dtype = str(leaf.dtype).removeprefix("torch.")
     if dtype != spec.dtype:
-        raise InputError(f"{spec.name}: expected dtype {spec.dtype}, got {dtype}; convert with .to(torch.{spec.dtype})")
+        raise InputError(
+            f"{spec.name}: expected dtype {spec.dtype}, got {dtype}; convert with .to(torch.{spec.dtype})"
+        )
     if leaf.ndim != len(spec.shape):
         raise InputError(f"{spec.name}: expected {len(spec.shape)} axes, got shape {tuple(leaf.shape)}")
     if leaf.device.type != "cpu":
@@ -106,4 +112,6 @@ def _check_values(spec: InputSpec, leaf: Tensor) -> None:
     low, high = (int(value) for value in torch.aminmax(leaf))
     if low < 0 or high >= spec.below:
         bad = low if low < 0 else high
-        raise InputError(f"{spec.name}: expected indices from 0 to {spec.below - 1} (size of the embedding), got {bad}")
+        raise InputError(
+            f"{spec.name}: expected indices from 0 to {spec.below - 1} (size of the embedding), got {bad}"
+        )

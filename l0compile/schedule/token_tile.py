@@ -16,6 +16,8 @@ def token_tile(target: Target) -> TokenTile:
     Raises: TargetError for a target that is not a CPU.
     """
     if target.kind != "llvm":
-        raise TargetError(f"target {target.name}: tokens-in-lanes kernels are for CPUs, got kind {target.kind!r}")
+        raise TargetError(
+            f"target {target.name}: tokens-in-lanes kernels are for CPUs, got kind {target.kind!r}"
+        )
     vectors = 4 if target.registers >= 32 else 2
     return TokenTile(target.lanes32 * vectors, target.lanes32, _ROWS, target.cores)

@@ -14,28 +14,39 @@ FIXED_SHARE = 0.1
 
 @dataclass(frozen=True)
 class LatencyModel:
-    """``latency = fixed_ms + slope_ms * live``; `live` is the share of the gated layers' multiplications left, in [0, 1]."""
+    """``latency = fixed + slope * live``, in any unit; `live`.
 
-    fixed_ms: float
-    slope_ms: float
+    Share of the gated layers' multiplications left, in [0, 1].
+    """
+
+    fixed: float
+    slope: float
 
     @classmethod
-    def fit(cls, dense_ms: float, points: Sequence[tuple[float, float]]) -> "LatencyModel":
-        """Least squares through the dense latency and (live, ms) `points`; the prior share of `dense_ms` where they don't decide."""
-        live, ms = np.array([(1.0, dense_ms), *points]).T
+    def fit(cls, dense: float, points: Sequence[tuple[float, float]]) -> "LatencyModel":
+        """Least squares through the dense latency and (live, latency) `points`.
+
+        The prior share of `dense` where they don't decide.
+        """
+        live, latency = np.array([(1.0, dense), *points]).T
         if len(np.unique(live.round(3))) > 1:
-            slope, fixed = np.polyfit(live, ms, 1)
+            slope, fixed = np.polyfit(live, latency, 1)
             if slope > 0 and fixed > 0:
                 return cls(float(fixed), float(slope))
-        return cls(FIXED_SHARE * dense_ms, (1 - FIXED_SHARE) * dense_ms)
+        return cls(FIXED_SHARE * dense, (1 - FIXED_SHARE) * dense)
 
-    def live_for(self, ms: float) -> float:
-        """The live share whose predicted latency is `ms`, in [0.01, 1]."""
-        return min(1.0, max(0.01, (ms - self.fixed_ms) / self.slope_ms))
+    def live_for(self, latency: float) -> float:
+        """The live share whose predicted latency that is, in [0.01, 1]."""
+        return min(1.0, max(0.01, (latency - self.fixed) / self.slope))
 
 
-def first_guesses(space: Space, shapes: Mapping[str, Sequence[tuple[int, int]]], live: float) -> list[Choices]:
-    """Candidates to start from: whole heads and neurons, blocks at a uniform density of `live`, one for each rank of block shape."""
+def first_guesses(
+    space: Space, shapes: Mapping[str, Sequence[tuple[int, int]]], live: float
+) -> list[Choices]:
+    """Candidates to start from.
+
+    Whole heads and neurons, blocks at a uniform density of `live`, one for each rank of block shape.
+    """
     density = {group.name: group.density[1] for group in space.gates}
     guesses = []
     for rank in range(max((len(options) for options in shapes.values()), default=1)):

@@ -100,7 +100,10 @@ def _attach(model: nn.Module, space: Space, shapes: Mapping[str, tuple[int, int]
 
 
 def _settle(gate: Gate) -> None:
-    """Move gates outside the band to the bounds: at P(open) = 0.99 one in five would still be noisy in training."""
+    """Move gates outside the band to the bounds.
+
+    At P(open) = 0.99 one in five would still be noisy in training.
+    """
     with torch.no_grad():
         alpha = gate.log_alpha
         alpha[alpha >= SURELY_OPEN] = LOG_ALPHA_BOUND

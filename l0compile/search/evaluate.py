@@ -5,32 +5,43 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import nn
+
 from l0compile.errors import BuildError
-from l0compile.measure import Protocol
+from l0compile.measure import Measurement
 from l0compile.search.candidate import Choices, gated, hardened
-from l0compile.search.latency import Bench
+from l0compile.search.latency import Bench, Budgeted
 from l0compile.search.masks import cost_density, structure
 from l0compile.search.result import Latency
 from l0compile.search.second_order import Curvature, repair
 from l0compile.search.space import Space
 from l0compile.tasks import Schedule, Task, train
 
-TRAINED, TOO_SLOW, FAILED = "trained", "too slow", "failed"
+# A candidate has to be this much faster than the budget: its quick measurement is noisier than the final one.
+MARGIN = 0.03
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is known about a realised structure: latency, whether training was paid for, and validation quality.
+    """What is known about a realised structure.
 
-    `live`: share of the gated layers' multiplications that are left. `seconds`: what finding out took.
+    `live`: share of the gated layers' multiplications that are left. `load`: latency over budget, against a
+    reference measured in the same minute where the budget is relative. `quality`: on validation data, after
+    training if `trained`. `seconds`: what finding out took.
     """
 
     structure: str
     live: float
     latency: Latency
+    load: float
     quality: float
     trained: bool
     seconds: float
+
+    @property
+    def fast_enough(self) -> bool:
+        """Within the budget, with a margin for noise."""
+        return self.load <= 1.0 - MARGIN
 
     def to_attrs(self) -> dict[str, Any]:
         """JSON values, stored with a trial."""
@@ -39,10 +50,12 @@ class Outcome:
     @classmethod
     def from_attrs(cls, attrs: Mapping[str, Any]) -> "Outcome | None":
         """Inverse of `to_attrs`; None where a trial has no outcome."""
-        if "structure" not in attrs or "quality" not in attrs:
+        names = cls.__dataclass_fields__
+        if any(name not in attrs for name in names):
             return None
-        names = ("structure", "live", "quality", "trained", "seconds")
-        return cls(**{name: attrs[name] for name in names}, latency=Latency(**attrs["latency"]))
+        return cls(
+            **{name: attrs[name] for name in names if name != "latency"}, latency=Latency(**attrs["latency"])
+        )
 
 
 @dataclass
@@ -53,16 +66,15 @@ class Evaluator:
     space: Space
     curvature: Mapping[str, Curvature]
     bench: Bench
-    budget_ms: float
+    budget: Budgeted
     seen: dict[str, Outcome] = field(default_factory=dict)
 
-    def evaluate(
-        self, choices: Choices, *, always_train: bool = False, deadline: float | None = None
-    ) -> Outcome:
-        """Latency and quality of `choices`; trained if it meets the budget or `always_train`.
+    def evaluate(self, choices: Choices, *, always_train: bool = False) -> Outcome:
+        """Latency and quality of `choices`; trained if it is fast enough or `always_train`.
 
-        A structure seen before is neither built, measured nor trained again (except to train what was too slow then). Raises a
-        L0CompileError when the candidate can't be built, is not equal to the gated model, or can't be measured.
+        A structure seen before is neither built, measured nor trained again (except to train what was too slow
+        then). Raises a L0CompileError when the candidate can't be built, does not equal the gated model, or can't
+        be measured.
         """
         start = time.monotonic()
         model = hardened(gated(self.task.dense(), self.space, choices, self.curvature))
@@ -70,24 +82,27 @@ class Evaluator:
         known = self.seen.get(key)
         if known is not None and (known.trained or not always_train):
             return known
-        latency = known.latency if known is not None else self._latency(model)
+        latency, load = (known.latency, known.load) if known is not None else self.measure(model)
+        # Weights don't decide latency, so they are repaired only now.
         repair(model, self.curvature)
-        trained = always_train or latency.median_ms <= self.budget_ms
+        trained = always_train or load <= 1.0 - MARGIN
         if trained:
-            plan = self.space.training
-            schedule = Schedule(
-                plan.candidate_steps, plan.batch, plan.weight_rate, seed=self.space.effort.seed
-            )
-            train(self.task, model, schedule, deadline=deadline)
+            plan, seed = self.space.training, self.space.effort.seed
+            train(self.task, model, Schedule(plan.candidate_steps, plan.batch, plan.weight_rate, seed=seed))
         quality = self.task.quality(model, "validation")
         live = cost_density(model, self.space.feeds)
-        self.seen[key] = Outcome(key, live, latency, quality, trained, time.monotonic() - start)
+        self.seen[key] = Outcome(key, live, latency, load, quality, trained, time.monotonic() - start)
         return self.seen[key]
 
-    def _latency(self, model: Any) -> Latency:
+    def measure(self, model: nn.Module) -> tuple[Latency, float]:
+        """Compile a hardened model and measure it: its latency, and that over the budget."""
         self.bench.build(model, "candidate")
-        measured = self.bench.measure("candidate", Protocol.quick())
-        latency = Latency.of(measured)
-        if latency is None:
-            raise BuildError(f"search: the candidate was built, but its measurement failed: {measured.error}")
-        return latency
+        measured, load = self.budget.measure(self.bench, "candidate")
+        return _latency(measured), load
+
+
+def _latency(measured: Measurement) -> Latency:
+    latency = Latency.of(measured)
+    if latency is None:
+        raise BuildError(f"search: the candidate was built, but measuring it failed: {measured.error}")
+    return latency

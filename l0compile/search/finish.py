@@ -13,46 +13,45 @@ from torch import nn
 from l0compile import __version__
 from l0compile.capture.records import Region
 from l0compile.gates import Budget, hardening
-from l0compile.measure import Measurement, Protocol, Workload
+from l0compile.measure import Measurement, Protocol
 from l0compile.runtime import CompiledModel
 from l0compile.search.candidate import Choices, gated, hardened
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.latency import CHOSEN, ROW_OF
+from l0compile.search.latency import CHOSEN, ROW_OF, Job, compare
 from l0compile.search.masks import cost_density, live_weights
 from l0compile.search.progress import Progress
-from l0compile.search.result import Candidate, Latency, Row, SearchResult, mark_front
+from l0compile.search.result import Latency, Row, SearchResult, mark_front
 from l0compile.search.second_order import repair
-from l0compile.search.study import Study
+from l0compile.search.study import Study, Trial
 from l0compile.targets import read_host
 from l0compile.tasks import Schedule, Trained, train
 
 MODEL = "model"
 BAND = 0.05
 GATES_SHARE = 0.3
-Jobs = Mapping[str, tuple[str, Workload]]
 
 
 def finish(
     evaluator: Evaluator,
     study: Study,
-    winner: Candidate,
-    jobs: Jobs,
+    winner: Trial,
+    jobs: Mapping[str, Job],
     failures: Mapping[str, str],
     out: Path,
     deadline: float,
-    budget_ms: float,
     progress: Progress,
 ) -> SearchResult:
-    """Train `winner` until `deadline` at the latest, compile it to ``out/model`` and compare it with the dense engines."""
+    """Train `winner` until `deadline` at the latest, compile it to ``out/model``, compare it with the dense engines."""
     task = evaluator.task
     progress.phase("training the chosen candidate")
-    model, history = train_winner(evaluator, Choices.from_params(winner.choices), deadline)
+    model, history = train_winner(evaluator, winner.choices, deadline)
     progress.phase("compiling and verifying it")
     compiled = evaluator.bench.build(model, MODEL)
     artifact = _publish(evaluator.bench.folder / MODEL, out / MODEL)
     progress.phase("final measurement: every engine in a process of its own")
     everything = {**jobs, CHOSEN: evaluator.bench.job(artifact)}
-    measured = evaluator.bench.compare(everything, failures, Protocol())
+    protocol = Protocol() if study.space.effort.thorough else Protocol.quick()
+    measured = compare(everything, failures, protocol)
     quality = task.quality(model, "held_out")
     rows = [
         Row(name, Latency.of(found), 1.0 if found.ok else None, note=found.error or "")
@@ -62,7 +61,10 @@ def finish(
     rows.append(
         Row(CHOSEN, Latency.of(measured[CHOSEN]), quality, dense=False, note=measured[CHOSEN].error or "")
     )
-    candidates = tuple(dataclasses.replace(c, chosen=c.number == winner.number) for c in study.candidates())
+    candidates = tuple(
+        dataclasses.replace(trial.candidate(), chosen=trial.number == winner.number)
+        for trial in study.trials()
+    )
     return SearchResult(
         title=f"{study.space.name}: chosen model against dense engines",
         quality_name=task.quality_name,
@@ -70,7 +72,7 @@ def finish(
         reference=ROW_OF[study.space.latency.reference],
         candidates=mark_front(candidates),
         regions=tuple(Region(**vars(region)) for region in compiled.explain().regions),
-        budget_ms=budget_ms,
+        budget_ms=evaluator.budget.ms,
         facts=_facts(evaluator, model, compiled, measured[CHOSEN], history),
     )
 
@@ -78,7 +80,10 @@ def finish(
 def train_winner(
     evaluator: Evaluator, choices: Choices, deadline: float
 ) -> tuple[nn.Module, dict[str, Trained]]:
-    """The chosen candidate, hardened and trained: gates under their budget first if the plan says so, then weights only."""
+    """The chosen candidate, hardened and trained.
+
+    Gates under their budget first if the plan says so, then weights only.
+    """
     task, space, plan = evaluator.task, evaluator.space, evaluator.space.training
     band = BAND if plan.gate_steps else 0.0
     model = gated(task.dense(), space, choices, evaluator.curvature, band=band)
@@ -135,5 +140,6 @@ def _facts(
         },
         "measurement": measured.protocol.to_dict(),
         "machine": {"fingerprint": read_host().fingerprint()},
-        "versions": {"l0compile": __version__} | {name: version(name) for name in ("torch", "apache-tvm", "optuna")},
+        "versions": {"l0compile": __version__}
+        | {name: version(name) for name in ("torch", "apache-tvm", "optuna")},
     }

@@ -1,4 +1,4 @@
-"""Latency of dense engines and of candidates, each in a process of its own."""
+"""Latency of dense engines and of candidates, each in a process of its own, against the budget."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from l0compile.api import compile as compile_model
 from l0compile.errors import ConfigError, L0CompileError
-from l0compile.measure import Measurement, Protocol, Workload, export_onnx, measure_engine, measure_engines
+from l0compile.measure import Measurement, Protocol, Workload, export_onnx, measure_engines, ratio
 from l0compile.runtime import CompiledModel
 from l0compile.search.space import LatencyBudget
 from l0compile.tasks import Task
 
 PYTORCH, ONNX, DENSE, CHOSEN = "dense PyTorch", "dense ONNX Runtime", "dense l0compile", "chosen l0compile"
 ROW_OF = {"pytorch": PYTORCH, "onnxruntime": ONNX}
+Job = tuple[str, Workload]
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,13 @@ class Bench:
         compiled.save(self.folder / name)
         return compiled
 
-    def measure(self, name: str, protocol: Protocol) -> Measurement:
-        """Latency of the model saved as `folder`/`name`."""
-        return measure_engine("l0compile", self._artifact(self.folder / name), protocol)
+    def job(self, artifact: Path) -> Job:
+        """The job of timing a compiled model."""
+        # Not the task's factory: a candidate's process need not load the dense model to know the inputs.
+        inputs = {"path": str(self._inputs)}
+        return "l0compile", Workload(f"{__name__}:saved_inputs", inputs, artifact=str(artifact))
 
-    def dense_jobs(self) -> tuple[dict[str, tuple[str, Workload]], dict[str, str]]:
+    def dense_jobs(self) -> tuple[dict[str, Job], dict[str, str]]:
         """Jobs for the dense engines by row name, and the reason for each that can't take part."""
         factory, arguments = self.task.workload()
         jobs = {PYTORCH: ("pytorch", Workload(factory, arguments))}
@@ -55,46 +58,70 @@ class Bench:
             failures[ONNX] = str(error)
         try:
             self.build(self.task.dense(), "dense")
-            jobs[DENSE] = ("l0compile", self._artifact(self.folder / "dense"))
+            jobs[DENSE] = self.job(self.folder / "dense")
         except L0CompileError as error:
             failures[DENSE] = str(error)
         return jobs, failures
-
-    def compare(
-        self, jobs: Mapping[str, tuple[str, Workload]], failures: Mapping[str, str], protocol: Protocol
-    ) -> dict[str, Measurement]:
-        """Measure all jobs side by side; those that can't take part are failed measurements."""
-        failed = {name: Measurement.failed(reason, protocol) for name, reason in failures.items()}
-        return measure_engines(jobs, protocol) | failed
-
-    def job(self, artifact: Path) -> tuple[str, Workload]:
-        """A job for a compiled model saved anywhere."""
-        return "l0compile", self._artifact(artifact)
 
     @property
     def _inputs(self) -> Path:
         return self.folder / "inputs.safetensors"
 
-    def _artifact(self, path: Path) -> Workload:
-        # Not the task's factory: a candidate's process need not load the dense model to know the inputs.
-        return Workload(f"{__name__}:saved_inputs", {"path": str(self._inputs)}, artifact=str(path))
+
+@dataclass(frozen=True)
+class Budgeted:
+    """A latency budget on this machine.
+
+    `ms` milliseconds, or `ratio` times what `reference` takes at that time.
+    """
+
+    ms: float
+    ratio: float | None = None
+    reference: Job | None = None
+
+    def measure(self, bench: Bench, name: str) -> tuple[Measurement, float]:
+        """Latency of the model saved as `name`, and that over the budget (NaN if it failed).
+
+        A relative budget is checked side by side with its reference, block by block: the machine may have become
+        slower or faster since the reference was measured first.
+        """
+        jobs = {"candidate": bench.job(bench.folder / name)}
+        if self.ratio is None or self.reference is None:
+            found = measure_engines(jobs, Protocol.quick())["candidate"]
+            return found, found.median_ms / self.ms
+        both = measure_engines({**jobs, "reference": self.reference}, Protocol.quick())
+        found, reference = both["candidate"], both["reference"]
+        if not (found.ok and reference.ok):
+            return found, found.median_ms / self.ms
+        return found, 1.0 / (ratio(reference, found, paired=True).value * self.ratio)
+
+
+def compare(
+    jobs: Mapping[str, Job], failures: Mapping[str, str], protocol: Protocol
+) -> dict[str, Measurement]:
+    """Measure all jobs side by side; those that can't take part are failed measurements."""
+    return measure_engines(jobs, protocol) | {
+        name: Measurement.failed(reason, protocol) for name, reason in failures.items()
+    }
+
+
+def budget_of(
+    latency: LatencyBudget, measured: Mapping[str, Measurement], jobs: Mapping[str, Job], space: str
+) -> Budgeted:
+    """The latency budget, given dense measurements. Raises ConfigError if its reference could not be measured."""
+    if latency.ms is not None:
+        return Budgeted(latency.ms)
+    name = ROW_OF[latency.reference]
+    reference = measured[name]
+    if not reference.ok:
+        raise ConfigError(
+            f"{space}: latency.reference: {latency.reference!r} could not be measured ({reference.error}); "
+            'install it (pip install "l0compile[bench]"), or set latency.ms, or reference = "pytorch"'
+        )
+    return Budgeted(latency.in_ms(reference.median_ms), latency.ratio, jobs[name])
 
 
 def saved_inputs(path: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """A model factory for the timing process that only knows the inputs."""
     tensors = load_file(path)
     return nn.Identity(), tuple(tensors[str(place)] for place in range(len(tensors)))
-
-
-def budget_of(latency: LatencyBudget, measured: Mapping[str, Measurement], where: str) -> float:
-    """The latency budget in ms. Raises ConfigError if its reference engine could not be measured."""
-    reference = measured.get(ROW_OF[latency.reference])
-    if latency.ms is not None:
-        return latency.ms
-    if reference is None or not reference.ok:
-        reason = reference.error if reference else "it was not measured"
-        raise ConfigError(
-            f"{where}: latency.reference: {latency.reference!r} could not be measured ({reason}); "
-            'install it, or set latency.ms, or reference = "pytorch"'
-        )
-    return latency.in_ms(reference.median_ms)

@@ -32,7 +32,10 @@ def gated_layers(model: nn.Module) -> dict[str, nn.Linear]:
 
 
 def block_rows(layer: nn.Linear) -> int:
-    """How many consecutive rows of the weight share one pattern of live columns: the rows of its blocks, or all rows."""
+    """How many consecutive rows of the weight share one pattern of live columns.
+
+    The rows of its blocks, or all rows.
+    """
     for gate in layer.children():
         if isinstance(gate, Gate) and isinstance(gate.granularity, Block):
             return gate.granularity.rows
@@ -40,7 +43,10 @@ def block_rows(layer: nn.Linear) -> int:
 
 
 def live_columns(layer: nn.Linear) -> Tensor:
-    """Bool [ceil(out / rows), in] with rows = `block_rows`: columns that a group of rows reads through open gates."""
+    """Bool [ceil(out / rows), in] with rows = `block_rows`.
+
+    Columns that a group of rows reads through open gates.
+    """
     live = torch.ones(-(-layer.out_features // block_rows(layer)), layer.in_features, dtype=torch.bool)
     for gate in layer.children():
         if isinstance(gate, Gate) and site(gate.granularity) != "output":
@@ -60,7 +66,10 @@ def live_weights(model: nn.Module) -> tuple[int, int]:
 
 
 def structure(model: nn.Module) -> str:
-    """Hash of the live weights of every gated layer: two models of one structure take equally long and train alike."""
+    """Hash of the live weights of every gated layer.
+
+    Two models of one structure take equally long and train alike.
+    """
     digest = hashlib.sha256()
     for name, layer in gated_layers(model).items():
         digest.update(name.encode())
@@ -69,6 +78,9 @@ def structure(model: nn.Module) -> str:
 
 
 def cost_density(model: nn.Module, feeds: Mapping[str, str]) -> float:
-    """Live share of the gated layers' multiplications; closed neurons and heads also save their producers' rows."""
+    """Live share of the gated layers' multiplications.
+
+    Closed neurons and heads also save their producers' rows.
+    """
     with torch.no_grad():
         return float(expected_density(cost_items(model, feeds=feeds), lambda gate: open_gates(gate).float()))

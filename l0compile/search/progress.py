@@ -34,7 +34,10 @@ class Silent:
 
 
 class RichProgress:
-    """A line for each trial, and a bar with the phase, the best so far and the time left. Use as a context manager."""
+    """A line for each trial, and a bar with the phase, the best so far and the time left.
+
+    Use as a context manager.
+    """
 
     def __init__(self, seconds: float) -> None:
         """`seconds`: the time the search may take."""

@@ -31,7 +31,10 @@ class Latency:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the final comparison. `note` says why an engine could not run; `quality` is on held-out data."""
+    """One line of the final comparison. `note` says why an engine could not run.
+
+    `quality` is on held-out data.
+    """
 
     name: str
     latency: Latency | None
@@ -44,8 +47,9 @@ class Row:
 class Candidate:
     """One trial. `outcome`: "trained", "too slow" (not trained: `quality` is that before training) or "failed".
 
-    `choices`: the searched values by name, and under "live" the share of the gated layers' multiplications that they leave.
-    `quality` is on validation data. `front`: no other candidate is both faster and better. `error`: why it failed.
+    `choices`: the searched values by name, and under "live" the share of the gated layers' multiplications that
+    they leave. `quality` is on validation data. `front`: no other candidate is both faster and better. `error`:
+    why it failed.
     """
 
     number: int
@@ -62,9 +66,9 @@ class Candidate:
 class SearchResult:
     """The outcome of a search.
 
-    `rows`: dense engines and the chosen model, latency measured in processes of their own, quality on held-out data; `reference` is the
-    row that speed-ups are relative to. `candidates`: every trial in order. `regions`: of the chosen model, empty if no candidate met
-    the budget. `facts`: by group, for people.
+    `rows`: dense engines and the chosen model, latency measured in processes of their own, quality on held-out
+    data; `reference` is the row that speed-ups are relative to. `candidates`: every trial in order. `regions`: of
+    the chosen model, empty if no candidate met the budget. `facts`: by group, for people.
     """
 
     title: str

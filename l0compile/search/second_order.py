@@ -1,9 +1,9 @@
 """Which gates cost least, and the best weights for what is left: second-order statistics of every gated layer.
 
-One pass over calibration batches gives, for each layer ``y = x W^T``, the Gram matrix ``A = E[x x^T]`` of its inputs
-and the sensitivity ``g_i = E[(d(v . model output) / d y_i)^2]`` for random ``v``. Their product is the
-Kronecker-factored Gauss-Newton curvature (Martens and Grosse, ICML 2015) of the squared change of the model's output,
-with the output factor reduced to its diagonal.
+One pass over calibration batches gives, for each layer ``y = x W^T``, the Gram matrix ``A = E[x x^T]`` of its
+inputs and the sensitivity ``g_i = E[(d(v . model output) / d y_i)^2]`` for random ``v``. Their product is the
+Kronecker-factored Gauss-Newton curvature (Martens and Grosse, ICML 2015) of the squared change of the model's
+output, with the output factor reduced to its diagonal.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -25,7 +25,10 @@ _CHUNK_BYTES = 256e6
 
 @dataclass
 class Curvature:
-    """``gram`` [in, in]: mean of x x^T over tokens; ``sensitivity`` [out]: mean squared output gradient; float32."""
+    """``gram`` [in, in]: mean of x x^T over tokens; ``sensitivity`` [out]: mean squared output gradient.
+
+    Float32.
+    """
 
     gram: Tensor
     sensitivity: Tensor
@@ -55,9 +58,9 @@ def measure_curvature(
 ) -> dict[str, Curvature]:
     """Statistics of the linear layers `names` of the dense `model` over `batches`, in evaluation mode.
 
-    Batches should hold no padding, which would count as inputs. ``predict(model, batch)`` returns the output whose
-    change is to stay small. Parameters are frozen on the way and left as they were. Raises DataError if a layer saw
-    no input.
+    Batches should hold no padding, which would count as inputs. ``predict(model, batch)`` returns the output
+    whose change is to stay small. Parameters are frozen on the way and left as they were. Raises DataError if a
+    layer saw no input.
     """
     layers = {name: model.get_submodule(name) for name in names}
     sums: dict[str, Curvature] = {}
@@ -97,8 +100,8 @@ def _note(sums: Curvature, _layer: nn.Module, args: tuple[Tensor, ...], output: 
 def gate_losses(model: nn.Module, curvature: Mapping[str, Curvature]) -> dict[str, Tensor]:
     """Expected squared change of the output when one gate closes, per weight it switches: gate name -> [*grid].
 
-    For the weights ``w`` that a gate switches in output row i: ``g_i w^T A w`` with ``A`` the Gram matrix of their
-    inputs. Gates on outputs (Feature, Layer) have no score and are left out.
+    For the weights ``w`` that a gate switches in output row i: ``g_i w^T A w`` with ``A`` the Gram matrix of
+    their inputs. Gates on outputs (Feature, Layer) have no score and are left out.
     """
     modules = dict(model.named_modules())
     found: dict[str, Tensor] = {}
@@ -124,7 +127,8 @@ def _losses(gate: Gate, weight: Tensor, curvature: Curvature) -> Tensor:
 def repair(model: nn.Module, curvature: Mapping[str, Curvature]) -> None:
     """Set, in place, the weights that gates leave open to the least-squares best for the layer's dense output.
 
-    Weights under closed gates keep their dense values, so that a gate that opens again in training finds a useful one.
+    Weights under closed gates keep their dense values, so that a gate that opens again in training finds a useful
+    one.
     """
     for name, statistics in curvature.items():
         layer = model.get_submodule(name)

@@ -1,16 +1,18 @@
-"""The Optuna study: parameters, storage, recovery after a kill, and one recorded trial per candidate whatever happens."""
+"""The Optuna study.
+
+Parameters, storage, recovery after a kill, and one recorded trial per candidate whatever happens.
+"""
 
 import contextlib
 import importlib
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from l0compile.errors import ConfigError, DataError, L0CompileError
 from l0compile.search.candidate import DENSITY_STEP, Choices
-from l0compile.search.evaluate import FAILED, TOO_SLOW, TRAINED, Evaluator, Outcome
+from l0compile.search.evaluate import Evaluator, Outcome
 from l0compile.search.result import Candidate
 from l0compile.search.space import Space
 
@@ -24,84 +26,117 @@ Shapes = Mapping[str, Sequence[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
-class Study:
-    """A study on disk. `shapes`: block shapes to choose from, by gate group (those that the target has a kernel for)."""
+class Trial:
+    """A finished trial. `outcome` is None, and `error` says why, for a failed one. `sweep`.
 
-    optuna: "optuna.study.Study"
+    Its point of the sweep.
+    """
+
+    number: int
+    choices: Choices
+    outcome: Outcome | None
+    error: str | None
+    sweep: float | None
+
+    def candidate(self) -> Candidate:
+        """As a result."""
+        params = self.choices.to_params()
+        if self.outcome is None:
+            return Candidate(self.number, params, "failed", error=self.error)
+        state = "trained" if self.outcome.trained else "too slow"
+        choices = {**params, "live": round(self.outcome.live, 4)}
+        return Candidate(self.number, choices, state, self.outcome.latency, self.outcome.quality)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study on disk. `shapes`.
+
+    Block shapes to choose from, by gate group (those that the target has a kernel for).
+    """
+
+    handle: "optuna.study.Study"
     space: Space
     shapes: Shapes
 
-    def run_trial(
-        self, evaluator: Evaluator, *, point: float | None = None, deadline: float | None = None
-    ) -> Candidate:
-        """Ask for one candidate, evaluate it and record the outcome; a candidate that can't be built is a failed trial.
+    def run_trial(self, evaluator: Evaluator, *, sweep: float | None = None) -> Trial:
+        """Ask for one candidate, evaluate it and record the outcome; one that can't be built is a failed trial.
 
-        `point`: train it even if it is too slow for the budget (a point of the Pareto sweep, kept as a trial attribute).
+        `sweep`: train it even if it is too slow for the budget; kept with the trial as its point of the Pareto
+        sweep.
         """
         from optuna.trial import TrialState
 
         with _storage_errors():
-            trial = self.optuna.ask()
-            if point is not None:
-                trial.set_user_attr("sweep", point)
+            trial = self.handle.ask()
+            if sweep is not None:
+                trial.set_user_attr("sweep", sweep)
             choices = self._suggest(trial)
-            start = time.monotonic()
             try:
-                outcome = evaluator.evaluate(choices, always_train=point is not None, deadline=deadline)
+                outcome = evaluator.evaluate(choices, always_train=sweep is not None)
             except L0CompileError as error:
-                trial.set_user_attr("error", str(error))
-                trial.set_user_attr("seconds", time.monotonic() - start)
-                self.optuna.tell(trial, state=TrialState.FAIL)
+                trial.set_user_attr("error", f"{type(error).__name__}: {error}")
+                self.handle.tell(trial, state=TrialState.FAIL)
             else:
                 for key, value in outcome.to_attrs().items():
                     trial.set_user_attr(key, value)
-                trial.set_constraint("latency", outcome.latency.median_ms / evaluator.budget_ms - 1.0)
-                self.optuna.tell(trial, outcome.quality)
-            return candidate_of(self.optuna.trials[trial.number])
+                trial.set_constraint("latency", outcome.load - 1.0)
+                self.handle.tell(trial, outcome.quality)
+            return _finished(self.handle.trials[trial.number])
 
     def enqueue(self, choices: Choices) -> None:
         """Make `choices` the next candidate to be asked for."""
         with _storage_errors():
-            self.optuna.enqueue_trial(choices.to_params())
+            self.handle.enqueue_trial(choices.to_params())
 
-    def candidates(self) -> tuple[Candidate, ...]:
-        """Every finished trial in order."""
-        return tuple(candidate_of(trial) for trial in self.optuna.trials if trial.state.is_finished())
+    def trials(self) -> tuple[Trial, ...]:
+        """Every finished trial in order, those of earlier runs included."""
+        return tuple(_finished(trial) for trial in self.handle.trials if trial.state.is_finished())
+
+    def waiting(self) -> bool:
+        """Whether a trial is enqueued."""
+        return any(trial.state.name == "WAITING" for trial in self.handle.trials)
 
     def outcomes(self) -> dict[str, Outcome]:
-        """What is known, by structure, from trials of this and earlier runs."""
-        found = [Outcome.from_attrs(trial.user_attrs) for trial in self.optuna.trials]
+        """What is known by structure; of two outcomes of one structure the trained one."""
         known: dict[str, Outcome] = {}
-        for outcome in found:
+        for outcome in (trial.outcome for trial in self.trials()):
             if outcome is not None and (outcome.trained or outcome.structure not in known):
                 known[outcome.structure] = outcome
         return known
 
-    def swept(self) -> set[float]:
-        """Points of the Pareto sweep that have a finished trial."""
-        done = [trial for trial in self.optuna.trials if trial.state.is_finished()]
-        return {trial.user_attrs["sweep"] for trial in done if "sweep" in trial.user_attrs}
+    def best(self) -> Trial | None:
+        """The trained trial of best quality that is fast enough; None if there is none yet."""
+        found = [
+            (t.outcome.quality, -t.number, t)
+            for t in self.trials()
+            if t.outcome and t.outcome.trained and t.outcome.fast_enough
+        ]
+        return max(found)[2] if found else None
+
+    def fastest(self) -> Trial | None:
+        """The fastest trial that was measured; None if there is none yet."""
+        found = [(t.outcome.load, t.number, t) for t in self.trials() if t.outcome]
+        return min(found)[2] if found else None
 
     def _suggest(self, trial: "optuna.trial.Trial") -> Choices:
-        density = {
-            group.name: trial.suggest_float(f"density.{group.name}", *group.density, step=DENSITY_STEP)
-            for group in self.space.gates
-        }
-        shape = {
-            name: trial.suggest_categorical(f"shape.{name}", [f"{rows}x{cols}" for rows, cols in shapes])
-            for name, shapes in self.shapes.items()
-        }
-        return Choices.from_params(
-            Choices(density, {}).to_params() | {f"shape.{k}": v for k, v in shape.items()}
-        )
+        params: dict[str, object] = {}
+        for group in self.space.gates:
+            name = f"density.{group.name}"
+            params[name] = trial.suggest_float(name, *group.density, step=DENSITY_STEP)
+        for group_name, shapes in self.shapes.items():
+            name = f"shape.{group_name}"
+            params[name] = trial.suggest_categorical(name, [f"{rows}x{cols}" for rows, cols in shapes])
+        return Choices.from_params(params)
 
 
 def open_study(space: Space, shapes: Shapes, out: Path, *, resume: bool, conditions: str) -> Study:
     """The study in the folder `out`, new or, with `resume`, continued.
 
-    A new study moves one that is already there aside (``study-1.sqlite``, ...); nothing is deleted. On resuming, trials that a kill left
-    running are marked failed and their choices are tried again first. `conditions`: what else trials depend on (text, machine). Raises
-    ConfigError when the study there was made with another space or under other conditions.
+    A new study moves one that is already there aside (``study-1.sqlite``, ...); nothing is deleted. On resuming,
+    trials that a kill left running are marked failed and their choices are tried again first. `conditions`: what
+    else trials depend on (text, machine). Raises ConfigError when the study there was made with another space or
+    conditions.
     """
     optuna = importlib.import_module("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -114,32 +149,28 @@ def open_study(space: Space, shapes: Shapes, out: Path, *, resume: bool, conditi
             storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True
         )
         mark = f"{space.fingerprint()} {conditions}"
-        if study.user_attrs.setdefault("made_with", mark) != mark:
+        found = study.user_attrs.get("made_with", mark)
+        if found != mark:
             raise ConfigError(
-                f"{file}: holds a study of another search space, text or machine; expected {mark!r}, got "
-                f"{study.user_attrs['made_with']!r}; choose another --out, or leave --resume out to start anew"
+                f"{file}: holds a study of another search space, text or machine: expected {mark!r}, got {found!r}; "
+                "choose another --out, or leave --resume out to start anew"
             )
         study.set_user_attr("made_with", mark)
         _recover(study)
+        # With the same seed a sampler that starts anew would draw the same points again.
+        seed = space.effort.seed + len(study.trials)
         study.sampler = optuna.samplers.TPESampler(
-            # A sampler that starts anew with the same seed would draw the same points again.
-            seed=space.effort.seed + len(study.trials),
-            n_startup_trials=STARTUP_TRIALS,
-            multivariate=True,
+            seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True
         )
     return Study(study, space, shapes)
 
 
-def candidate_of(trial: "optuna.trial.FrozenTrial") -> Candidate:
-    """A finished trial as a result."""
+def _finished(trial: "optuna.trial.FrozenTrial") -> Trial:
     outcome = Outcome.from_attrs(trial.user_attrs)
-    params = Choices.from_params(trial.params).to_params()
-    if outcome is None:
-        error = str(trial.user_attrs.get("error", "stopped before it was finished"))
-        return Candidate(trial.number, params, FAILED, error=error)
-    state = TRAINED if outcome.trained else TOO_SLOW
-    choices = {**params, "live": round(outcome.live, 4)}
-    return Candidate(trial.number, choices, state, outcome.latency, outcome.quality)
+    error = None if outcome else str(trial.user_attrs.get("error", "stopped before it was finished"))
+    return Trial(
+        trial.number, Choices.from_params(trial.params), outcome, error, trial.user_attrs.get("sweep")
+    )
 
 
 def _recover(study: "optuna.study.Study") -> None:
@@ -148,7 +179,7 @@ def _recover(study: "optuna.study.Study") -> None:
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
         if trial.params:
-            study.enqueue_trial(trial.params, skip_if_exists=False)
+            study.enqueue_trial(trial.params)
 
 
 def _free_name(file: Path) -> Path:

@@ -20,7 +20,10 @@ NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
 class SentenceEncoder(nn.Module):
-    """BERT, mean pooling over real tokens, unit length: (input_ids, attention_mask) int64 [B, S] -> float32 [B, width]."""
+    """BERT, mean pooling over real tokens, unit length.
+
+    (input_ids, attention_mask) int64 [B, S] -> float32 [B, width].
+    """
 
     def __init__(self, bert: nn.Module) -> None:
         super().__init__()
@@ -47,7 +50,10 @@ def _pool(hidden: Tensor, attention_mask: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Batch:
-    """`inputs` = (input_ids, attention_mask) int64 [B, S]; `rows` [B] = index of each sentence in the encoded sequence."""
+    """`inputs` = (input_ids, attention_mask) int64 [B, S].
+
+    `rows` [B] = index of each sentence in the encoded sequence.
+    """
 
     inputs: tuple[Tensor, Tensor]
     rows: Tensor
@@ -61,9 +67,10 @@ class Encoded:
     pad: int = 0
 
     def batches(self, size: int, *, generator: torch.Generator | None = None) -> Iterator[Batch]:
-        """Batches of `size` sentences of similar length, padded to the longest; in length order, or shuffled by `generator`.
+        """Batches of `size` sentences of similar length, padded to the longest; in length order or shuffled.
 
-        Shuffling moves whole batches and mixes sentences of about the same length, so that padding stays small.
+        Shuffling (with a `generator`) moves whole batches and mixes sentences of about the same length, so that
+        padding stays small.
         """
         lengths = torch.tensor([len(row) for row in self.ids], dtype=torch.float32)
         noise = (
@@ -116,7 +123,10 @@ def load_encoder() -> SentenceEncoder:
 
 
 def encode(sentences: Sequence[str], *, max_tokens: int = 128) -> Encoded:
-    """Tokenise with the model's own tokenizer, cut at `max_tokens` (at most 512) tokens. Raises DataError if `sentences` is empty."""
+    """Tokenise with the model's own tokenizer, cut at `max_tokens` (at most 512) tokens.
+
+    Raises DataError if `sentences` is empty.
+    """
     if not sentences:
         raise DataError("tasks.embedding: expected at least one sentence, got none; check the text source")
     tokenizer = _import("tokenizers", "tokenizers").Tokenizer.from_file(str(model_path() / "tokenizer.json"))

@@ -1,4 +1,7 @@
-"""The task "sentence-embedding": all-MiniLM-L6-v2 distilled into a sparser copy of itself, judged by sentence similarities."""
+"""The task "sentence-embedding".
+
+All-MiniLM-L6-v2 distilled into a sparser copy of itself, judged by sentence similarities.
+"""
 
 import copy
 import functools
@@ -43,7 +46,10 @@ class SentenceOptions:
 
 @register_task("sentence-embedding", SentenceOptions)
 class SentenceTask:
-    """See `Task`. Batches are `embedding.Batch`; the teacher's outputs are computed once, on first use, and kept in memory."""
+    """See `Task`. Batches are `embedding.Batch`.
+
+    The teacher's outputs are computed once, on first use, and kept in memory.
+    """
 
     quality_name = "Spearman correlation of pairwise similarities with the dense model"
 
@@ -112,7 +118,10 @@ class SentenceTask:
 
 @dataclass(frozen=True)
 class Teacher:
-    """The dense model's outputs: `embeddings` [n, width]; `states[i]` float16 [layers, tokens of sentence i, width]."""
+    """The dense model's outputs: `embeddings` [n, width].
+
+    `states[i]` float16 [layers, tokens of sentence i, width].
+    """
 
     embeddings: Tensor
     states: tuple[Tensor, ...]

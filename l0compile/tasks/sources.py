@@ -23,7 +23,10 @@ _MARKUP = re.compile(r"<[a-zA-Z/][^<>]*>|[*`\"“”]|^\s*[-*•]\s+")
 
 
 def python_topics() -> list[Document]:
-    """Prose of the standard library's help topics (`pydoc_data.topics`), one document a topic; code is dropped."""
+    """Prose of the standard library's help topics (`pydoc_data.topics`), one document a topic.
+
+    Code is dropped.
+    """
     try:
         topics = importlib.import_module("pydoc_data.topics").topics
     except ImportError as error:
@@ -38,8 +41,8 @@ def folder(path: Path, *, group: str | None = None, limit: int = 40_000) -> list
     """Documents of every .txt, .jsonl and .jsonl.gz below `path`, in name order.
 
     A .txt file is one document. A line of a .jsonl file is one document, or, where `group` names a key that the
-    line has, belongs to the document of that key's value. Reading stops after `limit` sentences. Raises DataError for
-    a missing or empty folder and for a line that can't be read (naming file and line).
+    line has, belongs to the document of that key's value. Reading stops after `limit` sentences. Raises DataError
+    for a missing or empty folder and for a line that can't be read (naming file and line).
     """
     if not path.is_dir():
         raise DataError(

@@ -19,7 +19,8 @@ def ranks(values: Vector) -> Vector:
 def spearman(first: Vector, second: Vector) -> float:
     """Spearman's rank correlation of two vectors [n], in [-1, 1]; 0 where one of them is constant or not finite.
 
-    The Pearson correlation of mean ranks (as `scipy.stats.spearmanr`). Raises DataError for unequal lengths or n < 2.
+    The Pearson correlation of mean ranks (as `scipy.stats.spearmanr`). Raises DataError for unequal lengths or n
+    < 2.
     """
     if first.shape != second.shape or first.ndim != 1 or len(first) < 2:
         raise DataError(

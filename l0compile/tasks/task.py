@@ -1,4 +1,7 @@
-"""What a search needs to know about a model: the protocol that every task implements, and the registry of tasks by name."""
+"""What a search needs to know about a model.
+
+The protocol that every task implements, and the registry of tasks by name.
+"""
 
 import dataclasses
 import types
@@ -15,7 +18,7 @@ Part = Literal["validation", "held_out"]
 
 
 class Task(Protocol):
-    """A dense model with data, a distillation loss and a measure of quality. `batch` is the task's own type, passed through.
+    """A dense model with data, a distillation loss and a measure of quality; `batch` is the task's own type.
 
     A class that implements it takes a frozen options dataclass (keyword `options`) and `text` (folder or None).
     """
@@ -35,10 +38,13 @@ class Task(Protocol):
         """Positional inputs at the size whose latency counts."""
 
     def workload(self) -> tuple[str, dict[str, Any]]:
-        """(factory "package.module:function", JSON keyword arguments) that makes (dense model, example) in another process."""
+        """("package.module:function", JSON keyword arguments) making (dense model, example) in another process."""
 
     def dynamic_shapes(self) -> Any:
-        """The compile option: sizes that the compiled model is to accept at run time; None for those of the example only."""
+        """The compile option: sizes that the compiled model is to accept at run time.
+
+        None for those of the example only.
+        """
 
     def calibration(self) -> Iterator[Any]:
         """Batches without padding, for activation statistics; the same ones on every call."""
@@ -62,7 +68,10 @@ _F = TypeVar("_F", bound=Factory)
 
 
 def register_task(name: str, options: type[Any]) -> Callable[[_F], _F]:
-    """Class decorator: make a task known to search spaces by `name`; `options` is its frozen options dataclass."""
+    """Class decorator: make a task known to search spaces by `name`.
+
+    `options` is its frozen options dataclass.
+    """
 
     def register(factory: _F) -> _F:
         if name in _TASKS and _TASKS[name][1] is not factory:
@@ -103,5 +112,8 @@ def task_options(name: str, values: Mapping[str, Any], where: str = "task") -> A
 
 
 def make_task(name: str, options: Any, text: Path | None = None) -> Task:
-    """The task `name` with its data loaded; `options` from `task_options`. `text` overrides where text comes from."""
+    """The task `name` with its data loaded; `options` from `task_options`.
+
+    `text` overrides where text comes from.
+    """
     return _TASKS[name][1](options=options, text=text)

@@ -1,4 +1,7 @@
-"""Text for self-distillation: a deterministic split into training, validation and held-out sentences, with no leakage."""
+"""Text for self-distillation.
+
+A deterministic split into training, validation and held-out sentences, with no leakage.
+"""
 
 import hashlib
 import os
@@ -30,10 +33,11 @@ class Corpus:
 
 
 def load_corpus(path: Path | None = None, *, limit: int = 40_000) -> Corpus:
-    """Text from the folder `path` (.txt, .jsonl, .jsonl.gz); else IMDB below $L0COMPILE_DATA; else Python's help topics.
+    """Text of the folder `path`; without one, IMDB below $L0COMPILE_DATA; else Python's help topics.
 
-    `limit` bounds how many sentences are read from a folder, whole documents in name order. The same text gives the same split on
-    every machine. Raises DataError for an empty or unreadable folder and for too little text to split.
+    `limit` bounds how many sentences are read from a folder, whole documents in name order. The same text gives
+    the same split on every machine. Raises DataError for an empty or unreadable folder and for too little text to
+    split.
     """
     root = os.environ.get(DATA_VARIABLE)
     if path is not None:
@@ -50,8 +54,9 @@ def load_corpus(path: Path | None = None, *, limit: int = 40_000) -> Corpus:
 def split(documents: Sequence[Document], *, source: str = "text") -> Corpus:
     """Assign whole documents to the three uses: at most 20 % held out, at most 10 % validation, the rest for training.
 
-    Documents of which half or more is also in another one stay together with it. A sentence in several documents is kept once:
-    held-out text has the first claim to it, then validation. Order inside a use is that of a hash of the sentence.
+    Documents of which half or more is also in another one stay together with it. A sentence in several documents
+    is kept once: held-out text has the first claim to it, then validation. Order inside a use is that of a hash
+    of the sentence.
     """
     groups = _groups(documents)
     total = len({sentence for group in groups for sentence in group})
@@ -88,7 +93,7 @@ def _digest(text: str) -> str:
 
 
 def _groups(documents: Sequence[Document]) -> list[set[str]]:
-    """Sentence sets of the documents, overlapping documents merged, in the order of a hash (small sets first where it matters)."""
+    """Sentence sets of the documents, overlapping documents merged, in the order of a hash, the largest last."""
     contents = {name: set(found) for name, found in documents if found}
     owners: dict[str, list[str]] = defaultdict(list)
     for name, found in contents.items():

@@ -14,7 +14,10 @@ from l0compile.tasks.task import Task
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps, items a batch, and the peak rates of weights and gates; the rates rise over `warmup` steps and fall linearly."""
+    """Steps, items a batch, and the peak rates of weights and gates.
+
+    The rates rise over `warmup` steps and fall linearly.
+    """
 
     steps: int
     batch: int = 32
@@ -44,9 +47,10 @@ def train(
 ) -> Trained:
     """Train `model` in place and leave it in evaluation mode.
 
-    With a `budget`, its gates are trained too and its penalty added; without, gates are constants (harden them first). Embedding tables
-    stay as they are: they are not gated, and most of a step would go into updating rows that few batches use. Past `deadline`
-    (`time.monotonic` seconds) no step starts; the rates fall with whichever of steps and time is used up first.
+    With a `budget`, its gates are trained too and its penalty added; without, gates are constants (harden them
+    first). Embedding tables stay as they are: they are not gated, and most of a step would go into updating rows
+    that few batches use. Past `deadline` (`time.monotonic` seconds) no step starts; the rates fall with whichever
+    of steps and time is used up first.
     """
     weights = _weights(model)
     groups: list[dict[str, Any]] = [{"params": weights, "lr": schedule.weight_rate}]

@@ -27,7 +27,9 @@ def launch(tile: TokenTile) -> Run:
     def call(spec: KernelSpec, inputs: tuple[object, ...], shape: tuple[int, ...]) -> torch.Tensor:
         if spec not in built:
             function = emit(spec, tile)
-            executable = tvm.compile(function.with_attr("global_symbol", "main"), target=tvm_target(load_target("native")))
+            executable = tvm.compile(
+                function.with_attr("global_symbol", "main"), target=tvm_target(load_target("native"))
+            )
             built[spec] = executable["main"]
         result = torch.full(shape, float("nan"))
         operands = [runtime.from_dlpack(i.contiguous()) if isinstance(i, torch.Tensor) else i for i in inputs]

@@ -58,5 +58,7 @@ def test_padding_lanes_do_not_leak(launch, tile: TokenTile) -> None:  # type: ig
     poisoned = x.clone()
     poisoned[:, :, 5:] = float("nan")
     spec = AttentionSpec(HEADS, DIM, 0.3, False, None)
-    clean, dirty = (l0.unpack(launch(spec, (t, t, t, 1, 5, 5), tuple(x.shape)), [1, 5]) for t in (x, poisoned))
+    clean, dirty = (
+        l0.unpack(launch(spec, (t, t, t, 1, 5, 5), tuple(x.shape)), [1, 5]) for t in (x, poisoned)
+    )
     assert torch.equal(clean, dirty)

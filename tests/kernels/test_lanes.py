@@ -26,7 +26,9 @@ def test_accuracy(name: str) -> None:
     b = te.compute(a.shape, lambda i: getattr(lanes, name)(a(i)), name="b")
     function = te.create_prim_func([a, b]).with_attr("global_symbol", "main")
     y = torch.empty_like(x)
-    tvm.compile(function, target=tvm_target(load_target("native")))["main"](runtime.from_dlpack(x), runtime.from_dlpack(y))
+    tvm.compile(function, target=tvm_target(load_target("native")))["main"](
+        runtime.from_dlpack(x), runtime.from_dlpack(y)
+    )
     expected = reference(x.double())
     scale = expected.abs() if name == "exp" else expected.abs().clamp(min=1.0)
     assert ((y.double() - expected).abs() / scale).max() < (1.2e-6 if name == "gelu" else 5e-7)

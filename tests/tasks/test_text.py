@@ -17,8 +17,12 @@ WORDS = ["alpha", "bravo", "carol", "delta", "early", "fancy", "grape", "hotel",
 
 
 def prose(document: int, count: int) -> str:
-    lines = [" ".join(WORDS[(document * 7 + n * 3 + k * k) % 10] for k in range(6 + n % 5)) for n in range(count)]
-    return " ".join(f"Text {'xyz'[document % 3] * (document + 1)} {'n' * (n + 1)} {line}." for n, line in enumerate(lines))
+    lines = [
+        " ".join(WORDS[(document * 7 + n * 3 + k * k) % 10] for k in range(6 + n % 5)) for n in range(count)
+    ]
+    return " ".join(
+        f"Text {'xyz'[document % 3] * (document + 1)} {'n' * (n + 1)} {line}." for n, line in enumerate(lines)
+    )
 
 
 def write_folder(path: Path, documents: int = 12, count: int = 12) -> Path:
@@ -106,7 +110,9 @@ def test_imdb_where_the_environment_points_at_it(tmp_path: Path, monkeypatch: py
     assert corpus.source == "IMDB reviews"
     for film in range(12):
         found = {s for n in (2 * film, 2 * film + 1) for s in sentences(prose(n, 12))}
-        assert sum(bool(found & set(part)) for part in (corpus.train, corpus.validation, corpus.held_out)) == 1
+        assert (
+            sum(bool(found & set(part)) for part in (corpus.train, corpus.validation, corpus.held_out)) == 1
+        )
 
 
 @pytest.mark.skipif(
@@ -126,7 +132,7 @@ def test_a_wrong_data_folder_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_missing_and_empty_folders(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="expected a folder .*missing"):
+    with pytest.raises(DataError, match=r"expected a folder .*missing"):
         load_corpus(tmp_path / "missing")
     (tmp_path / "notes.md").write_text("A sentence that no loader reads at all.")
     with pytest.raises(DataError, match=r"no \.txt, .* leave --text out"):
@@ -166,7 +172,7 @@ def test_damaged_gzip_and_wrong_encoding(tmp_path: Path) -> None:
 
 def test_sentences_keeps_prose_and_drops_markup_and_code() -> None:
     text = (
-        "A Heading\n*********\n\nThe *first* sentence is `short` but fine.  The \"second\" one follows\nit on two "
+        'A Heading\n*********\n\nThe *first* sentence is `short` but fine.  The "second" one follows\nit on two '
         "lines here.\n\n   >>> x = foo(1)\n   2\n\nHe said<br /><br />It was a very good film indeed. Yes."
     )
     assert sentences(text) == [

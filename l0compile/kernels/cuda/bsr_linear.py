@@ -21,8 +21,8 @@ def bsr_linear(spec: LinearSpec) -> Any:
     plain = not spec.dense and spec.bias and not spec.residual and not spec.activation
     if not plain or spec.n % spec.rows or spec.k % spec.cols or spec.rows * _TOKENS > 1024:
         raise BuildError(
-            f"cuda bsr_linear: expected a block-sparse weight with a bias, sizes divisible by the block, no epilogue and "
-            f"at most {1024 // _TOKENS} block rows, got {spec}"
+            f"cuda bsr_linear: expected a block-sparse weight with a bias, sizes divisible by the block, no epilogue "
+            f"and at most {1024 // _TOKENS} block rows, got {spec}"
         )
     with kernel("bsr_linear") as builder:
         tokens, nnz = symbol("tokens"), symbol("nnz")

@@ -26,7 +26,9 @@ def cubin(source: str, target: Target) -> bytes:
     """
     nvcc = shutil.which("nvcc")
     if nvcc is None:
-        raise MissingDependency("compiling CUDA kernels needs nvcc; install the CUDA toolkit (12 or later) and put it on PATH")
+        raise MissingDependency(
+            "compiling CUDA kernels needs nvcc; install the CUDA toolkit (12 or later) and put it on PATH"
+        )
     with tempfile.TemporaryDirectory() as folder:
         code, result = Path(folder) / "kernel.cu", Path(folder) / "kernel.cubin"
         code.write_text(source)

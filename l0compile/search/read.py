@@ -1,0 +1,119 @@
+"""Read a search space from TOML; every error names file, key and what is allowed."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from l0compile.errors import ConfigError
+from l0compile.search.space import KINDS, REFERENCES, Effort, GateGroup, LatencyBudget, Space, TrainingPlan
+from l0compile.search.table import Table, pair, shape, word
+from l0compile.tasks import list_tasks, task_options
+
+
+def read_space(path: str | Path) -> Space:
+    """The space in the TOML file `path`. Raises ConfigError naming file, key and what is allowed."""
+    file = Path(path)
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: can't be read as a search space: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: is not valid TOML: {error}") from error
+    return parse_space(data, file=str(file))
+
+
+def parse_space(data: Mapping[str, Any], *, file: str = "space") -> Space:
+    """The space in parsed TOML; `file` is named in errors."""
+    root = Table(file, "", data)
+    task = root.table("task")
+    name = task.choice("name", list_tasks())
+    options = task_options(name, task.rest(), where=f"{file}: task")
+    space = Space(
+        Path(file).stem,
+        name,
+        options,
+        _groups(root),
+        _latency(root.table("latency")),
+        _feeds(root.table("feeds")),
+        _effort(root.table("search")),
+        _training(root.table("training")),
+    )
+    root.done()
+    return space
+
+
+def _groups(root: Table) -> tuple[GateGroup, ...]:
+    groups = tuple(_group(table) for table in root.tables("gates"))
+    names = [group.name for group in groups]
+    if len(set(names)) < len(names):
+        raise root.error("gates", "a different name for each group", names)
+    return groups
+
+
+def _group(table: Table) -> GateGroup:
+    kind = table.choice("kind", KINDS)
+    group = GateGroup(
+        name=table.text("name"),
+        kind=kind,
+        patterns=table.items("patterns", "module-name patterns", word),
+        density=table.value("density", "[low, high] with 0 < low <= high <= 1", pair),
+        shapes=table.items("shapes", 'block shapes such as "4x1"', shape) if kind == "block" else (),
+        heads=table.integer("heads", 1, 1024) if kind == "head" else 0,
+    )
+    if not group.patterns or (kind == "block" and len(set(group.shapes)) != max(1, len(group.shapes))):
+        key = "shapes" if group.patterns else "patterns"
+        raise table.error(key, "at least one entry, each once", [])
+    table.done()
+    return group
+
+
+def _latency(table: Table) -> LatencyBudget:
+    if table.has("ratio") == table.has("ms"):
+        raise table.error("", "either ratio (of the reference engine's dense latency) or ms", table.rest())
+    budget = LatencyBudget(
+        ratio=table.number("ratio", 0.01, 10.0) if table.has("ratio") else None,
+        ms=table.number("ms", 0.001, 1e6) if table.has("ms") else None,
+        reference=table.choice("reference", REFERENCES, "onnxruntime"),
+    )
+    table.done()
+    return budget
+
+
+def _feeds(table: Table) -> dict[str, str]:
+    found = table.rest()
+    for key, value in found.items():
+        if word(value) is None:
+            raise table.error(key, "the pattern of the layers that read it", value)
+    return found
+
+
+def _effort(table: Table) -> Effort:
+    default = Effort()
+    effort = Effort(
+        trials=table.integer("trials", 1, 10_000, default.trials),
+        seconds=table.number("seconds", 10.0, 1e6, default.seconds),
+        sweep=table.items("sweep", "numbers from 0.1 to 4", _sweep_point, list(default.sweep)),
+        seed=table.integer("seed", 0, 2**31 - 1, default.seed),
+    )
+    table.done()
+    return effort
+
+
+def _sweep_point(value: Any) -> float | None:
+    ok = isinstance(value, int | float) and not isinstance(value, bool) and 0.1 <= value <= 4.0
+    return float(value) if ok else None
+
+
+def _training(table: Table) -> TrainingPlan:
+    default = TrainingPlan()
+    plan = TrainingPlan(
+        batch=table.integer("batch", 2, 4096, default.batch),
+        candidate_steps=table.integer("candidate_steps", 0, 100_000, default.candidate_steps),
+        gate_steps=table.integer("gate_steps", 0, 100_000, default.gate_steps),
+        tune_steps=table.integer("tune_steps", 0, 1_000_000, default.tune_steps),
+        weight_rate=table.number("weight_rate", 1e-8, 1.0, default.weight_rate),
+        gate_rate=table.number("gate_rate", 1e-8, 10.0, default.gate_rate),
+    )
+    table.done()
+    return plan

@@ -1,0 +1,51 @@
+"""Conversions of our own: where TVM's importer would read outside a tensor, ignore an argument, or give up."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from l0compile.api import compile
+from l0compile.capture import capture
+from l0compile.errors import BuildError
+from l0compile.lower import translate
+from l0compile.schedule import token_tile
+from l0compile.targets import load_target
+
+
+class Everything(nn.Module):
+    """Results of [B, S, 6], S at least 2."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {
+            "last": x[:, -1],
+            "last but one feature": x.select(-1, -2),
+            "last of all": x.flatten()[-1],
+            "last two": x[:, -2:],
+            "every other": x[:, 1::2],
+            "factor": torch.add(x, x.exp(), alpha=2),
+            "swapped": torch.rsub(x, x.exp(), alpha=0.5),
+            "from one": 1 - x,
+        }
+
+
+@pytest.mark.parametrize("dynamic", [None, {"x": {0: "batch", 1: "length"}}], ids=["fixed", "symbolic"])
+def test_own_conversions(dynamic: Any) -> None:
+    model = Everything().eval()
+    compiled = compile(model, (torch.randn(2, 5, 6),), dynamic_shapes=dynamic)
+    for batch, length in ((2, 5), (1, 2), (3, 8)) if dynamic else ((2, 5),):
+        x = torch.randn(batch, length, 6)
+        expected = model(x)
+        for name, got in compiled(x).items():
+            torch.testing.assert_close(got, expected[name], msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_a_factor_that_tvm_would_ignore_is_refused() -> None:
+    class Mixed(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.add(x, x > 0, alpha=2)
+
+    program = capture(Mixed().eval(), (torch.randn(2, 3),))
+    with pytest.raises(BuildError, match="alpha=2 on operands of different types"):
+        translate(program, token_tile(load_target("native")))

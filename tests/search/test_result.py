@@ -1,0 +1,74 @@
+"""Results: JSON and back, the Pareto front, and the report that is made of them."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from l0compile.capture.records import Region
+from l0compile.errors import DataError
+from l0compile.report import Report
+from l0compile.search import Candidate, Latency, Row, SearchResult
+from l0compile.search.result import mark_front
+
+RESULT = SearchResult(
+    title="t",
+    quality_name="q",
+    rows=(Row("dense", Latency(4.0, 3.9, 4.1), 1.0), Row("x", None, None, note="no such engine")),
+    reference="dense",
+    candidates=(
+        Candidate(0, {"density.a": 0.5, "live": 0.5}, "trained", Latency(2.0, 1.9, 2.1), 0.9, True, True),
+        Candidate(1, {"density.a": 0.9}, "failed", error="BuildError: no"),
+    ),
+    regions=(Region("a.b", "linear", (4, 8), (4, 8), 0.5, "bsr", (4, 1), "why"),),
+    budget_ms=2.5,
+    facts={"machine": {"cores": 2}},
+)
+
+
+def test_a_result_goes_through_json_and_files(tmp_path: Path) -> None:
+    assert SearchResult.from_dict(json.loads(json.dumps(RESULT.to_dict()))) == RESULT
+    RESULT.save(tmp_path / "r.json")
+    assert SearchResult.load(tmp_path / "r.json") == RESULT
+    assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
+    assert RESULT.chosen == RESULT.candidates[0] and RESULT.row("x").note == "no such engine"
+
+
+def test_numbers_that_json_lacks_become_null() -> None:
+    row = Row("n", Latency(math.nan, math.inf, 1.0), 0.0)
+    plain = SearchResult("t", "q", (row,), "n", (), (), None).to_dict()
+    assert plain["rows"][0]["latency"] == {"median_ms": None, "low_ms": None, "high_ms": 1.0}
+    json.dumps(plain, allow_nan=False)
+
+
+def test_damaged_results_are_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not fit this version"):
+        SearchResult.from_dict({**RESULT.to_dict(), "extra": 1})
+    (tmp_path / "r.json").write_text("{")
+    with pytest.raises(DataError, match=r"r\.json: can't be read"):
+        SearchResult.load(tmp_path / "r.json")
+    with pytest.raises(DataError, match="no row 'y'; it has dense, x"):
+        RESULT.row("y")
+
+
+def test_the_report_takes_it_as_it_is() -> None:
+    report = Report.from_dict(RESULT.to_dict())
+    assert report.rows[0].latency is not None and report.rows[0].latency.median_ms == 4.0
+    assert report.candidates[0].chosen and report.regions == RESULT.regions
+
+
+POINTS = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6), st.booleans()), max_size=12)
+
+
+@given(POINTS)
+def test_front_is_exactly_what_nothing_beats(points: list[tuple[int, int, bool]]) -> None:
+    candidates = tuple(
+        Candidate(n, {}, "trained" if trained else "too slow", Latency(ms, ms, ms), quality / 6)
+        for n, (ms, quality, trained) in enumerate(points)
+    )
+    for marked, (ms, quality, trained) in zip(mark_front(candidates), points, strict=True):
+        beaten = any(t and a <= ms and b >= quality and (a, b) != (ms, quality) for a, b, t in points)
+        assert marked.front == (trained and not beaten)

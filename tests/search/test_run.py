@@ -1,0 +1,123 @@
+"""A whole search on a tiny transformer: real compiler, real processes, real study."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_task import TinyTask
+
+import l0compile as l0
+from l0compile.errors import ConfigError, DataError, GateError
+from l0compile.search import Candidate, SearchResult, Silent, Space, run_search
+from l0compile.search.latency import CHOSEN, DENSE, ONNX, PYTORCH, Bench
+from l0compile.search.run import legal_shapes
+
+
+class Recorded(Silent):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.phases: list[str] = []
+        self.told: list[Candidate] = []
+
+    def phase(self, text: str) -> None:
+        self.phases.append(text)
+
+    def candidate(self, candidate: Candidate, best: Candidate | None) -> None:
+        self.told.append(candidate)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[SearchResult, Path, Recorded]:
+    from l0compile.search import read_space
+
+    out, progress = tmp_path_factory.mktemp("search"), Recorded()
+    space = read_space(Path(__file__).parent / "tiny.toml")
+    return run_search(space, out, quick=True, progress=progress), out, progress
+
+
+def test_the_table_has_every_engine_and_the_choice(finished: tuple[SearchResult, Path, Recorded]) -> None:
+    result, _, _ = finished
+    assert [row.name for row in result.rows] == [PYTORCH, ONNX, DENSE, CHOSEN]
+    for name in (PYTORCH, DENSE, CHOSEN):
+        latency = result.row(name).latency
+        assert latency is not None and 0 < latency.low_ms <= latency.median_ms <= latency.high_ms
+    assert result.reference == PYTORCH
+    chosen = result.row(CHOSEN)
+    assert not chosen.dense and chosen.quality is not None and 0.9 < chosen.quality <= 1.0
+
+
+def test_trials_and_sweep_are_recorded(finished: tuple[SearchResult, Path, Recorded]) -> None:
+    result, out, progress = finished
+    assert [candidate.number for candidate in result.candidates] == [0, 1, 2]
+    assert all(candidate.outcome == "trained" for candidate in result.candidates)
+    assert sum(candidate.chosen for candidate in result.candidates) == 1
+    assert any(candidate.front for candidate in result.candidates)
+    assert [told.number for told in progress.told] == [0, 1, 2]
+    assert SearchResult.load(out / "result.json") == result
+
+
+def test_the_artifact_is_the_verified_chosen_model(
+    finished: tuple[SearchResult, Path, Recorded], task: TinyTask
+) -> None:
+    result, out, _ = finished
+    model = l0.load(out / "model")
+    assert model.explain().verification["checked"]
+    assert result.facts["model"]["compiled = gated"]["max_difference"] < 2e-5
+    ids = torch.randint(0, 50, (1, 8))
+    assert torch.nn.functional.cosine_similarity(model(ids), task.dense()(ids)).item() > 0.9
+    assert [vars(region) for region in result.regions] == [vars(region) for region in model.explain().regions]
+    assert {region.name for region in result.regions} >= {"query", "key", "value", "out", "up", "down"}
+
+
+def test_resuming_pays_for_nothing_twice(finished: tuple[SearchResult, Path, Recorded], space: Space) -> None:
+    before, out, _ = finished
+    progress = Recorded()
+    result = run_search(space, out, quick=True, resume=True, progress=progress)
+    assert progress.told == []
+    assert result.candidates == before.candidates
+
+
+def test_patterns_are_checked_before_anything_is_measured(space: Space, tmp_path: Path) -> None:
+    stray = dataclasses.replace(space.gates[0], patterns=("outt",))
+    progress = Recorded()
+    with pytest.raises(GateError, match="'outt' matches no module"):
+        run_search(dataclasses.replace(space, gates=(stray,)), tmp_path, progress=progress)
+    assert progress.phases == ["loading model and text"]
+
+
+def test_shapes_without_a_kernel_are_left_out_or_refused(space: Space) -> None:
+    blocks = space.gates[2]
+
+    def of(*shapes: tuple[int, int]) -> dict[str, tuple[tuple[int, int], ...]]:
+        return legal_shapes(dataclasses.replace(space, gates=(dataclasses.replace(blocks, shapes=shapes),)))
+
+    assert of((4, 1), (8, 1))["blocks"] == ((4, 1), (8, 1))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_output_folder_that_cannot_be_written(space: Space, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(DataError, match=r"can't be written.*completed trials are kept"):
+        run_search(space, tmp_path / "out")
+
+
+def test_an_output_folder_that_is_a_file(space: Space, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(DataError, match=r"out can't be written .*--resume"):
+        run_search(space, tmp_path / "out")
+
+
+def test_a_missing_reference_engine_is_a_config_error(
+    space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latency = dataclasses.replace(space.latency, ms=None, ratio=0.5, reference="onnxruntime")
+    monkeypatch.setattr(
+        Bench, "dense_jobs", lambda self: ({}, dict.fromkeys((PYTORCH, ONNX, DENSE), "not here"))
+    )
+    with pytest.raises(
+        ConfigError, match=r"latency\.reference: 'onnxruntime' could not be measured \(not here\)"
+    ):
+        run_search(dataclasses.replace(space, latency=latency), tmp_path)
