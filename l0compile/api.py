@@ -11,13 +11,14 @@ from torch.export import ExportedProgram
 
 from l0compile.artifact import load_spec, read_bundle, restore_target
 from l0compile.capture import Program, capture
+from l0compile.conditions import from_json
 from l0compile.errors import RewriteError
 from l0compile.gates import hardening
 from l0compile.lower import build, dtype_name, translate
 from l0compile.lower.index_bounds import index_bounds
 from l0compile.lower.kernel_calls import kernel_call
 from l0compile.rewrite.pipeline import optimise, pack_tokens
-from l0compile.runtime import CompiledModel, Explanation, InputSpec, RegionReport, Signature
+from l0compile.runtime import CompiledModel, Explanation, InputSpec, Signature
 from l0compile.schedule import token_tile
 from l0compile.targets import Target, load_target
 
@@ -83,6 +84,7 @@ def load(path: str | Path) -> CompiledModel:
         labels=record["labels"],
         in_spec=load_spec(record["in_spec"]),
         out_spec=load_spec(record["out_spec"]),
+        conditions=tuple(from_json(item) for item in record["conditions"]),
     )
     parameters = {name: bundle.constants[name] for name in record["parameters"]}
     return CompiledModel(
@@ -122,7 +124,13 @@ def _signature(program: Program, bounds: Mapping[str, int]) -> Signature:
     results = [node.meta["val"] for node in program.output.args[0]]
     outputs = tuple(_spec(f"output_{i}", value, program, None) for i, value in enumerate(results))
     return Signature(
-        inputs, outputs, dict(program.symbols), dict(program.labels), program.in_spec, program.out_spec
+        inputs,
+        outputs,
+        dict(program.symbols),
+        dict(program.labels),
+        program.in_spec,
+        program.out_spec,
+        program.conditions,
     )
 
 
@@ -143,8 +151,6 @@ def _gate_rule(model: Any) -> Any:
 
 
 def _explanation(program: Program, verification: Mapping[str, Any]) -> Explanation:
-    regions = tuple(RegionReport(**vars(region)) for region in program.regions)
-    passes = tuple((record.name, record.changed, record.seconds) for record in program.history)
     calls = [node for node in program.graph.nodes if node.op == "call_function" and kernel_call(node) is None]
     ordinary = Counter(str(node.target) for node in calls if isinstance(node.meta.get("val"), torch.Tensor))
-    return Explanation(regions, passes, verification, dict(ordinary))
+    return Explanation(program.regions, program.history, verification, dict(ordinary))

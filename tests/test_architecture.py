@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parent.parent / "l0compile"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 FLOW = (
-    "errors", "targets", "_tvm", "ops", "gates", "capture", "liveness", "rewrite", "kernels", "schedule", "lower",
+    "errors", "records", "conditions", "targets",
+    "_tvm", "ops", "gates", "capture", "liveness", "rewrite", "kernels", "schedule", "lower",
     "artifact", "runtime", "api", "measure", "tasks", "search", "report", "cli", "__main__",
 )  # fmt: skip
 

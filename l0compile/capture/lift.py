@@ -9,6 +9,7 @@ from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
+from l0compile.capture.guards import size_conditions
 from l0compile.capture.program import Program
 from l0compile.capture.shapes import infer_shapes
 from l0compile.capture.sizes import symbol_ranges
@@ -53,7 +54,7 @@ def lift(exported: ExportedProgram) -> Program:
         out_spec=exported.call_spec.out_spec,
     )
     program = replace(program, symbols=symbol_ranges(program, exported.range_constraints))
-    program = program.with_graph(graph, constants)
+    program = replace(program.with_graph(graph, constants), conditions=size_conditions(program))
     infer_shapes(program)
     return program
 

@@ -8,8 +8,9 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from l0compile.capture.records import PassRecord, Region
+from l0compile.conditions import Condition
 from l0compile.errors import InputError
+from l0compile.records import PassRecord, Region
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Program:
         in_spec: pytree of ``(args, kwargs)``.
         out_spec: pytree of the model's result; its leaves are the output tuple.
         symbols: size symbol -> (smallest, largest or None) that a caller may pass.
+        conditions: what else must hold between sizes for the graph to be the model.
         labels: size symbol -> the name the user gave that dimension, where one was given.
         history: the passes that ran, in order.
         regions: what was decided for each layer.
@@ -36,6 +38,7 @@ class Program:
     out_spec: pytree.TreeSpec
     symbols: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    conditions: tuple[Condition, ...] = ()
     history: tuple[PassRecord, ...] = ()
     regions: tuple[Region, ...] = ()
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from l0compile.capture.records import Region
 from l0compile.errors import DataError
+from l0compile.records import Region
 
 
 @dataclass(frozen=True)
@@ -142,14 +142,8 @@ def _latency(item: Mapping[str, Any] | None) -> Latency | None:
 def restore_regions(items: Iterable[Mapping[str, Any]]) -> tuple[Region, ...]:
     """Regions from JSON, such as those of an artifact's manifest. Raises ``DataError`` if they do not fit."""
     try:
-        return tuple(_region(item) for item in items)
+        return tuple(Region.from_json(item) for item in items)
     except (KeyError, TypeError) as error:
         raise DataError(
             f"regions: the stored regions do not fit this version: {error}; compile again"
         ) from error
-
-
-def _region(item: Mapping[str, Any]) -> Region:
-    block = item["block"]
-    shapes = {name: tuple(item[name]) for name in ("shape_before", "shape_after")}
-    return Region(**{**item, **shapes, "block": None if block is None else tuple(block)})

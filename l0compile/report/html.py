@@ -5,7 +5,7 @@ import html
 from collections.abc import Iterable
 from typing import Any
 
-from l0compile.capture.records import Region
+from l0compile.records import Region
 from l0compile.report.data import Candidate, Report
 from l0compile.report.front import plot_front
 from l0compile.report.regions import FORMAT_COLOURS, format_text, shape_text

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from l0compile.capture.records import Region
+from l0compile.records import Region
 from l0compile.report.canvas import FAINT, GRID, INK, canvas, png, shortened
 
 if TYPE_CHECKING:

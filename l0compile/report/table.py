@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from l0compile.capture.records import Region
+from l0compile.records import Region
 from l0compile.report.data import Report, Row
 from l0compile.report.regions import format_text, shape_text
 

@@ -8,8 +8,8 @@ from torch import Tensor, fx
 
 from l0compile.capture import Editor, Program, Region
 from l0compile.capture.nodes import arguments, is_op
-from l0compile.capture.records import Format
 from l0compile.ops.bsr import nonzero_blocks, to_blocks
+from l0compile.records import Format
 from l0compile.rewrite.regions import LINEAR, SDPA, region_of
 from l0compile.rewrite.surgery import linear_weight
 from l0compile.targets import Target

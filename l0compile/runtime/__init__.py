@@ -1,7 +1,6 @@
 """Calling a compiled model; free of capture, rewrite and search."""
 
 from l0compile.runtime.explanation import Explanation as Explanation
-from l0compile.runtime.explanation import RegionReport as RegionReport
 from l0compile.runtime.model import CompiledModel as CompiledModel
 from l0compile.runtime.signature import InputSpec as InputSpec
 from l0compile.runtime.signature import Signature as Signature

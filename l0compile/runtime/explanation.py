@@ -4,21 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from l0compile.records import PassRecord, Region
+
 _COLUMNS = ("region", "kind", "before", "after", "density", "format", "block", "reason")
-
-
-@dataclass(frozen=True)
-class RegionReport:
-    """One layer: shapes before and after compaction, density of the captured weight (0..1), format, block, reason."""
-
-    name: str
-    kind: str
-    shape_before: tuple[int, ...]
-    shape_after: tuple[int, ...]
-    density: float
-    format: str
-    block: tuple[int, int] | None
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -29,8 +17,8 @@ class Explanation:
     ``inputs`` (number of example inputs compared). ordinary: operators that run outside our kernels, with counts.
     """
 
-    regions: tuple[RegionReport, ...]
-    passes: tuple[tuple[str, int, float], ...]
+    regions: tuple[Region, ...]
+    passes: tuple[PassRecord, ...]
     verification: Mapping[str, Any]
     ordinary: Mapping[str, int]
 
@@ -38,7 +26,7 @@ class Explanation:
         """JSON values only."""
         return {
             "regions": [asdict(region) for region in self.regions],
-            "passes": [list(record) for record in self.passes],
+            "passes": [asdict(record) for record in self.passes],
             "verification": dict(self.verification),
             "ordinary": dict(self.ordinary),
         }
@@ -46,10 +34,8 @@ class Explanation:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Explanation":
         """The explanation that ``to_json`` wrote."""
-        regions = tuple(_region(item) for item in record["regions"])
-        passes = tuple(
-            (str(name), int(changed), float(seconds)) for name, changed, seconds in record["passes"]
-        )
+        regions = tuple(Region.from_json(item) for item in record["regions"])
+        passes = tuple(PassRecord(**item) for item in record["passes"])
         return cls(regions, passes, dict(record["verification"]), dict(record["ordinary"]))
 
     def __str__(self) -> str:
@@ -66,14 +52,7 @@ class Explanation:
         return "\n".join(lines)
 
 
-def _region(item: Mapping[str, Any]) -> RegionReport:
-    fields = dict(item)
-    for key in ("shape_before", "shape_after", "block"):
-        fields[key] = tuple(fields[key]) if fields[key] is not None else None
-    return RegionReport(**fields)
-
-
-def _row(r: RegionReport) -> tuple[str, ...]:
+def _row(r: Region) -> tuple[str, ...]:
     def shape(s: tuple[int, ...] | None) -> str:
         return "x".join(map(str, s)) if s else "-"
 

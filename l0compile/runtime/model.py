@@ -65,6 +65,7 @@ class CompiledModel:
             "out_spec": dump_spec(s.out_spec),
             "symbols": {name: list(bounds) for name, bounds in s.symbols.items()},
             "labels": dict(s.labels),
+            "conditions": list(s.conditions),
             "parameters": list(self._parameters),
             "explanation": self._explanation.to_json(),
             **self._facts,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from l0compile.conditions import Condition, evaluate, show
 from l0compile.errors import InputError
 
 Dim = int | str  # a fixed size, or the name of a size symbol
@@ -29,7 +30,8 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class Signature:
-    """Inputs, ranges of the size symbols, their user-given labels, and the pytrees of arguments and result."""
+    """Inputs, ranges of the size symbols and conditions between them, user-given labels of the symbols, and the pytrees
+    of arguments and result."""
 
     inputs: tuple[InputSpec, ...]
     outputs: tuple[InputSpec, ...]
@@ -37,6 +39,7 @@ class Signature:
     labels: Mapping[str, str]
     in_spec: pytree.TreeSpec
     out_spec: pytree.TreeSpec
+    conditions: tuple[Condition, ...] = ()
 
     def flatten(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
         """The checked flat inputs of a call. Raises InputError naming the input, what was expected and what came."""
@@ -47,6 +50,7 @@ class Signature:
             for axis, (want, got) in enumerate(zip(spec.shape, leaf.shape, strict=True)):
                 self._check_size(spec, axis, want, int(got), sizes)
             _check_values(spec, leaf)
+        self._check_conditions({symbol: size for symbol, (size, _) in sizes.items()})
         return leaves
 
     def unflatten(self, results: list[Tensor]) -> Any:
@@ -87,6 +91,17 @@ class Signature:
             raise InputError(
                 f"{spec.name}: expected {label} (axis {axis}) to be {seen} as in {where}, got {got}"
             )
+
+    def _check_conditions(self, sizes: Mapping[str, int]) -> None:
+        for condition in self.conditions:
+            if not evaluate(condition, sizes):
+                got = ", ".join(
+                    f"{self.labels.get(symbol, symbol)} = {size}" for symbol, size in sizes.items()
+                )
+                raise InputError(
+                    f"inputs: expected sizes with {show(condition, self.labels)}, as in the example the model was "
+                    f"compiled with, got {got}; the model behaves differently there: compile again with such an example"
+                )
 
     def _show(self, spec: InputSpec) -> str:
         return "[" + ", ".join(str(self.labels.get(str(d), d)) for d in spec.shape) + "]"

@@ -11,7 +11,7 @@ from l0compile.gates import Budget, attach, harden, init_from_scores, named_gate
 from l0compile.gates.gate import Gate
 from l0compile.gates.hard_concrete import LOG_ALPHA_BOUND
 from l0compile.gates.initialise import SURELY_CLOSED, SURELY_OPEN
-from l0compile.search.second_order import Curvature, gate_losses
+from l0compile.search.curvature import Curvature, gate_losses
 from l0compile.search.space import Space
 
 DENSITY_STEP = 0.01

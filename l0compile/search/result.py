@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from l0compile.capture.records import Region
 from l0compile.errors import DataError
 from l0compile.measure import Measurement
+from l0compile.records import Region
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class SearchResult:
                     **data,
                     "rows": tuple(_with_latency(Row, row) for row in data["rows"]),
                     "candidates": tuple(_with_latency(Candidate, item) for item in data["candidates"]),
-                    "regions": tuple(_region(item) for item in data["regions"]),
+                    "regions": tuple(Region.from_json(item) for item in data["regions"]),
                 }
             )
         except (KeyError, TypeError) as error:
@@ -151,12 +151,6 @@ def _is_point(candidate: Candidate) -> bool:
 def _with_latency(kind: Any, data: Mapping[str, Any]) -> Any:
     latency = data["latency"]
     return kind(**{**data, "latency": None if latency is None else Latency(**latency)})
-
-
-def _region(item: Mapping[str, Any]) -> Region:
-    shapes = {key: tuple(item[key]) for key in ("shape_before", "shape_after")}
-    block = item["block"]
-    return Region(**{**item, **shapes, "block": None if block is None else tuple(block)})
 
 
 def _finite(value: Any) -> Any:

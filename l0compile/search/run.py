@@ -10,6 +10,7 @@ from pathlib import Path
 from l0compile.errors import BuildError, ConfigError, DataError
 from l0compile.measure import Measurement, Protocol
 from l0compile.search.candidate import gated_layer_names
+from l0compile.search.curvature import measure_curvature
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.explore import Clock, run_sweep, run_trials
 from l0compile.search.finish import finish
@@ -17,7 +18,6 @@ from l0compile.search.latency import DENSE, Bench, Budgeted, budget_of, compare
 from l0compile.search.progress import Progress, RichProgress, Silent
 from l0compile.search.read import read_space
 from l0compile.search.result import SearchResult
-from l0compile.search.second_order import measure_curvature
 from l0compile.search.space import Space
 from l0compile.search.study import open_study
 from l0compile.targets import load_target, read_host

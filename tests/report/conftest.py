@@ -2,7 +2,7 @@
 
 import pytest
 
-from l0compile.capture.records import Region
+from l0compile.records import Region
 from l0compile.report import Candidate, Latency, Report, Row
 
 

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l0compile.capture.records import Region
+from l0compile.records import Region
 from l0compile.report import Report, render_page
 from l0compile.report.html import tag
 

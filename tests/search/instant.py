@@ -10,10 +10,10 @@ from torch import nn
 from l0compile.errors import BuildError
 from l0compile.search import Latency, Space
 from l0compile.search.candidate import gated_layer_names
+from l0compile.search.curvature import measure_curvature
 from l0compile.search.evaluate import Evaluator, Outcome
 from l0compile.search.latency import Bench, Budgeted
 from l0compile.search.masks import cost_density
-from l0compile.search.second_order import measure_curvature
 
 
 class InstantEvaluator(Evaluator):

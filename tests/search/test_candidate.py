@@ -12,8 +12,8 @@ from l0compile.errors import GateError
 from l0compile.gates import named_gates
 from l0compile.search import Choices, Space
 from l0compile.search.candidate import gated, gated_layer_names, hardened
+from l0compile.search.curvature import Curvature, measure_curvature
 from l0compile.search.masks import cost_density, live_mask, live_weights, structure
-from l0compile.search.second_order import Curvature, measure_curvature
 
 
 @pytest.fixture

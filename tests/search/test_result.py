@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l0compile.capture.records import Region
 from l0compile.errors import DataError
+from l0compile.records import Region
 from l0compile.report import Report
 from l0compile.search import Candidate, Latency, Row, SearchResult
 from l0compile.search.result import mark_front

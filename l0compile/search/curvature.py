@@ -1,4 +1,4 @@
-"""Which gates cost least, and the best weights for what is left: second-order statistics of every gated layer.
+"""Which gates cost least: second-order statistics of every gated layer, and the losses they predict.
 
 One pass over calibration batches gives, for each layer ``y = x W^T``, the Gram matrix ``A = E[x x^T]`` of its
 inputs and the sensitivity ``g_i = E[(d(v . model output) / d y_i)^2]`` for random ``v``. Their product is the
@@ -8,7 +8,7 @@ output, with the output factor reduced to its diagonal.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,8 @@ from l0compile.errors import DataError
 from l0compile.gates import Block, Gate, dense_weight, named_gates
 from l0compile.gates.granularity import site
 from l0compile.ops.gate import block_sum
-from l0compile.search.masks import block_rows, live_columns
 
 DAMPING = 3e-3
-_CHUNK_BYTES = 256e6
 
 
 @dataclass
@@ -33,6 +31,16 @@ class Curvature:
     gram: Tensor
     sensitivity: Tensor
     tokens: int = 0
+
+    @cached_property
+    def damped(self) -> Tensor:
+        """``gram`` plus a small multiple of the identity: positive definite [in, in]."""
+        return self.gram + DAMPING * self.gram.diagonal().mean().clamp(min=1e-12) * torch.eye(len(self.gram))
+
+    @cached_property
+    def inverse(self) -> Tensor:
+        """Inverse of ``damped``, computed in float64: [in, in] float32."""
+        return torch.cholesky_inverse(torch.linalg.cholesky(self.damped.double())).float()
 
     def add_inputs(self, x: Tensor) -> None:
         """Sum up inputs [tokens, in]."""
@@ -122,58 +130,3 @@ def _losses(gate: Gate, weight: Tensor, curvature: Curvature) -> Tensor:
     energy = (torch.einsum("ncw,cwv->ncv", padded, inner) * padded).sum(2) * curvature.sensitivity[:, None]
     grid = (-(-weight.shape[0] // rows), energy.shape[1])
     return (block_sum(energy, grid, (rows, 1)) / (rows * cols)).reshape(gate.log_alpha.shape)
-
-
-def repair(model: nn.Module, curvature: Mapping[str, Curvature]) -> None:
-    """Set, in place, the weights that gates leave open to the least-squares best for the layer's dense output.
-
-    Weights under closed gates keep their dense values, so that a gate that opens again in training finds a useful
-    one.
-    """
-    for name, statistics in curvature.items():
-        layer = model.get_submodule(name)
-        if not isinstance(layer, nn.Linear):
-            raise DataError(f"search: {name!r}: expected an nn.Linear, got {type(layer).__name__}")
-        weight, rows, live = dense_weight(layer).detach(), block_rows(layer), live_columns(layer)
-        if not live.all():
-            solved = least_squares(weight, statistics.gram, live, rows)
-            mask = live.repeat_interleave(rows, 0)[: weight.shape[0]]
-            dense_weight(layer).data.copy_(torch.where(mask, solved, weight))
-
-
-def least_squares(weight: Tensor, gram: Tensor, support: Tensor, rows: int) -> Tensor:
-    """``argmin_V E|(V - W) x|^2`` over V with the given support: float32 [out, in], zero outside.
-
-    Args:
-        weight: W, [out, in]. gram: E[x x^T], [in, in].
-        support: bool [ceil(out / rows), in]; each group of `rows` consecutive output rows has one support.
-    """
-    width = weight.shape[1]
-    gram = gram + DAMPING * gram.diagonal().mean().clamp(min=1e-12) * torch.eye(width)
-    groups = nn.functional.pad(weight, (0, 0, 0, -weight.shape[0] % rows)).unflatten(0, (-1, rows))
-    targets = groups @ gram
-    solved = torch.zeros_like(groups)
-    # Groups of about equal size go together, so that a system is hardly larger than its group needs.
-    order = support.sum(1).argsort()
-    step = max(1, int(_CHUNK_BYTES / (4 * width * width)))
-    for part in order.split(step):
-        solved[part] = _solve(gram, targets[part], support[part])
-    return solved.flatten(0, 1)[: weight.shape[0]]
-
-
-def _solve(gram: Tensor, targets: Tensor, support: Tensor) -> Tensor:
-    """``targets`` [groups, rows, in] divided by the live part of `gram`, one support [groups, in] each."""
-    size = int(support.sum(1).max())
-    solved = torch.zeros_like(targets)
-    if size == 0:
-        return solved
-    # Live columns first; what pads the smaller systems is an identity.
-    columns = support.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :size]
-    live = support.gather(1, columns)
-    systems = torch.stack([gram[index][:, index] for index in columns])
-    systems *= live[:, :, None] & live[:, None, :]
-    systems.diagonal(dim1=1, dim2=2).add_((~live).float())
-    place = columns[:, None, :].expand(-1, targets.shape[1], -1)
-    right = targets.gather(2, place) * live[:, None, :]
-    solution = torch.cholesky_solve(right.mT, torch.linalg.cholesky(systems)).mT
-    return solved.scatter_(2, place, solution)

@@ -1,7 +1,8 @@
 """What a program remembers about itself: which passes made it, and what became of each region."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Format = Literal["dense", "compact", "bsr", "dropped"]
 
@@ -38,3 +39,12 @@ class Region:
     format: Format
     block: tuple[int, int] | None
     reason: str
+
+    @classmethod
+    def from_json(cls, item: Mapping[str, Any]) -> "Region":
+        """The region whose fields ``dataclasses.asdict`` gave, after JSON turned its tuples into lists."""
+        tuples = ("shape_before", "shape_after", "block")
+        fields: dict[str, Any] = {
+            k: tuple(v) if k in tuples and v is not None else v for k, v in item.items()
+        }
+        return cls(**fields)

@@ -1,0 +1,59 @@
+"""Conditions on the sizes of a call, as plain data: what tracing took for granted beyond the range of each size.
+
+A condition is a tree of nested tuples: an integer, the name of a size symbol, or ``(operator, operand, ...)``. It goes
+through JSON and is evaluated by walking it, so that an artifact can carry it without carrying code.
+"""
+
+import operator
+from collections.abc import Callable, Mapping
+from functools import reduce
+from typing import Any
+
+Condition = int | str | tuple[Any, ...]
+
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "+": lambda *values: sum(values),
+    "*": lambda *values: reduce(operator.mul, values),
+    "**": operator.pow,
+    "//": operator.floordiv,
+    "%": operator.mod,
+    "min": min,
+    "max": max,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "and": lambda *values: all(values),
+    "or": lambda *values: any(values),
+    "not": operator.not_,
+}
+
+
+def evaluate(condition: Condition, sizes: Mapping[str, int]) -> Any:
+    """The value of ``condition`` for the sizes of one call: a number, or a bool for a relation."""
+    if isinstance(condition, int):
+        return condition
+    if isinstance(condition, str):
+        return sizes[condition]
+    name, *operands = condition
+    return OPERATORS[name](*(evaluate(operand, sizes) for operand in operands))
+
+
+def show(condition: Condition, labels: Mapping[str, str]) -> str:
+    """``condition`` as text, with the user's names for sizes."""
+    if isinstance(condition, int):
+        return str(condition)
+    if isinstance(condition, str):
+        return labels.get(condition, condition)
+    name, *operands = condition
+    texts = [show(operand, labels) for operand in operands]
+    if name in ("min", "max", "not"):
+        return f"{name}({', '.join(texts)})"
+    return "(" + f" {name} ".join(texts) + ")"
+
+
+def from_json(value: Any) -> Condition:
+    """A condition as it was before JSON turned its tuples into lists."""
+    return tuple(from_json(item) for item in value) if isinstance(value, list | tuple) else value

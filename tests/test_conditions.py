@@ -1,0 +1,23 @@
+"""Conditions on sizes: evaluated as Python would, shown with the user's names, unchanged by JSON."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from l0compile.conditions import evaluate, from_json, show
+
+
+@given(a=st.integers(1, 50), b=st.integers(1, 50))
+def test_evaluates_like_python(a: int, b: int) -> None:
+    sizes = {"s0": a, "s1": b}
+    condition = ("or", ("<", ("*", "s0", "s1", 2), ("+", "s0", 9)), ("==", ("%", "s0", 4), ("//", "s1", 3)))
+    assert evaluate(condition, sizes) == (a * b * 2 < a + 9 or a % 4 == b // 3)
+    assert evaluate(("not", (">=", ("min", "s0", "s1"), ("max", 3, "s1"))), sizes) == (
+        not min(a, b) >= max(3, b)
+    )
+    assert from_json(json.loads(json.dumps(condition))) == condition
+
+
+def test_shown_with_labels() -> None:
+    assert show(("<", "s0", ("max", "s1", 3)), {"s0": "batch"}) == "(batch < max(s1, 3))"
