@@ -52,7 +52,8 @@ def finish(
     everything = {**jobs, CHOSEN: evaluator.bench.job(artifact)}
     protocol = Protocol() if study.space.effort.thorough else Protocol.quick()
     measured = compare(everything, failures, protocol)
-    quality = task.quality(model, "held_out")
+    fixed = task.dynamic_shapes() is None
+    quality = task.quality(model if fixed else compiled, "held_out")
     rows = [
         Row(name, Latency.of(found), 1.0 if found.ok else None, note=found.error or "")
         for name, found in measured.items()

@@ -32,9 +32,13 @@ class Bench:
         tensors = {str(place): tensor.contiguous() for place, tensor in enumerate(self.task.example())}
         save_file(tensors, self._inputs)
 
-    def build(self, model: nn.Module, name: str) -> CompiledModel:
-        """Compile a hardened (or dense) model, check that it computes the same, and save it as `folder`/`name`."""
-        compiled = compile_model(model, self.task.example(), dynamic_shapes=self.task.dynamic_shapes())
+    def build(self, model: nn.Module, name: str, *, dynamic: bool = True) -> CompiledModel:
+        """Compile a hardened (or dense) model, check that it computes the same, and save it as `folder`/`name`.
+
+        `dynamic`: for all sizes that the task wants; otherwise for those of the example only, which compiles sooner.
+        """
+        shapes = self.task.dynamic_shapes() if dynamic else None
+        compiled = compile_model(model, self.task.example(), dynamic_shapes=shapes)
         compiled.save(self.folder / name)
         return compiled
 

@@ -42,16 +42,19 @@ class RichProgress:
     def __init__(self, seconds: float) -> None:
         """`seconds`: the time the search may take."""
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+        from rich.text import Text
 
-        self._seconds, self._start = seconds, time.monotonic()
-        columns: tuple[Any, ...] = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[left]}"),
-        )
+        class Left(ProgressColumn):
+            """Seconds left, at each redraw and not only when something is told."""
+
+            def render(self, task: Any) -> Text:
+                return Text(f"{max(0.0, seconds - (task.elapsed or 0.0)):.0f} s left")
+
+        columns = (TextColumn("{task.description}"), BarColumn(), Left())
+        self._start = time.monotonic()
         self._bar = Progress(*columns, console=Console(stderr=True), transient=True, get_time=time.monotonic)
-        self._task = self._bar.add_task("starting", total=seconds, left="")
+        self._task = self._bar.add_task("starting", total=seconds)
         self._phase, self._best = "starting", ""
 
     def __enter__(self) -> "RichProgress":
@@ -80,9 +83,8 @@ class RichProgress:
 
         elapsed = time.monotonic() - self._start
         self._bar.print(f"[dim]{elapsed:5.0f} s[/dim]  {escape(text)}", highlight=False, soft_wrap=True)
-        left = max(0.0, self._seconds - elapsed)
         parts = " · ".join(filter(None, (self._phase, self._best)))
-        self._bar.update(self._task, completed=elapsed, description=escape(parts), left=f"{left:.0f} s left")
+        self._bar.update(self._task, completed=elapsed, description=escape(parts))
 
 
 def describe(candidate: Candidate) -> str:

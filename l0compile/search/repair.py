@@ -1,4 +1,4 @@
-"""The best weights for what gates leave: least squares towards the dense layer's output, as in Optimal Brain Surgeon."""
+"""The best weights for what gates leave: least squares towards the dense output, as in Optimal Brain Surgeon."""
 
 from collections.abc import Mapping
 
@@ -45,13 +45,12 @@ def least_squares(weight: Tensor, curvature: Curvature, live: Tensor, rows: int)
     counts = live.sum(1)
     # Groups of about equal size go together, so that a system is hardly larger than its group needs.
     order = counts.argsort()
-    few = order[2 * counts[order] <= live.shape[1]]
-    many = order[2 * counts[order] > live.shape[1]]
+    sparse = 2 * counts[order] <= live.shape[1]
     step = max(1, int(_CHUNK_BYTES / (4 * live.shape[1] ** 2)))
-    for part in few.split(step):
-        solved[part] = _from_live(curvature, groups[part], live[part])
-    for part in many.split(step):
-        solved[part] = _from_closed(curvature, groups[part], ~live[part])
+    for chosen, solve in ((order[sparse], _from_live), (order[~sparse], _from_closed)):
+        for start in range(0, len(chosen), step):
+            part = chosen[start : start + step]
+            solved[part] = solve(curvature, groups[part], live[part])
     return solved.flatten(0, 1)[: weight.shape[0]]
 
 
@@ -63,13 +62,13 @@ def _from_live(curvature: Curvature, weights: Tensor, live: Tensor) -> Tensor:
     return torch.zeros_like(weights).scatter_(2, columns[:, None, :].expand_as(solution), solution)
 
 
-def _from_closed(curvature: Curvature, weights: Tensor, closed: Tensor) -> Tensor:
-    """V of groups [g, rows, in] with closed columns [g, in], by solving for the correction that closes them."""
-    columns, used = _columns(closed)
+def _from_closed(curvature: Curvature, weights: Tensor, live: Tensor) -> Tensor:
+    """V of groups [g, rows, in] with live columns [g, in], by solving for the correction that closes the others."""
+    columns, used = _columns(~live)
     solution = _solve(curvature.inverse, columns, used, weights)
     # Rows of the inverse that pad a group meet zeros in its solution.
     change = torch.stack([x @ curvature.inverse[index] for x, index in zip(solution, columns, strict=True)])
-    return (weights - change).masked_fill(closed[:, None, :], 0.0)
+    return (weights - change).masked_fill(~live[:, None, :], 0.0)
 
 
 def _columns(mask: Tensor) -> tuple[Tensor, Tensor]:

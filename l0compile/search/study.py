@@ -107,11 +107,7 @@ class Study:
 
     def best(self) -> Trial | None:
         """The trained trial of best quality that is fast enough; None if there is none yet."""
-        found = [
-            (t.outcome.quality, -t.number, t)
-            for t in self.trials()
-            if t.outcome and t.outcome.trained and t.outcome.fast_enough
-        ]
+        found = [(t.outcome.quality, -t.number, t) for t in self.trials() if t.outcome and t.outcome.eligible]
         return max(found)[2] if found else None
 
     def fastest(self) -> Trial | None:

@@ -69,7 +69,8 @@ class SentenceTask:
         return f"{__name__}:dense_workload", {"batch": self.options.batch, "tokens": self.options.tokens}
 
     def dynamic_shapes(self) -> Any:
-        return None
+        sizes = {0: "batch", 1: "tokens"}
+        return {"input_ids": sizes, "attention_mask": sizes}
 
     def calibration(self) -> Iterator[Batch]:
         yield from self._train.equal_length_batches(16, limit=CALIBRATED)

@@ -55,9 +55,7 @@ def test_closed_heads_and_neurons_are_whole_and_save_their_producers(
     task: TinyTask, space: Space, curvature: dict[str, Curvature]
 ) -> None:
     model = hardened(gated(task.dense(), space, choices(heads=0.5, neurons=0.75, blocks=1.0), curvature))
-    assert (
-        live_mask(model.out).all(0).view(2, 16).all(1) == torch.tensor(named_gates(model)["out.l0_head"].z)
-    ).all()
+    assert (live_mask(model.out).all(0).view(2, 16).all(1) == named_gates(model)["out.l0_head"].z).all()
     assert int(live_mask(model.down).any(0).sum()) == 48
     without = cost_density(model, {})
     assert cost_density(model, space.feeds) == pytest.approx(without - 0.25 * 32 * 64 / 8192, abs=1e-3)

@@ -10,7 +10,7 @@ from tiny_task import TinyTask
 
 import l0compile as l0
 from l0compile.errors import ConfigError, DataError, GateError
-from l0compile.search import Candidate, SearchResult, Silent, Space, run_search
+from l0compile.search import Candidate, SearchResult, Silent, Space, read_space, run_search
 from l0compile.search.latency import CHOSEN, DENSE, ONNX, PYTORCH, Bench
 from l0compile.search.run import legal_shapes
 
@@ -31,8 +31,6 @@ class Recorded(Silent):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[SearchResult, Path, Recorded]:
-    from l0compile.search import read_space
-
     out, progress = tmp_path_factory.mktemp("search"), Recorded()
     space = read_space(Path(__file__).parent / "tiny.toml")
     return run_search(space, out, quick=True, progress=progress), out, progress
@@ -72,6 +70,7 @@ def test_the_artifact_is_the_verified_chosen_model(
     assert {region.name for region in result.regions} >= {"query", "key", "value", "out", "up", "down"}
 
 
+@pytest.mark.slow
 def test_resuming_pays_for_nothing_twice(finished: tuple[SearchResult, Path, Recorded], space: Space) -> None:
     before, out, _ = finished
     progress = Recorded()
