@@ -2,6 +2,8 @@
 
 The folders are the steps of one flow, in this order; each imports only from those before it:
 
+    records    what a compiled model remembers about its making: passes, and the fate of each region
+    conditions what must hold between the sizes of a call, as data
     targets    what a device is: vector width, caches, cores, legal block shapes; read from TOML
     ops        the custom operators that a graph may hold, each with the PyTorch code that defines it
     gates      hard-concrete gates on a model, the budget they are trained under, and their hardening into constants
@@ -15,6 +17,7 @@ The folders are the steps of one flow, in this order; each imports only from tho
     runtime    the compiled model, called with torch tensors
     api        the line from module to compiled model in one call
     measure    latency, with the protocol stored beside it
+    result     what a search found, as data
     tasks      models with data, a training loop and a measure of quality
     search     budgets and block shapes against latency measured on the device
     report     what a search found, for people

@@ -15,7 +15,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 FLOW = (
     "errors", "records", "conditions", "targets",
     "_tvm", "ops", "gates", "capture", "liveness", "rewrite", "kernels", "schedule", "lower",
-    "artifact", "runtime", "api", "measure", "tasks", "search", "report", "cli", "__main__",
+    "artifact", "runtime", "api", "measure", "result", "tasks", "search", "report", "cli", "__main__",
 )  # fmt: skip
 
 PURE_PYTORCH = {"targets", "ops", "gates", "capture", "liveness", "rewrite", "artifact", "report"}

@@ -25,7 +25,7 @@ _EXAMPLES = {
           l0compile search minilm --resume            go on after Ctrl-C; completed trials are kept
 
         What it leaves in --out: model/ (the chosen model, for l0compile.load), study.db (all trials),
-        report.html, pareto.png, regions.png, report.json. Progress goes to standard error.""",
+        report.html, pareto.png, regions.png. Progress goes to standard error.""",
     "compile": """
         examples:
           l0compile compile model.py:make --out fast
@@ -59,7 +59,7 @@ _EXAMPLES = {
           l0compile targets show my_board.toml        check a file of your own""",
     "report": """
         example:
-          l0compile report out                        draw report.html and the pictures again from out/report.json""",
+          l0compile report out                        draw report.html and the pictures again from out/result.json""",
 }
 
 

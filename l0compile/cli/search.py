@@ -6,7 +6,7 @@ from pathlib import Path
 import l0compile as l0
 from l0compile.cli.output import print_json, print_rich
 from l0compile.errors import ConfigError
-from l0compile.report import Report, comparison_table, write_report
+from l0compile.report import comparison_table, write_report
 from l0compile.targets import shipped_folder
 
 
@@ -15,12 +15,11 @@ def run(args: argparse.Namespace) -> int:
     text = None if args.text is None else Path(args.text)
     out = Path(args.out)
     result = l0.search(find_space(args.space), out=out, text=text, quick=args.quick, resume=args.resume)
-    report = Report.from_dict(result.to_dict())
-    paths = write_report(report, out)
+    paths = write_report(result, out)
     if args.json:
-        print_json({"files": [str(path) for path in paths]} | report.to_dict())
+        print_json({"files": [str(path) for path in paths]} | result.to_dict())
         return 0
-    print_rich(comparison_table(report), f"chosen model, study and report: {out}")
+    print_rich(comparison_table(result), f"chosen model, study and report: {out}")
     return 0
 
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from l0compile.report.canvas import FAINT, GRID, canvas, plain, png, wrapped
-from l0compile.report.data import Candidate, Latency, Report
+from l0compile.result import Candidate, Latency, SearchResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ Point = tuple[Latency, float, Candidate]
 """A candidate that was both measured and trained, with its latency and quality."""
 
 
-def plot_front(report: Report) -> bytes:
+def plot_front(report: SearchResult) -> bytes:
     """PNG of quality over latency: every measured candidate with its interval, the front, and the dense engines."""
     figure, axes = canvas(9.0, 5.4)
     items = report.candidates
@@ -44,7 +44,7 @@ def plot_front(report: Report) -> bytes:
     return png(figure)
 
 
-def _latency_axis(axes: "Axes", report: Report) -> None:
+def _latency_axis(axes: "Axes", report: SearchResult) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     measured = [item.latency for item in report.candidates] + [row.latency for row in report.rows]
@@ -63,7 +63,7 @@ def _latency_axis(axes: "Axes", report: Report) -> None:
         axes.axvspan(low, report.budget_ms, color="#e0f2e9", zorder=0, label=label)
 
 
-def _baselines(axes: "Axes", report: Report) -> None:
+def _baselines(axes: "Axes", report: SearchResult) -> None:
     dense = [(row, row.latency) for row in report.rows if row.dense and row.latency is not None]
     for place, (row, latency) in enumerate(dense):
         colour = BASELINES[place % len(BASELINES)]

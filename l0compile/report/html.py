@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from l0compile.records import Region
-from l0compile.report.data import Candidate, Report
+from l0compile.result import Candidate, SearchResult
 from l0compile.report.front import plot_front
 from l0compile.report.regions import FORMAT_COLOURS, format_text, shape_text
 from l0compile.report.style import CSS
@@ -29,7 +29,7 @@ def tag(name: str, *children: object, **attributes: object) -> Markup:
     return Markup(f"<{name}{pairs}>{inner}</{name}>")
 
 
-def render_page(report: Report) -> str:
+def render_page(report: SearchResult) -> str:
     """The whole page as text."""
     picture = base64.b64encode(plot_front(report)).decode()
     head = tag(
@@ -57,7 +57,7 @@ def render_page(report: Report) -> str:
     return "<!doctype html>\n" + tag("html", head, body, lang="en") + "\n"
 
 
-def _comparison(report: Report) -> Markup:
+def _comparison(report: SearchResult) -> Markup:
     rows = [
         tag(
             "tr",

@@ -1,7 +1,9 @@
 """What became of each region, as a picture of a table and as words."""
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from l0compile.errors import DataError
 from l0compile.records import Region
 from l0compile.report.canvas import FAINT, GRID, INK, canvas, png, shortened
 
@@ -52,3 +54,13 @@ def _region_line(axes: "Axes", line: int, region: Region) -> None:
     axes.text(50.5, line, f"{100 * region.density:.3g} %", **text)
     axes.text(56, line, format_text(region), **{**text, "color": colour})
     axes.text(66, line, shortened(region.reason, 70), **text)
+
+
+def restore_regions(items: Iterable[Mapping[str, Any]]) -> tuple[Region, ...]:
+    """Regions from JSON, such as those of an artifact's manifest. Raises ``DataError`` if they do not fit."""
+    try:
+        return tuple(Region.from_json(item) for item in items)
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"regions: the stored regions do not fit this version: {error}; compile again"
+        ) from error

@@ -4,14 +4,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from l0compile.records import Region
-from l0compile.report.data import Report, Row
+from l0compile.result import Row, SearchResult
 from l0compile.report.regions import format_text, shape_text
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def comparison_table(report: Report) -> "Table":
+def comparison_table(report: SearchResult) -> "Table":
     """A ``rich`` table of the rows: latency with interval, speed-up, quality; the compiled choice in bold."""
     table = _table(report.title)
     table.add_column("model")
@@ -25,7 +25,7 @@ def comparison_table(report: Report) -> "Table":
     return table
 
 
-def comparison_cells(report: Report, row: Row) -> tuple[str, str, str, str]:
+def comparison_cells(report: SearchResult, row: Row) -> tuple[str, str, str, str]:
     """Latency, interval, speed-up and quality of ``row`` as text; the note in place of what was not measured."""
     quality = "–" if row.quality is None else f"{row.quality:.4f}"
     if row.latency is None:

@@ -1,25 +1,20 @@
-"""Write the page, the pictures and the facts they came from into a folder."""
+"""Write the page and the pictures into a folder."""
 
-import json
 from pathlib import Path
 
 from l0compile.errors import ArtifactError
-from l0compile.report.data import Report
+from l0compile.result import SearchResult
 from l0compile.report.front import plot_front
 from l0compile.report.html import render_page
 from l0compile.report.regions import plot_regions
 
-RESULT = "report.json"
-
-
-def write_report(report: Report, folder: str | Path) -> tuple[Path, ...]:
-    """Write ``report.html``, ``pareto.png``, ``regions.png`` and ``report.json`` into ``folder``; the paths.
+def write_report(report: SearchResult, folder: str | Path) -> tuple[Path, ...]:
+    """Write ``report.html``, ``pareto.png`` and ``regions.png`` into ``folder``; the paths.
 
     Each file is replaced whole, so a reader never sees half of one. Raises ``ArtifactError`` if that fails.
     """
     out = Path(folder)
     contents = {
-        RESULT: (json.dumps(report.to_dict(), indent=1) + "\n").encode(),
         "pareto.png": plot_front(report),
         "regions.png": plot_regions(report.regions),
         "report.html": render_page(report).encode(),

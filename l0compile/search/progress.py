@@ -4,7 +4,7 @@ import time
 from types import TracebackType
 from typing import Any, Protocol
 
-from l0compile.search.result import Candidate
+from l0compile.result import Candidate
 
 
 class Progress(Protocol):

@@ -17,13 +17,12 @@ from l0compile.search.finish import finish
 from l0compile.search.latency import DENSE, Bench, Budgeted, budget_of, compare
 from l0compile.search.progress import Progress, RichProgress, Silent
 from l0compile.search.read import read_space
-from l0compile.search.result import SearchResult
+from l0compile.result import RESULT, SearchResult
 from l0compile.search.space import Space
 from l0compile.search.study import open_study
 from l0compile.targets import load_target, read_host
 from l0compile.tasks import Task, make_task
 
-RESULT = "result.json"
 
 
 def search(
@@ -111,6 +110,11 @@ def _run(
     winner = study.best() or study.fastest()
     if winner is None:
         raise BuildError(f"{space.name}: no candidate could be built and measured: {study.trials()[0].error}")
+    if study.best() is None:
+        progress.note(
+            f"  WARNING: no candidate met the budget of {budget.ms:.3f} ms; going on with the fastest one. "
+            "Widen the density ranges of the space, or raise the budget"
+        )
     deadline = clock.winner_deadline(final_seconds)
     return finish(evaluator, study, winner, jobs, failures, out, deadline, progress)
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from l0compile.report import Candidate, Latency, Report, Row, write_report
+from l0compile.report import write_report
+from l0compile.result import Candidate, Latency, Row, SearchResult
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def folder(tmp_path: Path) -> Path:
     candidates = (
         Candidate(0, {"density": 0.2}, "trained", Latency(1.0, 0.9, 1.1), 0.95, front=True, chosen=True),
     )
-    write_report(Report("a search", "Spearman", rows, "dense", candidates, ()), tmp_path)
+    write_report(SearchResult("a search", "Spearman", rows, "dense", candidates, ()), tmp_path)
     return tmp_path
 
 

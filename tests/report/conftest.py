@@ -3,7 +3,7 @@
 import pytest
 
 from l0compile.records import Region
-from l0compile.report import Candidate, Latency, Report, Row
+from l0compile.result import Candidate, Latency, Row, SearchResult
 
 
 def candidate(
@@ -14,7 +14,7 @@ def candidate(
 
 
 @pytest.fixture
-def report() -> Report:
+def report() -> SearchResult:
     regions = []
     for layer in range(6):
         name = f"bert.encoder.layer.{layer}"
@@ -27,7 +27,7 @@ def report() -> Report:
     regions.append(
         Region("bert.pooler", "linear", (384, 384), (0, 0), 0.0, "dropped", None, "its output is unused")
     )
-    return Report(
+    return SearchResult(
         title="all-MiniLM-L6-v2 under 4 ms",
         quality_name="Spearman against the dense model, held-out text",
         rows=(

@@ -4,19 +4,20 @@ import dataclasses
 
 import pytest
 
-from l0compile.report import Report, plot_front
+from l0compile.result import SearchResult
+from l0compile.report import plot_front
 
 ODD = ["$x_{", "_hidden", "a\nb", "<b>", "\\frac", "名前", "x" * 300, ""]
 
 
-def test_same_facts_same_picture(report: Report) -> None:
+def test_same_facts_same_picture(report: SearchResult) -> None:
     assert plot_front(report) == plot_front(report)
 
 
 @pytest.mark.parametrize(
     "change", ["budget", "dense row", "candidates", "chosen", "front", "quality", "interval"]
 )
-def test_every_fact_shows(report: Report, change: str) -> None:
+def test_every_fact_shows(report: SearchResult, change: str) -> None:
     first, *others = report.candidates
     assert first.latency is not None
     changed = {
@@ -38,19 +39,19 @@ def test_every_fact_shows(report: Report, change: str) -> None:
     assert plot_front(dataclasses.replace(report, **changed)) != plot_front(report)  # type: ignore[arg-type]
 
 
-def test_what_was_not_measured_is_left_out(report: Report) -> None:
+def test_what_was_not_measured_is_left_out(report: SearchResult) -> None:
     measured = tuple(row for row in report.rows if row.latency is not None)
     trained = tuple(item for item in report.candidates if item.quality is not None or item.number == 5)
     assert len(measured) < len(report.rows) and len(trained) < len(report.candidates)
     assert plot_front(dataclasses.replace(report, rows=measured, candidates=trained)) == plot_front(report)
 
 
-def test_nothing_to_show_is_a_picture_all_the_same(report: Report) -> None:
+def test_nothing_to_show_is_a_picture_all_the_same(report: SearchResult) -> None:
     empty = dataclasses.replace(report, rows=(), candidates=(), budget_ms=None)
     assert plot_front(empty).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_odd_names_do_not_break_the_drawing(report: Report, name: str) -> None:
+def test_odd_names_do_not_break_the_drawing(report: SearchResult, name: str) -> None:
     rows = tuple(dataclasses.replace(row, name=name) for row in report.rows)
     assert plot_front(dataclasses.replace(report, quality_name=name, rows=rows)).startswith(b"\x89PNG")

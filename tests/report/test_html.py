@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l0compile.records import Region
-from l0compile.report import Report, render_page
+from l0compile.result import SearchResult
+from l0compile.report import render_page
 from l0compile.report.html import tag
 
 VOID = {"meta", "img"}
@@ -41,7 +42,7 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
-def test_every_fact_is_on_the_page(report: Report) -> None:
+def test_every_fact_is_on_the_page(report: SearchResult) -> None:
     text = " ".join(Page(render_page(report)).text)
     facts = [
         report.title,
@@ -57,7 +58,7 @@ def test_every_fact_is_on_the_page(report: Report) -> None:
     assert [fact for fact in facts if fact not in text] == []
 
 
-def test_nothing_is_fetched_and_nothing_runs(report: Report) -> None:
+def test_nothing_is_fetched_and_nothing_runs(report: SearchResult) -> None:
     page = Page(render_page(report))
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     sources = [value for key, value in page.values if key in ("src", "href")]
@@ -67,7 +68,7 @@ def test_nothing_is_fetched_and_nothing_runs(report: Report) -> None:
     assert any(key == "content" and value.startswith("default-src 'none'") for key, value in page.values)
 
 
-def test_hostile_text_stays_text_wherever_it_enters(report: Report) -> None:
+def test_hostile_text_stays_text_wherever_it_enters(report: SearchResult) -> None:
     plain = Page(render_page(report))
     hostile = dataclasses.replace(
         report,
@@ -102,6 +103,6 @@ def test_tag_escapes_children_and_attributes(child: str, value: str) -> None:
     assert parsed.values == [("title", value)]
 
 
-def test_a_report_of_nothing_still_renders(report: Report) -> None:
+def test_a_report_of_nothing_still_renders(report: SearchResult) -> None:
     empty = dataclasses.replace(report, rows=(), candidates=(), regions=(), budget_ms=None, facts={})
     assert "Nothing was recorded." in " ".join(Page(render_page(empty)).text)

@@ -5,7 +5,8 @@ import struct
 
 import pytest
 
-from l0compile.report import Report, plot_regions
+from l0compile.result import SearchResult
+from l0compile.report import plot_regions
 from l0compile.report.regions import format_text, shape_text
 
 
@@ -15,13 +16,13 @@ def size(png: bytes) -> tuple[int, int]:
     return width, height
 
 
-def test_the_region_table_grows_with_the_regions(report: Report) -> None:
+def test_the_region_table_grows_with_the_regions(report: SearchResult) -> None:
     one, all_of_them = (size(plot_regions(report.regions[:count])) for count in (1, len(report.regions)))
     assert all_of_them[0] == one[0] == 13 * 150
     assert all_of_them[1] - one[1] == pytest.approx(0.26 * 150 * (len(report.regions) - 1), abs=2)
 
 
-def test_every_column_shows(report: Report) -> None:
+def test_every_column_shows(report: SearchResult) -> None:
     region = report.regions[1]
     before = plot_regions((region,))
     for change in (
@@ -39,11 +40,11 @@ def test_no_regions_is_a_picture_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("name", ["$x_{", "a\nb", "\\frac", "名前", "x" * 300, ""])
-def test_odd_names_do_not_break_the_drawing(report: Report, name: str) -> None:
+def test_odd_names_do_not_break_the_drawing(report: SearchResult, name: str) -> None:
     size(plot_regions((dataclasses.replace(report.regions[0], name=name, reason=name),)))
 
 
-def test_shapes_read_as_a_change(report: Report) -> None:
+def test_shapes_read_as_a_change(report: SearchResult) -> None:
     texts = {shape_text(region) for region in report.regions}
     assert texts == {"384×384 → 320×384", "1536×384", "384×1536", "384×384 → none"}
     assert {format_text(region) for region in report.regions} == {"compact", "bsr 4×1", "dense", "dropped"}

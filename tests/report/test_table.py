@@ -5,7 +5,8 @@ import io
 
 from rich.console import Console
 
-from l0compile.report import Report, comparison_table, region_table
+from l0compile.result import SearchResult
+from l0compile.report import comparison_table, region_table
 
 
 def shown(table: object) -> str:
@@ -14,20 +15,20 @@ def shown(table: object) -> str:
     return console.export_text()
 
 
-def test_the_comparison_holds_every_row(report: Report) -> None:
+def test_the_comparison_holds_every_row(report: SearchResult) -> None:
     lines = shown(comparison_table(report)).splitlines()
     chosen = next(line for line in lines if "chosen" in line)
     assert chosen.split() == ["l0compile,", "chosen", "3.100", "3.050", "to", "3.200", "3.42×", "0.9310"]
     assert "openvino is not installed" in next(line for line in lines if "OpenVINO" in line)
 
 
-def test_names_that_look_like_tags_are_shown(report: Report) -> None:
+def test_names_that_look_like_tags_are_shown(report: SearchResult) -> None:
     rows = (dataclasses.replace(report.rows[0], name="layers[red]0[/]"),)
     assert "layers[red]0[/]" in shown(comparison_table(dataclasses.replace(report, rows=rows, title="[b]")))
     regions = (dataclasses.replace(report.regions[0], name="[bold]x", reason="[/nothing]"),)
     assert "[/nothing]" in shown(region_table(regions, "[t]"))
 
 
-def test_regions_show_shape_density_and_format(report: Report) -> None:
+def test_regions_show_shape_density_and_format(report: SearchResult) -> None:
     text = shown(region_table(report.regions))
     assert all(word in text for word in ("384×384 → 320×384", "83.0 %", "bsr 4×1", "its output is unused"))

@@ -1,22 +1,22 @@
-"""The folder gets all four files, replaced whole, and can be read back."""
+"""The folder gets all three files, replaced whole."""
 
 from pathlib import Path
 
 import pytest
 
 from l0compile.errors import ArtifactError
-from l0compile.report import Report, read_report, write_report
+from l0compile.report import write_report
+from l0compile.result import SearchResult
 
 
-def test_all_files_are_written_and_read_back(tmp_path: Path, report: Report) -> None:
+def test_all_files_are_written(tmp_path: Path, report: SearchResult) -> None:
     out = tmp_path / "deep" / "out"
     paths = write_report(report, out)
-    assert {path.name for path in paths} == {"report.html", "pareto.png", "regions.png", "report.json"}
+    assert {path.name for path in paths} == {"report.html", "pareto.png", "regions.png"}
     assert set(out.iterdir()) == set(paths)
-    assert read_report(out / "report.json") == report
 
 
-def test_writing_again_replaces_and_keeps_other_files(tmp_path: Path, report: Report) -> None:
+def test_writing_again_replaces_and_keeps_other_files(tmp_path: Path, report: SearchResult) -> None:
     (tmp_path / "study.db").write_text("kept")
     (tmp_path / "report.html").write_text("old")
     write_report(report, tmp_path)
@@ -24,7 +24,7 @@ def test_writing_again_replaces_and_keeps_other_files(tmp_path: Path, report: Re
     assert (tmp_path / "study.db").read_text() == "kept"
 
 
-def test_a_place_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path, report: Report) -> None:
+def test_a_place_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path, report: SearchResult) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(ArtifactError, match="could not be written"):
         write_report(report, tmp_path / "out")

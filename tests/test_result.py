@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from l0compile.errors import DataError
 from l0compile.records import Region
-from l0compile.report import Report
 from l0compile.search import Candidate, Latency, Row, SearchResult
-from l0compile.search.result import mark_front
+from l0compile.result import mark_front
 
 RESULT = SearchResult(
     title="t",
@@ -54,10 +53,24 @@ def test_damaged_results_are_told(tmp_path: Path) -> None:
         RESULT.row("y")
 
 
-def test_the_report_takes_it_as_it_is() -> None:
-    report = Report.from_dict(RESULT.to_dict())
-    assert report.rows[0].latency is not None and report.rows[0].latency.median_ms == 4.0
-    assert report.candidates[0].chosen and report.regions == RESULT.regions
+def test_speedup_is_relative_to_the_reference() -> None:
+    chosen, failed = Row("chosen", Latency(1.6, 1.5, 1.7), 0.9, dense=False), RESULT.rows[1]
+    assert RESULT.speedup(RESULT.rows[0]) == 1.0
+    assert RESULT.speedup(chosen) == pytest.approx(2.5)
+    assert RESULT.speedup(failed) is None
+    assert SearchResult("t", "q", (chosen,), "dense", (), ()).speedup(chosen) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"rows": [{"name": 1}]}'])
+def test_a_file_that_is_no_result_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "r.json").write_text(text)
+    with pytest.raises(DataError):
+        SearchResult.load(tmp_path / "r.json")
+
+
+def test_a_folder_without_a_result_says_what_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="l0compile search"):
+        SearchResult.load(tmp_path / "r.json")
 
 
 POINTS = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6), st.booleans()), max_size=12)

@@ -13,6 +13,10 @@ from l0compile.measure import Measurement
 from l0compile.records import Region
 
 
+RESULT = "result.json"
+"""Name of the file that a search leaves in its output folder."""
+
+
 @dataclass(frozen=True)
 class Latency:
     """Milliseconds: the median and its 95 % interval."""
@@ -20,6 +24,9 @@ class Latency:
     median_ms: float
     low_ms: float
     high_ms: float
+
+    def __str__(self) -> str:
+        return f"{self.median_ms:.3g} ms [{self.low_ms:.3g}, {self.high_ms:.3g}]"
 
     @classmethod
     def of(cls, measurement: Measurement) -> "Latency | None":
@@ -77,7 +84,7 @@ class SearchResult:
     reference: str
     candidates: tuple[Candidate, ...]
     regions: tuple[Region, ...]
-    budget_ms: float | None
+    budget_ms: float | None = None
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
@@ -91,6 +98,13 @@ class SearchResult:
             if row.name == name:
                 return row
         raise DataError(f"search result: no row {name!r}; it has {', '.join(row.name for row in self.rows)}")
+
+    def speedup(self, row: Row) -> float | None:
+        """How many times faster `row` is than the reference row (medians); None when either was not measured."""
+        times = {other.name: other.latency.median_ms for other in self.rows if other.latency is not None}
+        if self.reference not in times or row.latency is None:
+            return None
+        return times[self.reference] / row.latency.median_ms
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; a number that is not finite becomes null."""
@@ -124,9 +138,16 @@ class SearchResult:
     def load(cls, file: Path) -> "SearchResult":
         """What `save` wrote. Raises DataError when it is missing or unreadable."""
         try:
-            return cls.from_dict(json.loads(file.read_text(encoding="utf-8")))
+            loaded = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DataError(
+                f"{file}: not found; expected the output folder of a finished `l0compile search`"
+            ) from None
         except (OSError, ValueError) as error:
             raise DataError(f"{file}: can't be read as a search result: {error}") from error
+        if not isinstance(loaded, dict):
+            raise DataError(f"{file}: expected a JSON object, got {type(loaded).__name__}")
+        return cls.from_dict(loaded)
 
 
 def mark_front(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
