@@ -12,7 +12,6 @@ from l0compile.errors import DataError
 from l0compile.measure import Measurement
 from l0compile.records import Region
 
-
 RESULT = "result.json"
 """Name of the file that a search leaves in its output folder."""
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from l0compile.errors import DataError
 from l0compile.records import Region
-from l0compile.search import Candidate, Latency, Row, SearchResult
 from l0compile.result import mark_front
+from l0compile.search import Candidate, Latency, Row, SearchResult
 
 RESULT = SearchResult(
     title="t",

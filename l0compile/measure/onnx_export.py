@@ -1,7 +1,10 @@
 """Write a model as ONNX for the engines that read it."""
 
 import importlib
-from collections.abc import Sequence
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,7 @@ def export_onnx(
     path, training = Path(path), model.training
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _quiet():
             torch.onnx.export(
                 model,
                 tuple(args),
@@ -48,3 +51,19 @@ def export_onnx(
     finally:
         model.train(training)
     return path
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporters' remarks on packages and constants that this model does not need."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -9,6 +9,6 @@ from l0compile.report.table import region_table as region_table
 from l0compile.report.write import write_report as write_report
 
 __all__ = [
-    "comparison_table", "plot_front", "plot_regions", 
+    "comparison_table", "plot_front", "plot_regions",
     "region_table", "render_page", "restore_regions", "write_report",
 ]  # fmt: skip

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from l0compile.records import Region
-from l0compile.result import Candidate, SearchResult
 from l0compile.report.front import plot_front
 from l0compile.report.regions import FORMAT_COLOURS, format_text, shape_text
 from l0compile.report.style import CSS
 from l0compile.report.table import comparison_cells
+from l0compile.result import Candidate, SearchResult
 
 # Should a value ever slip through unescaped, the browser still runs and fetches nothing.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from l0compile.records import Region
-from l0compile.result import Row, SearchResult
 from l0compile.report.regions import format_text, shape_text
+from l0compile.result import Row, SearchResult
 
 if TYPE_CHECKING:
     from rich.table import Table

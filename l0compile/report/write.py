@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from l0compile.errors import ArtifactError
-from l0compile.result import SearchResult
 from l0compile.report.front import plot_front
 from l0compile.report.html import render_page
 from l0compile.report.regions import plot_regions
+from l0compile.result import SearchResult
+
 
 def write_report(report: SearchResult, folder: str | Path) -> tuple[Path, ...]:
     """Write ``report.html``, ``pareto.png`` and ``regions.png`` into ``folder``; the paths.

@@ -9,12 +9,12 @@ from torch import nn
 
 from l0compile.errors import BuildError
 from l0compile.measure import Measurement
+from l0compile.result import Latency
 from l0compile.search.candidate import Choices, gated, hardened
 from l0compile.search.curvature import Curvature
 from l0compile.search.latency import Bench, Budgeted
 from l0compile.search.masks import cost_density, structure
 from l0compile.search.repair import repair
-from l0compile.result import Latency
 from l0compile.search.space import Space
 from l0compile.tasks import Schedule, Task, train
 

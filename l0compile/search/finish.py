@@ -13,6 +13,7 @@ from torch import nn
 from l0compile import __version__
 from l0compile.gates import Budget, hardening
 from l0compile.measure import Measurement, Protocol
+from l0compile.result import Latency, Row, SearchResult, mark_front
 from l0compile.runtime import CompiledModel
 from l0compile.search.candidate import Choices, gated, hardened
 from l0compile.search.evaluate import Evaluator
@@ -20,7 +21,6 @@ from l0compile.search.latency import CHOSEN, ROW_OF, Job, compare
 from l0compile.search.masks import cost_density, live_weights
 from l0compile.search.progress import Progress
 from l0compile.search.repair import repair
-from l0compile.result import Latency, Row, SearchResult, mark_front
 from l0compile.search.study import Study, Trial
 from l0compile.targets import read_host
 from l0compile.tasks import Schedule, Trained, train

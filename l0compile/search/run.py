@@ -9,6 +9,7 @@ from pathlib import Path
 
 from l0compile.errors import BuildError, ConfigError, DataError
 from l0compile.measure import Measurement, Protocol
+from l0compile.result import RESULT, SearchResult
 from l0compile.search.candidate import gated_layer_names
 from l0compile.search.curvature import measure_curvature
 from l0compile.search.evaluate import Evaluator
@@ -17,12 +18,10 @@ from l0compile.search.finish import finish
 from l0compile.search.latency import DENSE, Bench, Budgeted, budget_of, compare
 from l0compile.search.progress import Progress, RichProgress, Silent
 from l0compile.search.read import read_space
-from l0compile.result import RESULT, SearchResult
 from l0compile.search.space import Space
 from l0compile.search.study import open_study
 from l0compile.targets import load_target, read_host
 from l0compile.tasks import Task, make_task
-
 
 
 def search(

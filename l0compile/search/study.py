@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from l0compile.errors import ConfigError, DataError, L0CompileError
+from l0compile.result import Candidate
 from l0compile.search.candidate import DENSITY_STEP, Choices
 from l0compile.search.evaluate import Evaluator, Outcome
-from l0compile.result import Candidate
 from l0compile.search.space import Space
 
 if TYPE_CHECKING:

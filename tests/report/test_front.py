@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from l0compile.result import SearchResult
 from l0compile.report import plot_front
+from l0compile.result import SearchResult
 
 ODD = ["$x_{", "_hidden", "a\nb", "<b>", "\\frac", "名前", "x" * 300, ""]
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l0compile.records import Region
-from l0compile.result import SearchResult
 from l0compile.report import render_page
 from l0compile.report.html import tag
+from l0compile.result import SearchResult
 
 VOID = {"meta", "img"}
 HOSTILE = "<script>alert('x')</script>\"&'"

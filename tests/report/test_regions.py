@@ -5,9 +5,9 @@ import struct
 
 import pytest
 
-from l0compile.result import SearchResult
 from l0compile.report import plot_regions
 from l0compile.report.regions import format_text, shape_text
+from l0compile.result import SearchResult
 
 
 def size(png: bytes) -> tuple[int, int]:

@@ -5,8 +5,8 @@ import io
 
 from rich.console import Console
 
-from l0compile.result import SearchResult
 from l0compile.report import comparison_table, region_table
+from l0compile.result import SearchResult
 
 
 def shown(table: object) -> str:
