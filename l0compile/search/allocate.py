@@ -9,7 +9,7 @@ from l0compile.search.candidate import Choices
 from l0compile.search.space import Space
 
 # Before anything is measured: what a model keeps of its dense latency when every gated weight is gone.
-FIXED_SHARE = 0.1
+FIXED_SHARE = 0.2
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ TRIALS_UNTIL, SWEEP_UNTIL = 0.5, 0.68
 # The winner trains at least this share of the time, even if everything before took longer than planned.
 WINNER_AT_LEAST = 0.1
 # Share of the budget to aim for: the line through few latencies is off by a little, and too slow counts for nothing.
-TARGET = 1.0 - 1.5 * MARGIN
+TARGET = 1.0 - 1.25 * MARGIN
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ def test_a_straight_line_is_recovered_and_inverted(fixed: float, slope: float, l
 
 
 def test_without_usable_points_a_prior_is_used() -> None:
-    assert LatencyModel.fit(10.0, []) == LatencyModel(1.0, 9.0)
+    assert LatencyModel.fit(10.0, []) == LatencyModel(2.0, 8.0)
     # Slower with fewer weights: noise, which must not send the search the wrong way.
-    assert LatencyModel.fit(10.0, [(0.5, 12.0)]) == LatencyModel(1.0, 9.0)
+    assert LatencyModel.fit(10.0, [(0.5, 12.0)]) == LatencyModel(2.0, 8.0)
 
 
 def test_first_guesses_cover_each_shape_inside_the_ranges(space: Space) -> None:
