@@ -3,6 +3,7 @@
 Baselines, trials, Pareto sweep, the winner trained and compiled, the final table.
 """
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,6 +74,8 @@ def run_search(
     try:
         out.mkdir(parents=True, exist_ok=True)
         result = _run(space, out, text, resume, progress or Silent(), clock)
+        spent = {"search seconds": round(time.monotonic() - clock.start), "allowed": space.effort.seconds}
+        result = dataclasses.replace(result, facts={**result.facts, "time": spent})
         result.save(out / RESULT)
     except OSError as error:
         raise DataError(

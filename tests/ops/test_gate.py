@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.export import Dim, export
@@ -10,9 +10,6 @@ from torch.export import Dim, export
 import l0compile.ops  # noqa: F401  (registers the op)
 from l0compile.errors import GateError
 from l0compile.ops.gate import grid_shape
-
-settings.register_profile("quick", deadline=None, max_examples=60)
-settings.load_profile("quick")
 
 
 def kron_reference(x: Tensor, z: Tensor, block: list[int]) -> Tensor:

