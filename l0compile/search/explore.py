@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 
 from l0compile.search.allocate import LatencyModel, first_guesses, towards
+from l0compile.search.candidate import Choices
 from l0compile.search.evaluate import MARGIN, Evaluator
 from l0compile.search.progress import Progress
 from l0compile.search.study import Study, Trial
@@ -14,6 +15,8 @@ TRIALS_UNTIL, SWEEP_UNTIL = 0.5, 0.68
 WINNER_AT_LEAST = 0.1
 # Share of the budget to aim for: the line through few latencies is off by a little, and too slow counts for nothing.
 TARGET = 1.0 - 1.25 * MARGIN
+# Over the budget by less than this share: "just missed".
+NEAR = 0.1
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,12 @@ def run_trials(
             if number >= study.space.effort.trials or (late and done):
                 return
             live = _latency_model(study, dense_load).live_for(TARGET)
-            guesses = first_guesses(study.space, study.shapes, live)
-            if number < len(guesses):
-                study.enqueue(guesses[number])
+            guesses = [*first_guesses(study.space, study.shapes, live), None]
+            tried = sum(trial.sweep is None and not _just_missed(trial) for trial in done)
+            guess = _sparser(study, done[-1], live) if done else None
+            guess = guess or guesses[min(tried, len(guesses) - 1)]
+            if guess is not None:
+                study.enqueue(guess)
         _tell(progress, study, study.run_trial(evaluator))
         slowest = max(slowest, time.monotonic() - begun)
 
@@ -73,6 +79,19 @@ def run_sweep(
         study.enqueue(towards(study.space, start.choices, start.outcome.live, wanted))
         _tell(progress, study, study.run_trial(evaluator, sweep=point))
         slowest = max(slowest, time.monotonic() - begun)
+
+
+def _just_missed(trial: Trial) -> bool:
+    """Too slow by so little that the same candidate with a few more zeros is worth a trial."""
+    outcome = trial.outcome
+    return outcome is not None and not outcome.fast_enough and outcome.load < 1.0 + NEAR
+
+
+def _sparser(study: Study, trial: Trial, live: float) -> Choices | None:
+    """`trial` again with `live` of its weights left, if it just missed the budget; the line now knows its latency."""
+    if trial.outcome is None or not _just_missed(trial) or trial.outcome.live <= live:
+        return None
+    return towards(study.space, trial.choices, trial.outcome.live, live)
 
 
 def _latency_model(study: Study, dense_load: float) -> LatencyModel:
