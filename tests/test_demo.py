@@ -1,4 +1,4 @@
-"""The main job in its quick form: the command of ``make demo`` on MiniLM and real text, with two trials and few steps."""
+"""The main job in its quick form: the command of ``make demo`` on MiniLM and real text, with two trials."""
 
 import json
 import os
