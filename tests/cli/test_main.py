@@ -87,7 +87,10 @@ def test_interrupt_is_130_without_a_traceback(tmp_path: Path) -> None:
         "--out",
         f"{tmp_path}/out",
     ]
+    # A test run that was itself started in the background hands an ignored SIGINT down to its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     assert running.stdout is not None and running.stdout.readline() == "ready\n"
     time.sleep(0.1)
     running.send_signal(signal.SIGINT)

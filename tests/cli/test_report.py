@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from l0compile.report import write_report
-from l0compile.result import Candidate, Latency, Row, SearchResult
+from l0compile.result import RESULT, Candidate, Latency, Row, SearchResult
 
 
 @pytest.fixture
@@ -18,7 +18,9 @@ def folder(tmp_path: Path) -> Path:
     candidates = (
         Candidate(0, {"density": 0.2}, "trained", Latency(1.0, 0.9, 1.1), 0.95, front=True, chosen=True),
     )
-    write_report(SearchResult("a search", "Spearman", rows, "dense", candidates, ()), tmp_path)
+    result = SearchResult("a search", "Spearman", rows, "dense", candidates, ())
+    result.save(tmp_path / RESULT)
+    write_report(result, tmp_path)
     return tmp_path
 
 
