@@ -15,8 +15,6 @@ from torch.nn import functional as F
 from l0compile.ops.attention import attention
 from l0compile.ops.bsr import bsr_linear
 
-ACTIVATIONS = ("", "gelu", "gelu_tanh", "relu", "silu", "tanh", "sigmoid")
-
 
 def _activate(x: Tensor, activation: str) -> Tensor:
     match activation:

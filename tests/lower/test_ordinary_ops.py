@@ -8,7 +8,7 @@ from torch import nn
 
 from l0compile.api import compile
 from l0compile.capture import capture
-from l0compile.errors import BuildError
+from l0compile.errors import BuildError, InputError
 from l0compile.lower import translate
 from l0compile.schedule import token_tile
 from l0compile.targets import load_target
@@ -40,6 +40,14 @@ def test_own_conversions(dynamic: Any) -> None:
         expected = model(x)
         for name, got in compiled(x).items():
             torch.testing.assert_close(got, expected[name], msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("length", [2, 3])
+def test_sizes_that_the_trace_excludes_are_refused_not_guessed(length: int) -> None:
+    shapes = {"x": {0: "batch", 1: "length"}}
+    compiled = compile(Everything().eval(), (torch.randn(2, 5, 6),), dynamic_shapes=shapes)
+    with pytest.raises(InputError, match="expected sizes with"):
+        compiled(torch.randn(1, length, 6))
 
 
 def test_a_factor_that_tvm_would_ignore_is_refused() -> None:
