@@ -40,15 +40,39 @@ def pack_tokens(program: Program, *, lanes: int, rows: int) -> Program:
     return run(program, [partial(assign_layout, lanes=lanes, rows=rows), fuse_epilogue])
 
 
+def compact(program: Program) -> Program:
+    """Use the zeros that free whole channels: the same function in fewer and smaller dense ATen operators.
+
+    The part of :func:`optimise` that needs no target and introduces no operator of ours, so that the result is
+    ordinary PyTorch. Raises RewriteError as ``optimise`` does.
+    """
+    return run(program, [*normal_form_steps(), *compaction_steps()])
+
+
 def steps(target: Target) -> list[Pass]:
-    """The passes in order."""
+    """The passes of :func:`optimise` in order."""
+    return [
+        *normal_form_steps(),
+        fuse_attention,
+        canonicalize,  # cancels the transposes that attention no longer needs
+        *compaction_steps(),
+        partial(choose_formats, target=target),
+    ]
+
+
+def normal_form_steps() -> list[Pass]:
+    """The same operators written one way; what does not depend on the inputs is computed."""
     return [
         plain_arithmetic,
         canonicalize,
         fold_constants,  # gates on weights, and index arithmetic on fixed sizes
         simplify_masks,  # a padding mask reaches attention as [batch, 1, 1, keys]
-        fuse_attention,
-        canonicalize,  # cancels the transposes that attention no longer needs
+    ]
+
+
+def compaction_steps() -> list[Pass]:
+    """What is dead goes; dense operators stay dense, and no operator is introduced that was not there."""
+    return [
         fold_gates,
         flush_denormals,  # after gates were multiplied in, before zeros are counted
         survey,  # from here on each layer's fate is written down
@@ -58,5 +82,4 @@ def steps(target: Target) -> list[Pass]:
         drop_dead,  # what compaction left neutral
         flush_denormals,  # constants folded into biases
         canonicalize,
-        partial(choose_formats, target=target),
     ]
