@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Format = Literal["dense", "compact", "bsr", "dropped"]
+Engine = Literal["tvm", "torch"]
 
 
 @dataclass(frozen=True)
@@ -48,3 +49,56 @@ class Region:
             k: tuple(v) if k in tuples and v is not None else v for k, v in item.items()
         }
         return cls(**fields)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator of a stage.
+
+    Attributes:
+        name: of its node in the graph, unique in the model.
+        target: what it computes: ``aten.cumsum.default``.
+        source: module path, file, line and code that called it, as far as tracing knows.
+        reason: why TVM cannot take it; empty where it only came along with its neighbours.
+    """
+
+    name: str
+    target: str
+    source: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """A part of the model that one engine runs at a stretch, in the order of running.
+
+    Attributes:
+        engine: ``tvm`` (compiled) or ``torch`` (run by PyTorch, operator by operator).
+        operators: what runs there, in order; sizes are left out.
+        reason: one sentence: why this engine; empty for the parts that TVM runs as usual.
+    """
+
+    engine: Engine
+    operators: tuple[Operator, ...]
+    reason: str
+
+    @classmethod
+    def from_json(cls, item: Mapping[str, Any]) -> "StageRecord":
+        """The record whose fields ``dataclasses.asdict`` gave."""
+        return cls(item["engine"], tuple(Operator(**each) for each in item["operators"]), item["reason"])
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """Which engine runs the model as a whole, and what was measured to decide it.
+
+    Attributes:
+        engine: ``tvm``: compiled, but for the islands among the stages; ``torch``: all of it in PyTorch.
+        reason: one sentence.
+        tvm_ms, torch_ms: median time of a call on the example inputs, None where it was not measured.
+    """
+
+    engine: Engine
+    reason: str
+    tvm_ms: float | None = None
+    torch_ms: float | None = None

@@ -49,15 +49,34 @@ def compact(program: Program) -> Program:
     return run(program, [*normal_form_steps(), *compaction_steps()])
 
 
+def optimise_dense(program: Program) -> Program:
+    """What :func:`optimise` does before it looks at the target: all weights are still dense. Same errors."""
+    return run(program, dense_steps())
+
+
+def choose(program: Program, target: Target) -> Program:
+    """The rest of :func:`optimise` for a result of :func:`optimise_dense`: a format for each weight. Same errors."""
+    return run(program, format_steps(target))
+
+
 def steps(target: Target) -> list[Pass]:
     """The passes of :func:`optimise` in order."""
+    return [*dense_steps(), *format_steps(target)]
+
+
+def dense_steps() -> list[Pass]:
+    """The passes that do not depend on the target."""
     return [
         *normal_form_steps(),
         fuse_attention,
         canonicalize,  # cancels the transposes that attention no longer needs
         *compaction_steps(),
-        partial(choose_formats, target=target),
     ]
+
+
+def format_steps(target: Target) -> list[Pass]:
+    """How what is left is stored."""
+    return [partial(choose_formats, target=target)]
 
 
 def normal_form_steps() -> list[Pass]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from l0compile.records import PassRecord, Region
+from l0compile.records import EngineChoice, PassRecord, Region, StageRecord
 
 _COLUMNS = ("region", "kind", "before", "after", "density", "format", "block", "reason")
 
@@ -15,12 +15,20 @@ class Explanation:
 
     verification: ``checked`` and, if so, ``max_difference`` relative to the largest reference value, ``tolerance``,
     ``inputs`` (number of example inputs compared). ordinary: operators that run outside our kernels, with counts.
+    stages: what each engine runs, in order. choice: which engine runs the whole, and the times that decided it.
     """
 
     regions: tuple[Region, ...]
     passes: tuple[PassRecord, ...]
     verification: Mapping[str, Any]
     ordinary: Mapping[str, int]
+    stages: tuple[StageRecord, ...] = ()
+    choice: EngineChoice | None = None
+
+    @property
+    def islands(self) -> tuple[StageRecord, ...]:
+        """The stages that run in PyTorch."""
+        return tuple(stage for stage in self.stages if stage.engine == "torch")
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only."""
@@ -29,6 +37,8 @@ class Explanation:
             "passes": [asdict(record) for record in self.passes],
             "verification": dict(self.verification),
             "ordinary": dict(self.ordinary),
+            "stages": [asdict(stage) for stage in self.stages],
+            "choice": asdict(self.choice) if self.choice else None,
         }
 
     @classmethod
@@ -36,7 +46,10 @@ class Explanation:
         """The explanation that ``to_json`` wrote."""
         regions = tuple(Region.from_json(item) for item in record["regions"])
         passes = tuple(PassRecord(**item) for item in record["passes"])
-        return cls(regions, passes, dict(record["verification"]), dict(record["ordinary"]))
+        stages = tuple(StageRecord.from_json(item) for item in record["stages"])
+        choice = EngineChoice(**record["choice"]) if record["choice"] else None
+        verification, ordinary = dict(record["verification"]), dict(record["ordinary"])
+        return cls(regions, passes, verification, ordinary, stages, choice)
 
     def __str__(self) -> str:
         rows = [_COLUMNS, *(_row(region) for region in self.regions)]
@@ -44,6 +57,9 @@ class Explanation:
         lines = [
             "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]) for row in rows
         ]
+        if self.choice:
+            lines.append(f"engine: {self.choice.engine}: {self.choice.reason}")
+        lines += [line for number, stage in enumerate(self.islands) for line in _island(number, stage)]
         if self.verification.get("checked"):
             lines.append(
                 f"checked: compiled = gated within {self.verification['max_difference']:.1e} of the largest value "
@@ -66,3 +82,9 @@ def _row(r: Region) -> tuple[str, ...]:
         shape(r.block),
         r.reason,
     )
+
+
+def _island(number: int, stage: StageRecord) -> list[str]:
+    lines = [f"island {number} in PyTorch, {len(stage.operators)} operators: {stage.reason}"]
+    refused = [o for o in stage.operators if o.reason]
+    return lines + [f"  {o.target} at {o.source}: {o.reason}" for o in refused]
