@@ -4,11 +4,11 @@ from typing import Any
 
 from l0compile.kernels.attention import attention
 from l0compile.kernels.linear import linear
-from l0compile.kernels.norm import layer_norm
+from l0compile.kernels.norm import norm
 from l0compile.kernels.pack import pack
-from l0compile.kernels.spec import AttentionSpec, KernelSpec, LayerNormSpec, LinearSpec, PackSpec, TokenTile
+from l0compile.kernels.spec import AttentionSpec, KernelSpec, LinearSpec, NormSpec, PackSpec, TokenTile
 
-__all__ = ["AttentionSpec", "KernelSpec", "LayerNormSpec", "LinearSpec", "PackSpec", "TokenTile", "emit"]
+__all__ = ["AttentionSpec", "KernelSpec", "LinearSpec", "NormSpec", "PackSpec", "TokenTile", "emit"]
 
 
 def emit(spec: KernelSpec, tile: TokenTile) -> Any:
@@ -18,7 +18,7 @@ def emit(spec: KernelSpec, tile: TokenTile) -> Any:
             return linear(spec, tile)
         case AttentionSpec():
             return attention(spec, tile)
-        case LayerNormSpec():
-            return layer_norm(spec, tile)
+        case NormSpec():
+            return norm(spec, tile)
         case PackSpec():
             return pack(spec, tile)

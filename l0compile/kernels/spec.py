@@ -51,12 +51,21 @@ class AttentionSpec:
 
 
 @dataclass(frozen=True)
-class LayerNormSpec:
-    """LayerNorm over ``features``; weight and bias are both present or both absent."""
+class NormSpec:
+    """LayerNorm (``centred``) or RMSNorm of a vector of ``width`` channels, at the ``features`` of them that are left.
+
+    removed_mean: mean of the other width - features channels. removed_squares: the sum of their squares, taken from
+    their mean when ``centred``. See ops/norm.py for the formulas.
+    """
 
     features: int
     eps: float
-    affine: bool
+    centred: bool
+    weight: bool
+    bias: bool
+    width: int
+    removed_mean: float = 0.0
+    removed_squares: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -67,4 +76,4 @@ class PackSpec:
     unpack: bool
 
 
-KernelSpec = LinearSpec | AttentionSpec | LayerNormSpec | PackSpec
+KernelSpec = LinearSpec | AttentionSpec | NormSpec | PackSpec

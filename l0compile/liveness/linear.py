@@ -66,6 +66,17 @@ def _layer_norm(node: fx.Node, view: View) -> Fact | None:
     return Fact((weight == 0).reshape(*leading, *weight.shape), value.reshape(*leading, *weight.shape))
 
 
+def _rms_norm(node: fx.Node, view: View) -> Fact | None:
+    """Zero where the scale or the input is zero. The rest depends on every input (exactness rule 4)."""
+    given = arguments(node)
+    source = given.get("input", given.get("x"))
+    zero = view.fact(source).zero
+    if given["weight"] is not None:
+        weight = view.constant(given["weight"])
+        zero = zero if weight is None else zero | (weight == 0)
+    return Fact(zero, torch.zeros([1] * zero.ndim))
+
+
 def _embedding(node: fx.Node, view: View) -> Fact | None:
     """Columns with one value in the whole table."""
     table = view.constant(node.args[0])
@@ -81,4 +92,7 @@ def _all(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
 
 register(aten.linear.default, torch.ops.l0compile.bsr_linear.default, forward=_linear, backward=_linear_reads)
 register(aten.layer_norm.default, forward=_layer_norm, backward=_all)
+register(torch.ops.l0compile.compacted_layer_norm.default, forward=_layer_norm, backward=_all)
+register(aten.rms_norm.default, forward=_rms_norm, backward=_all)
+register(torch.ops.l0compile.compacted_rms_norm.default, forward=_rms_norm, backward=_all)
 register(aten.embedding.default, forward=_embedding, backward=_all)

@@ -8,7 +8,7 @@ import torch
 from torch import fx
 
 import l0compile.ops  # noqa: F401  registers the operators
-from l0compile.kernels import AttentionSpec, KernelSpec, LayerNormSpec, LinearSpec, PackSpec
+from l0compile.kernels import AttentionSpec, KernelSpec, LinearSpec, NormSpec, PackSpec
 
 l0 = torch.ops.l0compile
 
@@ -65,9 +65,17 @@ def _attention(node: fx.Node) -> KernelCall:
 
 
 def _layer_norm(node: fx.Node) -> KernelCall:
-    x, weight, bias, eps = node.args
-    spec = LayerNormSpec(int(x.meta["val"].shape[1]), eps, affine=weight is not None)
+    x, weight, bias, eps, width, removed_mean, removed_m2 = node.args
+    features, given = int(x.meta["val"].shape[1]), (weight is not None, bias is not None)
+    spec = NormSpec(features, eps, True, *given, width, removed_mean, removed_m2)
     return KernelCall(spec, tuple(t for t in (x, weight, bias) if t is not None))
+
+
+def _rms_norm(node: fx.Node) -> KernelCall:
+    x, weight, eps, width, squares = node.args
+    features = int(x.meta["val"].shape[1])
+    spec = NormSpec(features, eps, False, weight is not None, False, width, 0.0, squares)
+    return KernelCall(spec, tuple(t for t in (x, weight) if t is not None))
 
 
 _CALLS: dict[Any, Callable[[fx.Node], KernelCall]] = {
@@ -76,4 +84,5 @@ _CALLS: dict[Any, Callable[[fx.Node], KernelCall]] = {
     l0.packed_linear.default: _linear,
     l0.packed_attention.default: _attention,
     l0.packed_layer_norm.default: _layer_norm,
+    l0.packed_rms_norm.default: _rms_norm,
 }

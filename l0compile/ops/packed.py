@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from l0compile.ops.attention import attention
 from l0compile.ops.bsr import bsr_linear
+from l0compile.ops.norm import compacted_layer_norm, compacted_rms_norm
 
 
 def _activate(x: Tensor, activation: str) -> Tensor:
@@ -121,12 +122,34 @@ def _(q, k, v, mask, batch, queries, keys, heads, scale, causal):  # type: ignor
 
 
 @torch.library.custom_op("l0compile::packed_layer_norm", mutates_args=())
-def packed_layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    """LayerNorm over the feature axis of packed tokens: x [T, F, L], weight and bias [F]."""
+def packed_layer_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    width: int,
+    removed_mean: float,
+    removed_m2: float,
+) -> Tensor:
+    """``l0compile::compacted_layer_norm`` over the feature axis of packed tokens: x [T, C, L], weight and bias [C]."""
     rows = _to_rows(x, x.shape[0] * x.shape[2])
-    return pack(F.layer_norm(rows, (x.shape[1],), weight, bias, eps), x.shape[2])
+    return pack(compacted_layer_norm(rows, weight, bias, eps, width, removed_mean, removed_m2), x.shape[2])
 
 
 @packed_layer_norm.register_fake
-def _(x, weight, bias, eps):  # type: ignore[no-untyped-def]
+def _(x, weight, bias, eps, width, removed_mean, removed_m2):  # type: ignore[no-untyped-def]
+    return torch.empty_like(x)
+
+
+@torch.library.custom_op("l0compile::packed_rms_norm", mutates_args=())
+def packed_rms_norm(
+    x: Tensor, weight: Tensor | None, eps: float, width: int, removed_square_sum: float
+) -> Tensor:
+    """``l0compile::compacted_rms_norm`` over the feature axis of packed tokens: x [T, C, L], weight [C]."""
+    rows = _to_rows(x, x.shape[0] * x.shape[2])
+    return pack(compacted_rms_norm(rows, weight, eps, width, removed_square_sum), x.shape[2])
+
+
+@packed_rms_norm.register_fake
+def _(x, weight, eps, width, removed_square_sum):  # type: ignore[no-untyped-def]
     return torch.empty_like(x)

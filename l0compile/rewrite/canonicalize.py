@@ -19,6 +19,7 @@ _COPIES = (
     aten.lift_fresh_copy.default,
     aten._to_copy.default,
     aten.to.dtype,
+    aten.type_as.default,
 )
 _RESHAPES = (
     aten.view.default,

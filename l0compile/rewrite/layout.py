@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import l0compile.ops  # noqa: F401  registers the operators
 from l0compile.capture import Editor, Program
-from l0compile.capture.nodes import same_shape, shape
+from l0compile.capture.nodes import arguments, same_shape, shape
 from l0compile.rewrite.size_nodes import SizeNodes
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
@@ -25,9 +25,14 @@ _RESHAPE = {
     aten.unsqueeze.default, aten.squeeze.dim, aten.squeeze.dims,
 }  # fmt: skip
 
+_COMPACTED = {
+    l0.compacted_layer_norm.default: l0.packed_layer_norm.default,
+    l0.compacted_rms_norm.default: l0.packed_rms_norm.default,
+}
+
 
 def assign_layout(program: Program, lanes: int, rows: int) -> Program:
-    """Rewrite: linear(x) -> unpack(packed_linear(pack(x))), likewise attention and layer_norm; pack(unpack(y)) -> y,
+    """Rewrite: linear(x) -> unpack(packed_linear(pack(x))), likewise attention and norms; pack(unpack(y)) -> y,
     and elementwise operators between packed values run packed.
 
     Checks: float32, a static last axis, constant weights; tokens keep their flattened order through a reshape.
@@ -59,6 +64,8 @@ class _Layout:
             l0.bsr_linear.default: self._bsr_linear,
             l0.attention.default: self._attention,
             aten.layer_norm.default: self._layer_norm,
+            aten.rms_norm.default: self._rms_norm,
+            **dict.fromkeys(_COMPACTED, self._compacted_norm),
             **dict.fromkeys(_UNARY, self._unary),
             **dict.fromkeys(_BINARY, self._binary),
             **dict.fromkeys(_RESHAPE, self._reshape),
@@ -129,13 +136,24 @@ class _Layout:
         x, shape, weight, bias, eps = (*node.args, *(None, None, 1e-5)[len(node.args) - 2 :])[:5]
         if len(shape) != 1 or not self._constants(weight, bias) or not _packable(x):
             return None
-        if weight is None and bias is not None:
-            weight = self.editor.add_constant(f"{bias.target}_ones", torch.ones(shape), node)
-        elif bias is None and weight is not None:
-            bias = self.editor.add_constant(f"{weight.target}_zeros", torch.zeros(shape), node)
-        return self.editor.call(
-            l0.packed_layer_norm.default, (self._pack(x, node), weight, bias, eps), before=node
-        )
+        args = (self._pack(x, node), weight, bias, eps, shape[0], 0.0, 0.0)
+        return self.editor.call(l0.packed_layer_norm.default, args, before=node)
+
+    def _rms_norm(self, node: fx.Node) -> fx.Node | None:
+        given = arguments(node)
+        x, weight, eps = given["input"], given["weight"], given["eps"]
+        if len(given["normalized_shape"]) != 1 or not self._constants(weight) or not _packable(x):
+            return None
+        eps = torch.finfo(torch.float32).eps if eps is None else eps  # as torch does
+        args = (self._pack(x, node), weight, eps, shape(x)[-1], 0.0)
+        return self.editor.call(l0.packed_rms_norm.default, args, before=node)
+
+    def _compacted_norm(self, node: fx.Node) -> fx.Node | None:
+        """A norm over part of a vector: the packed operator of the same name takes the same arguments."""
+        x, *rest = node.args
+        if not self._constants(*(value for value in rest if isinstance(value, fx.Node))) or not _packable(x):
+            return None
+        return self.editor.call(_COMPACTED[node.target], (self._pack(x, node), *rest), before=node)
 
     def _unary(self, node: fx.Node) -> fx.Node | None:
         x = node.args[0]

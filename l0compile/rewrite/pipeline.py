@@ -13,6 +13,7 @@ from l0compile.rewrite.fold_constants import fold_constants
 from l0compile.rewrite.fold_gates import fold_gates
 from l0compile.rewrite.fuse_attention import fuse_attention
 from l0compile.rewrite.fuse_epilogue import fuse_epilogue
+from l0compile.rewrite.fuse_rms_norm import fuse_rms_norm
 from l0compile.rewrite.layout import assign_layout
 from l0compile.rewrite.plain_arithmetic import plain_arithmetic
 from l0compile.rewrite.regions import survey
@@ -86,6 +87,7 @@ def normal_form_steps() -> list[Pass]:
         canonicalize,
         fold_constants,  # gates on weights, and index arithmetic on fixed sizes
         simplify_masks,  # a padding mask reaches attention as [batch, 1, 1, keys]
+        fuse_rms_norm,
     ]
 
 

@@ -1,25 +1,54 @@
-"""LayerNorm and the layout changes against their oracles."""
+"""Norms and the layout changes against their oracles."""
 
 import pytest
 import torch
 
-from l0compile.kernels import LayerNormSpec, PackSpec, TokenTile
+from l0compile.kernels import NormSpec, PackSpec, TokenTile
 
 l0 = torch.ops.l0compile
 
 
-@pytest.mark.parametrize("affine", [True, False])
+# (weight, bias, original width, mean and sum of squared deviations of the channels that were removed)
+NORMS = {
+    "plain": (False, False, 37, 0.0, 0.0),
+    "affine": (True, True, 37, 0.0, 0.0),
+    "weight only": (True, False, 37, 0.0, 0.0),
+    "bias only": (False, True, 37, 0.0, 0.0),
+    "compacted": (True, True, 50, 0.7, 5.0),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
-def test_layer_norm(launch, tile: TokenTile, affine: bool, offset: float) -> None:  # type: ignore[no-untyped-def]
+def test_layer_norm(launch, tile: TokenTile, name: str, offset: float) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(0)
+    weight, bias, width, mean, m2 = NORMS[name]
     x = l0.pack(torch.randn(70, 37) + offset, tile.lanes)
-    parameters = (torch.randn(37), torch.randn(37)) if affine else ()
-    actual = l0.unpack(launch(LayerNormSpec(37, 1e-5, affine), (x, *parameters), tuple(x.shape)), [70])
+    parameters = [torch.randn(37) if given else None for given in (weight, bias)]
+    spec = NormSpec(37, 1e-5, True, weight, bias, width, mean + offset, m2)
+    operands = (x, *(p for p in parameters if p is not None))
+    actual = l0.unpack(launch(spec, operands, tuple(x.shape)), [70])
+    doubles = [None if p is None else p.double() for p in parameters]
     reference = l0.unpack(x, [70]).double()
-    doubles = [p.double() for p in parameters] or [None, None]
-    expected = torch.nn.functional.layer_norm(reference, (37,), *doubles, 1e-5).float()
+    expected = l0.compacted_layer_norm(reference, *doubles, 1e-5, width, mean + offset, m2).float()
     # float32 holds 1000 + noise to 6e-5, whatever computes on it: the mean itself rounds that far.
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=2e-5 if not offset else 5e-4)
+
+
+@pytest.mark.parametrize("weight", [True, False])
+@pytest.mark.parametrize(("width", "squares"), [(37, 0.0), (50, 9.0)])
+def test_rms_norm(launch, tile: TokenTile, weight: bool, width: int, squares: float) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    x = l0.pack(torch.randn(70, 37) + 2, tile.lanes)
+    parameter = torch.randn(37) if weight else None
+    spec = NormSpec(37, 1e-6, False, weight, False, width, 0.0, squares)
+    actual = launch(spec, (x,) if parameter is None else (x, parameter), tuple(x.shape))
+    expected = l0.packed_rms_norm(
+        x.double(), None if parameter is None else parameter.double(), 1e-6, width, squares
+    )
+    torch.testing.assert_close(
+        l0.unpack(actual, [70]), l0.unpack(expected, [70]).float(), rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("tokens", [1, 15, 64, 65, 130])

@@ -49,14 +49,18 @@ def test_packed_attention_is_attention(batch: int, queries: int, keys: int, caus
 
 
 @pytest.mark.parametrize("affine", [True, False])
-def test_packed_layer_norm_is_layer_norm(affine: bool) -> None:
+def test_packed_norms_are_norms(affine: bool) -> None:
     x = torch.randn(5, 12) * 3 + 1
     weight, bias = (torch.randn(12), torch.randn(12)) if affine else (None, None)
-    y = l0.unpack(l0.packed_layer_norm(l0.pack(x, 4), weight, bias, 1e-5), [5])
+    y = l0.unpack(l0.packed_layer_norm(l0.pack(x, 4), weight, bias, 1e-5, 12, 0.0, 0.0), [5])
     torch.testing.assert_close(y, F.layer_norm(x, (12,), weight, bias, 1e-5))
+    y = l0.unpack(l0.packed_rms_norm(l0.pack(x, 4), weight, 1e-5, 12, 0.0), [5])
+    torch.testing.assert_close(y, F.rms_norm(x, (12,), weight, 1e-5))
 
 
-@pytest.mark.parametrize("name", ["pack", "unpack", "packed_linear", "packed_attention", "packed_layer_norm"])
+@pytest.mark.parametrize(
+    "name", ["pack", "unpack", "packed_linear", "packed_attention", "packed_layer_norm", "packed_rms_norm"]
+)
 def test_fake_and_real_agree(name: str) -> None:
     x, w = torch.randn(2, 3, 4), torch.randn(5, 4)
     p = l0.pack(x, 4)
@@ -65,6 +69,7 @@ def test_fake_and_real_agree(name: str) -> None:
         "unpack": (p, [2, 3]),
         "packed_linear": (p, dense_blocks(w, 2), None, None, None, None, 5, "relu"),
         "packed_attention": (p, p, p, None, 2, 3, 3, 2, 1.0, False),
-        "packed_layer_norm": (p, None, None, 1e-5),
+        "packed_layer_norm": (p, None, None, 1e-5, 6, 0.1, 0.2),
+        "packed_rms_norm": (p, None, 1e-5, 6, 0.2),
     }[name]
     torch.library.opcheck(getattr(l0, name).default, args, test_utils=("test_schema", "test_faketensor"))
