@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from l0compile.gates import hardening
 from l0compile.lower import build, dtype_name, translate
 from l0compile.lower.index_bounds import index_bounds
 from l0compile.lower.kernel_calls import kernel_call
+from l0compile.records import Launch
 from l0compile.rewrite.pipeline import optimise, pack_tokens
 from l0compile.runtime import CompiledModel, Explanation, InputSpec, Signature
 from l0compile.schedule import token_tile
@@ -34,6 +36,7 @@ def compile(
     target: str | Target = "native",
     dynamic_shapes: Any = None,
     verify: bool = True,
+    ignore_zeros: bool = False,
 ) -> CompiledModel:
     """Compile a model with zeros in it for one target.
 
@@ -43,6 +46,7 @@ def compile(
         target: name of a shipped target, path of a target file, ``"native"``, or a Target.
         dynamic_shapes: ``{"input_ids": {0: "batch", 1: "seq"}}`` or torch.export's format; default: all sizes fixed.
         verify: compare with the model on the example inputs and refuse a result that differs.
+        ignore_zeros: compute the zeros like any other number: the dense model that gains are measured against.
 
     Returns: a callable with the model's signature and result structure; its ``explain()`` says what was done.
 
@@ -52,15 +56,17 @@ def compile(
     """
     target = target if isinstance(target, Target) else load_target(target)
     tile = token_tile(target)
-    program = optimise(capture(model, args, kwargs, dynamic_shapes=dynamic_shapes), target)
+    captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes)
+    program = optimise(captured, target, ignore_zeros=ignore_zeros)
     program = pack_tokens(program, lanes=tile.lanes, rows=tile.rows)
     translation = translate(program, tile)
     executable = build(translation.module, target, tile)
     parameters = {name: program.constants[name] for name in translation.parameters}
-    signature = _signature(program, index_bounds(program))
+    signature = _signature(program, index_bounds(program), _example_shapes(program, args, kwargs))
 
     def compiled(verified: dict[str, Any]) -> CompiledModel:
-        facts, explanation = {"gate_rule": _gate_rule(model)}, _explanation(program, verified)
+        facts = {"gate_rule": _gate_rule(model)}
+        explanation = _explanation(program, translation.launches, verified)
         return CompiledModel(executable, parameters, signature, target, explanation, facts)
 
     if not verify or isinstance(model, ExportedProgram):
@@ -117,9 +123,20 @@ def _verify(
     return {"checked": True, "max_difference": worst, "tolerance": TOLERANCE, "inputs": 1}
 
 
-def _signature(program: Program, bounds: Mapping[str, int]) -> Signature:
+def _example_shapes(
+    program: Program, args: Sequence[Any], kwargs: Mapping[str, Any] | None
+) -> list[tuple[int, ...]]:
+    """Shapes of the flat example inputs; without them (an ExportedProgram) those that it was traced with."""
+    if args or kwargs:
+        return [tuple(leaf.shape) for leaf in program.flatten(args, kwargs)]
+    shapes = [node.meta["val"].shape for node in program.placeholders]
+    return [tuple(s if isinstance(s, int) else int(s.node.hint) for s in shape) for shape in shapes]
+
+
+def _signature(program: Program, bounds: Mapping[str, int], examples: Sequence[tuple[int, ...]]) -> Signature:
     inputs = tuple(
-        _spec(node.name, node.meta["val"], program, bounds.get(node.name)) for node in program.placeholders
+        replace(_spec(node.name, node.meta["val"], program, bounds.get(node.name)), example=example)
+        for node, example in zip(program.placeholders, examples, strict=True)
     )
     results = [node.meta["val"] for node in program.output.args[0]]
     outputs = tuple(_spec(f"output_{i}", value, program, None) for i, value in enumerate(results))
@@ -142,7 +159,14 @@ def _spec(name: str, value: torch.Tensor, program: Program, below: int | None) -
 
 
 def _input_spec(item: Mapping[str, Any]) -> InputSpec:
-    return InputSpec(item["name"], item["dtype"], tuple(item["shape"]), item["below"])
+    example = item["example"]
+    return InputSpec(
+        item["name"],
+        item["dtype"],
+        tuple(item["shape"]),
+        item["below"],
+        None if example is None else tuple(example),
+    )
 
 
 def _gate_rule(model: Any) -> Any:
@@ -150,7 +174,9 @@ def _gate_rule(model: Any) -> Any:
     return None if record is None else {key: str(value) for key, value in vars(record).items()}
 
 
-def _explanation(program: Program, verification: Mapping[str, Any]) -> Explanation:
+def _explanation(
+    program: Program, launches: tuple[Launch, ...], verification: Mapping[str, Any]
+) -> Explanation:
     calls = [node for node in program.graph.nodes if node.op == "call_function" and kernel_call(node) is None]
     ordinary = Counter(str(node.target) for node in calls if isinstance(node.meta.get("val"), torch.Tensor))
-    return Explanation(program.regions, program.history, verification, dict(ordinary))
+    return Explanation(program.regions, program.history, verification, dict(ordinary), launches=launches)

@@ -30,6 +30,8 @@ class Region:
         format: ``dense`` (left as it was), ``compact`` (smaller but dense), ``bsr`` (block sparse), ``dropped``.
         block: (rows, cols) of the block-sparse format, else None.
         reason: one sentence: why this format; names the rule of the exactness list when one blocked a better one.
+        predicted: time in the chosen format over the time dense and uncut, from the target's efficiency table; None
+            where only the shapes tell.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Region:
     format: Format
     block: tuple[int, int] | None
     reason: str
+    predicted: float | None = None
 
     @classmethod
     def from_json(cls, item: Mapping[str, Any]) -> "Region":
@@ -102,3 +105,18 @@ class EngineChoice:
     reason: str
     tvm_ms: float | None = None
     torch_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One call of one of our kernels, in the order of the program.
+
+    Attributes:
+        function: the kernel's name in the compiled code (``linear_3``); layers of one shape share a kernel.
+        region: name of the :class:`Region` it computes; None for a kernel that is no region (LayerNorm, packing).
+        where: module path of the operator.
+    """
+
+    function: str
+    region: str | None
+    where: str

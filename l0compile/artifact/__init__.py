@@ -4,6 +4,8 @@ from l0compile.artifact.bundle import Bundle as Bundle
 from l0compile.artifact.bundle import check_destination as check_destination
 from l0compile.artifact.bundle import read_bundle as read_bundle
 from l0compile.artifact.bundle import write_bundle as write_bundle
+from l0compile.artifact.example import example_leaves as example_leaves
+from l0compile.artifact.example import example_sizes as example_sizes
 from l0compile.artifact.host import check_host as check_host
 from l0compile.artifact.host import dump_target as dump_target
 from l0compile.artifact.host import restore_target as restore_target
@@ -13,6 +15,6 @@ from l0compile.artifact.spec import dump_spec as dump_spec
 from l0compile.artifact.spec import load_spec as load_spec
 
 __all__ = [
-    "FORMAT", "Bundle", "check_destination", "check_host", "dump_spec", "dump_target", "load_spec", "read_bundle",
-    "read_manifest", "restore_target", "write_bundle",
+    "FORMAT", "Bundle", "check_destination", "check_host", "dump_spec", "dump_target", "example_leaves",
+    "example_sizes", "load_spec", "read_bundle", "read_manifest", "restore_target", "write_bundle",
 ]  # fmt: skip

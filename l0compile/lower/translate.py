@@ -14,19 +14,22 @@ from torch import fx
 
 from l0compile._tvm import exported_program_importer, relax, tirx
 from l0compile.capture import Program
+from l0compile.capture.nodes import region_name
 from l0compile.errors import BuildError
-from l0compile.kernels import KernelSpec, TokenTile, emit
+from l0compile.kernels import KernelSpec, PackSpec, TokenTile, emit
 from l0compile.lower.kernel_calls import KernelCall, kernel_call
 from l0compile.lower.ordinary_ops import convert_ordinary
 from l0compile.lower.symbols import Symbols
+from l0compile.records import Launch
 
 
 @dataclass(frozen=True)
 class Translation:
-    """The module and the names of its parameters in order (keys of the program's constants)."""
+    """The module, the names of its parameters in order (keys of the program's constants), and its kernel launches."""
 
     module: Any
     parameters: tuple[str, ...]
+    launches: tuple[Launch, ...]
 
 
 def translate(program: Program, tile: TokenTile) -> Translation:
@@ -47,6 +50,7 @@ class _Translator:
     tile: TokenTile
     symbols: Symbols = field(default_factory=Symbols)
     kernels: dict[KernelSpec, Any] = field(default_factory=dict)
+    launches: list[Launch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.importer: Any = exported_program_importer()
@@ -73,7 +77,7 @@ class _Translator:
                 results = [self.values[node] for node in self.program.output.args[0]]
                 result = self.builder.emit_output(relax.Tuple(results))
             self.builder.emit_func_output(result)
-        return Translation(self.builder.get(), tuple(parameters))
+        return Translation(self.builder.get(), tuple(parameters), tuple(self.launches))
 
     def _type(self, node: fx.Node) -> Any:
         value = node.meta["val"]
@@ -119,6 +123,7 @@ class _Translator:
             function = emit(call.spec, self.tile)
             name = f"{function.attrs['global_symbol']}_{len(self.kernels)}"
             self.kernels[call.spec] = self.builder.add_func(function, name)
+        self.launches.append(_launch(node, call.spec, str(self.kernels[call.spec].name_hint)))
         operands = [self._operand(tensor, call) for tensor in call.tensors]
         sizes = [relax.prim_value(self._size(size)) for size in call.sizes]
         shape = self.symbols.shape(node.meta["val"].shape)
@@ -148,6 +153,12 @@ class _Translator:
 def _flat(shape: list[Any]) -> list[Any]:
     """[..., F] -> [tokens, F]."""
     return [functools.reduce(operator.mul, shape[:-1]), shape[-1]]
+
+
+def _launch(node: fx.Node, spec: KernelSpec, function: str) -> Launch:
+    # Packing carries the region of the layer that it was put beside, but is no part of that layer's work.
+    region = None if isinstance(spec, PackSpec) else node.meta.get("region")
+    return Launch(function, region, region_name(node))
 
 
 def _where(node: fx.Node) -> str:

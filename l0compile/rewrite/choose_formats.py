@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import prod
 
 import torch
 from torch import Tensor, fx
@@ -105,7 +106,10 @@ def _record(regions: dict[str, Region], name: str, weight: Tensor, choice: Choic
     smaller = after != before.shape_before
     text = before.reason if reason in before.reason else "; ".join(filter(None, (before.reason, reason)))
     form: Format = "bsr" if choice.block else ("compact" if smaller else "dense")
-    regions[name] = replace(before, shape_after=after, format=form, block=choice.block, reason=text)
+    predicted = choice.time * weight.numel() / max(1, prod(before.shape_before))
+    regions[name] = replace(
+        before, shape_after=after, format=form, block=choice.block, reason=text, predicted=predicted
+    )
 
 
 def _attention(region: Region, heads: int) -> Region:

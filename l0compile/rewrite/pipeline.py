@@ -17,23 +17,30 @@ from l0compile.rewrite.fuse_rms_norm import fuse_rms_norm
 from l0compile.rewrite.layout import assign_layout
 from l0compile.rewrite.plain_arithmetic import plain_arithmetic
 from l0compile.rewrite.regions import survey
-from l0compile.rewrite.runner import Pass, run
+from l0compile.rewrite.runner import Pass, pass_name, run
 from l0compile.rewrite.simplify_masks import simplify_masks
 from l0compile.targets import Target
 
+USES_ZEROS = {"drop_dead", "compact_heads", "compact_neurons", "choose_formats"}
+"""Names of the passes that a dense compile leaves out."""
 
-def optimise(program: Program, target: Target, *, max_rewrites: int | None = None) -> Program:
+
+def optimise(
+    program: Program, target: Target, *, ignore_zeros: bool = False, max_rewrites: int | None = None
+) -> Program:
     """Use every zero: the same function of the inputs with fewer operations, for ``target``.
 
     Args:
         program: a captured program.
         target: supplies the legal block shapes and their efficiency.
+        ignore_zeros: leave out the passes that make use of zeros, for a dense model to compare with.
         max_rewrites: see :func:`l0compile.rewrite.runner.run`.
 
     Raises:
         RewriteError: a pass broke the program; nothing is returned then.
     """
-    return run(program, steps(target), max_rewrites=max_rewrites)
+    wanted = _without_zeros(steps(target)) if ignore_zeros else steps(target)
+    return run(program, wanted, max_rewrites=max_rewrites)
 
 
 def pack_tokens(program: Program, *, lanes: int, rows: int) -> Program:
@@ -50,9 +57,9 @@ def compact(program: Program) -> Program:
     return run(program, [*normal_form_steps(), *compaction_steps()])
 
 
-def optimise_dense(program: Program) -> Program:
+def optimise_dense(program: Program, *, ignore_zeros: bool = False) -> Program:
     """What :func:`optimise` does before it looks at the target: all weights are still dense. Same errors."""
-    return run(program, dense_steps())
+    return run(program, _without_zeros(dense_steps()) if ignore_zeros else dense_steps())
 
 
 def choose(program: Program, target: Target) -> Program:
@@ -104,3 +111,7 @@ def compaction_steps() -> list[Pass]:
         flush_denormals,  # constants folded into biases
         canonicalize,
     ]
+
+
+def _without_zeros(passes: list[Pass]) -> list[Pass]:
+    return [step for step in passes if pass_name(step) not in USES_ZEROS]

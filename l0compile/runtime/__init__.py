@@ -2,5 +2,6 @@
 
 from l0compile.runtime.explanation import Explanation as Explanation
 from l0compile.runtime.model import CompiledModel as CompiledModel
+from l0compile.runtime.profile import Profile as Profile
 from l0compile.runtime.signature import InputSpec as InputSpec
 from l0compile.runtime.signature import Signature as Signature

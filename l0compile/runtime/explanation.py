@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from l0compile.records import EngineChoice, PassRecord, Region, StageRecord
+from l0compile.records import EngineChoice, Launch, PassRecord, Region, StageRecord
+from l0compile.runtime.profile import Profile
 
 _COLUMNS = ("region", "kind", "before", "after", "density", "format", "block", "reason")
 
@@ -24,6 +25,9 @@ class Explanation:
     ordinary: Mapping[str, int]
     stages: tuple[StageRecord, ...] = ()
     choice: EngineChoice | None = None
+    launches: tuple[Launch, ...] = ()
+    profile: Profile | None = None
+    dense_profile: Profile | None = None
 
     @property
     def islands(self) -> tuple[StageRecord, ...]:
@@ -39,6 +43,9 @@ class Explanation:
             "ordinary": dict(self.ordinary),
             "stages": [asdict(stage) for stage in self.stages],
             "choice": asdict(self.choice) if self.choice else None,
+            "launches": [asdict(launch) for launch in self.launches],
+            "profile": None if self.profile is None else self.profile.to_json(),
+            "dense_profile": None if self.dense_profile is None else self.dense_profile.to_json(),
         }
 
     @classmethod
@@ -49,7 +56,12 @@ class Explanation:
         stages = tuple(StageRecord.from_json(item) for item in record["stages"])
         choice = EngineChoice(**record["choice"]) if record["choice"] else None
         verification, ordinary = dict(record["verification"]), dict(record["ordinary"])
-        return cls(regions, passes, verification, ordinary, stages, choice)
+        launches = tuple(Launch(**item) for item in record["launches"])
+        profiles = [
+            None if record[key] is None else Profile.from_json(record[key])
+            for key in ("profile", "dense_profile")
+        ]
+        return cls(regions, passes, verification, ordinary, stages, choice, launches, *profiles)
 
     def __str__(self) -> str:
         rows = [_COLUMNS, *(_row(region) for region in self.regions)]

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,15 @@ import torch
 from torch import Tensor
 
 from l0compile._tvm import relax, runtime, tvm
-from l0compile.artifact import dump_spec, dump_target, write_bundle
+from l0compile.artifact import dump_spec, dump_target, example_leaves, example_sizes, write_bundle
 from l0compile.errors import InputError
 from l0compile.runtime.explanation import Explanation
+from l0compile.runtime.profile import Profile, attribute, time_call, time_functions, worker_threads
 from l0compile.runtime.signature import Signature
 from l0compile.targets import Target
 
 _ALIGNMENT = 64  # kernels load whole cache lines
+_PROFILE_SECONDS = 0.5  # of back-to-back calls
 
 
 class CompiledModel:
@@ -43,15 +46,65 @@ class CompiledModel:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model. Raises InputError for a wrong structure, shape, dtype or index; nothing has run then."""
-        leaves = self.signature.flatten(args, kwargs)
-        inputs = [runtime.from_dlpack(_aligned(leaf.detach())) for leaf in leaves]
+        inputs = self._inputs(self.signature.flatten(args, kwargs))
         with self._lock:
             results = self._main(*inputs, self._bundle)
         return self.signature.unflatten([torch.utils.dlpack.from_dlpack(result) for result in results])
 
-    def explain(self) -> Explanation:
-        """What was done to the model, region by region, and how its answers were checked."""
-        return self._explanation
+    def explain(
+        self,
+        measure: bool = False,
+        *,
+        sizes: Mapping[str, int] | None = None,
+        dense: "CompiledModel | None" = None,
+    ) -> Explanation:
+        """What was done to the model, region by region, and how its answers were checked.
+
+        Args:
+            measure: also time each region in this process (about a second), on made-up inputs.
+            sizes: with ``measure``: size of dynamic dimensions by name; others are those of the compile-time example.
+            dense: with ``measure``: the same model compiled with ``ignore_zeros=True``, to measure what each region
+                took before; without it that is predicted from the shapes and the target's table.
+
+        Raises: ConfigError for an unknown size. InputError for sizes that the model does not take.
+        """
+        if not measure:
+            return self._explanation
+        leaves = self._made_up(sizes or {})
+        before = None if dense is None else dense._profile(leaves)
+        return replace(self._explanation, profile=self._profile(leaves), dense_profile=before)
+
+    def profile(self, *args: Any, **kwargs: Any) -> Profile:
+        """One call taken apart: the time of each kernel and operator, in the order in which they run.
+
+        Takes what the model takes, or nothing: then inputs are made up, of the sizes of the compile-time example.
+        Raises InputError as a call does.
+        """
+        given = bool(args or kwargs)
+        return self._profile(self.signature.flatten(args, kwargs) if given else self._made_up({}))
+
+    def _made_up(self, sizes: Mapping[str, int]) -> list[Tensor]:
+        items, labels = [vars(item) for item in self.signature.inputs], self.signature.labels
+        leaves = example_leaves(items, labels, {**example_sizes(items, labels), **sizes}, "model")
+        args, kwargs = torch.utils._pytree.tree_unflatten(leaves, self.signature.in_spec)
+        return self.signature.flatten(args, kwargs)
+
+    def _profile(self, leaves: list[Tensor]) -> Profile:
+        args, kwargs = torch.utils._pytree.tree_unflatten(leaves, self.signature.in_spec)
+        total, repeats = time_call(lambda: self(*args, **kwargs), _PROFILE_SECONDS)
+        with self._lock:
+            times = time_functions(self._executable, [*self._inputs(leaves), self._bundle], repeats)
+        sizes = {
+            self.signature.labels.get(dim, dim): int(size)
+            for spec, leaf in zip(self.signature.inputs, leaves, strict=True)
+            for dim, size in zip(spec.shape, leaf.shape, strict=True)
+            if isinstance(dim, str) and dim != "?"
+        }
+        functions = attribute(times, self._explanation.launches)
+        return Profile(sizes, worker_threads(self.target.cores), total, functions)
+
+    def _inputs(self, leaves: list[Tensor]) -> list[Any]:
+        return [runtime.from_dlpack(_aligned(leaf.detach())) for leaf in leaves]
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -20,12 +20,14 @@ class InputSpec:
 
     name: as in the model's forward. dtype: torch dtype name (``int64``). shape: per axis a size, a symbol, or
     ``"?"`` for a derived size. below: every element must lie in [0, below) because it indexes a table; None if not.
+    example: shape of the example that the model was compiled with, for making up inputs of a likely size.
     """
 
     name: str
     dtype: str
     shape: tuple[Dim, ...]
     below: int | None = None
+    example: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,130 @@
+"""How long each function of a compiled program takes in one call, and which region it belongs to."""
+
+import os
+import statistics
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from l0compile._tvm import relax, tvm
+from l0compile.errors import L0CompileError
+from l0compile.records import Launch
+
+# Memory, shapes and tuples: what the virtual machine does between kernels.
+_NOT_COMPUTING = ("vm.", "shape_func")
+_LEAST, _MOST = 5, 200
+
+
+@dataclass(frozen=True)
+class FunctionTime:
+    """One launch of one compiled function.
+
+    Attributes:
+        function: its name in the compiled code (``linear_3``, ``fused_add_multiply``).
+        region: name of the Region it computes, if it does.
+        where: module path of a kernel; None for ordinary operators, whose function is named for what was fused in it.
+        ms: median over the repetitions.
+    """
+
+    function: str
+    region: str | None
+    where: str | None
+    ms: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One call, taken apart.
+
+    Attributes:
+        sizes: size of each dynamic dimension, by label.
+        threads: worker threads of the kernels.
+        total_ms: median of whole calls, measured without looking inside.
+        functions: every launch in the order in which they run.
+    """
+
+    sizes: Mapping[str, int]
+    threads: int
+    total_ms: float
+    functions: tuple[FunctionTime, ...]
+
+    @property
+    def between_ms(self) -> float:
+        """What a call takes beside its functions: checks of the inputs, memory, the virtual machine."""
+        return max(0.0, self.total_ms - sum(item.ms for item in self.functions))
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values only."""
+        return {**asdict(self), "sizes": dict(self.sizes), "functions": [asdict(f) for f in self.functions]}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Profile":
+        """The profile that ``to_json`` wrote."""
+        functions = tuple(FunctionTime(**item) for item in record["functions"])
+        return cls(dict(record["sizes"]), record["threads"], record["total_ms"], functions)
+
+
+def time_call(call: Callable[[], Any], seconds: float) -> tuple[float, int]:
+    """(median ms, number) of back-to-back calls during about ``seconds``, after one to warm up."""
+    call()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < _LEAST or (time.perf_counter() < end and len(times) < _MOST):
+        start = time.perf_counter_ns()
+        call()
+        times.append((time.perf_counter_ns() - start) * 1e-6)
+    return statistics.median(times), len(times)
+
+
+def time_functions(executable: Any, inputs: Sequence[Any], repeats: int) -> list[tuple[str, float]]:
+    """(name, median ms) of each function that ``main(*inputs)`` runs, in order.
+
+    The virtual machine reports the beginning and the end of every call; the report costs about a microsecond, which
+    lies outside the interval.
+    """
+    machine = relax.VirtualMachine(executable, tvm.cpu())
+    events: list[tuple[str, int]] = []
+
+    def note(_function: Any, name: str, before: bool, _result: Any, *_arguments: Any) -> None:
+        if not name.startswith(_NOT_COMPUTING):
+            events.append((name if before else "", time.perf_counter_ns()))
+
+    main = machine["main"]
+    main(*inputs)
+    machine.set_instrument(note)
+    runs = []
+    for _ in range(repeats):
+        events.clear()
+        main(*inputs)
+        runs.append([(events[i][0], events[i + 1][1] - events[i][1]) for i in range(0, len(events), 2)])
+    names = [name for name, _ in runs[0]]
+    return [(name, statistics.median(run[i][1] for run in runs) * 1e-6) for i, name in enumerate(names)]
+
+
+def attribute(times: Iterable[tuple[str, float]], launches: Iterable[Launch]) -> tuple[FunctionTime, ...]:
+    """Give each launch of one of our kernels its region: launches of one kernel keep the order of the program.
+
+    Raises: L0CompileError when the program ran a kernel oftener or less often than was recorded (a defect of ours).
+    """
+    waiting: defaultdict[str, deque[Launch]] = defaultdict(deque)
+    for launch in launches:
+        waiting[launch.function].append(launch)
+    found = []
+    for name, ms in times:
+        if name not in waiting:
+            found.append(FunctionTime(name, None, None, ms))
+            continue
+        if not waiting[name]:
+            raise L0CompileError(f"profile: {name} ran oftener than recorded; please report the model")
+        launch = waiting[name].popleft()
+        found.append(FunctionTime(name, launch.region, launch.where, ms))
+    if missing := [name for name, rest in waiting.items() if rest]:
+        raise L0CompileError(f"profile: {missing[0]} ran less often than recorded; please report the model")
+    return tuple(found)
+
+
+def worker_threads(cores: int) -> int:
+    """Threads that kernels are spread over."""
+    return int(os.environ.get("TVM_NUM_THREADS", cores))
