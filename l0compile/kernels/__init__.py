@@ -3,12 +3,28 @@
 from typing import Any
 
 from l0compile.kernels.attention import attention
+from l0compile.kernels.conv import conv
 from l0compile.kernels.linear import linear
 from l0compile.kernels.norm import norm
 from l0compile.kernels.pack import pack
-from l0compile.kernels.spec import AttentionSpec, KernelSpec, LinearSpec, NormSpec, PackSpec, TokenTile
+from l0compile.kernels.planes import copy
+from l0compile.kernels.spec import (
+    AttentionSpec,
+    ConvSpec,
+    CopySpec,
+    KernelSpec,
+    LinearSpec,
+    NormSpec,
+    PackSpec,
+    TokenTile,
+    WindowSpec,
+)
+from l0compile.kernels.window import window
 
-__all__ = ["AttentionSpec", "KernelSpec", "LinearSpec", "NormSpec", "PackSpec", "TokenTile", "emit"]
+__all__ = [
+    "AttentionSpec", "ConvSpec", "CopySpec", "KernelSpec", "LinearSpec", "NormSpec", "PackSpec", "TokenTile",
+    "WindowSpec", "emit",
+]  # fmt: skip
 
 
 def emit(spec: KernelSpec, tile: TokenTile) -> Any:
@@ -22,3 +38,9 @@ def emit(spec: KernelSpec, tile: TokenTile) -> Any:
             return norm(spec, tile)
         case PackSpec():
             return pack(spec, tile)
+        case ConvSpec():
+            return conv(spec, tile)
+        case CopySpec():
+            return copy(spec)
+        case WindowSpec():
+            return window(spec, tile)

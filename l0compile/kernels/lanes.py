@@ -136,6 +136,10 @@ def sigmoid(x: Expr) -> Expr:
     return const(1.0, x) / (const(1.0, x) + exp(-x))
 
 
+def hardswish(x: Expr) -> Expr:
+    return x * TB.max(TB.min(x + const(3.0, x), const(6.0, x)), const(0.0, x)) * const(1 / 6, x)
+
+
 def gelu(x: Expr) -> Expr:
     return x * const(0.5, x) * (const(1.0, x) + erf(x * const(0.7071067811865476, x)))
 
@@ -150,6 +154,8 @@ ACTIVATIONS: dict[str, Callable[[Expr], Expr]] = {
     "gelu": gelu,
     "gelu_tanh": gelu_tanh,
     "relu": lambda x: TB.max(x, const(0.0, x)),
+    "relu6": lambda x: TB.min(TB.max(x, const(0.0, x)), const(6.0, x)),
+    "hardswish": hardswish,
     "silu": lambda x: x * sigmoid(x),
     "tanh": tanh,
     "sigmoid": sigmoid,

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from l0compile.ops.planes import Planes
+
 
 @dataclass(frozen=True)
 class TokenTile:
@@ -76,4 +78,52 @@ class PackSpec:
     unpack: bool
 
 
-KernelSpec = LinearSpec | AttentionSpec | NormSpec | PackSpec
+@dataclass(frozen=True)
+class ConvSpec:
+    """activation(W x + bias + residual) on planes; W in blocks of ``rows`` x 1 over ``columns`` taps of channels.
+
+    channels, size: planes of an input image, and numbers in each. result: layout of the output planes.
+    """
+
+    n: int
+    columns: int
+    rows: int
+    channels: int
+    size: int
+    result: Planes
+    dense: bool
+    bias: bool
+    residual: bool
+    activation: str
+
+
+@dataclass(frozen=True)
+class CopySpec:
+    """Move ``channels`` planes from one layout to another, every ``step``-th pixel from each of the ``phases`` on."""
+
+    channels: int
+    source: Planes
+    result: Planes
+    step: tuple[int, int]
+    phases: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """activation(sum of weighted taps + bias) of each channel on planes, or of the largest tap without a weight.
+
+    channels: planes of an image in the result. planes, size: planes of an input image, and numbers in each.
+    offsets: where each tap begins, from a channel's first plane on.
+    """
+
+    channels: int
+    planes: int
+    size: int
+    result: Planes
+    offsets: tuple[int, ...]
+    weight: bool
+    bias: bool
+    activation: str
+
+
+KernelSpec = LinearSpec | AttentionSpec | NormSpec | PackSpec | ConvSpec | CopySpec | WindowSpec

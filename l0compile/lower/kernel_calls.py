@@ -8,7 +8,17 @@ import torch
 from torch import fx
 
 import l0compile.ops  # noqa: F401  registers the operators
-from l0compile.kernels import AttentionSpec, KernelSpec, LinearSpec, NormSpec, PackSpec
+from l0compile.kernels import (
+    AttentionSpec,
+    ConvSpec,
+    CopySpec,
+    KernelSpec,
+    LinearSpec,
+    NormSpec,
+    PackSpec,
+    WindowSpec,
+)
+from l0compile.ops.planes import Planes
 
 l0 = torch.ops.l0compile
 
@@ -78,6 +88,34 @@ def _rms_norm(node: fx.Node) -> KernelCall:
     return KernelCall(spec, tuple(t for t in (x, weight) if t is not None))
 
 
+def _copy_planes(node: fx.Node) -> KernelCall:
+    x, source, result, step, phases = node.args
+    starts = tuple(zip(phases[::2], phases[1::2], strict=True))
+    spec = CopySpec(int(x.meta["val"].shape[1]), Planes(*source), Planes(*result), tuple(step), starts)
+    return KernelCall(spec, (x,))
+
+
+def _conv(node: fx.Node) -> KernelCall:
+    x, data, offsets, indptr, bias, residual, n, result, activation = node.args
+    _, channels, size = x.meta["val"].shape
+    spec = ConvSpec(
+        n=n, columns=0 if indptr is not None else int(offsets.meta["val"].shape[0]),
+        rows=int(data.meta["val"].shape[2]), channels=int(channels), size=int(size), result=Planes(*result),
+        dense=indptr is None, bias=bias is not None, residual=residual is not None, activation=activation,
+    )  # fmt: skip
+    return KernelCall(spec, tuple(t for t in (x, data, offsets, indptr, bias, residual) if t is not None))
+
+
+def _window(node: fx.Node) -> KernelCall:
+    x, weight, bias, channels, offsets, result, activation = node.args
+    _, planes, size = x.meta["val"].shape
+    spec = WindowSpec(
+        channels, int(planes), int(size), Planes(*result), tuple(offsets),
+        weight=weight is not None, bias=bias is not None, activation=activation,
+    )  # fmt: skip
+    return KernelCall(spec, tuple(t for t in (x, weight, bias) if t is not None))
+
+
 _CALLS: dict[Any, Callable[[fx.Node], KernelCall]] = {
     l0.pack.default: _pack,
     l0.unpack.default: _unpack,
@@ -85,4 +123,7 @@ _CALLS: dict[Any, Callable[[fx.Node], KernelCall]] = {
     l0.packed_attention.default: _attention,
     l0.packed_layer_norm.default: _layer_norm,
     l0.packed_rms_norm.default: _rms_norm,
+    l0.copy_planes.default: _copy_planes,
+    l0.packed_conv2d.default: _conv,
+    l0.packed_window.default: _window,
 }

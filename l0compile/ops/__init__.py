@@ -5,3 +5,4 @@ from l0compile.ops import bsr as bsr
 from l0compile.ops import gate as gate
 from l0compile.ops import norm as norm
 from l0compile.ops import packed as packed
+from l0compile.ops import planes as planes

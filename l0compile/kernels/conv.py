@@ -1,0 +1,109 @@
+"""Convolution on planes, dense or block-sparse, pixels in lanes (oracle: ``l0compile::packed_conv2d``).
+
+Microkernel: rows x vectors accumulators; a column of the weight is one input channel seen through one tap, that is, one
+vector load per register of pixels from a place that a table gives, and one broadcast weight per row.
+"""
+
+from typing import Any
+
+from l0compile._tvm import TB
+from l0compile.kernels.lanes import ACTIVATIONS, Expr, body, kernel, local, param, store, symbol
+from l0compile.kernels.planes import clear_border, only_pixels
+from l0compile.kernels.spec import ConvSpec, TokenTile
+
+
+def conv(spec: ConvSpec, tile: TokenTile) -> Any:
+    """PrimFunc(x, data, offsets[, indptr][, bias][, residual], y); images and nnz are symbolic."""
+    blocks, planes = -(-spec.n // spec.rows), spec.result
+    with kernel("conv") as builder:
+        images, nnz = symbol("images"), symbol("nnz")
+        x = param("x", (images, spec.channels, spec.size))
+        data = param("data", (nnz, 1, spec.rows))
+        offsets = param("offsets", (spec.columns if spec.dense else nnz,), "int32")
+        indptr = None if spec.dense else param("indptr", (blocks + 1,), "int32")
+        bias = param("bias", (spec.n,)) if spec.bias else None
+        residual = param("residual", (images, spec.n, planes.size)) if spec.residual else None
+        y = param("y", (images, spec.n, planes.size))
+        operands = (x, data, offsets, indptr, bias, residual, y)
+        tiles = -(-planes.body // tile.lanes)
+        # A tile's rows are cut in one chunk per thread, so that one tile (or an odd number) still fills all of them.
+        chunks = max(1, min(tile.threads, blocks))
+        per_chunk = -(-blocks // chunks)
+        with body(), TB.parallel(0, images * tiles * chunks) as task:
+            image, t, chunk = task // (tiles * chunks), task // chunks % tiles, task % chunks
+            # Loops start at zero: TVM 0.27 drops the start of a loop whose extent it proves to be small.
+            with TB.serial(0, TB.min(per_chunk, blocks - chunk * per_chunk)) as i:
+                _row_block(spec, tile, image, t, chunk * per_chunk + i, operands)
+    return builder.get()
+
+
+def _row_block(
+    spec: ConvSpec, tile: TokenTile, image: Expr, t: Expr, j: Expr, operands: tuple[Any, ...]
+) -> None:
+    """One block of rows at one tile of pixels; the last tile may have fewer registers."""
+    whole, rest = divmod(spec.result.body, tile.lanes)
+
+    def compute(width: int) -> None:
+        _accumulate(spec, tile, image, t * tile.lanes, j, width // tile.vector, operands)
+
+    if not rest:
+        compute(tile.lanes)
+    elif not whole:
+        compute(rest)
+    else:
+        with TB.If(t < whole):
+            with TB.Then():
+                compute(tile.lanes)
+            with TB.Else():
+                compute(rest)
+    rows = TB.min(spec.rows, spec.n - j * spec.rows)
+    clear_border(spec.result, tile, t, lambda r: (image, j * spec.rows + r), rows, operands[-1])
+
+
+def _accumulate(
+    spec: ConvSpec,
+    tile: TokenTile,
+    image: Expr,
+    first: Expr,
+    j: Expr,
+    vectors: int,
+    operands: tuple[Any, ...],
+) -> None:
+    x, data, offsets, indptr, bias, residual, y = operands
+    lanes = [TB.Ramp(v * tile.vector, 1, tile.vector) for v in range(vectors)]
+    acc = local((spec.rows, vectors * tile.vector))
+    for r in range(spec.rows):
+        # Rows past n (ragged last block) start from some in-range bias and are never stored.
+        start = bias[TB.min(j * spec.rows + r, spec.n - 1)] if bias is not None else TB.float32(0)
+        for s in lanes:
+            store(acc, TB.Broadcast(start, tile.vector), r, s)
+    begin = indptr[j] if indptr is not None else j * spec.columns
+    count = indptr[j + 1] - indptr[j] if indptr is not None else spec.columns
+    with TB.serial(0, count) as i:
+        p = begin + i
+        place = TB.cast(offsets[i if indptr is None else p], "int64") + first
+        for r in range(spec.rows):
+            for v, s in enumerate(lanes):
+                pixels = TB.Ramp(place + v * tile.vector, 1, tile.vector)
+                weight = TB.Broadcast(data[p, 0, r], tile.vector)
+                store(acc, acc[r, s] + weight * x[image, 0, pixels], r, s)
+    for r in range(spec.rows):
+        _finish(spec, tile, acc, r, j * spec.rows + r, image, first, lanes, residual, y)
+
+
+def _finish(spec, tile, acc, r, row, image, first, lanes, residual, y):  # type: ignore[no-untyped-def]
+    planes = spec.result
+
+    def write() -> None:
+        for v, s in enumerate(lanes):
+            at = first + v * tile.vector
+            pixels = TB.Ramp(planes.lead + at, 1, tile.vector)
+            value = acc[r, s] if residual is None else acc[r, s] + residual[image, row, pixels]
+            value = ACTIVATIONS[spec.activation](value)
+            store(y, only_pixels(planes, tile, at, value), image, row, pixels)
+
+    if spec.n % spec.rows == 0:
+        write()
+    else:
+        with TB.If(row < spec.n), TB.Then():
+            write()
