@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 
 from l0compile.artifact import load_spec, read_bundle, restore_target
 from l0compile.capture import Program, capture
-from l0compile.conditions import from_json
+from l0compile.conditions import from_json, show
 from l0compile.errors import RewriteError
 from l0compile.gates import hardening
 from l0compile.lower import build, dtype_name, translate
@@ -179,4 +179,20 @@ def _explanation(
 ) -> Explanation:
     calls = [node for node in program.graph.nodes if node.op == "call_function" and kernel_call(node) is None]
     ordinary = Counter(str(node.target) for node in calls if isinstance(node.meta.get("val"), torch.Tensor))
-    return Explanation(program.regions, program.history, verification, dict(ordinary), launches=launches)
+    return Explanation(
+        program.regions,
+        program.history,
+        verification,
+        dict(ordinary),
+        launches=launches,
+        sizes=_size_rules(program),
+    )
+
+
+def _size_rules(program: Program) -> tuple[str, ...]:
+    """What must hold of the sizes of a call, in words."""
+    rules = []
+    for symbol, (low, high) in program.symbols.items():
+        name = program.labels.get(symbol, symbol)
+        rules.append(f"{name} is {low} or more" if high is None else f"{name} is {low} to {high}")
+    return (*rules, *(show(condition, program.labels) for condition in program.conditions))

@@ -13,12 +13,12 @@ PACKAGE = Path(__file__).parent.parent / "l0compile"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 FLOW = (
-    "errors", "records", "conditions", "targets",
+    "errors", "records", "conditions", "account", "targets",
     "_tvm", "ops", "gates", "capture", "liveness", "rewrite", "kernels", "schedule", "lower",
     "artifact", "runtime", "api", "measure", "result", "tasks", "search", "report", "cli", "__main__",
 )  # fmt: skip
 
-PURE_PYTORCH = {"targets", "ops", "gates", "capture", "liveness", "rewrite", "artifact", "report"}
+PURE_PYTORCH = {"account", "targets", "ops", "gates", "capture", "liveness", "rewrite", "artifact", "report"}
 """Steps that must work, and be quick to import, where TVM is not installed."""
 
 MAX_FILE_LINES = 400

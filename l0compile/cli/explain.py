@@ -1,37 +1,60 @@
-"""``l0compile explain``: what became of each region, and why."""
+"""``l0compile explain``: what became of each region, what it costs, and why the model is not faster."""
 
 import argparse
-from collections.abc import Mapping
 from typing import Any
 
+import l0compile as l0
+from l0compile.account import Explanation
+from l0compile.account.text import report_lines
 from l0compile.artifact import read_manifest
-from l0compile.cli.factory import is_artifact
-from l0compile.cli.options import compiled
-from l0compile.cli.output import print_json, print_rich
-from l0compile.report import region_table, restore_regions
+from l0compile.cli.factory import is_artifact, make
+from l0compile.cli.options import dynamic_shapes, sizes
+from l0compile.cli.output import print_json, print_lines
+from l0compile.errors import ArtifactError, ConfigError
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the regions of a saved model, or of one compiled for the purpose."""
-    # A manifest is enough for a saved model: it can be explained on a machine that could not run it.
-    manifest: dict[str, Any] = (
-        read_manifest(args.model) if is_artifact(args.model) else compiled(args).manifest
-    )
-    explanation = manifest["explanation"]
+    """Explain a saved model, or one compiled for the purpose; measure it where it can run."""
+    target, explanation, unmeasured = _saved(args) if is_artifact(args.model) else _made(args)
     if args.json:
-        print_json({"model": args.model, "target": manifest["target"], **explanation})
+        found = explanation.account
+        print_json({
+            "model": args.model,
+            "target": target,
+            **explanation.to_json(),
+            "time": None if found is None else found.to_json(),
+            "not_measured": unmeasured,
+        })  # fmt: skip
         return 0
-    title = f"{args.model}, for target {manifest['target']['name']}"
-    print_rich(
-        region_table(restore_regions(explanation["regions"]), title), _checked(explanation["verification"])
-    )
+    print_lines(f"{args.model}, for target {target['name']}", lambda width: report_lines(explanation, width))
+    if unmeasured:
+        print_lines(f"not measured: {unmeasured}")
     return 0
 
 
-def _checked(verification: Mapping[str, Any]) -> str:
-    if not verification.get("checked"):
-        return "not compared with the original model"
-    return (
-        f"compiled = original within {verification['max_difference']:.1e} of the largest value "
-        f"(tolerance {verification['tolerance']:.0e}), on {verification['inputs']} inputs"
-    )
+def _saved(args: argparse.Namespace) -> tuple[dict[str, Any], Explanation, str | None]:
+    if args.measure_dense:
+        raise ConfigError(
+            "--measure-dense: a saved model has no dense weights; give MODULE:FUNCTION, which compiles both"
+        )
+    manifest = read_manifest(args.model)
+    explanation = Explanation.from_json(manifest["explanation"])
+    if args.no_measure:
+        return manifest["target"], explanation, "as asked"
+    try:
+        loaded = l0.load(args.model)
+    except ArtifactError as error:
+        # It can be explained on a machine that cannot run it.
+        return manifest["target"], explanation, str(error)
+    return manifest["target"], loaded.explain(measure=True, sizes=sizes(args.size)), None
+
+
+def _made(args: argparse.Namespace) -> tuple[dict[str, Any], Explanation, str | None]:
+    model, inputs = make(args.model)
+    options = {"target": args.target, "dynamic_shapes": dynamic_shapes(args.dynamic)}
+    compiled = l0.compile(model, inputs, **options)
+    if args.no_measure:
+        return compiled.manifest["target"], compiled.explain(), "as asked"
+    dense = l0.compile(model, inputs, ignore_zeros=True, **options) if args.measure_dense else None
+    explanation = compiled.explain(measure=True, sizes=sizes(args.size), dense=dense)
+    return compiled.manifest["target"], explanation, None

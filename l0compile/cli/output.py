@@ -2,8 +2,10 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from l0compile.account.text import Line
 
 
 def print_json(data: Mapping[str, Any]) -> None:
@@ -19,3 +21,16 @@ def print_rich(*items: Any) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     for item in items:
         console.print(item)
+
+
+def print_lines(title: str, lines: Callable[[int], Iterable[Line]] | None = None) -> None:
+    """Print a title, and the lines made for the width of the terminal (100 columns in a pipe)."""
+    from rich.console import Console
+    from rich.text import Text
+
+    width = Console().width if sys.stdout.isatty() else 100
+    console = Console(highlight=False, width=width)
+    styles = {"plain": "", "title": "bold", "faint": "dim"}
+    console.print(Text(title), soft_wrap=True)
+    for line in lines(width) if lines else ():
+        console.print(Text(line.text, styles[line.style]), soft_wrap=True)

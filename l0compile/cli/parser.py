@@ -43,6 +43,8 @@ _EXAMPLES = {
         examples:
           l0compile explain fast                      a model saved by `l0compile compile` or CompiledModel.save
           l0compile explain model.py:make             compiles it first, saves nothing
+          l0compile explain model.py:make --measure-dense   and measures what each layer took before
+          l0compile explain fast --size tokens=128    at other sizes than those it was compiled with
           l0compile explain fast --json | jq '.regions[] | select(.format == "dense") | .reason'""",
     "bench": """
         examples:
@@ -107,6 +109,19 @@ def _compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "explain", "say what became of each region of a model, and why")
     parser.add_argument("model", metavar="MODEL", help=f"a saved model's folder, or {_MODEL}")
+    parser.add_argument("--no-measure", action="store_true", help="only what is on record: nothing is run")
+    parser.add_argument(
+        "--measure-dense",
+        action="store_true",
+        help="compile the model once more with its zeros ignored, and measure what each region took before",
+    )
+    parser.add_argument(
+        "--size",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help="size of a dynamic dimension (default: the example's)",
+    )
     _compile_options(parser)
 
 

@@ -5,9 +5,10 @@ import html
 from collections.abc import Iterable
 from typing import Any
 
+from l0compile.account.text import format_text, shape_text
 from l0compile.records import Region
 from l0compile.report.front import plot_front
-from l0compile.report.regions import FORMAT_COLOURS, format_text, shape_text
+from l0compile.report.regions import FORMAT_COLOURS
 from l0compile.report.style import CSS
 from l0compile.report.table import comparison_cells
 from l0compile.result import Candidate, SearchResult

@@ -1,9 +1,8 @@
-"""What became of each region, as a picture of a table and as words."""
+"""What became of each region, as a picture of a table."""
 
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from l0compile.errors import DataError
+from l0compile.account.text import format_text, shape_text
 from l0compile.records import Region
 from l0compile.report.canvas import FAINT, GRID, INK, canvas, png, shortened
 
@@ -29,19 +28,6 @@ def plot_regions(regions: tuple[Region, ...]) -> bytes:
     return png(figure)
 
 
-def shape_text(region: Region) -> str:
-    """``1536×384 → 1020×384``, or the shape alone where it did not change."""
-    before, after = ("×".join(map(str, shape)) for shape in (region.shape_before, region.shape_after))
-    if region.format == "dropped":
-        return f"{before} → none"
-    return before if before == after else f"{before} → {after}"
-
-
-def format_text(region: Region) -> str:
-    """``bsr 4×1``, or the format alone where there is no block."""
-    return region.format if region.block is None else f"{region.format} {region.block[0]}×{region.block[1]}"
-
-
 def _region_line(axes: "Axes", line: int, region: Region) -> None:
     colour = FORMAT_COLOURS.get(region.format, INK)
     if line % 2 == 0:
@@ -54,13 +40,3 @@ def _region_line(axes: "Axes", line: int, region: Region) -> None:
     axes.text(50.5, line, f"{100 * region.density:.3g} %", **text)
     axes.text(56, line, format_text(region), **{**text, "color": colour})
     axes.text(66, line, shortened(region.reason, 70), **text)
-
-
-def restore_regions(items: Iterable[Mapping[str, Any]]) -> tuple[Region, ...]:
-    """Regions from JSON, such as those of an artifact's manifest. Raises ``DataError`` if they do not fit."""
-    try:
-        return tuple(Region.from_json(item) for item in items)
-    except (KeyError, TypeError) as error:
-        raise DataError(
-            f"regions: the stored regions do not fit this version: {error}; compile again"
-        ) from error

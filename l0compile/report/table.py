@@ -1,10 +1,7 @@
 """Tables for the terminal."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from l0compile.records import Region
-from l0compile.report.regions import format_text, shape_text
 from l0compile.result import Row, SearchResult
 
 if TYPE_CHECKING:
@@ -33,18 +30,6 @@ def comparison_cells(report: SearchResult, row: Row) -> tuple[str, str, str, str
     speedup = report.speedup(row)
     interval = f"{row.latency.low_ms:.3f} to {row.latency.high_ms:.3f}"
     return f"{row.latency.median_ms:.3f}", interval, "–" if speedup is None else f"{speedup:.2f}×", quality
-
-
-def region_table(regions: Iterable[Region], title: str = "Regions") -> "Table":
-    """A ``rich`` table with one line per region: shapes, density, format and the reason for it."""
-    table = _table(title)
-    for name in ("region", "kind", "shape", "density", "format", "why"):
-        table.add_column(name, justify="right" if name == "density" else "left", overflow="fold")
-    for region in regions:
-        density = f"{100 * region.density:.1f} %"
-        cells = (region.name, region.kind, shape_text(region), density, format_text(region), region.reason)
-        table.add_row(*map(_escaped, cells))
-    return table
 
 
 def _table(title: str) -> "Table":

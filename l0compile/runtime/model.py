@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from l0compile._tvm import relax, runtime, tvm
+from l0compile.account import Explanation, Profile
 from l0compile.artifact import dump_spec, dump_target, example_leaves, example_sizes, write_bundle
 from l0compile.errors import InputError
-from l0compile.runtime.explanation import Explanation
-from l0compile.runtime.profile import Profile, attribute, time_call, time_functions, worker_threads
+from l0compile.runtime.profile import attribute, time_call, time_functions, worker_threads
 from l0compile.runtime.signature import Signature
 from l0compile.targets import Target
 

@@ -4,66 +4,17 @@ import os
 import statistics
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from l0compile._tvm import relax, tvm
+from l0compile.account import FunctionTime
 from l0compile.errors import L0CompileError
 from l0compile.records import Launch
 
 # Memory, shapes and tuples: what the virtual machine does between kernels.
 _NOT_COMPUTING = ("vm.", "shape_func")
 _LEAST, _MOST = 5, 200
-
-
-@dataclass(frozen=True)
-class FunctionTime:
-    """One launch of one compiled function.
-
-    Attributes:
-        function: its name in the compiled code (``linear_3``, ``fused_add_multiply``).
-        region: name of the Region it computes, if it does.
-        where: module path of a kernel; None for ordinary operators, whose function is named for what was fused in it.
-        ms: median over the repetitions.
-    """
-
-    function: str
-    region: str | None
-    where: str | None
-    ms: float
-
-
-@dataclass(frozen=True)
-class Profile:
-    """One call, taken apart.
-
-    Attributes:
-        sizes: size of each dynamic dimension, by label.
-        threads: worker threads of the kernels.
-        total_ms: median of whole calls, measured without looking inside.
-        functions: every launch in the order in which they run.
-    """
-
-    sizes: Mapping[str, int]
-    threads: int
-    total_ms: float
-    functions: tuple[FunctionTime, ...]
-
-    @property
-    def between_ms(self) -> float:
-        """What a call takes beside its functions: checks of the inputs, memory, the virtual machine."""
-        return max(0.0, self.total_ms - sum(item.ms for item in self.functions))
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON values only."""
-        return {**asdict(self), "sizes": dict(self.sizes), "functions": [asdict(f) for f in self.functions]}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Profile":
-        """The profile that ``to_json`` wrote."""
-        functions = tuple(FunctionTime(**item) for item in record["functions"])
-        return cls(dict(record["sizes"]), record["threads"], record["total_ms"], functions)
 
 
 def time_call(call: Callable[[], Any], seconds: float) -> tuple[float, int]:
@@ -114,12 +65,12 @@ def attribute(times: Iterable[tuple[str, float]], launches: Iterable[Launch]) ->
     found = []
     for name, ms in times:
         if name not in waiting:
-            found.append(FunctionTime(name, None, None, ms))
+            found.append(FunctionTime(name, "ordinary", None, None, ms))
             continue
         if not waiting[name]:
             raise L0CompileError(f"profile: {name} ran oftener than recorded; please report the model")
         launch = waiting[name].popleft()
-        found.append(FunctionTime(name, launch.region, launch.where, ms))
+        found.append(FunctionTime(name, "kernel", launch.region, launch.where, ms))
     if missing := [name for name, rest in waiting.items() if rest]:
         raise L0CompileError(f"profile: {missing[0]} ran less often than recorded; please report the model")
     return tuple(found)

@@ -29,19 +29,6 @@ def test_the_saved_model_gives_the_answers_of_the_original(artifact: Path, model
             torch.testing.assert_close(loaded(x), model(x), rtol=1e-5, atol=1e-5)
 
 
-def test_explain_reads_the_same_from_the_file_and_from_the_function(
-    cli, artifact: Path, model_file: Path
-) -> None:
-    saved = json.loads(cli("explain", artifact, "--json")[1])
-    made = json.loads(cli("explain", f"{model_file}:make", "--dynamic", "input:0=batch", "--json")[1])
-    assert saved["regions"] == made["regions"] != []
-    assert saved["verification"]["checked"] is True
-    code, out, _ = cli("explain", artifact)
-    assert code == 0
-    assert all(region["format"] in out for region in saved["regions"])
-    assert "compiled = original within" in out
-
-
 def test_bench_measures_a_saved_model(cli, artifact: Path) -> None:
     code, out, err = cli("bench", artifact, "--size", "batch=2", "--quick", "--json")
     assert code == 0, err

@@ -5,8 +5,8 @@ import struct
 
 import pytest
 
+from l0compile.account.text import format_text, shape_text
 from l0compile.report import plot_regions
-from l0compile.report.regions import format_text, shape_text
 from l0compile.result import SearchResult
 
 

@@ -5,7 +5,7 @@ import io
 
 from rich.console import Console
 
-from l0compile.report import comparison_table, region_table
+from l0compile.report import comparison_table
 from l0compile.result import SearchResult
 
 
@@ -25,10 +25,3 @@ def test_the_comparison_holds_every_row(report: SearchResult) -> None:
 def test_names_that_look_like_tags_are_shown(report: SearchResult) -> None:
     rows = (dataclasses.replace(report.rows[0], name="layers[red]0[/]"),)
     assert "layers[red]0[/]" in shown(comparison_table(dataclasses.replace(report, rows=rows, title="[b]")))
-    regions = (dataclasses.replace(report.regions[0], name="[bold]x", reason="[/nothing]"),)
-    assert "[/nothing]" in shown(region_table(regions, "[t]"))
-
-
-def test_regions_show_shape_density_and_format(report: SearchResult) -> None:
-    text = shown(region_table(report.regions))
-    assert all(word in text for word in ("384×384 → 320×384", "83.0 %", "bsr 4×1", "its output is unused"))

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 import l0compile as l0
+from l0compile.account import FunctionTime, Profile
 from l0compile.errors import ConfigError, InputError, L0CompileError
 from l0compile.records import Launch
-from l0compile.runtime.profile import FunctionTime, Profile, attribute
+from l0compile.runtime.profile import attribute
 
 
 class Encoder(nn.Module):
@@ -99,10 +100,10 @@ def test_launches_are_matched_by_kernel_in_order() -> None:
     launches = [Launch("a", "one", "m1"), Launch("b", None, "m2"), Launch("a", "two", "m3")]
     times = [("a", 1.0), ("sin", 2.0), ("b", 3.0), ("a", 4.0)]
     assert attribute(times, launches) == (
-        FunctionTime("a", "one", "m1", 1.0),
-        FunctionTime("sin", None, None, 2.0),
-        FunctionTime("b", None, "m2", 3.0),
-        FunctionTime("a", "two", "m3", 4.0),
+        FunctionTime("a", "kernel", "one", "m1", 1.0),
+        FunctionTime("sin", "ordinary", None, None, 2.0),
+        FunctionTime("b", "kernel", None, "m2", 3.0),
+        FunctionTime("a", "kernel", "two", "m3", 4.0),
     )
     with pytest.raises(L0CompileError, match="a ran less often"):
         attribute(times[:-1], launches)

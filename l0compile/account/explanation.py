@@ -4,19 +4,28 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from l0compile.account.bound import Account, account
+from l0compile.account.profile import Profile
+from l0compile.account.text import report_lines
+from l0compile.errors import DataError
 from l0compile.records import EngineChoice, Launch, PassRecord, Region, StageRecord
-from l0compile.runtime.profile import Profile
-
-_COLUMNS = ("region", "kind", "before", "after", "density", "format", "block", "reason")
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Regions in the order of the model, passes with their counts and seconds, and the equality check's result.
+    """What became of a model. ``to_json`` gives the fields under these names.
 
-    verification: ``checked`` and, if so, ``max_difference`` relative to the largest reference value, ``tolerance``,
-    ``inputs`` (number of example inputs compared). ordinary: operators that run outside our kernels, with counts.
-    stages: what each engine runs, in order. choice: which engine runs the whole, and the times that decided it.
+    Attributes:
+        regions: fate of each layer, in the order of the model; see :class:`l0compile.records.Region`.
+        passes: what ran, with the number of changes and seconds.
+        verification: ``checked`` and, if so, ``max_difference`` relative to the largest reference value, ``tolerance``,
+            ``inputs`` (number of example inputs compared).
+        ordinary: operators that run outside our kernels, with counts.
+        stages: what each engine runs, in order. choice: which engine runs the whole, and the times that decided it.
+        launches: the kernel calls of one run, in order.
+        sizes: what must hold of the dynamic sizes of a call, a sentence each.
+        profile, dense_profile: times of one call, and of the dense model's, where measured; ``account`` joins them with
+            the regions.
     """
 
     regions: tuple[Region, ...]
@@ -26,6 +35,7 @@ class Explanation:
     stages: tuple[StageRecord, ...] = ()
     choice: EngineChoice | None = None
     launches: tuple[Launch, ...] = ()
+    sizes: tuple[str, ...] = ()
     profile: Profile | None = None
     dense_profile: Profile | None = None
 
@@ -44,13 +54,23 @@ class Explanation:
             "stages": [asdict(stage) for stage in self.stages],
             "choice": asdict(self.choice) if self.choice else None,
             "launches": [asdict(launch) for launch in self.launches],
+            "sizes": list(self.sizes),
             "profile": None if self.profile is None else self.profile.to_json(),
             "dense_profile": None if self.dense_profile is None else self.dense_profile.to_json(),
         }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Explanation":
-        """The explanation that ``to_json`` wrote."""
+        """The explanation that ``to_json`` wrote. Raises DataError if it is of another version."""
+        try:
+            return cls._read(record)
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"explanation: what is stored does not fit this version: {error}; compile the model again"
+            ) from error
+
+    @classmethod
+    def _read(cls, record: Mapping[str, Any]) -> "Explanation":
         regions = tuple(Region.from_json(item) for item in record["regions"])
         passes = tuple(PassRecord(**item) for item in record["passes"])
         stages = tuple(StageRecord.from_json(item) for item in record["stages"])
@@ -61,42 +81,22 @@ class Explanation:
             None if record[key] is None else Profile.from_json(record[key])
             for key in ("profile", "dense_profile")
         ]
-        return cls(regions, passes, verification, ordinary, stages, choice, launches, *profiles)
+        return cls(
+            regions,
+            passes,
+            verification,
+            ordinary,
+            stages,
+            choice,
+            launches,
+            tuple(record["sizes"]),
+            *profiles,
+        )
+
+    @property
+    def account(self) -> Account | None:
+        """Where the time goes and what bounds it; None where nothing was measured."""
+        return None if self.profile is None else account(self.regions, self.profile, self.dense_profile)
 
     def __str__(self) -> str:
-        rows = [_COLUMNS, *(_row(region) for region in self.regions)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS) - 1)]
-        lines = [
-            "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]) for row in rows
-        ]
-        if self.choice:
-            lines.append(f"engine: {self.choice.engine}: {self.choice.reason}")
-        lines += [line for number, stage in enumerate(self.islands) for line in _island(number, stage)]
-        if self.verification.get("checked"):
-            lines.append(
-                f"checked: compiled = gated within {self.verification['max_difference']:.1e} of the largest value "
-                f"on {self.verification['inputs']} inputs (tolerance {self.verification['tolerance']:.0e})"
-            )
-        return "\n".join(lines)
-
-
-def _row(r: Region) -> tuple[str, ...]:
-    def shape(s: tuple[int, ...] | None) -> str:
-        return "x".join(map(str, s)) if s else "-"
-
-    return (
-        r.name,
-        r.kind,
-        shape(r.shape_before),
-        shape(r.shape_after),
-        f"{r.density:.2f}",
-        r.format,
-        shape(r.block),
-        r.reason,
-    )
-
-
-def _island(number: int, stage: StageRecord) -> list[str]:
-    lines = [f"island {number} in PyTorch, {len(stage.operators)} operators: {stage.reason}"]
-    refused = [o for o in stage.operators if o.reason]
-    return lines + [f"  {o.target} at {o.source}: {o.reason}" for o in refused]
+        return "\n".join(line.text for line in report_lines(self, 100))

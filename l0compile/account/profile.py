@@ -1,0 +1,59 @@
+"""One call of a compiled model, taken apart, as data."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+FunctionKind = Literal["kernel", "ordinary", "island"]
+
+
+@dataclass(frozen=True)
+class FunctionTime:
+    """One launch of one compiled function.
+
+    Attributes:
+        function: its name in the compiled code (``linear_3``); an ordinary operator's function is named for what was
+            fused into it (``fused_add_multiply``); ``island_0`` is the first stage that PyTorch runs.
+        kind: ``kernel``: one of ours. ``ordinary``: operators that TVM was given as they are. ``island``: PyTorch.
+        region: name of the Region it computes, if it does.
+        where: module path of a kernel, source of an island, None for ordinary operators.
+        ms: median over the repetitions.
+    """
+
+    function: str
+    kind: FunctionKind
+    region: str | None
+    where: str | None
+    ms: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One call, taken apart.
+
+    Attributes:
+        sizes: size of each dynamic dimension, by label.
+        threads: worker threads of the kernels.
+        total_ms: median of whole calls, measured without looking inside.
+        functions: every launch in the order in which they run.
+    """
+
+    sizes: Mapping[str, int]
+    threads: int
+    total_ms: float
+    functions: tuple[FunctionTime, ...]
+
+    @property
+    def between_ms(self) -> float:
+        """What a call takes beside its functions: checks of the inputs, memory, the virtual machine."""
+        return max(0.0, self.total_ms - sum(item.ms for item in self.functions))
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values only."""
+        return {**asdict(self), "sizes": dict(self.sizes), "functions": [asdict(f) for f in self.functions]}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Profile":
+        """The profile that ``to_json`` wrote."""
+        functions = tuple(FunctionTime(**item) for item in record["functions"])
+        return cls(dict(record["sizes"]), record["threads"], record["total_ms"], functions)

@@ -1,0 +1,156 @@
+"""The explanation as lines of text, for a terminal or ``print``."""
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from l0compile.account.bound import Account, RegionTime
+from l0compile.records import Region, StageRecord
+
+if TYPE_CHECKING:
+    from l0compile.account.explanation import Explanation
+
+Style = Literal["plain", "title", "faint"]
+_PART, _NAME, _SHAPE, _TABLE = 34, 24, 20, 68  # columns: the last one is all of a region's line but its name
+_ORDINARY = 8  # operators listed before "and more"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of text and how it should look."""
+
+    text: str
+    style: Style = "plain"
+
+
+def report_lines(explanation: "Explanation", width: int) -> list[Line]:
+    """Bound, regions with reasons, ordinary operators, islands, engine, sizes and checks; wrapped at ``width``."""
+    found = explanation.account
+    lines: list[Line] = []
+    if found is not None:
+        lines += [*_wrapped(found.sentence, width), Line(""), *_parts(found), Line("")]
+    lines += _regions(explanation.regions, found, width)
+    if found is not None and found.ordinary:
+        lines += [Line(""), *_ordinary(found, width)]
+    elif explanation.ordinary:
+        counts = ", ".join(f"{name} ({count})" for name, count in explanation.ordinary.items())
+        lines += [Line(""), *_wrapped(f"ordinary operators: {counts}", width)]
+    lines += [
+        line
+        for number, stage in enumerate(explanation.islands)
+        for line in _island(number, stage, found, width)
+    ]
+    if explanation.choice is not None:
+        lines += _wrapped(f"engine: {explanation.choice.engine}: {explanation.choice.reason}", width)
+    if explanation.sizes:
+        lines += _wrapped(f"sizes: {'; '.join(explanation.sizes)}", width)
+    return [*lines, *_wrapped(checked(explanation), width)]
+
+
+def checked(explanation: "Explanation") -> str:
+    """The result of the comparison with the original model, in words."""
+    result = explanation.verification
+    if not result.get("checked"):
+        return "not compared with the original model"
+    return (
+        f"checked: compiled = gated within {result['max_difference']:.1e} of the largest value "
+        f"on {result['inputs']} inputs (tolerance {result['tolerance']:.0e})"
+    )
+
+
+def shape_text(region: Region) -> str:
+    """``1536×384 → 1020×384``, or the shape alone where it did not change."""
+    before, after = ("×".join(map(str, shape)) for shape in (region.shape_before, region.shape_after))
+    if region.format == "dropped":
+        return f"{before} → none"
+    return before if before == after else f"{before} → {after}"
+
+
+def format_text(region: Region) -> str:
+    """``bsr 4×1``, or the format alone where there is no block."""
+    return region.format if region.block is None else f"{region.format} {region.block[0]}×{region.block[1]}"
+
+
+def milliseconds(value: float | None) -> str:
+    """Three digits, or a dash for what is not known."""
+    return "–" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def _parts(found: Account) -> Iterator[Line]:
+    sizes = ", ".join(f"{name} = {size}" for name, size in found.sizes.items())
+    where = f"{sizes}; " if sizes else ""
+    yield Line(f"{'part of the model':<{_PART}}  dense ms  now ms  share", "title")
+    for part in found.parts:
+        times = f"{milliseconds(part.before_ms):>8}  {milliseconds(part.after_ms):>6}"
+        yield Line(f"{part.name:<{_PART}}  {times}  {part.share:>5.0%}")
+    yield Line(f"{'':<{_PART}}  {where}{found.threads} thread(s); dense: {found.before}", "faint")
+
+
+def _regions(regions: Iterable[Region], found: Account | None, width: int) -> Iterator[Line]:
+    room = max(_NAME, width - _TABLE)
+    title = f"{'region':<{room}}  {'shape':<{_SHAPE}}  {'nonzero':>7}  {'format':<10}"
+    yield Line(title + ("  dense ms  now ms  share" if found else ""), "title")
+    times = {item.name: item for item in found.regions} if found else {}
+    for region in regions:
+        name = _shortened(f"{region.name} ({region.kind})" if region.kind != "linear" else region.name, room)
+        cells = f"{name:<{room}}  {shape_text(region):<{_SHAPE}}  {region.density:>7.1%}  {format_text(region):<10}"
+        yield Line((cells + _time_cells(times.get(region.name))).rstrip())
+        kernels = _kernels(times.get(region.name))
+        why = "; ".join(filter(None, (kernels, region.reason)))
+        yield from _wrapped(why, width, "    ", "faint")
+
+
+def _time_cells(time: RegionTime | None) -> str:
+    if time is None:
+        return ""
+    share = "–" if time.share is None else f"{time.share:.1%}"
+    return f"  {milliseconds(time.before_ms):>8}  {milliseconds(time.after_ms):>6}  {share:>5}"
+
+
+def _kernels(time: RegionTime | None) -> str:
+    if time is None or (time.after_ms == 0 and not time.kernels):
+        return ""
+    return ", ".join(dict.fromkeys(time.kernels)) or "computed by ordinary operators"
+
+
+def _ordinary(found: Account, width: int) -> Iterator[Line]:
+    total = sum(ms for _, ms in found.ordinary.values())
+    yield Line(
+        f"ordinary operators: {milliseconds(total)} ms of {milliseconds(found.now_ms)} ms now", "title"
+    )
+    for number, (name, (count, ms)) in enumerate(found.ordinary.items()):
+        if number == _ORDINARY:
+            yield Line(f"{'':>8}  and {len(found.ordinary) - number} more", "faint")
+            return
+        yield from _wrapped(
+            f"{milliseconds(ms):>8}  {name}" + (f" ({count} launches)" if count > 1 else ""),
+            width,
+            "          ",
+            first="",
+        )
+
+
+def _island(number: int, stage: StageRecord, found: Account | None, width: int) -> Iterator[Line]:
+    times = {name: ms for name, _, ms in found.islands} if found else {}
+    ms = times.get(f"island_{number}")
+    share = (
+        "" if ms is None or found is None else f", {milliseconds(ms)} ms, {ms / found.now_ms:.0%} of the call"
+    )
+    yield Line(f"island {number} in PyTorch, {len(stage.operators)} operators{share}", "title")
+    yield from _wrapped(stage.reason, width, "    ")
+    for item in stage.operators:
+        if item.reason:
+            yield from _wrapped(f"{item.target} at {item.source}: {item.reason}", width, "    ", "faint")
+
+
+def _wrapped(
+    text: str, width: int, indent: str = "", style: Style = "plain", first: str | None = None
+) -> list[Line]:
+    start = indent if first is None else first
+    lines = textwrap.wrap(text, width, initial_indent=start, subsequent_indent=indent, break_on_hyphens=False)
+    return [Line(line, style) for line in lines]
+
+
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else "…" + text[-limit + 1 :]

@@ -1,0 +1,63 @@
+"""explain through the command: the same from a file and from a function; measured, or with the reason why not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from l0compile.artifact import read_manifest, write_bundle
+
+
+@pytest.fixture
+def artifact(cli, model_file: Path, tmp_path: Path) -> Path:
+    code, _, err = cli(
+        "compile", f"{model_file}:make", "--out", tmp_path / "fast", "--dynamic", "input:0=batch"
+    )
+    assert code == 0, err
+    return tmp_path / "fast"
+
+
+def test_the_same_from_the_file_and_from_the_function(cli, artifact: Path, model_file: Path) -> None:
+    saved = json.loads(cli("explain", artifact, "--json", "--size", "batch=5")[1])
+    made = json.loads(
+        cli("explain", f"{model_file}:make", "--dynamic", "input:0=batch", "--json", "--measure-dense")[1]
+    )
+    assert saved["regions"] == made["regions"] != []
+    assert saved["verification"]["checked"] is True
+    assert saved["time"]["sizes"] == {"batch": 5} and saved["time"]["before"] == "predicted"
+    assert made["time"]["sizes"] == {"batch": 3} and made["time"]["before"] == "measured"
+    assert [item["name"] for item in saved["time"]["regions"]] == ["0", "2"]
+    assert all(item["after_ms"] > 0 for item in saved["time"]["regions"])
+    assert saved["not_measured"] is None
+
+
+def test_the_text_says_what_was_done_and_what_it_cost(cli, artifact: Path) -> None:
+    code, out, _ = cli("explain", artifact)
+    assert code == 0
+    assert "compact" in out and "compiled = gated within" in out
+    assert "Layers with weights take" in out and "batch = 3" in out
+    assert max(map(len, out.splitlines()[1:])) <= 100
+
+
+def test_nothing_runs_when_not_asked(cli, artifact: Path) -> None:
+    code, out, _ = cli("explain", artifact, "--no-measure")
+    assert code == 0 and "dense ms" not in out and "not measured: as asked" in out
+
+
+def test_a_model_for_another_machine_is_explained_without_times(cli, artifact: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(artifact)
+    target = {**manifest["target"], "triple": "riscv64-linux-gnu"}
+    write_bundle(tmp_path / "other", {**manifest, "target": target}, {}, artifact / "lib.so")
+    shown = json.loads(cli("explain", tmp_path / "other", "--json")[1])
+    assert shown["time"] is None and "riscv64" in shown["not_measured"]
+    assert shown["regions"] == manifest["explanation"]["regions"]
+
+
+def test_a_saved_model_has_no_dense_twin(cli, artifact: Path) -> None:
+    code, _, err = cli("explain", artifact, "--measure-dense")
+    assert code == 1 and "--measure-dense: a saved model" in err
+
+
+def test_unknown_sizes_are_refused(cli, artifact: Path) -> None:
+    code, _, err = cli("explain", artifact, "--size", "tokens=5")
+    assert code == 1 and "--size batch=N" in err
