@@ -17,6 +17,7 @@ The folders are the steps of one flow, in this order; each imports only from tho
     artifact   the compiled model on disk
     runtime    the compiled model, called with torch tensors
     api        the line from module to compiled model in one call
+    dynamo     the same as a backend of torch.compile
     measure    latency, with the protocol stored beside it
     result     what a search found, as data
     tasks      models with data, a training loop and a measure of quality

@@ -15,7 +15,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 FLOW = (
     "errors", "records", "conditions", "account", "targets",
     "_tvm", "ops", "gates", "capture", "liveness", "rewrite", "kernels", "schedule", "lower",
-    "artifact", "runtime", "api", "measure", "result", "tasks", "search", "report", "cli", "__main__",
+    "artifact", "runtime", "api", "dynamo", "measure", "result", "tasks", "search", "report", "cli", "__main__",
 )  # fmt: skip
 
 PURE_PYTORCH = {"account", "targets", "ops", "gates", "capture", "liveness", "rewrite", "artifact", "report"}

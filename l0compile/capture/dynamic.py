@@ -111,7 +111,9 @@ def _convert(spec: Any, value: Any, path: Path, dims: dict[tuple[Path, int], str
     if isinstance(value, Mapping) and isinstance(spec, Mapping):
         return {key: _convert(spec.get(key), item, (*path, key), dims) for key, item in value.items()}
     if isinstance(value, (list, tuple)) and isinstance(spec, Sequence) and len(spec) == len(value):
-        return [_convert(spec[i], item, (*path, i), dims) for i, item in enumerate(value)]
+        # torch.export wants the containers of the arguments, a named tuple's as a plain one.
+        container = tuple if isinstance(value, tuple) else list
+        return container(_convert(spec[i], item, (*path, i), dims) for i, item in enumerate(value))
     raise CaptureError(
         f"dynamic_shapes[{_show(path)}]: {spec!r} does not fit an argument of type {type(value).__name__}"
     )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
 
 from l0compile.capture.diagnose import explain
 from l0compile.capture.dynamic import Call, DynamicSpec, enlarged, lookup, read_spec
@@ -75,7 +76,8 @@ def _check_module(model: nn.Module) -> None:
 
 
 def _bind(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
-    call = Call(inspect.signature(model.forward), tuple(args), dict(kwargs))
+    fresh = pytree.tree_map_only(torch.Tensor, _OwnMarks(), (tuple(args), dict(kwargs)))
+    call = Call(inspect.signature(model.forward), *fresh)
     try:
         call.signature.bind(*call.args, **call.kwargs)
     except TypeError as error:
@@ -83,6 +85,17 @@ def _bind(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> C
             f"capture: the example inputs do not fit {type(model).__name__}.forward: {error}"
         ) from error
     return call
+
+
+class _OwnMarks(dict[int, torch.Tensor]):
+    """Tensor -> another object for the same memory, one for each tensor.
+
+    torch.export notes on a tensor which of its dimensions are dynamic, and when it fails the note stays: the next
+    export with the same example would be about other sizes than asked for.
+    """
+
+    def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
+        return self.setdefault(id(tensor), tensor.detach())
 
 
 def _export(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedProgram:

@@ -10,6 +10,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
 from l0compile.capture.guards import size_conditions
+from l0compile.capture.nodes import arguments
 from l0compile.capture.program import Program
 from l0compile.capture.shapes import infer_shapes
 from l0compile.capture.sizes import symbol_ranges
@@ -46,6 +47,7 @@ def lift(exported: ExportedProgram) -> Program:
             continue
         else:
             _refuse_unknown(node)
+            _refuse_random(node)
             mapped[node] = graph.node_copy(node, lambda old: mapped[old])
     program = Program(
         graph=graph,
@@ -120,6 +122,19 @@ def _refuse_mutation(exported: ExportedProgram) -> None:
                 f"capture: {spec.target}: expected a forward() without side effects, got one that changes this "
                 f"{what}. What to do: return the new value instead"
             )
+
+
+def _refuse_random(node: fx.Node) -> None:
+    if not isinstance(node.target, OpOverload) or torch.Tag.nondeterministic_seeded not in node.target.tags:
+        return
+    given = arguments(node)
+    # Dropout that is off, and attention without dropout, draw nothing.
+    if given.get("train") is False or given.get("dropout_p") == 0 or given.get("p") == 0:
+        return
+    raise CaptureError(
+        f"capture: {_where(node)}: expected a result that follows from the inputs, got the random operator "
+        f"{node.target}. What to do: call model.eval(), or pass the random numbers as an input"
+    )
 
 
 def _where(node: fx.Node) -> str:

@@ -212,3 +212,23 @@ def test_example_is_not_changed_by_enlarging(block: Block) -> None:
     before = x.clone()
     capture(block, (x,), dynamic_shapes={0: "batch"})
     assert torch.equal(x, before)
+
+
+def test_a_failed_capture_leaves_no_mark_on_the_example() -> None:
+    class Fixed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.view(4, 3) * 2
+
+    model, x = Fixed().eval(), torch.randn(4, 3)
+    with pytest.raises(CaptureError, match="drop it from dynamic_shapes"):
+        capture(model, (x,), dynamic_shapes={0: "batch"})
+    assert not capture(model, (x,)).symbols
+
+
+def test_random_results_are_refused() -> None:
+    class Noisy(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + torch.randn_like(x)
+
+    with pytest.raises(CaptureError, match=r"test_export.py.*the random operator aten\.randn_like"):
+        capture(Noisy().eval(), (torch.randn(2, 4),))

@@ -1,0 +1,75 @@
+"""The backend function: what it takes on, what it refuses, and what it leaves to PyTorch."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import fx
+
+from l0compile.dynamo.compiled_graph import CompiledGraph
+from l0compile.dynamo.inputs import read_inputs
+from l0compile.dynamo.outputs import read_outputs
+from l0compile.dynamo.training import refuse_training
+from l0compile.errors import BuildError, CaptureError, ConfigError
+
+_log = logging.getLogger("l0compile")
+_OPTIONS = {"target": "native", "verify": True, "fallback": True}
+
+
+def backend(
+    graph_module: fx.GraphModule, example_inputs: Sequence[Any], *, options: Mapping[str, Any] | None = None
+) -> Callable[..., Any]:
+    """Compile one graph for inference; PyTorch calls this for every graph it finds in a model.
+
+    Parameters and buffers become constants. A call with other ones, or with ones that were changed in place
+    (``load_state_dict``, an optimizer's step), compiles anew; only a change through ``.data`` goes unseen, as it does
+    in autograd. Symbolic sizes stay symbolic where the graph can be exported with them. Python numbers are constants,
+    and the graph is compiled for up to eight sets of them. A result that shares memory with an input or with another
+    result is made again as a view.
+
+    What is left runs in PyTorch, with the reason logged once to ``l0compile``: a graph that changes its inputs, draws
+    random numbers, runs under autocast, or holds an operator without code.
+
+    Args:
+        graph_module, example_inputs: as PyTorch passes them.
+        options: ``torch.compile``'s: ``target`` and ``verify`` as in :func:`l0compile.compile`; ``fallback=False``
+            raises where PyTorch would take over.
+
+    Raises:
+        CaptureError: training mode, or a graph that would need gradients.
+        ConfigError: an unknown option. RewriteError: verification found a difference.
+    """
+    unknown = sorted(set(options or {}) - set(_OPTIONS))
+    if unknown:
+        raise ConfigError(f"torch.compile: options: expected some of {', '.join(_OPTIONS)}, got {unknown}")
+    chosen = _OPTIONS | dict(options or {})
+    refuse_training(graph_module, example_inputs)
+    try:
+        return _compiled(graph_module, example_inputs, chosen)
+    except (CaptureError, BuildError) as error:
+        if not chosen["fallback"]:
+            raise
+        _log.warning("one graph runs in PyTorch: %s", error)
+        return graph_module.forward
+
+
+def _compiled(
+    graph_module: fx.GraphModule, examples: Sequence[Any], options: Mapping[str, Any]
+) -> Callable[..., Any]:
+    placeholders = [node for node in graph_module.graph.nodes if node.op == "placeholder"]
+    if torch.is_autocast_enabled("cpu"):
+        raise CaptureError(
+            "torch.compile: autocast is on; convert the model with .to(torch.bfloat16) instead"
+        )
+    # Whatever any operator reads: one that changes a tensor in place matters although nothing reads its result.
+    needed = {node for node in placeholders if any(user.op != "output" for user in node.users)}
+    outputs = read_outputs(graph_module.graph)
+    inputs = read_inputs(placeholders, examples, needed)
+    if not outputs.computed:
+        return graph_module.forward  # views and sizes only: nothing to compute
+    graph = CompiledGraph(
+        graph_module, inputs, outputs, {"target": options["target"], "verify": options["verify"]}
+    )
+    graph.prepare(examples)
+    return graph

@@ -1,0 +1,42 @@
+"""Training is refused: compiled weights are constants, and there is no backward pass."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import fx
+
+from l0compile.errors import CaptureError
+
+_FLAGS = ("training", "train", "use_input_stats")
+
+
+def refuse_training(graph_module: fx.GraphModule, examples: Sequence[Any]) -> None:
+    """Raise CaptureError when the graph needs gradients or holds an operator in training mode."""
+    tensors = [value for value in examples if isinstance(value, torch.Tensor)]
+    tensors += [*graph_module.parameters()]
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        raise CaptureError(
+            "torch.compile: expected inference, got a call that needs gradients; call the model under "
+            "torch.no_grad() or torch.inference_mode()"
+        )
+    for node in graph_module.graph.nodes:
+        if node.op == "call_function" and _in_training_mode(node):
+            name = getattr(node.target, "__name__", str(node.target))
+            raise CaptureError(
+                f"torch.compile: expected a model in eval mode, got {name} in training mode; call model.eval() first"
+            )
+
+
+def _in_training_mode(node: fx.Node) -> bool:
+    try:
+        signature = inspect.signature(node.target)
+        given = signature.bind(*node.args, **node.kwargs)
+    except (
+        TypeError,
+        ValueError,
+    ):  # builtins say nothing of their parameters; capture looks at what they become
+        return False
+    given.apply_defaults()
+    return any(given.arguments.get(flag) is True for flag in _FLAGS)
