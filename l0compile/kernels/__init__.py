@@ -5,6 +5,7 @@ from typing import Any
 from l0compile.kernels.attention import attention
 from l0compile.kernels.conv import conv
 from l0compile.kernels.linear import linear
+from l0compile.kernels.mask import pack_mask
 from l0compile.kernels.norm import norm
 from l0compile.kernels.pack import pack
 from l0compile.kernels.planes import copy
@@ -14,6 +15,7 @@ from l0compile.kernels.spec import (
     CopySpec,
     KernelSpec,
     LinearSpec,
+    MaskSpec,
     NormSpec,
     PackSpec,
     TokenTile,
@@ -22,8 +24,8 @@ from l0compile.kernels.spec import (
 from l0compile.kernels.window import window
 
 __all__ = [
-    "AttentionSpec", "ConvSpec", "CopySpec", "KernelSpec", "LinearSpec", "NormSpec", "PackSpec", "TokenTile",
-    "WindowSpec", "emit",
+    "AttentionSpec", "ConvSpec", "CopySpec", "KernelSpec", "LinearSpec", "MaskSpec", "NormSpec", "PackSpec",
+    "TokenTile", "WindowSpec", "emit",
 ]  # fmt: skip
 
 
@@ -34,6 +36,8 @@ def emit(spec: KernelSpec, tile: TokenTile) -> Any:
             return linear(spec, tile)
         case AttentionSpec():
             return attention(spec, tile)
+        case MaskSpec():
+            return pack_mask(spec, tile)
         case NormSpec():
             return norm(spec, tile)
         case PackSpec():

@@ -26,7 +26,8 @@ from l0compile.kernels.lanes import (
 from l0compile.kernels.spec import AttentionSpec, TokenTile
 
 _KEYS = 4  # keys a microkernel scores at once; divides every tile's lanes
-_DEAD = -1e30  # the score of a masked key; real scores stay far above half of it
+_DEAD = float("-inf")  # the score of a masked key
+_LOWEST = -3.4028234663852886e38  # the lowest live score: models mask with it, too, and then it must count
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class _Task:
     """Positions of one task. Key numbers count from the first sequence; ``start`` is rounded down to a key group."""
 
     head: Expr
+    kv_head: Expr
     tile: Expr
     start: Expr  # first key walked
     count: Expr  # keys walked
@@ -43,31 +45,35 @@ class _Task:
 
 
 def attention(spec: AttentionSpec, tile: TokenTile):  # type: ignore[no-untyped-def]
-    """PrimFunc(q, k, v[, mask], batch, queries, keys, y); batch, queries and keys are int64 scalars."""
-    width = spec.heads * spec.dim
+    """PrimFunc(q, k, v[, mask][, bias], batch, queries, keys, y); batch, queries and keys are int64 scalars."""
     with kernel("attention") as builder:
         q_tiles, k_tiles = symbol("q_tiles"), symbol("k_tiles")
         batch, queries, keys = symbol("batch"), symbol("queries"), symbol("keys")
-        q = param("q", (q_tiles, width, tile.lanes))
-        k, v = (param(name, (k_tiles, width, tile.lanes)) for name in "kv")
-        full = (batch, spec.heads, queries, keys)
-        mask = (
-            param("mask", tuple(n if m else 1 for n, m in zip(full, spec.mask, strict=True)), "bool")
-            if spec.mask
-            else None
-        )
+        q = param("q", (q_tiles, spec.heads * spec.dim, tile.lanes))
+        k = param("k", (k_tiles, spec.kv_heads * spec.dim, tile.lanes))
+        v = param("v", (k_tiles, spec.kv_heads * spec.value_dim, tile.lanes))
+        mask = _mask_param(spec, batch, keys)
+        bias = param("bias", (spec.bias_heads, q_tiles, keys, tile.lanes)) if spec.bias_heads else None
         for name, scalar in (("batch", batch), ("queries", queries), ("keys", keys)):
             TB.arg(name, scalar)
-        y = param("y", (q_tiles, width, tile.lanes))
+        y = param("y", (q_tiles, spec.heads * spec.value_dim, tile.lanes))
         with body(), TB.parallel(0, spec.heads * q_tiles) as index:
             task = _task(spec, tile, index, q_tiles, batch, queries, keys)
             groups = (task.count + (_KEYS - 1)) // _KEYS
             scores = scratch((groups * _KEYS, tile.lanes))
             _score(spec, tile, task, groups, q, k, scores)
-            _mask(spec, tile, task, mask, scores)
+            _mask(spec, tile, task, mask, bias, scores)
             total = _softmax(tile, task, scores)
             _combine(spec, tile, task, v, scores, total, y)
     return builder.get()
+
+
+def _mask_param(spec, batch, keys):  # type: ignore[no-untyped-def]
+    if spec.mask is None:
+        return None
+    sizes = (batch, spec.heads, 1, keys)
+    shape = tuple(n if full else 1 for n, full in zip(sizes, spec.mask.full, strict=True))
+    return param("mask", shape, "bool" if spec.mask.boolean else "float32")
 
 
 def _task(spec, tile, index, q_tiles, batch, queries, keys) -> _Task:  # type: ignore[no-untyped-def]
@@ -80,7 +86,9 @@ def _task(spec, tile, index, q_tiles, batch, queries, keys) -> _Task:  # type: i
     if spec.causal:  # no lane of the last sequence sees a key past its own position
         stop = TB.min(stop, last_sequence * keys + (last - last_sequence * queries) + 1)
     mixed = TB.Or(first_sequence != last_sequence, start != first_sequence * keys)
-    return _Task(head, t, start, stop - start, mixed, queries, keys)
+    return _Task(
+        head, TB.truncdiv(head, spec.heads // spec.kv_heads), t, start, stop - start, mixed, queries, keys
+    )
 
 
 def _score(spec, tile, task, groups, q, k, scores):  # type: ignore[no-untyped-def]
@@ -89,9 +97,9 @@ def _score(spec, tile, task, groups, q, k, scores):  # type: ignore[no-untyped-d
         acc = local((_KEYS, tile.lanes))
         _zero(acc, _KEYS, tile)
         with TB.serial(0, spec.dim) as d:
-            f = task.head * spec.dim + d
+            f, kf = task.head * spec.dim + d, task.kv_head * spec.dim + d
             for r in range(_KEYS):
-                weight = splat(k[TB.truncdiv(key, tile.lanes), f, TB.truncmod(key, tile.lanes) + r], tile)
+                weight = splat(k[TB.truncdiv(key, tile.lanes), kf, TB.truncmod(key, tile.lanes) + r], tile)
                 for s in vectors(tile):
                     store(acc, acc[r, s] + weight * q[task.tile, f, s], r, s)
         for r in range(_KEYS):
@@ -105,8 +113,8 @@ def _zero(buffer, rows, tile):  # type: ignore[no-untyped-def]
             store(buffer, splat(TB.float32(0), tile), r, s)
 
 
-def _mask(spec, tile, task, mask, scores):  # type: ignore[no-untyped-def]
-    """Kill the scores of keys a lane must not see. Skipped key by key where nothing can be dead."""
+def _mask(spec, tile, task, mask, bias, scores):  # type: ignore[no-untyped-def]
+    """Add masks and kill the scores of keys a lane must not see. Skipped key by key where there is nothing to do."""
     lane_sequence, lane_position = local((tile.lanes,), "int32"), local((tile.lanes,), "int32")
     for v, _ in enumerate(vectors(tile)):
         for lane in range(tile.vector):
@@ -125,36 +133,30 @@ def _mask(spec, tile, task, mask, scores):  # type: ignore[no-untyped-def]
                 alive = TB.And(alive, splat(TB.cast(position, "int32"), tile) <= lane_position[s])
             return alive
 
-        touched = TB.bool(True) if spec.causal else task.mixed
-        if mask is not None and not spec.mask[2]:
-            seen = mask[_mask_index(spec, sequence, task.head, 0, position)]
-            touched = TB.Or(touched, TB.Not(seen))
-        elif mask is not None:
-            touched, seen = TB.bool(True), None
-        with TB.If(touched), TB.Then():
+        # Lanes of other sequences get something meaningless added here, and are dead below.
+        if bias is not None:
+            head = task.head if spec.bias_heads > 1 else 0
             for s in vectors(tile):
-                value = TB.Select(live(s), scores[i, s], const(_DEAD, scores[i, s]))
-                store(scores, value, i, s)
-            if mask is not None:
-                _apply_user_mask(spec, tile, task, mask, scores, i, sequence, position, lane_position)
+                store(scores, scores[i, s] + bias[head, task.tile, position, s], i, s)
+        if mask is not None:
+            _add_key_mask(spec, tile, mask[_mask_index(spec, sequence, task.head, position)], scores, i)
+        with TB.If(TB.bool(True) if spec.causal else task.mixed), TB.Then():
+            for s in vectors(tile):
+                store(scores, TB.Select(live(s), scores[i, s], const(_DEAD, scores[i, s])), i, s)
 
 
-def _mask_index(spec, sequence, head, query, key):  # type: ignore[no-untyped-def]
+def _mask_index(spec, sequence, head, key):  # type: ignore[no-untyped-def]
     return tuple(
-        value if full else 0 for value, full in zip((sequence, head, query, key), spec.mask, strict=True)
+        value if full else 0 for value, full in zip((sequence, head, 0, key), spec.mask.full, strict=True)
     )
 
 
-def _apply_user_mask(spec, tile, task, mask, scores, i, sequence, position, lane_position):  # type: ignore[no-untyped-def]
-    if not spec.mask[2]:
-        with TB.If(TB.Not(mask[_mask_index(spec, sequence, task.head, 0, position)])), TB.Then():
-            for s in vectors(tile):
-                store(scores, const(_DEAD, scores[i, s]), i, s)
-        return
-    with TB.serial(0, tile.lanes) as lane:  # a column of the mask: one scalar per query
-        query = TB.cast(lane_position[lane], "int64")
-        with TB.If(TB.Not(mask[_mask_index(spec, sequence, task.head, query, position)])), TB.Then():
-            store(scores, TB.float32(_DEAD), i, lane)
+def _add_key_mask(spec, tile, value, scores, i):  # type: ignore[no-untyped-def]
+    """Apply the mask of one key that is the same for all queries of its sequence."""
+    with TB.If(TB.Not(value) if spec.mask.boolean else TB.bool(True)), TB.Then():
+        for s in vectors(tile):
+            dead = const(_DEAD, scores[i, s])
+            store(scores, dead if spec.mask.boolean else scores[i, s] + splat(value, tile), i, s)
 
 
 def _softmax(tile, task, scores):  # type: ignore[no-untyped-def]
@@ -169,7 +171,7 @@ def _softmax(tile, task, scores):  # type: ignore[no-untyped-def]
     with TB.serial(0, task.count) as i:
         for s in vectors(tile):
             score = scores[i, s]
-            value = TB.Select(score > const(_DEAD / 2, score), exp(score - top[s]), const(0.0, score))
+            value = TB.Select(score >= const(_LOWEST, score), exp(score - top[s]), const(0.0, score))
             store(scores, value, i, s)
             store(total, total[s] + scores[i, s], s)
     for s in vectors(tile):  # a live row sums to at least exp(0) = 1
@@ -178,15 +180,15 @@ def _softmax(tile, task, scores):  # type: ignore[no-untyped-def]
 
 
 def _combine(spec, tile, task, v, scores, total, y):  # type: ignore[no-untyped-def]
-    rows = gcd(spec.dim, tile.rows)
-    with TB.serial(0, spec.dim // rows) as block:
-        f = task.head * spec.dim + block * rows
+    rows = gcd(spec.value_dim, tile.rows)
+    with TB.serial(0, spec.value_dim // rows) as block:
+        f, vf = task.head * spec.value_dim + block * rows, task.kv_head * spec.value_dim + block * rows
         acc = local((rows, tile.lanes))
         _zero(acc, rows, tile)
         with TB.serial(0, task.count) as i:
             key = task.start + i
             for r in range(rows):
-                weight = splat(v[TB.truncdiv(key, tile.lanes), f + r, TB.truncmod(key, tile.lanes)], tile)
+                weight = splat(v[TB.truncdiv(key, tile.lanes), vf + r, TB.truncmod(key, tile.lanes)], tile)
                 for s in vectors(tile):
                     store(acc, acc[r, s] + weight * scores[i, s], r, s)
         for r in range(rows):

@@ -40,16 +40,28 @@ class LinearSpec:
 
 @dataclass(frozen=True)
 class AttentionSpec:
-    """Attention over packed tokens; ``mask`` is the static broadcast pattern of the mask's four axes, or None.
+    """Attention over packed tokens: ``heads`` query heads of ``dim`` share ``kv_heads`` key and value heads.
 
-    mask[i] tells whether axis i of [batch, head, query, key] has its full extent (False: size 1).
+    value_dim: width of a value head. mask: a mask that is one for all queries, or None. bias_heads: heads of a mask
+    packed with queries in lanes; 0 where there is none.
     """
 
     heads: int
+    kv_heads: int
     dim: int
+    value_dim: int
     scale: float
     causal: bool
-    mask: tuple[bool, bool, bool, bool] | None
+    mask: "MaskSpec | None" = None
+    bias_heads: int = 0
+
+
+@dataclass(frozen=True)
+class MaskSpec:
+    """A mask [batch, head, query, key] of bool (True = attend) or float32 (added); full[i]: axis i is not of size 1."""
+
+    full: tuple[bool, bool, bool, bool]
+    boolean: bool
 
 
 @dataclass(frozen=True)
@@ -126,4 +138,4 @@ class WindowSpec:
     activation: str
 
 
-KernelSpec = LinearSpec | AttentionSpec | NormSpec | PackSpec | ConvSpec | CopySpec | WindowSpec
+KernelSpec = LinearSpec | AttentionSpec | MaskSpec | NormSpec | PackSpec | ConvSpec | CopySpec | WindowSpec

@@ -1,6 +1,7 @@
 """``l0compile::attention``: values pass through head by head; a head nobody reads needs no query or key."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -8,6 +9,7 @@ from torch import Tensor, fx
 from l0compile.capture.nodes import arguments, shape
 from l0compile.liveness.lattice import Fact, reduce_to
 from l0compile.liveness.table import View, register
+from l0compile.ops.attention import key_heads
 
 
 def _forward(node: fx.Node, view: View) -> Fact | None:
@@ -16,10 +18,24 @@ def _forward(node: fx.Node, view: View) -> Fact | None:
     With a mask a query may have no live key and gets 0, so then only zeros are known.
     """
     given = arguments(node)
-    known, value = view.fact(given["v"]).last_axis()
+    known, value = (_by_query_head(t, given) for t in view.fact(given["v"]).last_axis())
     if given["mask"] is not None:
         known = known & (value == 0)
     return Fact(known.reshape(1, 1, -1), value.reshape(1, 1, -1))
+
+
+def _group(given: Mapping[str, Any]) -> int:
+    """Query heads that share one key and value head."""
+    heads = given["heads"]
+    return int(heads) // key_heads(shape(given["q"])[-1], shape(given["k"])[-1], heads)
+
+
+def _by_query_head(values: Tensor, given: Mapping[str, Any]) -> Tensor:
+    """[1] or [kv*Dv] of v's features -> the same of the result's features, [heads*Dv]."""
+    group = _group(given)
+    if group == 1 or values.numel() == 1:
+        return values
+    return values.reshape(given["heads"] // group, -1).repeat_interleave(group, 0).reshape(-1)
 
 
 def live_heads(node: fx.Node, live: Tensor) -> Tensor:
@@ -35,12 +51,13 @@ def channels(live: Tensor, width: int) -> Tensor:
 
 def _reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
     given = arguments(node)
-    heads = live_heads(node, live)
+    heads, group = live_heads(node, live), _group(given)
     width = shape(given["q"])[-1] // len(heads)
-    scores = heads.repeat_interleave(width).reshape(1, 1, -1)
-    values = channels(live, shape(node)[-1]).reshape(1, 1, -1)
+    queries = heads.repeat_interleave(width).reshape(1, 1, -1)
+    keys = heads.reshape(-1, group).any(1).repeat_interleave(width).reshape(1, 1, -1)
+    values = channels(live, shape(node)[-1]).reshape(len(heads) // group, group, -1).any(1).reshape(1, 1, -1)
     reads: dict[fx.Node, Tensor] = {}
-    for operand, mask in ((given["q"], scores), (given["k"], scores), (given["v"], values)):
+    for operand, mask in ((given["q"], queries), (given["k"], keys), (given["v"], values)):
         reads[operand] = reads[operand] | mask if operand in reads else mask
     return reads
 

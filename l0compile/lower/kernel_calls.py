@@ -14,10 +14,12 @@ from l0compile.kernels import (
     CopySpec,
     KernelSpec,
     LinearSpec,
+    MaskSpec,
     NormSpec,
     PackSpec,
     WindowSpec,
 )
+from l0compile.ops.attention import key_heads
 from l0compile.ops.planes import Planes
 
 l0 = torch.ops.l0compile
@@ -27,12 +29,14 @@ l0 = torch.ops.l0compile
 class KernelCall:
     """One kernel launch: tensor operands, then scalar sizes.
 
+    mask: the operand that is an attention mask; the kernel takes it with all four axes.
     rows_in, rows_out: the operand, or the result, is [..., features] in the graph and [tokens, features] in the kernel.
     """
 
     spec: KernelSpec
     tensors: tuple[fx.Node, ...]
     sizes: tuple[Any, ...] = ()
+    mask: fx.Node | None = None
     rows_in: bool = False
     rows_out: bool = False
 
@@ -64,14 +68,29 @@ def _linear(node: fx.Node) -> KernelCall:
 
 
 def _attention(node: fx.Node) -> KernelCall:
-    q, k, v, mask, batch, queries, keys, heads, scale, causal = node.args
-    pattern = None
-    if mask is not None:
-        # A size that is exactly 1 broadcasts; the mask is brought to four axes by the translator.
-        shape = [1] * (4 - mask.meta["val"].ndim) + list(mask.meta["val"].shape)
-        pattern = tuple(not (isinstance(size, int) and size == 1) for size in shape)
-    spec = AttentionSpec(heads, int(q.meta["val"].shape[1]) // heads, scale, causal, pattern)  # type: ignore[arg-type]
-    return KernelCall(spec, tuple(t for t in (q, k, v, mask) if t is not None), (batch, queries, keys))
+    q, k, v, mask, bias, batch, queries, keys, heads, scale, causal = node.args
+    widths = [int(t.meta["val"].shape[1]) for t in (q, k, v)]
+    kv_heads = key_heads(widths[0], widths[1], heads)
+    spec = AttentionSpec(
+        heads, kv_heads, widths[0] // heads, widths[2] // kv_heads, scale, causal,
+        None if mask is None else mask_spec(mask), 0 if bias is None else int(bias.meta["val"].shape[0]),
+    )  # fmt: skip
+    tensors = tuple(t for t in (q, k, v, mask, bias) if t is not None)
+    return KernelCall(spec, tensors, (batch, queries, keys), mask=mask)
+
+
+def _pack_mask(node: fx.Node) -> KernelCall:
+    mask, batch, queries, keys, _ = node.args
+    return KernelCall(mask_spec(mask), (mask,), (batch, queries, keys), mask=mask)
+
+
+def mask_spec(mask: fx.Node) -> MaskSpec:
+    """Which axes of an attention mask broadcast: a size that is exactly 1 does, and so does an axis it lacks."""
+    value = mask.meta["val"]
+    first, second, third, fourth = (
+        not (isinstance(size, int) and size == 1) for size in [1] * (4 - value.ndim) + list(value.shape)
+    )
+    return MaskSpec((first, second, third, fourth), value.dtype == torch.bool)
 
 
 def _layer_norm(node: fx.Node) -> KernelCall:
@@ -121,6 +140,7 @@ _CALLS: dict[Any, Callable[[fx.Node], KernelCall]] = {
     l0.unpack.default: _unpack,
     l0.packed_linear.default: _linear,
     l0.packed_attention.default: _attention,
+    l0.pack_mask.default: _pack_mask,
     l0.packed_layer_norm.default: _layer_norm,
     l0.packed_rms_norm.default: _rms_norm,
     l0.copy_planes.default: _copy_planes,

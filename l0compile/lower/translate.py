@@ -138,7 +138,7 @@ class _Translator:
         shape = self.symbols.shape(fake.shape)
         if call.rows_in and len(shape) != 2:
             return self._view(value, _flat(shape))
-        if fake.dtype == torch.bool and len(shape) < 4:  # an attention mask: all four axes
+        if tensor is call.mask and len(shape) < 4:
             return self._view(value, [1] * (4 - len(shape)) + shape)
         return value
 

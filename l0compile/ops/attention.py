@@ -10,59 +10,80 @@ from l0compile.errors import InputError
 def attention(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, heads: int, scale: float, causal: bool
 ) -> Tensor:
-    """softmax(scale * Q Kᵀ over live keys) V, head by head.
+    """softmax(scale * Q Kᵀ + mask over live keys) V, head by head.
 
     Unlike ``scaled_dot_product_attention`` it takes the projections as they are, so that no transpose stands between
     a linear layer and it, and whole heads can be cut out of both. The code below is the reference of the op.
 
     Args:
         q: [B, Sq, heads*D], floating.
-        k: [B, Sk, heads*D]; v: [B, Sk, heads*Dv].
-        mask: bool, True = this key is live for this query; broadcastable to [B, heads, Sq, Sk]. None: all live.
-        heads: number of heads.
+        k: [B, Sk, kv*D]; v: [B, Sk, kv*Dv]. kv, the number of key and value heads, follows from the widths of q and k
+            (see :func:`key_heads`) and divides ``heads``: query head h reads key head h // (heads / kv).
+        mask: broadcastable to [B, heads, Sq, Sk]. bool: True = this key is live for this query. Floating: added to the
+            scores; a key is dead where that gives -inf. None: all live.
+        heads: number of query heads.
         scale: factor on the scores, usually 1/sqrt(D).
         causal: query i also sees only keys j <= i (as torch's ``is_causal``, aligned at the first token).
 
     Returns:
-        [B, Sq, heads*Dv], dtype of ``q``. A query with no live key gives 0.
+        [B, Sq, heads*Dv], dtype of ``q``. A query with no live key gives 0, as in torch.
 
     Raises:
-        InputError: features are not a multiple of ``heads``, or the mask is not bool.
+        InputError: features are not a multiple of the heads, or the mask is of another dtype or rank.
     """
-    _check(q, k, v, mask, heads)
-    qh, kh, vh = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
-    scores = (qh @ kh.transpose(-1, -2)) * scale
-    live = _live(scores, mask, causal)
-    weights = torch.softmax(scores.masked_fill(~live, float("-inf")), dim=-1)
-    weights = weights.masked_fill(~live.any(-1, keepdim=True), 0.0)
+    kv = _check(q, k, v, mask, heads)
+    qh, kh, vh = (t.unflatten(-1, (n, -1)).transpose(1, 2) for t, n in ((q, heads), (k, kv), (v, kv)))
+    kh, vh = (t.repeat_interleave(heads // kv, 1) for t in (kh, vh))
+    scores = _masked((qh @ kh.transpose(-1, -2)) * scale, mask, causal)
+    dead = (scores == float("-inf")).all(-1, keepdim=True)
+    weights = torch.softmax(scores, dim=-1).masked_fill(dead, 0.0)
     return (weights @ vh).transpose(1, 2).flatten(-2).contiguous()
 
 
 @attention.register_fake
 def _(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, heads: int, scale: float, causal: bool) -> Tensor:
-    _check(q, k, v, mask, heads)
-    return q.new_empty(q.shape[0], q.shape[1], v.shape[2])
+    kv = _check(q, k, v, mask, heads)
+    return q.new_empty(q.shape[0], q.shape[1], v.shape[2] // kv * heads)
 
 
-def _check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, heads: int) -> None:
+def key_heads(q_width: int, k_width: int, heads: int) -> int:
+    """Key and value heads of an attention with ``heads`` query heads, given the widths of q and k.
+
+    Raises: InputError when the widths are not whole heads of one size, or the query heads not whole groups.
+    """
+    head = q_width // heads if heads > 0 else 0
+    kv = k_width // head if head else 0
+    if kv < 1 or kv * head != k_width or head * heads != q_width or heads % kv:
+        raise InputError(
+            f"l0compile::attention: expected q in {heads} equal heads and k in a divisor of that number of heads of "
+            f"the same width, got features {q_width} and {k_width}"
+        )
+    return kv
+
+
+def _check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, heads: int) -> int:
     ranks = [t.ndim for t in (q, k, v)]
     if ranks != [3, 3, 3]:
         raise InputError(
             f"l0compile::attention: expected q, k, v of rank 3 [batch, tokens, features], got ranks {ranks}"
         )
-    widths = [t.shape[2] for t in (q, k, v)]
-    if heads < 1 or any(width % heads for width in widths) or widths[0] != widths[1]:
+    kv = key_heads(q.shape[2], k.shape[2], heads)
+    if v.shape[2] % kv:
         raise InputError(
-            f"l0compile::attention: expected features of q, k, v in {heads} equal heads, q as wide as k, got {widths}"
+            f"l0compile::attention: expected features of v in {kv} equal heads, as k has, got {v.shape[2]}"
         )
-    if mask is not None and (mask.dtype != torch.bool or mask.ndim > 4):
+    if mask is not None and (mask.dtype not in (torch.bool, q.dtype) or mask.ndim > 4):
         raise InputError(
-            f"l0compile::attention: expected a bool mask of rank 4 or less, got {mask.dtype} of rank {mask.ndim}"
+            f"l0compile::attention: expected a mask of bool or {q.dtype} and of rank 4 or less, got {mask.dtype} of "
+            f"rank {mask.ndim}"
         )
+    return kv
 
 
-def _live(scores: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-    live = torch.ones((), dtype=torch.bool, device=scores.device) if mask is None else mask
+def _masked(scores: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
     if causal:
-        live = live & torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-    return live.expand(scores.shape)
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+        scores = scores.masked_fill(later, float("-inf"))
+    return scores

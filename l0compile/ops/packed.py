@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from l0compile.ops.attention import attention
+from l0compile.ops.attention import attention, key_heads
 from l0compile.ops.bsr import bsr_linear
 from l0compile.ops.norm import compacted_layer_norm, compacted_rms_norm
 
@@ -95,12 +95,35 @@ def _(x, data, indices, indptr, bias, residual, n, activation):  # type: ignore[
     return x.new_empty(x.shape[0], n, x.shape[2])
 
 
+@torch.library.custom_op("l0compile::pack_mask", mutates_args=())
+def pack_mask(mask: Tensor, batch: int, queries: int, keys: int, lanes: int) -> Tensor:
+    """An attention mask as ``packed_attention`` adds it: queries in lanes, shared by all layers that use the mask.
+
+    mask is broadcastable to [batch, heads, queries, keys], bool (True = attend) or floating. The result is
+    [H, T, keys, lanes] float32 with T tiles of the batch * queries tokens, H = 1 where heads share the mask: what is
+    added to the score, 0 or -inf from a bool. Missing tokens of the last tile are 0.
+    """
+    full = mask.reshape(*[1] * (4 - mask.ndim), *mask.shape)
+    if full.dtype == torch.bool:
+        full = torch.zeros(full.shape).masked_fill(~full, float("-inf"))
+    rows = full.expand(batch, -1, queries, keys).transpose(0, 1).reshape(full.shape[1], -1, keys)
+    rows = F.pad(rows, (0, 0, 0, -rows.shape[1] % lanes))
+    return rows.reshape(full.shape[1], -1, lanes, keys).transpose(2, 3).contiguous()
+
+
+@pack_mask.register_fake
+def _(mask: Tensor, batch: int, queries: int, keys: int, lanes: int) -> Tensor:
+    heads = mask.shape[-3] if mask.ndim > 2 else 1
+    return mask.new_empty(heads, (batch * queries + lanes - 1) // lanes, keys, lanes, dtype=torch.float32)
+
+
 @torch.library.custom_op("l0compile::packed_attention", mutates_args=())
 def packed_attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
     mask: Tensor | None,
+    bias: Tensor | None,
     batch: int,
     queries: int,
     keys: int,
@@ -108,17 +131,25 @@ def packed_attention(
     scale: float,
     causal: bool,
 ) -> Tensor:
-    """Scaled dot-product attention on packed tokens: q [T, H*D, L] of batch*queries tokens, k and v of batch*keys.
+    """``l0compile::attention`` on packed tokens: q [T, heads*D, L] of batch*queries tokens, k and v of batch*keys.
 
-    mask: bool, True = attend, broadcastable to [batch, heads, queries, keys]. Rows with no live key give 0.
+    mask: one for all queries, broadcastable to [batch, heads, 1, keys]. bias: of each query, a result of ``pack_mask``.
+    Scores get both; a query with no live key gives 0.
     """
     rows = [_to_rows(t, batch * s).reshape(batch, s, -1) for t, s in ((q, queries), (k, keys), (v, keys))]
+    if bias is not None:
+        added = bias.transpose(2, 3).flatten(1, 2)[:, : batch * queries].unflatten(1, (batch, queries))
+        added = added.transpose(0, 1)
+        if mask is not None:
+            added = added.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else added + mask
+        mask = added
     return pack(attention(*rows, mask, heads, scale, causal), q.shape[2])
 
 
 @packed_attention.register_fake
-def _(q, k, v, mask, batch, queries, keys, heads, scale, causal):  # type: ignore[no-untyped-def]
-    return torch.empty_like(q)
+def _(q, k, v, mask, bias, batch, queries, keys, heads, scale, causal):  # type: ignore[no-untyped-def]
+    kv = key_heads(q.shape[1], k.shape[1], heads)
+    return q.new_empty(q.shape[0], v.shape[1] // kv * heads, q.shape[2])
 
 
 @torch.library.custom_op("l0compile::packed_layer_norm", mutates_args=())

@@ -65,6 +65,8 @@ def _plan(
 
 
 def _obstacle(editor: Editor, node: fx.Node, given: dict[str, fx.Node]) -> str | None:
+    if shape(given["q"])[-1] != shape(given["k"])[-1]:
+        return "its key and value heads are shared between query heads (rule 8)"
     for name in ("q", "k", "v"):
         if linear_weight(editor, given[name]) is None:
             return f"its {name} is not a linear layer with constant weights but {given[name].target}"

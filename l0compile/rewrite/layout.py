@@ -58,6 +58,7 @@ class _Layout:
         self.sizes = SizeNodes(editor)
         self.packed: dict[fx.Node, fx.Node] = {}
         self.made: dict[fx.Node, fx.Node] = {}  # pack nodes inserted for a value in rows
+        self.masks: dict[tuple[Any, ...], fx.Node] = {}  # attention masks, by mask and sizes
         self.weights: dict[str, fx.Node] = {}  # dense weights as blocks; tied layers share theirs
         self.rules: dict[Any, Callable[[fx.Node], fx.Node | None]] = {
             aten.linear.default: self._linear,
@@ -123,14 +124,23 @@ class _Layout:
 
     def _attention(self, node: fx.Node) -> fx.Node | None:
         q, k, v, mask, heads, scale, causal = node.args
-        qv, kv, vv = (t.meta["val"] for t in (q, k, v))
-        if not all(_packable(t) for t in (q, k, v)) or qv.shape[-1] != vv.shape[-1]:
+        if not all(_packable(t) for t in (q, k, v)):
             return None
-        sizes = [self.sizes.of(s) for s in (qv.shape[0], qv.shape[1], kv.shape[1])]
+        sizes = [self.sizes.of(s) for s in (*shape(q)[:2], shape(k)[1])]
         packed = [self._pack(t, node) for t in (q, k, v)]
-        return self.editor.call(
-            l0.packed_attention.default, (*packed, mask, *sizes, heads, scale, causal), before=node
-        )
+        bias = None
+        if mask is not None and not _one_for_all_queries(mask):
+            mask, bias = None, self._pack_mask(mask, sizes, node)
+        args = (*packed, mask, bias, *sizes, heads, scale, causal)
+        return self.editor.call(l0.packed_attention.default, args, before=node)
+
+    def _pack_mask(self, mask: fx.Node, sizes: list[Any], before: fx.Node) -> fx.Node:
+        """The mask with queries in lanes; layers that share a mask share the result."""
+        key = (mask, *sizes)
+        if key not in self.masks:
+            args = (mask, *sizes, self.lanes)
+            self.masks[key] = self.editor.call(l0.pack_mask.default, args, before=before)
+        return self.masks[key]
 
     def _layer_norm(self, node: fx.Node) -> fx.Node | None:
         x, shape, weight, bias, eps = (*node.args, *(None, None, 1e-5)[len(node.args) - 2 :])[:5]
@@ -207,6 +217,11 @@ def _packable(node: Any) -> bool:
     if not isinstance(value, torch.Tensor) or value.dtype != torch.float32 or value.ndim < 2:
         return False
     return isinstance(value.shape[-1], int) and value.shape[-1] > 0
+
+
+def _one_for_all_queries(mask: fx.Node) -> bool:
+    sizes = shape(mask)
+    return len(sizes) < 2 or (isinstance(sizes[-2], int) and sizes[-2] == 1)
 
 
 def _after(node: fx.Node) -> fx.Node:

@@ -5,24 +5,58 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l0compile.kernels import AttentionSpec, TokenTile
+from l0compile.kernels import AttentionSpec, MaskSpec, TokenTile
 
 l0 = torch.ops.l0compile
 HEADS, DIM = 2, 8
-KEY_MASK, FULL_MASK = (True, False, False, True), (True, True, True, True)
+# Axes of the mask [batch, heads, queries, keys] that have their full extent.
+KEYS, FULL, BIAS = (True, False, False, True), (True, True, True, True), (False, True, True, True)
+# (causal, axes of the mask or None, whether it is bool)
+KINDS = [(False, None, True), (True, None, True), (False, KEYS, True), (True, KEYS, False), (True, FULL, True),
+         (False, BIAS, False), (False, (True, False, True, True), False)]  # fmt: skip
 
 
-def check(launch, tile: TokenTile, batch: int, queries: int, keys: int, causal: bool, pattern) -> None:  # type: ignore[no-untyped-def]
-    q, k, v = (torch.randn(batch, s, HEADS * DIM) for s in (queries, keys, keys))
-    mask = None
-    if pattern:
-        shape = [n if full else 1 for n, full in zip((batch, HEADS, queries, keys), pattern, strict=True)]
-        mask = torch.rand(shape) < 0.7
+def random_mask(shape: list[int], boolean: bool) -> torch.Tensor:
+    mask = torch.rand(shape) < 0.7
+    if boolean:
+        return mask
+    dead = torch.where(torch.rand(shape) < 0.5, float("-inf"), torch.finfo(torch.float32).min)
+    return torch.where(mask, torch.randn(shape), dead)
+
+
+def check(  # type: ignore[no-untyped-def]
+    launch,
+    tile: TokenTile,
+    sizes: tuple[int, int, int],
+    kind,
+    kv: int = HEADS,
+    heads: int = HEADS,
+    value: int = DIM,
+) -> None:
+    batch, queries, keys = sizes
+    causal, full, boolean = kind
+    q, k, v = (
+        torch.randn(batch, s, w) for s, w in ((queries, heads * DIM), (keys, kv * DIM), (keys, kv * value))
+    )
     packed = [l0.pack(t, tile.lanes) for t in (q, k, v)]
-    spec = AttentionSpec(HEADS, DIM, 0.3, causal, pattern)
-    operands = (*packed, *([mask] if mask is not None else []), batch, queries, keys)
-    actual = l0.unpack(launch(spec, operands, tuple(packed[0].shape)), [batch, queries])
-    torch.testing.assert_close(actual, l0.attention(q, k, v, mask, HEADS, 0.3, causal), rtol=1e-5, atol=2e-6)
+    mask, operand, key_mask, bias_heads = None, [], None, 0
+    if full:
+        shape = [n if wide else 1 for n, wide in zip((batch, heads, queries, keys), full, strict=True)]
+        mask = random_mask(shape, boolean)
+        spec = MaskSpec(full, boolean)
+        operand = [mask if not full[2] else check_mask(launch, tile, spec, mask, sizes)]
+        key_mask, bias_heads = (None, shape[1]) if full[2] else (spec, 0)
+    attention = AttentionSpec(heads, kv, DIM, value, 0.3, causal, key_mask, bias_heads)
+    result = (packed[0].shape[0], heads * value, tile.lanes)
+    actual = l0.unpack(launch(attention, (*packed, *operand, *sizes), result), [batch, queries])
+    torch.testing.assert_close(actual, l0.attention(q, k, v, mask, heads, 0.3, causal), rtol=1e-5, atol=2e-6)
+
+
+def check_mask(launch, tile: TokenTile, spec: MaskSpec, mask: torch.Tensor, sizes) -> torch.Tensor:  # type: ignore[no-untyped-def]
+    expected = l0.pack_mask(mask, *sizes, tile.lanes)
+    actual = launch(spec, (mask, *sizes), tuple(expected.shape))
+    assert torch.equal(actual, expected)
+    return actual  # type: ignore[no-any-return]
 
 
 @settings(max_examples=40, deadline=None)
@@ -30,25 +64,33 @@ def check(launch, tile: TokenTile, batch: int, queries: int, keys: int, causal: 
     batch=st.integers(1, 6),
     queries=st.integers(1, 90),
     keys=st.one_of(st.none(), st.integers(1, 40)),
-    kind=st.sampled_from([(False, None), (True, None), (False, KEY_MASK), (True, FULL_MASK)]),
+    kind=st.sampled_from(KINDS),
 )
 def test_any_shape(launch, tile: TokenTile, batch: int, queries: int, keys: int | None, kind) -> None:  # type: ignore[no-untyped-def]
-    causal, pattern = kind
     torch.manual_seed(queries)
-    check(launch, tile, batch, queries, queries if keys is None else keys, causal, pattern)
+    check(launch, tile, (batch, queries, queries if keys is None else keys), kind)
+
+
+@pytest.mark.parametrize(("heads", "kv", "value"), [(4, 2, 8), (3, 1, 5), (2, 2, 12)])
+@pytest.mark.parametrize("kind", [KINDS[1], KINDS[5]], ids=str)
+def test_shared_key_heads_and_other_widths(  # type: ignore[no-untyped-def]
+    launch, tile: TokenTile, heads: int, kv: int, value: int, kind
+) -> None:
+    torch.manual_seed(heads)
+    check(launch, tile, (2, 37, 37), kind, kv, heads, value)
 
 
 @pytest.mark.parametrize("queries", [1, 17, 64, 128, 200, 512])
 def test_sequence_lengths_of_the_benchmarks(launch, tile: TokenTile, queries: int) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(queries)
-    check(launch, tile, 2, queries, queries, False, KEY_MASK)
+    check(launch, tile, (2, queries, queries), KINDS[2])
 
 
 def test_a_row_with_no_live_key_is_zero(launch, tile: TokenTile) -> None:  # type: ignore[no-untyped-def]
     x = l0.pack(torch.randn(2, 5, HEADS * DIM), tile.lanes)
     mask = torch.ones(2, 1, 1, 5, dtype=torch.bool)
     mask[1] = False
-    spec = AttentionSpec(HEADS, DIM, 0.3, False, KEY_MASK)
+    spec = AttentionSpec(HEADS, HEADS, DIM, DIM, 0.3, False, MaskSpec(KEYS, True))
     y = l0.unpack(launch(spec, (x, x, x, mask, 2, 5, 5), tuple(x.shape)), [2, 5])
     assert y[1].abs().max() == 0 and y[0].abs().max() > 0
 
@@ -57,7 +99,7 @@ def test_padding_lanes_do_not_leak(launch, tile: TokenTile) -> None:  # type: ig
     x = l0.pack(torch.randn(1, 5, HEADS * DIM), tile.lanes)
     poisoned = x.clone()
     poisoned[:, :, 5:] = float("nan")
-    spec = AttentionSpec(HEADS, DIM, 0.3, False, None)
+    spec = AttentionSpec(HEADS, HEADS, DIM, DIM, 0.3, False)
     clean, dirty = (
         l0.unpack(launch(spec, (t, t, t, 1, 5, 5), tuple(x.shape)), [1, 5]) for t in (x, poisoned)
     )

@@ -184,3 +184,28 @@ def test_the_table_has_one_entry_per_operator() -> None:
     assert "aten.linear.default" in supported() and "l0compile.attention.default" in supported()
     with pytest.raises(RewriteError, match="already has"):
         register(aten.relu.default, forward=lambda node, view: None, backward=lambda node, live, view: {})
+
+
+def test_attention_with_shared_key_heads() -> None:
+    """Two key heads for four query heads: a key or value head is read if any query head of its group is."""
+
+    class Attend(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.out = nn.Linear(8, 3, bias=False)
+            self.out.weight.data[:, :4] = 0.0  # the first group is read by nobody
+            self.out.weight.data[:, 4:6] = 0.0  # nor is the third query head
+
+        def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return self.out(
+                torch.ops.l0compile.attention(q, k, v * torch.tensor([1.0, 1, 0, 1]), None, 4, 1.0, True)
+            )
+
+    program = capture(Attend().eval(), (torch.randn(1, 3, 8), torch.randn(1, 3, 4), torch.randn(1, 3, 4)))
+    liveness = analyse(program)
+    q, k, v = program.placeholders
+    assert liveness.live_channels(q).tolist() == [False] * 6 + [True] * 2
+    assert liveness.live_channels(k).tolist() == [False] * 2 + [True] * 2
+    assert liveness.live_channels(v).tolist() == [False, False, False, True]
+    node = program.graph.find_nodes(op="call_function", target=torch.ops.l0compile.attention.default)[0]
+    assert liveness.fact(node).last_axis()[0].tolist() == [False] * 4 + [True, False] * 2

@@ -18,17 +18,28 @@ def split(x: Tensor, heads: int) -> Tensor:
 
 
 @given(
-    st.integers(1, 3), st.integers(1, 6), st.integers(1, 6), st.integers(1, 3), st.integers(1, 4), st.integers(1, 4),
-    st.sampled_from(["none", "keys", "full", "causal"]), st.integers(0, 999),
+    st.integers(1, 3), st.integers(1, 6), st.integers(1, 6), st.integers(1, 2), st.integers(1, 3), st.integers(1, 4),
+    st.integers(1, 4), st.sampled_from(["none", "keys", "full", "causal", "added", "lowest"]), st.integers(0, 999),
 )  # fmt: skip
-def test_equals_sdpa(b: int, sq: int, sk: int, h: int, d: int, dv: int, kind: str, seed: int) -> None:
-    g = torch.Generator().manual_seed(seed)
-    q, k, v = (torch.randn(b, s, h * w, generator=g) for s, w in ((sq, d), (sk, d), (sk, dv)))
-    shape = {"keys": (b, 1, 1, sk), "full": (b, h, sq, sk)}.get(kind)
+def test_equals_sdpa(
+    b: int, sq: int, sk: int, kv: int, group: int, d: int, dv: int, kind: str, seed: int
+) -> None:
+    g, h = torch.Generator().manual_seed(seed), kv * group
+    q, k, v = (torch.randn(b, s, n * w, generator=g) for s, n, w in ((sq, h, d), (sk, kv, d), (sk, kv, dv)))
+    shape = {
+        "keys": (b, 1, 1, sk),
+        "full": (b, h, sq, sk),
+        "added": (1, h, sq, sk),
+        "lowest": (b, 1, sq, sk),
+    }.get(kind)
     mask = torch.rand(shape, generator=g) > 0.4 if shape else None
+    if mask is not None and kind == "added":
+        mask = torch.randn(mask.shape, generator=g).masked_fill(~mask, float("-inf"))
+    elif mask is not None and kind == "lowest":
+        mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
     causal = kind == "causal"
     expected = F.scaled_dot_product_attention(
-        split(q, h), split(k, h), split(v, h), mask, is_causal=causal, scale=0.3
+        split(q, h), split(k, kv), split(v, kv), mask, is_causal=causal, scale=0.3, enable_gqa=group > 1
     )
     actual = attention(q, k, v, mask, h, 0.3, causal)
     torch.testing.assert_close(actual, expected.transpose(1, 2).flatten(2), rtol=1e-5, atol=1e-6)
@@ -64,8 +75,10 @@ def test_symbolic_sizes_stay_symbolic() -> None:
     ("widths", "heads", "mask", "words"),
     [
         ((8, 8, 8), 3, None, "3 equal heads"),
-        ((8, 4, 8), 2, None, "q as wide as k"),
-        ((8, 8, 8), 2, torch.zeros(2), "bool mask"),
+        ((8, 6, 8), 2, None, "divisor of that number"),
+        ((12, 8, 8), 3, None, "divisor of that number"),
+        ((8, 8, 7), 2, None, "v in 2 equal heads"),
+        ((8, 8, 8), 2, torch.zeros(2, dtype=torch.int64), "mask of bool or torch.float32"),
     ],
 )
 def test_refuses(widths: tuple[int, ...], heads: int, mask: Tensor | None, words: str) -> None:

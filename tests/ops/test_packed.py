@@ -44,7 +44,24 @@ def test_packed_attention_is_attention(batch: int, queries: int, keys: int, caus
     mask = torch.rand(batch, 1, 1, keys) < 0.7
     expected = l0.attention(q, k, v, mask, 2, 0.5, causal)
     packed = [l0.pack(t, 8) for t in (q, k, v)]
-    y = l0.packed_attention(*packed, mask, batch, queries, keys, 2, 0.5, causal)
+    y = l0.packed_attention(*packed, mask, None, batch, queries, keys, 2, 0.5, causal)
+    torch.testing.assert_close(l0.unpack(y, [batch, queries]), expected)
+
+
+@settings(max_examples=20)
+@given(
+    batch=st.integers(1, 3), queries=sizes, keys=sizes, heads=st.sampled_from([1, 2]), boolean=st.booleans()
+)
+def test_a_packed_mask_is_the_mask(batch: int, queries: int, keys: int, heads: int, boolean: bool) -> None:
+    q, k = torch.randn(batch, queries, 6), torch.randn(batch, keys, 6)
+    mask, padding = torch.randn(1, heads, queries, keys), torch.rand(batch, 1, 1, keys) < 0.7
+    if boolean:
+        mask = mask > 0
+    expected = (mask & padding) if boolean else mask.masked_fill(~padding, float("-inf"))
+    expected = l0.attention(q, k, k, expected, 2, 0.5, False)
+    packed = [l0.pack(t, 4) for t in (q, k, k)]
+    bias = l0.pack_mask(mask, batch, queries, keys, 4)
+    y = l0.packed_attention(*packed, padding, bias, batch, queries, keys, 2, 0.5, False)
     torch.testing.assert_close(l0.unpack(y, [batch, queries]), expected)
 
 
@@ -59,7 +76,16 @@ def test_packed_norms_are_norms(affine: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["pack", "unpack", "packed_linear", "packed_attention", "packed_layer_norm", "packed_rms_norm"]
+    "name",
+    [
+        "pack",
+        "unpack",
+        "pack_mask",
+        "packed_linear",
+        "packed_attention",
+        "packed_layer_norm",
+        "packed_rms_norm",
+    ],
 )
 def test_fake_and_real_agree(name: str) -> None:
     x, w = torch.randn(2, 3, 4), torch.randn(5, 4)
@@ -67,8 +93,9 @@ def test_fake_and_real_agree(name: str) -> None:
     args = {
         "pack": (x, 4),
         "unpack": (p, [2, 3]),
+        "pack_mask": (torch.randn(2, 1, 5) > 0, 3, 1, 5, 4),
         "packed_linear": (p, dense_blocks(w, 2), None, None, None, None, 5, "relu"),
-        "packed_attention": (p, p, p, None, 2, 3, 3, 2, 1.0, False),
+        "packed_attention": (p, p, p, None, None, 2, 3, 3, 2, 1.0, False),
         "packed_layer_norm": (p, None, None, 1e-5, 6, 0.1, 0.2),
         "packed_rms_norm": (p, None, 1e-5, 6, 0.2),
     }[name]

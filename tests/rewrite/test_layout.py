@@ -237,12 +237,18 @@ def test_cross_attention_of_any_size(sizes: tuple[int, int, int], count: Callabl
     torch.testing.assert_close(result.run(*given), program.run(*given))
 
 
-def test_attention_with_other_value_width_stays_in_rows(
-    captured: Callable[..., Program], apply_once: Callable[..., Program], count: Callable[..., int]
-) -> None:
-    inputs = torch.randn(2, 3, 6), torch.randn(2, 5, 6), torch.rand(2, 1, 3, 5) < 0.7
+@pytest.mark.parametrize("shape", [(2, 1, 3, 5), (1, 2, 3, 5), (2, 1, 1, 5)], ids=str)
+@pytest.mark.parametrize("boolean", [True, False])
+def test_attention_with_other_value_width_and_any_mask(
+    shape: tuple[int, ...], boolean: bool, captured: Callable[..., Program], apply_once: Callable[..., Program],
+    count: Callable[..., int],
+) -> None:  # fmt: skip
+    mask = torch.rand(shape) < 0.7
+    inputs = torch.randn(2, 3, 6), torch.randn(2, 5, 6), mask if boolean else mask.float()
     result = apply_once(captured(Attend(8), *inputs), layout, *inputs)
-    assert count(result, l0.attention.default) == 1 and count(result, l0.packed_linear.default) == 3
+    assert count(result, l0.packed_attention.default) == 1 and count(result, l0.packed_linear.default) == 3
+    # Only a mask that differs between queries is brought into lanes.
+    assert count(result, l0.pack_mask.default) == (shape[2] > 1)
 
 
 @settings(max_examples=10)
