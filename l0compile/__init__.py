@@ -11,6 +11,7 @@ The folders are the steps of one flow, in this order; each imports only from tho
     capture    the gated module, exported to a graph of ATen operators
     liveness   which channels, heads and blocks of that graph can still matter
     rewrite    the graph without the rest, every step exact
+    twin       the rewritten graph as an ordinary PyTorch module, for training on and for other engines
     kernels    code for one operator on one device, dense or block-sparse
     schedule   which kernel variant each region of the graph gets
     lower      the rewritten graph as one compiled function
@@ -53,13 +54,14 @@ if TYPE_CHECKING:
     from l0compile.targets import Target as Target
     from l0compile.targets import list_targets as list_targets
     from l0compile.targets import load_target as load_target
+    from l0compile.twin import compact as compact
 
 __version__ = "0.1.0"
 
 _HOME = {
     "attach": "gates", "Budget": "gates", "harden": "gates",
     "Feature": "gates", "Neuron": "gates", "Head": "gates", "Block": "gates", "Layer": "gates",
-    "compile": "api", "load": "api", "CompiledModel": "runtime",
+    "compile": "api", "load": "api", "compact": "twin", "CompiledModel": "runtime",
     "Target": "targets", "load_target": "targets", "list_targets": "targets",
     "measure": "measure", "Protocol": "measure", "Measurement": "measure",
     "search": "search", "L0CompileError": "errors",

@@ -14,11 +14,22 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 FLOW = (
     "errors", "records", "conditions", "account", "targets",
-    "_tvm", "ops", "gates", "capture", "liveness", "rewrite", "kernels", "schedule", "lower",
+    "_tvm", "ops", "gates", "capture", "liveness", "rewrite", "twin", "kernels", "schedule", "lower",
     "artifact", "runtime", "api", "dynamo", "measure", "result", "tasks", "search", "report", "cli", "__main__",
 )  # fmt: skip
 
-PURE_PYTORCH = {"account", "targets", "ops", "gates", "capture", "liveness", "rewrite", "artifact", "report"}
+PURE_PYTORCH = {
+    "account",
+    "targets",
+    "ops",
+    "gates",
+    "capture",
+    "liveness",
+    "rewrite",
+    "twin",
+    "artifact",
+    "report",
+}
 """Steps that must work, and be quick to import, where TVM is not installed."""
 
 MAX_FILE_LINES = 400

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from l0compile.capture.modules import hold
 from l0compile.dynamo.inputs import Inputs, module_path, number
 
 
@@ -36,19 +37,6 @@ class Inference(nn.Module):
         """The results, in order, for the data inputs, in order."""
         with fx.traceback.preserve_node_meta():
             return tuple(fx.Interpreter(self, graph=self.graph).run(*data))
-
-
-def hold(root: nn.Module, name: str, tensor: torch.Tensor) -> None:
-    """Make ``tensor`` a parameter or buffer of ``root`` under a dotted name, with modules on the way."""
-    *path, last = name.split(".")
-    for part in path:
-        if part not in root._modules:
-            root.add_module(part, nn.Module())
-        root = root.get_submodule(part)
-    if isinstance(tensor, nn.Parameter):
-        root.register_parameter(last, tensor)
-    else:
-        root.register_buffer(last, tensor)
 
 
 def _graph(graph: fx.Graph, inputs: Inputs, results: Sequence[fx.Node], arguments: Sequence[Any]) -> fx.Graph:

@@ -1,0 +1,99 @@
+"""``compact``: a model with zeros in it -> a smaller, dense, trainable module."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.export import ExportedProgram
+from torch.fx.graph import _PyTreeCodeGen, _PyTreeInfo
+
+from l0compile.capture import Program, capture
+from l0compile.capture.modules import hold
+from l0compile.rewrite import run
+from l0compile.rewrite.pipeline import compact as compact_program
+from l0compile.twin.names import original_names, source_of, tied
+from l0compile.twin.plain_operators import plain_operators
+
+
+def compact(
+    model: nn.Module | ExportedProgram,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    dynamic_shapes: Any = None,
+) -> fx.GraphModule:
+    """The model without its dead channels, heads and layers, as ordinary PyTorch.
+
+    The result is a graph of ATen operators that computes what ``model`` does in eval mode (dropout is gone) and is
+    called as in the example. Its parameters are copies, have the names they have in ``model`` and the ``requires_grad``
+    they have there; tied parameters stay tied where they still hold the same values. It can be trained, exported with
+    ``torch.export`` and ``torch.onnx.export(dynamo=True)``, and given to :func:`l0compile.compile`. Zeros that free no
+    whole channel are still in the weights, and training fills them again.
+
+    Args:
+        model, args, kwargs, dynamic_shapes: as for :func:`l0compile.compile`.
+
+    Raises:
+        CaptureError: the model cannot be exported. RewriteError: a rewrite failed.
+    """
+    program = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes)
+    program = run(compact_program(program), [plain_operators])
+    return _module(program, model)
+
+
+def _module(program: Program, model: nn.Module | ExportedProgram) -> fx.GraphModule:
+    parameters, buffers = _tensors(model)
+    names = original_names(program.constants, [*parameters, *buffers])
+    root = nn.Module()
+    for constant, name in names.items():
+        hold(root, name, _copy(program.constants[constant], parameters.get(source_of(constant, parameters))))
+    result = fx.GraphModule(root, _graph(program, names), class_name="Compacted")
+    _tie(result, {**parameters, **buffers}, {name: program.constants[c] for c, name in names.items()})
+    return result.eval()
+
+
+def _tensors(model: nn.Module | ExportedProgram) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    if isinstance(model, ExportedProgram):
+        parameters: dict[str, torch.Tensor] = dict(model.named_parameters())
+        return parameters, dict(model.named_buffers())
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    return parameters, dict(model.named_buffers(remove_duplicate=False))
+
+
+def _copy(constant: torch.Tensor, source: torch.Tensor | None) -> torch.Tensor:
+    """A parameter where ``source``, the tensor of the model that it comes from, is one; else a buffer."""
+    if source is None or not constant.dtype.is_floating_point:
+        return constant.clone()
+    return nn.Parameter(constant.clone(), requires_grad=source.requires_grad)
+
+
+def _graph(program: Program, names: Mapping[str, str]) -> fx.Graph:
+    graph, _ = program.edit()
+    for node in graph.find_nodes(op="get_attr"):
+        node.target = names[str(node.target)]
+    positional, keywords = program.in_spec.child(0).num_children, program.in_spec.child(1).context or []
+    arguments = [*_argument_names(program, positional), *keywords]
+    graph._codegen = _PyTreeCodeGen(_PyTreeInfo(arguments, program.in_spec, program.out_spec))
+    return graph
+
+
+def _argument_names(program: Program, count: int) -> list[str]:
+    """Names of the positional arguments: the input's own where an argument is one tensor."""
+    leaves = iter(program.placeholders)
+    names = []
+    for position in range(count):
+        child = program.in_spec.child(0).child(position)
+        inputs = [next(leaves) for _ in range(child.num_leaves)]
+        names.append(str(inputs[0].target) if child.is_leaf() else f"arg_{position}")
+    return names
+
+
+def _tie(result: nn.Module, model: Mapping[str, torch.Tensor], kept: Mapping[str, torch.Tensor]) -> None:
+    """Give a tensor that is still the model's own all the names it has there."""
+    same = tied(model)
+    for name, constant in kept.items():
+        if name in same and constant.data_ptr() == model[name].data_ptr():
+            for other in same[name]:
+                if other not in kept:
+                    hold(result, other, result.get_parameter(name))
