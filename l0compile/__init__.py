@@ -23,7 +23,7 @@ The folders are the steps of one flow, in this order; each imports only from tho
     result     what a search found, as data
     tasks      models with data, a training loop and a measure of quality
     search     budgets and block shapes against latency measured on the device
-    report     what a search found, for people
+    report     what a search found and what became of a model, for people
     cli        all of it from a shell
 
 Nothing heavy is imported before it is used: a name below loads the folder it lives in at first access.

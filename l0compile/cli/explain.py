@@ -1,6 +1,7 @@
 """``l0compile explain``: what became of each region, what it costs, and why the model is not faster."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import l0compile as l0
@@ -11,11 +12,15 @@ from l0compile.cli.factory import is_artifact, make
 from l0compile.cli.options import dynamic_shapes, sizes
 from l0compile.cli.output import print_json, print_lines
 from l0compile.errors import ArtifactError, ConfigError
+from l0compile.report import render_explanation, write_page
 
 
 def run(args: argparse.Namespace) -> int:
     """Explain a saved model, or one compiled for the purpose; measure it where it can run."""
     target, explanation, unmeasured = _saved(args) if is_artifact(args.model) else _made(args)
+    if args.html:
+        title = f"{Path(args.model).name}, for target {target['name']}"
+        write_page(args.html, render_explanation(explanation, title))
     if args.json:
         found = explanation.account
         print_json({

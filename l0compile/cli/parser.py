@@ -44,6 +44,7 @@ _EXAMPLES = {
           l0compile explain fast                      a model saved by `l0compile compile` or CompiledModel.save
           l0compile explain model.py:make             compiles it first, saves nothing
           l0compile explain model.py:make --measure-dense   and measures what each layer took before
+          l0compile explain fast --html fast.html     as a page
           l0compile explain fast --size tokens=128    at other sizes than those it was compiled with
           l0compile explain fast --json | jq '.regions[] | select(.format == "dense") | .reason'""",
     "bench": """
@@ -109,6 +110,7 @@ def _compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "explain", "say what became of each region of a model, and why")
     parser.add_argument("model", metavar="MODEL", help=f"a saved model's folder, or {_MODEL}")
+    parser.add_argument("--html", metavar="FILE", help="also write a page that needs nothing beside it")
     parser.add_argument("--no-measure", action="store_true", help="only what is on record: nothing is run")
     parser.add_argument(
         "--measure-dense",

@@ -1,46 +1,21 @@
 """The report as one HTML page: pictures inlined, nothing fetched, every value escaped."""
 
 import base64
-import html
 from collections.abc import Iterable
 from typing import Any
 
 from l0compile.account.text import format_text, shape_text
 from l0compile.records import Region
 from l0compile.report.front import plot_front
+from l0compile.report.markup import Markup, page, table, tag
 from l0compile.report.regions import FORMAT_COLOURS
-from l0compile.report.style import CSS
 from l0compile.report.table import comparison_cells
 from l0compile.result import Candidate, SearchResult
-
-# Should a value ever slip through unescaped, the browser still runs and fetches nothing.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-
-
-class Markup(str):
-    """Text that is already HTML. Everything else is escaped by ``tag``."""
-
-
-def tag(name: str, *children: object, **attributes: object) -> Markup:
-    """``<name attributes>children</name>``. Children that are not ``Markup`` are escaped, and so are attributes."""
-    pairs = "".join(f' {key.rstrip("_")}="{html.escape(str(value))}"' for key, value in attributes.items())
-    if name in ("img", "meta"):
-        return Markup(f"<{name}{pairs}>")
-    inner = "".join(child if isinstance(child, Markup) else html.escape(str(child)) for child in children)
-    return Markup(f"<{name}{pairs}>{inner}</{name}>")
 
 
 def render_page(report: SearchResult) -> str:
     """The whole page as text."""
     picture = base64.b64encode(plot_front(report)).decode()
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        Markup(f'<meta http-equiv="Content-Security-Policy" content="{html.escape(_POLICY)}">'),
-        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", report.title),
-        tag("style", Markup(CSS)),
-    )
     body = tag(
         "body",
         tag("h1", report.title),
@@ -55,7 +30,7 @@ def render_page(report: SearchResult) -> str:
         tag("h2", "How it was measured"),
         *(_facts(name, group) for name, group in report.facts.items()),
     )
-    return "<!doctype html>\n" + tag("html", head, body, lang="en") + "\n"
+    return page(report.title, body)
 
 
 def _comparison(report: SearchResult) -> Markup:
@@ -75,7 +50,7 @@ def _comparison(report: SearchResult) -> Markup:
         f"speed-up over {report.reference}",
         report.quality_name,
     )
-    return _table(titles, rows)
+    return table(titles, rows)
 
 
 def _regions(regions: Iterable[Region]) -> Markup:
@@ -91,7 +66,7 @@ def _regions(regions: Iterable[Region]) -> Markup:
         )
         for region in regions
     ]
-    return _table(("region", "kind", "shape", "density", "format", "why"), rows)
+    return table(("region", "kind", "shape", "density", "format", "why"), rows)
 
 
 def _bar(region: Region) -> Markup:
@@ -117,20 +92,13 @@ def _candidates(candidates: Iterable[Candidate]) -> Markup:
                 class_="chosen" if item.chosen else "",
             )
         )
-    return _table(("trial", "choices", "latency", "quality", "outcome", ""), rows)
+    return table(("trial", "choices", "latency", "quality", "outcome", ""), rows)
 
 
 def _facts(name: str, group: Any) -> Markup:
     pairs = group.items() if isinstance(group, dict) else enumerate(group)
     rows = [tag("tr", tag("td", key), tag("td", _number(value), class_="code")) for key, value in pairs]
-    return tag("section", tag("h3", name), _table((), rows))
-
-
-def _table(titles: tuple[str, ...], rows: list[Markup]) -> Markup:
-    if not rows:
-        return tag("p", "Nothing was recorded.")
-    head = [tag("thead", tag("tr", *(tag("th", title) for title in titles)))] if titles else []
-    return tag("div", tag("table", *head, tag("tbody", *rows)), class_="scroll")
+    return tag("section", tag("h3", name), table((), rows))
 
 
 def _number(value: object) -> str:

@@ -16,4 +16,15 @@ th { color: #52606d; font-weight: 600; vertical-align: bottom; }
 .chosen td { font-weight: 600; background: #fff4ec; }
 .bar { display: inline-block; width: 6rem; height: .7rem; background: #e4e7eb; vertical-align: middle; }
 .bar span { display: block; height: 100%; }
+.lead { font-size: 1.05rem; max-width: 60rem; }
+.stack { display: flex; height: 1.3rem; margin: .2rem 0 .5rem; background: #fff; }
+.stack span { display: block; height: 100%; }
+.key { display: inline-block; width: .8rem; height: .8rem; margin: 0 .35rem 0 1rem; vertical-align: -.08rem; }
+.pair { width: 9rem; }
+.pair span { display: block; height: .45rem; margin: .1rem 0; min-width: 1px; }
+.why { color: #52606d; min-width: 18rem; }
+.sortable td.code { min-width: 6.5rem; }
+.sortable td.code:first-child { min-width: 13rem; }
+.sortable th { cursor: pointer; }
+.sortable th::after { content: " \\2195"; color: #9aa5b1; }
 """

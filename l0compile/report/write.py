@@ -1,4 +1,4 @@
-"""Write the page and the pictures into a folder."""
+"""Write pages and pictures, each file whole or not at all."""
 
 from pathlib import Path
 
@@ -25,6 +25,14 @@ def write_report(report: SearchResult, folder: str | Path) -> tuple[Path, ...]:
         return tuple(_replace(out / name, data) for name, data in contents.items())
     except OSError as error:
         raise ArtifactError(f"{out}: the report could not be written: {error.strerror or error}") from error
+
+
+def write_page(file: str | Path, text: str) -> None:
+    """Write one page to ``file``, whole or not at all. Raises ``ArtifactError`` if that fails."""
+    try:
+        _replace(Path(file), text.encode())
+    except OSError as error:
+        raise ArtifactError(f"{file}: could not be written: {error.strerror or error}") from error
 
 
 def _replace(file: Path, data: bytes) -> Path:

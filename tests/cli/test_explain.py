@@ -61,3 +61,10 @@ def test_a_saved_model_has_no_dense_twin(cli, artifact: Path) -> None:
 def test_unknown_sizes_are_refused(cli, artifact: Path) -> None:
     code, _, err = cli("explain", artifact, "--size", "tokens=5")
     assert code == 1 and "--size batch=N" in err
+
+
+def test_a_page_can_be_written(cli, artifact: Path, tmp_path: Path) -> None:
+    assert cli("explain", artifact, "--no-measure", "--html", tmp_path / "e.html")[0] == 0
+    assert "<title>fast, for target native</title>" in (tmp_path / "e.html").read_text()
+    code, _, err = cli("explain", artifact, "--no-measure", "--html", tmp_path / "missing" / "e.html")
+    assert code == 1 and "could not be written" in err

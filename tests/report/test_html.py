@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from l0compile.records import Region
 from l0compile.report import render_page
-from l0compile.report.html import tag
+from l0compile.report.markup import tag
 from l0compile.result import SearchResult
 
 VOID = {"meta", "img"}
