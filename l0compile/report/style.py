@@ -20,7 +20,7 @@ th { color: #52606d; font-weight: 600; vertical-align: bottom; }
 .stack { display: flex; height: 1.3rem; margin: .2rem 0 .5rem; background: #fff; }
 .stack span { display: block; height: 100%; }
 .key { display: inline-block; width: .8rem; height: .8rem; margin: 0 .35rem 0 1rem; vertical-align: -.08rem; }
-.pair { width: 9rem; }
+.pair { min-width: 8rem; }
 .pair span { display: block; height: .45rem; margin: .1rem 0; min-width: 1px; }
 .why { color: #52606d; min-width: 18rem; }
 .sortable td.code { min-width: 6.5rem; }
