@@ -23,8 +23,9 @@ class Region:
 
     Attributes:
         name: module path in the user's model (``encoder.layer.0.intermediate.dense``), or the graph node's name.
-        kind: what the region computes: ``"linear"``, ``"attention"``.
-        shape_before: linear: (out features, in features) as captured; attention: (heads, head width).
+        kind: what the region computes: ``"linear"``, ``"conv"``, ``"attention"``.
+        shape_before: as captured; linear: (out features, in features); conv: that of its weight; attention: (heads,
+            head width).
         shape_after: the same after compaction; zeros when dropped.
         density: share of nonzero weight elements, of ``shape_before``, in 0..1.
         format: ``dense`` (left as it was), ``compact`` (smaller but dense), ``bsr`` (block sparse), ``dropped``.

@@ -67,3 +67,11 @@ def region_name(node: fx.Node) -> str:
     stack = node.meta.get("nn_module_stack") or {}
     paths = [entry[0] for entry in stack.values() if entry[0]]
     return str(paths[-1]) if paths else node.name
+
+
+def follower(node: fx.Node) -> fx.Node:
+    """The node to insert before so that a new node follows ``node`` (and, for an input, all inputs)."""
+    following = node.next
+    while following.op == "placeholder":
+        following = following.next
+    return following

@@ -1,4 +1,4 @@
-"""Pick how each linear layer's weight is stored: dense or block-sparse."""
+"""Pick how the weight of each linear layer and convolution is stored: dense or block-sparse."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,11 +11,15 @@ from l0compile.capture import Editor, Program, Region
 from l0compile.capture.nodes import arguments, is_op
 from l0compile.ops.bsr import nonzero_blocks, to_blocks
 from l0compile.records import Format
-from l0compile.rewrite.regions import LINEAR, SDPA, region_of
+from l0compile.rewrite.regions import CONV, LINEAR, SDPA, region_of
+from l0compile.rewrite.sliding import Sliding, conv_weight, sliding
 from l0compile.rewrite.surgery import linear_weight
 from l0compile.targets import Target
 
-_HAS_REGION = (torch.ops.l0compile.bsr_linear.default, torch.ops.l0compile.attention.default, SDPA)
+_HAS_REGION = (
+    torch.ops.l0compile.bsr_linear.default, torch.ops.l0compile.bsr_conv2d.default,
+    torch.ops.l0compile.attention.default, SDPA,
+)  # fmt: skip
 
 # Block-sparse must promise this share of the dense time or less: a tie is not worth another format.
 HYSTERESIS = 0.95
@@ -35,6 +39,7 @@ def choose_formats(program: Program, target: Target) -> Program:
 
     Rewrite: linear(x, W, b) -> l0compile::bsr_linear(x, blocks of W, b) for the legal block shape of least predicted
         time = kept blocks * block size / weight size / efficiency(block).
+        A convolution likewise, its weight as a matrix [out channels, in channels * taps]: -> l0compile::bsr_conv2d.
     Checks: W is a float32 constant; predicted time <= 0.95 of dense, else W stays dense.
     Returns: the program with block-sparse layers and with ``regions`` completed, layers that are gone included.
     """
@@ -46,9 +51,13 @@ def choose_formats(program: Program, target: Target) -> Program:
         found = linear_weight(editor, node)
         if found is not None:
             choice, reason = choose(found[0], target)
-            _record(regions, name, found[0], choice, reason)
+            before = regions.get(name) or _fresh(name, LINEAR, found[0])
+            regions[name] = _record(before, found[0], choice, reason)
             if choice.block is not None:
                 _make_sparse(editor, node, found[0], choice.block)
+        elif (kernel := conv_weight(editor, node)) is not None:
+            _conv(editor, node, kernel, regions, target)
+            present.add(name)
         elif is_op(node, torch.ops.l0compile.attention.default) and name in regions:
             regions[name] = _attention(regions[name], arguments(node)["heads"])
         if found is not None or is_op(node, *_HAS_REGION):
@@ -100,14 +109,52 @@ def _make_sparse(editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int
     editor.replace(node, editor.call(torch.ops.l0compile.bsr_linear.default, args, before=node, origin=node))
 
 
-def _record(regions: dict[str, Region], name: str, weight: Tensor, choice: Choice, reason: str) -> None:
-    after = (int(weight.shape[0]), int(weight.shape[1]))
-    before = regions.get(name) or Region(name, LINEAR, after, after, 1.0, "dense", None, "")
+def _conv(editor: Editor, node: fx.Node, weight: Tensor, regions: dict[str, Region], target: Target) -> None:
+    name, matrix = region_of(node), weight.flatten(1)
+    choice, reason = Choice(None, 1.0, 1.0), ""
+    window = sliding(node)
+    if arguments(node)["groups"] != 1:
+        reason = "dense: block-sparse convolutions have one group"
+    elif window is None:
+        reason = "dense: block-sparse convolutions want an image of known size, padded alike on both sides"
+    else:
+        choice, reason = choose(matrix, replace(target, blocks=conv_blocks(target)))
+    if choice.block is not None and window is not None:
+        _make_sparse_conv(editor, node, weight, choice.block, window)
+    regions[name] = _record(regions.get(name) or _fresh(name, CONV, weight), weight, choice, reason)
+
+
+def conv_blocks(target: Target) -> tuple[tuple[int, int], ...]:
+    """The block shapes of a target that convolutions have kernels for; any pattern of taller or wider ones is among
+    those of 4x1, at the same speed."""
+    return tuple((rows, cols) for rows, cols in target.blocks if rows <= 4 and cols == 1)
+
+
+def _make_sparse_conv(
+    editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int, int], window: Sliding
+) -> None:
+    given = arguments(node)
+    stem, rank = str(given["weight"].target), weight.ndim - 2
+    names = ("blocks", "indices", "indptr")
+    parts = zip(names, to_blocks(weight.flatten(1), *block), strict=True)
+    constants = [editor.add_constant(f"{stem}_{name}", part, node) for name, part in parts]
+    steps = [list(pair[2 - rank :]) for pair in (window.stride, window.padding, window.dilation)]
+    args = (given["input"], *constants, given["bias"], [int(extent) for extent in weight.shape], *steps)
+    editor.replace(node, editor.call(torch.ops.l0compile.bsr_conv2d.default, args, before=node, origin=node))
+
+
+def _fresh(name: str, kind: str, weight: Tensor) -> Region:
+    extents = tuple(int(extent) for extent in weight.shape)
+    return Region(name, kind, extents, extents, 1.0, "dense", None, "")
+
+
+def _record(before: Region, weight: Tensor, choice: Choice, reason: str) -> Region:
+    after = tuple(int(extent) for extent in weight.shape)
     smaller = after != before.shape_before
     text = before.reason if reason in before.reason else "; ".join(filter(None, (before.reason, reason)))
     form: Format = "bsr" if choice.block else ("compact" if smaller else "dense")
     predicted = choice.time * weight.numel() / max(1, prod(before.shape_before))
-    regions[name] = replace(
+    return replace(
         before, shape_after=after, format=form, block=choice.block, reason=text, predicted=predicted
     )
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import l0compile.ops  # noqa: F401  registers the operators
 from l0compile.capture import Editor, Program
-from l0compile.capture.nodes import arguments, same_shape, shape
+from l0compile.capture.nodes import arguments, follower, same_shape, shape
 from l0compile.rewrite.size_nodes import SizeNodes
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
@@ -87,7 +87,7 @@ class _Layout:
             readers = [user for user in node.users if user not in self.packed]
             if readers:
                 args = packed, self.sizes.shape(shape(node)[:-1])
-                rows = self.editor.call(l0.unpack.default, args, before=_after(packed), origin=node)
+                rows = self.editor.call(l0.unpack.default, args, before=follower(packed), origin=node)
                 for user in readers:
                     user.replace_input_with(node, rows)
 
@@ -96,7 +96,7 @@ class _Layout:
             return self.packed[value]
         if value not in self.made:
             # Right behind the value, so that later readers find the one pack node above them.
-            args, anchor = (value, self.lanes), _after(value)
+            args, anchor = (value, self.lanes), follower(value)
             self.made[value] = self.editor.call(l0.pack.default, args, before=anchor, origin=before)
         return self.made[value]
 
@@ -222,11 +222,3 @@ def _packable(node: Any) -> bool:
 def _one_for_all_queries(mask: fx.Node) -> bool:
     sizes = shape(mask)
     return len(sizes) < 2 or (isinstance(sizes[-2], int) and sizes[-2] == 1)
-
-
-def _after(node: fx.Node) -> fx.Node:
-    """The node to insert before so that a new node follows ``node`` (and, for an input, all inputs)."""
-    following = node.next
-    while following.op == "placeholder":
-        following = following.next
-    return following

@@ -12,10 +12,12 @@ from l0compile.rewrite.flush_denormals import flush_denormals
 from l0compile.rewrite.fold_constants import fold_constants
 from l0compile.rewrite.fold_gates import fold_gates
 from l0compile.rewrite.fuse_attention import fuse_attention
+from l0compile.rewrite.fuse_conv_epilogue import fuse_conv_epilogue
 from l0compile.rewrite.fuse_epilogue import fuse_epilogue
 from l0compile.rewrite.fuse_rms_norm import fuse_rms_norm
 from l0compile.rewrite.layout import assign_layout
 from l0compile.rewrite.plain_arithmetic import plain_arithmetic
+from l0compile.rewrite.planes import assign_planes
 from l0compile.rewrite.regions import survey
 from l0compile.rewrite.runner import Pass, pass_name, run
 from l0compile.rewrite.simplify_masks import simplify_masks
@@ -45,7 +47,15 @@ def optimise(
 
 def pack_tokens(program: Program, *, lanes: int, rows: int) -> Program:
     """Bring an optimised program into the layout of the CPU kernels; see ``assign_layout`` for the arguments."""
-    return run(program, [partial(assign_layout, lanes=lanes, rows=rows), fuse_epilogue])
+    return run(
+        program,
+        [
+            partial(assign_planes, rows=rows),
+            fuse_conv_epilogue,
+            partial(assign_layout, lanes=lanes, rows=rows),
+            fuse_epilogue,
+        ],
+    )
 
 
 def compact(program: Program) -> Program:

@@ -10,14 +10,15 @@ from torch import Tensor, fx
 from l0compile.capture import Editor, Program, Region
 from l0compile.capture.nodes import arguments, is_op, region_name, shape
 from l0compile.rewrite.fuse_attention import refusal
+from l0compile.rewrite.sliding import conv_weight
 from l0compile.rewrite.surgery import linear_weight
 
 aten = torch.ops.aten
-LINEAR, ATTENTION, SDPA = "linear", "attention", aten.scaled_dot_product_attention.default
+LINEAR, CONV, ATTENTION, SDPA = "linear", "conv", "attention", aten.scaled_dot_product_attention.default
 
 
 def survey(program: Program) -> Program:
-    """Give every constant-weight linear and every attention a region, and mark its node with the region's name.
+    """Give every constant-weight linear or convolution and every attention a region, and mark its node with the name.
 
     Rewrite: none; ``node.meta["region"]`` is set on a copy of the graph.
     Checks: a module used several times gets ``name``, ``name@1``, ...
@@ -45,6 +46,10 @@ def _region(editor: Editor, node: fx.Node) -> Region | None:
         weight = found[0]
         size = (int(weight.shape[0]), int(weight.shape[1]))
         return Region(region_name(node), LINEAR, size, size, density(weight), "dense", None, "")
+    kernel = conv_weight(editor, node)
+    if kernel is not None:
+        extents = tuple(int(extent) for extent in kernel.shape)
+        return Region(region_name(node), CONV, extents, extents, density(kernel), "dense", None, "")
     if is_op(node, torch.ops.l0compile.attention.default):
         heads = int(arguments(node)["heads"])
         size = (heads, int(shape(node)[-1]) // heads)

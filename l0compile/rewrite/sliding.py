@@ -1,0 +1,177 @@
+"""What slides over an image: convolutions and poolings of the graph as one value, and the layout they ask for."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import torch
+
+import l0compile.ops  # noqa: F401  registers the operators
+from l0compile.capture import Editor
+from l0compile.capture.nodes import arguments, is_op, tensor
+from l0compile.ops.planes import LINE, Planes
+
+aten, l0 = torch.ops.aten, torch.ops.l0compile
+
+Pair = tuple[int, int]
+CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.conv1d.padding, aten.conv2d.padding)
+POOLINGS = (
+    aten.max_pool1d.default,
+    aten.max_pool2d.default,
+    aten.avg_pool1d.default,
+    aten.avg_pool2d.default,
+)
+
+
+@dataclass(frozen=True)
+class Sliding:
+    """A window of ``kernel`` taps that steps over an image of ``size``; a one-dimensional one has height 1."""
+
+    size: Pair
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+
+    @property
+    def result(self) -> Pair:
+        """Height and width of what comes out."""
+        height, width = (
+            (size + 2 * p - d * (k - 1) - 1) // s + 1
+            for size, k, s, p, d in zip(
+                self.size, self.kernel, self.stride, self.padding, self.dilation, strict=True
+            )
+        )
+        return height, width
+
+    @cached_property
+    def taps(self) -> tuple[tuple[Pair, Pair], ...]:
+        """Per tap, row by row: (phase, shift). It reads the pixel ``stride * (place + shift) + phase``."""
+        places = [
+            [(i * d - p) for i in range(k)]
+            for k, p, d in zip(self.kernel, self.padding, self.dilation, strict=True)
+        ]
+        return tuple(
+            ((y % self.stride[0], x % self.stride[1]), (y // self.stride[0], x // self.stride[1]))
+            for y, x in product(*places)
+        )
+
+    @cached_property
+    def phases(self) -> tuple[Pair, ...]:
+        """The phases that some tap reads."""
+        return tuple(sorted({phase for phase, _ in self.taps}))
+
+    @property
+    def phase_size(self) -> Pair:
+        """Height and width of the largest phase."""
+        height, width = (
+            -(-(size - min(phase[axis] for phase in self.phases)) // self.stride[axis])
+            for axis, size in enumerate(self.size)
+        )
+        return height, width
+
+    @property
+    def pitch(self) -> int:
+        """The least distance of rows at which every tap outside of the image falls on a zero."""
+        left = max(0, -min(shift[1] for _, shift in self.taps))
+        right = max(shift[1] for _, shift in self.taps)
+        width = self.result[1]
+        return max(width, self.phase_size[1] + left, width + right)
+
+    @property
+    def keeps_size(self) -> bool:
+        return self.stride == (1, 1) and self.result == self.size
+
+    def border(self, pitch: int) -> Pair:
+        """(zeros wanted before the first pixel, numbers wanted from it on) in planes with rows ``pitch`` apart."""
+        shifts = [shift[0] * pitch + shift[1] for _, shift in self.taps]
+        body = -(-self.result[0] * pitch // LINE) * LINE
+        return max(0, -min(shifts)), body + max(0, *shifts)
+
+    def source(self, pitch: int) -> Planes:
+        """The layout of the phases as this window wants to read them."""
+        return Planes.bordered(*self.phase_size, pitch, *self.border(pitch))
+
+    def places(self, planes: Planes, channels: int) -> list[int]:
+        """Per tap, where in the planes (phase by phase, ``channels`` each) it reads for the first pixel, channel 0."""
+        number = {phase: i for i, phase in enumerate(self.phases)}
+        return [
+            number[phase] * channels * planes.size + planes.lead + shift[0] * planes.pitch + shift[1]
+            for phase, shift in self.taps
+        ]
+
+
+def sliding(node: Any) -> Sliding | None:
+    """The window of a convolution or pooling, or None: of another node, or when a size is symbolic or nothing.
+
+    A convolution with ``padding="same"`` and an even extent pads one side more, which no ``Sliding`` can say: None.
+    """
+    if not is_op(node, *CONVOLUTIONS, *POOLINGS, l0.bsr_conv2d.default):
+        return None
+    given = arguments(node)
+    x = tensor(node.args[0])
+    weight = given.get("weight")
+    kernel = given.get("kernel_size")
+    if kernel is None:
+        kernel = weight[2:] if isinstance(weight, (list, tuple)) else _shape(weight)[2:]
+    rank = 2 if node.target in _TWO_DIMENSIONAL or len(kernel) == 2 else 1
+    if x is None or x.dtype != torch.float32 or x.ndim != rank + 2:
+        return None
+    size = tuple(x.shape[1:])
+    if not all(isinstance(extent, int) for extent in size) or given.get("ceil_mode"):
+        return None
+    pads = given["padding"]
+    dilation = _each(given.get("dilation", 1), rank, 1)
+    if isinstance(pads, str):
+        extents = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+        if pads == "same" and any(extent % 2 for extent in extents):
+            return None
+        pads = [extent // 2 for extent in extents] if pads == "same" else [0]
+    kernel = _each(kernel, rank, 1)
+    stride = _each(given.get("stride") or kernel, rank, 1)
+    found = Sliding(_pair(size[1:], 1), kernel, stride, _each(pads, rank, 0), dilation)
+    return found if min(*found.size, *found.result) > 0 else None
+
+
+_TWO_DIMENSIONAL = (aten.max_pool2d.default, aten.avg_pool2d.default)
+
+
+def _shape(weight: Any) -> list[Any]:
+    value = tensor(weight)
+    return list(value.shape) if value is not None else []
+
+
+def _each(value: Any, rank: int, flat: int) -> Pair:
+    """A setting given once or per dimension, as a pair; ``flat`` is that of the height of a one-dimensional image."""
+    values = [value] if isinstance(value, int) else list(value)
+    return _pair(tuple(values * rank if len(values) == 1 else values), flat)
+
+
+def _pair(values: tuple[Any, ...], flat: int) -> Pair:
+    return (flat, int(values[0])) if len(values) == 1 else (int(values[0]), int(values[1]))
+
+
+def conv_weight(editor: Editor, node: Any) -> torch.Tensor | None:
+    """The weight [n, C / groups, kernel...] of a convolution whose parameters are float32 constants, else None."""
+    if not is_op(node, *CONVOLUTIONS):
+        return None
+    given = arguments(node)
+    weight, bias = editor.value(given["weight"]), editor.value(given["bias"])
+    if weight is None or (given["bias"] is not None and bias is None):
+        return None
+    return weight if weight.dtype == torch.float32 else None
+
+
+def layouts(windows: list[Sliding]) -> dict[Pair, Planes]:
+    """One layout per image size, such that windows that keep the size read it as it is.
+
+    All values of one size share it, so that they can be added and concatenated.
+    """
+    result: dict[Pair, Planes] = {}
+    for size in {window.result for window in windows}:
+        pitch = max(window.pitch for window in windows if window.result == size)
+        borders = [w.border(pitch) for w in windows if w.keeps_size and w.size == size]
+        before, reach = (max((border[i] for border in borders), default=0) for i in (0, 1))
+        result[size] = Planes.bordered(*size, pitch, before, reach)
+    return result

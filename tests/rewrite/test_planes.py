@@ -1,0 +1,187 @@
+"""assign_planes and fuse_conv_epilogue: random convolutions, what joins them on planes, and what must not."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from l0compile.capture import Program, capture
+from l0compile.ops.planes import Planes
+from l0compile.rewrite import run
+from l0compile.rewrite.choose_formats import choose_formats
+from l0compile.rewrite.fuse_conv_epilogue import fuse_conv_epilogue
+from l0compile.rewrite.layout import dense_blocks
+from l0compile.rewrite.planes import assign_planes
+from l0compile.rewrite.sliding import Sliding, layouts
+from l0compile.targets import Target
+
+aten, l0 = torch.ops.aten, torch.ops.l0compile
+PASSES = [partial(assign_planes, rows=4), fuse_conv_epilogue]
+Count = Callable[..., int]
+
+
+class Block(nn.Module):
+    """Two convolutions, a shortcut, and what usually stands between them."""
+
+    def __init__(self, stride: int = 1) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(3, 8, 1, stride)
+        self.first, self.second = nn.Conv2d(3, 8, 3, stride, 1), nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.second(F.relu(self.first(x))) + self.down(x))
+
+
+def sizes(low: int, high: int) -> st.SearchStrategy[tuple[int, int]]:
+    return st.tuples(st.integers(low, high), st.integers(low, high))
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> Sliding:
+    size, kernel, stride = draw(sizes(1, 11)), draw(sizes(1, 5)), draw(sizes(1, 3))
+    window = Sliding(size, kernel, stride, draw(sizes(0, 3)), draw(sizes(1, 2)))
+    assume(min(window.result) > 0)
+    return window
+
+
+@settings(max_examples=150, deadline=None)
+@given(window=windows(), other=windows())
+def test_any_window_reads_its_taps(window: Sliding, other: Sliding) -> None:
+    """A convolution through the layout, against PyTorch's; another window has its say about the layout."""
+    x, weight = torch.randn(2, 3, *window.size), torch.randn(4, 3, *window.kernel)
+    expected = F.conv2d(x, weight, None, window.stride, window.padding, window.dilation)
+    result = layouts([window, other])[window.result]
+    source = result if window.keeps_size else window.source(result.pitch)
+    phases = [place for phase in window.phases for place in phase]
+    flat = Planes.rows(*window.size).numbers()
+    planes = l0.copy_planes(x.flatten(2), flat, source.numbers(), window.stride, phases)
+    places = torch.tensor(window.places(source, 3))
+    offsets = (torch.arange(3)[:, None] * source.size + places).flatten().to(torch.int32)
+    y = l0.packed_conv2d(
+        planes, dense_blocks(weight.flatten(1), 4), offsets, None, None, None, 4, result.numbers(), ""
+    )
+    body = result.lead + result.body
+    # The kernel reads whole cache lines, also behind the last pixel: it must stay inside of the planes.
+    assert int(offsets.min()) >= 0 and int(offsets.max()) + result.body <= planes[0].numel()
+    assert body <= result.size
+    rows = Planes.rows(*window.result)
+    image = l0.copy_planes(y, result.numbers(), rows.numbers(), [1, 1], [0, 0]).view(expected.shape)
+    torch.testing.assert_close(image, expected, rtol=1e-4, atol=1e-5)
+
+
+@settings(max_examples=6, deadline=None)
+@given(data=st.data())
+def test_any_convolution(apply_once, captured, count: Count, data: st.DataObject) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    window, groups = data.draw(windows()), data.draw(st.sampled_from([1, 2, 4]))
+    rank = data.draw(st.sampled_from([1, 2]))
+    every = (window.size, window.kernel, window.stride, window.padding, window.dilation)
+    size, kernel, stride, padding, dilation = (pair[:rank] for pair in every)
+    make = nn.Conv2d if rank == 2 else nn.Conv1d
+    conv = make(4, 8, kernel, stride, padding, dilation, groups)  # type: ignore[arg-type]
+    after = make(8, 4, 3, padding=1)
+    program = captured(nn.Sequential(conv, nn.ReLU(), after), torch.randn(2, 4, *size))
+    result = apply_once(program, PASSES[0], torch.randn(2, 4, *size))
+    assert count(result, l0.packed_conv2d.default) == 2
+    # Into planes (or phases) once, perhaps a copy between the two, and back once.
+    assert count(result, l0.copy_planes.default) <= 3
+
+
+def test_a_chain_is_packed_once(captured, agree, count: Count) -> None:  # type: ignore[no-untyped-def]
+    x = torch.randn(2, 3, 9, 7)
+    program = captured(Block(), x)
+    result = run(program, PASSES)
+    agree(program, result, x)
+    assert count(result, l0.copy_planes.default) == 2
+    # The additions and activations are in the convolutions.
+    assert count(result, aten.relu.default) == count(result, aten.add.Tensor) == 0
+
+
+def test_a_strided_block_cuts_phases_once_each(captured, agree, count: Count) -> None:  # type: ignore[no-untyped-def]
+    x = torch.randn(1, 3, 10, 11)
+    program = captured(Block(stride=2), x)
+    result = run(program, PASSES)
+    agree(program, result, x)
+    assert count(result, l0.copy_planes.default) == 3
+    assert count(result, aten.relu.default) == count(result, aten.add.Tensor) == 0
+
+
+class Tail(nn.Module):
+    """A convolution and some function of its result."""
+
+    def __init__(self, then: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.conv, self.then = nn.Conv2d(3, 4, 3, padding=1), then
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.then(self.conv(x))
+
+
+JOINS = {
+    "relu6": lambda x: F.relu6(x),
+    "hardswish": lambda x: F.hardswish(x),
+    "squeeze and excite": lambda x: x * x.mean((2, 3), keepdim=True).sigmoid(),
+    "pooled to one": lambda x: F.adaptive_avg_pool2d(x, 1),
+    "concatenated": lambda x: torch.cat([x, x.relu(), x * 2], 1),
+    "max pool of what is not negative": lambda x: F.max_pool2d(F.relu(x), 3, 2, 1),
+    "max pool without padding": lambda x: F.max_pool2d(x, 2),
+    "average pool": lambda x: F.avg_pool2d(x, 3, 2, 1),
+}
+STAYS = {
+    "sigmoid": lambda x: x.sigmoid(),
+    "a number added": lambda x: x + 1,
+    "clamped above zero": lambda x: x.clamp(0.5, 1.0),
+    "max pool of anything": lambda x: F.max_pool2d(x, 3, 2, 1),
+    "average without the padding": lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+    "ceil mode": lambda x: F.max_pool2d(x, 2, ceil_mode=True),
+    "divided by a number per pixel": lambda x: x / (x.abs() + 1),
+    "mean over rows": lambda x: x.mean(2),
+    "concatenated elsewhere": lambda x: torch.cat([x, x], 2),
+}
+
+
+@pytest.mark.parametrize("name", [*JOINS, *STAYS])
+def test_neighbours(captured, agree, count: Count, name: str) -> None:  # type: ignore[no-untyped-def]
+    x = torch.randn(2, 3, 7, 9)
+    program = captured(Tail({**JOINS, **STAYS}[name]), x)
+    result = run(program, PASSES)
+    agree(program, result, x)
+    images = [node for node in result.graph.nodes if "val" in node.meta and node.op == "call_function"]
+    outside = [n for n in images if n.target not in (aten.unflatten.int, aten.flatten.using_ints)]
+    outside = [n for n in outside if n.meta["val"].ndim == 4 and min(n.meta["val"].shape[2:]) > 1]
+    assert bool(outside) == (name in STAYS and name not in ("mean over rows",))
+
+
+def test_symbolic_batch_is_packed_and_a_symbolic_image_is_not(agree, count: Count) -> None:  # type: ignore[no-untyped-def]
+    x = torch.randn(3, 3, 8, 8)
+    batch = run(capture(Block().eval(), (x,), dynamic_shapes={"x": {0: "n"}}), PASSES)
+    assert count(batch, l0.packed_conv2d.default) == 3
+    program = capture(Block().eval(), (x,), dynamic_shapes={"x": {2: "h"}})
+    result = run(program, PASSES)
+    assert count(result, l0.packed_conv2d.default) == 0
+    agree(program, result, x)
+
+
+@pytest.mark.parametrize(("density", "sparse"), [(0.3, True), (1.0, False)])
+def test_formats(captured, agree, target: Target, count: Count, density: float, sparse: bool) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(1)
+    conv = nn.Conv2d(8, 16, 3, 2, 1)
+    mask = (torch.rand(4, 72) < density).repeat_interleave(4, 0)
+    conv.weight.data *= mask.view(16, 8, 3, 3)
+    x = torch.randn(1, 8, 9, 9)
+    program = captured(conv, x)
+    chosen = run(program, [partial(choose_formats, target=target)])
+    region = chosen.regions[0]
+    assert (region.kind, region.shape_before) == ("conv", (16, 8, 3, 3))
+    assert (region.format, region.block) == (("bsr", (4, 1)) if sparse else ("dense", None))
+    agree(program, chosen, x)
+    packed: Program = run(chosen, PASSES)
+    agree(program, packed, x)
+    assert count(packed, l0.packed_conv2d.default) == 1
+    conv_node = packed.graph.find_nodes(op="call_function", target=l0.packed_conv2d.default)[0]
+    assert (conv_node.args[3] is not None) == sparse
