@@ -16,11 +16,13 @@ from l0compile.rewrite.fuse_conv_epilogue import fuse_conv_epilogue
 from l0compile.rewrite.fuse_epilogue import fuse_epilogue
 from l0compile.rewrite.fuse_rms_norm import fuse_rms_norm
 from l0compile.rewrite.layout import assign_layout
+from l0compile.rewrite.matmul_to_linear import matmul_to_linear
 from l0compile.rewrite.plain_arithmetic import plain_arithmetic
 from l0compile.rewrite.planes import assign_planes
 from l0compile.rewrite.regions import survey
 from l0compile.rewrite.runner import Pass, pass_name, run
 from l0compile.rewrite.simplify_masks import simplify_masks
+from l0compile.rewrite.split_linear import split_linear
 from l0compile.targets import Target
 
 USES_ZEROS = {"drop_dead", "compact_heads", "compact_neurons", "choose_formats"}
@@ -103,6 +105,8 @@ def normal_form_steps() -> list[Pass]:
         plain_arithmetic,
         canonicalize,
         fold_constants,  # gates on weights, and index arithmetic on fixed sizes
+        matmul_to_linear,
+        split_linear,  # each of a fused query, key and value projection has zeros of its own
         simplify_masks,  # a padding mask reaches attention as [batch, 1, 1, keys]
         fuse_rms_norm,
     ]
