@@ -9,6 +9,7 @@ from l0compile.kernels.mask import pack_mask
 from l0compile.kernels.norm import norm
 from l0compile.kernels.pack import pack
 from l0compile.kernels.planes import copy
+from l0compile.kernels.rope import rope
 from l0compile.kernels.spec import (
     AttentionSpec,
     ConvSpec,
@@ -18,6 +19,7 @@ from l0compile.kernels.spec import (
     MaskSpec,
     NormSpec,
     PackSpec,
+    RopeSpec,
     TokenTile,
     WindowSpec,
 )
@@ -25,7 +27,7 @@ from l0compile.kernels.window import window
 
 __all__ = [
     "AttentionSpec", "ConvSpec", "CopySpec", "KernelSpec", "LinearSpec", "MaskSpec", "NormSpec", "PackSpec",
-    "TokenTile", "WindowSpec", "emit",
+    "RopeSpec", "TokenTile", "WindowSpec", "emit",
 ]  # fmt: skip
 
 
@@ -40,6 +42,8 @@ def emit(spec: KernelSpec, tile: TokenTile) -> Any:
             return pack_mask(spec, tile)
         case NormSpec():
             return norm(spec, tile)
+        case RopeSpec():
+            return rope(spec, tile)
         case PackSpec():
             return pack(spec, tile)
         case ConvSpec():

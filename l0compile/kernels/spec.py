@@ -83,6 +83,14 @@ class NormSpec:
 
 
 @dataclass(frozen=True)
+class RopeSpec:
+    """Turn the halves of each of ``heads`` heads of ``dim`` features by an angle per token and feature."""
+
+    heads: int
+    dim: int
+
+
+@dataclass(frozen=True)
 class PackSpec:
     """Move ``features`` per token between rows [M, F] and packed [T, F, L]; ``unpack`` is the way back."""
 
@@ -138,4 +146,6 @@ class WindowSpec:
     activation: str
 
 
-KernelSpec = LinearSpec | AttentionSpec | MaskSpec | NormSpec | PackSpec | ConvSpec | CopySpec | WindowSpec
+KernelSpec = (
+    LinearSpec | AttentionSpec | MaskSpec | NormSpec | RopeSpec | PackSpec | ConvSpec | CopySpec | WindowSpec
+)

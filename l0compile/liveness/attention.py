@@ -62,4 +62,26 @@ def _reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
     return reads
 
 
+def _rope(node: fx.Node, view: View) -> Fact | None:
+    """Zero where both features that are turned into each other are."""
+    zero = view.fact(node.args[0]).zero
+    zero = zero & _partner(zero, arguments(node)["heads"])
+    return Fact(zero, torch.zeros([1] * zero.ndim))
+
+
+def _rope_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
+    source = node.args[0]
+    assert isinstance(source, fx.Node)
+    return {source: live | _partner(live, arguments(node)["heads"])}
+
+
+def _partner(mask: Tensor, heads: int) -> Tensor:
+    """For each feature what a mask says of the other one of its pair: half a head further, or before."""
+    if mask.shape[-1] == 1:
+        return mask
+    by_half = mask.unflatten(-1, (heads, 2, -1))
+    return by_half.flip(-2).flatten(-3)
+
+
+register(torch.ops.l0compile.rope.default, forward=_rope, backward=_rope_reads)
 register(torch.ops.l0compile.attention.default, forward=_forward, backward=_reads)

@@ -17,6 +17,7 @@ from l0compile.kernels import (
     MaskSpec,
     NormSpec,
     PackSpec,
+    RopeSpec,
     WindowSpec,
 )
 from l0compile.ops.attention import key_heads
@@ -135,6 +136,11 @@ def _window(node: fx.Node) -> KernelCall:
     return KernelCall(spec, tuple(t for t in (x, weight, bias) if t is not None))
 
 
+def _rope(node: fx.Node) -> KernelCall:
+    x, cos, sin, heads = node.args
+    return KernelCall(RopeSpec(heads, int(cos.meta["val"].shape[1])), (x, cos, sin))
+
+
 _CALLS: dict[Any, Callable[[fx.Node], KernelCall]] = {
     l0.pack.default: _pack,
     l0.unpack.default: _unpack,
@@ -143,6 +149,7 @@ _CALLS: dict[Any, Callable[[fx.Node], KernelCall]] = {
     l0.pack_mask.default: _pack_mask,
     l0.packed_layer_norm.default: _layer_norm,
     l0.packed_rms_norm.default: _rms_norm,
+    l0.packed_rope.default: _rope,
     l0.copy_planes.default: _copy_planes,
     l0.packed_conv2d.default: _conv,
     l0.packed_window.default: _window,

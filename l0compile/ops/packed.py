@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from l0compile.ops.attention import attention, key_heads
 from l0compile.ops.bsr import bsr_linear
 from l0compile.ops.norm import compacted_layer_norm, compacted_rms_norm
+from l0compile.ops.rope import rope
 
 
 def _activate(x: Tensor, activation: str) -> Tensor:
@@ -150,6 +151,18 @@ def packed_attention(
 def _(q, k, v, mask, bias, batch, queries, keys, heads, scale, causal):  # type: ignore[no-untyped-def]
     kv = key_heads(q.shape[1], k.shape[1], heads)
     return q.new_empty(q.shape[0], v.shape[1] // kv * heads, q.shape[2])
+
+
+@torch.library.custom_op("l0compile::packed_rope", mutates_args=())
+def packed_rope(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
+    """``l0compile::rope`` on packed tokens: x [T, heads*D, L], cos and sin [T, D, L] of the same tokens."""
+    rows = [_to_rows(t, t.shape[0] * t.shape[2]).unsqueeze(0) for t in (x, cos, sin)]
+    return pack(rope(*rows, heads), x.shape[2])
+
+
+@packed_rope.register_fake
+def _(x, cos, sin, heads):  # type: ignore[no-untyped-def]
+    return torch.empty_like(x)
 
 
 @torch.library.custom_op("l0compile::packed_layer_norm", mutates_args=())

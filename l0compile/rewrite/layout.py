@@ -59,11 +59,13 @@ class _Layout:
         self.packed: dict[fx.Node, fx.Node] = {}
         self.made: dict[fx.Node, fx.Node] = {}  # pack nodes inserted for a value in rows
         self.masks: dict[tuple[Any, ...], fx.Node] = {}  # attention masks, by mask and sizes
+        self.expanded: dict[fx.Node, fx.Node] = {}  # tables of one batch entry, repeated for all
         self.weights: dict[str, fx.Node] = {}  # dense weights as blocks; tied layers share theirs
         self.rules: dict[Any, Callable[[fx.Node], fx.Node | None]] = {
             aten.linear.default: self._linear,
             l0.bsr_linear.default: self._bsr_linear,
             l0.attention.default: self._attention,
+            l0.rope.default: self._rope,
             aten.layer_norm.default: self._layer_norm,
             aten.rms_norm.default: self._rms_norm,
             **dict.fromkeys(_COMPACTED, self._compacted_norm),
@@ -141,6 +143,23 @@ class _Layout:
             args = (mask, *sizes, self.lanes)
             self.masks[key] = self.editor.call(l0.pack_mask.default, args, before=before)
         return self.masks[key]
+
+    def _rope(self, node: fx.Node) -> fx.Node | None:
+        x, cos, sin, heads = node.args
+        if not all(_packable(t) for t in (x, cos, sin)):
+            return None
+        tables = [self._pack(self._for_every_sequence(table, x, node), node) for table in (cos, sin)]
+        return self.editor.call(l0.packed_rope.default, (self._pack(x, node), *tables, heads), before=node)
+
+    def _for_every_sequence(self, table: fx.Node, x: fx.Node, before: fx.Node) -> fx.Node:
+        """[B or 1, S, D] -> [B, S, D]: packed, each token has its own; layers that share a table share the result."""
+        sizes = [*shape(x)[:2], shape(table)[2]]
+        if same_shape(shape(table), sizes):
+            return table
+        if table not in self.expanded:
+            args = (table, self.sizes.shape(sizes))
+            self.expanded[table] = self.editor.call(aten.expand.default, args, before=before)
+        return self.expanded[table]
 
     def _layer_norm(self, node: fx.Node) -> fx.Node | None:
         x, shape, weight, bias, eps = (*node.args, *(None, None, 1e-5)[len(node.args) - 2 :])[:5]

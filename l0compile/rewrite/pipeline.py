@@ -15,6 +15,7 @@ from l0compile.rewrite.fuse_attention import fuse_attention
 from l0compile.rewrite.fuse_conv_epilogue import fuse_conv_epilogue
 from l0compile.rewrite.fuse_epilogue import fuse_epilogue
 from l0compile.rewrite.fuse_rms_norm import fuse_rms_norm
+from l0compile.rewrite.fuse_rope import fuse_rope
 from l0compile.rewrite.layout import assign_layout
 from l0compile.rewrite.matmul_to_linear import matmul_to_linear
 from l0compile.rewrite.plain_arithmetic import plain_arithmetic
@@ -88,6 +89,7 @@ def dense_steps() -> list[Pass]:
     """The passes that do not depend on the target."""
     return [
         *normal_form_steps(),
+        fuse_rope,
         fuse_attention,
         canonicalize,  # cancels the transposes that attention no longer needs
         *compaction_steps(),

@@ -74,7 +74,8 @@ class _Piece:
 
 def _view(node: fx.Node) -> _View | None:
     """The last of the views of a layer's result, as long as each is the only reader of the one before."""
-    tokens, grid, reshape = len(shape(node)) - 1, (int(shape(node)[-1]),), None
+    tokens, reshape = len(shape(node)) - 1, None
+    grid: tuple[int, ...] = (int(shape(node)[-1]),)
     current = node
     user = _only_reader(current)
     if user is not None and is_op(user, *_RESHAPES, aten.unflatten.int):

@@ -1,9 +1,9 @@
-"""Norms and the layout changes against their oracles."""
+"""Norms, rotary embedding and the layout changes against their oracles."""
 
 import pytest
 import torch
 
-from l0compile.kernels import NormSpec, PackSpec, TokenTile
+from l0compile.kernels import NormSpec, PackSpec, RopeSpec, TokenTile
 
 l0 = torch.ops.l0compile
 
@@ -57,3 +57,11 @@ def test_pack_and_unpack(launch, tile: TokenTile, tokens: int) -> None:  # type:
     packed = l0.pack(x, tile.lanes)
     assert torch.equal(launch(PackSpec(21, unpack=False), (x,), tuple(packed.shape)), packed)
     assert torch.equal(launch(PackSpec(21, unpack=True), (packed,), (tokens, 21)), x)
+
+
+@pytest.mark.parametrize(("heads", "dim"), [(1, 2), (3, 6), (2, 16)])
+def test_rope(launch, tile: TokenTile, heads: int, dim: int) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    x, cos, sin = (l0.pack(torch.randn(70, width), tile.lanes) for width in (heads * dim, dim, dim))
+    actual = launch(RopeSpec(heads, dim), (x, cos, sin), tuple(x.shape))
+    torch.testing.assert_close(actual, l0.packed_rope(x, cos, sin, heads), rtol=1e-6, atol=1e-6)
