@@ -4,6 +4,7 @@ The folders are the steps of one flow, in this order; each imports only from tho
 
     records    what a compiled model remembers about its making: passes, and the fate of each region
     conditions what must hold between the sizes of a call, as data
+    instructions  code for PyTorch, as data
     account    where the time of a compiled model goes, layer by layer, and what bounds its speed
     targets    what a device is: vector width, caches, cores, legal block shapes; read from TOML
     ops        the custom operators that a graph may hold, each with the PyTorch code that defines it
@@ -17,6 +18,7 @@ The folders are the steps of one flow, in this order; each imports only from tho
     lower      the rewritten graph as one compiled function
     artifact   the compiled model on disk
     runtime    the compiled model, called with torch tensors
+    assembly   built stages put together, and the account of them
     api        the line from module to compiled model in one call
     dynamo     the same as a backend of torch.compile
     measure    latency, with the protocol stored beside it

@@ -1,8 +1,8 @@
 """``compile`` and ``load``: the line from a model, or from an artifact, to a callable."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,15 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from l0compile.artifact import load_spec, read_bundle, restore_target
+from l0compile.assembly import assemble, explanation
 from l0compile.capture import Program, capture
-from l0compile.conditions import from_json, show
-from l0compile.errors import RewriteError
+from l0compile.conditions import from_json
+from l0compile.errors import BuildError, ConfigError, RewriteError
 from l0compile.gates import hardening
-from l0compile.lower import build, dtype_name, translate
-from l0compile.lower.index_bounds import index_bounds
-from l0compile.lower.kernel_calls import kernel_call
-from l0compile.records import Launch
-from l0compile.rewrite.pipeline import optimise, pack_tokens
-from l0compile.runtime import CompiledModel, Explanation, InputSpec, Signature
+from l0compile.lower import BuiltStage, dtype_name, lower, lower_torch, provable_bounds
+from l0compile.records import EngineChoice
+from l0compile.rewrite.pipeline import choose, optimise_dense
+from l0compile.runtime import CompiledModel, Explanation, InputSpec, Plan, Signature, race
 from l0compile.schedule import token_tile
 from l0compile.targets import Target, load_target
 
@@ -37,6 +36,7 @@ def compile(
     dynamic_shapes: Any = None,
     verify: bool = True,
     ignore_zeros: bool = False,
+    engine: str = "auto",
 ) -> CompiledModel:
     """Compile a model with zeros in it for one target.
 
@@ -47,31 +47,73 @@ def compile(
         dynamic_shapes: ``{"input_ids": {0: "batch", 1: "seq"}}`` or torch.export's format; default: all sizes fixed.
         verify: compare with the model on the example inputs and refuse a result that differs.
         ignore_zeros: compute the zeros like any other number: the dense model that gains are measured against.
+        engine: ``"tvm"``: compiled, with islands in PyTorch for what TVM does not take; ``"torch"``: the smaller dense
+            model in PyTorch; ``"auto"``: the quicker of the two, timed on the example inputs (half a second).
 
     Returns: a callable with the model's signature and result structure; its ``explain()`` says what was done.
 
     Raises:
-        CaptureError: the model cannot be exported. TargetError, ConfigError: no such target.
-        BuildError: an operator has no kernel. RewriteError: verification found a difference above the tolerance.
+        CaptureError: the model cannot be exported. TargetError, ConfigError: no such target or engine.
+        BuildError: neither engine has an operator. RewriteError: verification found a difference above the tolerance.
     """
+    if engine not in ("auto", "tvm", "torch"):
+        raise ConfigError(f"compile: engine: expected 'auto', 'tvm' or 'torch', got {engine!r}")
     target = target if isinstance(target, Target) else load_target(target)
-    tile = token_tile(target)
     captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes)
-    program = optimise(captured, target, ignore_zeros=ignore_zeros)
-    program = pack_tokens(program, lanes=tile.lanes, rows=tile.rows)
-    translation = translate(program, tile)
-    executable = build(translation.module, target, tile)
-    parameters = {name: program.constants[name] for name in translation.parameters}
-    signature = _signature(program, index_bounds(program), _example_shapes(program, args, kwargs))
+    dense = optimise_dense(captured, ignore_zeros=ignore_zeros)
+    program = dense if ignore_zeros else choose(dense, target)
+    job = _Job(model, tuple(args), dict(kwargs or {}), target, dense, program, verify)
+    if engine == "torch":
+        return job.in_torch(EngineChoice("torch", "asked for"))
+    try:
+        compiled = job.in_tvm(EngineChoice("tvm", "asked for"))
+    except (BuildError, RewriteError) as error:
+        if engine == "tvm":
+            raise
+        return job.in_torch(EngineChoice("torch", f"what was compiled could not be used: {error}"))
+    return compiled if engine == "tvm" else job.quicker(compiled)
 
-    def compiled(verified: dict[str, Any]) -> CompiledModel:
-        facts = {"gate_rule": _gate_rule(model)}
-        explanation = _explanation(program, translation.launches, verified)
-        return CompiledModel(executable, parameters, signature, target, explanation, facts)
 
-    if not verify or isinstance(model, ExportedProgram):
-        return compiled({"checked": False})
-    return compiled(_verify(compiled({"checked": False}), model, args, kwargs or {}))
+@dataclass(frozen=True)
+class _Job:
+    """One model on its way to a callable: ``program`` as TVM gets it, ``dense`` as PyTorch gets it."""
+
+    model: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    target: Target
+    dense: Program
+    program: Program
+    verify: bool
+
+    def in_torch(self, choice: EngineChoice) -> CompiledModel:
+        return self._finish([lower_torch(self.dense, choice.reason)], choice)
+
+    def in_tvm(self, choice: EngineChoice) -> CompiledModel:
+        return self._finish(lower(self.program, self.target, token_tile(self.target)), choice)
+
+    def quicker(self, compiled: CompiledModel) -> CompiledModel:
+        """``compiled``, or the model in PyTorch where that is quicker on the example inputs."""
+        if not self.args and not self.kwargs:
+            return compiled.chosen(EngineChoice("tvm", "there are no example inputs to compare engines on"))
+        other = self.in_torch(EngineChoice("torch", "the quicker engine"))
+        models = {"tvm": compiled, "torch": other}
+        choice = race(*(partial(model, *self.args, **self.kwargs) for model in models.values()))
+        return models[choice.engine].chosen(choice)
+
+    def _finish(self, built: Sequence[BuiltStage], choice: EngineChoice) -> CompiledModel:
+        plan, facts = assemble(self.program, built), {"gate_rule": _gate_rule(self.model)}
+        examples = _example_shapes(self.program, self.args, self.kwargs)
+        signature = _signature(self.program, provable_bounds(self.program)[0], examples)
+
+        def finished(verified: dict[str, Any]) -> CompiledModel:
+            account = explanation(self.program, built, verified, choice)
+            return CompiledModel(plan, signature, self.target, account, facts)
+
+        unchecked = finished({"checked": False})
+        if not self.verify or isinstance(self.model, ExportedProgram):
+            return unchecked
+        return finished(_verify(unchecked, self.model, self.args, self.kwargs))
 
 
 def load(path: str | Path) -> CompiledModel:
@@ -79,8 +121,6 @@ def load(path: str | Path) -> CompiledModel:
 
     Raises: ArtifactError when it is damaged, of another version, or made for another machine type.
     """
-    from l0compile._tvm import runtime
-
     bundle = read_bundle(path)
     record = bundle.manifest
     signature = Signature(
@@ -92,10 +132,11 @@ def load(path: str | Path) -> CompiledModel:
         out_spec=load_spec(record["out_spec"]),
         conditions=tuple(from_json(item) for item in record["conditions"]),
     )
-    parameters = {name: bundle.constants[name] for name in record["parameters"]}
+    plan = Plan.from_json(
+        record, bundle.constants, bundle.libraries, [item.name for item in signature.inputs]
+    )
     return CompiledModel(
-        runtime.load_module(str(bundle.library)),
-        parameters,
+        plan,
         signature,
         restore_target(record["target"], str(path)),
         Explanation.from_json(record["explanation"]),
@@ -108,7 +149,7 @@ def _verify(
 ) -> dict[str, Any]:
     with torch.no_grad():
         expected = torch.utils._pytree.tree_leaves(model(*args, **kwargs))
-    actual = torch.utils._pytree.tree_leaves(compiled(*args, **kwargs))
+    actual = torch.utils._pytree.tree_leaves(_called(compiled, args, kwargs))
     worst = 0.0
     for number, (want, got) in enumerate(zip(expected, actual, strict=True)):
         scale = float(want.abs().max()) if want.numel() else 0.0
@@ -121,6 +162,16 @@ def _verify(
             )
         worst = max(worst, share)
     return {"checked": True, "max_difference": worst, "tolerance": TOLERANCE, "inputs": 1}
+
+
+def _called(compiled: CompiledModel, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    try:
+        return compiled(*args, **kwargs)
+    except RuntimeError as error:  # TVM's checks of shapes, and PyTorch's
+        lines = str(error).strip().splitlines() or [""]
+        raise RewriteError(
+            f"verification: what was compiled fails on the example inputs: {lines[0]}"
+        ) from error
 
 
 def _example_shapes(
@@ -172,27 +223,3 @@ def _input_spec(item: Mapping[str, Any]) -> InputSpec:
 def _gate_rule(model: Any) -> Any:
     record = hardening(model) if isinstance(model, nn.Module) else None
     return None if record is None else {key: str(value) for key, value in vars(record).items()}
-
-
-def _explanation(
-    program: Program, launches: tuple[Launch, ...], verification: Mapping[str, Any]
-) -> Explanation:
-    calls = [node for node in program.graph.nodes if node.op == "call_function" and kernel_call(node) is None]
-    ordinary = Counter(str(node.target) for node in calls if isinstance(node.meta.get("val"), torch.Tensor))
-    return Explanation(
-        program.regions,
-        program.history,
-        verification,
-        dict(ordinary),
-        launches=launches,
-        sizes=_size_rules(program),
-    )
-
-
-def _size_rules(program: Program) -> tuple[str, ...]:
-    """What must hold of the sizes of a call, in words."""
-    rules = []
-    for symbol, (low, high) in program.symbols.items():
-        name = program.labels.get(symbol, symbol)
-        rules.append(f"{name} is {low} or more" if high is None else f"{name} is {low} to {high}")
-    return (*rules, *(show(condition, program.labels) for condition in program.conditions))

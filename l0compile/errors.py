@@ -3,6 +3,8 @@
 Subclasses that describe a bad value also inherit ``ValueError`` so that plain ``except ValueError`` keeps working.
 """
 
+from collections.abc import Mapping
+
 
 class L0CompileError(Exception):
     """Root of all errors raised on purpose by l0compile."""
@@ -25,7 +27,14 @@ class TargetError(L0CompileError, ValueError):
 
 
 class BuildError(L0CompileError):
-    """Code generation failed for a captured and legal program."""
+    """Code generation failed for a captured and legal program.
+
+    ``nodes``: names of the graph nodes at fault, each with its reason; empty when no single node is known to be.
+    """
+
+    def __init__(self, message: str, nodes: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.nodes = dict(nodes or {})
 
 
 class InputError(L0CompileError, ValueError):

@@ -116,8 +116,10 @@ class Launch:
         function: the kernel's name in the compiled code (``linear_3``); layers of one shape share a kernel.
         region: name of the :class:`Region` it computes; None for a kernel that is no region (LayerNorm, packing).
         where: module path of the operator.
+        stage: number of the stage that it runs in.
     """
 
     function: str
     region: str | None
     where: str
+    stage: int = 0

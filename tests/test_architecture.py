@@ -13,9 +13,10 @@ PACKAGE = Path(__file__).parent.parent / "l0compile"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 FLOW = (
-    "errors", "records", "conditions", "account", "targets",
+    "errors", "records", "conditions", "instructions", "account", "targets",
     "_tvm", "ops", "gates", "capture", "liveness", "rewrite", "twin", "kernels", "schedule", "lower",
-    "artifact", "runtime", "api", "dynamo", "measure", "result", "tasks", "search", "report", "cli", "__main__",
+    "artifact", "runtime", "assembly", "api", "dynamo", "measure", "result", "tasks", "search", "report",
+    "cli", "__main__",
 )  # fmt: skip
 
 PURE_PYTORCH = {

@@ -1,4 +1,4 @@
-"""Write and read an artifact folder: ``manifest.json``, ``weights.safetensors`` and ``lib.so``."""
+"""Write and read an artifact folder: ``manifest.json``, ``weights.safetensors`` and libraries, ``lib.so`` and so on."""
 
 import os
 import shutil
@@ -17,7 +17,6 @@ from l0compile.artifact.manifest import MANIFEST, read_manifest, seal
 from l0compile.errors import ArtifactError
 
 WEIGHTS = "weights.safetensors"
-LIBRARY = "lib.so"
 
 
 @dataclass(frozen=True)
@@ -27,12 +26,13 @@ class Bundle:
     ``manifest``: JSON values only, with ``format``, ``versions``, ``target`` and the keys of ``write_bundle``.
     ``constants``: the tensors by name, on the CPU, in the shape and dtype they were saved with. Names that shared one
     tensor when they were saved share one again.
-    ``library``: path of the shared library inside the folder; it must stay there while the library is in use.
+    ``libraries``: paths of the shared libraries inside the folder, none or more, in the order in which they were
+    given; they must stay there while they are in use.
     """
 
     manifest: dict[str, Any]
     constants: dict[str, torch.Tensor]
-    library: Path
+    libraries: tuple[Path, ...]
 
 
 def check_destination(path: str | Path) -> None:
@@ -47,13 +47,13 @@ def write_bundle(
     path: str | Path,
     manifest: Mapping[str, Any],
     constants: Mapping[str, torch.Tensor],
-    library_path: str | Path,
+    *libraries: str | Path,
 ) -> None:
     """Write an artifact folder at ``path``, replacing an older artifact there; a failure leaves what was there.
 
     ``manifest`` needs ``target`` (``dump_target``), ``inputs`` and ``outputs`` (lists of dicts) and ``in_spec``
     and ``out_spec`` (``dump_spec``); it may hold any other JSON, such as ``gate_rule`` and
-    ``explanation``. Format, versions and file hashes are added here. ``library_path`` is copied.
+    ``explanation``. Format, versions and file hashes are added here. ``libraries`` are copied.
 
     Raises ``ArtifactError``: disk full or not writable, ``path`` taken by something else, a value JSON cannot hold.
     """
@@ -67,11 +67,18 @@ def write_bundle(
             raise ArtifactError(
                 f"{destination}: the weights could not be written: {error}; nothing was left behind"
             ) from error
-        shutil.copyfile(library_path, draft / LIBRARY)
-        files = {name: fingerprint(draft / name) for name in (WEIGHTS, LIBRARY)}
-        # safetensors creates its file readable by the owner only; an artifact is to be shared like any other file.
-        shutil.copymode(draft / LIBRARY, draft / WEIGHTS)
+        names = [library_name(number) for number in range(len(libraries))]
+        for library, name in zip(libraries, names, strict=True):
+            shutil.copyfile(library, draft / name)
+        files = {name: fingerprint(draft / name) for name in (WEIGHTS, *names)}
         (draft / MANIFEST).write_text(seal({**manifest, "aliases": aliases}, files), encoding="utf-8")
+        # safetensors creates its file readable by the owner only; an artifact is to be shared like any other file.
+        shutil.copymode(draft / MANIFEST, draft / WEIGHTS)
+
+
+def library_name(number: int) -> str:
+    """The name of library ``number`` in an artifact folder."""
+    return f"lib_{number}.so" if number else "lib.so"
 
 
 def read_bundle(path: str | Path) -> Bundle:
@@ -83,7 +90,10 @@ def read_bundle(path: str | Path) -> Bundle:
     folder = Path(os.path.abspath(path))
     manifest = read_manifest(folder)
     check_host(restore_target(manifest["target"], str(path)), str(path))
-    for name in (WEIGHTS, LIBRARY):
+    libraries = [library_name(number) for number in range(len(manifest["files"]) - 1)]
+    for name in (WEIGHTS, *libraries):
+        if name not in manifest["files"]:
+            raise ArtifactError(f"{folder}: its manifest lists no file {name}; save the model again")
         check_file(folder / name, manifest["files"][name])
     try:
         constants = load_file(folder / WEIGHTS)
@@ -91,7 +101,7 @@ def read_bundle(path: str | Path) -> Bundle:
         raise ArtifactError(f"{folder / WEIGHTS}: cannot be read: {error}") from error
     for name, original in manifest.pop("aliases").items():
         constants[name] = constants[original]
-    return Bundle(manifest, constants, folder / LIBRARY)
+    return Bundle(manifest, constants, tuple(folder / name for name in libraries))
 
 
 def _distinct(constants: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

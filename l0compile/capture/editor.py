@@ -59,7 +59,7 @@ class Editor:
         with self.graph.inserting_before(before):
             node = self.graph.call_function(target, args, dict(kwargs or {}))
         source = origin if origin is not None else before
-        for key in ("nn_module_stack", "stack_trace", "region"):
+        for key in ("nn_module_stack", "stack_trace", "region", "origin"):
             if key in source.meta:
                 node.meta[key] = source.meta[key]
         return node

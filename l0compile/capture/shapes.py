@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental import _config
 from torch.utils import _pytree as pytree
@@ -40,6 +41,8 @@ def infer_shapes(program: Program) -> None:
     mode = _fake_mode(program)
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
+        # Else an operator made of others (lstm) runs a C++ code that knows no symbolic sizes.
+        stack.enter_context(enable_python_dispatcher())
         stack.enter_context(mode)
         if mode.shape_env is not None:
             stack.enter_context(mode.shape_env.suppress_guards())

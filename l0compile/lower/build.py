@@ -21,8 +21,11 @@ def build(module: Any, target: Target, tile: TokenTile) -> Any:
             return relax.build(
                 scheduled(module, target, tile), target=tvm_target(target), relax_pipeline=None
             )
-        except (RuntimeError, ValueError) as error:
-            raise BuildError(f"target {target.name}: code generation failed: {error}") from error
+        except BuildError:
+            raise
+        except Exception as error:  # passes written in Python raise anything, TypeError and KeyError included
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise BuildError(f"target {target.name}: code generation failed: {lines[-1]}") from error
 
 
 def scheduled(module: Any, target: Target, tile: TokenTile) -> Any:

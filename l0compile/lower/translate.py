@@ -35,7 +35,7 @@ class Translation:
 def translate(program: Program, tile: TokenTile) -> Translation:
     """Lower ``program`` for token tiles of ``tile``.
 
-    Raises: BuildError for an operator that neither we nor TVM's importer know, naming it and its source line.
+    Raises: BuildError for operators that neither we nor TVM's importer can convert, with all of them in ``nodes``.
     """
     return _Translator(program, tile).run()
 
@@ -51,6 +51,7 @@ class _Translator:
     symbols: Symbols = field(default_factory=Symbols)
     kernels: dict[KernelSpec, Any] = field(default_factory=dict)
     launches: list[Launch] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.importer: Any = exported_program_importer()
@@ -74,13 +75,18 @@ class _Translator:
                 for node in self.program.graph.nodes:
                     if node.op == "call_function":
                         self.values[node] = self._convert(node)
-                results = [self.values[node] for node in self.program.output.args[0]]
+                flat: Any = self.program.output.args[0]
+                results = [self.values[node] for node in flat if isinstance(node, fx.Node)]
                 result = self.builder.emit_output(relax.Tuple(results))
             self.builder.emit_func_output(result)
+        if self.refused:
+            raise BuildError("; ".join(self.refused.values()), self.refused)
         return Translation(self.builder.get(), tuple(parameters), tuple(self.launches))
 
     def _type(self, node: fx.Node) -> Any:
-        value = node.meta["val"]
+        return self._tensor_type(node.meta["val"])
+
+    def _tensor_type(self, value: torch.Tensor) -> Any:
         return relax.TensorType(self.symbols.shape(value.shape), dtype_name(value.dtype))
 
     def _convert(self, node: fx.Node) -> Any:
@@ -95,20 +101,34 @@ class _Translator:
         return self._ordinary(node)
 
     def _ordinary(self, node: fx.Node) -> Any:
-        value = node.meta["val"]
         try:
+            value = node.meta["val"]
             if not isinstance(value, torch.Tensor):
                 return convert_ordinary(node, self.importer, [])
             return self._with_shape(
                 convert_ordinary(node, self.importer, self.symbols.shape(value.shape)), node
             )
-        except BuildError:
-            raise
+        except BuildError as error:
+            return self._refuse(node, str(error))
         except Exception as error:  # TVM's importer raises anything, KeyError and AssertionError included
-            raise BuildError(
-                f"{_where(node)}: TVM's importer failed on {node.target}: {type(error).__name__}: {error}; "
-                "replace the operator in the model, or compile the part of the model without it"
-            ) from error
+            lines = str(error).strip().splitlines() or [""]
+            reason = f"TVM's importer failed on {node.target}: {type(error).__name__}: {lines[-1]}"
+            return self._refuse(
+                node,
+                f"{_where(node)}: {reason}; replace the operator in the model, or compile the part without it",
+            )
+
+    def _refuse(self, node: fx.Node, reason: str) -> Any:
+        """Note a node that cannot be converted, and go on as if it were an input, to find all such nodes at once."""
+        self.refused[str(node.meta.get("origin", node.name))] = reason
+        value = node.meta["val"]
+        if isinstance(value, torch.Tensor):
+            return relax.Var(node.name, self._type(node))
+        if isinstance(value, tuple | list):
+            return relax.Tuple(
+                [relax.Var(f"{node.name}_{i}", self._tensor_type(v)) for i, v in enumerate(value)]
+            )
+        return value
 
     def _with_shape(self, result: Any, node: fx.Node) -> Any:
         """Pin the shape that the graph's metadata gives, where TVM's inference is weaker or names it otherwise."""

@@ -3,6 +3,7 @@
 from l0compile.ops import attention as attention
 from l0compile.ops import bsr as bsr
 from l0compile.ops import conv as conv
+from l0compile.ops import dense as dense
 from l0compile.ops import gate as gate
 from l0compile.ops import norm as norm
 from l0compile.ops import packed as packed

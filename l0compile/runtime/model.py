@@ -1,5 +1,6 @@
 """The compiled model: called like the PyTorch model it came from, on torch tensors."""
 
+import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,15 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from l0compile._tvm import relax, runtime, tvm
-from l0compile.account import Explanation, Profile
+from l0compile.account import Explanation, FunctionTime, Profile
 from l0compile.artifact import dump_spec, dump_target, example_leaves, example_sizes, write_bundle
-from l0compile.errors import InputError
-from l0compile.runtime.profile import attribute, time_call, time_functions, worker_threads
+from l0compile.records import EngineChoice
+from l0compile.runtime.plan import Plan
+from l0compile.runtime.profile import attribute, time_call, worker_threads
 from l0compile.runtime.signature import Signature
 from l0compile.targets import Target
 
-_ALIGNMENT = 64  # kernels load whole cache lines
 _PROFILE_SECONDS = 0.5  # of back-to-back calls
 
 
@@ -29,27 +29,23 @@ class CompiledModel:
 
     def __init__(
         self,
-        executable: Any,
-        parameters: Mapping[str, Tensor],
+        plan: Plan,
         signature: Signature,
         target: Target,
         explanation: Explanation,
         facts: Mapping[str, Any],
     ) -> None:
-        """``parameters``: name -> tensor in the order the executable takes them. ``facts``: JSON for the manifest."""
+        """``facts``: JSON for the manifest."""
         self.signature, self.target = signature, target
-        self._executable, self._explanation, self._facts = executable, explanation, dict(facts)
-        self._parameters = {name: _aligned(tensor.detach()) for name, tensor in parameters.items()}
-        self._bundle = [runtime.from_dlpack(tensor) for tensor in self._parameters.values()]
-        self._main = relax.VirtualMachine(executable, tvm.cpu())["main"]
+        self._plan, self._explanation, self._facts = plan, explanation, dict(facts)
         self._lock = threading.Lock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model. Raises InputError for a wrong structure, shape, dtype or index; nothing has run then."""
-        inputs = self._inputs(self.signature.flatten(args, kwargs))
+        leaves = self.signature.flatten(args, kwargs)
         with self._lock:
-            results = self._main(*inputs, self._bundle)
-        return self.signature.unflatten([torch.utils.dlpack.from_dlpack(result) for result in results])
+            results = self._plan(leaves)
+        return self.signature.unflatten(results)
 
     def explain(
         self,
@@ -92,19 +88,29 @@ class CompiledModel:
     def _profile(self, leaves: list[Tensor]) -> Profile:
         args, kwargs = torch.utils._pytree.tree_unflatten(leaves, self.signature.in_spec)
         total, repeats = time_call(lambda: self(*args, **kwargs), _PROFILE_SECONDS)
+        functions: list[FunctionTime] = []
         with self._lock:
-            times = time_functions(self._executable, [*self._inputs(leaves), self._bundle], repeats)
+            stages = self._plan.times(leaves, repeats)
+        for number, (times, record) in enumerate(zip(stages, self._explanation.stages, strict=True)):
+            launches = [launch for launch in self._explanation.launches if launch.stage == number]
+            if record.engine == "tvm":
+                functions += attribute(times, launches)
+            else:
+                where = next((operator.source for operator in record.operators if operator.reason), None)
+                name = f"island_{self._explanation.islands.index(record)}"
+                functions.append(FunctionTime(name, "island", None, where, times[0][1]))
         sizes = {
             self.signature.labels.get(dim, dim): int(size)
             for spec, leaf in zip(self.signature.inputs, leaves, strict=True)
             for dim, size in zip(spec.shape, leaf.shape, strict=True)
             if isinstance(dim, str) and dim != "?"
         }
-        functions = attribute(times, self._explanation.launches)
-        return Profile(sizes, worker_threads(self.target.cores), total, functions)
+        return Profile(sizes, worker_threads(self.target.cores), total, tuple(functions))
 
-    def _inputs(self, leaves: list[Tensor]) -> list[Any]:
-        return [runtime.from_dlpack(_aligned(leaf.detach())) for leaf in leaves]
+    def chosen(self, choice: EngineChoice) -> "CompiledModel":
+        """The same model with another account of why it runs in its engine."""
+        account = replace(self._explanation, choice=choice)
+        return CompiledModel(self._plan, self.signature, self.target, account, self._facts)
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -119,29 +125,13 @@ class CompiledModel:
             "symbols": {name: list(bounds) for name, bounds in s.symbols.items()},
             "labels": dict(s.labels),
             "conditions": list(s.conditions),
-            "parameters": list(self._parameters),
+            **self._plan.to_json(),
             "explanation": self._explanation.to_json(),
             **self._facts,
         }
 
     def save(self, path: str | Path) -> None:
-        """Write the model as an artifact folder (manifest, weights, library). Raises ArtifactError; see artifact."""
-        import tempfile
-
+        """Write the model as an artifact folder (manifest, weights, libraries). Raises ArtifactError; see artifact."""
         with tempfile.TemporaryDirectory() as folder:
-            library = Path(folder) / "lib.so"
-            self._executable.export_library(str(library))
-            write_bundle(path, self.manifest, self._parameters, library)
-
-
-def _aligned(tensor: Tensor) -> Tensor:
-    """The tensor itself if its memory can be read as it is, else a copy."""
-    if tensor.is_contiguous() and tensor.data_ptr() % _ALIGNMENT == 0:
-        return tensor
-    copy = torch.empty(tensor.shape, dtype=tensor.dtype)
-    copy.copy_(tensor)
-    if copy.numel() and copy.data_ptr() % _ALIGNMENT:
-        raise InputError(
-            f"torch allocates at {copy.data_ptr() % _ALIGNMENT} bytes past a cache line; expected aligned memory"
-        )
-    return copy
+            libraries = self._plan.export(Path(folder))
+            write_bundle(path, self.manifest, self._plan.constants, *libraries)

@@ -67,7 +67,7 @@ def test_constants_survive(tmp_path_factory: pytest.TempPathFactory, wanted) -> 
 
 def test_manifest_and_library_survive(tmp_path: Path, library: Path) -> None:
     bundle = read_bundle(saved(tmp_path, library))
-    assert bundle.library.read_bytes() == library.read_bytes()
+    assert bundle.libraries[0].read_bytes() == library.read_bytes()
     assert {key: bundle.manifest[key] for key in MANIFEST} == json.loads(json.dumps(MANIFEST))
     assert bundle.manifest["versions"]["torch"].startswith("2.")
     assert read_manifest(tmp_path / "model")["regions"] == MANIFEST["regions"]
@@ -205,4 +205,4 @@ def test_an_artifact_for_another_machine_is_refused_before_its_files_are_read(
 
 def test_bundle_is_a_value(tmp_path: Path, library: Path) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        read_bundle(saved(tmp_path, library)).library = library  # type: ignore[misc]
+        read_bundle(saved(tmp_path, library)).libraries = (library,)  # type: ignore[misc]

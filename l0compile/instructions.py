@@ -1,0 +1,155 @@
+"""Code for PyTorch as plain data: the operators of a graph in order, on numbered slots.
+
+It goes through JSON and names operators of a few namespaces only, so that an artifact can carry it without carrying
+Python code. ``Instruction`` arguments are numbers, texts, None, lists of these, ``Slot`` and ``Named``.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from l0compile.errors import ArtifactError
+
+# Of Python's operator module only arithmetic on sizes: it also holds functions that call others.
+OPERATORS = frozenset({
+    "getitem", "add", "sub", "mul", "floordiv", "truediv", "mod", "pow", "neg", "abs", "eq", "ne", "lt", "le", "gt",
+    "ge", "and_", "or_", "not_", "xor", "invert",
+})  # fmt: skip
+SIZE_FUNCTIONS = frozenset({
+    "sym_max", "sym_min", "sym_float", "sym_int", "sym_not", "sym_ite", "sym_sum",
+})  # fmt: skip
+NAMESPACES = ("aten", "prims", "l0compile", "_operator", "torch")
+# Reads and writes files.
+_REFUSED = ("aten.from_file",)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The value that an input, a constant or an earlier instruction left in slot ``number``."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Named:
+    """A torch object without a JSON form: ``kind`` is dtype, device, layout or memory_format."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One call.
+
+    target: ``aten.cumsum.default``, ``l0compile.dense_linear.default``, ``_operator.getitem``, ``torch.sym_max``.
+    result: the slot that the value goes to. frees: slots that nobody reads after this call.
+    """
+
+    target: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    result: int
+    frees: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    """A straight-line program. Slots 0.. hold the inputs, then the constants, then results.
+
+    inputs: how many. constants: their names, in the order of their slots. outputs: arguments, one a result.
+    """
+
+    inputs: int
+    constants: tuple[str, ...]
+    instructions: tuple[Instruction, ...]
+    outputs: tuple[Any, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values only."""
+        listed = [
+            [i.target, _dump(i.args), {k: _dump(v) for k, v in i.kwargs.items()}, i.result, list(i.frees)]
+            for i in self.instructions
+        ]
+        return {
+            "inputs": self.inputs,
+            "constants": list(self.constants),
+            "instructions": listed,
+            "outputs": _dump(self.outputs),
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Code":
+        """The code that ``to_json`` wrote. Raises ArtifactError for an operator outside the allowed namespaces."""
+        try:
+            instructions = tuple(
+                Instruction(
+                    target, _load(args), {k: _load(v) for k, v in kwargs.items()}, result, tuple(frees)
+                )
+                for target, args, kwargs, result, frees in record["instructions"]
+            )
+            code = cls(record["inputs"], tuple(record["constants"]), instructions, _load(record["outputs"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ArtifactError(
+                f"load: the list of PyTorch operators is malformed ({error!r}); save the model again"
+            ) from error
+        for instruction in instructions:
+            check_target(instruction.target)
+        return code
+
+
+def check_target(target: Any) -> None:
+    """Raise ArtifactError unless ``target`` names an operator that code may call."""
+    parts = target.split(".") if isinstance(target, str) else []
+    allowed = len(parts) == 3 and parts[0] in NAMESPACES[:3] and not target.startswith(_REFUSED)
+    allowed |= len(parts) == 2 and parts[0] == "_operator" and parts[1] in OPERATORS
+    allowed |= len(parts) == 2 and parts[0] == "torch" and parts[1] in SIZE_FUNCTIONS
+    if not allowed:
+        raise ArtifactError(
+            f"load: expected operators of {', '.join(NAMESPACES)}, got {target!r}; "
+            "this is not an artifact that l0compile wrote: do not use it"
+        )
+
+
+def slots_of(value: Any) -> list[int]:
+    """The slots that an argument reads, nested lists included."""
+    if isinstance(value, Slot):
+        return [value.number]
+    if isinstance(value, Mapping):
+        return [number for item in value.values() for number in slots_of(item)]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [number for item in value for number in slots_of(item)]
+    return []
+
+
+def _dump(value: Any) -> Any:
+    if isinstance(value, Slot):
+        return {"slot": value.number}
+    if isinstance(value, Named):
+        return {value.kind: value.name}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    if isinstance(value, complex):
+        return {"complex": [value.real, value.imag]}
+    if isinstance(value, list | tuple):
+        return [_dump(item) for item in value]
+    return value
+
+
+def _load(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_load(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    match kind:
+        case "slot":
+            return Slot(int(content))
+        case "float":
+            return float(content)
+        case "complex":
+            return complex(*content)
+        case "dtype" | "device" | "layout" | "memory_format":
+            return Named(kind, content)
+    raise ValueError(f"unknown kind of argument {kind!r}")

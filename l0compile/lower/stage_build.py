@@ -1,0 +1,170 @@
+"""A program as built stages: TVM takes what it can, node by node; the rest becomes code for PyTorch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
+from torch.utils import _pytree as pytree
+
+from l0compile.capture import Program
+from l0compile.errors import BuildError, RewriteError
+from l0compile.instructions import Code
+from l0compile.kernels import TokenTile
+from l0compile.lower.build import build
+from l0compile.lower.index_bounds import index_bounds
+from l0compile.lower.instructions import instructions
+from l0compile.lower.island_work import is_small
+from l0compile.lower.stages import Stage, alone, is_number, split, whole
+from l0compile.lower.translate import Translation, translate
+from l0compile.records import Launch
+from l0compile.rewrite.dense_kernels import dense_kernels
+from l0compile.rewrite.pipeline import pack_tokens
+from l0compile.rewrite.runner import run
+from l0compile.targets import Target
+
+
+@dataclass(frozen=True)
+class BuiltStage:
+    """A stage ready to run.
+
+    program: as it was lowered; holds the constants. parameters: those the stage takes, in order.
+    executable: TVM's; None for PyTorch. launches: of our kernels in it.
+    code: PyTorch's; None for TVM. one_thread: PyTorch is quicker here without waking its other threads.
+    """
+
+    stage: Stage
+    program: Program
+    parameters: tuple[str, ...]
+    executable: Any = None
+    launches: tuple[Launch, ...] = ()
+    code: Code | None = None
+    one_thread: bool = False
+
+
+def lower(program: Program, target: Target, tile: TokenTile) -> tuple[BuiltStage, ...]:
+    """Build what ``optimise`` gave for ``target``, in stages; what TVM refuses becomes islands in PyTorch.
+
+    Raises: BuildError for an operator that neither engine can run, and for a result that is no tensor.
+    """
+    if any(isinstance(result, fx.Node) and is_number(result) for result in program.output.args[0]):
+        raise BuildError("a result of the model is a number, which compiled code does not return")
+    refused = {**provable_bounds(program)[1], **static_refusals(program)}
+    while True:
+        stages = split(program, refused)
+        try:
+            lowered = _translate_all(stages, tile)
+            return tuple(_build(*both, target, tile) for both in zip(stages, lowered, strict=True))
+        except BuildError as error:
+            if not error.nodes.keys() - refused.keys():
+                raise
+            refused |= {name: reason for name, reason in error.nodes.items() if name not in refused}
+
+
+def lower_torch(program: Program, reason: str) -> BuiltStage:
+    """The whole of a dense program for PyTorch. Raises: BuildError for an operator that is none of ATen's or ours."""
+    return _torch_stage(whole(program, "torch", reason), alone=True)
+
+
+def provable_bounds(program: Program) -> tuple[Mapping[str, int], dict[str, str]]:
+    """(bounds of inputs that index tables, nodes whose indices are not known to stay in their table -> why)."""
+    unproven: dict[str, str] = {}
+    while True:
+        try:
+            return index_bounds(program, unproven), unproven
+        except BuildError as error:
+            if not error.nodes.keys() - unproven.keys():
+                raise
+            unproven |= error.nodes
+
+
+def static_refusals(program: Program) -> dict[str, str]:
+    """Nodes that TVM is not even asked to take: sizes that depend on values, empty tensors, complex numbers."""
+    found: dict[str, str] = {}
+    for node in program.graph.nodes:
+        if node.op != "call_function":
+            continue
+        values = [node.meta.get("val"), *(source.meta.get("val") for source in node.all_input_nodes)]
+        leaves = [leaf for value in values for leaf in pytree.tree_leaves(value)]
+        tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        if any(_depends_on_values(leaf) for leaf in leaves):
+            found[node.name] = "a size or number in it depends on values in a tensor"
+        elif _is_recurrent(node) and any(isinstance(size, torch.SymInt) for t in tensors for size in t.shape):
+            found[node.name] = "TVM's importer takes 1 for a size of a recurrent layer that may vary"
+        elif any(isinstance(size, int) and size == 0 for t in tensors for size in t.shape):
+            found[node.name] = "it has an empty tensor"
+        elif any(t.dtype.is_complex for t in tensors):
+            found[node.name] = "it computes with complex numbers"
+    return found
+
+
+def _is_recurrent(node: fx.Node) -> bool:
+    return any(word in str(node.target) for word in (".lstm.", ".gru.", ".rnn_"))
+
+
+def _depends_on_values(leaf: Any) -> bool:
+    return isinstance(leaf, torch.Tensor | torch.SymInt | torch.SymFloat | torch.SymBool) and bool(
+        free_unbacked_symbols(leaf)
+    )
+
+
+_Lowered = tuple[Program, Translation] | None
+
+
+def _translate_all(stages: Sequence[Stage], tile: TokenTile) -> list[_Lowered]:
+    """Translate all TVM stages before any is built: a node that is refused changes how the program is split."""
+    lowered: list[_Lowered] = []
+    refused: dict[str, str] = {}
+    for stage in stages:
+        try:
+            lowered.append(_translate(stage, tile) if stage.engine == "tvm" else None)
+        except (BuildError, RewriteError) as error:
+            refused |= getattr(error, "nodes", None) or _all_of(stage, error)
+    if refused:
+        raise BuildError(next(iter(refused.values())), refused)
+    return lowered
+
+
+def _translate(stage: Stage, tile: TokenTile) -> tuple[Program, Translation]:
+    packed = pack_tokens(stage.program, lanes=tile.lanes, rows=tile.rows)
+    return packed, translate(packed, tile)
+
+
+def _build(stage: Stage, lowered: _Lowered, target: Target, tile: TokenTile) -> BuiltStage:
+    if lowered is None:
+        return _torch_stage(stage)
+    packed, translation = lowered
+    try:
+        executable = build(translation.module, target, tile)
+    except BuildError as error:
+        culprits = dict(_failing_alone(packed, target, tile)) or _all_of(stage, error)
+        raise BuildError(str(error), culprits) from error
+    return BuiltStage(stage, packed, translation.parameters, executable, translation.launches)
+
+
+def _failing_alone(packed: Program, target: Target, tile: TokenTile) -> Iterator[tuple[str, str]]:
+    """Nodes that TVM cannot build even by themselves."""
+    for stage in alone(packed):
+        try:
+            build(translate(stage.program, tile).module, target, tile)
+        except BuildError as error:
+            for operator in stage.record.operators:
+                yield _origin(packed, operator.name), str(error)
+
+
+def _origin(packed: Program, name: str) -> str:
+    node = next(node for node in packed.graph.nodes if node.name == name)
+    return str(node.meta.get("origin", name))
+
+
+def _all_of(stage: Stage, error: Exception) -> dict[str, str]:
+    return {operator.name: str(error) for operator in stage.record.operators}
+
+
+def _torch_stage(stage: Stage, alone: bool = False) -> BuiltStage:
+    program = run(stage.program, [dense_kernels])
+    code = instructions(program)
+    one_thread = not alone and is_small(program)
+    return BuiltStage(stage, program, code.constants, code=code, one_thread=one_thread)

@@ -1,0 +1,152 @@
+"""Bring a dense program into the form that PyTorch runs fastest."""
+
+from typing import Any
+
+import torch
+from torch import fx
+
+import l0compile.ops  # noqa: F401  registers the operators
+from l0compile.capture import Editor, Program
+from l0compile.capture.nodes import arguments, is_op, same_shape, shape, tensor
+
+aten, l0 = torch.ops.aten, torch.ops.l0compile
+
+_ACTIVATION = {
+    aten.relu.default: "relu",
+    aten.silu.default: "silu",
+    aten.tanh.default: "tanh",
+    aten.sigmoid.default: "sigmoid",
+}
+_CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.convolution.default)
+_VIEWS = (aten.view.default, aten._unsafe_view.default)
+# Their result depends on how the input lies in memory, which a convolution in another engine may change.
+_READS_STRIDES = (aten.as_strided.default, aten.view_as_complex.default, aten.view.dtype)
+
+
+def dense_kernels(program: Program) -> Program:
+    """Fused layers with constant weights, PyTorch's own attention, and no operator that minds how memory is laid out.
+
+    Rewrite: linear and convolution -> l0compile::dense_linear, dense_convolution; an activation, or a sum with a tensor
+        of the result's shape, that alone reads them is fused; l0compile::attention -> scaled_dot_product_attention;
+        view -> reshape; what reads strides gets a contiguous input if it had one.
+    Checks: float32; weight and bias are constants; one reader; equal shapes and dtypes. Attention with a mask that is
+        causal as well stays.
+    Returns: the program, itself when there is nothing to do.
+    """
+    editor = Editor(program)
+    for node in list(editor.graph.nodes):
+        if is_op(node, aten.linear.default):
+            _linear(editor, node)
+        elif is_op(node, *_CONVOLUTIONS):
+            _convolution(editor, node)
+        elif is_op(node, l0.attention.default):
+            _attention(editor, node)
+        elif is_op(node, *_VIEWS):
+            node.target = aten.reshape.default
+            editor.changed += 1
+        elif is_op(node, *_READS_STRIDES):
+            _keep_strides(editor, node)
+    for node in list(editor.graph.nodes):
+        _fuse(editor, node)
+    return editor.finish()
+
+
+def _constant_float32(editor: Editor, *nodes: Any) -> bool:
+    values = [editor.value(node) for node in nodes if node is not None]
+    return all(value is not None and value.dtype == torch.float32 for value in values)
+
+
+def _linear(editor: Editor, node: fx.Node) -> None:
+    x, weight, bias = (*node.args, None)[:3]
+    value = tensor(x)
+    if value is None or value.dtype != torch.float32 or not _constant_float32(editor, weight, bias):
+        return
+    if len(shape(weight)) != 2 or 0 in shape(weight):
+        return
+    editor.replace(node, editor.call(l0.dense_linear.default, (x, weight, bias, None, ""), before=node))
+
+
+def _convolution(editor: Editor, node: fx.Node) -> None:
+    given = arguments(node)
+    x, weight, bias = given["input"], given["weight"], given["bias"]
+    value = tensor(x)
+    if value is None or value.dtype != torch.float32 or not _constant_float32(editor, weight, bias):
+        return
+    axes = len(shape(weight)) - 2
+    if axes not in (1, 2) or value.ndim != axes + 2 or given.get("transposed") or 0 in shape(weight):
+        return
+    steps = [list(given[name]) for name in ("stride", "padding", "dilation")]
+    if not all(isinstance(size, int) for step in steps for size in step):
+        return
+    steps = [step * axes if len(step) == 1 else step for step in steps]
+    args = (x, weight, bias, None, *steps, given["groups"], "")
+    editor.replace(node, editor.call(l0.dense_convolution.default, args, before=node))
+
+
+def _attention(editor: Editor, node: fx.Node) -> None:
+    q, k, v, mask, heads, scale, causal = node.args
+    if causal and mask is not None:
+        return
+    if mask is not None and len(shape(mask)) in (1, 3):
+        # PyTorch's fused kernel takes masks of rank 2 and 4.
+        mask = editor.call(aten.unsqueeze.default, (mask, 0), before=node)
+    split = [editor.call(aten.unflatten.int, (t, 2, [heads, -1]), before=node) for t in (q, k, v)]
+    swapped = [editor.call(aten.transpose.int, (t, 1, 2), before=node) for t in split]
+    fused = editor.call(
+        aten.scaled_dot_product_attention.default,
+        (*swapped, mask, 0.0, causal),
+        before=node,
+        kwargs={"scale": scale},
+    )
+    back = editor.call(aten.transpose.int, (fused, 1, 2), before=node)
+    editor.replace(node, editor.call(aten.flatten.using_ints, (back, 2, 3), before=node))
+
+
+def _keep_strides(editor: Editor, node: fx.Node) -> None:
+    value = tensor(node.args[0])
+    if value is None or not value.is_contiguous():
+        return
+    copy = editor.call(
+        aten.clone.default, (node.args[0],), before=node, kwargs={"memory_format": torch.contiguous_format}
+    )
+    node.update_arg(0, copy)
+    editor.changed += 1
+
+
+def _fuse(editor: Editor, node: fx.Node) -> None:
+    if is_op(node, aten.gelu.default):
+        activation: str | None = "gelu_tanh" if node.kwargs.get("approximate") == "tanh" else "gelu"
+    else:
+        activation = _ACTIVATION.get(node.target) if node.op == "call_function" else None
+    if activation and _open(node.args[0]):
+        dense: Any = node.args[0]
+        # oneDNN has a sum before an activation for convolutions only.
+        if is_op(dense, l0.dense_convolution.default) or dense.args[3] is None:
+            _absorb(editor, node, dense, -1, activation)
+    elif is_op(node, aten.add.Tensor) and node.kwargs.get("alpha", 1) == 1:
+        _fuse_sum(editor, node)
+
+
+def _fuse_sum(editor: Editor, node: fx.Node) -> None:
+    for dense, other in (node.args[:2], node.args[1::-1]):
+        value, result = tensor(other), tensor(node)
+        if not _open(dense) or dense.args[3] is not None or dense is other or value is None or result is None:
+            continue
+        if value.dtype == result.dtype and same_shape(value.shape, shape(dense)):
+            _absorb(editor, node, dense, 3, other)
+            return
+
+
+def _open(node: Any) -> bool:
+    """A dense layer without an activation yet that one node reads."""
+    dense = is_op(node, l0.dense_linear.default, l0.dense_convolution.default)
+    return dense and len(node.users) == 1 and node.args[-1] == ""
+
+
+def _absorb(editor: Editor, node: fx.Node, dense: fx.Node, position: int, value: Any) -> None:
+    args = list(dense.args)
+    args[position] = value
+    # In the place of the reader, where the other summand exists too.
+    fused = editor.call(dense.target, tuple(args), before=node, origin=dense)
+    editor.replace(node, fused)
+    editor.graph.erase_node(dense)

@@ -1,0 +1,137 @@
+"""The stages of a model and how values pass between them."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from l0compile.errors import ArtifactError
+from l0compile.instructions import Code
+from l0compile.runtime.torch_stage import TorchStage
+from l0compile.runtime.tvm_stage import TvmStage
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage with the names of the values it reads and makes. frees: names that nobody reads after it."""
+
+    stage: TvmStage | TorchStage
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    frees: tuple[str, ...] = ()
+
+
+class Plan:
+    """Runs the stages in order. Stages that hold a constant of the same name hold the same tensor.
+
+    inputs: names of the model's flat inputs. results: for each flat result its name in a tuple, or the constant.
+    """
+
+    def __init__(self, steps: Sequence[Step], inputs: Sequence[str], results: Sequence[Any]) -> None:
+        self.steps, self.inputs, self.results = tuple(steps), tuple(inputs), tuple(results)
+
+    def __call__(self, leaves: Sequence[Tensor]) -> list[Any]:
+        """The flat results for checked flat inputs."""
+        values: dict[str, Any] = dict(zip(self.inputs, leaves, strict=True))
+        for step in self.steps:
+            made = step.stage([values[name] for name in step.inputs])
+            values.update(zip(step.outputs, made, strict=True))
+            for name in step.frees:
+                del values[name]
+        return [self._result(values, result) for result in self.results]
+
+    def _result(self, values: Mapping[str, Any], result: Any) -> Any:
+        if not isinstance(result, tuple):
+            return result
+        (name,) = result
+        # An input handed through is copied: results are the caller's own.
+        return values[name].clone() if name in self.inputs else values[name]
+
+    def times(self, leaves: Sequence[Tensor], repeats: int) -> list[list[tuple[str, float]]]:
+        """For each stage, (name, median ms) of what it runs, in order; a stage in PyTorch is one, without a name."""
+        values: dict[str, Any] = dict(zip(self.inputs, leaves, strict=True))
+        found = []
+        for step in self.steps:
+            inputs = [values[name] for name in step.inputs]
+            values.update(zip(step.outputs, step.stage(inputs), strict=True))
+            if isinstance(step.stage, TvmStage):
+                found.append(step.stage.times(inputs, repeats))
+            else:
+                found.append([("", _median_ms(partial(step.stage, inputs), repeats))])
+        return found
+
+    @property
+    def constants(self) -> dict[str, Tensor]:
+        """All constants by name."""
+        return {name: tensor for step in self.steps for name, tensor in step.stage.constants.items()}
+
+    def export(self, folder: Path) -> list[Path]:
+        """Write the library of each compiled stage to ``folder``; the paths in order."""
+        paths: list[Path] = []
+        for step in self.steps:
+            if isinstance(step.stage, TvmStage):
+                paths.append(folder / f"{len(paths)}.so")
+                step.stage.export(paths[-1])
+        return paths
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values only; libraries and constants are stored beside it."""
+        return {"stages": [_dump(step) for step in self.steps], "results": list(self.results)}
+
+    @classmethod
+    def from_json(
+        cls,
+        record: Mapping[str, Any],
+        constants: Mapping[str, Tensor],
+        libraries: Sequence[Path],
+        inputs: Sequence[str],
+    ) -> "Plan":
+        """The plan that ``to_json`` wrote. Raises ArtifactError for code that this version does not run."""
+        left = list(libraries)
+        try:
+            steps = [_load(item, constants, left) for item in record["stages"]]
+            results = [tuple(item) if isinstance(item, list) else item for item in record["results"]]
+        except (KeyError, IndexError, TypeError) as error:
+            raise ArtifactError(f"load: the stages of the artifact are malformed ({error!r})") from error
+        return cls(steps, inputs, results)
+
+
+def _median_ms(call: Callable[[], Any], repeats: int) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter_ns()
+        call()
+        times.append((time.perf_counter_ns() - start) * 1e-6)
+    return statistics.median(times)
+
+
+def _dump(step: Step) -> dict[str, Any]:
+    stage = step.stage
+    common = {"inputs": list(step.inputs), "outputs": list(step.outputs), "frees": list(step.frees)}
+    if isinstance(stage, TvmStage):
+        return {**common, "engine": "tvm", "parameters": list(stage.constants)}
+    return {
+        **common,
+        "engine": "torch",
+        "code": stage.code.to_json(),
+        "threads": stage.threads,
+        "pauses": stage.pauses,
+    }
+
+
+def _load(item: Mapping[str, Any], constants: Mapping[str, Tensor], libraries: list[Path]) -> Step:
+    stage: TvmStage | TorchStage
+    if item["engine"] == "tvm":
+        from l0compile._tvm import runtime
+
+        parameters = {name: constants[name] for name in item["parameters"]}
+        library = libraries.pop(0)
+        stage = TvmStage(runtime.load_module(str(library)), parameters, library)
+    else:
+        stage = TorchStage(Code.from_json(item["code"]), constants, item["threads"], item["pauses"])
+    return Step(stage, *(tuple(item[key]) for key in ("inputs", "outputs", "frees")))

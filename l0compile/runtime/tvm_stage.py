@@ -1,0 +1,65 @@
+"""A stage that TVM compiled, on torch tensors."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from l0compile._tvm import relax, runtime, tvm
+from l0compile.errors import InputError
+from l0compile.runtime.profile import time_functions
+
+_ALIGNMENT = 64  # kernels load whole cache lines
+
+
+class TvmStage:
+    """Runs the function ``main`` of an executable; not by two threads at once."""
+
+    def __init__(
+        self, executable: Any, parameters: Mapping[str, Tensor], library: Path | None = None
+    ) -> None:
+        """``parameters``: name -> tensor, in the order in which the executable takes them. ``library``: the file that
+        the executable was loaded from."""
+        self.executable, self._library = executable, library
+        self.constants = {name: aligned(tensor.detach()) for name, tensor in parameters.items()}
+        self._owned = {tensor.data_ptr() for tensor in self.constants.values()}
+        self._bundle = [runtime.from_dlpack(tensor) for tensor in self.constants.values()]
+        self._main = relax.VirtualMachine(executable, tvm.cpu())["main"]
+
+    def __call__(self, inputs: Sequence[Tensor]) -> list[Any]:
+        """New tensors. Inputs must already have the shapes and dtypes that the stage was compiled for."""
+        arrays = _arrays(inputs)
+        results = [torch.utils.dlpack.from_dlpack(result) for result in self._main(*arrays, self._bundle)]
+        taken = self._owned | {tensor.data_ptr() for tensor in inputs}
+        return [result.clone() if result.data_ptr() in taken else result for result in results]
+
+    def export(self, path: Path) -> None:
+        """Write the machine code as a shared library."""
+        if self._library is not None:
+            shutil.copyfile(self._library, path)
+        else:
+            self.executable.export_library(str(path))
+
+    def times(self, inputs: Sequence[Tensor], repeats: int) -> list[tuple[str, float]]:
+        """(name, median ms) of each function that a call runs, in order."""
+        return time_functions(self.executable, [*_arrays(inputs), self._bundle], repeats)
+
+
+def _arrays(inputs: Sequence[Tensor]) -> list[Any]:
+    return [runtime.from_dlpack(aligned(tensor.detach())) for tensor in inputs]
+
+
+def aligned(tensor: Tensor) -> Tensor:
+    """The tensor itself if its memory can be read as it is, else a copy."""
+    if tensor.is_contiguous() and tensor.data_ptr() % _ALIGNMENT == 0:
+        return tensor
+    copy = torch.empty(tensor.shape, dtype=tensor.dtype)
+    copy.copy_(tensor)
+    if copy.numel() and copy.data_ptr() % _ALIGNMENT:
+        raise InputError(
+            f"torch allocates at {copy.data_ptr() % _ALIGNMENT} bytes past a cache line; expected aligned memory"
+        )
+    return copy

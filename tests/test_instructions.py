@@ -1,0 +1,62 @@
+"""Code goes through JSON as it was, and names no operator outside the allowed namespaces."""
+
+import json
+
+import pytest
+
+from l0compile.errors import ArtifactError
+from l0compile.instructions import Code, Instruction, Named, Slot, check_target
+from l0compile.runtime.torch_stage import resolve
+
+CODE = Code(
+    inputs=1,
+    constants=("w",),
+    instructions=(
+        Instruction("aten.cat.default", ((Slot(0), Slot(1)), -1), {}, 2, (0,)),
+        Instruction("aten._to_copy.default", (Slot(2),), {"dtype": Named("dtype", "float64")}, 3, (2,)),
+        Instruction("aten.mul.Scalar", (Slot(3), float("-inf")), {}, 4, (3,)),
+    ),
+    outputs=(Slot(4), Slot(1)),
+)
+
+
+def test_json_and_back() -> None:
+    assert Code.from_json(json.loads(json.dumps(CODE.to_json(), allow_nan=False))) == CODE
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "aten.from_file.default",
+        "_operator.methodcaller",
+        "torch.load",
+        "l0compile.errors",
+        "",
+        None,
+        3,
+    ],
+)
+def test_foreign_names_are_refused(target: object) -> None:
+    with pytest.raises(ArtifactError, match="expected operators of"):
+        check_target(target)
+    record = CODE.to_json()
+    record["instructions"][0][0] = target
+    with pytest.raises(ArtifactError, match="expected operators of"):
+        Code.from_json(record)
+
+
+def test_operators_that_change_their_arguments_are_refused() -> None:
+    with pytest.raises(ArtifactError, match="changes its arguments"):
+        resolve("aten.add_.Tensor")
+
+
+def test_missing_operators_are_named() -> None:
+    with pytest.raises(ArtifactError, match=r"aten.no_such_thing.default is not in PyTorch"):
+        resolve("aten.no_such_thing.default")
+
+
+@pytest.mark.parametrize("broken", [{"instructions": [[1]]}, {"outputs": [{"what": 1}]}, {}])
+def test_malformed_code(broken: dict[str, object]) -> None:
+    with pytest.raises(ArtifactError, match="malformed"):
+        Code.from_json({**CODE.to_json(), **broken} if broken else {})
