@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from l0compile.account.explanation import Explanation
 
 Style = Literal["plain", "title", "faint"]
-_PART, _NAME, _SHAPE, _TABLE = 34, 24, 20, 68  # columns: the last one is all of a region's line but its name
+_PART = 34  # width of a part's name
+_NAME, _REST = 20, 48  # least width of a region's name; of the columns beside name and shape
 _ORDINARY = 8  # operators listed before "and more"
 
 
@@ -88,13 +89,16 @@ def _parts(found: Account) -> Iterator[Line]:
 
 
 def _regions(regions: Iterable[Region], found: Account | None, width: int) -> Iterator[Line]:
-    room = max(_NAME, width - _TABLE)
-    title = f"{'region':<{room}}  {'shape':<{_SHAPE}}  {'nonzero':>7}  {'format':<10}"
+    regions = tuple(regions)
+    wide = max([len("shape"), *(len(shape_text(region)) for region in regions)])
+    room = max(_NAME, width - _REST - wide)
+    title = f"{'region':<{room}}  {'shape':<{wide}}  {'nonzero':>7}  {'format':<10}"
     yield Line(title + ("  dense ms  now ms  share" if found else ""), "title")
     times = {item.name: item for item in found.regions} if found else {}
     for region in regions:
         name = _shortened(f"{region.name} ({region.kind})" if region.kind != "linear" else region.name, room)
-        cells = f"{name:<{room}}  {shape_text(region):<{_SHAPE}}  {region.density:>7.1%}  {format_text(region):<10}"
+        shape, form = shape_text(region), format_text(region)
+        cells = f"{name:<{room}}  {shape:<{wide}}  {region.density:>7.1%}  {form:<10}"
         yield Line((cells + _time_cells(times.get(region.name))).rstrip())
         kernels = _kernels(times.get(region.name))
         why = "; ".join(filter(None, (kernels, region.reason)))

@@ -16,7 +16,7 @@ from l0compile._tvm import exported_program_importer, relax, tirx
 from l0compile.capture import Program
 from l0compile.capture.nodes import region_name
 from l0compile.errors import BuildError
-from l0compile.kernels import KernelSpec, PackSpec, TokenTile, emit
+from l0compile.kernels import CopySpec, KernelSpec, PackSpec, TokenTile, emit
 from l0compile.lower.kernel_calls import KernelCall, kernel_call
 from l0compile.lower.ordinary_ops import convert_ordinary
 from l0compile.lower.symbols import Symbols
@@ -176,8 +176,8 @@ def _flat(shape: list[Any]) -> list[Any]:
 
 
 def _launch(node: fx.Node, spec: KernelSpec, function: str) -> Launch:
-    # Packing carries the region of the layer that it was put beside, but is no part of that layer's work.
-    region = None if isinstance(spec, PackSpec) else node.meta.get("region")
+    # A change of layout carries the region of the layer that it was put beside, but is no part of that layer's work.
+    region = None if isinstance(spec, PackSpec | CopySpec) else node.meta.get("region")
     return Launch(function, region, region_name(node))
 
 

@@ -113,6 +113,12 @@ class CompiledModel:
         return CompiledModel(self._plan, self.signature, self.target, account, self._facts)
 
     @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights, each storage once."""
+        storages = [tensor.untyped_storage() for tensor in self._parameters.values()]
+        return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+    @property
     def manifest(self) -> dict[str, Any]:
         """What ``save`` writes beside weights and code: JSON values only."""
         s = self.signature

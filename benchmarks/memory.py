@@ -1,0 +1,95 @@
+"""Claim: a compiled model needs its weights and little more: resident memory after compile, and after load.
+
+    python benchmarks/memory.py [--case BERT-base]
+
+Each figure is from a fresh process: what it holds with the compiled model (the original deleted), idle and after
+a call at batch 1, less what it held before the model was made, over the bytes of the compiled model's weights. A small
+model is compiled first, so that the compiler itself is not counted. Appends to ``benchmarks/results/memory.jsonl``.
+"""
+
+import argparse
+import ctypes
+import gc
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from harness import full_size, record
+
+import l0compile as l0
+
+LIMIT = 1.2
+
+
+def main() -> None:
+    """Measure every case in processes of its own, or be such a process."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--case", choices=full_size.CASES, help="only this one")
+    parser.add_argument("--child", nargs=2, metavar=("STEP", "FOLDER"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        step, folder = args.child
+        print(json.dumps(compiled(args.case, folder) if step == "compile" else loaded(args.case, folder)))
+        return
+    for case in [args.case] if args.case else full_size.CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            steps = {step: child(case, step, folder) for step in ("compile", "load")}
+        record.append("memory", {"name": case, "limit": LIMIT, **steps})
+
+
+def child(case: str, step: str, folder: str) -> dict[str, Any]:
+    """The figures that a fresh process prints."""
+    command = [sys.executable, __file__, "--case", case, "--child", step, str(Path(folder) / "model")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def compiled(case: str, folder: str) -> dict[str, Any]:
+    """Compile, drop the original, call once, save."""
+    l0.compile(torch.nn.Linear(8, 8).eval(), (torch.randn(2, 8),))
+    before = resident()
+    model, inputs, dynamic = full_size.CASES[case]()
+    fast = l0.compile(model, inputs, dynamic_shapes=dynamic)
+    held = resident()
+    del model
+    result = figures(fast, inputs, before)
+    fast.save(folder)
+    return {"with_original": round((held - before) / result["weights_mb"], 3), **result}
+
+
+def loaded(case: str, folder: str) -> dict[str, Any]:
+    """Load what the other process saved, and call it once."""
+    inputs = full_size.CASES[case]()[1]
+    before = resident()
+    return figures(l0.load(folder), inputs, before)
+
+
+def figures(model: l0.CompiledModel, inputs: tuple[torch.Tensor, ...], before: float) -> dict[str, Any]:
+    """Megabytes before and after a call at batch 1 (which needs room for activations), and the weights."""
+    idle = resident() - before
+    model(*(tensor[:1] for tensor in inputs))
+    grown, weights = resident() - before, model.weight_bytes / 2**20
+    megabytes = {"idle_mb": idle, "called_mb": grown, "weights_mb": weights}
+    ratios = {"idle": round(idle / weights, 3), "called": round(grown / weights, 3)}
+    return {**{key: round(value, 1) for key, value in megabytes.items()}, **ratios}
+
+
+def resident() -> float:
+    """Megabytes that this process holds, after what is free was given back."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise OSError("/proc/self/status has no VmRSS")
+
+
+if __name__ == "__main__":
+    main()
