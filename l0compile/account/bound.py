@@ -83,6 +83,11 @@ class Account:
     @property
     def sentence(self) -> str:
         """The bound in words: what zeros can do at most, what they did, and what is in the way."""
+        if self.islands and not any(region.kernels for region in self.regions):
+            return (
+                f"PyTorch runs this model, in {self.now_ms:.3g} ms a call; its layers are not timed one by one "
+                "(compile with engine='tvm' to see them)."
+            )
         others = [part for part in self.parts if part.name != "weights" and part.share >= 0.005]
         rest = ", ".join(
             f"{part.name} {part.share:.0%}" for part in sorted(others, key=lambda part: -part.share)
@@ -159,8 +164,9 @@ def _predicted(regions: Iterable[Region], after: Mapping[str, list[FunctionTime]
     rates: defaultdict[str, list[float]] = defaultdict(list)
     for region in regions:
         ratio = _predicted_ratio(region)
-        if region.name in after and ratio > 0:
-            found[region.name] = _ms(after[region.name]) / ratio
+        if region.name in after:
+            # A ratio of nothing says nothing: the time is taken as it is.
+            found[region.name] = _ms(after[region.name]) / (ratio or 1.0)
             rates[region.kind].append(found[region.name] / max(1, prod(region.shape_before)))
     for region in regions:
         if region.format == "dropped" and region.name not in found and rates[region.kind]:

@@ -85,7 +85,7 @@ def _parts(found: Account) -> Iterator[Line]:
     for part in found.parts:
         times = f"{milliseconds(part.before_ms):>8}  {milliseconds(part.after_ms):>6}"
         yield Line(f"{part.name:<{_PART}}  {times}  {part.share:>5.0%}")
-    yield Line(f"{'':<{_PART}}  {where}{found.threads} thread(s); dense: {found.before}", "faint")
+    yield Line(f"({where}{found.threads} thread(s); dense: {found.before})", "faint")
 
 
 def _regions(regions: Iterable[Region], found: Account | None, width: int) -> Iterator[Line]:

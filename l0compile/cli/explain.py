@@ -57,9 +57,13 @@ def _saved(args: argparse.Namespace) -> tuple[dict[str, Any], Explanation, str |
 def _made(args: argparse.Namespace) -> tuple[dict[str, Any], Explanation, str | None]:
     model, inputs = make(args.model)
     options = {"target": args.target, "dynamic_shapes": dynamic_shapes(args.dynamic)}
-    compiled = l0.compile(model, inputs, **options)
+    compiled = l0.compile(model, inputs, engine=args.engine, **options)
     if args.no_measure:
         return compiled.manifest["target"], compiled.explain(), "as asked"
-    dense = l0.compile(model, inputs, ignore_zeros=True, **options) if args.measure_dense else None
+    dense = None
+    if args.measure_dense:
+        choice = compiled.explain().choice
+        engine = choice.engine if choice else args.engine
+        dense = l0.compile(model, inputs, ignore_zeros=True, engine=engine, **options)
     explanation = compiled.explain(measure=True, sizes=sizes(args.size), dense=dense)
     return compiled.manifest["target"], explanation, None

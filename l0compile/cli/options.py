@@ -11,9 +11,10 @@ from l0compile.errors import ConfigError
 
 
 def compiled(args: argparse.Namespace) -> Any:
-    """The ``CompiledModel`` of the function ``args.model``, for ``args.target`` with ``args.dynamic``."""
+    """The ``CompiledModel`` of the function ``args.model``, made with the options of a command that compiles."""
     model, inputs = make(args.model)
-    return l0.compile(model, inputs, target=args.target, dynamic_shapes=dynamic_shapes(args.dynamic))
+    shapes = dynamic_shapes(args.dynamic)
+    return l0.compile(model, inputs, target=args.target, dynamic_shapes=shapes, engine=args.engine)
 
 
 def dynamic_shapes(options: Iterable[str]) -> dict[str, dict[int, str]] | None:

@@ -104,6 +104,7 @@ def _compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="folder to save to; an older model there is replaced"
     )
+    _engine(parser)
     _compile_options(parser)
 
 
@@ -124,6 +125,7 @@ def _explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         metavar="NAME=N",
         help="size of a dynamic dimension (default: the example's)",
     )
+    _engine(parser)
     _compile_options(parser)
 
 
@@ -146,6 +148,7 @@ def _bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "--quick", action="store_true", help="half a second an engine: enough to compare, not to publish"
     )
     _compile_options(parser)
+    parser.set_defaults(engine="auto")
 
 
 def _targets(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -159,6 +162,15 @@ def _targets(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "report", "draw a search's report again")
     parser.add_argument("folder", metavar="DIR", help="output folder of `l0compile search`")
+
+
+def _engine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "tvm", "torch"),
+        default="auto",
+        help="what runs the model: compiled, PyTorch, or (auto) the quicker of the two",
+    )
 
 
 def _compile_options(parser: argparse.ArgumentParser) -> None:

@@ -115,7 +115,7 @@ class CompiledModel:
     @property
     def weight_bytes(self) -> int:
         """Bytes of the weights, each storage once."""
-        storages = [tensor.untyped_storage() for tensor in self._parameters.values()]
+        storages = [tensor.untyped_storage() for tensor in self._plan.constants.values()]
         return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
     @property

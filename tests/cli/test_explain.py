@@ -11,7 +11,9 @@ from l0compile.artifact import read_manifest, write_bundle
 @pytest.fixture
 def artifact(cli, model_file: Path, tmp_path: Path) -> Path:
     code, _, err = cli(
-        "compile", f"{model_file}:make", "--out", tmp_path / "fast", "--dynamic", "input:0=batch"
+        "compile",
+        f"{model_file}:make",
+        *("--out", tmp_path / "fast", "--dynamic", "input:0=batch", "--engine", "tvm"),
     )
     assert code == 0, err
     return tmp_path / "fast"
@@ -20,7 +22,11 @@ def artifact(cli, model_file: Path, tmp_path: Path) -> Path:
 def test_the_same_from_the_file_and_from_the_function(cli, artifact: Path, model_file: Path) -> None:
     saved = json.loads(cli("explain", artifact, "--json", "--size", "batch=5")[1])
     made = json.loads(
-        cli("explain", f"{model_file}:make", "--dynamic", "input:0=batch", "--json", "--measure-dense")[1]
+        cli(
+            "explain",
+            f"{model_file}:make",
+            *("--dynamic", "input:0=batch", "--json", "--measure-dense", "--engine", "tvm"),
+        )[1]
     )
     assert saved["regions"] == made["regions"] != []
     assert saved["verification"]["checked"] is True
@@ -68,3 +74,9 @@ def test_a_page_can_be_written(cli, artifact: Path, tmp_path: Path) -> None:
     assert "<title>fast, for target native</title>" in (tmp_path / "e.html").read_text()
     code, _, err = cli("explain", artifact, "--no-measure", "--html", tmp_path / "missing" / "e.html")
     assert code == 1 and "could not be written" in err
+
+
+def test_a_model_that_pytorch_runs_is_timed_as_a_whole(cli, model_file: Path) -> None:
+    code, out, _ = cli("explain", f"{model_file}:make", "--engine", "torch")
+    text = " ".join(out.split())
+    assert code == 0 and "PyTorch runs this model, in" in text and "engine: torch: asked for" in text

@@ -41,7 +41,9 @@ def model() -> nn.Module:
 
 def compiled_for(model: nn.Module, **options: bool) -> l0.CompiledModel:
     example = (torch.randint(0, 50, (2, 7)), torch.ones(1))
-    return l0.compile(model, example, dynamic_shapes={"ids": {0: "batch", 1: "tokens"}}, **options)
+    return l0.compile(
+        model, example, dynamic_shapes={"ids": {0: "batch", 1: "tokens"}}, engine="tvm", **options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +51,14 @@ def compiled(model: nn.Module) -> l0.CompiledModel:
     return compiled_for(model)
 
 
-def test_every_region_is_timed_once_and_in_order(compiled: l0.CompiledModel) -> None:
+def test_every_region_is_timed_once_and_in_order(model: nn.Module, compiled: l0.CompiledModel) -> None:
     profile = compiled.profile()
     assert profile.sizes == {"batch": 2, "tokens": 7}
     timed = [item for item in profile.functions if item.region is not None]
     assert [item.region for item in timed] == ["first.0", "first.2", "second.0", "second.2"]
     assert all(item.function.startswith("linear_") and item.ms > 0 for item in timed)
     assert "norm" in [item.where for item in profile.functions if item.function.startswith("layer_norm")]
+    assert compiled.weight_bytes == sum(p.numel() * 4 for p in model.parameters()) - 48 * (33 + 32) * 4
     ordinary = [item.function for item in profile.functions if item.where is None]
     assert "embedding" in ordinary and any("sin" in name for name in ordinary)
     assert profile.total_ms > 0 and profile.between_ms >= 0
