@@ -22,22 +22,25 @@ def fuse_rope(program: Program) -> Program:
     Returns: the program, itself when there is none.
     """
     editor = Editor(program)
+    tables: dict[fx.Node, fx.Node] = {}
     for node in list(editor.graph.nodes):
         found = _operands(node)
         if found is not None:
-            x, cos, sin = found
-            editor.replace(node, _fused(editor, node, x, cos, sin))
+            x, *pair = found
+            for table in pair:
+                if table not in tables:  # the first reader comes before the others
+                    tables[table] = editor.call(aten.squeeze.dim, (table, 1), before=node)
+            editor.replace(node, _fused(editor, node, x, [tables[table] for table in pair]))
     return editor.finish()
 
 
-def _fused(editor: Editor, node: fx.Node, x: fx.Node, cos: fx.Node, sin: fx.Node) -> fx.Node:
+def _fused(editor: Editor, node: fx.Node, x: fx.Node, tables: list[fx.Node]) -> fx.Node:
     heads, width = shape(x)[1], shape(x)[3]
 
     def call(target: Any, *args: Any) -> fx.Node:
         return editor.call(target, args, before=node, origin=node)
 
     joined = call(aten.flatten.using_ints, call(aten.transpose.int, x, 1, 2), 2, 3)
-    tables = [call(aten.squeeze.dim, table, 1) for table in (cos, sin)]
     turned = call(torch.ops.l0compile.rope.default, joined, *tables, heads)
     return call(aten.transpose.int, call(aten.unflatten.int, turned, -1, [heads, width]), 1, 2)
 

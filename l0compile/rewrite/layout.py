@@ -220,6 +220,10 @@ class _Layout:
 
     def _reshape(self, node: fx.Node) -> fx.Node | None:
         x = node.args[0]
+        while x not in self.packed and x.target in _RESHAPE:
+            x = x.args[
+                0
+            ]  # a reshape of a reshape keeps the order of its first operand, whatever came between
         same_features = x in self.packed and shape(x)[-1] == shape(node)[-1]
         return self.packed[x] if same_features else None
 

@@ -6,7 +6,7 @@ import torch
 from torch import fx
 
 from l0compile.capture import Editor, Program
-from l0compile.capture.nodes import arguments, is_op, shape, tensor
+from l0compile.capture.nodes import arguments, is_op, same_size, shape, tensor
 
 aten = torch.ops.aten
 
@@ -14,6 +14,7 @@ aten = torch.ops.aten
 def matmul_to_linear(program: Program) -> Program:
     """addmm(bias, x, W), mm(x, W), matmul(x, W) -> linear(x, Wᵀ, bias).
 
+    Where x is a reshape that flattened the axes before the last, the layer reads what was flattened, and its result is.
     Checks: W is a constant [k, n]; x has the dtype of W and at least two axes; addmm's factors are 1 and its bias is a
         constant vector [n].
     Returns: the program, itself when there is nothing to rewrite.
@@ -33,10 +34,24 @@ def matmul_to_linear(program: Program) -> Program:
         else:
             transposed = editor.add_constant(f"{name}_t", weight.t(), node)
             made[name] = str(transposed.target)
-        editor.replace(
-            node, editor.call(aten.linear.default, (x, transposed, bias), before=node, origin=node)
-        )
+        flat = _flattened(x)
+        source = x if flat is None else flat[0]
+        result = editor.call(aten.linear.default, (source, transposed, bias), before=node, origin=node)
+        if flat is not None:
+            sizes = [*flat[1], int(weight.shape[1])]
+            result = editor.call(aten.reshape.default, (result, sizes), before=node)
+        editor.replace(node, result)
     return editor.finish()
+
+
+def _flattened(node: fx.Node) -> tuple[fx.Node, list[Any]] | None:
+    """(y, sizes before the last) of a reshape of y that keeps the last axis."""
+    if not is_op(node, aten.reshape.default, aten.view.default):
+        return None
+    source, sizes = node.args
+    if len(shape(source)) < 2 or not same_size(shape(source)[-1], shape(node)[-1]):
+        return None
+    return source, list(sizes[:-1])
 
 
 def _operands(editor: Editor, node: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node | None] | None:

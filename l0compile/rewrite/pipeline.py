@@ -14,10 +14,12 @@ from l0compile.rewrite.fold_gates import fold_gates
 from l0compile.rewrite.fuse_attention import fuse_attention
 from l0compile.rewrite.fuse_conv_epilogue import fuse_conv_epilogue
 from l0compile.rewrite.fuse_epilogue import fuse_epilogue
+from l0compile.rewrite.fuse_gelu import fuse_gelu
 from l0compile.rewrite.fuse_rms_norm import fuse_rms_norm
 from l0compile.rewrite.fuse_rope import fuse_rope
 from l0compile.rewrite.layout import assign_layout
 from l0compile.rewrite.matmul_to_linear import matmul_to_linear
+from l0compile.rewrite.merge_equal import merge_equal
 from l0compile.rewrite.plain_arithmetic import plain_arithmetic
 from l0compile.rewrite.planes import assign_planes
 from l0compile.rewrite.regions import survey
@@ -108,9 +110,12 @@ def normal_form_steps() -> list[Pass]:
         canonicalize,
         fold_constants,  # gates on weights, and index arithmetic on fixed sizes
         matmul_to_linear,
+        canonicalize,  # reshapes around what was a product of matrices
         split_linear,  # each of a fused query, key and value projection has zeros of its own
         simplify_masks,  # a padding mask reaches attention as [batch, 1, 1, keys]
         fuse_rms_norm,
+        fuse_gelu,
+        merge_equal,
     ]
 
 

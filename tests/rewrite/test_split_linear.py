@@ -84,7 +84,7 @@ WHOLE: dict[str, Callable[[Any, Tensor], Any]] = {
 def prepared(formula: Callable[[Any, Tensor], Any], x: Tensor, dynamic: Any = None) -> Program:
     torch.manual_seed(0)
     program = capture(Cut(formula).eval(), (x,), dynamic_shapes=dynamic)
-    return run(program, [canonicalize, fold_constants, matmul_to_linear])
+    return run(program, [canonicalize, fold_constants, matmul_to_linear, canonicalize])
 
 
 @pytest.mark.parametrize("name", PIECES)
