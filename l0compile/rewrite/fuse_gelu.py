@@ -51,7 +51,8 @@ def _gelu(node: fx.Node) -> tuple[fx.Node, bool] | None:
 
 def _product(node: Any) -> tuple[float, list[fx.Node]]:
     """A product as its number and its other factors; a quotient by a number counts as one."""
-    number, factors = 1.0, []
+    number = 1.0
+    factors: list[fx.Node] = []
     for position, operand in enumerate(node.args[:2]):
         if not isinstance(operand, fx.Node):
             number *= float(operand) if is_op(node, aten.mul.Tensor) else 1.0 / float(operand)

@@ -108,6 +108,7 @@ def normal_form_steps() -> list[Pass]:
     return [
         plain_arithmetic,
         canonicalize,
+        merge_equal,
         fold_constants,  # gates on weights, and index arithmetic on fixed sizes
         matmul_to_linear,
         canonicalize,  # reshapes around what was a product of matrices

@@ -72,7 +72,7 @@ def test_llama(dynamic: Any, apply_once: Callable[..., Program], count: Callable
         torch.testing.assert_close(packed.run(y), program.run(y))
 
 
-@settings(max_examples=6)
+@settings(max_examples=3)
 @given(heads=st.integers(1, 3), half=st.integers(1, 3), swapped=st.booleans(), seed=st.integers(0, 99))
 def test_any_size(
     heads: int,

@@ -115,7 +115,7 @@ def test_whole(name: str) -> None:
     assert split_linear(program) is program
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(
     grid=st.lists(st.integers(1, 4), min_size=1, max_size=3), axis=st.integers(0, 2), swap=st.integers(0, 4),
     size=st.integers(1, 4), seed=st.integers(0, 99),
