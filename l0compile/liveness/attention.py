@@ -59,6 +59,9 @@ def _reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
     reads: dict[fx.Node, Tensor] = {}
     for operand, mask in ((given["q"], queries), (given["k"], keys), (given["v"], values)):
         reads[operand] = reads[operand] | mask if operand in reads else mask
+    mask = given["mask"]
+    if isinstance(mask, fx.Node) and len(shape(mask)) > 2:
+        reads[mask] = heads.reshape([1] * (len(shape(mask)) - 3) + [-1, 1, 1])
     return reads
 
 

@@ -42,9 +42,11 @@ def _reshape_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, 
     return {} if mask is None else {_source(node): mask}
 
 
-def _order(node: fx.Node) -> list[int]:
+def permutation(node: fx.Node) -> list[int]:
     """Output axis -> input axis."""
     rank, given = len(shape(node)), arguments(node)
+    if node.target is aten.t.default:
+        return [1, 0][-rank:] if rank == 2 else list(range(rank))
     if node.target is aten.permute.default:
         return [axis % rank for axis in given["dims"]]
     order = list(range(rank))
@@ -54,12 +56,12 @@ def _order(node: fx.Node) -> list[int]:
 
 
 def _permute(node: fx.Node, view: View) -> Fact:
-    fact, order = view.fact(node.args[0]), _order(node)
+    fact, order = view.fact(node.args[0]), permutation(node)
     return Fact(_ranked(fact.known, order).permute(order), _ranked(fact.value, order).permute(order))
 
 
 def _permute_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    order = _order(node)
+    order = permutation(node)
     return {_source(node): _ranked(live, order).permute([order.index(axis) for axis in range(len(order))])}
 
 

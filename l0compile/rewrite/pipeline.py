@@ -5,10 +5,10 @@ from functools import partial
 from l0compile.capture import Program
 from l0compile.rewrite.canonicalize import canonicalize
 from l0compile.rewrite.choose_formats import choose_formats
-from l0compile.rewrite.compact_heads import compact_heads
-from l0compile.rewrite.compact_neurons import compact_neurons
+from l0compile.rewrite.compact import compact as compact_channels
 from l0compile.rewrite.drop_dead import drop_dead
 from l0compile.rewrite.flush_denormals import flush_denormals
+from l0compile.rewrite.fold_batch_norm import fold_batch_norm
 from l0compile.rewrite.fold_constants import fold_constants
 from l0compile.rewrite.fold_gates import fold_gates
 from l0compile.rewrite.fuse_attention import fuse_attention
@@ -26,9 +26,10 @@ from l0compile.rewrite.regions import survey
 from l0compile.rewrite.runner import Pass, pass_name, run
 from l0compile.rewrite.simplify_masks import simplify_masks
 from l0compile.rewrite.split_linear import split_linear
+from l0compile.rewrite.splits_to_slices import splits_to_slices
 from l0compile.targets import Target
 
-USES_ZEROS = {"drop_dead", "compact_heads", "compact_neurons", "choose_formats"}
+USES_ZEROS = {"drop_dead", "compact", "choose_formats"}
 """Names of the passes that a dense compile leaves out."""
 
 
@@ -113,6 +114,8 @@ def normal_form_steps() -> list[Pass]:
         matmul_to_linear,
         canonicalize,  # reshapes around what was a product of matrices
         split_linear,  # each of a fused query, key and value projection has zeros of its own
+        splits_to_slices,  # those that no linear layer feeds
+        fold_batch_norm,
         simplify_masks,  # a padding mask reaches attention as [batch, 1, 1, keys]
         fuse_rms_norm,
         fuse_gelu,
@@ -127,8 +130,7 @@ def compaction_steps() -> list[Pass]:
         flush_denormals,  # after gates were multiplied in, before zeros are counted
         survey,  # from here on each layer's fate is written down
         drop_dead,
-        compact_heads,
-        compact_neurons,
+        compact_channels,
         drop_dead,  # what compaction left neutral
         flush_denormals,  # constants folded into biases
         canonicalize,

@@ -1,6 +1,5 @@
-"""Replace a linear layer by one with fewer rows, fewer columns, or other values."""
+"""Read a linear layer's parameters, and replace it by one with others."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,21 +9,6 @@ from l0compile.capture import Editor
 from l0compile.capture.nodes import arguments, is_op, shape
 
 aten = torch.ops.aten
-
-
-@dataclass
-class Cut:
-    """What to remove from one linear layer.
-
-    Attributes:
-        rows: bool [n], outputs to keep; None: all.
-        columns: bool [k], inputs to keep; None: all.
-        removed: [k], the constant that each removed input always had (0 where nothing reads it).
-    """
-
-    rows: Tensor | None = None
-    columns: Tensor | None = None
-    removed: Tensor | None = None
 
 
 def linear_weight(editor: Editor, node: Any) -> tuple[Tensor, Tensor | None] | None:
@@ -41,22 +25,6 @@ def linear_weight(editor: Editor, node: Any) -> tuple[Tensor, Tensor | None] | N
 def reads_as_input(editor: Editor, user: fx.Node, node: fx.Node) -> bool:
     """Whether ``user`` is a constant-weight linear that reads ``node`` as its input and nothing else of it."""
     return linear_weight(editor, user) is not None and user.args[0] is node and user.args[1:].count(node) == 0
-
-
-def cut_linear(editor: Editor, node: fx.Node, cut: Cut) -> fx.Node:
-    """The linear layer without the cut rows and columns; constants of removed inputs go into the bias (rule 3)."""
-    found = linear_weight(editor, node)
-    assert found is not None
-    weight, bias = found
-    if cut.columns is not None:
-        if cut.removed is not None and bool((cut.removed[~cut.columns] != 0).any()):
-            share = weight[:, ~cut.columns] @ cut.removed[~cut.columns].to(weight.dtype)
-            bias = share if bias is None else bias + share
-        weight = weight[:, cut.columns]
-    if cut.rows is not None:
-        weight = weight[cut.rows]
-        bias = None if bias is None else bias[cut.rows]
-    return new_linear(editor, node, weight, bias)
 
 
 def new_linear(editor: Editor, node: fx.Node, weight: Tensor, bias: Tensor | None) -> fx.Node:
