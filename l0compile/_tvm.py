@@ -8,7 +8,6 @@ to know.
 import functools
 import importlib.metadata
 import os
-from typing import Any
 
 from l0compile.errors import MissingDependency
 from l0compile.targets import Target, available_cores
@@ -92,10 +91,3 @@ def tvm_target(target: Target) -> "tvm.target.Target":
     if target.attrs:
         config["mattr"] = list(target.attrs)
     return tvm.target.Target(config)
-
-
-def exported_program_importer() -> Any:
-    """TVM's importer of PyTorch operators, to be driven node by node; only this part of TVM needs torch."""
-    from tvm.relax.frontend.torch.exported_program_translator import ExportedProgramImporter
-
-    return ExportedProgramImporter()

@@ -6,7 +6,6 @@ from l0compile._tvm import relax, tirx, tvm, tvm_target
 from l0compile.errors import BuildError
 from l0compile.kernels.lanes import SCHEDULED
 from l0compile.kernels.spec import TokenTile
-from l0compile.lower.legalize import LEGALIZATIONS
 from l0compile.schedule.ordinary import schedule_ordinary
 from l0compile.targets import Target
 
@@ -32,7 +31,7 @@ def scheduled(module: Any, target: Target, tile: TokenTile) -> Any:
     """The module as it goes to the code generator: VM calls and PrimFuncs, each scheduled and free of aliases."""
     with tvm_target(target):
         module = tvm.transform.Sequential([
-            relax.transform.LegalizeOps(LEGALIZATIONS),
+            relax.transform.LegalizeOps(),
             relax.transform.AnnotateTIROpPattern(),
             relax.transform.FoldConstant(),
             relax.transform.FuseOps(),

@@ -91,17 +91,11 @@ def static_refusals(program: Program) -> dict[str, str]:
         tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
         if any(_depends_on_values(leaf) for leaf in leaves):
             found[node.name] = "a size or number in it depends on values in a tensor"
-        elif _is_recurrent(node) and any(isinstance(size, torch.SymInt) for t in tensors for size in t.shape):
-            found[node.name] = "TVM's importer takes 1 for a size of a recurrent layer that may vary"
         elif any(isinstance(size, int) and size == 0 for t in tensors for size in t.shape):
             found[node.name] = "it has an empty tensor"
         elif any(t.dtype.is_complex for t in tensors):
             found[node.name] = "it computes with complex numbers"
     return found
-
-
-def _is_recurrent(node: fx.Node) -> bool:
-    return any(word in str(node.target) for word in (".lstm.", ".gru.", ".rnn_"))
 
 
 def _depends_on_values(leaf: Any) -> bool:

@@ -1,6 +1,6 @@
 """Program -> relax.IRModule with one function ``main(inputs..., parameters...)``.
 
-Packed operators become calls of our kernels; ordinary ATen operators go through TVM's importer, node by node. Shapes
+Packed operators become calls of our kernels; ordinary ATen operators become tensor expressions, node by node. Shapes
 are always those of the graph's own metadata: TVM loses some where sizes are symbolic, and then cannot build.
 """
 
@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import fx
 
-from l0compile._tvm import exported_program_importer, relax, tirx
+from l0compile._tvm import relax, tirx
 from l0compile.capture import Program
 from l0compile.capture.nodes import region_name
 from l0compile.errors import BuildError
 from l0compile.kernels import CopySpec, KernelSpec, PackSpec, TokenTile, emit
 from l0compile.lower.kernel_calls import KernelCall, kernel_call
+from l0compile.lower.operands import Lowering, dtype_name
 from l0compile.lower.ordinary_ops import convert_ordinary
 from l0compile.lower.symbols import Symbols
 from l0compile.records import Launch
@@ -35,13 +36,9 @@ class Translation:
 def translate(program: Program, tile: TokenTile) -> Translation:
     """Lower ``program`` for token tiles of ``tile``.
 
-    Raises: BuildError for operators that neither we nor TVM's importer can convert, with all of them in ``nodes``.
+    Raises: BuildError for operators that have no lowering, with all of them in ``nodes``.
     """
     return _Translator(program, tile).run()
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 @dataclass
@@ -54,10 +51,9 @@ class _Translator:
     refused: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.importer: Any = exported_program_importer()
         self.builder = relax.BlockBuilder()
-        self.importer.block_builder = self.builder
-        self.values: dict[fx.Node, Any] = self.importer.env
+        self.values: dict[fx.Node, Any] = {}
+        self.lowering = Lowering(self.builder, self.values, self.symbols)
 
     def run(self) -> Translation:
         inputs: list[Any] = []
@@ -102,17 +98,13 @@ class _Translator:
 
     def _ordinary(self, node: fx.Node) -> Any:
         try:
-            value = node.meta["val"]
-            if not isinstance(value, torch.Tensor):
-                return convert_ordinary(node, self.importer, [])
-            return self._with_shape(
-                convert_ordinary(node, self.importer, self.symbols.shape(value.shape)), node
-            )
+            result = convert_ordinary(node, self.lowering)
+            return self._with_shape(result, node) if isinstance(node.meta["val"], torch.Tensor) else result
         except BuildError as error:
             return self._refuse(node, str(error))
-        except Exception as error:  # TVM's importer raises anything, KeyError and AssertionError included
+        except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # TVM raises any of these
             lines = str(error).strip().splitlines() or [""]
-            reason = f"TVM's importer failed on {node.target}: {type(error).__name__}: {lines[-1]}"
+            reason = f"lowering {node.target} failed: {type(error).__name__}: {lines[-1]}"
             return self._refuse(
                 node,
                 f"{_where(node)}: {reason}; replace the operator in the model, or compile the part without it",
@@ -125,9 +117,7 @@ class _Translator:
         if isinstance(value, torch.Tensor):
             return relax.Var(node.name, self._type(node))
         if isinstance(value, tuple | list):
-            return relax.Tuple(
-                [relax.Var(f"{node.name}_{i}", self._tensor_type(v)) for i, v in enumerate(value)]
-            )
+            return tuple(relax.Var(f"{node.name}_{i}", self._tensor_type(v)) for i, v in enumerate(value))
         return value
 
     def _with_shape(self, result: Any, node: fx.Node) -> Any:

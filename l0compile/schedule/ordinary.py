@@ -13,27 +13,41 @@ from l0compile.kernels.spec import TokenTile
 # A parallel launch costs some microseconds: below this many elements one thread is faster.
 _PARALLEL_ELEMENTS = 16384
 
+# Set on a function that the rule could not change: its loops run as they were written.
+PLAIN = "l0compile.plain"
+
 
 def schedule_ordinary(module: Any, tile: TokenTile) -> Any:
     """Every PrimFunc of ``module`` that has no schedule yet gets one; ``scheduled`` ones are returned as they are."""
     updated = {}
     for name, function in module.functions.items():
         if isinstance(function, tirx.PrimFunc) and not (function.attrs and SCHEDULED in function.attrs):
-            updated[name] = _schedule(function, tile).with_attr(SCHEDULED, True)
+            updated[name] = _scheduled(function, tile).with_attr(SCHEDULED, True)
     result = tvm.IRModule(dict(module.functions), attrs=module.attrs)
     for name, function in updated.items():
         result[name] = function
     return result
 
 
-def _schedule(function: Any, tile: TokenTile) -> Any:
+def _scheduled(function: Any, tile: TokenTile) -> Any:
+    """The function by the rule, by the rule without joined loops, or (marked PLAIN) as it was."""
+    for joined in (True, False):
+        try:
+            return _schedule(function, tile, joined)
+        except (s_tir.ScheduleError, tvm.error.InternalError):
+            # TVM cannot prove a loop over symbolic sizes equal to the original ones: be less ambitious.
+            continue
+    return function.with_attr(PLAIN, True)
+
+
+def _schedule(function: Any, tile: TokenTile, joined: bool) -> Any:
     sch = s_tir.Schedule(function, debug_mask="none")
     root = sch.get_sblock("root")
     for block in sch.get_child_blocks(root)[:-1]:
         if not _reductions(sch, block):
             _inline(sch, block)
     for block in sch.get_child_blocks(root):
-        _order_loops(sch, block, tile)
+        _order_loops(sch, block, tile, joined)
     return sch.mod["main"]
 
 
@@ -51,7 +65,7 @@ def _reductions(sch: Any, block: Any) -> list[bool]:
     return kinds if any(kinds) else []
 
 
-def _order_loops(sch: Any, block: Any, tile: TokenTile) -> None:
+def _order_loops(sch: Any, block: Any, tile: TokenTile, joined: bool) -> None:
     loops = sch.get_loops(block)
     kinds = _reductions(sch, block) or [False] * len(loops)
     if not loops or len(kinds) != len(loops):
@@ -67,7 +81,7 @@ def _order_loops(sch: Any, block: Any, tile: TokenTile) -> None:
         chunk, inner = sch.split(spatial[-1], [None, tile.vector])
         outer = [*spatial[:-1], chunk]
     sch.reorder(*outer, *reduce, *([inner] if inner is not None else []))
-    fused = sch.fuse(*outer) if len(outer) > 1 else outer[0]
+    fused = sch.fuse(*outer) if joined and len(outer) > 1 else outer[0]
     if elements >= _PARALLEL_ELEMENTS or (not static and elements >= tile.lanes):
         sch.parallel(fused)
     if inner is not None:
