@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 import l0compile as l0
 from l0compile.capture import Program, capture
 from l0compile.conditions import evaluate
-from l0compile.errors import BuildError, InputError
+from l0compile.errors import InputError
 from l0compile.rewrite.pipeline import optimise, pack_tokens
 from l0compile.targets import Target, load_target
 from tests.fuzz.build import Graph, build, gated, other_zeros
@@ -102,20 +102,20 @@ def _check_full(recipe: Recipe) -> Skipped | None:
     calls = _calls(recipe, model)
     if isinstance(calls, Skipped):
         return calls
-    try:
-        compiled = l0.compile(model, calls[0][0], dynamic_shapes=recipe.dynamic_shapes, verify=False)
-    except BuildError as error:
-        return Skipped(f"refused: {str(error).partition(': ')[2][:90]}")
     skipped = None
-    for number, (inputs, expected) in enumerate(calls):
-        try:
-            got = compiled(*inputs)
-        except InputError:
-            if number == 0:
-                raise
-            skipped = Skipped("tracing excludes the second size")
-            continue
-        agree(recipe, "compiled", got, expected, inputs)
+    for engine in ("tvm", "torch"):
+        compiled = l0.compile(
+            model, calls[0][0], dynamic_shapes=recipe.dynamic_shapes, verify=False, engine=engine
+        )
+        for number, (inputs, expected) in enumerate(calls):
+            try:
+                got = compiled(*inputs)
+            except InputError:
+                if number == 0:
+                    raise
+                skipped = Skipped("tracing excludes the second size")
+                continue
+            agree(recipe, engine, got, expected, inputs)
     return skipped
 
 
