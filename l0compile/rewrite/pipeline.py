@@ -13,6 +13,7 @@ from l0compile.rewrite.fold_constants import fold_constants
 from l0compile.rewrite.fold_gates import fold_gates
 from l0compile.rewrite.fuse_attention import fuse_attention
 from l0compile.rewrite.fuse_conv_epilogue import fuse_conv_epilogue
+from l0compile.rewrite.fuse_eager_attention import fuse_eager_attention
 from l0compile.rewrite.fuse_epilogue import fuse_epilogue
 from l0compile.rewrite.fuse_gelu import fuse_gelu
 from l0compile.rewrite.fuse_rms_norm import fuse_rms_norm
@@ -119,6 +120,7 @@ def normal_form_steps() -> list[Pass]:
         simplify_masks,  # a padding mask reaches attention as [batch, 1, 1, keys]
         fuse_rms_norm,
         fuse_gelu,
+        fuse_eager_attention,
         merge_equal,
     ]
 
