@@ -40,7 +40,7 @@ def main() -> None:
         "heads, neurons and blocks gated": gated(),
     }
     for name, model in models.items():
-        compiled = l0.compile(model, minilm.inputs(2, 24), dynamic_shapes=minilm.DYNAMIC)
+        compiled = l0.compile(model, minilm.inputs(2, 24), dynamic_shapes=minilm.DYNAMIC, engine="tvm")
         differences = {}
         for batch, tokens in SHAPES:
             ids, mask = minilm.inputs(batch, tokens, padded=batch > 1)

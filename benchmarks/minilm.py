@@ -33,7 +33,7 @@ def jobs(folder: Path) -> dict[str, tuple[str, Workload]]:
     models |= {f"l0compile {r}x{c} at {d}": minilm.encoder((r, c), d) for (r, c), d in PRUNED}
     for name, model in models.items():
         path = folder / name.replace(" ", "_")
-        l0.compile(model, example, dynamic_shapes=minilm.DYNAMIC).save(path)
+        l0.compile(model, example, dynamic_shapes=minilm.DYNAMIC, engine="tvm").save(path)
         result[name] = ("l0compile", Workload(**{**vars(factory), "artifact": str(path)}))
     return result
 

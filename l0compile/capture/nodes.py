@@ -42,6 +42,13 @@ def is_float(node: Any) -> bool:
     return value is not None and value.dtype.is_floating_point
 
 
+def example_size(size: Any) -> int:
+    """A size in the example that the model was traced with; 1 where it depends on values."""
+    if isinstance(size, int):
+        return size
+    return int(size.node.hint) if size.node.has_hint() else 1
+
+
 def is_static(size: Any) -> bool:
     """Whether a size is a number and not a symbol."""
     return isinstance(size, int)

@@ -8,6 +8,7 @@ from torch import fx
 from torch.utils import _pytree as pytree
 
 from l0compile.capture import Program
+from l0compile.capture.nodes import example_size
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
@@ -37,7 +38,7 @@ def _milliseconds(node: fx.Node) -> float:
     name = getattr(node.target, "_schema", None) and node.target._schema.name
     if str(name).startswith(_RECURRENT):
         # The first is the sequence; every weight meets every element of time and batch.
-        steps = _elements(sources[0]) / max(_size(sources[0].shape[-1]), 1)
+        steps = _elements(sources[0]) / max(example_size(sources[0].shape[-1]), 1)
         return steps * sum(map(_elements, sources[1:])) / _PRODUCTS_PER_MS
     inner = _inner(node)
     if inner:
@@ -48,13 +49,13 @@ def _milliseconds(node: fx.Node) -> float:
 def _inner(node: fx.Node) -> float:
     """Multiply-adds for each element of the result of a matrix product or convolution; 0 for any other operator."""
     if node.target in (aten.mm.default, aten.bmm.default, aten.matmul.default):
-        return _size(_shape(node.args[0])[-1])
+        return example_size(_shape(node.args[0])[-1])
     if node.target in (aten.linear.default, aten.addmm.default, l0.dense_linear.default):
-        return _size(_shape(node.args[1])[-1])
+        return example_size(_shape(node.args[1])[-1])
     if node.target in _CONVOLUTIONS:
-        return math.prod(map(_size, _shape(node.args[1])[1:]))
+        return math.prod(map(example_size, _shape(node.args[1])[1:]))
     if node.target is aten.scaled_dot_product_attention.default:
-        return 2 * _size(_shape(node.args[1])[-2])
+        return 2 * example_size(_shape(node.args[1])[-2])
     return 0.0
 
 
@@ -63,11 +64,4 @@ def _shape(node: Any) -> Any:
 
 
 def _elements(leaf: Any) -> float:
-    return math.prod(map(_size, leaf.shape)) if isinstance(leaf, torch.Tensor) else 0.0
-
-
-def _size(size: Any) -> int:
-    """The size in the example, 1 where it depends on values."""
-    if isinstance(size, int):
-        return size
-    return int(size.node.hint) if size.node.has_hint() else 1
+    return math.prod(map(example_size, leaf.shape)) if isinstance(leaf, torch.Tensor) else 0.0

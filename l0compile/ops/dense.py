@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-ACTIVATIONS = ("", "relu", "gelu", "gelu_tanh", "tanh", "sigmoid", "silu")
+ACTIVATIONS = ("", "relu", "gelu", "gelu_tanh", "tanh", "sigmoid", "silu", "relu6", "hardswish")
 """What may follow; all of PyTorch's own definition."""
 
 
@@ -25,18 +25,18 @@ def activate(x: Tensor, activation: str) -> Tensor:
 
 @torch.library.custom_op("l0compile::dense_linear", mutates_args=())
 def dense_linear(
-    x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, activation: str
+    x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, rows: int, activation: str
 ) -> Tensor:
     """activation(x Wᵀ + bias) + residual: x [..., k], weight [n, k], bias [n], residual and result [..., n].
 
-    Only one of activation and residual is given.
+    Only one of activation and residual is given. ``rows`` is a likely number of rows of x, for whoever packs W.
     """
     y = activate(F.linear(x, weight, bias), activation)
     return y if residual is None else y + residual
 
 
 @dense_linear.register_fake
-def _(x, weight, bias, residual, activation):  # type: ignore[no-untyped-def]
+def _(x, weight, bias, residual, rows, activation):  # type: ignore[no-untyped-def]
     return x.new_empty(*x.shape[:-1], weight.shape[0])
 
 
@@ -50,15 +50,19 @@ def dense_convolution(
     padding: Sequence[int],
     dilation: Sequence[int],
     groups: int,
+    example: Sequence[int],
     activation: str,
 ) -> Tensor:
-    """activation(convolution(x, weight) + bias + residual): x [N, C, (H,) W], weight [O, C / groups, (Kh,) Kw]."""
+    """activation(convolution(x, weight) + bias + residual): x [N, C, (H,) W], weight [O, C / groups, (Kh,) Kw].
+
+    ``example`` is a likely shape of x, for whoever packs the weight.
+    """
     steps = list(stride), list(padding), list(dilation)
     y = torch.convolution(x, weight, bias, *steps, False, [0] * len(steps[0]), groups)
     return activate(y if residual is None else y + residual, activation).clone()
 
 
 @dense_convolution.register_fake
-def _(x, weight, bias, residual, stride, padding, dilation, groups, activation):  # type: ignore[no-untyped-def]
+def _(x, weight, bias, residual, stride, padding, dilation, groups, example, activation):  # type: ignore[no-untyped-def]
     steps = list(stride), list(padding), list(dilation)
     return torch.convolution(x, weight, bias, *steps, False, [0] * len(steps[0]), groups)

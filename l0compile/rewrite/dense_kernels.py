@@ -1,5 +1,6 @@
 """Bring a dense program into the form that PyTorch runs fastest."""
 
+import math
 from typing import Any
 
 import torch
@@ -7,7 +8,7 @@ from torch import fx
 
 import l0compile.ops  # noqa: F401  registers the operators
 from l0compile.capture import Editor, Program
-from l0compile.capture.nodes import arguments, is_op, same_shape, shape, tensor
+from l0compile.capture.nodes import arguments, example_size, is_op, same_shape, shape, tensor
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
@@ -16,21 +17,26 @@ _ACTIVATION = {
     aten.silu.default: "silu",
     aten.tanh.default: "tanh",
     aten.sigmoid.default: "sigmoid",
+    aten.relu6.default: "relu6",
+    aten.hardswish.default: "hardswish",
 }
 _CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.convolution.default)
+# Multiply-adds. A call of oneDNN takes some 30 microseconds longer than one of the BLAS that PyTorch has for linear
+# layers, which on some machines is half as fast.
+_WORTH_A_CALL = 4_000_000
 _VIEWS = (aten.view.default, aten._unsafe_view.default)
 # Their result depends on how the input lies in memory, which a convolution in another engine may change.
 _READS_STRIDES = (aten.as_strided.default, aten.view_as_complex.default, aten.view.dtype)
 
 
 def dense_kernels(program: Program) -> Program:
-    """Fused layers with constant weights, PyTorch's own attention, and no operator that minds how memory is laid out.
+    """Fused layers with constant weights, and no operator that minds how memory is laid out.
 
     Rewrite: linear and convolution -> l0compile::dense_linear, dense_convolution; an activation, or a sum with a tensor
-        of the result's shape, that alone reads them is fused; l0compile::attention -> scaled_dot_product_attention;
-        view -> reshape; what reads strides gets a contiguous input if it had one.
-    Checks: float32; weight and bias are constants; one reader; equal shapes and dtypes. Attention with a mask that is
-        causal as well stays.
+        of the result's shape, that alone reads them is fused; view -> reshape; what reads strides gets a contiguous
+        input if it had one.
+    Checks: float32; weight and bias are constants; one reader; equal shapes and dtypes; a linear layer is large
+        enough, at the sizes of the example, to be worth a call of oneDNN.
     Returns: the program, itself when there is nothing to do.
     """
     editor = Editor(program)
@@ -39,8 +45,6 @@ def dense_kernels(program: Program) -> Program:
             _linear(editor, node)
         elif is_op(node, *_CONVOLUTIONS):
             _convolution(editor, node)
-        elif is_op(node, l0.attention.default):
-            _attention(editor, node)
         elif is_op(node, *_VIEWS):
             node.target = aten.reshape.default
             editor.changed += 1
@@ -63,7 +67,10 @@ def _linear(editor: Editor, node: fx.Node) -> None:
         return
     if len(shape(weight)) != 2 or 0 in shape(weight):
         return
-    editor.replace(node, editor.call(l0.dense_linear.default, (x, weight, bias, None, ""), before=node))
+    rows = math.prod(example_size(size) for size in value.shape[:-1])
+    if rows * math.prod(shape(weight)) < _WORTH_A_CALL:
+        return
+    editor.replace(node, editor.call(l0.dense_linear.default, (x, weight, bias, None, rows, ""), before=node))
 
 
 def _convolution(editor: Editor, node: fx.Node) -> None:
@@ -79,27 +86,9 @@ def _convolution(editor: Editor, node: fx.Node) -> None:
     if not all(isinstance(size, int) for step in steps for size in step):
         return
     steps = [step * axes if len(step) == 1 else step for step in steps]
-    args = (x, weight, bias, None, *steps, given["groups"], "")
+    example = [example_size(size) for size in value.shape]
+    args = (x, weight, bias, None, *steps, given["groups"], example, "")
     editor.replace(node, editor.call(l0.dense_convolution.default, args, before=node))
-
-
-def _attention(editor: Editor, node: fx.Node) -> None:
-    q, k, v, mask, heads, scale, causal = node.args
-    if causal and mask is not None:
-        return
-    if mask is not None and len(shape(mask)) in (1, 3):
-        # PyTorch's fused kernel takes masks of rank 2 and 4.
-        mask = editor.call(aten.unsqueeze.default, (mask, 0), before=node)
-    split = [editor.call(aten.unflatten.int, (t, 2, [heads, -1]), before=node) for t in (q, k, v)]
-    swapped = [editor.call(aten.transpose.int, (t, 1, 2), before=node) for t in split]
-    fused = editor.call(
-        aten.scaled_dot_product_attention.default,
-        (*swapped, mask, 0.0, causal),
-        before=node,
-        kwargs={"scale": scale},
-    )
-    back = editor.call(aten.transpose.int, (fused, 1, 2), before=node)
-    editor.replace(node, editor.call(aten.flatten.using_ints, (back, 2, 3), before=node))
 
 
 def _keep_strides(editor: Editor, node: fx.Node) -> None:
@@ -118,6 +107,8 @@ def _fuse(editor: Editor, node: fx.Node) -> None:
         activation: str | None = "gelu_tanh" if node.kwargs.get("approximate") == "tanh" else "gelu"
     else:
         activation = _ACTIVATION.get(node.target) if node.op == "call_function" else None
+        if is_op(node, aten.hardtanh.default) and list(node.args[1:]) == [0.0, 6.0]:
+            activation = "relu6"
     if activation and _open(node.args[0]):
         dense: Any = node.args[0]
         # oneDNN has a sum before an activation for convolutions only.

@@ -19,6 +19,8 @@ _ATTRIBUTES = {
     "tanh": ("tanh", ""),
     "sigmoid": ("sigmoid", ""),
     "silu": ("swish", ""),
+    "relu6": ("hardtanh", ""),
+    "hardswish": ("hardswish", ""),
 }
 
 
@@ -74,38 +76,43 @@ def _read_elsewhere(code: Code, name: str) -> bool:
 def _linear(
     instruction: Instruction, name: str, weight: Tensor, packed: dict[tuple[Any, ...], Tensor]
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    x, _, bias, residual, activation = instruction.args
+    x, _, bias, residual, rows, activation = instruction.args
     if (name,) not in packed:
-        packed[name,] = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), None)
+        packed[name,] = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
     weight = packed[name,]
     kernel = torch.ops.mkldnn._linear_pointwise
     if residual is not None:
         return kernel.binary, (x, residual, weight, bias, "add")
     attribute, algorithm = _ATTRIBUTES[activation]
-    return kernel.default, (x, weight, bias, attribute, (), algorithm)
+    return kernel.default, (x, weight, bias, attribute, _bounds(activation), algorithm)
 
 
 def _convolution(
     instruction: Instruction, name: str, weight: Tensor, packed: dict[tuple[Any, ...], Tensor]
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    x, _, bias, residual, stride, padding, dilation, groups, activation = instruction.args
+    x, _, bias, residual, stride, padding, dilation, groups, example, activation = instruction.args
     one_axis = weight.ndim == 3
     if one_axis:  # a convolution over one axis is one over two, the first of size 1
         stride, padding, dilation = (1, *stride), (0, *padding), (1, *dilation)
+        example = (*example[:2], 1, example[2])
     key = (name, stride, padding, dilation, groups)
     if key not in packed:
         plain = (weight.unsqueeze(2) if one_axis else weight).contiguous()
         packed[key] = torch.ops.mkldnn._reorder_convolution_weight(
-            plain, padding, stride, dilation, groups, None
+            plain, padding, stride, dilation, groups, example
         )
     kernel, steps = torch.ops.mkldnn._convolution_pointwise, (padding, stride, dilation, groups)
     attribute, algorithm = _ATTRIBUTES[activation]
     if residual is not None:
-        unary = (attribute, (), algorithm) if activation else (None, (), None)
+        unary = (attribute, _bounds(activation), algorithm) if activation else (None, (), None)
         args = (x, residual, packed[key], bias, *steps, "add", 1.0, *unary)
         return (_on_two_axes(kernel.binary, 2) if one_axis else kernel.binary), args
-    args = (x, packed[key], bias, *steps, attribute, (), algorithm)
+    args = (x, packed[key], bias, *steps, attribute, _bounds(activation), algorithm)
     return (_on_two_axes(kernel.default, 1) if one_axis else kernel.default), args
+
+
+def _bounds(activation: str) -> tuple[float, ...]:
+    return (0.0, 6.0) if activation == "relu6" else ()
 
 
 def _on_two_axes(kernel: Callable[..., Tensor], tensors: int) -> Callable[..., Tensor]:

@@ -12,6 +12,7 @@ from l0compile.errors import ArtifactError
 from l0compile.instructions import Code, Instruction, Named, Slot, check_target
 from l0compile.runtime.prepacked import prepack
 from l0compile.runtime.threads import stop_spinning, torch_threads
+from l0compile.runtime.torch_kernels import own_function
 
 
 class TorchStage:
@@ -97,7 +98,8 @@ def resolve(target: str) -> Callable[..., Any]:
         raise ArtifactError(
             f"load: operator {target} changes its arguments; l0compile never writes such code"
         )
-    return overload
+    own = own_function(rest[0]) if namespace == "l0compile" else None
+    return own or overload
 
 
 def _mapping(kwargs: Mapping[str, Any]) -> Callable[[list[Any]], dict[str, Any]]:

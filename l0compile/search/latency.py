@@ -38,7 +38,7 @@ class Bench:
         `dynamic`: for all sizes that the task wants; otherwise for those of the example only, which compiles sooner.
         """
         shapes = self.task.dynamic_shapes() if dynamic else None
-        compiled = compile_model(model, self.task.example(), dynamic_shapes=shapes)
+        compiled = compile_model(model, self.task.example(), dynamic_shapes=shapes, engine="tvm")
         compiled.save(self.folder / name)
         return compiled
 
