@@ -35,7 +35,7 @@ def gated() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def compiled(gated: nn.Module) -> l0.CompiledModel:
-    return l0.compile(gated, (torch.randn(3, 24),), dynamic_shapes={"x": {0: "batch"}})
+    return l0.compile(gated, (torch.randn(3, 24),), dynamic_shapes={"x": {0: "batch"}}, engine="tvm")
 
 
 @pytest.mark.parametrize("batch", [1, 2, 64, 65, 200])
@@ -115,7 +115,7 @@ def test_verification_refuses_a_wrong_result(monkeypatch: pytest.MonkeyPatch) ->
     model, x = Mlp().eval(), torch.randn(3, 24)
     monkeypatch.setattr(api, "TOLERANCE", 0.0)
     with pytest.raises(RewriteError, match="verification: output 0"):
-        l0.compile(model, (x,))
+        l0.compile(model, (x,), engine="tvm")
 
 
 def test_verification_refuses_nan() -> None:
