@@ -4,6 +4,7 @@ The folders are the steps of one flow, in this order; each imports only from tho
 
     records    what a compiled model remembers about its making: passes, and the fate of each region
     conditions what must hold between the sizes of a call, as data
+    structure  how arguments and results nest, with what is no tensor in them
     instructions  code for PyTorch, as data
     account    where the time of a compiled model goes, layer by layer, and what bounds its speed
     targets    what a device is: vector width, caches, cores, legal block shapes; read from TOML

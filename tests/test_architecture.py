@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "l0compile"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 FLOW = (
-    "errors", "records", "conditions", "instructions", "account", "targets",
+    "errors", "records", "conditions", "structure", "instructions", "account", "targets",
     "_tvm", "ops", "gates", "capture", "liveness", "rewrite", "twin", "kernels", "schedule", "lower",
     "artifact", "runtime", "assembly", "api", "dynamo", "measure", "result", "tasks", "search", "report",
     "cli", "__main__",

@@ -47,7 +47,7 @@ def size_conditions(program: Program) -> tuple[Condition, ...]:
         expression = environment.replace(guard.expr)
         # With axioms=() the guard itself is not used to prove the guard; only ranges are.
         if environment._maybe_evaluate_static(expression, axioms=()) is not sympy.true:
-            found[_condition(expression, program)] = None
+            found[size_expression(expression, program)] = None
     return tuple(found)
 
 
@@ -65,14 +65,15 @@ def _input_sizes(program: Program) -> set[str]:
     return {str(size) for value in values if isinstance(value, torch.Tensor) for size in value.shape}
 
 
-def _condition(expression: Any, program: Program) -> Condition:
+def size_expression(expression: Any, program: Program) -> Condition:
+    """A sympy expression over sizes as data. Raises CaptureError where it is no integer arithmetic on input sizes."""
     if expression.is_Integer:
         return int(expression)
     if expression.is_Symbol and str(expression) in _input_sizes(program):
         return str(expression)
     for types, name in _OPERATORS:
         if isinstance(expression, types):
-            return (name, *(_condition(argument, program) for argument in expression.args))
+            return (name, *(size_expression(argument, program) for argument in expression.args))
     raise CaptureError(
         f"capture: tracing assumed {expression}, which is not integer arithmetic on input sizes; "
         "make the sizes in it static, or move that decision out of forward()"

@@ -7,14 +7,16 @@ import torch
 from torch import fx
 from torch._ops import OpOverload
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind, OutputKind
+from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 
-from l0compile.capture.guards import size_conditions
+from l0compile.capture.editor import remove_dead_nodes
+from l0compile.capture.guards import size_conditions, size_expression
 from l0compile.capture.nodes import arguments
 from l0compile.capture.program import Program
 from l0compile.capture.shapes import infer_shapes
 from l0compile.capture.sizes import symbol_ranges
 from l0compile.errors import CaptureError
+from l0compile.structure import PLAIN, Fixed, SizeOf, with_values
 
 _CHECKS = (
     "aten::_assert_tensor_metadata",
@@ -38,11 +40,14 @@ def lift(exported: ExportedProgram) -> Program:
     # Inputs first: a get_attr may stand among placeholders, but readers of the graph expect inputs on top.
     ordered = sorted(exported.graph.nodes, key=lambda node: _rank(node, inputs))
     for node in ordered:
-        if node.op == "placeholder" and inputs[node.name].kind is not InputKind.USER_INPUT:
+        if node.op == "placeholder" and isinstance(inputs[node.name].arg, ConstantArgument):
+            mapped[node] = inputs[node.name].arg.value
+        elif node.op == "placeholder" and inputs[node.name].kind is not InputKind.USER_INPUT:
             mapped[node] = _constant(node, inputs[node.name], exported, graph, constants)
         elif node.op == "output":
-            results = fx.map_arg(_user_outputs(node, exported), lambda old: mapped[old])
-            graph.output(tuple(results)).meta.update(node.meta)
+            results = [mapped.get(result, result) for result in _user_outputs(node, exported)]
+            tensors = [result for result in results if _is_tensor(result)]
+            graph.output(tuple(tensors)).meta.update(node.meta)
         elif _is_check(node):
             continue
         else:
@@ -52,11 +57,16 @@ def lift(exported: ExportedProgram) -> Program:
     program = Program(
         graph=graph,
         constants=constants,
-        in_spec=exported.call_spec.in_spec,
+        in_spec=with_values(exported.call_spec.in_spec, _fixed_inputs(exported)),
         out_spec=exported.call_spec.out_spec,
     )
     program = replace(program, symbols=symbol_ranges(program, exported.range_constraints))
     program = replace(program.with_graph(graph, constants), conditions=size_conditions(program))
+    fixed = {
+        position: _fixed(result, program) for position, result in enumerate(results) if not _is_tensor(result)
+    }
+    program = replace(program, out_spec=with_values(program.out_spec, fixed))
+    remove_dead_nodes(graph)  # sizes that were only returned
     infer_shapes(program)
     return program
 
@@ -88,6 +98,29 @@ def _same_storage(left: torch.Tensor, right: torch.Tensor) -> bool:
     if left.data_ptr() != right.data_ptr() or not left.numel() or left.dtype != right.dtype:
         return False
     return left.shape == right.shape and left.stride() == right.stride()
+
+
+def _fixed_inputs(exported: ExportedProgram) -> dict[int, Fixed | SizeOf]:
+    """The user inputs that are no tensors, by position; the trace holds them as constants."""
+    user = [spec.arg for spec in exported.graph_signature.input_specs if spec.kind is InputKind.USER_INPUT]
+    return {n: Fixed(arg.value) for n, arg in enumerate(user) if isinstance(arg, ConstantArgument)}
+
+
+def _is_tensor(result: Any) -> bool:
+    return isinstance(result, fx.Node) and isinstance(result.meta.get("val"), torch.Tensor)
+
+
+def _fixed(result: Any, program: Program) -> Fixed | SizeOf:
+    """What the structure of the result holds in place of a tensor."""
+    value = result.meta["val"] if isinstance(result, fx.Node) else result
+    if isinstance(value, torch.SymInt):
+        return SizeOf(size_expression(value.node.expr, program))
+    if isinstance(value, PLAIN):
+        return Fixed(value)
+    raise CaptureError(
+        f"capture: result {result}: expected tensors, numbers, sizes, strings or None, got {type(value).__name__} that "
+        "is computed from values; return a tensor in its place"
+    )
 
 
 def _user_outputs(node: fx.Node, exported: ExportedProgram) -> list[Any]:

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 from l0compile.conditions import Condition
 from l0compile.errors import InputError
 from l0compile.records import PassRecord, Region
+from l0compile.structure import Structure
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,14 @@ class Program:
     """A captured model. Passes map a Program to a new Program and share tensors by reference.
 
     Attributes:
-        graph: placeholders are the flat user inputs, in order; parameters, buffers and lifted constants are
+        graph: placeholders are the flat tensor inputs, in order; parameters, buffers and lifted constants are
             ``get_attr`` nodes whose target is a key of ``constants``; ``call_function`` targets are OpOverloads of
             ``aten`` or ``l0compile`` or Python operators on sizes; the one output node holds a flat tuple.
             ``node.meta["val"]`` is a FakeTensor (sizes may be symbolic) on every tensor node.
         constants: name -> plain detached tensor. Never changed in place.
-        in_spec: pytree of ``(args, kwargs)``.
-        out_spec: pytree of the model's result; its leaves are the output tuple.
+        in_spec: pytree of ``(args, kwargs)``; its leaves are the placeholders. What is no tensor is part of it, see
+            :mod:`l0compile.structure`.
+        out_spec: pytree of the model's result; its leaves are the output tuple, all tensors.
         symbols: size symbol -> (smallest, largest or None) that a caller may pass.
         conditions: what else must hold between sizes for the graph to be the model.
         labels: size symbol -> the name the user gave that dimension, where one was given.
@@ -78,24 +80,28 @@ class Program:
         Raises:
             InputError: the structure differs from the one captured.
         """
-        leaves, spec = pytree.tree_flatten((tuple(args), dict(kwargs or {})))
-        if spec == self.in_spec:
-            return leaves
-        # Keyword arguments are matched by name: their order is the caller's business, not ours.
-        wanted = self.in_spec.child(1).context
-        if kwargs and set(kwargs) == set(wanted):
-            leaves, spec = pytree.tree_flatten((tuple(args), {name: kwargs[name] for name in wanted}))
-            if spec == self.in_spec:
-                return leaves
-        raise InputError(
-            f"inputs: expected the structure {self.in_spec}, got {spec}; pass the arguments as at capture"
-        )
+        structure = Structure(self.in_spec)
+        leaves = structure.flatten(args, kwargs or {})
+        if leaves is None:
+            given = pytree.tree_structure((tuple(args), dict(kwargs or {})))
+            raise InputError(
+                f"inputs: expected the structure {structure.plain}, got {given}; pass the arguments as at capture"
+            )
+        return leaves
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Run in PyTorch with the model's own calling convention (slow; for checks and tests)."""
+        inputs = self.flatten(args, kwargs)
         with torch.no_grad():
-            flat = self.module()(*self.flatten(args, kwargs))
-        return pytree.tree_unflatten(list(flat), self.out_spec)
+            flat = self.module()(*inputs)
+        return Structure(self.out_spec).unflatten(flat, self.sizes(inputs))
+
+    def sizes(self, inputs: Sequence[torch.Tensor]) -> dict[str, int]:
+        """Size symbol -> its value for these flat inputs, for the symbols that are a dimension of an input."""
+        found: dict[str, int] = {}
+        for node, tensor in zip(self.placeholders, inputs, strict=True):
+            found |= {str(want): got for want, got in zip(node.meta["val"].shape, tensor.shape, strict=True)}
+        return {symbol: size for symbol, size in found.items() if symbol in self.symbols}
 
 
 def copy_graph(graph: fx.Graph) -> fx.Graph:

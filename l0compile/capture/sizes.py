@@ -63,7 +63,8 @@ def accept_size_one(program: Program, model: nn.Module, example: Call, spec: Dyn
 def _agrees(program: Program, model: nn.Module, inputs: Call) -> bool:
     try:
         with torch.no_grad():
-            expected = pytree.tree_leaves(model(*inputs.args, **inputs.kwargs))
+            results = pytree.tree_leaves(model(*inputs.args, **inputs.kwargs))
+            expected = [result for result in results if isinstance(result, torch.Tensor)]
             actual = _Checked(program.module()).run(*program.flatten(inputs.args, inputs.kwargs))
     except (RuntimeError, ValueError, IndexError, TypeError):
         return False
@@ -98,12 +99,10 @@ def _same(left: Any, right: Any) -> bool:
 
 def _shapes(program: Program, example: Call) -> dict[Path, Any]:
     """Path of each tensor argument -> its shape in the program."""
-    numbers = iter(range(len(program.placeholders)))
-    numbered = pytree.tree_map(lambda _: next(numbers), (example.args, example.kwargs))
-    call = Call(example.signature, *numbered)
+    nodes = iter(program.placeholders)
+    named = pytree.tree_map_only(torch.Tensor, lambda _: next(nodes), (example.args, example.kwargs))
     shapes: dict[Path, Any] = {}
-    for keys, number in pytree.tree_leaves_with_path(call.arguments):
-        value = program.placeholders[number].meta.get("val")
-        if isinstance(value, torch.Tensor):
-            shapes[tuple(key_of(key) for key in keys)] = value.shape
+    for keys, node in pytree.tree_leaves_with_path(Call(example.signature, *named).arguments):
+        if isinstance(node, fx.Node):
+            shapes[tuple(key_of(key) for key in keys)] = node.meta["val"].shape
     return shapes

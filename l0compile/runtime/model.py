@@ -45,7 +45,7 @@ class CompiledModel:
         leaves = self.signature.flatten(args, kwargs)
         with self._lock:
             results = self._plan(leaves)
-        return self.signature.unflatten(results)
+        return self.signature.unflatten(results, leaves)
 
     def explain(
         self,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from l0compile.conditions import Condition, evaluate, show
 from l0compile.errors import InputError
+from l0compile.structure import Structure
 
 Dim = int | str  # a fixed size, or the name of a size symbol
 
@@ -55,15 +57,23 @@ class Signature:
         self._check_conditions({symbol: size for symbol, (size, _) in sizes.items()})
         return leaves
 
-    def unflatten(self, results: list[Tensor]) -> Any:
-        return pytree.tree_unflatten(results, self.out_spec)
+    def unflatten(self, results: list[Tensor], inputs: Sequence[Tensor]) -> Any:
+        """The result in the model's own structure; sizes in it follow from the flat ``inputs``."""
+        shapes = [(spec.shape, leaf.shape) for spec, leaf in zip(self.inputs, inputs, strict=True)]
+        sizes = {str(want): got for wanted, given in shapes for want, got in zip(wanted, given, strict=True)}
+        return self._result.unflatten(results, sizes)
+
+    @cached_property
+    def _call(self) -> Structure:
+        return Structure(self.in_spec)
+
+    @cached_property
+    def _result(self) -> Structure:
+        return Structure(self.out_spec)
 
     def _leaves(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
-        order = self.in_spec.child(1).context or []
-        if set(kwargs) == set(order):  # keyword arguments in any order
-            kwargs = {name: kwargs[name] for name in order}
-        leaves, spec = pytree.tree_flatten((tuple(args), dict(kwargs)))
-        if spec != self.in_spec:
+        leaves = self._call.flatten(args, kwargs)
+        if leaves is None:
             names = ", ".join(i.name for i in self.inputs)
             raise InputError(
                 f"inputs: expected {len(self.inputs)} tensors ({names}) passed as at compile time, "

@@ -1,6 +1,8 @@
 """``compact``: a model with zeros in it -> a smaller, dense, trainable module."""
 
+import operator
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -10,10 +12,18 @@ from torch.fx.graph import _PyTreeCodeGen, _PyTreeInfo
 
 from l0compile.capture import Program, capture
 from l0compile.capture.modules import hold
+from l0compile.conditions import Condition
+from l0compile.errors import RewriteError
 from l0compile.rewrite import run
 from l0compile.rewrite.pipeline import compact as compact_program
+from l0compile.structure import Fixed, SizeOf, Structure
 from l0compile.twin.names import original_names, source_of, tied
 from l0compile.twin.plain_operators import plain_operators
+
+_ARITHMETIC = {
+    "+": operator.add, "*": operator.mul, "**": operator.pow, "//": operator.floordiv, "%": operator.mod,
+    "min": torch.sym_min, "max": torch.sym_max,
+}  # fmt: skip
 
 
 def compact(
@@ -69,13 +79,62 @@ def _copy(constant: torch.Tensor, source: torch.Tensor | None) -> torch.Tensor:
 
 
 def _graph(program: Program, names: Mapping[str, str]) -> fx.Graph:
-    graph, _ = program.edit()
+    graph = _with_values(program)
     for node in graph.find_nodes(op="get_attr"):
         node.target = names[str(node.target)]
     positional, keywords = program.in_spec.child(0).num_children, program.in_spec.child(1).context or []
-    arguments = [*_argument_names(program, positional), *keywords]
-    graph._codegen = _PyTreeCodeGen(_PyTreeInfo(arguments, program.in_spec, program.out_spec))
+    arguments, results = [*_argument_names(program, positional), *keywords], Structure(program.out_spec)
+    graph._codegen = _PyTreeCodeGen(_PyTreeInfo(arguments, Structure(program.in_spec).plain, results.plain))
     return graph
+
+
+def _with_values(program: Program) -> fx.Graph:
+    """The graph with an input for each argument, and a result for each part, that is no tensor."""
+    graph, _ = program.edit()
+    arguments, results = Structure(program.in_spec), Structure(program.out_spec)
+    tensors = iter(graph.find_nodes(op="placeholder"))
+    first = next(iter(graph.nodes))
+    for position in range(arguments.plain.num_leaves):
+        if position in arguments.values:
+            with graph.inserting_before(first):
+                graph.placeholder(f"fixed_{position}")
+        else:
+            first = next(tensors).next
+    output = next(iter(reversed(graph.nodes)))
+    computed = iter(list(output.args[0]))
+    with graph.inserting_before(output):
+        leaves = [
+            _value(graph, results.values[position], program) if position in results.values else next(computed)
+            for position in range(results.plain.num_leaves)
+        ]
+    output.args = (tuple(leaves),)
+    return graph
+
+
+def _value(graph: fx.Graph, value: Fixed | SizeOf, program: Program) -> Any:
+    return value.value if isinstance(value, Fixed) else _size(graph, value.expression, program)
+
+
+def _size(graph: fx.Graph, expression: Condition, program: Program) -> Any:
+    """``expression`` in operators on sizes, at the insertion point of ``graph``."""
+    if isinstance(expression, int):
+        return expression
+    if isinstance(expression, str):
+        name, axis = _dimension(program, expression)
+        source = next(node for node in graph.find_nodes(op="placeholder") if node.name == name)
+        return graph.call_function(torch.ops.aten.sym_size.int, (source, axis))
+    operands = [_size(graph, operand, program) for operand in expression[1:]]
+    return reduce(
+        lambda left, right: graph.call_function(_ARITHMETIC[expression[0]], (left, right)), operands
+    )
+
+
+def _dimension(program: Program, symbol: str) -> tuple[str, int]:
+    for node in program.placeholders:
+        for axis, size in enumerate(node.meta["val"].shape):
+            if str(size) == symbol:
+                return node.name, axis
+    raise RewriteError(f"compact: no input has the size {symbol} that a result is made of")
 
 
 def _argument_names(program: Program, count: int) -> list[str]:
@@ -84,7 +143,7 @@ def _argument_names(program: Program, count: int) -> list[str]:
     names = []
     for position in range(count):
         child = program.in_spec.child(0).child(position)
-        inputs = [next(leaves) for _ in range(child.num_leaves)]
+        inputs = [next(leaves) for _ in range(child.num_leaves)]  # values in the structure are no leaves
         names.append(str(inputs[0].target) if child.is_leaf() else f"arg_{position}")
     return names
 
