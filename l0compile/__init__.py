@@ -20,6 +20,7 @@ The folders are the steps of one flow, in this order; each imports only from tho
     artifact   the compiled model on disk
     runtime    the compiled model, called with torch tensors
     assembly   built stages put together, and the account of them
+    verification  compiled answers against the model's own
     api        the line from module to compiled model in one call
     dynamo     the same as a backend of torch.compile
     measure    latency, with the protocol stored beside it

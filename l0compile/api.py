@@ -22,9 +22,8 @@ from l0compile.rewrite.pipeline import choose, optimise_dense
 from l0compile.runtime import CompiledModel, Explanation, InputSpec, Plan, Signature, race
 from l0compile.schedule import token_tile
 from l0compile.targets import Target, load_target
-
-# Compiled and gated outputs may differ by this share of the largest reference value: fp32, summed in another order.
-TOLERANCE = 2e-5
+from l0compile.verification import Call, read_calls, tolerance
+from l0compile.verification import verify as verify_calls
 
 
 def compile(
@@ -34,7 +33,7 @@ def compile(
     *,
     target: str | Target = "native",
     dynamic_shapes: Any = None,
-    verify: bool = True,
+    verify: bool | Sequence[Call] = True,
     ignore_zeros: bool = False,
     engine: str = "auto",
 ) -> CompiledModel:
@@ -45,7 +44,8 @@ def compile(
         args, kwargs: example inputs, CPU tensors.
         target: name of a shipped target, path of a target file, ``"native"``, or a Target.
         dynamic_shapes: ``{"input_ids": {0: "batch", 1: "seq"}}`` or torch.export's format; default: all sizes fixed.
-        verify: compare with the model on the example inputs and refuse a result that differs.
+        verify: compare with the model on the example inputs, and on each of a list of calls ``[(args, kwargs), ...]``;
+            refuse a result that differs, see :func:`l0compile.verification.verify`.
         ignore_zeros: compute the zeros like any other number: the dense model that gains are measured against.
         engine: ``"tvm"``: compiled, with islands in PyTorch for what TVM does not take; ``"torch"``: the smaller dense
             model in PyTorch; ``"auto"``: the quicker of the two, timed on the example inputs (half a second).
@@ -62,7 +62,8 @@ def compile(
     captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes)
     dense = optimise_dense(captured, ignore_zeros=ignore_zeros)
     program = dense if ignore_zeros else choose(dense, target)
-    job = _Job(model, tuple(args), dict(kwargs or {}), target, dense, program, verify)
+    calls = read_calls(model, args, kwargs or {}, verify)
+    job = _Job(model, tuple(args), dict(kwargs or {}), target, captured, dense, program, calls)
     if engine == "torch":
         return job.in_torch(EngineChoice("torch", "asked for"))
     try:
@@ -76,15 +77,17 @@ def compile(
 
 @dataclass(frozen=True)
 class _Job:
-    """One model on its way to a callable: ``program`` as TVM gets it, ``dense`` as PyTorch gets it."""
+    """One model on its way to a callable: ``program`` as TVM gets it, ``dense`` as PyTorch gets it; ``calls``: what is
+    verified."""
 
     model: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     target: Target
+    captured: Program
     dense: Program
     program: Program
-    verify: bool
+    calls: list[Call]
 
     def in_torch(self, choice: EngineChoice) -> CompiledModel:
         return self._finish([lower_torch(self.dense, choice.reason)], choice)
@@ -111,9 +114,10 @@ class _Job:
             return CompiledModel(plan, signature, self.target, account, facts)
 
         unchecked = finished({"checked": False})
-        if not self.verify or isinstance(self.model, ExportedProgram):
+        if not self.calls:
             return unchecked
-        return finished(_verify(unchecked, self.model, self.args, self.kwargs))
+        reference = self.model.module() if isinstance(self.model, ExportedProgram) else self.model
+        return finished(verify_calls(unchecked, reference, self.calls, tolerance(self.captured)))
 
 
 def load(path: str | Path) -> CompiledModel:
@@ -142,36 +146,6 @@ def load(path: str | Path) -> CompiledModel:
         Explanation.from_json(record["explanation"]),
         {"gate_rule": record["gate_rule"]},
     )
-
-
-def _verify(
-    compiled: CompiledModel, model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
-    with torch.no_grad():
-        expected = torch.utils._pytree.tree_leaves(model(*args, **kwargs))
-    actual = torch.utils._pytree.tree_leaves(_called(compiled, args, kwargs))
-    worst = 0.0
-    for number, (want, got) in enumerate(zip(expected, actual, strict=True)):
-        scale = float(want.abs().max()) if want.numel() else 0.0
-        difference = float((want.double() - got.double()).abs().max()) if want.numel() else 0.0
-        share = difference / scale if scale else difference
-        if not share <= TOLERANCE:  # also when NaN, which max() would lose
-            raise RewriteError(
-                f"verification: output {number}: expected the model's values within {TOLERANCE:.0e} of the largest, "
-                f"got a difference of {share:.1e}; compile with verify=False to look at it, and please report the model"
-            )
-        worst = max(worst, share)
-    return {"checked": True, "max_difference": worst, "tolerance": TOLERANCE, "inputs": 1}
-
-
-def _called(compiled: CompiledModel, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    try:
-        return compiled(*args, **kwargs)
-    except RuntimeError as error:  # TVM's checks of shapes, and PyTorch's
-        lines = str(error).strip().splitlines() or [""]
-        raise RewriteError(
-            f"verification: what was compiled fails on the example inputs: {lines[0]}"
-        ) from error
 
 
 def _example_shapes(

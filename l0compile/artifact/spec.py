@@ -149,7 +149,11 @@ def _load(node: Any) -> TreeSpec:
 
 def _is_own_class(kind: Any) -> bool:
     """Whether PyTorch knows ``kind`` as a container, and it is none of Python's own: those have other contexts."""
-    return kind in pytree.SUPPORTED_NODES and kind.__module__ not in ("builtins", "collections", Fixed.__module__)
+    return kind in pytree.SUPPORTED_NODES and kind.__module__ not in (
+        "builtins",
+        "collections",
+        Fixed.__module__,
+    )
 
 
 def _class(name: str) -> Any:

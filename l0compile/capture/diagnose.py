@@ -28,6 +28,11 @@ _ADVICE = (
         "an operator has no shape function: register one with torch.library.register_fake, or move it out of forward()",
     ),
     (
+        r"register a pytree|register_dataclass|Unsupported input type",
+        "a class of arguments or results is unknown to PyTorch: call torch.export.register_dataclass(TheClass) once "
+        "for a dataclass, or use a dict, a tuple or a named tuple",
+    ),
+    (
         r"mutat|in-place|inplace",
         "the model changes a buffer or an input: return the new value instead",
     ),

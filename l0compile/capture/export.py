@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
@@ -17,6 +17,7 @@ from l0compile.capture.dynamic import Call, DynamicSpec, enlarged, lookup, read_
 from l0compile.capture.lift import lift
 from l0compile.capture.program import Program
 from l0compile.capture.sizes import accept_size_one, label_symbols
+from l0compile.capture.tensors import refuse_unusual
 from l0compile.errors import CaptureError
 
 
@@ -32,14 +33,15 @@ def capture(
     operators; parameters and buffers become constants; checks that tracing inserted are dropped.
 
     Args:
-        model: a module in eval mode, or an ExportedProgram (then ``args`` and ``dynamic_shapes`` are not used).
+        model: a module in eval mode, an ``fx.GraphModule``, or an ExportedProgram (then ``args`` and
+            ``dynamic_shapes`` are not used).
         args, kwargs: example inputs. A dynamic dimension may have any size, 1 included.
         dynamic_shapes: torch.export's format, or names: ``{"input_ids": {0: "batch", 1: "seq"}}``; equal names
             are equal sizes. Without it every size is fixed.
 
     Raises:
-        CaptureError: the model is in training mode, on the meta device, or cannot be exported: names module, line
-            and what to do.
+        CaptureError: the model is in training mode, changes a buffer or an input, draws random numbers, holds tensors
+            that are not dense real numbers in main memory, or cannot be exported: names module, line and what to do.
     """
     if isinstance(model, ExportedProgram):
         if dynamic_shapes is not None:
@@ -63,19 +65,19 @@ def capture(
 def _check_module(model: nn.Module) -> None:
     if not isinstance(model, nn.Module):
         raise CaptureError(f"capture: expected an nn.Module or ExportedProgram, got {type(model).__name__}")
-    if model.training:
+    # A traced graph has its training flags written into it; random operators are found later.
+    if model.training and not isinstance(model, fx.GraphModule):
         raise CaptureError(
             "capture: expected a model in eval mode, got training mode; call model.eval() first"
         )
-    tensors = [*model.named_parameters(), *model.named_buffers()]
-    meta = [name for name, tensor in tensors if tensor.is_meta]
-    if meta:
-        raise CaptureError(
-            f"capture: {meta[0]}: expected a tensor with values, got the meta device; load the weights first"
-        )
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        refuse_unusual(name, tensor)
 
 
 def _bind(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
+    for path, leaf in pytree.tree_leaves_with_path((tuple(args), dict(kwargs))):
+        if isinstance(leaf, torch.Tensor):
+            refuse_unusual(f"example input {pytree.keystr(path[1:])}", leaf)
     fresh = pytree.tree_map_only(torch.Tensor, _OwnMarks(), (tuple(args), dict(kwargs)))
     call = Call(inspect.signature(model.forward), *fresh)
     try:

@@ -15,6 +15,7 @@ from l0compile.capture.nodes import arguments
 from l0compile.capture.program import Program
 from l0compile.capture.shapes import infer_shapes
 from l0compile.capture.sizes import symbol_ranges
+from l0compile.capture.tensors import refuse_unusual
 from l0compile.errors import CaptureError
 from l0compile.structure import PLAIN, Fixed, SizeOf, with_values
 
@@ -86,6 +87,7 @@ def _constant(
         )
     store = exported.state_dict if spec.target in exported.state_dict else exported.constants
     tensor = store[spec.target].detach()
+    refuse_unusual(spec.target, tensor)
     # Tied parameters come as several inputs with one storage: one constant, so that sharing stays visible.
     key = next((name for name, other in constants.items() if _same_storage(tensor, other)), spec.target)
     constants[key] = tensor

@@ -208,7 +208,7 @@ def test_views_changed_after_a_graph_break() -> None:
 
 
 def test_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    from l0compile import api
+    from l0compile import verification
 
     model, x = Mlp().eval(), torch.randn(3, 4)
     agree(torch.compile(model, backend=backend, options={"target": "native", "verify": True}), model, x)
@@ -218,7 +218,7 @@ def test_options(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         torch.compile(Mlp().eval(), backend=backend, options={"speed": 11})(x)
     assert isinstance(wrong.value.inner_exception, ConfigError)
-    monkeypatch.setattr(api, "TOLERANCE", -1.0)
+    monkeypatch.setitem(verification.TOLERANCES, torch.float32, -1.0)
     torch._dynamo.reset()
     with torch.no_grad(), pytest.raises(BackendCompilerFailed, match="verification") as differs:
         torch.compile(model, backend=backend)(x)

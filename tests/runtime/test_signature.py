@@ -22,7 +22,7 @@ def signature() -> Signature:
 def test_good_call(signature: Signature) -> None:
     leaves = signature.flatten((IDS,), {"mask": MASK})
     assert leaves[0] is IDS and leaves[1] is MASK
-    assert signature.unflatten([IDS]) == {"y": IDS}
+    assert signature.unflatten([IDS], leaves) == {"y": IDS}
 
 
 @pytest.mark.parametrize(
