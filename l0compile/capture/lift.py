@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import fx
 from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 
@@ -55,6 +56,8 @@ def lift(exported: ExportedProgram) -> Program:
             _refuse_unknown(node)
             _refuse_random(node)
             mapped[node] = graph.node_copy(node, lambda old: mapped[old])
+            if node.op == "placeholder":
+                mapped[node].meta["val"] = _with_known_sizes(node.meta["val"])
     program = Program(
         graph=graph,
         constants=constants,
@@ -70,6 +73,24 @@ def lift(exported: ExportedProgram) -> Program:
     remove_dead_nodes(graph)  # sizes that were only returned
     infer_shapes(program)
     return program
+
+
+def _with_known_sizes(value: Any) -> Any:
+    """The input with numbers for the sizes that were let vary and turned out to be fixed (``Dim.AUTO``)."""
+    if not isinstance(value, FakeTensor) or all(isinstance(size, int) for size in value.shape):
+        return value
+    environment = value.fake_mode.shape_env
+    assert environment is not None
+
+    def known(size: int | torch.SymInt) -> int | torch.SymInt:
+        found = environment.replace(size.node.expr) if isinstance(size, torch.SymInt) else size
+        return int(found) if getattr(found, "is_Integer", False) else size
+
+    shape, strides = [known(size) for size in value.shape], [known(stride) for stride in value.stride()]
+    if not any(isinstance(size, int) for size in shape):
+        return value
+    with value.fake_mode, environment.suppress_guards():
+        return torch.empty_strided(shape, strides, dtype=value.dtype, device=value.device)
 
 
 def _rank(node: fx.Node, inputs: dict[str, Any]) -> int:
