@@ -72,7 +72,9 @@ def record(zoo: ZooModel, setting: Setting) -> dict[str, Any]:
         facts["difference"] = worst
         facts["formats"] = dict(Counter(region.format for region in explanation.regions))
         facts["blocked"] = sorted({r.reason for r in explanation.regions if "rule" in r.reason})
-        facts["islands"] = [[op.target for op in island.operators if op.reason] for island in explanation.islands]
+        facts["islands"] = [
+            [op.target for op in island.operators if op.reason] for island in explanation.islands
+        ]
     return {**facts, "seconds": round(time.perf_counter() - start, 1)}
 
 
