@@ -74,6 +74,13 @@ def _attention(cutter: Cutter, node: fx.Node) -> None:
         node.update_arg(4, heads * kept // shape(node)[-1])
 
 
+def _rope(cutter: Cutter, node: fx.Node) -> None:
+    heads = int(arguments(node)["heads"])
+    kept = cutter.kept.size(node, -1)
+    if kept is not None:
+        node.update_arg(3, heads * kept // shape(node)[-1])
+
+
 def _group_norm(cutter: Cutter, node: fx.Node) -> None:
     groups = int(arguments(node)["num_groups"])
     kept = cutter.kept.size(node, 1)
@@ -158,6 +165,7 @@ register(
     aten.conv_transpose1d.default, aten.conv_transpose2d.input, change=_convolution,
 )  # fmt: skip
 register(l0.attention.default, change=_attention)
+register(torch.ops.l0compile.rope.default, change=_rope)
 register(aten.group_norm.default, change=_group_norm)
 register(aten.layer_norm.default, change=_layer_norm)
 register(l0.compacted_layer_norm.default, change=_compacted_layer_norm)

@@ -14,6 +14,7 @@ from l0compile.capture import Program, capture
 from l0compile.liveness import analyse
 from l0compile.rewrite import run
 from l0compile.rewrite.canonicalize import canonicalize
+from l0compile.rewrite.compact import compact
 from l0compile.rewrite.fuse_rope import fuse_rope
 from l0compile.rewrite.layout import assign_layout
 
@@ -111,3 +112,37 @@ def test_a_feature_lives_with_its_partner() -> None:
     assert liveness.live_channels(program.placeholders[0]).tolist() == [True, False, True] + [False] * 4 + [
         True
     ]
+
+
+class Grouped(nn.Module):
+    """Attention of four query heads on two key heads, both turned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v = nn.Linear(6, 16), nn.Linear(6, 8), nn.Linear(6, 8)
+        self.out = nn.Linear(16, 6)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        q, k = l0.rope(self.q(x), cos, sin, 4), l0.rope(self.k(x), cos, sin, 2)
+        return self.out(l0.attention(q, k, self.v(x), None, 4, 0.5, True))
+
+
+GROUPED = capture(Grouped().eval(), (torch.randn(2, 3, 6), torch.randn(1, 3, 4), torch.randn(1, 3, 4)))
+
+
+@settings(max_examples=15)
+@given(unread=st.sets(st.integers(0, 3)), seed=st.integers(0, 99))
+def test_dead_heads_go_with_their_group(unread: set[int], seed: int, agree: Callable[..., None]) -> None:
+    torch.manual_seed(seed)
+    constants = {name: torch.randn(value.shape) for name, value in GROUPED.constants.items()}
+    for head in unread:
+        constants["out.weight"][:, 4 * head : 4 * head + 4] = 0.0
+    program = GROUPED.with_graph(GROUPED.graph, constants)
+    result = run(program, [compact])
+    agree(program, result, torch.randn(2, 3, 6), torch.randn(1, 3, 4), torch.randn(1, 3, 4))
+    groups = sum(not {2 * group, 2 * group + 1} <= unread for group in range(2)) or 2
+    widths = sorted(
+        value.shape[0] for name, value in result.constants.items() if name.startswith(("q.w", "k.w"))
+    )
+    if len(unread) < 4:
+        assert widths == [4 * groups, 8 * groups]

@@ -79,5 +79,22 @@ def _shared(group: int) -> Grow:
     return grow
 
 
+def rope(node: fx.Node, coupling: Coupling) -> None:
+    """``l0compile::rope``: whole heads go, as the tables of angles are the same for all."""
+    given = arguments(node)
+    x, heads = given["x"], int(given["heads"])
+    for table in (given["cos"], given["sin"]):
+        coupling.same(node, (node, 0), (table, 0))
+        for axis in (1, 2):
+            coupling.pin((table, axis), "angles of a rotary embedding")
+    for axis in range(3):
+        coupling.same(node, (node, axis), (x, axis))
+    for other in (node, x):
+        coupling.pin((other, 1), "tokens of a rotary embedding")
+    if coupling.size((node, 2)) is not None:
+        coupling.link(node, [(x, 2), (node, 2)], by_group(heads))
+
+
 register(torch.ops.l0compile.attention.default, rule=fused)
+register(torch.ops.l0compile.rope.default, rule=rope)
 register(aten.scaled_dot_product_attention.default, rule=sdpa)
