@@ -22,6 +22,7 @@ The folders are the steps of one flow, in this order; each imports only from tho
     assembly   built stages put together, and the account of them
     verification  compiled answers against the model's own
     api        the line from module to compiled model in one call
+    advice     before training: what could be gated, and what it would buy
     dynamo     the same as a backend of torch.compile
     measure    latency, with the protocol stored beside it
     result     what a search found, as data
@@ -39,6 +40,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from l0compile.advice import Advice as Advice
+    from l0compile.advice import advise as advise
     from l0compile.api import compile as compile
     from l0compile.api import load as load
     from l0compile.errors import L0CompileError as L0CompileError
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "advise": "advice", "Advice": "advice",
     "attach": "gates", "Budget": "gates", "harden": "gates",
     "Feature": "gates", "Neuron": "gates", "Head": "gates", "Block": "gates", "Layer": "gates",
     "compile": "api", "load": "api", "compact": "twin", "CompiledModel": "runtime",

@@ -7,6 +7,7 @@ from typing import Any
 import l0compile as l0
 from l0compile.account import Explanation
 from l0compile.account.text import report_lines
+from l0compile.advice.text import advice_lines
 from l0compile.artifact import read_manifest
 from l0compile.cli.factory import is_artifact, make
 from l0compile.cli.options import dynamic_shapes, sizes
@@ -17,6 +18,8 @@ from l0compile.report import render_explanation, write_page
 
 def run(args: argparse.Namespace) -> int:
     """Explain a saved model, or one compiled for the purpose; measure it where it can run."""
+    if args.gates:
+        return _gates(args)
     target, explanation, unmeasured = _saved(args) if is_artifact(args.model) else _made(args)
     if args.html:
         title = f"{Path(args.model).name}, for target {target['name']}"
@@ -34,6 +37,23 @@ def run(args: argparse.Namespace) -> int:
     print_lines(f"{args.model}, for target {target['name']}", lambda width: report_lines(explanation, width))
     if unmeasured:
         print_lines(f"not measured: {unmeasured}")
+    return 0
+
+
+def _gates(args: argparse.Namespace) -> int:
+    """What could be gated before training."""
+    if is_artifact(args.model):
+        raise ConfigError("--gates: is for a model before training; give MODULE:FUNCTION")
+    for name in ("html", "measure_dense", "no_measure"):
+        if getattr(args, name):
+            raise ConfigError(f"--gates: does not go with --{name.replace('_', '-')}")
+    model, inputs = make(args.model)
+    shapes = dynamic_shapes(args.dynamic)
+    advice = l0.advise(model, inputs, target=args.target, dynamic_shapes=shapes, sizes=sizes(args.size))
+    if args.json:
+        print_json({"model": args.model, **advice.to_json()})
+    else:
+        print_lines(args.model, lambda width: advice_lines(advice, width))
     return 0
 
 

@@ -45,6 +45,7 @@ _EXAMPLES = {
           l0compile explain model.py:make             compiles it first, saves nothing
           l0compile explain model.py:make --measure-dense   and measures what each layer took before
           l0compile explain fast --html fast.html     as a page
+          l0compile explain model.py:make --gates     before training: what to gate, and what it would buy
           l0compile explain fast --size tokens=128    at other sizes than those it was compiled with
           l0compile explain fast --json | jq '.regions[] | select(.format == "dense") | .reason'""",
     "bench": """
@@ -111,6 +112,11 @@ def _compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "explain", "say what became of each region of a model, and why")
     parser.add_argument("model", metavar="MODEL", help=f"a saved model's folder, or {_MODEL}")
+    parser.add_argument(
+        "--gates",
+        action="store_true",
+        help="before training: what could be gated, and what it would buy here",
+    )
     parser.add_argument("--html", metavar="FILE", help="also write a page that needs nothing beside it")
     parser.add_argument("--no-measure", action="store_true", help="only what is on record: nothing is run")
     parser.add_argument(

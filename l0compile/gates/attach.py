@@ -60,6 +60,16 @@ def attach(
     return model
 
 
+def accepts(module: nn.Module, granularity: Granularity) -> bool:
+    """Whether ``attach`` would put a gate of this granularity on ``module``."""
+    try:
+        _new_gate_name(module, granularity, "")
+        _fit(module, granularity, "")
+    except GateError:
+        return False
+    return True
+
+
 def _matching(pattern: str, modules: Mapping[str, nn.Module]) -> list[str]:
     names = [name for name in modules if fnmatchcase(name, pattern)]
     if not names:

@@ -80,3 +80,11 @@ def test_a_model_that_pytorch_runs_is_timed_as_a_whole(cli, model_file: Path) ->
     code, out, _ = cli("explain", f"{model_file}:make", "--engine", "torch")
     text = " ".join(out.split())
     assert code == 0 and "PyTorch runs this model, in" in text and "engine: torch: asked for" in text
+
+
+def test_gates_before_training(cli, model_file: Path, artifact: Path) -> None:
+    found = json.loads(cli("explain", f"{model_file}:make", "--gates", "--json")[1])
+    assert found["unit"] == "ms"
+    assert {group["granularity"] for group in found["groups"]} >= {"Neuron()", "Block(4, 1)"}
+    code, _, err = cli("explain", artifact, "--gates")
+    assert code == 1 and "before training" in err
