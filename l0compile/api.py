@@ -1,6 +1,6 @@
 """``compile`` and ``load``: the line from a model, or from an artifact, to a callable."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from l0compile.gates import hardening
 from l0compile.lower import BuiltStage, dtype_name, lower, lower_torch, provable_bounds
 from l0compile.records import EngineChoice
 from l0compile.rewrite.pipeline import choose, optimise_dense
-from l0compile.runtime import CompiledModel, Explanation, InputSpec, Plan, Signature, race
+from l0compile.runtime import CompiledModel, Derived, Explanation, InputSpec, Plan, Signature, race
 from l0compile.schedule import token_tile
 from l0compile.targets import Target, load_target
 from l0compile.verification import Call, read_calls, tolerance
@@ -135,6 +135,7 @@ def load(path: str | Path) -> CompiledModel:
         in_spec=load_spec(record["in_spec"]),
         out_spec=load_spec(record["out_spec"]),
         conditions=tuple(from_json(item) for item in record["conditions"]),
+        derived=tuple(Derived(**item) for item in record["derived"]),
     )
     plan = Plan.from_json(
         record, bundle.constants, bundle.libraries, [item.name for item in signature.inputs]
@@ -173,7 +174,20 @@ def _signature(program: Program, bounds: Mapping[str, int], examples: Sequence[t
         program.in_spec,
         program.out_spec,
         program.conditions,
+        tuple(_derived(program)),
     )
+
+
+def _derived(program: Program) -> Iterator[Derived]:
+    """The dimensions of inputs that are no symbol but follow from one: ``2 * Dim("half")``."""
+    for number, node in enumerate(program.placeholders):
+        for axis, size in enumerate(node.meta["val"].shape):
+            free = [] if isinstance(size, int) else sorted(size.node.expr.free_symbols, key=str)
+            if len(free) == 1 and str(size) not in program.symbols:
+                expression, symbol = size.node.expr, free[0]
+                factor, offset = expression.coeff(symbol, 1), expression.coeff(symbol, 0)
+                if expression == factor * symbol + offset and factor.is_Integer and factor > 0:
+                    yield Derived(number, axis, str(symbol), int(factor), int(offset))
 
 
 def _spec(name: str, value: torch.Tensor, program: Program, below: int | None) -> InputSpec:

@@ -41,6 +41,15 @@ def evaluate(condition: Condition, sizes: Mapping[str, int]) -> Any:
     return OPERATORS[name](*(evaluate(operand, sizes) for operand in operands))
 
 
+def symbols(condition: Condition) -> set[str]:
+    """The size symbols in ``condition``."""
+    if isinstance(condition, int):
+        return set()
+    if isinstance(condition, str):
+        return {condition}
+    return set().union(*map(symbols, condition[1:]))
+
+
 def show(condition: Condition, labels: Mapping[str, str]) -> str:
     """``condition`` as text, with the user's names for sizes."""
     if isinstance(condition, int):

@@ -16,7 +16,7 @@ from l0compile.capture.diagnose import explain
 from l0compile.capture.dynamic import Call, DynamicSpec, enlarged, lookup, read_spec
 from l0compile.capture.lift import lift
 from l0compile.capture.program import Program
-from l0compile.capture.sizes import accept_size_one, label_symbols
+from l0compile.capture.sizes import accept_size_one, drop_needless_conditions, label_symbols
 from l0compile.capture.tensors import refuse_unusual
 from l0compile.errors import CaptureError
 
@@ -59,7 +59,8 @@ def capture(
     if spec is None:
         return program
     program = replace(program, labels=label_symbols(program, example, spec))
-    return accept_size_one(program, model, example, spec)
+    program = accept_size_one(program, model, example, spec)
+    return drop_needless_conditions(program, model, example, spec)
 
 
 def _check_module(model: nn.Module) -> None:

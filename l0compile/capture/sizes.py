@@ -10,6 +10,10 @@ from torch.utils import _pytree as pytree
 
 from l0compile.capture.dynamic import Call, DynamicSpec, Path, key_of, resize
 from l0compile.capture.program import Program
+from l0compile.conditions import Condition, evaluate, symbols
+
+_MOST_TRIED = 4
+_LARGEST_TRIED = 1024
 
 
 def symbol_ranges(program: Program, constraints: Mapping[Any, Any]) -> dict[str, tuple[int, int | None]]:
@@ -58,6 +62,36 @@ def accept_size_one(program: Program, model: nn.Module, example: Call, spec: Dyn
         if ones and _agrees(program, model, resize(example, ones)):
             ranges[symbol] = (1, high)
     return replace(program, symbols=ranges)
+
+
+def drop_needless_conditions(program: Program, model: nn.Module, example: Call, spec: DynamicSpec) -> Program:
+    """Drop conditions ``expression != number`` that torch makes only because it treats sizes 0 and 1 apart.
+
+    Tracing takes for granted that a derived size, such as half a length, is not 1. Where only few sizes of one symbol
+    break such a condition, the model is run at each of them; the condition goes if the program gives the same results.
+    """
+    shapes = _shapes(program, example)
+    kept = []
+    for condition in program.conditions:
+        symbol, sizes = _exceptions(condition, program)
+        where = [(path, dim) for path, dim in spec.dims if str(shapes[path][dim]) == symbol]
+        calls = [resize(example, dict.fromkeys(where, size)) for size in sizes]
+        if not where or not calls or not all(_agrees(program, model, call) for call in calls):
+            kept.append(condition)
+    return replace(program, conditions=tuple(kept))
+
+
+def _exceptions(condition: Condition, program: Program) -> tuple[str, list[int]]:
+    """(symbol, its sizes that break ``condition``); no sizes when it is not of that kind or too many break it."""
+    found = symbols(condition)
+    if len(found) != 1 or not isinstance(condition, tuple) or condition[0] != "!=":
+        return "", []
+    (symbol,) = found
+    low, high = program.symbols[symbol]
+    sizes = range(low, min(high or _LARGEST_TRIED, _LARGEST_TRIED) + 1)
+    broken = [size for size in sizes if not evaluate(condition, {symbol: size})]
+    few = len(broken) <= _MOST_TRIED and all(size <= _LARGEST_TRIED // 4 for size in broken)
+    return symbol, broken if few else []
 
 
 def _agrees(program: Program, model: nn.Module, inputs: Call) -> bool:

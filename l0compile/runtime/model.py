@@ -131,6 +131,7 @@ class CompiledModel:
             "symbols": {name: list(bounds) for name, bounds in s.symbols.items()},
             "labels": dict(s.labels),
             "conditions": list(s.conditions),
+            "derived": [vars(d) for d in s.derived],
             **self._plan.to_json(),
             "explanation": self._explanation.to_json(),
             **self._facts,

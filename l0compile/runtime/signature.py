@@ -33,6 +33,26 @@ class InputSpec:
 
 
 @dataclass(frozen=True)
+class Derived:
+    """A dimension of an input whose size is ``factor * symbol + offset``, where no dimension is the symbol itself."""
+
+    input: int
+    axis: int
+    symbol: str
+    factor: int
+    offset: int
+
+    def value(self, size: int) -> int | None:
+        """The symbol's value for a size of the dimension, None if there is none."""
+        quotient, rest = divmod(size - self.offset, self.factor)
+        return None if rest else quotient
+
+    def show(self, label: str) -> str:
+        """The size as text."""
+        return f"{self.factor}*{label}" + (f" + {self.offset}" if self.offset else "")
+
+
+@dataclass(frozen=True)
 class Signature:
     """Inputs, ranges of the size symbols and conditions between them, user-given labels of the symbols, and the pytrees
     of arguments and result."""
@@ -44,6 +64,7 @@ class Signature:
     in_spec: pytree.TreeSpec
     out_spec: pytree.TreeSpec
     conditions: tuple[Condition, ...] = ()
+    derived: tuple[Derived, ...] = ()
 
     def flatten(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
         """The checked flat inputs of a call. Raises InputError naming the input, what was expected and what came."""
@@ -54,6 +75,7 @@ class Signature:
             for axis, (want, got) in enumerate(zip(spec.shape, leaf.shape, strict=True)):
                 self._check_size(spec, axis, want, int(got), sizes)
             _check_values(spec, leaf)
+        self._check_derived(leaves, sizes)
         self._check_conditions({symbol: size for symbol, (size, _) in sizes.items()})
         return leaves
 
@@ -61,6 +83,8 @@ class Signature:
         """The result in the model's own structure; sizes in it follow from the flat ``inputs``."""
         shapes = [(spec.shape, leaf.shape) for spec, leaf in zip(self.inputs, inputs, strict=True)]
         sizes = {str(want): got for wanted, given in shapes for want, got in zip(wanted, given, strict=True)}
+        for derived in self.derived:
+            sizes[derived.symbol] = derived.value(inputs[derived.input].shape[derived.axis]) or 0
         return self._result.unflatten(results, sizes)
 
     @cached_property
@@ -103,6 +127,15 @@ class Signature:
             raise InputError(
                 f"{spec.name}: expected {label} (axis {axis}) to be {seen} as in {where}, got {got}"
             )
+
+    def _check_derived(self, leaves: Sequence[Tensor], sizes: dict[str, tuple[int, str]]) -> None:
+        for derived in self.derived:
+            spec, got = self.inputs[derived.input], int(leaves[derived.input].shape[derived.axis])
+            value = derived.value(got)
+            if value is None:
+                expected = derived.show(self.labels.get(derived.symbol, derived.symbol))
+                raise InputError(f"{spec.name}: expected {expected} (axis {derived.axis}), got {got}")
+            self._check_size(spec, derived.axis, derived.symbol, value, sizes)
 
     def _check_conditions(self, sizes: Mapping[str, int]) -> None:
         for condition in self.conditions:

@@ -49,3 +49,46 @@ def test_a_slice_that_depends_on_the_size_is_refused_elsewhere() -> None:
 
 def test_ranges_alone_leave_no_condition() -> None:
     assert capture(Plain().eval(), (torch.randn(3, 6),), dynamic_shapes=DYNAMIC).conditions == ()
+
+
+class Half(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, 1::2] * 2
+
+
+class Odd(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        half = x[:, 1::2]
+        return half * 2 if half.shape[1] != 1 else half * 3
+
+
+def test_a_derived_size_of_one_is_taken_where_the_model_agrees() -> None:
+    program = capture(Half().eval(), (torch.randn(3, 6),), dynamic_shapes=DYNAMIC)
+    assert program.conditions == ()
+    compiled = l0.compile(Half().eval(), (torch.randn(3, 6),), dynamic_shapes=DYNAMIC)
+    for tokens in (2, 3, 5):
+        x = torch.randn(1, tokens)
+        torch.testing.assert_close(compiled(x), Half()(x))
+
+
+def test_a_derived_size_of_one_stays_refused_where_the_model_treats_it_apart() -> None:
+    compiled = l0.compile(Odd().eval(), (torch.randn(3, 6),), dynamic_shapes=DYNAMIC)
+    torch.testing.assert_close(compiled(torch.ones(2, 4)), torch.full((2, 2), 2.0))
+    for tokens in (2, 3):
+        with pytest.raises(InputError, match="expected sizes with"):
+            compiled(torch.ones(2, tokens))
+
+
+def test_a_multiple_of_a_size() -> None:
+    class Pairs(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.view(3, -1, 2).sum(1)
+
+    half = torch.export.Dim("half", min=1, max=20)
+    compiled = l0.compile(Pairs().eval(), (torch.randn(3, 6),), dynamic_shapes=({1: 2 * half},))
+    x = torch.randn(3, 10)
+    torch.testing.assert_close(compiled(x), Pairs()(x))
+    with pytest.raises(InputError, match=r"x: expected 2\*s\d+ \(axis 1\), got 7"):
+        compiled(torch.randn(3, 7))
+    with pytest.raises(InputError, match=r"expected s\d+ .* of \d to 20, got 21"):
+        compiled(torch.randn(3, 42))

@@ -15,6 +15,8 @@ from torch._dynamo.exc import BackendCompilerFailed
 from l0compile.dynamo import backend, compiled_graph
 from l0compile.errors import CaptureError, ConfigError, RewriteError
 
+TVM = {"engine": "tvm"}  # no race between engines
+
 
 class Mlp(nn.Module):
     def __init__(self) -> None:
@@ -89,7 +91,7 @@ def test_declared_dynamic_compiles_once(compilations: list[Any]) -> None:
 
 def test_graph_break_and_aliases(compilations: list[Any]) -> None:
     model = Breaks().eval()
-    compiled = torch.compile(model, backend=backend)
+    compiled = torch.compile(model, backend=backend, options=TVM)
     for batch in (3, 5):
         x = torch.randn(batch, 4)
         agree(compiled, model, x)
@@ -102,7 +104,7 @@ def test_graph_break_and_aliases(compilations: list[Any]) -> None:
 
 def test_changed_weights_are_seen(compilations: list[Any]) -> None:
     model, x = Mlp().eval(), torch.randn(3, 4)
-    compiled = torch.compile(model, backend=backend)
+    compiled = torch.compile(model, backend=backend, options=TVM)
     changes: list[Callable[[], Any]] = [
         lambda: None,
         lambda: model.load_state_dict(Mlp().state_dict()),
@@ -121,7 +123,7 @@ def test_two_models_of_one_class_share_a_graph(compilations: list[Any]) -> None:
     models = [Mlp().eval(), Mlp().eval()]
     x = torch.randn(3, 4)
     for model in (*models, *models):
-        agree(torch.compile(model, backend=backend), model, x)
+        agree(torch.compile(model, backend=backend, options=TVM), model, x)
     assert len(compilations) == 2
 
 
@@ -130,7 +132,7 @@ def test_many_python_numbers_end_in_pytorch(
 ) -> None:
     monkeypatch.setattr(compiled_graph, "_MOST", 2)
     model, x = Mlp().eval(), torch.randn(3, 4)
-    compiled = torch.compile(model, backend=backend)
+    compiled = torch.compile(model, backend=backend, options=TVM)
     for step in range(5):
         agree(compiled, model, x, 1.5 + step)
     assert len(compilations) == 3  # the first number, then two for any number
@@ -139,7 +141,7 @@ def test_many_python_numbers_end_in_pytorch(
 
 def test_inference_mode() -> None:
     model = Mlp().eval()
-    compiled = torch.compile(model, backend=backend)
+    compiled = torch.compile(model, backend=backend, options=TVM)
     with torch.inference_mode():
         x = torch.randn(3, 4)
         torch.testing.assert_close(compiled(x), model(x))
@@ -148,16 +150,16 @@ def test_inference_mode() -> None:
 def test_gradients_and_training_are_refused() -> None:
     model, x = Mlp().eval(), torch.randn(3, 4)
     with pytest.raises(BackendCompilerFailed, match=r"torch\.no_grad\(\)") as refused:
-        torch.compile(model, backend=backend)(x)
+        torch.compile(model, backend=backend, options=TVM)(x)
     assert isinstance(refused.value.inner_exception, CaptureError)
     model.requires_grad_(False)
-    torch.testing.assert_close(torch.compile(model, backend=backend)(x), model(x))
+    torch.testing.assert_close(torch.compile(model, backend=backend, options=TVM)(x), model(x))
     for trained in (nn.Dropout(), nn.BatchNorm1d(4)):
         with (
             torch.no_grad(),
             pytest.raises(BackendCompilerFailed, match=r"training mode; call model\.eval\(\)"),
         ):
-            torch.compile(nn.Sequential(nn.Linear(4, 4), trained).train(), backend=backend)(x)
+            torch.compile(nn.Sequential(nn.Linear(4, 4), trained).train(), backend=backend, options=TVM)(x)
 
 
 def test_what_is_not_a_function_of_the_inputs_runs_in_pytorch(caplog: pytest.LogCaptureFixture) -> None:
@@ -169,9 +171,9 @@ def test_what_is_not_a_function_of_the_inputs_runs_in_pytorch(caplog: pytest.Log
         return x + torch.randn(4)
 
     x = torch.zeros(3, 4)
-    assert torch.equal(torch.compile(adds, backend=backend)(x), torch.full((3, 4), 2.0))
+    assert torch.equal(torch.compile(adds, backend=backend, options=TVM)(x), torch.full((3, 4), 2.0))
     assert torch.equal(x, torch.ones(3, 4)) and "changes this input" in caplog.text
-    assert torch.compile(random, backend=backend)(x).shape == (3, 4)
+    assert torch.compile(random, backend=backend, options=TVM)(x).shape == (3, 4)
     assert "random operator" in caplog.text
     with pytest.raises(BackendCompilerFailed, match="random operator"):
         torch._dynamo.reset()
@@ -192,7 +194,7 @@ def test_results_changed_in_place_within_the_graph() -> None:
 
     x = torch.randn(3, 4)
     for changed in (function, alone):
-        torch.testing.assert_close(torch.compile(changed, backend=backend)(x), changed(x))
+        torch.testing.assert_close(torch.compile(changed, backend=backend, options=TVM)(x), changed(x))
 
 
 def test_views_changed_after_a_graph_break() -> None:
@@ -204,24 +206,24 @@ def test_views_changed_after_a_graph_break() -> None:
         return y
 
     x = torch.randn(3, 4)
-    torch.testing.assert_close(torch.compile(function, backend=backend)(x), function(x))
+    torch.testing.assert_close(torch.compile(function, backend=backend, options=TVM)(x), function(x))
 
 
 def test_options(monkeypatch: pytest.MonkeyPatch) -> None:
     from l0compile import verification
 
     model, x = Mlp().eval(), torch.randn(3, 4)
-    agree(torch.compile(model, backend=backend, options={"target": "native", "verify": True}), model, x)
+    agree(torch.compile(model, backend=backend, options={"target": "native", "engine": "tvm"}), model, x)
     with (
         torch.no_grad(),
-        pytest.raises(BackendCompilerFailed, match=r"target, verify.*got \['speed'\]") as wrong,
+        pytest.raises(BackendCompilerFailed, match=r"target, verify, engine.*got \['speed'\]") as wrong,
     ):
         torch.compile(Mlp().eval(), backend=backend, options={"speed": 11})(x)
     assert isinstance(wrong.value.inner_exception, ConfigError)
     monkeypatch.setitem(verification.TOLERANCES, torch.float32, -1.0)
     torch._dynamo.reset()
     with torch.no_grad(), pytest.raises(BackendCompilerFailed, match="verification") as differs:
-        torch.compile(model, backend=backend)(x)
+        torch.compile(model, backend=backend, options=TVM)(x)
     assert isinstance(differs.value.inner_exception, RewriteError)
     torch._dynamo.reset()
     agree(torch.compile(model, backend=backend, options={"verify": False}), model, x)
@@ -230,10 +232,14 @@ def test_options(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_tensors_to_compute(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "l0compile")
     x = torch.randn(3, 4)
-    assert torch.compile(lambda x: x.view(-1)[2:], backend=backend)(x).data_ptr() == x.data_ptr() + 8
+    assert (
+        torch.compile(lambda x: x.view(-1)[2:], backend=backend, options=TVM)(x).data_ptr()
+        == x.data_ptr() + 8
+    )
     assert not [record for record in caplog.records if record.name == "l0compile"]
 
 
+@pytest.mark.slow
 def test_hugging_face_bert(compilations: list[Any], caplog: pytest.LogCaptureFixture) -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.BertConfig(
@@ -244,7 +250,7 @@ def test_hugging_face_bert(compilations: list[Any], caplog: pytest.LogCaptureFix
     with torch.no_grad():
         model.encoder.layer[0].intermediate.dense.weight[4:].zero_()
         model.encoder.layer[0].intermediate.dense.bias[4:].zero_()
-    compiled = torch.compile(model, backend=backend)
+    compiled = torch.compile(model, backend=backend, options=TVM)
     for tokens in (9, 5, 12):
         ids, mask = torch.randint(0, 50, (2, tokens)), torch.ones(2, tokens, dtype=torch.int64)
         with torch.no_grad():

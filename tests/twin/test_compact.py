@@ -108,7 +108,9 @@ def test_state_dict_loads_into_another_twin(model: Model) -> None:
     torch.testing.assert_close(other(IDS), small(IDS))
 
 
-@pytest.mark.parametrize("dynamic", [None, {"ids": {0: "batch", 1: "seq"}}])
+@pytest.mark.parametrize(
+    "dynamic", [pytest.param(None, marks=pytest.mark.slow), {"ids": {0: "batch", 1: "seq"}}]
+)
 def test_onnx_runtime_keeps_the_gain(model: Model, tmp_path: Path, dynamic: Any) -> None:
     onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     small = l0.compact(model, (IDS,), dynamic_shapes=dynamic)
