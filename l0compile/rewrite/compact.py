@@ -10,7 +10,7 @@ from torch import fx
 from l0compile.capture import Editor, Program
 from l0compile.capture.nodes import arguments, is_op, shape, tensor
 from l0compile.liveness import analyse
-from l0compile.liveness.coupling import Kept, couple
+from l0compile.liveness.coupling import Axis, Kept, couple
 from l0compile.rewrite import refit_sums as _refit_sums  # noqa: F401  (fills its part of the table)
 from l0compile.rewrite.refit import Cutter, refit
 from l0compile.rewrite.regions import note, region_of
@@ -105,32 +105,33 @@ def _cut_constants(cutter: Cutter) -> None:
 def _reasons(editor: Editor, kept: Kept) -> Iterator[tuple[str, str]]:
     for node in editor.graph.nodes:
         if "region" in node.meta:
-            texts = [text for axis, word in _sides(node) for text in _fate(kept, axis, word)]
+            texts = [text for side in _sides(node) for text in _fate(kept, *side)]
             if texts:
                 yield region_of(node), "; ".join(texts)
 
 
-def _sides(node: fx.Node) -> list[tuple[tuple[fx.Node, int], str]]:
-    """The feature axes of a region's result and input, with a word for each."""
+def _sides(node: fx.Node) -> list[tuple[Axis, str, int]]:
+    """The feature axes of a region's result and input, with a word for what runs along them and its width."""
     result = shape(node)
-    if is_op(node, _ATTENTION):
-        return [((node, len(result) - 1), "head channels")]
     given = arguments(node)
+    if is_op(node, _ATTENTION):
+        return [((node, len(result) - 1), "heads", result[-1] // given["heads"])]
     x = given.get("input")
     if tensor(x) is None:
-        return [((node, 1), "heads")] if "query" in given else []
+        return [((node, 1), "heads", 1)] if "query" in given else []
     feature = 1 if "groups" in given else -1
-    return [((node, feature % len(result)), "outputs"), ((x, feature % len(shape(x))), "inputs")]
+    return [((node, feature % len(result)), "outputs", 1), ((x, feature % len(shape(x))), "inputs", 1)]
 
 
-def _fate(kept: Kept, axis: tuple[fx.Node, int], word: str) -> Iterator[str]:
+def _fate(kept: Kept, axis: Axis, word: str, width: int) -> Iterator[str]:
     mask = kept.masks.get(axis)
     if mask is None:
         return
     gone = int((~mask).sum())
     if gone:
-        yield f"{gone} of {len(mask)} {word} removed"
+        yield f"{gone // width} of {len(mask) // width} {word} removed"
     obstacle = kept.obstacle(axis)
     if obstacle is not None:
         number, why = obstacle
-        yield f"{number} of {len(mask)} {word} are dead but stay: {why}"
+        channels = word if width == 1 else "head channels"
+        yield f"{number} of {len(mask)} {channels} are dead but stay: {why}"
