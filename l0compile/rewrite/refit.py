@@ -53,6 +53,12 @@ class Cutter:
         kept = self.kept.size(node, axis)
         return kept if kept is not None and is_static(size) and size != -1 else size
 
+    def replace_constant(self, node: fx.Node, value: Tensor) -> None:
+        """Another value of the same shape for one constant operand; it is cut afterwards like any other."""
+        created = self.editor.add_constant(str(node.target), value, node)
+        node.target = created.target
+        self.editor.graph.erase_node(created)
+
     def add_parameter(self, name: str, value: Tensor, before: fx.Node, like: fx.Node, axis: int) -> fx.Node:
         """A new constant whose last axis loses the channels that ``axis`` of ``like`` loses."""
         mask = self.masks(like).get(axis % len(shape(like)))

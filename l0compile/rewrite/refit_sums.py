@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, fx
 
 from l0compile.capture.nodes import arguments, shape
+from l0compile.liveness.coupling.axes import single_values
+from l0compile.liveness.coupling.contractions import carrier, meets_border
 from l0compile.liveness.coupling.norms import reduced
 from l0compile.rewrite.refit import Cutter, register
 
@@ -22,11 +24,13 @@ def _linear(cutter: Cutter, node: fx.Node) -> None:
 
 
 def _convolution(cutter: Cutter, node: fx.Node) -> None:
-    """bias += sum over taps of W[:, removed] times the constants: there is no padding then (see coupling)."""
+    """bias += sum over taps of W[:, removed] times the constants; with padding another channel carries them."""
     given = arguments(node)
     weight, groups = cutter.editor.value(given["weight"]), int(given["groups"])
     removed = cutter.removed(given["input"], 1)
     if weight is not None and bool((removed != 0).any()):
+        if meets_border(given, node):
+            return _carry(cutter, given, weight, removed)
         taps = weight.flatten(2).sum(2)  # [out, in of a group]
         per_group = removed.to(weight.dtype).reshape(groups, 1, -1)
         share = (taps.reshape(groups, -1, taps.shape[1]) * per_group).sum(2).reshape(-1)
@@ -35,6 +39,26 @@ def _convolution(cutter: Cutter, node: fx.Node) -> None:
     if groups > 1 and kept is not None:
         position = next(i for i, a in enumerate(node.target._schema.arguments) if a.name == "groups")
         _set(node, position, groups * kept // shape(given["weight"])[0])
+    return None
+
+
+def _carry(cutter: Cutter, given: dict[str, Any], weight: Tensor, removed: Tensor) -> None:
+    """W[:, kept constant channel] += sum of W[:, removed] times (removed constant / kept constant) (rule 3)."""
+    x = given["input"]
+    fact = cutter.liveness.fact(x)
+    single, value = single_values(fact, 1, shape(x)[1])
+    stays = cutter.masks(x)[1] & single
+    channel = carrier(stays, value)
+    inputs = 0 if "transpose" in str(next(iter(given["weight"].users)).target) else 1
+    factors = (
+        (removed / value[channel])
+        .to(weight.dtype)
+        .reshape([-1 if a == inputs else 1 for a in range(weight.ndim)])
+    )
+    share = (weight * factors).sum(inputs)
+    changed = weight.clone()
+    changed.select(inputs, channel).add_(share)
+    cutter.replace_constant(given["weight"], changed)
 
 
 def _set(node: fx.Node, position: int, value: Any) -> None:

@@ -101,6 +101,12 @@ def unpadded(g: Graph, x: Tensor) -> Tensor:
     return g.head(F.relu(g.b(torch.sigmoid(g.a(x)))).mean((2, 3)))
 
 
+def padded(g: Graph, x: Tensor) -> Tensor:
+    """Constants reach two padded convolutions and a transposed one: a channel that stays carries the others."""
+    h = torch.sigmoid(g.a(x))
+    return g.b(h) + g.c(F.relu(h - 0.25)) + g.up(F.avg_pool2d(h, 2))
+
+
 TOKENS = {0: "batch", 1: "length"}
 IMAGES = {0: "batch"}
 L, C2 = nn.Linear, nn.Conv2d
@@ -124,5 +130,7 @@ MODELS: dict[str, Build] = {
     "line": (lambda: Graph(line, a=nn.Conv1d(3, 8, 3, padding=1), norm=nn.GroupNorm(4, 8),
                            b=nn.Conv1d(8, 6, 3, stride=2),
                            c=nn.Conv1d(6, 2, 1)), (2, 3, 9), IMAGES),
+    "padded": (lambda: Graph(padded, a=C2(3, 8, 1), b=C2(8, 4, 3, padding=1), c=C2(8, 4, 3, padding=1),
+                             up=nn.ConvTranspose2d(8, 4, 2, stride=2)), (2, 3, 6, 6), IMAGES),
     "unpadded": (lambda: Graph(unpadded, a=C2(3, 8, 1), b=C2(8, 6, 3), head=L(6, 3)), (2, 3, 6, 6), IMAGES),
 }  # fmt: skip

@@ -1,5 +1,8 @@
 """Operators that sum over channels: linear, convolution, matrix products, embedding."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, fx
 
@@ -47,15 +50,32 @@ def convolution(node: fx.Node, coupling: Coupling) -> None:
     if bias is not None:
         coupling.same(node, (node, 1), (bias, 0))
     _absorb(node, x, 1, weight, coupling)
-    single, value = coupling.single((x, 1))
-    if transposed or any(_padding(given["padding"])):
-        reason = "they are constant and not zero, and zero padding makes the border differ (rule 3)"
-        coupling.pin((x, 1), reason, single & (value != 0))
+    if meets_border(given, node):
+        _carry(x, weight, groups, coupling)
     if groups == 1:
         coupling.same(node, (x, 1), (weight, inputs))
         coupling.same(node, (node, 1), (weight, outputs))
     else:
         _grouped(node, x, weight, inputs, outputs, groups, coupling)
+
+
+def _carry(x: fx.Node, weight: fx.Node, groups: int, coupling: Coupling) -> None:
+    """Constants that meet a border: no bias stands for them, but one channel that stays can carry them all (rule 3)."""
+    single, value = coupling.single((x, 1))
+    constants = single & (value != 0)
+    if groups == 1 and coupling.program.constant(weight) is not None and bool(constants.any()):
+        reason = "it carries the constants of the channels that were removed past the padding (rule 3)"
+        chosen = torch.zeros_like(constants)
+        chosen[carrier(constants, value)] = True
+        coupling.pin((x, 1), reason, chosen)
+    else:
+        reason = "they are constant and not zero, and zero padding makes the border differ (rule 3)"
+        coupling.pin((x, 1), reason, constants)
+
+
+def carrier(candidates: Tensor, value: Tensor) -> int:
+    """The constant channel of largest value: the others are multiples of it."""
+    return int(torch.where(candidates, value.abs(), torch.zeros((), dtype=value.dtype)).argmax())
 
 
 def _grouped(
@@ -96,10 +116,12 @@ def _stay(node: fx.Node, x: fx.Node, coupling: Coupling) -> None:
             coupling.pin((other, axis), "positions of a convolution")
 
 
-def _padding(padding: object) -> list[bool]:
-    if isinstance(padding, str):
-        return [padding != "valid"]
-    return [bool(p) for p in padding] if isinstance(padding, (list, tuple)) else [bool(padding)]
+def meets_border(given: Mapping[str, Any], node: fx.Node) -> bool:
+    """Whether some results of a convolution see fewer inputs than others: it is padded, or transposed."""
+    padding = given["padding"]
+    if "transpose" in str(node.target) or isinstance(padding, str):
+        return padding != "valid"
+    return any(padding) if isinstance(padding, (list, tuple)) else bool(padding)
 
 
 def matmul(node: fx.Node, coupling: Coupling) -> None:

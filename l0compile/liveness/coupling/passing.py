@@ -40,6 +40,12 @@ def pad(node: fx.Node, coupling: Coupling) -> None:
             coupling.same(node, (node, axis), (x, axis))
 
 
+def made(node: fx.Node, coupling: Coupling) -> None:
+    """Tensors of one number: as many channels as their readers want."""
+    for operand in node.all_input_nodes:
+        coupling.pin_all(operand, f"{node.target} takes its type from them")
+
+
 def index_select(node: fx.Node, coupling: Coupling) -> None:
     """The indexed axis stays whole; the others are the same."""
     given = arguments(node)
@@ -106,5 +112,9 @@ register(
 register(aten.max_pool1d.default, aten.avg_pool1d.default, aten.adaptive_avg_pool1d.default, rule=spatial(1))
 register(aten.constant_pad_nd.default, aten.pad.default, rule=pad)
 register(aten.index_select.default, rule=index_select)
+register(
+    aten.zeros.default, aten.ones.default, aten.full.default, aten.new_zeros.default, aten.new_ones.default,
+    aten.new_full.default, rule=made,
+)  # fmt: skip
 register(aten.index.Tensor, rule=index)
 register(aten.index_add.default, aten.scatter_add.default, aten.gather.default, rule=scatter)

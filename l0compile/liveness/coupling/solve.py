@@ -52,8 +52,16 @@ class Kept:
             return None
         for other in networkx.bfs_tree(self.graph, axis):
             for pin in self.graph.nodes[other].get("pins", ()):
-                return int(stays.sum()), pin.reason
-        return int(stays.sum()), "other tensors need the same channels (rule 7)"
+                if self._keeps(pin.channels, stays):
+                    return int(stays.sum()), pin.reason
+            if self._keeps(self.needed[other], stays):
+                return int(stays.sum()), f"'{other[0].name}' needs the same channels (rule 7)"
+        return int(stays.sum()), "other channels of their group, head or block are live (rule 7)"
+
+    @staticmethod
+    def _keeps(channels: Tensor, stays: Tensor) -> bool:
+        """Whether channels somewhere else may be why some stay here; of an axis of another size, nobody can tell."""
+        return len(channels) == len(stays) and bool((channels & stays).any())
 
 
 def couple(program: Program, liveness: Liveness) -> Kept:
