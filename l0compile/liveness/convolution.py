@@ -1,6 +1,7 @@
 """Convolutions, batch norm, and operators that work within each channel of axis 1."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -124,12 +125,16 @@ def _group_norm_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Nod
 
 
 def _pool(node: fx.Node, view: View) -> Fact | None:
-    """A channel that is one number stays that number; an average over padding keeps only zeros."""
+    """A channel that is one number stays that number; an average with another divisor keeps only zeros."""
     single, value = _channels(view.fact(node.args[0]))
-    if node.target is aten.avg_pool2d.default and any(arguments(node)["padding"]):
+    if node.target is aten.avg_pool2d.default and _divides_otherwise(arguments(node)):
         single = single & (value == 0)
     trailing = [1] * (len(shape(node)) - 2)
     return Fact(single.reshape(1, -1, *trailing), value.reshape(1, -1, *trailing))
+
+
+def _divides_otherwise(given: Mapping[str, Any]) -> bool:
+    return any(given["padding"]) or bool(given["ceil_mode"]) or given["divisor_override"] is not None
 
 
 def _pool_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:

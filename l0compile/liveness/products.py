@@ -66,6 +66,9 @@ def _sdpa_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Ten
         per_head = per_head.any(0)
     lead = [1] * (rank - 3)
     reads[q] = per_head.any(-1, keepdim=True).reshape(*lead, -1, 1, 1)
+    mask = given["attn_mask"]
+    if isinstance(mask, fx.Node) and len(shape(mask)) >= 3:
+        reads[mask] = reads[q].reshape([1] * (len(shape(mask)) - 3) + [-1, 1, 1])
     shared = shape(k)[-3] == shape(q)[-3]
     if shared or per_head.shape[0] == 1:
         reads[k], reads[v] = reads[q], per_head.reshape(*lead, *per_head.shape)

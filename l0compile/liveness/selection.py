@@ -123,12 +123,15 @@ def _sum_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tens
 
 
 def reduced_axes(node: fx.Node) -> tuple[fx.Node, tuple[int, ...], bool]:
-    """(operand, axes summed over, whether they stay with size 1)."""
+    """(operand, axes that a reduction runs over, whether they stay with size 1)."""
     given = arguments(node)
     x, dims = node.args[0], given.get("dim")
     assert isinstance(x, fx.Node)
     rank = len(shape(x))
-    axes = tuple(range(rank)) if not dims else tuple(sorted({dim % rank for dim in dims}))
+    if dims is None or dims == []:
+        axes = tuple(range(rank))
+    else:
+        axes = tuple(sorted({dim % rank for dim in (dims if isinstance(dims, (list, tuple)) else [dims])}))
     return x, axes, bool(given.get("keepdim", False))
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, fx
 from l0compile.capture.nodes import arguments, shape
 from l0compile.liveness.coupling.axes import single_values
 from l0compile.liveness.coupling.contractions import carrier, meets_border
-from l0compile.liveness.coupling.norms import reduced
+from l0compile.liveness.selection import reduced_axes
 from l0compile.rewrite.refit import Cutter, register
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
@@ -167,7 +167,7 @@ def _compacted_rms_norm(cutter: Cutter, node: fx.Node) -> None:
 
 def _mean(cutter: Cutter, node: fx.Node) -> None:
     """mean over n channels = sum of what is left / n + sum of the constants / n; sum likewise."""
-    x, dims, _ = reduced(node)
+    x, dims, _ = reduced_axes(node)
     axis = next((axis for axis in dims if cutter.masks(x).get(axis) is not None), None)
     if axis is None:
         return

@@ -7,6 +7,7 @@ from l0compile.capture.nodes import arguments, shape
 from l0compile.liveness.coupling.axes import Axis, Coupling
 from l0compile.liveness.coupling.contractions import by_group
 from l0compile.liveness.coupling.table import register
+from l0compile.liveness.selection import reduced_axes
 
 aten = torch.ops.aten
 
@@ -77,7 +78,7 @@ def group_norm(node: fx.Node, coupling: Coupling) -> None:
 
 def reduction(node: fx.Node, coupling: Coupling) -> None:
     """sum and mean: constants that go are added to the result; axes that are not summed stay the same."""
-    x, dims, keepdim = reduced(node)
+    x, dims, keepdim = reduced_axes(node)
     position = 0
     for axis in range(len(shape(x))):
         if axis in dims:
@@ -93,7 +94,7 @@ def reduction(node: fx.Node, coupling: Coupling) -> None:
 
 def extreme(node: fx.Node, coupling: Coupling) -> None:
     """amax, amin, argmax, softmax, cumsum and the like: the axis they run over stays whole."""
-    x, dims, _ = reduced(node)
+    x, dims, _ = reduced_axes(node)
     kept = len(shape(node)) == len(shape(x))
     position = 0
     for axis in range(len(shape(x))):
@@ -105,20 +106,6 @@ def extreme(node: fx.Node, coupling: Coupling) -> None:
         else:
             coupling.same(node, (x, axis), (node, position))
             position += 1
-
-
-def reduced(node: fx.Node) -> tuple[fx.Node, list[int], bool]:
-    """(operand, reduced axes, whether they stay with size 1)."""
-    given = arguments(node)
-    x = node.args[0]
-    assert isinstance(x, fx.Node)
-    dims = given.get("dim")
-    rank = len(shape(x))
-    if dims is None or dims == []:
-        axes = list(range(rank))
-    else:
-        axes = sorted({dim % rank for dim in (dims if isinstance(dims, (list, tuple)) else [dims])})
-    return x, axes, bool(given.get("keepdim", False))
 
 
 register(aten.layer_norm.default, aten.rms_norm.default, rule=layer_norm)
