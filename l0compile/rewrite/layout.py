@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 import l0compile.ops  # noqa: F401  registers the operators
 from l0compile.capture import Editor, Program
-from l0compile.capture.nodes import arguments, follower, same_shape, shape
-from l0compile.rewrite.size_nodes import SizeNodes
+from l0compile.capture.nodes import arguments, same_shape, shape
+from l0compile.rewrite.packing import Packing, packable
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
@@ -50,17 +50,11 @@ def assign_layout(program: Program, lanes: int, rows: int) -> Program:
     return pass_.editor.finish()
 
 
-class _Layout:
-    """State of one run: which values exist packed, and the packed form of each."""
+class _Layout(Packing):
+    """The rule of each operator: its packed form, or None where it stays in rows."""
 
     def __init__(self, editor: Editor, lanes: int, rows: int) -> None:
-        self.editor, self.lanes, self.rows = editor, lanes, rows
-        self.sizes = SizeNodes(editor)
-        self.packed: dict[fx.Node, fx.Node] = {}
-        self.made: dict[fx.Node, fx.Node] = {}  # pack nodes inserted for a value in rows
-        self.masks: dict[tuple[Any, ...], fx.Node] = {}  # attention masks, by mask and sizes
-        self.expanded: dict[fx.Node, fx.Node] = {}  # tables of one batch entry, repeated for all
-        self.weights: dict[str, fx.Node] = {}  # dense weights as blocks; tied layers share theirs
+        super().__init__(editor, lanes, rows)
         self.rules: dict[Any, Callable[[fx.Node], fx.Node | None]] = {
             aten.linear.default: self._linear,
             l0.bsr_linear.default: self._bsr_linear,
@@ -76,113 +70,73 @@ class _Layout:
 
     def visit(self, node: fx.Node) -> None:
         rule = self.rules.get(node.target)
-        if rule is None or not _packable(node):
+        if rule is None or not packable(node):
             return
         result = rule(node)
         if result is not None:
             self.packed[node] = result
             self.editor.changed += 1
 
-    def unpack_rest(self) -> None:
-        """Give every reader in rows of a packed value its rows back."""
-        for node, packed in self.packed.items():
-            readers = [user for user in node.users if user not in self.packed]
-            if readers:
-                args = packed, self.sizes.shape(shape(node)[:-1])
-                rows = self.editor.call(l0.unpack.default, args, before=follower(packed), origin=node)
-                for user in readers:
-                    user.replace_input_with(node, rows)
-
-    def _pack(self, value: fx.Node, before: fx.Node) -> fx.Node:
-        if value in self.packed:
-            return self.packed[value]
-        if value not in self.made:
-            # Right behind the value, so that later readers find the one pack node above them.
-            args, anchor = (value, self.lanes), follower(value)
-            self.made[value] = self.editor.call(l0.pack.default, args, before=anchor, origin=before)
-        return self.made[value]
-
-    def _constants(self, *nodes: Any) -> bool:
-        return all(node is None or self.editor.value(node) is not None for node in nodes)
-
     def _linear(self, node: fx.Node) -> fx.Node | None:
         x, weight_node, bias = (*node.args, None)[:3]
         weight = self.editor.value(weight_node)
-        if weight is None or weight.ndim != 2 or not self._constants(bias) or not _packable(x):
+        if weight is None or weight.ndim != 2 or not self.constants(bias) or not packable(x):
             return None
         name = str(weight_node.target)
         if name not in self.weights:
             blocks = dense_blocks(weight, self.rows)
             self.weights[name] = self.editor.add_constant(f"{name}_packed", blocks, node)
-        args = (self._pack(x, node), self.weights[name], None, None, bias, None, weight.shape[0], "")
+        args = (self.pack(x, node), self.weights[name], None, None, bias, None, weight.shape[0], "")
         return self.editor.call(l0.packed_linear.default, args, before=node)
 
     def _bsr_linear(self, node: fx.Node) -> fx.Node | None:
         x, data, indices, indptr, bias, n, _ = node.args
-        if not self._constants(data, indices, indptr, bias) or not _packable(x):
+        if not self.constants(data, indices, indptr, bias) or not packable(x):
             return None
-        args = (self._pack(x, node), data, indices, indptr, bias, None, n, "")
+        args = (self.pack(x, node), data, indices, indptr, bias, None, n, "")
         return self.editor.call(l0.packed_linear.default, args, before=node)
 
     def _attention(self, node: fx.Node) -> fx.Node | None:
         q, k, v, mask, heads, scale, causal = node.args
-        if not all(_packable(t) for t in (q, k, v)):
+        if not all(packable(t) for t in (q, k, v)):
             return None
         sizes = [self.sizes.of(s) for s in (*shape(q)[:2], shape(k)[1])]
-        packed = [self._pack(t, node) for t in (q, k, v)]
+        packed = [self.pack(t, node) for t in (q, k, v)]
         bias = None
         if mask is not None and not _one_for_all_queries(mask):
-            mask, bias = None, self._pack_mask(mask, sizes, node)
+            mask, bias = None, self.pack_mask(mask, sizes, node)
         args = (*packed, mask, bias, *sizes, heads, scale, causal)
         return self.editor.call(l0.packed_attention.default, args, before=node)
 
-    def _pack_mask(self, mask: fx.Node, sizes: list[Any], before: fx.Node) -> fx.Node:
-        """The mask with queries in lanes; layers that share a mask share the result."""
-        key = (mask, *sizes)
-        if key not in self.masks:
-            args = (mask, *sizes, self.lanes)
-            self.masks[key] = self.editor.call(l0.pack_mask.default, args, before=before)
-        return self.masks[key]
-
     def _rope(self, node: fx.Node) -> fx.Node | None:
         x, cos, sin, heads = node.args
-        if not all(_packable(t) for t in (x, cos, sin)):
+        if not all(packable(t) for t in (x, cos, sin)):
             return None
-        tables = [self._pack(self._for_every_sequence(table, x, node), node) for table in (cos, sin)]
-        return self.editor.call(l0.packed_rope.default, (self._pack(x, node), *tables, heads), before=node)
-
-    def _for_every_sequence(self, table: fx.Node, x: fx.Node, before: fx.Node) -> fx.Node:
-        """[B or 1, S, D] -> [B, S, D]: packed, each token has its own; layers that share a table share the result."""
-        sizes = [*shape(x)[:2], shape(table)[2]]
-        if same_shape(shape(table), sizes):
-            return table
-        if table not in self.expanded:
-            args = (table, self.sizes.shape(sizes))
-            self.expanded[table] = self.editor.call(aten.expand.default, args, before=before)
-        return self.expanded[table]
+        tables = [self.pack(self.for_every_sequence(table, x, node), node) for table in (cos, sin)]
+        return self.editor.call(l0.packed_rope.default, (self.pack(x, node), *tables, heads), before=node)
 
     def _layer_norm(self, node: fx.Node) -> fx.Node | None:
         x, shape, weight, bias, eps = (*node.args, *(None, None, 1e-5)[len(node.args) - 2 :])[:5]
-        if len(shape) != 1 or not self._constants(weight, bias) or not _packable(x):
+        if len(shape) != 1 or not self.constants(weight, bias) or not packable(x):
             return None
-        args = (self._pack(x, node), weight, bias, eps, shape[0], 0.0, 0.0)
+        args = (self.pack(x, node), weight, bias, eps, shape[0], 0.0, 0.0)
         return self.editor.call(l0.packed_layer_norm.default, args, before=node)
 
     def _rms_norm(self, node: fx.Node) -> fx.Node | None:
         given = arguments(node)
         x, weight, eps = given["input"], given["weight"], given["eps"]
-        if len(given["normalized_shape"]) != 1 or not self._constants(weight) or not _packable(x):
+        if len(given["normalized_shape"]) != 1 or not self.constants(weight) or not packable(x):
             return None
         eps = torch.finfo(torch.float32).eps if eps is None else eps  # as torch does
-        args = (self._pack(x, node), weight, eps, shape(x)[-1], 0.0)
+        args = (self.pack(x, node), weight, eps, shape(x)[-1], 0.0)
         return self.editor.call(l0.packed_rms_norm.default, args, before=node)
 
     def _compacted_norm(self, node: fx.Node) -> fx.Node | None:
         """A norm over part of a vector: the packed operator of the same name takes the same arguments."""
         x, *rest = node.args
-        if not self._constants(*(value for value in rest if isinstance(value, fx.Node))) or not _packable(x):
+        if not self.constants(*(value for value in rest if isinstance(value, fx.Node))) or not packable(x):
             return None
-        return self.editor.call(_COMPACTED[node.target], (self._pack(x, node), *rest), before=node)
+        return self.editor.call(_COMPACTED[node.target], (self.pack(x, node), *rest), before=node)
 
     def _unary(self, node: fx.Node) -> fx.Node | None:
         x = node.args[0]
@@ -204,10 +158,10 @@ class _Layout:
         """The packed form of an operand: a tensor of the result's shape, a number, or a constant per feature."""
         if not isinstance(value, fx.Node):
             return value if isinstance(value, (int, float)) else None
-        if not _packable(value):
+        if not packable(value):
             return self._per_feature(value, node)
         if same_shape(shape(value), shape(node)):
-            return self._pack(value, node)
+            return self.pack(value, node)
         return self._per_feature(value, node)
 
     def _per_feature(self, value: fx.Node, node: fx.Node) -> fx.Node | None:
@@ -221,9 +175,8 @@ class _Layout:
     def _reshape(self, node: fx.Node) -> fx.Node | None:
         x = node.args[0]
         while x not in self.packed and x.target in _RESHAPE:
-            x = x.args[
-                0
-            ]  # a reshape of a reshape keeps the order of its first operand, whatever came between
+            # A reshape of a reshape keeps the order of its first operand, whatever came between.
+            x = x.args[0]
         same_features = x in self.packed and shape(x)[-1] == shape(node)[-1]
         return self.packed[x] if same_features else None
 
@@ -233,13 +186,6 @@ def dense_blocks(weight: torch.Tensor, rows: int) -> torch.Tensor:
     n, k = weight.shape
     padded = F.pad(weight, (0, 0, 0, -n % rows))
     return padded.reshape(-1, rows, k).transpose(1, 2).reshape(-1, 1, rows).contiguous()
-
-
-def _packable(node: Any) -> bool:
-    value = node.meta.get("val") if isinstance(node, fx.Node) else None
-    if not isinstance(value, torch.Tensor) or value.dtype != torch.float32 or value.ndim < 2:
-        return False
-    return isinstance(value.shape[-1], int) and value.shape[-1] > 0
 
 
 def _one_for_all_queries(mask: fx.Node) -> bool:
