@@ -8,7 +8,7 @@ from typing import Any
 
 from l0compile._tvm import TB
 from l0compile.kernels.lanes import ACTIVATIONS, Expr, body, kernel, local, param, store, symbol
-from l0compile.kernels.planes import clear_border, only_pixels
+from l0compile.kernels.planes import clear_border, only_pixels, pieces
 from l0compile.kernels.spec import ConvSpec, TokenTile
 
 
@@ -44,7 +44,7 @@ def _row_block(
     whole, rest = divmod(spec.result.body, tile.lanes)
 
     def compute(width: int) -> None:
-        _accumulate(spec, tile, image, t * tile.lanes, j, width // tile.vector, operands)
+        _accumulate(spec, tile, image, t * tile.lanes, j, width, operands)
 
     if not rest:
         compute(tile.lanes)
@@ -66,41 +66,41 @@ def _accumulate(
     image: Expr,
     first: Expr,
     j: Expr,
-    vectors: int,
+    width: int,
     operands: tuple[Any, ...],
 ) -> None:
     x, data, offsets, indptr, bias, residual, y = operands
-    lanes = [TB.Ramp(v * tile.vector, 1, tile.vector) for v in range(vectors)]
-    acc = local((spec.rows, vectors * tile.vector))
+    registers = pieces(width, tile)
+    acc = local((spec.rows, width))
     for r in range(spec.rows):
         # Rows past n (ragged last block) start from some in-range bias and are never stored.
         start = bias[TB.min(j * spec.rows + r, spec.n - 1)] if bias is not None else TB.float32(0)
-        for s in lanes:
-            store(acc, TB.Broadcast(start, tile.vector), r, s)
+        for s, lanes in registers:
+            store(acc, TB.Broadcast(start, lanes), r, TB.Ramp(s, 1, lanes))
     begin = indptr[j] if indptr is not None else j * spec.columns
     count = indptr[j + 1] - indptr[j] if indptr is not None else spec.columns
     with TB.serial(0, count) as i:
         p = begin + i
         place = TB.cast(offsets[i if indptr is None else p], "int64") + first
         for r in range(spec.rows):
-            for v, s in enumerate(lanes):
-                pixels = TB.Ramp(place + v * tile.vector, 1, tile.vector)
-                weight = TB.Broadcast(data[p, 0, r], tile.vector)
-                store(acc, acc[r, s] + weight * x[image, 0, pixels], r, s)
+            for s, lanes in registers:
+                here = TB.Ramp(s, 1, lanes)
+                weight = TB.Broadcast(data[p, 0, r], lanes)
+                store(acc, acc[r, here] + weight * x[image, 0, TB.Ramp(place + s, 1, lanes)], r, here)
     for r in range(spec.rows):
-        _finish(spec, tile, acc, r, j * spec.rows + r, image, first, lanes, residual, y)
+        _finish(spec, acc, r, j * spec.rows + r, image, first, registers, residual, y)
 
 
-def _finish(spec, tile, acc, r, row, image, first, lanes, residual, y):  # type: ignore[no-untyped-def]
+def _finish(spec, acc, r, row, image, first, registers, residual, y):  # type: ignore[no-untyped-def]
     planes = spec.result
 
     def write() -> None:
-        for v, s in enumerate(lanes):
-            at = first + v * tile.vector
-            pixels = TB.Ramp(planes.lead + at, 1, tile.vector)
-            value = acc[r, s] if residual is None else acc[r, s] + residual[image, row, pixels]
+        for s, lanes in registers:
+            pixels = TB.Ramp(planes.lead + first + s, 1, lanes)
+            value = acc[r, TB.Ramp(s, 1, lanes)]
+            value = value if residual is None else value + residual[image, row, pixels]
             value = ACTIVATIONS[spec.activation](value)
-            store(y, only_pixels(planes, tile, at, value), image, row, pixels)
+            store(y, only_pixels(planes, lanes, first + s, value), image, row, pixels)
 
     if spec.n % spec.rows == 0:
         write()

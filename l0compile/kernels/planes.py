@@ -6,21 +6,29 @@ from typing import Any
 from l0compile._tvm import TB
 from l0compile.kernels.lanes import Expr, body, kernel, param, store, symbol
 from l0compile.kernels.spec import CopySpec, TokenTile
-from l0compile.ops.planes import Planes
+from l0compile.ops.planes import STEP, Planes
+
+# Zeros written at once; all parts of a plane are multiples of it.
+_ZEROS = STEP
 
 
-def only_pixels(planes: Planes, tile: TokenTile, at: Expr, value: Expr) -> Expr:
+def pieces(width: int, tile: TokenTile) -> list[tuple[int, int]]:
+    """``width`` numbers as (start, lanes) of registers; the last may be half a one."""
+    return [(start, min(tile.vector, width - start)) for start in range(0, width, tile.vector)]
+
+
+def only_pixels(planes: Planes, lanes: int, at: Expr, value: Expr) -> Expr:
     """A register of results for the places from ``at`` of the body on: zero where a place is no pixel."""
     if planes.pitch == planes.width and planes.height * planes.pitch == planes.body:
         return value
-    places = TB.Ramp(TB.cast(at, "int32"), 1, tile.vector)
+    places = TB.Ramp(TB.cast(at, "int32"), 1, lanes)
 
     def wide(number: int) -> Expr:
-        return TB.Broadcast(TB.int32(number), tile.vector)
+        return TB.Broadcast(TB.int32(number), lanes)
 
     in_row = TB.truncmod(places, wide(planes.pitch)) < wide(planes.width)
     pixel = TB.And(in_row, places < wide(planes.height * planes.pitch))
-    return TB.Select(pixel, value, TB.Broadcast(TB.float32(0), tile.vector))
+    return TB.Select(pixel, value, TB.Broadcast(TB.float32(0), lanes))
 
 
 def clear_border(
@@ -29,9 +37,8 @@ def clear_border(
     """Write the zeros before and behind the body of ``count`` planes, along with their first and last tile of it."""
 
     def clear(begin: int, numbers: int) -> None:
-        with TB.serial(0, count) as r, TB.serial(0, numbers // tile.vector) as v:
-            place = TB.Ramp(begin + v * tile.vector, 1, tile.vector)
-            store(y, TB.Broadcast(TB.float32(0), tile.vector), *plane(r), place)
+        with TB.serial(0, count) as r, TB.serial(0, numbers // _ZEROS) as v:
+            store(y, TB.Broadcast(TB.float32(0), _ZEROS), *plane(r), TB.Ramp(begin + v * _ZEROS, 1, _ZEROS))
 
     end = planes.lead + planes.body
     if planes.lead:

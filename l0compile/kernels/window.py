@@ -4,7 +4,7 @@ from typing import Any
 
 from l0compile._tvm import TB
 from l0compile.kernels.lanes import ACTIVATIONS, Expr, body, kernel, local, param, store, symbol
-from l0compile.kernels.planes import clear_border, only_pixels
+from l0compile.kernels.planes import clear_border, only_pixels, pieces
 from l0compile.kernels.spec import TokenTile, WindowSpec
 
 
@@ -22,9 +22,9 @@ def window(spec: WindowSpec, tile: TokenTile) -> Any:
             operands = (x, weight, bias, y)
             if whole:
                 with TB.serial(0, whole) as t:
-                    _tile(spec, tile, image, channel, t * tile.lanes, tile.lanes // tile.vector, operands)
+                    _tile(spec, tile, image, channel, t * tile.lanes, tile.lanes, operands)
             if rest:
-                _tile(spec, tile, image, channel, whole * tile.lanes, rest // tile.vector, operands)
+                _tile(spec, tile, image, channel, whole * tile.lanes, rest, operands)
             for t in {0, (spec.result.body - 1) // tile.lanes}:
                 clear_border(spec.result, tile, TB.int64(t), lambda _: (image, channel), 1, y)
     return builder.get()
@@ -36,18 +36,18 @@ def _tile(
     image: Expr,
     channel: Expr,
     first: Expr,
-    vectors: int,
+    width: int,
     operands: tuple[Any, ...],
 ) -> None:
     x, weight, bias, y = operands
-    acc = local((vectors * tile.vector,))
-    for v in range(vectors):
-        s, at = TB.Ramp(v * tile.vector, 1, tile.vector), first + v * tile.vector
+    acc = local((width,))
+    for start, lanes in pieces(width, tile):
+        s, at = TB.Ramp(start, 1, lanes), first + start
         for t, offset in enumerate(spec.offsets):
-            value = x[image, 0, TB.Ramp(channel * spec.size + offset + at, 1, tile.vector)]
+            value = x[image, 0, TB.Ramp(channel * spec.size + offset + at, 1, lanes)]
             if weight is not None:
-                value = value * TB.Broadcast(weight[channel, t], tile.vector)
+                value = value * TB.Broadcast(weight[channel, t], lanes)
             store(acc, value if t == 0 else acc[s] + value if spec.weight else TB.max(acc[s], value), s)
-        result = acc[s] if bias is None else acc[s] + TB.Broadcast(bias[channel], tile.vector)
-        result = only_pixels(spec.result, tile, at, ACTIVATIONS[spec.activation](result))
-        store(y, result, image, channel, TB.Ramp(spec.result.lead + at, 1, tile.vector))
+        result = acc[s] if bias is None else acc[s] + TB.Broadcast(bias[channel], lanes)
+        result = only_pixels(spec.result, lanes, at, ACTIVATIONS[spec.activation](result))
+        store(y, result, image, channel, TB.Ramp(spec.result.lead + at, 1, lanes))

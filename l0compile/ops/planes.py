@@ -17,6 +17,8 @@ from l0compile.ops.packed import _activate
 
 # Planes begin, and their pixels begin, at whole cache lines of float32.
 LINE = 16
+# What kernels compute is a multiple of this: half a register of the widest kind, all of one or two of the others.
+STEP = 8
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Planes:
 
     @property
     def body(self) -> int:
-        """Numbers from the first pixel to the end of the last row's last cache line: what a kernel computes."""
-        return -(-self.height * self.pitch // LINE) * LINE
+        """How many numbers a kernel computes, from the first pixel to the end of the last row and a little more."""
+        return -(-self.height * self.pitch // STEP) * STEP
 
     @classmethod
     def rows(cls, height: int, width: int) -> "Planes":

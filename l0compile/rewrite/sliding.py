@@ -10,7 +10,7 @@ import torch
 import l0compile.ops  # noqa: F401  registers the operators
 from l0compile.capture import Editor
 from l0compile.capture.nodes import arguments, is_op, tensor
-from l0compile.ops.planes import LINE, Planes
+from l0compile.ops.planes import STEP, Planes
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
@@ -86,7 +86,7 @@ class Sliding:
     def border(self, pitch: int) -> Pair:
         """(zeros wanted before the first pixel, numbers wanted from it on) in planes with rows ``pitch`` apart."""
         shifts = [shift[0] * pitch + shift[1] for _, shift in self.taps]
-        body = -(-self.result[0] * pitch // LINE) * LINE
+        body = -(-self.result[0] * pitch // STEP) * STEP
         return max(0, -min(shifts)), body + max(0, *shifts)
 
     def source(self, pitch: int) -> Planes:

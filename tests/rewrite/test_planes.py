@@ -66,7 +66,7 @@ def test_any_window_reads_its_taps(window: Sliding, other: Sliding) -> None:
         planes, dense_blocks(weight.flatten(1), 4), offsets, None, None, None, 4, result.numbers(), ""
     )
     body = result.lead + result.body
-    # The kernel reads whole cache lines, also behind the last pixel: it must stay inside of the planes.
+    # The kernel reads whole registers, also behind the last pixel: it must stay inside of the planes.
     assert int(offsets.min()) >= 0 and int(offsets.max()) + result.body <= planes[0].numel()
     assert body <= result.size
     rows = Planes.rows(*window.result)
