@@ -21,6 +21,7 @@ The folders are the steps of one flow, in this order; each imports only from tho
     runtime    the compiled model, called with torch tensors
     assembly   built stages put together, and the account of them
     verification  compiled answers against the model's own
+    fault      where the two part ways
     api        the line from module to compiled model in one call
     advice     before training: what could be gated, and what it would buy
     dynamo     the same as a backend of torch.compile

@@ -1,13 +1,14 @@
 """``compile`` and ``load``: the line from a model, or from an artifact, to a callable."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from l0compile.artifact import load_spec, read_bundle, restore_target
@@ -15,15 +16,18 @@ from l0compile.assembly import assemble, explanation
 from l0compile.capture import Program, capture
 from l0compile.conditions import from_json
 from l0compile.errors import BuildError, ConfigError, RewriteError
+from l0compile.fault import locate
 from l0compile.gates import hardening
 from l0compile.lower import BuiltStage, dtype_name, lower, lower_torch, provable_bounds
 from l0compile.records import EngineChoice
-from l0compile.rewrite.pipeline import choose, optimise_dense
+from l0compile.rewrite.pipeline import choose, dense_steps, optimise_dense
 from l0compile.runtime import CompiledModel, Derived, Explanation, InputSpec, Plan, Signature, race
 from l0compile.schedule import token_tile
 from l0compile.targets import Target, load_target
 from l0compile.verification import Call, read_calls, tolerance
 from l0compile.verification import verify as verify_calls
+
+_log = logging.getLogger("l0compile")
 
 
 def compile(
@@ -71,6 +75,8 @@ def compile(
     except (BuildError, RewriteError) as error:
         if engine == "tvm":
             raise
+        if isinstance(error, RewriteError):  # a defect of ours, which the answers will not show
+            _log.warning("compiled code is not used: %s", error)
         return job.in_torch(EngineChoice("torch", f"what was compiled could not be used: {error}"))
     return compiled if engine == "tvm" else job.quicker(compiled)
 
@@ -117,7 +123,23 @@ class _Job:
         if not self.calls:
             return unchecked
         reference = self.model.module() if isinstance(self.model, ExportedProgram) else self.model
-        return finished(verify_calls(unchecked, reference, self.calls, tolerance(self.captured)))
+        try:
+            return finished(verify_calls(unchecked, reference, self.calls, tolerance(self.captured)))
+        except RewriteError as error:
+            raise RewriteError(f"{error}. In {choice.engine}: {self._where(choice.engine)}") from error
+
+    def _where(self, engine: str) -> str:
+        """Where the difference to the model starts, for the first of the calls."""
+
+        def code(program: Program) -> Callable[[list[Tensor]], list[Tensor]]:
+            if engine == "torch":
+                return assemble(program, [lower_torch(program, "")])
+            return assemble(program, lower(program, self.target, token_tile(self.target)))
+
+        args, kwargs = self.calls[0]
+        inputs = self.captured.flatten(args, kwargs)
+        last = self.dense if engine == "torch" else self.program
+        return locate(self.captured, last, dense_steps(), code, inputs, tolerance(self.captured))
 
 
 def load(path: str | Path) -> CompiledModel:
