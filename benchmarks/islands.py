@@ -3,7 +3,7 @@
     python benchmarks/islands.py [--blocks 20]
 
 *naive*: PyTorch uses all its threads in the island and leaves them spinning. *cured*: a small island runs on one
-thread, a large one puts the others to sleep before TVM runs. Also measured: the same stages, each repeated by itself, so
+thread, a large one puts the others to sleep before TVM runs. Also measured: the same stages, each repeated alone, so
 that nothing switches; a switch then costs the difference, over the number of switches a call has. Every variant runs in
 a process of its own. Appends to ``benchmarks/results/islands.jsonl``.
 """

@@ -6,7 +6,7 @@ import pytest
 
 from l0compile.errors import ArtifactError
 from l0compile.instructions import Code, Instruction, Named, Slot, check_target
-from l0compile.runtime.torch_stage import resolve
+from l0compile.runtime.torch_calls import resolve
 
 CODE = Code(
     inputs=1,
