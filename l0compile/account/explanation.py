@@ -24,6 +24,7 @@ class Explanation:
         stages: what each engine runs, in order. choice: which engine runs the whole, and the times that decided it.
         launches: the kernel calls of one run, in order.
         sizes: what must hold of the dynamic sizes of a call, a sentence each.
+        plain: functions of ordinary operators whose loops run as written: no schedule rule could change them.
         profile, dense_profile: times of one call, and of the dense model's, where measured; ``account`` joins them with
             the regions.
     """
@@ -36,6 +37,7 @@ class Explanation:
     choice: EngineChoice | None = None
     launches: tuple[Launch, ...] = ()
     sizes: tuple[str, ...] = ()
+    plain: tuple[str, ...] = ()
     profile: Profile | None = None
     dense_profile: Profile | None = None
 
@@ -55,6 +57,7 @@ class Explanation:
             "choice": asdict(self.choice) if self.choice else None,
             "launches": [asdict(launch) for launch in self.launches],
             "sizes": list(self.sizes),
+            "plain": list(self.plain),
             "profile": None if self.profile is None else self.profile.to_json(),
             "dense_profile": None if self.dense_profile is None else self.dense_profile.to_json(),
         }
@@ -90,6 +93,7 @@ class Explanation:
             choice,
             launches,
             tuple(record["sizes"]),
+            tuple(record["plain"]),
             *profiles,
         )
 

@@ -33,7 +33,7 @@ def report_lines(explanation: "Explanation", width: int) -> list[Line]:
         lines += [*_wrapped(found.sentence, width), Line(""), *_parts(found), Line("")]
     lines += _regions(explanation.regions, found, width)
     if found is not None and found.ordinary:
-        lines += [Line(""), *_ordinary(found, width)]
+        lines += [Line(""), *_ordinary(found, explanation.plain, width)]
     elif explanation.ordinary:
         counts = ", ".join(f"{name} ({count})" for name, count in explanation.ordinary.items())
         lines += [Line(""), *_wrapped(f"ordinary operators: {counts}", width)]
@@ -118,7 +118,7 @@ def _kernels(time: RegionTime | None) -> str:
     return ", ".join(dict.fromkeys(time.kernels)) or "computed by ordinary operators"
 
 
-def _ordinary(found: Account, width: int) -> Iterator[Line]:
+def _ordinary(found: Account, plain: tuple[str, ...], width: int) -> Iterator[Line]:
     total = sum(ms for _, ms in found.ordinary.values())
     yield Line(
         f"ordinary operators: {milliseconds(total)} ms of {milliseconds(found.now_ms)} ms now", "title"
@@ -127,8 +127,9 @@ def _ordinary(found: Account, width: int) -> Iterator[Line]:
         if number == _ORDINARY:
             yield Line(f"{'':>8}  and {len(found.ordinary) - number} more", "faint")
             return
+        note = ": its loops run as written, no schedule rule fits them" if name in plain else ""
         yield from _wrapped(
-            f"{milliseconds(ms):>8}  {name}" + (f" ({count} launches)" if count > 1 else ""),
+            f"{milliseconds(ms):>8}  {name}" + (f" ({count} launches)" if count > 1 else "") + note,
             width,
             "          ",
             first="",

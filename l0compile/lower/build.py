@@ -1,25 +1,38 @@
 """relax.IRModule -> executable for one target: legalise, fuse, schedule everything, generate code."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from l0compile._tvm import relax, tirx, tvm, tvm_target
 from l0compile.errors import BuildError
 from l0compile.kernels.lanes import SCHEDULED
 from l0compile.kernels.spec import TokenTile
-from l0compile.schedule.ordinary import schedule_ordinary
+from l0compile.schedule.ordinary import PLAIN, schedule_ordinary
 from l0compile.targets import Target
 
 
-def build(module: Any, target: Target, tile: TokenTile) -> Any:
-    """Generate code; gives a ``relax.VMExecutable``.
+@dataclass(frozen=True)
+class Built:
+    """executable: a ``relax.VMExecutable``. plain: functions in it that no schedule rule could change."""
+
+    executable: Any
+    plain: tuple[str, ...]
+
+
+def build(module: Any, target: Target, tile: TokenTile) -> Built:
+    """Generate code.
 
     Raises: BuildError when code generation fails or an operator would be left without a schedule.
     """
     with tvm_target(target):
         try:
-            return relax.build(
-                scheduled(module, target, tile), target=tvm_target(target), relax_pipeline=None
+            ready = scheduled(module, target, tile)
+            plain = tuple(
+                name.name_hint
+                for name, function in ready.functions.items()
+                if isinstance(function, tirx.PrimFunc) and function.attrs and PLAIN in function.attrs
             )
+            return Built(relax.build(ready, target=tvm_target(target), relax_pipeline=None), plain)
         except BuildError:
             raise
         except Exception as error:  # passes written in Python raise anything, TypeError and KeyError included

@@ -32,6 +32,7 @@ class BuiltStage:
 
     program: as it was lowered; holds the constants. parameters: those the stage takes, in order.
     executable: TVM's; None for PyTorch. launches: of our kernels in it.
+    plain: its functions that no schedule rule could change.
     code: PyTorch's; None for TVM. one_thread: PyTorch is quicker here without waking its other threads.
     """
 
@@ -42,6 +43,7 @@ class BuiltStage:
     launches: tuple[Launch, ...] = ()
     code: Code | None = None
     one_thread: bool = False
+    plain: tuple[str, ...] = ()
 
 
 def lower(program: Program, target: Target, tile: TokenTile) -> tuple[BuiltStage, ...]:
@@ -131,11 +133,13 @@ def _build(stage: Stage, lowered: _Lowered, target: Target, tile: TokenTile) -> 
         return _torch_stage(stage)
     packed, translation = lowered
     try:
-        executable = build(translation.module, target, tile)
+        built = build(translation.module, target, tile)
     except BuildError as error:
         culprits = dict(_failing_alone(packed, target, tile)) or _all_of(stage, error)
         raise BuildError(str(error), culprits) from error
-    return BuiltStage(stage, packed, translation.parameters, executable, translation.launches)
+    return BuiltStage(
+        stage, packed, translation.parameters, built.executable, translation.launches, plain=built.plain
+    )
 
 
 def _failing_alone(packed: Program, target: Target, tile: TokenTile) -> Iterator[tuple[str, str]]:

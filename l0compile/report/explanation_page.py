@@ -134,7 +134,7 @@ def _ordinary(explanation: Explanation, found: Account | None) -> Markup:
     rows = [
         tag(
             "tr",
-            tag("td", name, class_="code"),
+            tag("td", name, " (loops as written)" if name in explanation.plain else "", class_="code"),
             _cell(count, str(count)),
             _cell(ms, milliseconds(ms)),
             _cell(ms, f"{100 * ms / found.now_ms:.1f} %"),

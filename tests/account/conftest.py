@@ -47,5 +47,6 @@ def explanation(profile: Profile) -> Explanation:
         stages=(StageRecord("tvm", (), ""), StageRecord("torch", (cumsum,), "TVM cannot take aten.cumsum.default")),
         choice=EngineChoice("tvm", "faster than PyTorch", 10.0, 30.0),
         sizes=("batch is 1 or more", "(tokens <= 512)"),
+        plain=("sin",),
         profile=profile,
     )  # fmt: skip

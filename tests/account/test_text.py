@@ -19,7 +19,7 @@ def test_every_fact_is_there_and_fits(explanation: Explanation, width: int) -> N
         "20.0%",
         "linear_3; 0.25 of the blocks kept",
         "64×64 → none",
-        "0.750 sin (2 launches)",
+        "0.750 sin (2 launches): its loops run as written",
         "island 0 in PyTorch, 1 operators, 0.750 ms, 8% of the call",
         "aten.cumsum.default at model.py:7 in forward: has no lowering",
         "engine: tvm: faster than PyTorch",

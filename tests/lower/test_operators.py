@@ -37,7 +37,9 @@ def lowered(program: Program) -> Any:
     """The program as a function of its flat inputs, without any rewrite."""
     target = load_target("native")
     translation = translate(program, token_tile(target))
-    machine = relax.VirtualMachine(build(translation.module, target, token_tile(target)), tvm.cpu())
+    machine = relax.VirtualMachine(
+        build(translation.module, target, token_tile(target)).executable, tvm.cpu()
+    )
     parameters = [
         runtime.from_dlpack(program.constants[name].contiguous()) for name in translation.parameters
     ]
