@@ -4,6 +4,7 @@ wrong number here, where torch raises, but never leaves the memory of the tensor
 Indices that come from the caller are checked before the call (see index_bounds), so that this never shows.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -105,8 +106,11 @@ def _copy(out: Any, x: Any) -> None:
         TB.buffer_store(out, x[tuple(index)] if index else x[()], list(index))
 
 
-def _scatter(combine: Callable[[Any, Any], Any]) -> Any:
-    """out = self; out[..., index[i], ...] = combine(out[...], src[i]) for every i in order."""
+def _scatter(combine: Callable[[Any, Any], Any], neutral: Any = None) -> Any:
+    """out = self; out[..., index[i], ...] = combine(out[...], src[i]) for every i in order.
+
+    neutral: where given, what an element that is written to holds at first instead of its own value.
+    """
 
     def convert(node: fx.Node, low: Lowering) -> Any:
         given = arguments(node)
@@ -120,6 +124,11 @@ def _scatter(combine: Callable[[Any, Any], Any]) -> Any:
 
         def body(out: Any, x: Any, index: Any, *rest: Any) -> None:
             _copy(out, x)
+            if neutral is not None:
+                with serial(list(index.shape)) as i:
+                    at = list(i)
+                    at[axis] = position(index[tuple(i)], x.shape[axis])
+                    TB.buffer_store(out, neutral, at)
             with serial(list(index.shape)) as i:
                 at = list(i)
                 at[axis] = position(index[tuple(i)], x.shape[axis])
@@ -135,12 +144,12 @@ def _scatter(combine: Callable[[Any, Any], Any]) -> Any:
 def _scatter_reduce(node: fx.Node, low: Lowering) -> Any:
     given = arguments(node)
     how = given["reduce"]
-    if how not in _REDUCTIONS or not given["include_self"]:
-        raise BuildError(
-            f"{node.name}: scatter_reduce {how!r} with include_self={given['include_self']}: lowered for "
-            f"{', '.join(sorted(_REDUCTIONS))} with include_self=True"
-        )
-    return _scatter(_REDUCTIONS[how])(node, low)
+    if how not in _REDUCTIONS:
+        raise BuildError(f"{node.name}: scatter_reduce {how!r}: lowered for {', '.join(sorted(_REDUCTIONS))}")
+    dtype = dtype_name(node.meta["val"].dtype)
+    # Without the old value, every element that is written to starts from what changes nothing.
+    neutral = None if given["include_self"] else _NEUTRAL[how](dtype)
+    return _scatter(_REDUCTIONS[how], neutral)(node, low)
 
 
 def _index_add(node: fx.Node, low: Lowering) -> Any:
@@ -202,11 +211,19 @@ _REDUCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "amin": f.minimum,
 }
 
+_NEUTRAL: dict[str, Callable[[str], Any]] = {
+    "sum": lambda dtype: cast(0, dtype),
+    "prod": lambda dtype: cast(1, dtype),
+    "amax": lambda dtype: cast(-math.inf, dtype) if "float" in dtype else tirx.min_value(dtype),
+    "amin": lambda dtype: cast(math.inf, dtype) if "float" in dtype else tirx.max_value(dtype),
+}
+
 INDEXING: dict[Any, Any] = {
     aten.embedding.default: _embedding,
     aten.gather.default: _gather,
     aten.index_select.default: _index_select,
     aten.index.Tensor: _index,
+    aten._unsafe_index.Tensor: _index,
     aten.index_put.default: _index_put,
     aten.index_add.default: _index_add,
     aten.scatter.src: _scatter(lambda old, new: new),

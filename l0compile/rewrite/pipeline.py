@@ -27,6 +27,7 @@ from l0compile.rewrite.planes import assign_planes
 from l0compile.rewrite.regions import survey
 from l0compile.rewrite.runner import Pass, pass_name, run
 from l0compile.rewrite.simplify_masks import simplify_masks
+from l0compile.rewrite.spell_out import spell_out
 from l0compile.rewrite.split_linear import split_linear
 from l0compile.rewrite.splits_to_slices import splits_to_slices
 from l0compile.targets import Target
@@ -61,8 +62,10 @@ def pack_tokens(program: Program, *, lanes: int, rows: int) -> Program:
             partial(few_tokens, rows=rows),
             partial(assign_planes, rows=rows),
             fuse_conv_epilogue,
+            partial(spell_out, norms=False),  # what is elementwise can then stay packed
             partial(assign_layout, lanes=lanes, rows=rows),
             fuse_epilogue,
+            spell_out,  # norms and attention that no kernel takes
         ],
     )
 

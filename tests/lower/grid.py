@@ -487,6 +487,7 @@ INDEXING = (
         {
             "one": lambda x, i, j: x[i],
             "second": lambda x, i, j: x[:, j],
+            "unsafe": lambda x, i, j: aten._unsafe_index(x, [None, i]),
             "two": lambda x, i, j: x[i, j],
             "apart": lambda x, i, j: x[i, :, j],
             "last": lambda x, i, j: x[..., i % 3],
@@ -510,6 +511,12 @@ INDEXING = (
                 )
                 for how in ("sum", "prod", "amax", "amin")
             },
+            "scatter alone": lambda x, i, j: x.scatter_reduce(
+                1, i[:, :, None], x[2:, :2, 2:], "amax", include_self=False
+            ),
+            "scatter sum alone": lambda x, i, j: x.scatter_reduce(
+                1, i[:, :, None], x[2:, :2, 2:], "sum", include_self=False
+            ),
             "put": lambda x, i, j: aten.index_put(
                 x, [i], x[:2, :2, None] * torch.ones(5, 3) if False else torch.ones(5, 3)
             ),
