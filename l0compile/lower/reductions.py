@@ -103,9 +103,19 @@ def reduction(
     return convert
 
 
+# From this many elements on, one float32 running sum is worse than torch's sum of partial sums.
+_LONG_SUM = 256
+
+
 def _sum_dtype(node: fx.Node) -> str:
-    """torch adds bfloat16 and float16 in float32, whole numbers in int64."""
+    """bfloat16 and float16 are added in float32, as in torch, whole numbers in int64, many float32 in float64."""
     dtype = node.meta["val"].dtype
+    if dtype == torch.float32:
+        shape = node.args[0].meta["val"].shape
+        count = 1
+        for axis in _axes(node, arguments(node).get("dim")):
+            count = count * shape[axis] if isinstance(shape[axis], int) else _LONG_SUM
+        return "float64" if count >= _LONG_SUM else "float32"
     return "float32" if dtype in (torch.bfloat16, torch.float16) else dtype_name(dtype)
 
 
