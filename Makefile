@@ -15,7 +15,8 @@ test: $(STAMP)
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow --durations=10
 	$(BIN)/python -m tests.fuzz --graphs 9500 --level rewrite --jobs 2
-	$(BIN)/python -m tests.fuzz --graphs 500 --level full --jobs 2
+	$(BIN)/python -m tests.fuzz --graphs 400 --level full --jobs 2
+	$(BIN)/python -m tests.fuzz --graphs 100 --level torch --jobs 2
 
 # One file a claim; each adds lines to benchmarks/results/.
 bench: $(STAMP)

@@ -12,8 +12,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
-VARIANTS = {"rewrite": 9, "full": 0}
-BATCH = {"rewrite": 20, "full": 10}
+VARIANTS = {"rewrite": 9, "full": 0, "torch": 0}
+BATCH = {"rewrite": 20, "full": 10, "torch": 20}
 TIMEOUT_S = 1800
 
 
@@ -23,7 +23,10 @@ def main() -> int:
     parser.add_argument("--graphs", type=int, default=1000, help="how many sets of zeros in all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--level", choices=[*VARIANTS], default="rewrite", help="without or with code generation"
+        "--level",
+        choices=[*VARIANTS],
+        default="rewrite",
+        help="the passes alone, with code generation, or with PyTorch as the engine",
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--batch", type=int, help=argparse.SUPPRESS)

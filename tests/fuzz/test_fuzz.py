@@ -13,8 +13,10 @@ from tests.fuzz.check import Level, Mismatch, check
 from tests.fuzz.recipe import Input, Recipe, Step, Zeros
 
 
-# Graphs are counted by their sets of zeros: 56 captures with 5 each, and 20 that are also compiled.
-@pytest.mark.parametrize(("level", "examples", "variants"), [("rewrite", 56, 4), ("full", 20, 0)])
+# Graphs are counted by their sets of zeros: 60 captures with 5 each (fewer with gates), and 40 compiled.
+@pytest.mark.parametrize(
+    ("level", "examples", "variants"), [("rewrite", 60, 4), ("full", 16, 0), ("torch", 24, 0)]
+)
 def test_random_graphs(level: Level, examples: int, variants: int) -> None:
     outcome = run_batch(0, examples, level, variants)
     assert outcome.failure is None, outcome.failure

@@ -14,6 +14,10 @@ FAST = (
     ("bert", STRUCTURED),
     ("distilbert", BLOCK),
     ("mlp_mixer", STRUCTURED),
+    ("llama", STRUCTURED),
+    ("gcn", STRUCTURED),
+    ("lstm", STRUCTURED),
+    ("mixture_of_experts", STRUCTURED),
 )
 
 
