@@ -19,6 +19,13 @@ _MOVES = {
     aten._to_copy.default, aten.flatten.using_ints, aten.gather.default,
 }  # fmt: skip
 
+# Operators (tensor, axis, indices, ...) that torch refuses an index outside 0..size-1 for.
+_AXIS_READERS = {
+    aten.gather.default, aten.index_select.default, aten.index_add.default, aten.scatter.src, aten.scatter.value,
+    aten.scatter_add.default, aten.scatter_reduce.two,
+}  # fmt: skip
+_VIEWS = {aten.view.default, aten.reshape.default, aten.unsqueeze.default, aten.expand.default}
+
 
 def index_bounds(program: Program, skip: Container[str] = ()) -> dict[str, int]:
     """Placeholder name -> size of the smallest table it indexes; the runtime checks inputs against it.
@@ -30,6 +37,8 @@ def index_bounds(program: Program, skip: Container[str] = ()) -> dict[str, int]:
     bounds: dict[str, int] = {}
     facts = index_facts(program)
     for node in program.graph.nodes:
+        if node.target in _AXIS_READERS and node.name not in skip:
+            _bound_axis(node, bounds)
         if node.target != aten.embedding.default or node.name in skip:
             continue
         rows = int(node.args[0].meta["val"].shape[0])
@@ -47,6 +56,16 @@ def index_bounds(program: Program, skip: Container[str] = ()) -> dict[str, int]:
                 {node.name: reason},
             )
     return bounds
+
+
+def _bound_axis(node: fx.Node, bounds: dict[str, int]) -> None:
+    """Have the runtime check an input that, all of it, indexes an axis of fixed size."""
+    source: Any = node.args[2]
+    while source.op == "call_function" and source.target in _VIEWS:
+        source = source.args[0]
+    shape, axis = node.args[0].meta["val"].shape, node.args[1]
+    if source.op == "placeholder" and len(shape) and isinstance(shape[axis], int):
+        bounds[source.name] = min(shape[axis], bounds.get(source.name, shape[axis]))
 
 
 def _integers_at_most(program: Program, source: fx.Node, rows: int) -> bool:

@@ -57,6 +57,15 @@ def test_computed_indices_are_refused() -> None:
         index_bounds(program)
 
 
+def test_inputs_that_index_an_axis_are_bounded() -> None:
+    class Pick(nn.Module):
+        def forward(self, x: torch.Tensor, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
+            return x.gather(1, i).index_add(0, j, x[:, :2])
+
+    inputs = (torch.randn(3, 4), torch.zeros(3, 2, dtype=torch.int64), torch.zeros(3, dtype=torch.int64))
+    assert index_bounds(capture(Pick().eval(), inputs)) == {"i": 4, "j": 3}
+
+
 def test_unknown_operator_is_named() -> None:
     program = capture(Unknown().eval(), (torch.randn(3, 3),))
     with pytest.raises(BuildError, match="svd"):
