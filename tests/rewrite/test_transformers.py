@@ -68,7 +68,15 @@ def packed(name: str, dynamic: bool) -> Program:
 
 
 @pytest.mark.parametrize(
-    ("name", "dynamic"), [("GPT2", True), ("Llama", True), ("Qwen2", False), ("Gemma", False), ("T5", False)]
+    ("name", "dynamic"),
+    [
+        ("GPT2", False),
+        ("Llama", True),
+        ("Qwen2", False),
+        ("T5", False),
+        pytest.param("GPT2", True, marks=pytest.mark.slow),
+        pytest.param("Gemma", False, marks=pytest.mark.slow),
+    ],
 )
 def test_everything_heavy_is_packed(name: str, dynamic: bool) -> None:
     program = packed(name, dynamic)
