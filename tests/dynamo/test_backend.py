@@ -127,6 +127,7 @@ def test_two_models_of_one_class_share_a_graph(compilations: list[Any]) -> None:
     assert len(compilations) == 2
 
 
+@pytest.mark.slow
 def test_many_python_numbers_end_in_pytorch(
     caplog: pytest.LogCaptureFixture, compilations: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +198,7 @@ def test_results_changed_in_place_within_the_graph() -> None:
         torch.testing.assert_close(torch.compile(changed, backend=backend, options=TVM)(x), changed(x))
 
 
+@pytest.mark.slow
 def test_views_changed_after_a_graph_break() -> None:
     def function(x: Tensor) -> Tensor:
         y = x.relu() + 1
