@@ -30,6 +30,9 @@ class TorchStage:
         plain = {name: constants[name] for name in code.constants}
         self._packed = prepack(code, plain)
         self._plain = {name: t for name, t in plain.items() if name not in self._packed.originals}
+        if self._packed.originals:
+            # Loaded weights are views of one mapped file, which would stay in memory for the sake of a few biases.
+            self._plain = {name: t.clone() for name, t in self._plain.items()}
         fixed = [self._plain.get(name) for name in code.constants]
         self._slots: list[Any] = [None] * code.inputs + fixed + [None] * len(code.instructions)
         self._calls = bind(code, self._packed.kernels, self._slots)
