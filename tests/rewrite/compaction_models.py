@@ -107,6 +107,15 @@ def padded(g: Graph, x: Tensor) -> Tensor:
     return g.b(h) + g.c(F.relu(h - 0.25)) + g.up(F.avg_pool2d(h, 2))
 
 
+def messages(g: Graph, x: Tensor) -> Tensor:
+    """Rows gathered and added up along edges of a graph."""
+    source, target = torch.tensor([0, 1, 2, 2]), torch.tensor([1, 0, 1, 2])
+    h = F.relu(g.a(x)).index_select(1, source)
+    zeros = torch.zeros(x.shape[0], x.shape[1], 8)
+    added = zeros.index_add(1, target, h) + zeros.scatter_add(1, target[None, :, None].expand(h.shape), h)
+    return g.head(added)
+
+
 TOKENS = {0: "batch", 1: "length"}
 IMAGES = {0: "batch"}
 L, C2 = nn.Linear, nn.Conv2d
@@ -130,6 +139,7 @@ MODELS: dict[str, Build] = {
     "line": (lambda: Graph(line, a=nn.Conv1d(3, 8, 3, padding=1), norm=nn.GroupNorm(4, 8),
                            b=nn.Conv1d(8, 6, 3, stride=2),
                            c=nn.Conv1d(6, 2, 1)), (2, 3, 9), IMAGES),
+    "messages": (lambda: Graph(messages, a=L(5, 8), head=L(8, 3)), (2, 3, 5), IMAGES),
     "padded": (lambda: Graph(padded, a=C2(3, 8, 1), b=C2(8, 4, 3, padding=1), c=C2(8, 4, 3, padding=1),
                              up=nn.ConvTranspose2d(8, 4, 2, stride=2)), (2, 3, 6, 6), IMAGES),
     "unpadded": (lambda: Graph(unpadded, a=C2(3, 8, 1), b=C2(8, 6, 3), head=L(6, 3)), (2, 3, 6, 6), IMAGES),

@@ -97,3 +97,29 @@ def test_rule_7_refusals(kind: str, words: str, apply_once: Callable[..., Progra
     result = apply_once(program, compact, *inputs())
     assert heads_of(result) == 4
     assert any(words in region.reason and "are dead but stay" in region.reason for region in result.regions)
+
+
+class Biased(nn.Module):
+    """Attention with a bias for each head, as a table of relative positions gives (T5)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.out = *(nn.Linear(6, 8) for _ in range(3)), nn.Linear(8, 6)
+        self.table = nn.Embedding(5, 4)
+
+    def forward(self, x: Tensor, index: Tensor) -> Tensor:
+        bias = self.table(index).permute(2, 0, 1).unsqueeze(0)
+        return self.out(attention(self.q(x), self.k(x), self.v(x), bias, 4, 0.5, False))
+
+
+def test_a_bias_loses_the_heads_that_attention_loses(apply_once: Callable[..., Program]) -> None:
+    torch.manual_seed(0)
+    model = Biased().eval()
+    with torch.no_grad():
+        model.v.weight[2:6] = model.v.bias[2:6] = 0.0
+    given_inputs = torch.randn(2, 3, 6), torch.randint(5, (3, 3))
+    program = run(capture(model, given_inputs), [canonicalize])
+    result = apply_once(program, compact, *given_inputs)
+    assert heads_of(result) == 2
+    table = result.graph.find_nodes(op="call_function", target=aten.embedding.default)[0].args[0]
+    assert result.constants[str(table.target)].shape == (5, 2)

@@ -71,7 +71,7 @@ def record(zoo: ZooModel, setting: Setting) -> dict[str, Any]:
         explanation = compiled.explain()
         facts["difference"] = worst
         facts["formats"] = dict(Counter(region.format for region in explanation.regions))
-        facts["blocked"] = sorted({r.reason for r in explanation.regions if "rule" in r.reason})
+        facts["blocked"] = sum("dead but stay" in region.reason for region in explanation.regions)
         facts["islands"] = [
             [op.target for op in island.operators if op.reason] for island in explanation.islands
         ]
