@@ -1,4 +1,4 @@
-"""plain_arithmetic: sums and differences without a hidden factor or a swapped order."""
+"""plain_arithmetic: sums and differences without a hidden factor or a swapped order, gates written out."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 from torch import fx
 
 from l0compile.capture import Editor, Program
-from l0compile.capture.nodes import arguments, is_op, tensor
+from l0compile.capture.nodes import arguments, is_op, is_static, shape, tensor
 
 aten = torch.ops.aten
 
@@ -15,11 +15,12 @@ _SWAPPED = (aten.rsub.Tensor, aten.rsub.Scalar)
 
 
 def plain_arithmetic(program: Program) -> Program:
-    """Spell out what TVM's importer ignores or does not know.
+    """One way to write sums, differences and gated units, so that later passes know one.
 
     Rewrite: add(x, y, alpha=a) -> add(x, mul(y, a)), likewise sub; rsub(x, y, a) -> sub(y, mul(x, a)), or
-        add(neg(mul(x, a)), y) where y is a number.
-    Checks: what is multiplied is a number or has the result's dtype, so that it is rounded as before.
+        add(neg(mul(x, a)), y) where y is a number; glu(x) -> first half * sigmoid(second half).
+    Checks: what is multiplied is a number or has the result's dtype, so that it is rounded as before; the axis that a
+        gated unit halves has a known size.
     Returns: the program, itself when there was none of these.
     """
     editor = Editor(program)
@@ -28,6 +29,8 @@ def plain_arithmetic(program: Program) -> Program:
             _sum(editor, node)
         elif is_op(node, *_SWAPPED):
             _swapped(editor, node)
+        elif is_op(node, aten.glu.default):
+            _gated(editor, node)
     return editor.finish()
 
 
@@ -49,6 +52,19 @@ def _swapped(editor: Editor, node: fx.Node) -> None:
     else:
         negative = editor.call(aten.neg.default, (scaled,), before=node)
         editor.replace(node, editor.call(aten.add.Tensor, (negative, other), before=node))
+
+
+def _gated(editor: Editor, node: fx.Node) -> None:
+    given = arguments(node)
+    x, axis = given["self"], given["dim"] % len(shape(node))
+    half = shape(node)[axis]
+    if not is_static(half):
+        return
+    first, second = (
+        editor.call(aten.slice.Tensor, (x, axis, start, start + half), before=node) for start in (0, half)
+    )
+    gate = editor.call(aten.sigmoid.default, (second,), before=node)
+    editor.replace(node, editor.call(aten.mul.Tensor, (first, gate), before=node))
 
 
 def _scaled(editor: Editor, node: fx.Node, value: Any, factor: Any) -> Any:

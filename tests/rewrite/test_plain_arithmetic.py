@@ -32,6 +32,7 @@ CHANGED: dict[str, Any] = {
     "number minus integers": lambda x, y: 2.5 - y.long(),
     "swapped": lambda x, y: torch.rsub(x, y),
     "swapped with a factor": lambda x, y: torch.rsub(x, y, alpha=2),
+    "gated": lambda x, y: torch.nn.functional.glu(x * y),
 }
 
 
@@ -46,7 +47,12 @@ def test_spelled_out(
     result = apply_once(captured(Formula(formula), *inputs), plain_arithmetic, *inputs)
     assert result.history[-1].changed > 0
     assert not any("alpha" in node.kwargs for node in result.graph.nodes)
-    assert count(result, aten.rsub.Scalar) == count(result, aten.rsub.Tensor) == 0
+    assert (
+        count(result, aten.rsub.Scalar)
+        == count(result, aten.rsub.Tensor)
+        == count(result, aten.glu.default)
+        == 0
+    )
 
 
 @pytest.mark.parametrize(
