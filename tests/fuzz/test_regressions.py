@@ -1,11 +1,11 @@
-"""Graphs that were compiled wrongly once, or not at all: what the fuzzer printed, as small as it could be made."""
+"""Graphs that were compiled wrongly once, or not at all: what the fuzzer printed, made smaller."""
 
 import pytest
 
 from tests.fuzz.check import Level, check
 from tests.fuzz.recipe import Input, Recipe, Step, Zeros
 
-# A grouped convolution whose weight is all zero reached its kernel as data with odd strides.
+# Its convolution, all weights of which may be zero, failed to build: "Mismatched data.strides" on the weight.
 EMPTY_CONVOLUTION = Recipe(
     inputs=(Input("tokens"),),
     steps=(
