@@ -1,6 +1,6 @@
 """Claim: any model, exactly, faster where the zeros allow. Every model of tests/zoo checked and timed.
 
-    python benchmarks/zoo.py [bert gpt2 ...] [--check-only] [--blocks 12]
+    python benchmarks/zoo.py [bert gpt2 ...] [--check-only] [--blocks 12] [--checks FILE]
 
 Each model is checked in a process of its own, so that a crash is a line of the table; then compiled dense and pruned,
 each in a process, and timed beside PyTorch, block by block in turns. Adds to ``benchmarks/results/zoo.jsonl`` and
@@ -35,21 +35,29 @@ def main() -> None:
     )
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(MODELS)}; default: all")
     parser.add_argument("--check-only", action="store_true", help="no timing")
+    parser.add_argument(
+        "--checks", type=Path, help="what `python -m tests.zoo.check` printed, in place of checking"
+    )
     parser.add_argument("--blocks", type=int, default=12, help="measured blocks an engine (default 12)")
     options = parser.parse_args()
     if unknown := set(options.models) - set(MODELS):
         parser.error(f"no such model: {', '.join(sorted(unknown))}; there are {', '.join(MODELS)}")
     for name in options.models or MODELS:
-        row: dict[str, Any] = {"name": name, "settings": checked(name)}
+        printed = options.checks.read_text(encoding="utf-8").splitlines() if options.checks else None
+        row: dict[str, Any] = {"name": name, "settings": checked(name, printed)}
         if not options.check_only:
             row |= timed(name, options.blocks)
         record.append("zoo", row)
         zoo_table.write(record.RESULTS / "zoo.jsonl", ROOT / "docs" / "zoo.md")
 
 
-def checked(name: str) -> dict[str, Any]:
-    """Setting -> what ``tests.zoo.check`` found; a crash or a timeout is an error of the settings it left out."""
-    lines, ending = run("tests.zoo.check", name)
+def checked(name: str, printed: list[str] | None) -> dict[str, Any]:
+    """Setting -> what ``tests.zoo.check`` found, now or in lines ``printed`` before; a crash or timeout is an error of
+    the settings it left out."""
+    if printed is None:
+        lines, ending = run("tests.zoo.check", name)
+    else:
+        lines, ending = [line for line in map(json.loads, printed) if line["name"] == name], "not checked"
     found = {fact.pop("setting"): fact for fact in lines}
     crash = {"error": {"type": "crash", "message": ending, "where": []}}
     return {str(setting): found.get(str(setting), crash) for setting in SETTINGS}

@@ -16,8 +16,7 @@ writes this file.
 - **exact**: largest difference of any output over its largest value, the worst of all settings and of two input sizes;
   the limit is 2e-05.
 - **islands**: parts that PyTorch runs in the compiled model, with the operators that made them so.
-- **regions** at 90 % structured: compacted, block-sparse, dropped, left dense; **blocked**: regions
-  in which a rule of exactness kept some dead channels.
+- **regions** at 90 % structured: compacted, block-sparse, dropped, left dense.
 - **faster than dense**: time of the dense model through l0compile over that of the pruned one, at 90 % structured and
   at 90 % block zeros. **dense against torch**: time of the better of PyTorch eager and `torch.compile` over that of
   l0compile, both dense. Each with the engine that `l0.compile` chose; medians of paired blocks, each engine in its own
@@ -26,7 +25,7 @@ writes this file.
 """
 
 COLUMNS = (
-    "model", "exact", "islands", "compacted", "block-sparse", "dropped", "dense", "blocked", "engine",
+    "model", "exact", "islands", "compacted", "block-sparse", "dropped", "dense", "engine",
     "90 % structured", "90 % block", "dense against torch",
 )  # fmt: skip
 
@@ -78,7 +77,7 @@ def render(row: Mapping[str, Any]) -> str:
     counts = [str(formats.get(name, 0)) for name in ("compact", "bsr", "dropped", "dense")]
     engine = "/".join(sorted(set(row.get("engines", {}).values()))) or "–"
     ratios = [show(timed.get(name)) for name in ("90% structured", "90% block", "against torch")]
-    cells = [row["name"], exact, islands(at), *counts, str(at.get("blocked", 0)), engine, *ratios]
+    cells = [row["name"], exact, islands(at), *counts, engine, *ratios]
     return "| " + " | ".join(cells) + " |"
 
 
