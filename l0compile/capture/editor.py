@@ -85,9 +85,12 @@ class Editor:
     def _input_size(self, source: fx.Node, dim: int, size: Any) -> fx.Node:
         operator = torch.ops.aten.sym_size.int
         known = [user for user in source.users if is_op(user, operator) and user.args[1] == dim]
-        if known:
-            return min(known)
         first = next(node for node in self.graph.nodes if node.op != "placeholder")
+        if known:
+            node = min(known)
+            if node is not first:
+                first.prepend(node)  # the reader may come before the place where the size was first read
+            return node
         node = self.call(operator, (source, dim), before=first, origin=source)
         node.meta["val"] = size
         return node

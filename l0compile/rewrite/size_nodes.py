@@ -36,7 +36,7 @@ class SizeNodes:
     def __init__(self, editor: Editor) -> None:
         self._editor = editor
         self._known: dict[Any, Size] = {}
-        self._first = next(node for node in editor.graph.nodes if node.op != "placeholder")
+        self._last: fx.Node | None = None
 
     def of(self, size: int | torch.SymInt) -> Size:
         """The node (or int) for ``size``. Raises RewriteError when no input dimension gives one of its symbols."""
@@ -82,7 +82,10 @@ class SizeNodes:
         )
 
     def _call(self, function: Any, args: tuple[Any, ...]) -> fx.Node:
-        node = self._editor.call(function, args, before=self._first)
+        # Behind the inputs and the sizes made before, ahead of whatever a pass has inserted meanwhile.
+        nodes = self._editor.graph.nodes
+        front = self._last.next if self._last else next(node for node in nodes if node.op != "placeholder")
+        node = self._last = self._editor.call(function, args, before=front)
         values = [a.meta["val"] if isinstance(a, fx.Node) else a for a in args]
         node.meta["val"] = function(*values)
         return node

@@ -103,6 +103,8 @@ class _Recorder(TorchDispatchMode):
         if further is not None:
             with self:
                 return further(*args, **kwargs)
+        if func._schema.is_mutable:
+            raise RewriteError(f"{self.node.name}: its decomposition changes an operand")
         result = func(*args, **kwargs)
         leaves = pytree.tree_leaves(result)
         if not all(isinstance(leaf, torch.Tensor) for leaf in leaves):
@@ -147,6 +149,24 @@ def _guards(mode: FakeTensorMode) -> int:
     return len(mode.shape_env.guards) if mode.shape_env is not None else 0
 
 
+def _in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Half-precision operands are widened and the result is rounded once, as PyTorch's own kernels do."""
+
+    def widened(x: Any, *args: Any, **kwargs: Any) -> Any:
+        if x.dtype not in (torch.bfloat16, torch.float16):
+            return function(x, *args, **kwargs)
+
+        def wide(value: Any) -> Any:
+            is_half = isinstance(value, torch.Tensor) and value.dtype == x.dtype
+            return value.to(torch.float32) if is_half else value
+
+        result = function(wide(x), *map(wide, args), **{name: wide(value) for name, value in kwargs.items()})
+        return pytree.tree_map(lambda value: value.to(x.dtype), result)
+
+    return widened
+
+
+@_in_float32
 def _attention(
     q: Any, k: Any, v: Any, mask: Any = None, dropout: float = 0.0, is_causal: bool = False,
     *, scale: float | None = None, enable_gqa: bool = False,
@@ -168,6 +188,7 @@ def _attention(
     return torch.matmul(torch.softmax(scores, -1), v)
 
 
+@_in_float32
 def _group_norm(
     x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, _: bool = True
 ) -> Any:
@@ -180,6 +201,7 @@ def _group_norm(
     return result if bias is None else result + bias.reshape(per_channel)
 
 
+@_in_float32
 def _layer_norm(
     x: Any, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, _: bool = True
 ) -> Any:
@@ -191,9 +213,12 @@ def _layer_norm(
 
 
 def _rms_norm(x: Any, shape: Any, weight: Any = None, eps: float | None = None) -> Any:
-    axes = list(range(-len(shape), 0))
-    small = torch.finfo(x.dtype).eps if eps is None else eps
-    result = x * torch.rsqrt((x * x).mean(axes, keepdim=True) + small)
+    return _scaled_by_rms(x, shape, weight, torch.finfo(x.dtype).eps if eps is None else eps)
+
+
+@_in_float32
+def _scaled_by_rms(x: Any, shape: Any, weight: Any, eps: float) -> Any:
+    result = x * torch.rsqrt((x * x).mean(list(range(-len(shape), 0)), keepdim=True) + eps)
     return result if weight is None else result * weight
 
 
@@ -211,6 +236,7 @@ _DECOMPOSED = (
 )  # fmt: skip
 
 
+@_in_float32
 def _variance(x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool = False) -> tuple[Any, Any]:
     """(variance, mean) over ``dim``; correction 1 by default, as in torch."""
     axes = list(range(x.ndim)) if dim is None or not list(dim) else list(dim)

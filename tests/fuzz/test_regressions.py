@@ -24,6 +24,31 @@ EMPTY_CONVOLUTION = Recipe(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("recipe", "level"), [(EMPTY_CONVOLUTION, "full")], ids=["empty convolution"])
+# The size that its unpacking reads was placed behind it.
+ONLY_A_NORM = Recipe(
+    inputs=(Input("tokens"),), steps=(Step("layer_norm", (0,), {"affine": False}),), outputs=(1,), dynamic=("batch",)
+)  # fmt: skip
+
+# A norm in half precision, written out, rounded at every step.
+HALF_PRECISION_NORMS = Recipe(
+    inputs=(Input("image"),),
+    steps=(
+        Step("rms_norm", (0,), {"affine": True}, Zeros("shared rows", 0.9)),
+        Step("group_norm", (0,), {"groups": 1}, Zeros("columns", 0.5)),
+        Step("unary", (1,), {"kind": "minus"}),
+        Step("unary", (2,), {"kind": "minus"}),
+        Step("layer_norm", (3,), {"affine": True}, Zeros("shared rows", 0.9)),
+    ),
+    outputs=(5,), dtype="bfloat16", seed=6539,
+)  # fmt: skip
+
+CASES: list[tuple[Recipe, Level]] = [
+    (EMPTY_CONVOLUTION, "full"),
+    (ONLY_A_NORM, "rewrite"),
+    (HALF_PRECISION_NORMS, "rewrite"),
+]
+
+
+@pytest.mark.parametrize(("recipe", "level"), CASES, ids=["empty convolution", "only a norm", "half norms"])
 def test_once_wrong(recipe: Recipe, level: Level) -> None:
     assert check(recipe, level) == [None]
