@@ -170,7 +170,7 @@ def test_constants_that_vary_by_position_stay(
         def __init__(self) -> None:
             super().__init__()
             self.up, self.down = nn.Linear(4, 6), nn.Linear(6, 3)
-            self.positions = nn.Parameter(torch.randn(5, 6))
+            self.positions = nn.Parameter(torch.rand(5, 6) + 2)  # past the activation in every channel
 
         def forward(self, x: Tensor) -> Tensor:
             return self.down(torch.relu(self.up(x) + self.positions))
@@ -181,3 +181,14 @@ def test_constants_that_vary_by_position_stay(
         model.down.weight[:, 5] = 0.0
     result = apply_once(captured(model, torch.randn(2, 5, 4)), compact, torch.randn(2, 5, 4))
     assert shapes(result) == [(5, 4), (3, 5)]
+
+
+@pytest.mark.parametrize(("dead", "kept"), [(7, 128), (8, 120), (9, 119), (16, 112), (100, 28)])
+def test_a_few_dead_channels_stay_for_the_sake_of_whole_vectors(
+    dead: int, kept: int, captured: Callable[..., Program], apply_once: Callable[..., Program]
+) -> None:
+    model = nn.Sequential(nn.Linear(4, 128), nn.ReLU(), nn.Linear(128, 2))
+    with torch.no_grad():
+        model[2].weight[:, :dead] = 0.0
+    result = apply_once(captured(model, torch.randn(3, 4)), compact, torch.randn(3, 4))
+    assert shapes(result) == [(kept, 4), (2, kept)]
