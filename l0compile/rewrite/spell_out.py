@@ -17,6 +17,7 @@ from l0compile.errors import RewriteError
 from l0compile.rewrite.size_nodes import SizeNodes
 
 aten = torch.ops.aten
+_VIEWS = (aten.view.default, aten._unsafe_view.default)
 
 
 def spell_out(program: Program, norms: bool = True) -> Program:
@@ -109,6 +110,8 @@ class _Recorder(TorchDispatchMode):
         leaves = pytree.tree_leaves(result)
         if not all(isinstance(leaf, torch.Tensor) for leaf in leaves):
             return result
+        # A view fits the strides of the recorded operands; what runs may have others, once layouts are assigned.
+        func = aten.reshape.default if func in _VIEWS else func
         call = self.editor.call(func, self._nodes(args), before=self.node, kwargs=self._nodes(kwargs))
         call.meta["val"] = result
         self.made.append(call)

@@ -42,13 +42,27 @@ HALF_PRECISION_NORMS = Recipe(
     outputs=(5,), dtype="bfloat16", seed=6539,
 )  # fmt: skip
 
+# A view, recorded for the strides that its operand had before layouts were assigned.
+NORM_OF_TURNED_TOKENS = Recipe(
+    inputs=(Input("tokens"),),
+    steps=(
+        Step("linear", (0,), {"width": 8, "bias": False}),
+        Step("linear", (1,), {"width": 8, "bias": False}),
+        Step("group_norm", (2,), {"groups": 1}),
+    ),
+    outputs=(3,),
+)  # fmt: skip
+
 CASES: list[tuple[Recipe, Level]] = [
     (EMPTY_CONVOLUTION, "full"),
     (ONLY_A_NORM, "rewrite"),
     (HALF_PRECISION_NORMS, "rewrite"),
+    (NORM_OF_TURNED_TOKENS, "rewrite"),
 ]
 
 
-@pytest.mark.parametrize(("recipe", "level"), CASES, ids=["empty convolution", "only a norm", "half norms"])
+@pytest.mark.parametrize(
+    ("recipe", "level"), CASES, ids=["empty convolution", "only a norm", "half norms", "turned"]
+)
 def test_once_wrong(recipe: Recipe, level: Level) -> None:
     assert check(recipe, level) == [None]
