@@ -26,6 +26,10 @@ class TargetError(L0CompileError, ValueError):
     """An unknown, malformed or unsuitable target."""
 
 
+class ScheduleError(L0CompileError, ValueError):
+    """A schedule does not divide the shapes of its kernel, or needs more registers than there are."""
+
+
 class BuildError(L0CompileError):
     """Code generation failed for a captured and legal program.
 

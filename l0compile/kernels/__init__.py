@@ -4,7 +4,7 @@ from typing import Any
 
 from l0compile.kernels.attention import attention
 from l0compile.kernels.conv import conv
-from l0compile.kernels.linear import linear
+from l0compile.kernels.linear import default_schedule, linear
 from l0compile.kernels.mask import pack_mask
 from l0compile.kernels.norm import norm
 from l0compile.kernels.pack import pack
@@ -15,6 +15,7 @@ from l0compile.kernels.spec import (
     ConvSpec,
     CopySpec,
     KernelSpec,
+    LinearSchedule,
     LinearSpec,
     MaskSpec,
     NormSpec,
@@ -26,16 +27,21 @@ from l0compile.kernels.spec import (
 from l0compile.kernels.window import window
 
 __all__ = [
-    "AttentionSpec", "ConvSpec", "CopySpec", "KernelSpec", "LinearSpec", "MaskSpec", "NormSpec", "PackSpec",
-    "RopeSpec", "TokenTile", "WindowSpec", "emit",
+    "AttentionSpec", "ConvSpec", "CopySpec", "KernelSpec", "LinearSchedule", "LinearSpec", "MaskSpec", "NormSpec",
+    "PackSpec", "RopeSpec", "TokenTile", "WindowSpec", "default_schedule", "emit",
 ]  # fmt: skip
 
 
-def emit(spec: KernelSpec, tile: TokenTile) -> Any:
-    """The scheduled ``tirx.PrimFunc`` that computes ``spec``; needs no further pass."""
+def emit(spec: KernelSpec, tile: TokenTile, schedule: LinearSchedule | None = None) -> Any:
+    """The scheduled ``tirx.PrimFunc`` that computes ``spec``; needs no further pass.
+
+    Args:
+        schedule: of a linear layer; None takes the default one.
+    Raises: ScheduleError for a schedule that does not fit.
+    """
     match spec:
         case LinearSpec():
-            return linear(spec, tile)
+            return linear(spec, tile, schedule or default_schedule(spec, tile))
         case AttentionSpec():
             return attention(spec, tile)
         case MaskSpec():

@@ -11,13 +11,14 @@ class TokenTile:
 
     lanes: tokens of a tile (the last axis of a packed tensor). vector: float32 elements of one register.
     rows: features a microkernel accumulates at once; rows * lanes / vector accumulators must fit the register file.
-    threads: worker threads a loop is cut for.
+    threads: worker threads a loop is cut for. registers: the size of that file.
     """
 
     lanes: int
     vector: int
     rows: int
     threads: int
+    registers: int
 
     @property
     def vectors(self) -> int:
@@ -36,6 +37,22 @@ class LinearSpec:
     bias: bool
     residual: bool
     activation: str
+
+
+@dataclass(frozen=True)
+class LinearSchedule:
+    """How a ``LinearSpec`` is computed; the result does not depend on it.
+
+    rows: rows of a block that the microkernel accumulates at once; taller blocks are walked in groups of them.
+    vectors: registers of tokens it takes at once; a tile is walked in groups of them.
+    unroll: blocks computed in one turn of the loop over a block row. sums: independent sets of accumulators that these
+    blocks take turns with, so that few rows and vectors do not wait for the adder.
+    """
+
+    rows: int
+    vectors: int
+    unroll: int = 1
+    sums: int = 1
 
 
 @dataclass(frozen=True)

@@ -20,4 +20,4 @@ def token_tile(target: Target) -> TokenTile:
             f"target {target.name}: tokens-in-lanes kernels are for CPUs, got kind {target.kind!r}"
         )
     vectors = 4 if target.registers >= 32 else 2
-    return TokenTile(target.lanes32 * vectors, target.lanes32, _ROWS, target.cores)
+    return TokenTile(target.lanes32 * vectors, target.lanes32, _ROWS, target.cores, target.registers)

@@ -7,7 +7,7 @@ import torch
 
 import l0compile.ops  # noqa: F401  the oracles
 from l0compile._tvm import runtime, tvm, tvm_target
-from l0compile.kernels import KernelSpec, TokenTile, emit
+from l0compile.kernels import KernelSpec, LinearSchedule, TokenTile, emit
 from l0compile.schedule import token_tile
 from l0compile.targets import load_target
 
@@ -21,19 +21,25 @@ def tile() -> TokenTile:
 
 @pytest.fixture(scope="session")
 def launch(tile: TokenTile) -> Run:
-    """launch(spec, inputs, shape of the result): tensors and integers in, the kernel's result out."""
-    built: dict[KernelSpec, object] = {}
+    """launch(spec, inputs, shape of the result[, schedule]): tensors and integers in, the kernel's result out."""
+    built: dict[tuple[KernelSpec, LinearSchedule | None], object] = {}
 
-    def call(spec: KernelSpec, inputs: tuple[object, ...], shape: tuple[int, ...]) -> torch.Tensor:
-        if spec not in built:
-            function = emit(spec, tile)
+    def call(
+        spec: KernelSpec,
+        inputs: tuple[object, ...],
+        shape: tuple[int, ...],
+        schedule: LinearSchedule | None = None,
+    ) -> torch.Tensor:
+        key = spec, schedule
+        if key not in built:
+            function = emit(spec, tile, schedule)
             executable = tvm.compile(
                 function.with_attr("global_symbol", "main"), target=tvm_target(load_target("native"))
             )
-            built[spec] = executable["main"]
+            built[key] = executable["main"]
         result = torch.full(shape, float("nan"))
         operands = [runtime.from_dlpack(i.contiguous()) if isinstance(i, torch.Tensor) else i for i in inputs]
-        built[spec](*operands, runtime.from_dlpack(result))  # type: ignore[operator]
+        built[key](*operands, runtime.from_dlpack(result))  # type: ignore[operator]
         return result
 
     return call

@@ -5,10 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l0compile.kernels import LinearSpec, TokenTile
+from l0compile.errors import ScheduleError
+from l0compile.kernels import LinearSchedule, LinearSpec, TokenTile, emit
 from l0compile.kernels.lanes import ACTIVATIONS
 from l0compile.ops.bsr import to_blocks
 from l0compile.rewrite.layout import dense_blocks
+from l0compile.schedule import default_schedule, legal_schedules
 
 l0 = torch.ops.l0compile
 BLOCKS = [(1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (1, 4), (2, 3), (4, 4), (8, 8), (16, 16), (32, 32), (6, 5)]
@@ -22,6 +24,7 @@ def check(
     activation: str,
     residual: bool,
     m: int,
+    schedule: LinearSchedule | None = None,
 ) -> None:  # type: ignore[no-untyped-def]
     n, k = weight.shape
     x, bias = l0.pack(torch.randn(m, k), tile.lanes), torch.randn(n)
@@ -31,7 +34,7 @@ def check(
     )
     spec = LinearSpec(n, k, data.shape[2], data.shape[1], block is None, True, residual, activation)
     operands = [t for t in (x, data, indices, indptr, bias, other) if t is not None]
-    actual = launch(spec, tuple(operands), (x.shape[0], n, tile.lanes))
+    actual = launch(spec, tuple(operands), (x.shape[0], n, tile.lanes), schedule)
     expected = l0.packed_linear(x, data, indices, indptr, bias, other, n, activation)
     torch.testing.assert_close(
         l0.unpack(actual, [m]), l0.unpack(expected, [m]), rtol=1e-5, atol=2e-6 * k**0.5
@@ -72,3 +75,42 @@ def test_skipped_blocks_do_not_spread_nan(launch, tile: TokenTile) -> None:  # t
     spec = LinearSpec(8, 8, 4, 1, False, False, False, "")
     y = l0.unpack(launch(spec, (packed, data, indices, indptr), (1, 8, tile.lanes)), [3])
     assert torch.equal(y, torch.tensor([[1.0] * 4 + [0.0] * 4] * 3))
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.data(), block=st.sampled_from([None, *BLOCKS]), density=st.sampled_from([0.2, 0.9]))
+def test_the_schedule_does_not_change_the_result(  # type: ignore[no-untyped-def]
+    launch, tile: TokenTile, data: st.DataObject, block: tuple[int, int] | None, density: float
+) -> None:
+    rows, cols = block or (tile.rows, 1)
+    spec = LinearSpec(38, 27, rows, cols, block is None, True, True, "relu")
+    schedule = data.draw(st.sampled_from(legal_schedules(spec, tile)))
+    torch.manual_seed(2)
+    weight = torch.randn(38, 27) * (torch.rand(38, 27) < density)
+    check(launch, tile, weight, block, "relu", True, 70, schedule)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_legal_schedules_are_legal_and_distinct(tile: TokenTile, block: tuple[int, int]) -> None:
+    spec = LinearSpec(768, 768, *block, False, True, False, "")
+    schedules = legal_schedules(spec, tile)
+    assert schedules[0] == default_schedule(spec, tile)
+    assert len(set(schedules)) == len(schedules)
+    for schedule in schedules:
+        assert schedule.sums * schedule.rows * schedule.vectors + schedule.vectors + 1 <= tile.registers
+        assert spec.rows % schedule.rows == 0 and tile.vectors % schedule.vectors == 0
+
+
+def test_illegal_schedules_are_refused(tile: TokenTile) -> None:
+    spec = LinearSpec(64, 64, 8, 1, False, True, False, "")
+    many = LinearSchedule(8, tile.vectors)
+    for schedule in (
+        LinearSchedule(3, 1),
+        LinearSchedule(4, tile.vectors + 1),
+        LinearSchedule(4, 1, 3, 2),
+        many,
+    ):
+        with pytest.raises(ScheduleError, match="expected"):
+            emit(spec, tile, schedule)
+    with pytest.raises(ScheduleError, match="at least 1"):
+        emit(spec, tile, LinearSchedule(4, 1, 0))
