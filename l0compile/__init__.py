@@ -8,6 +8,7 @@ The folders are the steps of one flow, in this order; each imports only from tho
     instructions  code for PyTorch, as data
     account    where the time of a compiled model goes, layer by layer, and what bounds its speed
     targets    what a device is: vector width, caches, cores, legal block shapes; read from TOML
+    costs       what kernels take on a device: measured, remembered, and predicted
     ops        the custom operators that a graph may hold, each with the PyTorch code that defines it
     gates      hard-concrete gates on a model, the budget they are trained under, and their hardening into constants
     capture    the gated module, exported to a graph of ATen operators

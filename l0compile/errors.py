@@ -50,7 +50,7 @@ class ArtifactError(L0CompileError):
 
 
 class ConfigError(L0CompileError, ValueError):
-    """A search space or target file is malformed: names file, key and the allowed values."""
+    """A search space, target file or database of costs is malformed: names file, key and the allowed values."""
 
 
 class DataError(L0CompileError):

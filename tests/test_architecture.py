@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "l0compile"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 FLOW = (
-    "errors", "records", "conditions", "structure", "instructions", "account", "targets",
+    "errors", "records", "conditions", "structure", "instructions", "account", "targets", "costs",
     "_tvm", "ops", "gates", "capture", "liveness", "rewrite", "twin", "kernels", "schedule", "lower",
     "artifact", "runtime", "assembly", "verification", "fault", "api", "advice", "dynamo", "measure", "result", "tasks",
     "search", "report", "cli", "__main__",
@@ -22,6 +22,7 @@ FLOW = (
 PURE_PYTORCH = {
     "account",
     "targets",
+    "costs",
     "ops",
     "gates",
     "capture",

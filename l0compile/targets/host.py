@@ -20,7 +20,7 @@ X86_LEVELS: tuple[tuple[str, int, frozenset[str]], ...] = (
 @dataclass(frozen=True)
 class Host:
     """A machine: ``system`` ("Linux"), ``machine`` ("x86_64"), CPU ``model``, ISA ``flags``, physical
-    ``cores``, ``caches`` as (level, bytes) pairs.
+    ``cores``, ``caches`` as (level, bytes) pairs, ``family``: the CPU's generation, where ``model`` does not tell.
     """
 
     system: str
@@ -29,6 +29,7 @@ class Host:
     flags: frozenset[str]
     cores: int
     caches: tuple[tuple[int, int], ...]
+    family: str = ""
 
     @property
     def arch(self) -> str:
@@ -56,7 +57,7 @@ class Host:
 @functools.lru_cache(maxsize=1)
 def read_host() -> Host:
     """Describe this machine (cached; affinity is that of the first call)."""
-    model, flags = _cpuinfo(Path("/proc/cpuinfo"))
+    model, family, flags = _cpuinfo(Path("/proc/cpuinfo"))
     return Host(
         system=platform.system(),
         machine=platform.machine(),
@@ -64,6 +65,7 @@ def read_host() -> Host:
         flags=flags or _flags_from_torch(),
         cores=available_cores(),
         caches=_caches(Path("/sys/devices/system/cpu/cpu0/cache")),
+        family=family,
     )
 
 
@@ -126,13 +128,15 @@ def _cuda_reason(target: Target) -> str | None:
     return None if found == target.cpu.rstrip("a") else f"it is for {target.cpu} and the GPU here is {found}"
 
 
-def _cpuinfo(path: Path) -> tuple[str, frozenset[str]]:
+def _cpuinfo(path: Path) -> tuple[str, str, frozenset[str]]:
     fields: dict[str, str] = {}
     for line in _read(path).splitlines():
         key, _, value = line.partition(":")
         fields.setdefault(key.strip(), value.strip())
     flags = frozenset((fields.get("flags") or fields.get("Features") or "").split())
-    return fields.get("model name", fields.get("CPU part", "")), flags
+    # Virtual machines often shorten the name to "AMD EPYC" for every generation.
+    family = " ".join(f"{name} {fields[name]}" for name in ("cpu family", "model") if name in fields)
+    return fields.get("model name", fields.get("CPU part", "")), family, flags
 
 
 def _flags_from_torch() -> frozenset[str]:

@@ -65,12 +65,13 @@ def test_cuda_compares_the_architecture(monkeypatch: pytest.MonkeyPatch) -> None
 def test_cpuinfo_of_x86_and_arm(tmp_path: Path) -> None:
     file = tmp_path / "cpuinfo"
     file.write_text(
-        "processor : 0\nmodel name : Xeon\nflags : fma avx2\n\nprocessor : 1\nmodel name : Other\n"
+        "processor : 0\ncpu family : 6\nmodel : 85\nmodel name : Xeon\nflags : fma avx2\n\nprocessor : 1\n"
+        "model name : Other\n"
     )
-    assert _cpuinfo(file) == ("Xeon", frozenset({"fma", "avx2"}))
+    assert _cpuinfo(file) == ("Xeon", "cpu family 6 model 85", frozenset({"fma", "avx2"}))
     file.write_text("processor : 0\nFeatures : fp asimd\nCPU part : 0xd40\n")
-    assert _cpuinfo(file) == ("0xd40", frozenset({"fp", "asimd"}))
-    assert _cpuinfo(tmp_path / "none") == ("", frozenset())
+    assert _cpuinfo(file) == ("0xd40", "", frozenset({"fp", "asimd"}))
+    assert _cpuinfo(tmp_path / "none") == ("", "", frozenset())
 
 
 def test_caches_leave_out_instructions(tmp_path: Path) -> None:

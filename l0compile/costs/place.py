@@ -1,0 +1,62 @@
+"""The place of a measurement: which processor, how many threads, which versions made the code."""
+
+import ast
+import functools
+import hashlib
+import importlib.metadata
+from importlib import resources
+
+from l0compile.costs.record import Place
+from l0compile.targets import Host, Target, host_supports, read_host
+
+# What decides the code of each operator's kernels. Other operators are compiled by the rule of schedule/ordinary.py.
+_SOURCES = {
+    "linear": ("kernels/linear.py", "kernels/lanes.py"),
+    "attention": ("kernels/attention.py", "kernels/lanes.py"),
+    "norm": ("kernels/norm.py", "kernels/lanes.py"),
+    "pack": ("kernels/pack.py",),
+}
+
+
+def place(target: Target, op: str, threads: int | None = None, host: Host | None = None) -> Place | None:
+    """Where code for ``op`` made for ``target`` runs here; None when it does not run here.
+
+    threads: that share the work; default: the cores of the target. host: default: this machine.
+    """
+    host = host or read_host()
+    if target.kind != "llvm" or host_supports(target, host) is not None:
+        return None
+    return Place(device(target, host), threads or target.cores, versions(op))
+
+
+def device(target: Target, host: Host) -> str:
+    """The processor and the instructions that are used of it. Not the number of cores: that is the threads."""
+    code = "".join((target.cpu, *target.attrs))
+    caches = ", ".join(f"L{level} {size >> 10} KiB" for level, size in host.caches)
+    return "; ".join(filter(None, (f"{host.arch} {host.model}", host.family, caches, code)))
+
+
+@functools.cache
+def versions(op: str) -> str:
+    """The compiler and the source of the operator's kernels (comments and docstrings do not count)."""
+    try:
+        tvm = importlib.metadata.version("apache-tvm")
+    except importlib.metadata.PackageNotFoundError:
+        tvm = "none"
+    package = resources.files("l0compile")
+    digest = hashlib.sha256()
+    for name in _SOURCES.get(op, ("schedule/ordinary.py",)):
+        digest.update(_code(package.joinpath(name).read_text(encoding="utf-8")).encode())
+    return f"apache-tvm {tvm}; {op} {digest.hexdigest()[:12]}"
+
+
+def _code(source: str) -> str:
+    """The syntax tree of a module in words, without docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            value = body[0].value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                body[0] = ast.Pass()
+    return ast.dump(tree)
