@@ -1,10 +1,14 @@
-"""Shared by all tests: one thread for PyTorch's own work, and golden files."""
+"""Shared by all tests: how properties are tried, golden files, and imports from ``tests``."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# However pytest was started, tests may import `tests.zoo` and the like.
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 # The first example of a property pays for imports and compilation, so a per-example deadline would fail at random; and
 # a failure must be the same failure when the test is run again.

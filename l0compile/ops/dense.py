@@ -6,21 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-ACTIVATIONS = ("", "relu", "gelu", "gelu_tanh", "tanh", "sigmoid", "silu", "relu6", "hardswish")
-"""What may follow; all of PyTorch's own definition."""
-
-
-def activate(x: Tensor, activation: str) -> Tensor:
-    """One of ``ACTIVATIONS`` on ``x``."""
-    match activation:
-        case "":
-            return x
-        case "gelu_tanh":
-            return F.gelu(x, approximate="tanh")
-        case "tanh" | "sigmoid":
-            return getattr(torch, activation)(x)
-        case _:
-            return getattr(F, activation)(x)
+from l0compile.ops.activation import activate
 
 
 @torch.library.custom_op("l0compile::dense_linear", mutates_args=())

@@ -49,15 +49,7 @@ def compacted_layer_norm(
 
 
 @compacted_layer_norm.register_fake
-def _(
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    eps: float,
-    width: int,
-    removed_mean: float,
-    removed_m2: float,
-) -> Tensor:
+def _(x, weight, bias, eps, width, removed_mean, removed_m2):  # type: ignore[no-untyped-def]
     _check("compacted_layer_norm", x, width, weight, bias)
     return x.new_empty(x.shape)
 
@@ -88,7 +80,7 @@ def compacted_rms_norm(
 
 
 @compacted_rms_norm.register_fake
-def _(x: Tensor, weight: Tensor | None, eps: float, width: int, removed_square_sum: float) -> Tensor:
+def _(x, weight, eps, width, removed_square_sum):  # type: ignore[no-untyped-def]
     _check("compacted_rms_norm", x, width, weight)
     return x.new_empty(x.shape)
 

@@ -12,22 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from l0compile.ops.activation import activate
 from l0compile.ops.attention import attention, key_heads
 from l0compile.ops.bsr import bsr_linear
 from l0compile.ops.norm import compacted_layer_norm, compacted_rms_norm
 from l0compile.ops.rope import rope
-
-
-def _activate(x: Tensor, activation: str) -> Tensor:
-    match activation:
-        case "":
-            return x
-        case "gelu_tanh":
-            return F.gelu(x, approximate="tanh")
-        case "tanh" | "sigmoid":
-            return getattr(torch, activation)(x)
-        case _:
-            return getattr(F, activation)(x)
 
 
 def _to_rows(x: Tensor, tokens: int) -> Tensor:
@@ -87,7 +76,7 @@ def packed_linear(
         indices = torch.arange(k, dtype=torch.int32).repeat(row_blocks)
         indptr = torch.arange(row_blocks + 1, dtype=torch.int32) * k
     y = bsr_linear(_to_rows(x, x.shape[0] * x.shape[2]), data, indices, indptr, bias, n, k)
-    y = pack(_activate(y, activation), x.shape[2])
+    y = pack(activate(y, activation), x.shape[2])
     return y if residual is None else y + residual
 
 

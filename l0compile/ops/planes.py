@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from l0compile.ops.activation import activate
 from l0compile.ops.bsr import from_blocks
-from l0compile.ops.packed import _activate
 
 # Planes begin, and their pixels begin, at whole cache lines of float32.
 LINE = 16
@@ -125,7 +125,7 @@ def packed_conv2d(
     if residual is not None:
         y = y + residual[:, :, pixels]
     whole = x.new_zeros(x.shape[0], n, planes.size)
-    whole[:, :, pixels] = _activate(y, activation)
+    whole[:, :, pixels] = activate(y, activation)
     return whole
 
 
@@ -162,7 +162,7 @@ def packed_window(
     if bias is not None:
         y = y + bias[:, None]
     whole = x.new_zeros(x.shape[0], channels, planes.size)
-    whole[:, :, pixels] = _activate(y, activation)
+    whole[:, :, pixels] = activate(y, activation)
     return whole
 
 

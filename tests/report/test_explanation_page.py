@@ -4,40 +4,13 @@ import base64
 import dataclasses
 import hashlib
 import re
-from html.parser import HTMLParser
 
 import pytest
 
 from l0compile.account import Explanation, FunctionTime, Profile
 from l0compile.records import EngineChoice, Operator, PassRecord, Region, StageRecord
 from l0compile.report import render_explanation
-
-HOSTILE = "<script>alert('x')</script>\"&'"
-
-
-class Page(HTMLParser):
-    """Tags, text and attributes; fails on a tag that is closed out of order."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.text: list[str] = []
-        self.values: list[tuple[str, str]] = []
-        self.feed(page)
-        assert self.open == []
-
-    def handle_starttag(self, name: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(name)
-        self.values += [(key, value or "") for key, value in attrs]
-        if name != "meta":
-            self.open.append(name)
-
-    def handle_endtag(self, name: str) -> None:
-        assert self.open.pop() == name
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
+from tests.report.page import HOSTILE, Page
 
 
 def explained(name: str = "up", text: str = "a quarter of the blocks") -> Explanation:

@@ -3,7 +3,6 @@
 import base64
 import dataclasses
 import re
-from html.parser import HTMLParser
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,34 +11,7 @@ from l0compile.records import Region
 from l0compile.report import render_page
 from l0compile.report.markup import tag
 from l0compile.result import SearchResult
-
-VOID = {"meta", "img"}
-HOSTILE = "<script>alert('x')</script>\"&'"
-
-
-class Page(HTMLParser):
-    """Tags in order, text, and attributes; fails on a tag that is closed out of order."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.text: list[str] = []
-        self.values: list[tuple[str, str]] = []
-        self.feed(page)
-        assert self.open == []
-
-    def handle_starttag(self, name: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(name)
-        self.values += [(key, value or "") for key, value in attrs]
-        if name not in VOID:
-            self.open.append(name)
-
-    def handle_endtag(self, name: str) -> None:
-        assert self.open.pop() == name
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
+from tests.report.page import HOSTILE, Page
 
 
 def test_every_fact_is_on_the_page(report: SearchResult) -> None:
