@@ -38,7 +38,7 @@ def _binary(node: fx.Node, view: View) -> Fact | None:
     if not bool(left.known.any()) or not bool(right.known.any()):
         return None
     value = node.target(left.value, right.value, **node.kwargs)
-    return Fact(left.known & right.known, value)
+    return Fact(left.known & right.known, value.to(node.meta["val"].dtype))
 
 
 def _multiply(node: fx.Node, view: View) -> Fact | None:

@@ -28,7 +28,10 @@ class View:
             found = self.facts.get(operand)
             value = tensor(operand)
             return found if found is not None else unknown(value.ndim if value is not None else 0)
-        return constant(torch.tensor(operand)) if isinstance(operand, (bool, int, float)) else unknown(0)
+        if isinstance(operand, (bool, int, float)):
+            # In full precision, as the operator itself would take it: a float32 one would round float64 models.
+            return constant(torch.tensor(operand, dtype=torch.float64 if type(operand) is float else None))
+        return unknown(0)
 
     def constant(self, operand: Any) -> Tensor | None:
         """The tensor behind a constant operand."""

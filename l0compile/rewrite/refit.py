@@ -4,7 +4,7 @@ Most operators need nothing: their operands are smaller, and so is their result.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -26,9 +26,23 @@ class Cutter:
     editor: Editor
     kept: Kept
     liveness: Liveness
+    replaced: dict[fx.Node, fx.Node] = field(
+        default_factory=dict
+    )  # new node -> the one whose readers read it
+
+    def original(self, node: fx.Node) -> fx.Node:
+        """The node of the graph as it was analysed that stood where ``node`` stands."""
+        return self.replaced.get(node, node)
+
+    def replace(self, node: fx.Node, value: fx.Node, inside: fx.Node) -> None:
+        """The readers of ``node`` read ``value``, made from it; ``inside``: the node that goes on reading ``node``."""
+        node.replace_all_uses_with(value, delete_user_cb=lambda user: user is not inside)
+        value.meta["val"] = node.meta["val"]
+        self.replaced[value] = self.original(node)
 
     def masks(self, node: fx.Node) -> dict[int, Tensor]:
         """Axis -> bool mask, for the axes of a tensor that lose channels."""
+        node = self.original(node)
         if tensor(node) is None:
             return {}
         cuts = {axis: self.kept.cut(node, axis) for axis in range(len(shape(node)))}
@@ -42,7 +56,7 @@ class Cutter:
         """[n]: the constant that each removed channel of an axis held; 0 for the others and for what nothing reads."""
         mask = self.masks(node).get(axis % len(shape(node)))
         size = shape(node)[axis]
-        fact = self.liveness.facts.get(node)
+        fact = self.liveness.facts.get(self.original(node))
         if mask is None or fact is None:
             return torch.zeros(size)
         _, value = single_values(fact, axis % len(shape(node)), size)
@@ -50,7 +64,7 @@ class Cutter:
 
     def count(self, node: fx.Node, axis: int, size: Any) -> Any:
         """What to write for an axis where the graph says ``size``: the channels that stay, or what was there."""
-        kept = self.kept.size(node, axis)
+        kept = self.kept.size(self.original(node), axis)
         return kept if kept is not None and is_static(size) and size != -1 else size
 
     def replace_constant(self, node: fx.Node, value: Tensor) -> None:

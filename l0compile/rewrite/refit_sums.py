@@ -45,7 +45,7 @@ def _convolution(cutter: Cutter, node: fx.Node) -> None:
 def _carry(cutter: Cutter, given: dict[str, Any], weight: Tensor, removed: Tensor) -> None:
     """W[:, kept constant channel] += sum of W[:, removed] times (removed constant / kept constant) (rule 3)."""
     x = given["input"]
-    fact = cutter.liveness.fact(x)
+    fact = cutter.liveness.fact(cutter.original(x))
     single, value = single_values(fact, 1, shape(x)[1])
     stays = cutter.masks(x)[1] & single
     channel = carrier(stays, value)
@@ -88,7 +88,7 @@ def _add_after(cutter: Cutter, node: fx.Node, share: Tensor, axis: int) -> None:
     lead = [1] * (len(shape(node)) - 1 - axis % len(shape(node)))
     shaped = cutter.editor.call(aten.reshape.default, (constant, [-1, *lead]), before=following, origin=node)
     total = cutter.editor.call(aten.add.Tensor, (node, shaped), before=following, origin=node)
-    node.replace_all_uses_with(total, delete_user_cb=lambda user: user is not total)
+    cutter.replace(node, total, inside=total)
 
 
 def _attention(cutter: Cutter, node: fx.Node) -> None:
@@ -179,8 +179,7 @@ def _mean(cutter: Cutter, node: fx.Node) -> None:
     value, following = node, node.next
     for operator, number in steps:
         value = cutter.editor.call(operator, (value, number), before=following, origin=node)
-    first = node.next
-    node.replace_all_uses_with(value, delete_user_cb=lambda user: user is not first)
+    cutter.replace(node, value, inside=node.next)
 
 
 register(aten.linear.default, change=_linear)

@@ -53,16 +53,46 @@ NORM_OF_TURNED_TOKENS = Recipe(
     outputs=(3,),
 )  # fmt: skip
 
+# A linear layer reads a mean that was rewritten when its channels went.
+LINEAR_OF_A_MEAN = Recipe(
+    inputs=(Input("tokens"),),
+    steps=(
+        Step("linear", (0,), {"width": 8, "bias": False}, Zeros("columns", 0.5)),
+        Step("linear", (1,), {"width": 8, "bias": False}, Zeros("units", 0.25)),
+        Step("linear", (2,), {"width": 8, "bias": False}, Zeros("columns", 0.9)),
+        Step("linear", (3,), {"width": 8, "bias": True}),
+        Step("reduction", (4,), {"kind": "mean", "axis": -1, "keep": False}, Zeros("rows", 0.25)),
+        Step("linear", (5,), {"width": 8, "bias": False}, Zeros("columns", 0.9)),
+    ),
+    outputs=(6,), sizes=(2, 5), other=(3, 7), seed=9000,
+)  # fmt: skip
+
+# A number added to a constant was rounded to float32 on the way.
+DOUBLE_MEAN_OF_CONSTANTS = Recipe(
+    inputs=(Input("tokens"),),
+    steps=(
+        Step("linear", (0,), {"width": 8, "bias": False}, Zeros("columns", 0.5)),
+        Step("linear", (1,), {"width": 8, "bias": False}, Zeros("units", 0.25)),
+        Step("linear", (2,), {"width": 8, "bias": True}, Zeros("columns", 0.9)),
+        Step("reduction", (3,), {"kind": "mean", "axis": -1, "keep": False}),
+    ),
+    outputs=(4,), sizes=(2, 5), other=(3, 7), dtype="float64", seed=9000,
+)  # fmt: skip
+
 CASES: list[tuple[Recipe, Level]] = [
     (EMPTY_CONVOLUTION, "full"),
     (ONLY_A_NORM, "rewrite"),
     (HALF_PRECISION_NORMS, "rewrite"),
     (NORM_OF_TURNED_TOKENS, "rewrite"),
+    (LINEAR_OF_A_MEAN, "rewrite"),
+    (DOUBLE_MEAN_OF_CONSTANTS, "rewrite"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("recipe", "level"), CASES, ids=["empty convolution", "only a norm", "half norms", "turned"]
+    ("recipe", "level"),
+    CASES,
+    ids=["empty convolution", "only a norm", "half norms", "turned", "linear of mean", "double mean"],
 )
 def test_once_wrong(recipe: Recipe, level: Level) -> None:
     assert check(recipe, level) == [None]
