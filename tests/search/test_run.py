@@ -1,7 +1,10 @@
 """A whole search on a tiny transformer: real compiler, real processes, real study."""
 
 import dataclasses
+import io
 import os
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -9,18 +12,27 @@ import torch
 from tiny_task import TinyTask
 
 import l0compile as l0
+from l0compile.cli import main
 from l0compile.errors import ConfigError, DataError, GateError
-from l0compile.search import Candidate, SearchResult, Silent, Space, read_space, run_search
+from l0compile.search import Candidate, SearchResult, Silent, Space, run_search
 from l0compile.search.latency import CHOSEN, DENSE, ONNX, PYTORCH, Bench
 from l0compile.search.run import legal_shapes
 
+SPACE = Path(__file__).parent / "tiny.toml"
+
 
 class Recorded(Silent):
-    """Remembers what it is told."""
+    """Remembers what it is told, in place of the bar of the command."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 0) -> None:
         self.phases: list[str] = []
         self.told: list[Candidate] = []
+
+    def __enter__(self) -> "Recorded":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
     def phase(self, text: str) -> None:
         self.phases.append(text)
@@ -29,15 +41,35 @@ class Recorded(Silent):
         self.told.append(candidate)
 
 
+@dataclass(frozen=True)
+class Finished:
+    """What the command leaves, prints and tells on the way."""
+
+    result: SearchResult
+    out: Path
+    printed: str
+    progress: Recorded
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[SearchResult, Path, Recorded]:
-    out, progress = tmp_path_factory.mktemp("search"), Recorded()
-    space = read_space(Path(__file__).parent / "tiny.toml")
-    return run_search(space, out, quick=True, progress=progress), out, progress
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    out, printed = tmp_path_factory.mktemp("search"), io.StringIO()
+    progress = Recorded()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.setattr("l0compile.search.run.RichProgress", lambda seconds: progress)
+        assert main(["search", str(SPACE), "--out", str(out), "--quick"]) == 0
+    return Finished(SearchResult.load(out / "result.json"), out, printed.getvalue(), progress)
 
 
-def test_the_table_has_every_engine_and_the_choice(finished: tuple[SearchResult, Path, Recorded]) -> None:
-    result, _, _ = finished
+def test_the_command_leaves_artifact_study_and_report(finished: Finished) -> None:
+    for name in ("model/manifest.json", "study.sqlite", "report.html", "pareto.png", "regions.png"):
+        assert (finished.out / name).stat().st_size > 0, name
+    for row in (PYTORCH, DENSE, CHOSEN):
+        assert row in finished.printed
+
+
+def test_the_table_has_every_engine_and_the_choice(finished: Finished) -> None:
+    result = finished.result
     assert [row.name for row in result.rows] == [PYTORCH, ONNX, DENSE, CHOSEN]
     for name in (PYTORCH, DENSE, CHOSEN):
         latency = result.row(name).latency
@@ -47,21 +79,18 @@ def test_the_table_has_every_engine_and_the_choice(finished: tuple[SearchResult,
     assert not chosen.dense and chosen.quality is not None and 0.9 < chosen.quality <= 1.0
 
 
-def test_trials_and_sweep_are_recorded(finished: tuple[SearchResult, Path, Recorded]) -> None:
-    result, out, progress = finished
+def test_trials_and_sweep_are_recorded(finished: Finished) -> None:
+    result, progress = finished.result, finished.progress
     assert [candidate.number for candidate in result.candidates] == [0, 1, 2]
     assert all(candidate.outcome == "trained" for candidate in result.candidates)
     assert sum(candidate.chosen for candidate in result.candidates) == 1
     assert any(candidate.front for candidate in result.candidates)
     assert [told.number for told in progress.told] == [0, 1, 2]
-    assert SearchResult.load(out / "result.json") == result
 
 
-def test_the_artifact_is_the_verified_chosen_model(
-    finished: tuple[SearchResult, Path, Recorded], task: TinyTask
-) -> None:
-    result, out, _ = finished
-    model = l0.load(out / "model")
+def test_the_artifact_is_the_verified_chosen_model(finished: Finished, task: TinyTask) -> None:
+    result = finished.result
+    model = l0.load(finished.out / "model")
     assert model.explain().verification["checked"]
     assert result.facts["model"]["compiled = gated"]["max_difference"] < 2e-5
     ids = torch.randint(0, 50, (1, 8))
@@ -71,12 +100,11 @@ def test_the_artifact_is_the_verified_chosen_model(
 
 
 @pytest.mark.slow
-def test_resuming_pays_for_nothing_twice(finished: tuple[SearchResult, Path, Recorded], space: Space) -> None:
-    before, out, _ = finished
+def test_resuming_pays_for_nothing_twice(finished: Finished, space: Space) -> None:
     progress = Recorded()
-    result = run_search(space, out, quick=True, resume=True, progress=progress)
+    result = run_search(space, finished.out, quick=True, resume=True, progress=progress)
     assert progress.told == []
-    assert result.candidates == before.candidates
+    assert result.candidates == finished.result.candidates
 
 
 def test_patterns_are_checked_before_anything_is_measured(space: Space, tmp_path: Path) -> None:
