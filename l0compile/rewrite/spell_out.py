@@ -141,7 +141,8 @@ class _Recorder(TorchDispatchMode):
 
 
 def _values(node: fx.Node) -> list[Any]:
-    return [source.meta.get("val") for source in node.all_input_nodes]
+    sources = [source.meta.get("val") for source in node.all_input_nodes]
+    return [*sources, *pytree.tree_leaves(node.meta["val"])]
 
 
 def _is_getitem(user: fx.Node) -> bool:
@@ -230,7 +231,7 @@ _DECOMPOSED = (
     aten.mish.default, aten.celu.default, aten.selu.default, aten.softshrink.default, aten.hardshrink.default,
     aten.threshold.default, aten.log_sigmoid_forward.default, aten.addcmul.default, aten.addcdiv.default,
     aten.addmm.default, aten.baddbmm.default, aten.addmv.default, aten.native_layer_norm.default,
-    aten.native_group_norm.default, aten._native_batch_norm_legit_no_training.default,
+    aten.native_group_norm.default,
     aten.upsample_nearest1d.vec, aten.upsample_nearest2d.vec,
     aten.upsample_bilinear2d.vec, aten.upsample_nearest2d.default, aten.upsample_bilinear2d.default,
     aten.pixel_shuffle.default, aten.pixel_unshuffle.default, aten.lerp.Scalar, aten.lerp.Tensor,
@@ -275,7 +276,8 @@ _SPELLED: dict[Any, Callable[..., Any]] = {
     aten.layer_norm.default: _layer_norm,
     aten.rms_norm.default: _rms_norm,
     aten.diff.default: lambda x, n=1, dim=-1, *rest: _difference(x, n, dim, rest),
-    aten.expm1.default: lambda x: torch.exp(x) - 1,
+    # exp(x) - 1 would lose the digits of small x.
+    aten.expm1.default: lambda x: torch.tanh(x / 2) * (torch.exp(x) + 1),
     aten.softplus.default: lambda x, beta=1.0, limit=20.0: torch.where(
         x * beta > limit, x, torch.log1p(torch.exp(x * beta)) / beta
     ),
