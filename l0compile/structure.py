@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._pytree import TreeSpec
 
@@ -84,11 +85,42 @@ class Structure:
         collect(self.spec)
         return {position: value for position, value in enumerate(found) if value is not None}
 
+    @cached_property
+    def has_sizes(self) -> bool:
+        """Whether a value in the tree follows from the sizes of the inputs."""
+        return any(isinstance(value, SizeOf) for value in self.values.values())
+
+    @cached_property
+    def _flat_call(self) -> tuple[int, tuple[str, ...]] | None:
+        """(number of positional tensors, names of keyword tensors) of a call of nothing but tensors, else None."""
+        if self.values or self.spec.is_leaf() or self.spec.num_children != 2:
+            return None
+        positional, keywords = self.spec.children()
+        flat = all(child.is_leaf() for part in (positional, keywords) for child in part.children())
+        return (positional.num_children, tuple(keywords.context or ())) if flat else None
+
+    @cached_property
+    def _flat_result(self) -> type | None:
+        """``Tensor`` or ``tuple`` where the tree is one tensor, or a tuple of tensors; else None."""
+        if self.spec.is_leaf():
+            return Tensor
+        flat = self.spec.type is tuple and all(child.is_leaf() for child in self.spec.children())
+        return tuple if flat else None
+
     def flatten(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any] | None:
         """The leaves of a call, ``spec`` being that of ``(args, kwargs)``; None where the structure is another one.
 
         Keyword arguments may come in any order. Raises InputError where a value is not the one in ``spec``.
         """
+        if self._flat_call is not None:
+            count, names = self._flat_call
+            if len(args) == count and len(kwargs) == len(names) and all(name in kwargs for name in names):
+                leaves = [*args, *[kwargs[name] for name in names]]
+                if all(isinstance(leaf, Tensor) for leaf in leaves):  # a tensor is a leaf of any tree
+                    return leaves
+        return self._flatten(args, kwargs)
+
+    def _flatten(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any] | None:
         order = self.plain.child(1).context or []
         if set(kwargs) == set(order):
             kwargs = {name: kwargs[name] for name in order}
@@ -107,8 +139,10 @@ class Structure:
 
     def unflatten(self, leaves: Sequence[Any], sizes: Mapping[str, int]) -> Any:
         """The tree with these leaves; ``sizes`` gives each size symbol its value."""
+        if self._flat_result is not None and len(leaves) == self.spec.num_leaves:
+            return leaves[0] if self._flat_result is Tensor else tuple(leaves)
         tree = pytree.tree_unflatten(list(leaves), self.spec)
-        if not any(isinstance(value, SizeOf) for value in self.values.values()):
+        if not self.has_sizes:
             return tree
         return pytree.tree_map(
             lambda leaf: int(evaluate(leaf.expression, sizes)) if isinstance(leaf, SizeOf) else leaf,

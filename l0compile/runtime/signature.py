@@ -13,6 +13,8 @@ from l0compile.conditions import Condition, evaluate, show
 from l0compile.errors import InputError
 from l0compile.structure import Structure
 
+_REMEMBERED = 256  # kinds of calls; a server pads to few sizes
+
 Dim = int | str  # a fixed size, or the name of a size symbol
 
 
@@ -69,23 +71,46 @@ class Signature:
     def flatten(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
         """The checked flat inputs of a call. Raises InputError naming the input, what was expected and what came."""
         leaves = self._leaves(args, kwargs)
+        tensors = all(isinstance(leaf, Tensor) for leaf in leaves)
+        kinds = tuple([(leaf.shape, leaf.dtype, leaf.device) for leaf in leaves]) if tensors else ()
+        if not tensors or kinds not in self._accepted:
+            self._check(leaves)
+            if len(self._accepted) >= _REMEMBERED:
+                self._accepted.clear()
+            self._accepted.add(kinds)
+        for number in self._indexing:
+            _check_values(self.inputs[number], leaves[number])
+        return leaves
+
+    def _check(self, leaves: Sequence[Any]) -> None:
+        """All that depends on shapes, dtypes and devices alone."""
         sizes: dict[str, tuple[int, str]] = {}
         for spec, leaf in zip(self.inputs, leaves, strict=True):
             _check_tensor(spec, leaf)
             for axis, (want, got) in enumerate(zip(spec.shape, leaf.shape, strict=True)):
                 self._check_size(spec, axis, want, int(got), sizes)
-            _check_values(spec, leaf)
         self._check_derived(leaves, sizes)
         self._check_conditions({symbol: size for symbol, (size, _) in sizes.items()})
-        return leaves
 
     def unflatten(self, results: list[Tensor], inputs: Sequence[Tensor]) -> Any:
         """The result in the model's own structure; sizes in it follow from the flat ``inputs``."""
+        if not self._result.has_sizes:
+            return self._result.unflatten(results, {})
         shapes = [(spec.shape, leaf.shape) for spec, leaf in zip(self.inputs, inputs, strict=True)]
         sizes = {str(want): got for wanted, given in shapes for want, got in zip(wanted, given, strict=True)}
         for derived in self.derived:
             sizes[derived.symbol] = derived.value(inputs[derived.input].shape[derived.axis]) or 0
         return self._result.unflatten(results, sizes)
+
+    @cached_property
+    def _accepted(self) -> set[tuple[Any, ...]]:
+        """(shape, dtype, device) of each input, of calls that were found right."""
+        return set()
+
+    @cached_property
+    def _indexing(self) -> list[int]:
+        """The inputs whose values are checked at every call."""
+        return [number for number, spec in enumerate(self.inputs) if spec.below is not None]
 
     @cached_property
     def _call(self) -> Structure:

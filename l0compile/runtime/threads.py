@@ -4,8 +4,9 @@ import ctypes
 import functools
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,12 +15,16 @@ _TURN = threading.RLock()
 _PAUSE_SOFT = 1
 
 
-@contextmanager
-def torch_threads(count: int | None) -> Iterator[None]:
+def torch_threads(count: int | None) -> AbstractContextManager[Any]:
     """Run a block with ``count`` threads of PyTorch (None: as many as now); one block at a time in the process."""
+    return _TURN if count is None else _changed(count)
+
+
+@contextmanager
+def _changed(count: int) -> Iterator[None]:
     with _TURN:
         before = torch.get_num_threads()
-        if count is None or count == before:
+        if count == before:
             yield
             return
         torch.set_num_threads(count)

@@ -49,9 +49,12 @@ class TorchStage:
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Any]:
         """Outputs for ``inputs``; a result that is an input, or part of a constant, is a copy."""
+        if torch.is_grad_enabled():
+            with torch.no_grad():
+                return self(inputs)
         slots = list(self._slots)
         slots[: len(inputs)] = inputs
-        with torch_threads(self.threads), torch.no_grad():
+        with torch_threads(self.threads):
             for function, arguments, result, frees in self._calls:
                 slots[result] = function(*arguments(slots))
                 for number in frees:

@@ -31,8 +31,9 @@ class TvmStage:
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Any]:
         """New tensors. Inputs must already have the shapes and dtypes that the stage was compiled for."""
-        arrays = _arrays(inputs)
-        results = [torch.utils.dlpack.from_dlpack(result) for result in self._main(*arrays, self._bundle)]
+        # Results come as torch tensors where an input is one.
+        arrays = [aligned(tensor) for tensor in inputs]
+        results = [_torch(result) for result in self._main(*arrays, self._bundle)]
         taken = self._owned | {tensor.data_ptr() for tensor in inputs}
         return [result.clone() if result.data_ptr() in taken else result for result in results]
 
@@ -46,6 +47,10 @@ class TvmStage:
     def times(self, inputs: Sequence[Tensor], repeats: int) -> list[tuple[str, float]]:
         """(name, median ms) of each function that a call runs, in order."""
         return time_functions(self.executable, [*_arrays(inputs), self._bundle], repeats)
+
+
+def _torch(result: Any) -> Tensor:
+    return result if isinstance(result, Tensor) else torch.utils.dlpack.from_dlpack(result)
 
 
 def _arrays(inputs: Sequence[Tensor]) -> list[Any]:
