@@ -66,6 +66,11 @@ class Code:
     instructions: tuple[Instruction, ...]
     outputs: tuple[Any, ...]
 
+    def constant(self, argument: Any) -> str | None:
+        """The name of the constant that an argument of an instruction is; None when it is something else."""
+        number = argument.number - self.inputs if isinstance(argument, Slot) else -1
+        return self.constants[number] if 0 <= number < len(self.constants) else None
+
     def to_json(self) -> dict[str, Any]:
         """JSON values only."""
         listed = [

@@ -1,13 +1,15 @@
-"""Dense layers on weights that oneDNN has packed for this machine."""
+"""Dense layers and LSTMs on weights that oneDNN has packed for this machine."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from l0compile.instructions import Code, Instruction, Slot, slots_of
+from l0compile.instructions import Code, Instruction, slots_of
+from l0compile.runtime.packed_lstm import TARGET as LSTM
+from l0compile.runtime.packed_lstm import pack_lstm
 
 _LINEAR, _CONVOLUTION = "l0compile.dense_linear.default", "l0compile.dense_convolution.default"
 # oneDNN's name of an activation, and its algorithm.
@@ -36,41 +38,36 @@ class Prepacked:
 
 
 def prepack(code: Code, constants: Mapping[str, Tensor]) -> Prepacked:
-    """Pack the weights of all dense layers in ``code`` that have a constant one; nothing where oneDNN is missing."""
+    """Pack the constant weights of all dense layers and LSTMs in ``code``; nothing where oneDNN is missing."""
     result = Prepacked()
     if not torch.backends.mkldnn.is_available():
         return result
     packed: dict[tuple[Any, ...], Tensor] = {}
     for number, instruction in enumerate(code.instructions):
-        if instruction.target not in (_LINEAR, _CONVOLUTION):
-            continue
-        name = _constant_name(code, instruction.args[1])
-        if name is None:
-            continue
-        pack = _linear if instruction.target == _LINEAR else _convolution
-        result.kernels[number] = pack(instruction, name, constants[name], packed)
+        if instruction.target == LSTM:
+            lstm = pack_lstm(code, instruction, constants)
+            if lstm is not None:
+                result.kernels[number] = lstm.function, lstm.args
+                result.originals |= lstm.originals
+        name = code.constant(instruction.args[1]) if instruction.target in (_LINEAR, _CONVOLUTION) else None
+        if name is not None:
+            pack = _linear if instruction.target == _LINEAR else _convolution
+            result.kernels[number] = pack(instruction, name, constants[name], packed)
     for key, weight in packed.items():
         name, shape = str(key[0]), constants[str(key[0])].shape
-        if not _read_elsewhere(code, name):
-            result.originals[name] = lambda weight=weight, shape=shape: weight.to_dense().reshape(shape)  # type: ignore[misc]
+        result.originals[name] = lambda weight=weight, shape=shape: weight.to_dense().reshape(shape)  # type: ignore[misc]
+    read = _read(code, result.kernels)
+    result.originals = {name: unpack for name, unpack in result.originals.items() if name not in read}
     return result
 
 
-def _constant_name(code: Code, argument: Any) -> str | None:
-    number = argument.number - code.inputs if isinstance(argument, Slot) else -1
-    return code.constants[number] if 0 <= number < len(code.constants) else None
-
-
-def _read_elsewhere(code: Code, name: str) -> bool:
-    """Whether anything but the weight of a dense layer reads a constant."""
-    slot = code.inputs + code.constants.index(name)
-    for instruction in code.instructions:
-        rest: Sequence[Any] = instruction.args
-        if instruction.target in (_LINEAR, _CONVOLUTION):
-            rest = (instruction.args[0], *instruction.args[2:])
-        if slot in (*slots_of(rest), *slots_of(instruction.kwargs)):
-            return True
-    return slot in slots_of(code.outputs)
+def _read(code: Code, kernels: Mapping[int, tuple[Any, tuple[Any, ...]]]) -> set[str]:
+    """The constants that are still read when ``kernels`` stand in for their instructions."""
+    slots = set(slots_of(code.outputs))
+    for number, instruction in enumerate(code.instructions):
+        _, args = kernels.get(number, (None, instruction.args))
+        slots |= {*slots_of(args), *slots_of(instruction.kwargs)}
+    return {name for number, name in enumerate(code.constants, code.inputs) if number in slots}
 
 
 def _linear(

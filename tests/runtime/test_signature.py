@@ -53,3 +53,19 @@ def test_fixed_sizes_say_how_to_vary_them() -> None:
         InputError, match=r"expected shape \[2, 3\], got size 4 at axis 0; compile with dynamic_shapes"
     ):
         fixed.flatten((torch.ones(4, 3),), {})
+
+
+def test_what_was_accepted_once_is_still_checked(signature: Signature) -> None:
+    for _ in range(2):
+        assert signature.flatten((IDS,), {"mask": MASK})[0] is IDS
+    for wrong, message in ((IDS + 10, "got 10"), (IDS.int(), "expected dtype"), (IDS[:1], "to be 1")):
+        with pytest.raises(InputError, match=message):
+            signature.flatten((wrong,), {"mask": MASK})
+
+
+def test_results_that_are_one_tensor_or_a_tuple() -> None:
+    for result in (MASK, (MASK,), (MASK, IDS), [MASK], {"y": (MASK,)}):
+        leaves, out = pytree.tree_flatten(result)
+        _, spec = pytree.tree_flatten(((MASK,), {}))
+        given = Signature((), (), {}, {}, spec, out).unflatten(leaves, [MASK])
+        assert type(given) is type(result) and pytree.tree_structure(given) == out
