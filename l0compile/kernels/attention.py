@@ -1,50 +1,42 @@
 """Scaled dot-product attention, queries in lanes (oracle: ``l0compile::packed_attention``).
 
-One task is one head of one tile of queries. Tokens of all sequences are packed back to back, so a tile may hold the end
-of one sequence and the start of the next: it then walks the keys of every sequence it touches and masks, lane by lane,
-the keys of the others. Scores of a task stay in a [keys, lanes] workspace; max, exp and sum need no horizontal step.
+A task is one head of one block of queries: one vector of them, so that short sequences and the ragged end of a batch
+pay for live vectors only, and causal blocks for little past their diagonal. A task walks the keys in steps, with a
+running maximum and sum (online softmax), so that it keeps the scores of one step, whatever the length of the sequence.
+Exact: sum_j exp(s_j - m') v_j = exp(m - m') sum_j exp(s_j - m) v_j.
+
+Tokens of all sequences are packed back to back, so a block may hold the end of one sequence and the start of the next:
+it is computed once for each sequence that it touches, and each lane keeps the result of its own.
 """
 
-from dataclasses import dataclass
-from math import gcd
+from typing import Any
 
 from l0compile._tvm import TB
+from l0compile.kernels.attention_pass import Block, Operands, Pass
+from l0compile.kernels.attention_scores import exponentials, live_keys, score
+from l0compile.kernels.attention_values import combine
 from l0compile.kernels.lanes import (
     Expr,
     body,
     const,
-    exp,
+    exp_below,
+    held,
     kernel,
-    local,
     param,
     scratch,
-    splat,
     store,
     symbol,
-    vectors,
+    variable,
 )
 from l0compile.kernels.spec import AttentionSpec, TokenTile
 
-_KEYS = 4  # keys a microkernel scores at once; divides every tile's lanes
-_DEAD = float("-inf")  # the score of a masked key
+# Keys of a step. Their scores, the queries and the sums of a block stay in the first cache, and rescaling the sums
+# once a step is less than a hundredth of the work.
+_STEP = 256
 _LOWEST = -3.4028234663852886e38  # the lowest live score: models mask with it, too, and then it must count
 
 
-@dataclass(frozen=True)
-class _Task:
-    """Positions of one task. Key numbers count from the first sequence; ``start`` is rounded down to a key group."""
-
-    head: Expr
-    kv_head: Expr
-    tile: Expr
-    start: Expr  # first key walked
-    count: Expr  # keys walked
-    mixed: Expr  # True if some walked key belongs to another sequence than some lane
-    queries: Expr
-    keys: Expr
-
-
-def attention(spec: AttentionSpec, tile: TokenTile):  # type: ignore[no-untyped-def]
+def attention(spec: AttentionSpec, tile: TokenTile) -> Any:
     """PrimFunc(q, k, v[, mask][, bias], batch, queries, keys, y); batch, queries and keys are int64 scalars."""
     with kernel("attention") as builder:
         q_tiles, k_tiles = symbol("q_tiles"), symbol("k_tiles")
@@ -57,18 +49,14 @@ def attention(spec: AttentionSpec, tile: TokenTile):  # type: ignore[no-untyped-
         for name, scalar in (("batch", batch), ("queries", queries), ("keys", keys)):
             TB.arg(name, scalar)
         y = param("y", (q_tiles, spec.heads * spec.value_dim, tile.lanes))
-        with body(), TB.parallel(0, spec.heads * q_tiles) as index:
-            task = _task(spec, tile, index, q_tiles, batch, queries, keys)
-            groups = (task.count + (_KEYS - 1)) // _KEYS
-            scores = scratch((groups * _KEYS, tile.lanes))
-            _score(spec, tile, task, groups, q, k, scores)
-            _mask(spec, tile, task, mask, bias, scores)
-            total = _softmax(tile, task, scores)
-            _combine(spec, tile, task, v, scores, total, y)
+        given = Operands(spec, tile, q, k, v, mask, bias, y, batch, queries, keys)
+        blocks = q_tiles * tile.vectors
+        with body(), TB.parallel(0, spec.heads * blocks) as index:
+            _block(given, TB.truncdiv(index, blocks), _paired(TB.truncmod(index, blocks), blocks))
     return builder.get()
 
 
-def _mask_param(spec, batch, keys):  # type: ignore[no-untyped-def]
+def _mask_param(spec: AttentionSpec, batch: Expr, keys: Expr) -> Any:
     if spec.mask is None:
         return None
     sizes = (batch, spec.heads, 1, keys)
@@ -76,121 +64,62 @@ def _mask_param(spec, batch, keys):  # type: ignore[no-untyped-def]
     return param("mask", shape, "bool" if spec.mask.boolean else "float32")
 
 
-def _task(spec, tile, index, q_tiles, batch, queries, keys) -> _Task:  # type: ignore[no-untyped-def]
-    head, t = TB.truncdiv(index, q_tiles), TB.truncmod(index, q_tiles)
-    first = t * tile.lanes
-    last = TB.min(first + tile.lanes, batch * queries) - 1
-    first_sequence, last_sequence = TB.truncdiv(first, queries), TB.truncdiv(last, queries)
-    start = TB.truncdiv(first_sequence * keys, _KEYS) * _KEYS
-    stop = (last_sequence + 1) * keys
-    if spec.causal:  # no lane of the last sequence sees a key past its own position
-        stop = TB.min(stop, last_sequence * keys + (last - last_sequence * queries) + 1)
-    mixed = TB.Or(first_sequence != last_sequence, start != first_sequence * keys)
-    return _Task(
-        head, TB.truncdiv(head, spec.heads // spec.kv_heads), t, start, stop - start, mixed, queries, keys
-    )
+def _paired(i: Expr, n: Expr) -> Expr:
+    """0, n-1, 1, n-2, ...: causal blocks get longer with their number; any run of these has the same work a block."""
+    half = TB.truncdiv(i, 2)
+    return TB.Select(TB.truncmod(i, 2) == 0, half, n - 1 - half)
 
 
-def _score(spec, tile, task, groups, q, k, scores):  # type: ignore[no-untyped-def]
-    with TB.serial(0, groups) as group:
-        key = task.start + group * _KEYS
-        acc = local((_KEYS, tile.lanes))
-        _zero(acc, _KEYS, tile)
-        with TB.serial(0, spec.dim) as d:
-            f, kf = task.head * spec.dim + d, task.kv_head * spec.dim + d
-            for r in range(_KEYS):
-                weight = splat(k[TB.truncdiv(key, tile.lanes), kf, TB.truncmod(key, tile.lanes) + r], tile)
-                for s in vectors(tile):
-                    store(acc, acc[r, s] + weight * q[task.tile, f, s], r, s)
-        for r in range(_KEYS):
-            for s in vectors(tile):
-                store(scores, acc[r, s] * const(spec.scale, acc[r, s]), group * _KEYS + r, s)
+def _block(given: Operands, head: Expr, number: Expr) -> None:
+    spec, tile = given.spec, given.tile
+    number = held(number)
+    t, lane = held(TB.truncdiv(number, tile.vectors)), held(TB.truncmod(number, tile.vectors) * tile.vector)
+    first, tokens = held(number * tile.vector), given.batch * given.queries
+    with TB.If(first < tokens):
+        with TB.Then():
+            work = scratch((spec.dim + _STEP + spec.value_dim, tile.vector))
+            kv_head = held(TB.truncdiv(head, spec.heads // spec.kv_heads))
+            block = Block(held(head), kv_head, t, lane, first, work, spec.dim, spec.dim + _STEP)
+            with TB.serial(0, spec.dim) as d:
+                value = given.q[t, head * spec.dim + d, block.lanes(given)]
+                store(work, value * const(spec.scale, value), d, given.vector)
+            start = held(TB.truncdiv(first, given.queries))
+            last = held(TB.min(first + tile.vector, tokens) - 1)
+            with TB.serial(0, TB.truncdiv(last, given.queries) - start + 1) as i:
+                _sequence(given, block, start + i, last, i == 0)
+        with TB.Else(), TB.serial(0, spec.value_dim) as f:  # lanes past the last token hold finite values
+            lanes = TB.Ramp(lane, 1, tile.vector)
+            store(given.y, given.splat(TB.float32(0)), t, head * spec.value_dim + f, lanes)
 
 
-def _zero(buffer, rows, tile):  # type: ignore[no-untyped-def]
-    for r in range(rows):
-        for s in vectors(tile):
-            store(buffer, splat(TB.float32(0), tile), r, s)
-
-
-def _mask(spec, tile, task, mask, bias, scores):  # type: ignore[no-untyped-def]
-    """Add masks and kill the scores of keys a lane must not see. Skipped key by key where there is nothing to do."""
-    lane_sequence, lane_position = local((tile.lanes,), "int32"), local((tile.lanes,), "int32")
-    for v, _ in enumerate(vectors(tile)):
-        for lane in range(tile.vector):
-            token = task.tile * tile.lanes + v * tile.vector + lane
-            sequence = TB.truncdiv(token, task.queries)
-            store(lane_sequence, TB.cast(sequence, "int32"), v * tile.vector + lane)
-            store(lane_position, TB.cast(token - sequence * task.queries, "int32"), v * tile.vector + lane)
-    with TB.serial(0, task.count) as i:
-        key = task.start + i
-        sequence = TB.truncdiv(key, task.keys)
-        position = key - sequence * task.keys
-
-        def live(s: Expr) -> Expr:
-            alive = lane_sequence[s] == splat(TB.cast(sequence, "int32"), tile)
-            if spec.causal:
-                alive = TB.And(alive, splat(TB.cast(position, "int32"), tile) <= lane_position[s])
-            return alive
-
-        # Lanes of other sequences get something meaningless added here, and are dead below.
-        if bias is not None:
-            head = task.head if spec.bias_heads > 1 else 0
-            for s in vectors(tile):
-                store(scores, scores[i, s] + bias[head, task.tile, position, s], i, s)
-        if mask is not None:
-            _add_key_mask(spec, tile, mask[_mask_index(spec, sequence, task.head, position)], scores, i)
-        with TB.If(TB.bool(True) if spec.causal else task.mixed), TB.Then():
-            for s in vectors(tile):
-                store(scores, TB.Select(live(s), scores[i, s], const(_DEAD, scores[i, s])), i, s)
-
-
-def _mask_index(spec, sequence, head, key):  # type: ignore[no-untyped-def]
-    return tuple(
-        value if full else 0 for value, full in zip((sequence, head, 0, key), spec.mask.full, strict=True)
-    )
-
-
-def _add_key_mask(spec, tile, value, scores, i):  # type: ignore[no-untyped-def]
-    """Apply the mask of one key that is the same for all queries of its sequence."""
-    with TB.If(TB.Not(value) if spec.mask.boolean else TB.bool(True)), TB.Then():
-        for s in vectors(tile):
-            dead = const(_DEAD, scores[i, s])
-            store(scores, dead if spec.mask.boolean else scores[i, s] + splat(value, tile), i, s)
-
-
-def _softmax(tile, task, scores):  # type: ignore[no-untyped-def]
-    """Turn scores into exp(score - max) in place, dead keys into exact zeros; give 1 / sum (0 where all are dead)."""
-    top, total = local((tile.lanes,)), local((tile.lanes,))
-    for s in vectors(tile):
-        store(top, const(_DEAD, scores[0, s]), s)
-        store(total, const(0.0, scores[0, s]), s)
-    with TB.serial(0, task.count) as i:
-        for s in vectors(tile):
-            store(top, TB.max(top[s], scores[i, s]), s)
-    with TB.serial(0, task.count) as i:
-        for s in vectors(tile):
-            score = scores[i, s]
-            value = TB.Select(score >= const(_LOWEST, score), exp(score - top[s]), const(0.0, score))
-            store(scores, value, i, s)
-            store(total, total[s] + scores[i, s], s)
-    for s in vectors(tile):  # a live row sums to at least exp(0) = 1
-        store(total, const(1.0, total[s]) / TB.max(total[s], const(1e-30, total[s])), s)
-    return total
-
-
-def _combine(spec, tile, task, v, scores, total, y):  # type: ignore[no-untyped-def]
-    rows = gcd(spec.value_dim, tile.rows)
-    with TB.serial(0, spec.value_dim // rows) as block:
-        f, vf = task.head * spec.value_dim + block * rows, task.kv_head * spec.value_dim + block * rows
-        acc = local((rows, tile.lanes))
-        _zero(acc, rows, tile)
-        with TB.serial(0, task.count) as i:
-            key = task.start + i
-            for r in range(rows):
-                weight = splat(v[TB.truncdiv(key, tile.lanes), vf + r, TB.truncmod(key, tile.lanes)], tile)
-                for s in vectors(tile):
-                    store(acc, acc[r, s] + weight * scores[i, s], r, s)
-        for r in range(rows):
-            for s in vectors(tile):
-                store(y, acc[r, s] * total[s], task.tile, f + r, s)
+def _sequence(given: Operands, block: Block, sequence: Expr, last: Expr, alone: Expr) -> None:
+    """Attention of all lanes to the keys of one sequence. Lanes of other sequences are computed but not kept."""
+    sequence = held(sequence)
+    origin, low = held(sequence * given.queries), held(sequence * given.keys)
+    high = clear = held(low + given.keys)
+    if given.spec.causal:  # no lane sees a key past its own position
+        high = held(TB.min(high, low + TB.min(last - origin, given.queries - 1) + 1))
+        clear = held(TB.min(high, low + TB.max(block.first - origin, 0) + 1))
+    low, high = live_keys(given, block, sequence, low, high)
+    base = held(TB.truncdiv(low, given.rows) * given.rows)
+    steps = held(TB.max(TB.truncdiv(high - base + (_STEP - 1), _STEP), 1))
+    top, total, peak, factor = (variable(given.tile.vector) for _ in range(4))
+    lanes = given.vector
+    store(top, given.splat(TB.float32(_LOWEST)), lanes)
+    store(total, given.splat(TB.float32(0)), lanes)
+    with TB.serial(0, steps) as step:
+        begin = held(base + step * _STEP)
+        end = held(TB.min(high, begin + _STEP))
+        now = Pass(sequence, origin, low, high, clear, begin, end, step == 0, step == steps - 1, alone)
+        groups = held(TB.truncdiv(end - begin + (given.rows - 1), given.rows))
+        store(peak, top[lanes], lanes)
+        with TB.serial(0, groups) as group:
+            score(given, block, now, group * given.rows, peak)
+        store(factor, exp_below(top[lanes] - peak[lanes]), lanes)
+        store(total, total[lanes] * factor[lanes], lanes)
+        store(top, peak[lanes], lanes)
+        exponentials(given, block, groups * given.rows, top, total)
+        with TB.If(now.final), TB.Then():  # a live row sums to at least exp(0) = 1; a dead one to 0
+            live = TB.max(total[lanes], const(1e-30, total[lanes]))
+            store(total, const(1.0, live) / live, lanes)
+        combine(given, block, now, factor, total)

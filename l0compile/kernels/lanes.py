@@ -54,6 +54,18 @@ def scratch(shape: tuple[Expr, ...], dtype: str = "float32") -> Any:
     return TB.alloc_buffer(shape, dtype, scope="global", layout=None)
 
 
+def variable(lanes: int, dtype: str = "float32") -> Any:
+    """One register. In this scope TVM puts less than a KiB on the stack; a ``local`` one would cost a call."""
+    return TB.alloc_buffer((lanes,), dtype, scope="global", layout=None)
+
+
+def held(value: Expr) -> Expr:
+    """An int64 kept in a variable. TVM's simplifier sees through names, and takes minutes over nested bounds."""
+    name = variable(1, "int64")
+    store(name, value, 0)
+    return name[0]
+
+
 def store(buffer: Any, value: Expr, *index: Expr) -> None:
     TB.buffer_store(buffer, value, list(index))
 
@@ -103,6 +115,25 @@ def exp(x: Expr) -> Expr:
 
 
 _TAYLOR = (1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0, 1.0)
+
+
+def exp_below(x: Expr) -> Expr:
+    """exp(x) for x <= 0, exactly 1 at 0 and exactly 0 below -88.02; relative error below 4e-7 down to -10, then growing
+    with x to 4e-6. NaN stays NaN.
+
+    2^n 2^f with n + f = x / ln 2 and a degree-5 minimax polynomial for 2^f. Adding a number whose last bit is worth 1
+    rounds to n, and leaves n + 127, the exponent of 2^n, in the last bits; it is 0 for the smallest n.
+    """
+    x = TB.max(const(-88.029692, x), x) * const(1.4426950408889634, x)
+    # As bits: of (x + c) - c as numbers TVM's simplifier makes x.
+    shifted = TB.reinterpret(_typed("int32", x), x + const(_ROUNDER, x))
+    f = x - (TB.reinterpret(_typed("float32", x), shifted) - const(_ROUNDER, x))
+    power = TB.reinterpret(_typed("float32", x), TB.shift_left(shifted, _int(23, x)))
+    return _horner(f, _EXP2) * power
+
+
+_ROUNDER = 1.5 * 2.0**23 + 127
+_EXP2 = (0.00132764720, 0.00967554133, 0.0555071327, 0.240221197, 0.693146967, 1.0)
 
 
 def _int(value: int, like: Expr) -> Expr:

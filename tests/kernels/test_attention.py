@@ -71,7 +71,57 @@ def test_any_shape(launch, tile: TokenTile, batch: int, queries: int, keys: int 
     check(launch, tile, (batch, queries, queries if keys is None else keys), kind)
 
 
-@pytest.mark.parametrize(("heads", "kv", "value"), [(4, 2, 8), (3, 1, 5), (2, 2, 12)])
+@settings(max_examples=8, deadline=None)
+@given(
+    batch=st.integers(1, 2),
+    queries=st.sampled_from([1, 17, 130]),
+    keys=st.integers(200, 800),
+    kind=st.sampled_from(KINDS),
+)
+def test_several_steps_of_keys(launch, tile: TokenTile, batch: int, queries: int, keys: int, kind) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(keys)
+    check(launch, tile, (batch, queries, keys), kind)
+
+
+@settings(max_examples=15, deadline=None)
+@given(live=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), min_size=1, max_size=3))
+def test_padding_at_both_ends(launch, tile: TokenTile, live: list[tuple[int, int]]) -> None:  # type: ignore[no-untyped-def]
+    q, k, v = (torch.randn(len(live), s, HEADS * DIM) for s in (20, 300, 300))
+    mask = torch.zeros(len(live), 1, 1, 300, dtype=torch.bool)
+    for i, (begin, end) in enumerate(live):
+        mask[i, ..., begin:end] = True
+    spec = AttentionSpec(HEADS, HEADS, DIM, DIM, 0.3, False, MaskSpec(KEYS, True))
+    packed = [l0.pack(t, tile.lanes) for t in (q, k, v)]
+    actual = launch(spec, (*packed, mask, len(live), 20, 300), tuple(packed[0].shape))
+    expected = l0.attention(q, k, v, mask, HEADS, 0.3, False)
+    torch.testing.assert_close(l0.unpack(actual, [len(live), 20]), expected, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_large_scores_keep_their_digits(launch, tile: TokenTile, causal: bool) -> None:  # type: ignore[no-untyped-def]
+    """Against double precision: the maximum grows from step to step, and the first weights fade to nothing."""
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(1, 700, HEADS * DIM) for _ in range(3))
+    k *= torch.linspace(0.1, 12, 700)[:, None]
+    packed = [l0.pack(t, tile.lanes) for t in (q, k, v)]
+    spec = AttentionSpec(HEADS, HEADS, DIM, DIM, 0.3, causal)
+    actual = l0.unpack(launch(spec, (*packed, 1, 700, 700), tuple(packed[0].shape)), [1, 700])
+    expected = l0.attention(q.double(), k.double(), v.double(), None, HEADS, 0.3, causal)
+    assert ((actual - expected).abs().max() / expected.abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("queries", [5, 40])
+def test_a_sequence_of_nan_stays_alone(launch, tile: TokenTile, queries: int) -> None:  # type: ignore[no-untyped-def]
+    x = torch.randn(3, queries, HEADS * DIM)
+    x[1] = float("nan")
+    packed = l0.pack(x, tile.lanes)
+    spec = AttentionSpec(HEADS, HEADS, DIM, DIM, 0.3, False)
+    y = launch(spec, (packed, packed, packed, 3, queries, queries), tuple(packed.shape))
+    y = l0.unpack(y, [3, queries])
+    assert y[[0, 2]].isfinite().all() and y[1].isnan().all()
+
+
+@pytest.mark.parametrize(("heads", "kv", "value"), [(4, 2, 8), (3, 1, 5), (2, 2, 21)])
 @pytest.mark.parametrize("kind", [KINDS[1], KINDS[5]], ids=str)
 def test_shared_key_heads_and_other_widths(  # type: ignore[no-untyped-def]
     launch, tile: TokenTile, heads: int, kv: int, value: int, kind

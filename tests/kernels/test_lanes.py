@@ -18,10 +18,7 @@ REFERENCES = {
 }
 
 
-@pytest.mark.parametrize("name", REFERENCES)
-def test_accuracy(name: str) -> None:
-    reference, low, high = REFERENCES[name]
-    x = torch.linspace(low, high, 1 << 16)
+def computed(name: str, x: torch.Tensor) -> torch.Tensor:
     a = te.placeholder((x.numel(),), "float32", name="a")
     b = te.compute(a.shape, lambda i: getattr(lanes, name)(a(i)), name="b")
     function = te.create_prim_func([a, b]).with_attr("global_symbol", "main")
@@ -29,7 +26,25 @@ def test_accuracy(name: str) -> None:
     tvm.compile(function, target=tvm_target(load_target("native")))["main"](
         runtime.from_dlpack(x), runtime.from_dlpack(y)
     )
-    expected = reference(x.double())
+    return y
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_accuracy(name: str) -> None:
+    reference, low, high = REFERENCES[name]
+    x = torch.linspace(low, high, 1 << 16)
+    y, expected = computed(name, x), reference(x.double())
     scale = expected.abs() if name == "exp" else expected.abs().clamp(min=1.0)
     assert ((y.double() - expected).abs() / scale).max() < (1.2e-6 if name == "gelu" else 5e-7)
     assert not math.isnan(float(y.sum()))
+
+
+def test_exponentials_of_differences_to_a_maximum() -> None:
+    x = torch.cat(
+        [torch.linspace(-88, 0, 1 << 16), torch.tensor([-89.0, -3.4e38, float("-inf"), float("nan")])]
+    )
+    y = computed("exp_below", x)
+    expected = torch.exp(x.double())
+    error = ((y.double() - expected) / expected).abs()[:-4]
+    assert error[x[:-4] > -10].max() < 4e-7 and error[x[:-4] > -87].max() < 5e-6
+    assert y[x == 0].eq(1).all() and y[-4:-1].eq(0).all() and y[-1].isnan()
