@@ -27,6 +27,7 @@ The folders are the steps of one flow, in this order; each imports only from tho
     advice     before training: what could be gated, and what it would buy
     dynamo     the same as a backend of torch.compile
     measure    latency, with the protocol stored beside it
+    tune        schedules of kernels, searched on the device
     result     what a search found, as data
     tasks      models with data, a training loop and a measure of quality
     search     budgets and block shapes against latency measured on the device

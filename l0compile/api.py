@@ -15,6 +15,7 @@ from l0compile.artifact import load_spec, read_bundle, restore_target
 from l0compile.assembly import assemble, explanation
 from l0compile.capture import Program, capture
 from l0compile.conditions import from_json
+from l0compile.costs import Costs, costs_of
 from l0compile.errors import BuildError, ConfigError, RewriteError
 from l0compile.fault import locate
 from l0compile.gates import hardening
@@ -65,7 +66,7 @@ def compile(
     target = target if isinstance(target, Target) else load_target(target)
     captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes)
     dense = optimise_dense(captured, ignore_zeros=ignore_zeros)
-    program = dense if ignore_zeros else choose(dense, target)
+    program = dense if ignore_zeros else choose(dense, target, _costs(target))
     calls = read_calls(model, args, kwargs or {}, verify)
     job = _Job(model, tuple(args), dict(kwargs or {}), target, captured, dense, program, calls)
     if engine == "torch":
@@ -99,7 +100,7 @@ class _Job:
         return self._finish([lower_torch(self.dense, choice.reason)], choice)
 
     def in_tvm(self, choice: EngineChoice) -> CompiledModel:
-        return self._finish(lower(self.program, self.target, token_tile(self.target)), choice)
+        return self._finish(_lower(self.program, self.target), choice)
 
     def quicker(self, compiled: CompiledModel) -> CompiledModel:
         """``compiled``, or the model in PyTorch where that is quicker on the example inputs."""
@@ -134,12 +135,20 @@ class _Job:
         def code(program: Program) -> Callable[[list[Tensor]], list[Tensor]]:
             if engine == "torch":
                 return assemble(program, [lower_torch(program, "")])
-            return assemble(program, lower(program, self.target, token_tile(self.target)))
+            return assemble(program, _lower(program, self.target))
 
         args, kwargs = self.calls[0]
         inputs = self.captured.flatten(args, kwargs)
         last = self.dense if engine == "torch" else self.program
         return locate(self.captured, last, dense_steps(), code, inputs, tolerance(self.captured))
+
+
+def _lower(program: Program, target: Target) -> tuple[BuiltStage, ...]:
+    return lower(program, target, token_tile(target), _costs(target))
+
+
+def _costs(target: Target) -> Costs | None:
+    return costs_of(target, token_tile(target).lanes) if target.kind == "llvm" else None
 
 
 def load(path: str | Path) -> CompiledModel:

@@ -31,8 +31,10 @@ class Region:
         format: ``dense`` (left as it was), ``compact`` (smaller but dense), ``bsr`` (block sparse), ``dropped``.
         block: (rows, cols) of the block-sparse format, else None.
         reason: one sentence: why this format; names the rule of the exactness list when one blocked a better one.
-        predicted: time in the chosen format over the time dense and uncut, from the target's efficiency table; None
-            where only the shapes tell.
+        predicted: time in the chosen format over the time dense and uncut, by measured costs or the target's efficiency
+            table; None where only the shapes tell.
+        dense_ms: milliseconds of the layer dense and uncut, by measured costs, at the sizes of the example inputs; None
+            where nothing tells.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Region:
     block: tuple[int, int] | None
     reason: str
     predicted: float | None = None
+    dense_ms: float | None = None
 
     @classmethod
     def from_json(cls, item: Mapping[str, Any]) -> "Region":

@@ -1,5 +1,6 @@
-"""Shared by all tests: how properties are tried, golden files, and imports from ``tests``."""
+"""Shared by all tests: how properties are tried, golden files, imports from ``tests``, and no costs but those given."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,9 @@ from hypothesis import settings
 
 # However pytest was started, tests may import `tests.zoo` and the like.
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+# What was measured on this machine must not decide what a test sees.
+os.environ["L0COMPILE_COSTS"] = "off"
 
 # The first example of a property pays for imports and compilation, so a per-example deadline would fail at random; and
 # a failure must be the same failure when the test is run again.

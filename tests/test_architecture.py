@@ -15,8 +15,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 FLOW = (
     "errors", "records", "conditions", "structure", "instructions", "account", "targets", "costs",
     "_tvm", "ops", "gates", "capture", "liveness", "rewrite", "twin", "kernels", "schedule", "lower",
-    "artifact", "runtime", "assembly", "verification", "fault", "api", "advice", "dynamo", "measure", "result", "tasks",
-    "search", "report", "cli", "__main__",
+    "artifact", "runtime", "assembly", "verification", "fault", "api", "advice", "dynamo", "measure", "tune", "result",
+    "tasks", "search", "report", "cli", "__main__",
 )  # fmt: skip
 
 PURE_PYTORCH = {

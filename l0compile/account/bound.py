@@ -106,7 +106,8 @@ def account(regions: Iterable[Region], profile: Profile, dense: Profile | None) 
     Args:
         profile: of the compiled model. dense: of the same model compiled with its zeros ignored, on the same inputs;
             without it the time before is predicted: time after over ``Region.predicted`` or over the ratio of shapes,
-            and for a dropped region the mean time an element of those of its kind that are left.
+            and for a dropped region ``Region.dense_ms``, or the mean time an element of those of its kind
+            that are left.
     """
     regions = tuple(regions)
     after = _by_region(profile)
@@ -168,8 +169,14 @@ def _predicted(regions: Iterable[Region], after: Mapping[str, list[FunctionTime]
             # A ratio of nothing says nothing: the time is taken as it is.
             found[region.name] = _ms(after[region.name]) / (ratio or 1.0)
             rates[region.kind].append(found[region.name] / max(1, prod(region.shape_before)))
+    # The sizes, and the machine, may not be those that the costs were looked up for: they tell proportions.
+    pace = [found[r.name] / r.dense_ms for r in regions if r.name in found and r.dense_ms]
     for region in regions:
-        if region.format == "dropped" and region.name not in found and rates[region.kind]:
+        if region.format != "dropped" or region.name in found:
+            continue
+        if region.dense_ms and pace:
+            found[region.name] = region.dense_ms * median(pace)
+        elif rates[region.kind]:
             found[region.name] = median(rates[region.kind]) * prod(region.shape_before)
     return found
 

@@ -18,7 +18,7 @@ from l0compile.costs.record import CostKey, Place, Record, merged
 from l0compile.costs.text import key_fields, line, parse
 from l0compile.errors import ConfigError
 
-VARIABLE = "L0COMPILE_COSTS"
+VARIABLE, SWITCHED_OFF = "L0COMPILE_COSTS", "off"
 _APPLICATION, _FORMAT = 0x6C306363, 1
 _BUSY_S = 30.0
 _TABLE = (
@@ -27,9 +27,12 @@ _TABLE = (
 )
 
 
-def default_path() -> Path:
-    """Where a user's records are: ``L0COMPILE_COSTS``, or ``costs.sqlite`` in the user's cache folder."""
+def default_path() -> Path | None:
+    """Where a user's records are: ``L0COMPILE_COSTS``, or ``costs.sqlite`` in the user's cache folder; None when
+    ``L0COMPILE_COSTS`` is ``off``: then no records are used, not even those shipped."""
     given = os.environ.get(VARIABLE)
+    if given == SWITCHED_OFF:
+        return None
     if given:
         return Path(given)
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -57,8 +57,10 @@ class Record:
     """One schedule of one kernel, measured.
 
     Attributes:
-        ms: median milliseconds of a call; None when the schedule failed, ``error`` then says how.
-        low_ms, high_ms: 95 % interval of the median. calls: timed calls. date: of the measurement, ``YYYY-MM-DD``.
+        ms: milliseconds of a call, the median of the quietest block; None when the schedule failed, ``error`` then
+            says how.
+        low_ms, high_ms: quickest call of that block, and median of all blocks. calls: timed calls. date: of the
+            measurement, ``YYYY-MM-DD``.
     """
 
     key: CostKey

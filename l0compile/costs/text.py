@@ -59,8 +59,18 @@ def line(record: Record) -> str:
 
 def key_fields(key: CostKey) -> dict[str, Any]:
     """JSON values of a key, by the names of ``Work`` and ``Place``."""
-    block = None if key.work.block is None else list(key.work.block)
-    return {**vars(key.work), "shape": list(key.work.shape), "block": block, **vars(key.place)}
+    return {**work_fields(key.work), **vars(key.place)}
+
+
+def work_fields(work: Work) -> dict[str, Any]:
+    """JSON values of a work, by the names of its fields."""
+    block = None if work.block is None else list(work.block)
+    return {**vars(work), "shape": list(work.shape), "block": block}
+
+
+def work_from(values: Mapping[str, Any], where: str) -> Work:
+    """The work that ``work_fields`` gave ``values`` for. Raises ``ConfigError``, starting with ``where``."""
+    return _Reader(values, where).work()
 
 
 def parse(text: str, where: str) -> Record:
@@ -85,8 +95,8 @@ class _Reader:
     def __init__(self, values: Mapping[str, Any], where: str) -> None:
         self.values, self.where = values, where
 
-    def record(self) -> Record:
-        work = Work(
+    def work(self) -> Work:
+        return Work(
             op=self.text("op", required=True),
             shape=self.sizes("shape"),
             block=None if self.values.get("block") is None else self.pair("block"),
@@ -95,6 +105,8 @@ class _Reader:
             variant=self.text("variant"),
             dtype=self.text("dtype", required=True),
         )
+
+    def record(self) -> Record:
         place = Place(self.text("device", True), self.count("threads", least=1), self.text("versions", True))
         ms = None if self.values.get("ms") is None else self.number("ms")
         low, high = (
@@ -104,7 +116,9 @@ class _Reader:
         if (ms is None) != bool(error):
             raise self.refuse("ms", "a time, or else an error", self.values.get("ms"))
         calls = self.count("calls", least=0) if "calls" in self.values else 0
-        return Record(CostKey(work, place), self.schedule(), ms, low, high, calls, self.text("date"), error)
+        return Record(
+            CostKey(self.work(), place), self.schedule(), ms, low, high, calls, self.text("date"), error
+        )
 
     def text(self, name: str, required: bool = False) -> str:
         value = self.values.get(name, "")

@@ -10,6 +10,7 @@ from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 from torch.utils import _pytree as pytree
 
 from l0compile.capture import Program
+from l0compile.costs import Costs
 from l0compile.errors import BuildError, RewriteError
 from l0compile.instructions import Code
 from l0compile.kernels import TokenTile
@@ -46,9 +47,12 @@ class BuiltStage:
     plain: tuple[str, ...] = ()
 
 
-def lower(program: Program, target: Target, tile: TokenTile) -> tuple[BuiltStage, ...]:
+def lower(
+    program: Program, target: Target, tile: TokenTile, costs: Costs | None = None
+) -> tuple[BuiltStage, ...]:
     """Build what ``optimise`` gave for ``target``, in stages; what TVM refuses becomes islands in PyTorch.
 
+    costs: of kernels on the target; they pick their schedules.
     Raises: BuildError for an operator that neither engine can run, and for a result that is no tensor.
     """
     if any(isinstance(result, fx.Node) and is_number(result) for result in program.output.args[0]):
@@ -57,7 +61,7 @@ def lower(program: Program, target: Target, tile: TokenTile) -> tuple[BuiltStage
     while True:
         stages = split(program, refused)
         try:
-            lowered = _translate_all(stages, tile)
+            lowered = _translate_all(stages, tile, costs)
             return tuple(_build(*both, target, tile) for both in zip(stages, lowered, strict=True))
         except BuildError as error:
             if not error.nodes.keys() - refused.keys():
@@ -109,13 +113,13 @@ def _depends_on_values(leaf: Any) -> bool:
 _Lowered = tuple[Program, Translation] | None
 
 
-def _translate_all(stages: Sequence[Stage], tile: TokenTile) -> list[_Lowered]:
+def _translate_all(stages: Sequence[Stage], tile: TokenTile, costs: Costs | None) -> list[_Lowered]:
     """Translate all TVM stages before any is built: a node that is refused changes how the program is split."""
     lowered: list[_Lowered] = []
     refused: dict[str, str] = {}
     for stage in stages:
         try:
-            lowered.append(_translate(stage, tile) if stage.engine == "tvm" else None)
+            lowered.append(_translate(stage, tile, costs) if stage.engine == "tvm" else None)
         except (BuildError, RewriteError) as error:
             refused |= getattr(error, "nodes", None) or _all_of(stage, error)
     if refused:
@@ -123,9 +127,9 @@ def _translate_all(stages: Sequence[Stage], tile: TokenTile) -> list[_Lowered]:
     return lowered
 
 
-def _translate(stage: Stage, tile: TokenTile) -> tuple[Program, Translation]:
+def _translate(stage: Stage, tile: TokenTile, costs: Costs | None) -> tuple[Program, Translation]:
     packed = pack_tokens(stage.program, lanes=tile.lanes, rows=tile.rows)
-    return packed, translate(packed, tile)
+    return packed, translate(packed, tile, costs)
 
 
 def _build(stage: Stage, lowered: _Lowered, target: Target, tile: TokenTile) -> BuiltStage:

@@ -15,12 +15,14 @@ from torch import fx
 from l0compile._tvm import relax, tirx
 from l0compile.capture import Program
 from l0compile.capture.nodes import region_name
+from l0compile.costs import Costs
 from l0compile.errors import BuildError
-from l0compile.kernels import CopySpec, KernelSpec, PackSpec, TokenTile, emit
+from l0compile.kernels import CopySpec, KernelSpec, LinearSchedule, PackSpec, TokenTile, emit
 from l0compile.lower.kernel_calls import KernelCall, kernel_call
 from l0compile.lower.operands import Lowering, dtype_name
 from l0compile.lower.ordinary_ops import convert_ordinary
 from l0compile.lower.symbols import Symbols
+from l0compile.lower.works import schedule_for
 from l0compile.records import Launch
 
 
@@ -33,20 +35,21 @@ class Translation:
     launches: tuple[Launch, ...]
 
 
-def translate(program: Program, tile: TokenTile) -> Translation:
-    """Lower ``program`` for token tiles of ``tile``.
+def translate(program: Program, tile: TokenTile, costs: Costs | None = None) -> Translation:
+    """Lower ``program`` for token tiles of ``tile``; ``costs`` pick the schedules of kernels.
 
     Raises: BuildError for operators that have no lowering, with all of them in ``nodes``.
     """
-    return _Translator(program, tile).run()
+    return _Translator(program, tile, costs).run()
 
 
 @dataclass
 class _Translator:
     program: Program
     tile: TokenTile
+    costs: Costs | None
     symbols: Symbols = field(default_factory=Symbols)
-    kernels: dict[KernelSpec, Any] = field(default_factory=dict)
+    kernels: dict[tuple[KernelSpec, LinearSchedule | None], Any] = field(default_factory=dict)
     launches: list[Launch] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
 
@@ -129,18 +132,17 @@ class _Translator:
         return self.builder.match_cast(self.builder.normalize(result), expected)
 
     def _launch(self, node: fx.Node, call: KernelCall) -> Any:
-        if call.spec not in self.kernels:
-            function = emit(call.spec, self.tile)
+        key = call.spec, schedule_for(node, call, self.tile, self.costs)
+        if key not in self.kernels:
+            function = emit(call.spec, self.tile, key[1])
             name = f"{function.attrs['global_symbol']}_{len(self.kernels)}"
-            self.kernels[call.spec] = self.builder.add_func(function, name)
-        self.launches.append(_launch(node, call.spec, str(self.kernels[call.spec].name_hint)))
+            self.kernels[key] = self.builder.add_func(function, name)
+        self.launches.append(_launch(node, call.spec, str(self.kernels[key].name_hint)))
         operands = [self._operand(tensor, call) for tensor in call.tensors]
         sizes = [relax.prim_value(self._size(size)) for size in call.sizes]
         shape = self.symbols.shape(node.meta["val"].shape)
         out = relax.TensorType(_flat(shape) if call.rows_out else shape, dtype_name(node.meta["val"].dtype))
-        result = self.builder.emit(
-            relax.call_tir(self.kernels[call.spec], relax.Tuple([*operands, *sizes]), out)
-        )
+        result = self.builder.emit(relax.call_tir(self.kernels[key], relax.Tuple([*operands, *sizes]), out))
         return self._view(result, shape) if call.rows_out and len(shape) != 2 else result
 
     def _operand(self, tensor: fx.Node, call: KernelCall) -> Any:

@@ -1,18 +1,12 @@
 """Time engines in processes of their own, so that no thread pool or setting of one touches another."""
 
 import dataclasses
-import json
-import os
-import queue
 import random
-import subprocess
-import sys
-import tempfile
-import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from l0compile.measure.json_process import JsonProcess
 from l0compile.measure.protocol import Protocol
 from l0compile.measure.result import Measurement
 from l0compile.measure.workload import Workload
@@ -60,18 +54,19 @@ def measure_engines(
         workload.check(engine)
     blocks: dict[str, list[list[float]]] = {name: [] for name in jobs}
     errors: dict[str, str] = {}
-    workers: dict[str, _Worker] = {}
+    workers: dict[str, JsonProcess] = {}
     try:
         for name, (engine, workload) in jobs.items():  # one after the other: starting is work for all cores
-            workers[name] = _Worker(engine, workload, protocol)
-            _keep_error(errors, name, workers[name].answer(timeout_s))
+            workers[name] = JsonProcess("l0compile.measure.worker", engine, protocol.threads or 1)
+            request = {"engine": engine, "workload": workload.to_dict(), "protocol": protocol.to_dict()}
+            _keep_error(errors, name, workers[name].ask(request, timeout_s))
         order = random.Random(protocol.seed)
         for _ in range(protocol.blocks):
             for name in order.sample([*jobs], len(jobs)):
                 if name not in errors:
                     if len(jobs) > 1:
                         time.sleep(_PAUSE_S)
-                    answer = workers[name].block(timeout_s)
+                    answer = workers[name].ask("block", timeout_s)
                     _keep_error(errors, name, answer)
                     blocks[name].append(answer.get("block", []))
     finally:
@@ -88,82 +83,3 @@ def measure_engines(
 def _keep_error(errors: dict[str, str], name: str, answer: Mapping[str, Any]) -> None:
     if "error" in answer:
         errors[name] = str(answer["error"])
-
-
-class _Worker:
-    """A running ``l0compile.measure.worker`` and the lines it writes."""
-
-    def __init__(self, engine: str, workload: Workload, protocol: Protocol) -> None:
-        self._engine = engine
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "l0compile.measure.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env=_environment(protocol.threads or 1),
-            text=True,
-            encoding="utf-8",
-        )
-        self._lines: queue.Queue[str] = queue.Queue()
-        # A thread, because a read from a pipe has no timeout on every system.
-        threading.Thread(target=self._read, daemon=True).start()
-        request = {"engine": engine, "workload": workload.to_dict(), "protocol": protocol.to_dict()}
-        self._send(json.dumps(request))
-
-    def block(self, timeout_s: float) -> dict[str, Any]:
-        """Ask for one block of samples."""
-        self._send("block")
-        return self.answer(timeout_s)
-
-    def answer(self, timeout_s: float) -> dict[str, Any]:
-        """Next message of the worker; ``{"error": ...}`` when it dies or takes over ``timeout_s`` seconds."""
-        try:
-            line = self._lines.get(timeout=timeout_s)
-        except queue.Empty:
-            self._process.kill()  # it would not hear the end of input either
-            return {"error": f"{self._engine}: no answer within {timeout_s:g} s"}
-        if not line:
-            return {"error": f"{self._engine}: {self._last_words()}"}
-        message: dict[str, Any] = json.loads(line)
-        return message
-
-    def close(self) -> None:
-        """End the process: by end of input, and by force if it does not listen."""
-        try:
-            if self._process.stdin:
-                self._process.stdin.close()
-            self._process.wait(timeout=2)
-        except (subprocess.TimeoutExpired, OSError):
-            self._process.kill()
-            self._process.wait()
-        self._stderr.close()
-
-    def _send(self, line: str) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
-        except OSError:
-            pass  # it has died; `answer` says how
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line)
-        self._process.stdout.close()
-        self._lines.put("")
-
-    def _last_words(self) -> str:
-        code = self._process.wait()
-        self._stderr.seek(0)
-        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
-        return f"the process ended with code {code}" + (f": {lines[-1][:500]}" if lines else "")
-
-
-def _environment(threads: int) -> dict[str, str]:
-    count = str(threads)
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TVM_NUM_THREADS")
-    # The caller's import path, so that a factory it can import can be imported there too.
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    return {**os.environ, **dict.fromkeys(names, count), "PYTHONPATH": path, "TVM_BIND_THREADS": "0"}

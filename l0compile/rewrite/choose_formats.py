@@ -1,16 +1,18 @@
 """Pick how the weight of each linear layer and convolution is stored: dense or block-sparse."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import replace
 from math import prod
 
 import torch
 from torch import Tensor, fx
 
 from l0compile.capture import Editor, Program, Region
-from l0compile.capture.nodes import arguments, is_op
-from l0compile.ops.bsr import nonzero_blocks, to_blocks
+from l0compile.capture.nodes import arguments, example_size, is_op, shape
+from l0compile.costs import Costs
+from l0compile.ops.bsr import to_blocks
 from l0compile.records import Format
+from l0compile.rewrite.format_choice import Choice, Layers, choose
 from l0compile.rewrite.regions import CONV, LINEAR, SDPA, region_of
 from l0compile.rewrite.sliding import Sliding, conv_weight, sliding
 from l0compile.rewrite.surgery import linear_weight
@@ -21,38 +23,31 @@ _HAS_REGION = (
     torch.ops.l0compile.attention.default, SDPA,
 )  # fmt: skip
 
-# Block-sparse must promise this share of the dense time or less: a tie is not worth another format.
-HYSTERESIS = 0.95
 
-
-@dataclass(frozen=True)
-class Choice:
-    """One way to store a weight: block shape (None: dense), kept share of blocks, predicted time (dense = 1)."""
-
-    block: tuple[int, int] | None
-    kept: float
-    time: float
-
-
-def choose_formats(program: Program, target: Target) -> Program:
-    """Decide each region's format by the target's table of block efficiencies.
+def choose_formats(program: Program, target: Target, costs: Costs | None = None) -> Program:
+    """Decide each region's format by what kernels take on the device, else by the target's table of block efficiencies.
 
     Rewrite: linear(x, W, b) -> l0compile::bsr_linear(x, blocks of W, b) for the legal block shape of least predicted
         time = kept blocks * block size / weight size / efficiency(block).
-        A convolution likewise, its weight as a matrix [out channels, in channels * taps]: -> l0compile::bsr_conv2d.
+        With ``costs`` of the block shape: of least time, measured or predicted, at the sizes of the example inputs.
+        A convolution likewise, by the table, its weight as a matrix [out channels, in channels * taps]:
+        -> l0compile::bsr_conv2d.
     Checks: W is a float32 constant; predicted time <= 0.95 of dense, else W stays dense.
     Returns: the program with block-sparse layers and with ``regions`` completed, layers that are gone included.
     """
     editor = Editor(program)
     regions = {region.name: region for region in program.regions}
     present: set[str] = set()
+    layers: list[Layers] = []
     for node in list(editor.graph.nodes):
         name = region_of(node)
         found = linear_weight(editor, node)
         if found is not None:
-            choice, reason = choose(found[0], target)
+            if costs:
+                layers.append(Layers(costs, prod(map(example_size, shape(node)[:-1]))))
+            choice, reason = choose(found[0], target, layers[-1] if costs else None)
             before = regions.get(name) or _fresh(name, LINEAR, found[0])
-            regions[name] = _record(before, found[0], choice, reason)
+            regions[name] = _record(before, found[0], choice, reason, layers[-1] if costs else None)
             if choice.block is not None:
                 _make_sparse(editor, node, found[0], choice.block)
         elif (kernel := conv_weight(editor, node)) is not None:
@@ -63,40 +58,9 @@ def choose_formats(program: Program, target: Target) -> Program:
         if found is not None or is_op(node, *_HAS_REGION):
             present.add(name)
     result = editor.finish()
-    final = tuple(region if name in present else _dropped(region) for name, region in regions.items())
+    usual = Counter(layers).most_common(1)[0][0] if layers else None
+    final = tuple(region if name in present else _dropped(region, usual) for name, region in regions.items())
     return result if final == program.regions else replace(result, regions=final)
-
-
-def choose(weight: Tensor, target: Target) -> tuple[Choice, str]:
-    """The best format of a weight [n, k] on a target, and the reason in words."""
-    dense = Choice(None, 1.0, 1.0)
-    if weight.dtype != torch.float32:
-        return dense, f"dense: block-sparse kernels take float32, the weight is {weight.dtype}"
-    choices = list(_block_choices(weight, target))
-    if not choices:
-        return dense, f"dense: target {target.name} has no block-sparse kernel"
-    best = min(choices, key=lambda choice: choice.time)
-    rows, cols = best.block or (1, 1)
-    if best.time <= HYSTERESIS:
-        return (
-            best,
-            f"{best.kept:.3f} of the {rows}x{cols} blocks kept: {best.time:.2f} of the dense time predicted",
-        )
-    return (
-        dense,
-        f"dense: {best.kept:.3f} of the {rows}x{cols} blocks kept would take {best.time:.2f} of its time",
-    )
-
-
-def _block_choices(weight: Tensor, target: Target) -> Iterator[Choice]:
-    nonzero = weight != 0
-    for rows, cols in target.blocks:
-        efficiency = target.block_efficiency(rows, cols)
-        if efficiency > 0 and weight.numel():
-            live = int(nonzero_blocks(nonzero, rows, cols).sum())
-            total = -(-weight.shape[0] // rows) * -(-weight.shape[1] // cols)
-            # Ragged edges count as whole blocks: the kernel computes them whole.
-            yield Choice((rows, cols), live / total, live * rows * cols / weight.numel() / efficiency)
 
 
 def _make_sparse(editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int, int]) -> None:
@@ -148,14 +112,26 @@ def _fresh(name: str, kind: str, weight: Tensor) -> Region:
     return Region(name, kind, extents, extents, 1.0, "dense", None, "")
 
 
-def _record(before: Region, weight: Tensor, choice: Choice, reason: str) -> Region:
+def _record(
+    before: Region, weight: Tensor, choice: Choice, reason: str, layers: Layers | None = None
+) -> Region:
     after = tuple(int(extent) for extent in weight.shape)
     smaller = after != before.shape_before
     text = before.reason if reason in before.reason else "; ".join(filter(None, (before.reason, reason)))
     form: Format = "bsr" if choice.block else ("compact" if smaller else "dense")
     predicted = choice.time * weight.numel() / max(1, prod(before.shape_before))
+    uncut = layers.dense_ms(before.shape_before) if layers else None
+    dense = layers.dense_ms(after) if layers else None
+    if uncut and dense:
+        predicted = choice.time * dense / uncut
     return replace(
-        before, shape_after=after, format=form, block=choice.block, reason=text, predicted=predicted
+        before,
+        shape_after=after,
+        format=form,
+        block=choice.block,
+        reason=text,
+        predicted=predicted,
+        dense_ms=uncut,
     )
 
 
@@ -166,10 +142,13 @@ def _attention(region: Region, heads: int) -> Region:
     return replace(region, shape_after=shape_after, format="dense" if whole else "compact", reason=reason)
 
 
-def _dropped(region: Region) -> Region:
+def _dropped(region: Region, usual: Layers | None) -> Region:
+    """``usual``: what most layers of the model are like; the operator that would tell is gone."""
     if region.format == "dropped" or region.block:
         return region
     reason = "; ".join(
         filter(None, (region.reason, "dropped: its result is constant or nothing reads it (rules 5 and 6)"))
     )
-    return replace(region, shape_after=(0,) * len(region.shape_before), format="dropped", reason=reason)
+    dense_ms = usual.dense_ms(region.shape_before) if usual and region.kind == LINEAR else None
+    nothing = (0,) * len(region.shape_before)
+    return replace(region, shape_after=nothing, format="dropped", reason=reason, dense_ms=dense_ms)

@@ -3,6 +3,7 @@
 from functools import partial
 
 from l0compile.capture import Program
+from l0compile.costs import Costs
 from l0compile.rewrite.canonicalize import canonicalize
 from l0compile.rewrite.choose_formats import choose_formats
 from l0compile.rewrite.compact import compact as compact_channels
@@ -37,20 +38,25 @@ USES_ZEROS = {"drop_dead", "compact", "choose_formats"}
 
 
 def optimise(
-    program: Program, target: Target, *, ignore_zeros: bool = False, max_rewrites: int | None = None
+    program: Program,
+    target: Target,
+    *,
+    costs: Costs | None = None,
+    ignore_zeros: bool = False,
+    max_rewrites: int | None = None,
 ) -> Program:
     """Use every zero: the same function of the inputs with fewer operations, for ``target``.
 
     Args:
         program: a captured program.
-        target: supplies the legal block shapes and their efficiency.
+        target: supplies the legal block shapes and their efficiency. costs: of kernels on it, which go before that.
         ignore_zeros: leave out the passes that make use of zeros, for a dense model to compare with.
         max_rewrites: see :func:`l0compile.rewrite.runner.run`.
 
     Raises:
         RewriteError: a pass broke the program; nothing is returned then.
     """
-    wanted = _without_zeros(steps(target)) if ignore_zeros else steps(target)
+    wanted = _without_zeros(steps(target)) if ignore_zeros else steps(target, costs)
     return run(program, wanted, max_rewrites=max_rewrites)
 
 
@@ -84,14 +90,14 @@ def optimise_dense(program: Program, *, ignore_zeros: bool = False) -> Program:
     return run(program, _without_zeros(dense_steps()) if ignore_zeros else dense_steps())
 
 
-def choose(program: Program, target: Target) -> Program:
+def choose(program: Program, target: Target, costs: Costs | None = None) -> Program:
     """The rest of :func:`optimise` for a result of :func:`optimise_dense`: a format for each weight. Same errors."""
-    return run(program, format_steps(target))
+    return run(program, format_steps(target, costs))
 
 
-def steps(target: Target) -> list[Pass]:
+def steps(target: Target, costs: Costs | None = None) -> list[Pass]:
     """The passes of :func:`optimise` in order."""
-    return [*dense_steps(), *format_steps(target)]
+    return [*dense_steps(), *format_steps(target, costs)]
 
 
 def dense_steps() -> list[Pass]:
@@ -105,9 +111,9 @@ def dense_steps() -> list[Pass]:
     ]
 
 
-def format_steps(target: Target) -> list[Pass]:
+def format_steps(target: Target, costs: Costs | None = None) -> list[Pass]:
     """How what is left is stored."""
-    return [partial(choose_formats, target=target)]
+    return [partial(choose_formats, target=target, costs=costs)]
 
 
 def normal_form_steps() -> list[Pass]:

@@ -30,7 +30,7 @@ def stored(*batches: Iterable[Record]) -> list[Record]:
 
 
 @given(SOME, SOME, SOME)
-@settings(max_examples=40)
+@settings(max_examples=15)
 def test_merging_is_idempotent_commutative_and_associative(
     a: list[Record], b: list[Record], c: list[Record]
 ) -> None:
@@ -39,7 +39,7 @@ def test_merging_is_idempotent_commutative_and_associative(
 
 
 @given(SOME)
-@settings(max_examples=20)
+@settings(max_examples=10)
 def test_the_best_time_is_kept(some: list[Record]) -> None:
     for kept in stored(some):
         rivals = [r for r in some if (r.key, r.schedule) == (kept.key, kept.schedule)]

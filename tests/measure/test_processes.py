@@ -9,7 +9,7 @@ import pytest
 
 from l0compile.errors import ConfigError
 from l0compile.measure import Protocol, Workload, export_onnx, measure_engine, measure_engines
-from l0compile.measure.processes import _environment
+from l0compile.measure.json_process import environment
 from l0compile.measure.workload import call_factory
 
 FAST = Protocol(warmup_s=0.0, blocks=3, block_s=0.0, settle_s=0.0, min_calls=2, resamples=10)
@@ -79,7 +79,7 @@ def test_the_worker_alone_speaks_lines_of_json() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "l0compile.measure.worker"],
         input=json.dumps(request) + "\nblock\n",
-        env=_environment(1),
+        env=environment(1),
         capture_output=True,
         text=True,
         check=True,
@@ -89,6 +89,6 @@ def test_the_worker_alone_speaks_lines_of_json() -> None:
 
 
 def test_the_child_gets_its_threads_and_the_import_path() -> None:
-    env = _environment(3)
+    env = environment(3)
     assert env["OMP_NUM_THREADS"] == env["TVM_NUM_THREADS"] == "3"
     assert str(Path(__file__).parent) in env["PYTHONPATH"]

@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from l0compile.capture import Program
+from l0compile.costs import CostKey, Costs, Place, Record, Work
+from l0compile.costs.features import Machine
+from l0compile.costs.place import versions
 from l0compile.ops.bsr import from_blocks
 from l0compile.rewrite import optimise
-from l0compile.rewrite.choose_formats import choose
+from l0compile.rewrite.format_choice import Layers, choose
 from l0compile.targets import Target
 
 bsr = torch.ops.l0compile.bsr_linear.default
@@ -93,3 +96,46 @@ def test_blocks_hold_the_weight(captured: Callable[..., Program], target: Target
     data, indices, indptr = (result.constants[str(arg.target)] for arg in node.args[1:4])
     assert torch.equal(from_blocks(data, indices, indptr, 64, 32), model.weight)
     assert "weight" not in result.constants
+
+
+def known(*times: tuple[tuple[int, int] | None, float, float], shape: tuple[int, int] = (64, 32)) -> Costs:
+    """Costs with a record of each (block, density, ms), of layers of 3 tokens."""
+    here = Place("cpu", 1, versions("linear"))
+    return Costs(
+        [Record(CostKey(Work("linear", shape, b, d, 3), here), (), ms, ms, ms) for b, d, ms in times],
+        Machine(1, 64, 1 << 20),
+    )
+
+
+def test_measured_times_go_before_the_table(target: Target) -> None:
+    weight = blocks(64, 32, 4, 1, 0.25)
+    slow = known(
+        (None, 1.0, 1.0), ((4, 1), 0.25, 0.97), ((1, 1), 0.25, 1.2), ((2, 1), 0.25, 1.1), ((4, 4), 0.6, 1.0)
+    )
+    choice, reason = choose(weight, target, Layers(slow, 3))
+    assert choice.block is None and reason.endswith("would take 0.97 of its time, measured")
+    choice, reason = choose(weight, target, Layers(known((None, 1.0, 1.0), ((1, 1), 0.25, 0.2)), 3))
+    assert choice.block == (1, 1) and reason.endswith("0.20 of the dense time measured")
+    choice, reason = choose(weight, target, Layers(known((None, 1.0, 1.0), ((4, 1), 0.5, 0.2)), 3))
+    assert choice.block == (4, 1) and "of the dense time predicted" in reason
+    assert choose(weight, target, Layers(known(((4, 1), 0.25, 0.2)), 3)) == choose(weight, target)
+
+
+def test_regions_remember_the_dense_time(captured: Callable[..., Program], target: Target) -> None:
+    model = nn.Sequential(
+        nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8), nn.Linear(8, 8)
+    )
+    with torch.no_grad():
+        model[0].weight[10:] = model[0].bias[10:] = 0.0
+    times = [
+        (n, k, n * k * 1e-4 + 0.001) for n, k in ((64, 16), (10, 16), (64, 64), (64, 10), (8, 64), (8, 8))
+    ]
+    here = Place("cpu", 1, versions("linear"))
+    costs = Costs(
+        [Record(CostKey(Work("linear", (n, k), None, 1.0, 64), here), (), ms, ms, ms) for n, k, ms in times],
+        Machine(1, 64, 1 << 20),
+    )
+    inputs = torch.randn(3, 16)
+    first = next(r for r in optimise(captured(model, inputs), target, costs=costs).regions if r.name == "0")
+    assert first.shape_after == (10, 16) and first.dense_ms == pytest.approx(0.1034)
+    assert first.predicted == pytest.approx(0.017 / 0.1034)

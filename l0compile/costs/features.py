@@ -1,0 +1,98 @@
+"""What the time of a kernel is made of: counts of things done, each of which costs some nanoseconds on a device.
+
+The model is a sum: time = sum of cost * count, with the costs fitted to records. Counts are those of the thread that
+has most to do, so that uneven shares of the work are in them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from l0compile.costs.record import Work
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What counts depend on: threads that share the work, tokens of a tile, bytes of a core's second-level cache."""
+
+    threads: int
+    tile_tokens: int
+    l2_bytes: int
+
+    def share(self, tasks: int) -> int:
+        """Tasks of the busiest thread when they are dealt evenly."""
+        return ceil(tasks / self.threads)
+
+
+def counts(work: Work, machine: Machine) -> Mapping[str, float]:
+    """Name of a count -> how many. Names are shared by the works that have a cost in common; empty: unknown work."""
+    found = _COUNTS[work.op](work, machine) if work.op in _COUNTS else {}
+    return {name: float(count) for name, count in found.items() if count}
+
+
+def _linear(work: Work, machine: Machine) -> dict[str, float]:
+    n, k = work.shape
+    rows, cols = work.block or (4, 1)
+    kind = "dense" if work.block is None else f"{rows}x{cols}"
+    tiles = ceil(work.tokens / machine.tile_tokens)
+    # Every tile's block rows are cut into one chunk a thread.
+    block_rows = tiles * machine.share(ceil(n / rows))
+    blocks = block_rows * ceil(k / cols) * work.density
+    outputs = block_rows * rows * machine.tile_tokens
+    multiplications = blocks * rows * cols * machine.tile_tokens
+    tile_bytes = 4 * k * machine.tile_tokens
+    stored = work.density * n * k
+    words = work.variant.split("+") if work.variant else []
+    return {
+        "launch": 1,
+        f"multiplication {kind}": multiplications,
+        f"multiplication {kind}, tokens beyond the second cache": multiplications
+        * min(1.0, tile_bytes / machine.l2_bytes),
+        f"block {kind}": blocks,
+        f"output {kind}": outputs,
+        "byte of weights": 4 * stored + (0 if work.block is None else 4 * stored / (rows * cols)),
+        **{f"output, {word}": outputs for word in words},
+    }
+
+
+def _attention(work: Work, machine: Machine) -> dict[str, float]:
+    heads, _, dim, value_dim, queries, keys = work.shape
+    tiles = ceil(work.tokens / machine.tile_tokens)
+    tasks = machine.share(heads * tiles)
+    sequences = min(max(1, work.tokens // max(1, queries)), ceil(machine.tile_tokens / max(1, queries)))
+    walked: float = keys * sequences
+    words = work.variant.split("+") if work.variant else []
+    if "causal" in words and queries > machine.tile_tokens:
+        walked = (keys + machine.tile_tokens) / 2
+    scores = tasks * walked * machine.tile_tokens
+    return {
+        "launch": 1,
+        "attention: multiplication": scores * (dim + value_dim),
+        "attention: score": scores,
+        "attention: output": tasks * value_dim * machine.tile_tokens,
+        **{f"attention: score, {word}": scores for word in words},
+    }
+
+
+def _per_feature(work: Work, machine: Machine) -> dict[str, float]:
+    (features,) = work.shape
+    tokens = machine.share(ceil(work.tokens / machine.tile_tokens) * machine.tile_tokens)
+    return {
+        "launch": 1,
+        f"{work.op} {work.variant}: token": tokens,
+        f"{work.op} {work.variant}: number": tokens * features,
+    }
+
+
+def _elementwise(work: Work, machine: Machine) -> dict[str, float]:
+    (size,) = work.shape
+    return {"launch": 1, "byte moved": size / machine.threads}
+
+
+_COUNTS = {
+    "linear": _linear,
+    "attention": _attention,
+    "norm": _per_feature,
+    "pack": _per_feature,
+    "elementwise": _elementwise,
+}

@@ -1,0 +1,1 @@
+"""Search the schedules of kernels on this machine, and remember what each took."""
