@@ -22,7 +22,7 @@ from l0compile.gates import hardening
 from l0compile.lower import BuiltStage, dtype_name, lower, lower_torch, provable_bounds
 from l0compile.records import EngineChoice
 from l0compile.rewrite.pipeline import choose, dense_steps, optimise_dense
-from l0compile.runtime import CompiledModel, Derived, Explanation, InputSpec, Plan, Signature, race
+from l0compile.runtime import CompiledModel, Derived, Explanation, InputSpec, Plan, Signature, race, release
 from l0compile.schedule import token_tile
 from l0compile.targets import Target, load_target
 from l0compile.verification import Call, read_calls, tolerance
@@ -69,17 +69,10 @@ def compile(
     program = dense if ignore_zeros else choose(dense, target, _costs(target))
     calls = read_calls(model, args, kwargs or {}, verify)
     job = _Job(model, tuple(args), dict(kwargs or {}), target, captured, dense, program, calls)
-    if engine == "torch":
-        return job.in_torch(EngineChoice("torch", "asked for"))
-    try:
-        compiled = job.in_tvm(EngineChoice("tvm", "asked for"))
-    except (BuildError, RewriteError) as error:
-        if engine == "tvm":
-            raise
-        if isinstance(error, RewriteError):  # a defect of ours, which the answers will not show
-            _log.warning("compiled code is not used: %s", error)
-        return job.in_torch(EngineChoice("torch", f"what was compiled could not be used: {error}"))
-    return compiled if engine == "tvm" else job.quicker(compiled)
+    compiled = job.run(engine)
+    del captured, dense, program, job
+    release()
+    return compiled
 
 
 @dataclass(frozen=True)
@@ -95,6 +88,19 @@ class _Job:
     dense: Program
     program: Program
     calls: list[Call]
+
+    def run(self, engine: str) -> CompiledModel:
+        if engine == "torch":
+            return self.in_torch(EngineChoice("torch", "asked for"))
+        try:
+            compiled = self.in_tvm(EngineChoice("tvm", "asked for"))
+        except (BuildError, RewriteError) as error:
+            if engine == "tvm":
+                raise
+            if isinstance(error, RewriteError):  # a defect of ours, which the answers will not show
+                _log.warning("compiled code is not used: %s", error)
+            return self.in_torch(EngineChoice("torch", f"what was compiled could not be used: {error}"))
+        return compiled if engine == "tvm" else self.quicker(compiled)
 
     def in_torch(self, choice: EngineChoice) -> CompiledModel:
         return self._finish([lower_torch(self.dense, choice.reason)], choice)

@@ -1,0 +1,14 @@
+"""Memory that nobody uses given back to the system."""
+
+import ctypes
+
+from l0compile._tvm import tvm
+
+
+def release() -> None:
+    """Give back what compiling, or calls of other sizes, left behind: TVM keeps the workspace of every size it has seen
+    for the next call of that size, and the C library keeps freed weights as heap. Safe while other models run."""
+    tvm.get_global_func("vm.builtin.memory_manager.clear")()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)
