@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from l0compile._tvm import TB, IRBuilder, tirx
-from l0compile.kernels.spec import TokenTile
+from l0compile.kernels.spec import Tail, TokenTile
 
 Expr = Any  # a tirx expression or a Python number
 
@@ -45,6 +45,15 @@ def param(name: str, shape: tuple[Expr, ...], dtype: str = "float32") -> Any:
     return TB.arg(name, TB.buffer(shape, dtype, layout=None))
 
 
+def live_registers(tail: Tail, tile: TokenTile, tiles: Expr) -> Expr:
+    """How many registers of a packed tensor hold tokens; declares the parameter ``tokens`` where that is needed."""
+    if tail is None:
+        tokens = symbol("tokens")
+        TB.arg("tokens", tokens)
+        return (tokens + tile.vector - 1) // tile.vector
+    return tiles * tile.vectors - (-tail % tile.lanes) // tile.vector
+
+
 def local(shape: tuple[int, ...], dtype: str = "float32") -> Any:
     """Accumulators: become registers when every index is a constant after unrolling."""
     return TB.alloc_buffer(shape, dtype, scope="local", layout=None)
@@ -76,7 +85,27 @@ def vectors(tile: TokenTile) -> list[Expr]:
 
 
 def splat(value: Expr, tile: TokenTile) -> Expr:
-    return TB.Broadcast(value, tile.vector)
+    return broadcast(value, tile.vector)
+
+
+def broadcast(value: Expr, lanes: int) -> Expr:
+    """A vector of ``lanes`` equal numbers; TVM has none of one lane."""
+    return TB.Broadcast(value, lanes) if lanes > 1 else value
+
+
+def ramp(start: Expr, lanes: int) -> Expr:
+    """``lanes`` neighbours from ``start`` on, as an index."""
+    return TB.Ramp(start, 1, lanes) if lanes > 1 else start
+
+
+def repeat(value: Expr, times: int) -> Expr:
+    """Each lane of a vector ``times`` times: a, b -> a, a, b, b."""
+    lanes = _lanes(value)
+    if lanes == 1:
+        return broadcast(value, times)
+    places = [tirx.const(lane, "int32") for lane in range(lanes) for _ in range(times)]
+    # TVM wants no more places than lanes to take them from.
+    return tirx.Shuffle([value] * times, places)
 
 
 def const(value: float, like: Expr) -> Expr:

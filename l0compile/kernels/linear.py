@@ -1,8 +1,8 @@
 """Linear layer, dense or block-sparse, tokens in lanes (oracle: ``l0compile::packed_linear``).
 
-Microkernel: rows x vectors accumulators; for every stored block column, one vector load per register of tokens and one
-broadcast weight per row. A block taller than the microkernel is walked in groups of ``schedule.rows`` rows, a tile of
-more registers in groups of ``schedule.vectors``.
+The rows of a tile of tokens are cut in shares of equal work, one per thread. The last tile may have few tokens: only
+the registers that hold some are computed, half a register where that is enough, and a single token by a microkernel of
+its own, with outputs in lanes.
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,16 @@ from typing import Any
 
 from l0compile._tvm import TB
 from l0compile.errors import ScheduleError
-from l0compile.kernels.lanes import ACTIVATIONS, Expr, body, kernel, local, param, splat, store, symbol
+from l0compile.kernels.lanes import Expr, body, kernel, param, symbol
+from l0compile.kernels.linear_blocks import Microkernel, Operands
+from l0compile.kernels.linear_shares import first_unit, units
+from l0compile.kernels.linear_token import one_token
 from l0compile.kernels.spec import LinearSchedule, LinearSpec, TokenTile
 
-# Block columns beyond this are looped, not unrolled: longer bodies only inflate the code and start to spill.
-_UNROLL_COLS = 8
+# Half a register of fewer numbers than this is not worth code of its own.
+_NARROWEST = 4
+# With this many accumulators none waits for its own last result.
+_ACCUMULATORS = 8
 
 
 def default_schedule(spec: LinearSpec, tile: TokenTile) -> LinearSchedule:
@@ -42,146 +47,121 @@ def check_schedule(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule) 
         )
 
 
-@dataclass(frozen=True)
-class _Operands:
-    x: Any
-    data: Any
-    indices: Any
-    indptr: Any
-    bias: Any
-    residual: Any
-    y: Any
-
-
 def linear(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule) -> Any:
-    """PrimFunc(x, data[, indices, indptr][, bias][, residual], y); tiles and nnz are symbolic.
+    """PrimFunc(x, data[, indices, indptr][, bias][, residual][, tokens], y); tiles and nnz are symbolic.
 
     Raises: ScheduleError as ``check_schedule``.
     """
     check_schedule(spec, tile, schedule)
     blocks = -(-spec.n // spec.rows)
     with kernel("linear") as builder:
-        tiles, nnz = symbol("tiles"), symbol("nnz")
-        to = _Operands(
+        tiles, nnz, tokens = symbol("tiles"), symbol("nnz"), symbol("tokens")
+        to = Operands(
             x=param("x", (tiles, spec.k, tile.lanes)),
             data=param("data", (nnz, spec.cols, spec.rows)),
             indices=None if spec.dense else param("indices", (nnz,), "int32"),
             indptr=None if spec.dense else param("indptr", (blocks + 1,), "int32"),
             bias=param("bias", (spec.n,)) if spec.bias else None,
             residual=param("residual", (tiles, spec.n, tile.lanes)) if spec.residual else None,
+            tokens=TB.arg("tokens", tokens) if spec.tail is None else None,
             y=param("y", (tiles, spec.n, tile.lanes)),
         )
-        # A tile's rows are cut in one chunk per thread, so that one tile (or an odd number) still fills all of them.
-        chunks = max(1, min(tile.threads, blocks))
-        per_chunk = -(-blocks // chunks)
-        with body(), TB.parallel(0, tiles * chunks) as task:
-            t, chunk = task // chunks, task % chunks
-            # Loops start at zero: TVM 0.27 drops the start of a loop whose extent it proves to be small.
-            with TB.serial(0, TB.min(per_chunk, blocks - chunk * per_chunk)) as i:
-                _Block(spec, tile, schedule, to, t, chunk * per_chunk + i).emit()
+        shares = max(1, min(tile.threads, units(spec, schedule)))
+        with body(), TB.parallel(0, tiles * shares) as task:
+            t, share = task // shares, task % shares
+            begin = first_unit(spec, schedule, to, share, shares)
+            end = first_unit(spec, schedule, to, share + 1, shares)
+            _Task(spec, tile, schedule, to, t, begin, end).emit(tiles, tokens)
     return builder.get()
 
 
 @dataclass(frozen=True)
-class _Block:
-    """Block row ``j`` at token tile ``t``."""
+class _Task:
+    """The units of rows from ``begin`` to ``end`` at token tile ``t``."""
 
     spec: LinearSpec
     tile: TokenTile
     schedule: LinearSchedule
-    to: _Operands
+    to: Operands
     t: Expr
-    j: Expr
+    begin: Expr
+    end: Expr
 
-    def emit(self) -> None:
-        row_groups = self.spec.rows // self.schedule.rows
-        token_groups = self.tile.vectors // self.schedule.vectors
-        with _loop(token_groups) as tokens, _loop(row_groups) as group:
-            lane = tokens * self.schedule.vectors * self.tile.vector
-            self._microkernel(group * self.schedule.rows, lane)
-
-    def _vectors(self, lane: Expr) -> list[tuple[Expr, Expr]]:
-        """Each register of tokens: its lanes among the accumulators, and in the tile."""
-        width = self.tile.vector
-        starts = [v * width for v in range(self.schedule.vectors)]
-        return [(TB.Ramp(start, 1, width), TB.Ramp(lane + start, 1, width)) for start in starts]
-
-    def _microkernel(self, row: Expr, lane: Expr) -> None:
-        spec, schedule, to = self.spec, self.schedule, self.to
-        registers = self._vectors(lane)
-        sums = [local((schedule.rows, schedule.vectors * self.tile.vector)) for _ in range(schedule.sums)]
-        first = self.j * spec.rows + row
-        for r in range(schedule.rows):
-            # Rows past n (ragged last block) start from some in-range bias and are never stored.
-            start = to.bias[TB.min(first + r, spec.n - 1)] if to.bias is not None else TB.float32(0)
-            for s, _ in registers:
-                for number, acc in enumerate(sums):
-                    store(acc, splat(TB.float32(0) if number else start, self.tile), r, s)
-        begin = to.indptr[self.j] if to.indptr is not None else self.j * spec.k
-        end = to.indptr[self.j + 1] if to.indptr is not None else (self.j + 1) * spec.k
-        self._walk(begin, end - begin, sums, row, registers)
-        for r in range(schedule.rows):
-            for s, _ in registers:
-                for acc in sums[1:]:
-                    store(sums[0], sums[0][r, s] + acc[r, s], r, s)
-            self._finish(sums[0], r, first + r, registers)
-
-    def _walk(self, begin: Expr, count: Expr, sums: list[Any], row: Expr, registers: list[Any]) -> None:
-        """Add the ``count`` blocks from ``begin`` on."""
-        unroll = self.schedule.unroll
-        turns = count // unroll if unroll > 1 else count
-        with TB.serial(0, turns) as turn:
-            for u in range(unroll):
-                self._add(begin, turn * unroll + u, sums[u % len(sums)], row, registers)
-        if unroll > 1:
-            with TB.serial(0, count - turns * unroll) as rest:
-                self._add(begin, turns * unroll + rest, sums[0], row, registers)
-
-    def _add(self, begin: Expr, i: Expr, acc: Any, row: Expr, registers: list[Any]) -> None:
-        """Add the block that is number ``i`` of its row."""
-        spec, to, p = self.spec, self.to, begin + i
-        column = (to.indices[p] if to.indices is not None else i) * spec.cols
-
-        def add_column(c: Expr) -> None:
-            # Columns past k (ragged last block) have zero weights; they read a live feature, as 0 * garbage may be NaN.
-            feature = column + c if spec.k % spec.cols == 0 else TB.min(column + c, spec.k - 1)
-            for r in range(self.schedule.rows):
-                for s, lanes in registers:
-                    weight = splat(to.data[p, c, row + r], self.tile)
-                    store(acc, acc[r, s] + weight * to.x[self.t, feature, lanes], r, s)
-
-        if spec.cols <= _UNROLL_COLS:
-            for c in range(spec.cols):
-                add_column(c)
+    def emit(self, tiles: Expr, tokens: Expr) -> None:
+        tail = self.spec.tail
+        if tail == 0:
+            self._whole()
+        elif tail is not None:
+            _either(self.t < tiles - 1, self._whole, lambda: self._known_tail(tail))
         else:
-            with TB.serial(0, spec.cols) as c:
-                add_column(c)
+            live = tokens - self.t * self.tile.lanes
+            enough = live > (self.tile.vectors - 1) * self.tile.vector
+            _either(enough, self._whole, lambda: self._tail(live))
 
-    def _finish(self, acc: Any, r: int, row: Expr, registers: list[Any]) -> None:
-        spec, to = self.spec, self.to
-
-        def write() -> None:
-            for s, lanes in registers:
-                value = ACTIVATIONS[spec.activation](acc[r, s])
-                value = value if to.residual is None else value + to.residual[self.t, row, lanes]
-                store(to.y, value, self.t, row, lanes)
-
-        if spec.n % spec.rows == 0:
-            write()
+    def _known_tail(self, live: int) -> None:
+        if live == 1:
+            self._one_token()
+        elif live <= self._half():
+            self._registers(1, 0, half=True)
         else:
-            with TB.If(row < spec.n), TB.Then():
-                write()
+            registers = -(-live // self.tile.vector)
+            for start in range(0, registers - 1, 2):
+                self._registers(2, start * self.tile.vector)
+            if registers % 2:
+                self._registers(1, (registers - 1) * self.tile.vector)
+
+    def _tail(self, live: Expr) -> None:
+        """As ``_known_tail``, of fewer registers than a tile has."""
+        registers = (live + self.tile.vector - 1) // self.tile.vector
+
+        def some() -> None:
+            with TB.serial(0, registers // 2) as pair:
+                self._registers(2, pair * (2 * self.tile.vector))
+            with TB.If(registers % 2 == 1), TB.Then():
+                self._registers(1, (registers - 1) * self.tile.vector)
+
+        def few() -> None:
+            if self._half() and self.tile.vectors > 1:
+                _either(live <= self._half(), lambda: self._registers(1, 0, half=True), some)
+            else:
+                some()
+
+        _either(live == 1, self._one_token, few)
+
+    def _half(self) -> int:
+        """Lanes of half a register, 0 where there is no such thing."""
+        half = self.tile.vector // 2
+        return half if half >= _NARROWEST else 0
+
+    def _whole(self) -> None:
+        groups = self.tile.vectors // self.schedule.vectors
+        if groups == 1:
+            self._rows(self.schedule, self.tile.vector, 0)
+            return
+        with TB.serial(0, groups) as group:
+            self._rows(self.schedule, self.tile.vector, group * (self.schedule.vectors * self.tile.vector))
+
+    def _registers(self, vectors: int, lane: Expr, half: bool = False) -> None:
+        """Some registers of tokens from ``lane`` on, with as many sums as keep the multipliers busy."""
+        rows = self.schedule.rows
+        sums = max(1, min(4, _ACCUMULATORS // (rows * vectors)))
+        unroll = 1 if self.spec.cols >= sums else sums
+        self._rows(
+            LinearSchedule(rows, vectors, unroll, sums), self._half() if half else self.tile.vector, lane
+        )
+
+    def _rows(self, schedule: LinearSchedule, width: int, lane: Expr) -> None:
+        # Loops start at zero: TVM 0.27 drops the start of a loop whose extent it proves to be small.
+        with TB.serial(0, self.end - self.begin) as i:
+            Microkernel(self.spec, self.tile, schedule, self.to, self.t, width).emit(self.begin + i, lane)
+
+    def _one_token(self) -> None:
+        one_token(self.spec, self.tile, self.schedule, self.to, self.t, self.begin, self.end)
 
 
-def _loop(turns: int) -> Any:
-    return TB.serial(0, turns) if turns > 1 else _Once()
-
-
-class _Once:
-    """A loop of one turn that leaves no loop in the IR."""
-
-    def __enter__(self) -> int:
-        return 0
-
-    def __exit__(self, *_: object) -> None:
-        return None
+def _either(condition: Expr, then: Any, otherwise: Any) -> None:
+    with TB.If(condition):
+        with TB.Then():
+            then()
+        with TB.Else():
+            otherwise()

@@ -6,19 +6,31 @@ Oracles: ``l0compile::packed_layer_norm`` and ``l0compile::packed_rms_norm``.
 from typing import Any
 
 from l0compile._tvm import TB
-from l0compile.kernels.lanes import Expr, body, const, kernel, local, param, splat, store, symbol
+from l0compile.kernels.lanes import (
+    Expr,
+    body,
+    const,
+    kernel,
+    live_registers,
+    local,
+    param,
+    splat,
+    store,
+    symbol,
+)
 from l0compile.kernels.spec import NormSpec, TokenTile
 
 
 def norm(spec: NormSpec, tile: TokenTile) -> Any:
-    """PrimFunc(x[, weight][, bias], y). A task is one register of tokens of one tile."""
+    """PrimFunc(x[, weight][, bias][, tokens], y). A task is one register of tokens."""
     with kernel("layer_norm" if spec.centred else "rms_norm") as builder:
         tiles = symbol("tiles")
         x = param("x", (tiles, spec.features, tile.lanes))
         weight = param("weight", (spec.features,)) if spec.weight else None
         bias = param("bias", (spec.features,)) if spec.bias else None
+        registers = live_registers(spec.tail, tile, tiles)
         y = param("y", (tiles, spec.features, tile.lanes))
-        with body(), TB.parallel(0, tiles * tile.vectors) as task:
+        with body(), TB.parallel(0, registers) as task:
             t, s = task // tile.vectors, TB.Ramp((task % tile.vectors) * tile.vector, 1, tile.vector)
             every = TB.Ramp(0, 1, tile.vector)
             mean = _mean(spec, tile, x, t, s, every) if spec.centred else None

@@ -33,7 +33,9 @@ def pack(spec: PackSpec, tile: TokenTile) -> Any:
                     ),
                 )
             if not spec.unpack:
-                with TB.serial(0, tile.lanes - live) as dead:
+                # The register that holds the last token is whole for whoever reads it.
+                whole = (live + tile.vector - 1) // tile.vector * tile.vector
+                with TB.serial(0, whole - live) as dead:
                     _each_feature(spec, first, lambda f: store(y, TB.float32(0), t, f, live + dead))
     return builder.get()
 

@@ -1,8 +1,14 @@
 """What a kernel is asked to compute (one frozen value per kernel) and the token tile it is written for."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from l0compile.ops.planes import Planes
+
+Tail: TypeAlias = int | None
+"""Tokens of the last tile of a packed tensor: 0 when they fill it; None when only the call tells, and the kernel takes
+their number, ``tokens``, behind its tensors. What a kernel writes in lanes past the last token's register is undefined.
+"""
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,10 @@ class TokenTile:
 
 @dataclass(frozen=True)
 class LinearSpec:
-    """activation(W x + bias) + residual; W is [n, k] in blocks of rows x cols, ``dense`` when every block is there."""
+    """activation(W x + bias) + residual; W is [n, k] in blocks of rows x cols, ``dense`` when every block is there.
+
+    tail: tokens of the last tile, see ``Tail``.
+    """
 
     n: int
     k: int
@@ -37,6 +46,7 @@ class LinearSpec:
     bias: bool
     residual: bool
     activation: str
+    tail: Tail = 0
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,7 @@ class NormSpec:
     width: int
     removed_mean: float = 0.0
     removed_squares: float = 0.0
+    tail: Tail = 0
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,7 @@ class RopeSpec:
 
     heads: int
     dim: int
+    tail: Tail = 0
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from l0compile.kernels import (
     RopeSpec,
     WindowSpec,
 )
+from l0compile.kernels.spec import Tail
 from l0compile.ops.attention import key_heads
 from l0compile.ops.planes import Planes
 
@@ -58,14 +59,23 @@ def _unpack(node: fx.Node) -> KernelCall:
     return KernelCall(PackSpec(int(node.meta["val"].shape[-1]), unpack=True), (node.args[0],), rows_out=True)
 
 
+def _tail(x: fx.Node, tokens: Any = None) -> tuple[Tail, tuple[fx.Node, ...]]:
+    """What is known of the last tile of a packed tensor, and the sizes that a kernel needs for the rest."""
+    if isinstance(tokens, fx.Node):
+        return None, (tokens,)
+    return (0 if tokens is None else tokens % int(x.meta["val"].shape[2])), ()
+
+
 def _linear(node: fx.Node) -> KernelCall:
-    x, data, indices, indptr, bias, residual, n, activation = node.args
+    x, data, indices, indptr, bias, residual, n, activation, *given = node.args
     _, cols, rows = data.meta["val"].shape
+    tail, sizes = _tail(x, *given)
     spec = LinearSpec(
         n=n, k=int(x.meta["val"].shape[1]), rows=int(rows), cols=int(cols), dense=indices is None,
-        bias=bias is not None, residual=residual is not None, activation=activation,
+        bias=bias is not None, residual=residual is not None, activation=activation, tail=tail,
     )  # fmt: skip
-    return KernelCall(spec, tuple(t for t in (x, data, indices, indptr, bias, residual) if t is not None))
+    operands = tuple(t for t in (x, data, indices, indptr, bias, residual) if t is not None)
+    return KernelCall(spec, operands, sizes)
 
 
 def _attention(node: fx.Node) -> KernelCall:
@@ -95,17 +105,19 @@ def mask_spec(mask: fx.Node) -> MaskSpec:
 
 
 def _layer_norm(node: fx.Node) -> KernelCall:
-    x, weight, bias, eps, width, removed_mean, removed_m2 = node.args
+    x, weight, bias, eps, width, removed_mean, removed_m2, *tokens = node.args
+    tail, sizes = _tail(x, *tokens)
     features, given = int(x.meta["val"].shape[1]), (weight is not None, bias is not None)
-    spec = NormSpec(features, eps, True, *given, width, removed_mean, removed_m2)
-    return KernelCall(spec, tuple(t for t in (x, weight, bias) if t is not None))
+    spec = NormSpec(features, eps, True, *given, width, removed_mean, removed_m2, tail)
+    return KernelCall(spec, tuple(t for t in (x, weight, bias) if t is not None), sizes)
 
 
 def _rms_norm(node: fx.Node) -> KernelCall:
-    x, weight, eps, width, squares = node.args
+    x, weight, eps, width, squares, *tokens = node.args
+    tail, sizes = _tail(x, *tokens)
     features = int(x.meta["val"].shape[1])
-    spec = NormSpec(features, eps, False, weight is not None, False, width, 0.0, squares)
-    return KernelCall(spec, tuple(t for t in (x, weight) if t is not None))
+    spec = NormSpec(features, eps, False, weight is not None, False, width, 0.0, squares, tail)
+    return KernelCall(spec, tuple(t for t in (x, weight) if t is not None), sizes)
 
 
 def _copy_planes(node: fx.Node) -> KernelCall:
@@ -137,8 +149,9 @@ def _window(node: fx.Node) -> KernelCall:
 
 
 def _rope(node: fx.Node) -> KernelCall:
-    x, cos, sin, heads = node.args
-    return KernelCall(RopeSpec(heads, int(cos.meta["val"].shape[1])), (x, cos, sin))
+    x, cos, sin, heads, *tokens = node.args
+    tail, sizes = _tail(x, *tokens)
+    return KernelCall(RopeSpec(heads, int(cos.meta["val"].shape[1]), tail), (x, cos, sin), sizes)
 
 
 _CALLS: dict[Any, Callable[[fx.Node], KernelCall]] = {

@@ -2,8 +2,8 @@
 
 Layout. A tensor of shape [..., F] holds M = prod(leading dims) tokens of F features. Packed it is [T, F, L] with
 T = ceil(M / L): the L tokens of a tile are the vector lanes, so every matrix product is one microkernel (a broadcast
-weight times a vector of tokens) and every reduction over features runs lane by lane. Lanes past the last token hold
-finite values that no other lane ever reads.
+weight times a vector of tokens) and every reduction over features runs lane by lane. Lanes past the last token are read
+by no other lane; they hold finite values as far as its register goes and anything beyond: kernels leave those out.
 """
 
 from collections.abc import Sequence
@@ -63,12 +63,14 @@ def packed_linear(
     residual: Tensor | None,
     n: int,
     activation: str,
+    tokens: int | None = None,
 ) -> Tensor:
     """activation(W x + bias) + residual on packed tokens: x [T, k, L] -> [T, n, L].
 
     W is held in blocks, data [nnz, cols, rows] with data[p, c, r] = W[j * rows + r, indices[p] * cols + c] for
     indptr[j] <= p < indptr[j + 1]. Dense: indices and indptr are None and every block of one column is there, in order.
-    ``residual`` is [T, n, L], added after the activation.
+    ``residual`` is [T, n, L], added after the activation. ``tokens``: how many there are, as for every packed operator
+    that takes it: lanes past the last one need not be computed; without it all are.
     """
     k, (_, _, rows) = x.shape[1], data.shape
     if indices is None or indptr is None:
@@ -81,7 +83,7 @@ def packed_linear(
 
 
 @packed_linear.register_fake
-def _(x, data, indices, indptr, bias, residual, n, activation):  # type: ignore[no-untyped-def]
+def _(x, data, indices, indptr, bias, residual, n, activation, tokens=None):  # type: ignore[no-untyped-def]
     return x.new_empty(x.shape[0], n, x.shape[2])
 
 
@@ -143,14 +145,14 @@ def _(q, k, v, mask, bias, batch, queries, keys, heads, scale, causal):  # type:
 
 
 @torch.library.custom_op("l0compile::packed_rope", mutates_args=())
-def packed_rope(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
+def packed_rope(x: Tensor, cos: Tensor, sin: Tensor, heads: int, tokens: int | None = None) -> Tensor:
     """``l0compile::rope`` on packed tokens: x [T, heads*D, L], cos and sin [T, D, L] of the same tokens."""
     rows = [_to_rows(t, t.shape[0] * t.shape[2]).unsqueeze(0) for t in (x, cos, sin)]
     return pack(rope(*rows, heads), x.shape[2])
 
 
 @packed_rope.register_fake
-def _(x, cos, sin, heads):  # type: ignore[no-untyped-def]
+def _(x, cos, sin, heads, tokens=None):  # type: ignore[no-untyped-def]
     return torch.empty_like(x)
 
 
@@ -163,6 +165,7 @@ def packed_layer_norm(
     width: int,
     removed_mean: float,
     removed_m2: float,
+    tokens: int | None = None,
 ) -> Tensor:
     """``l0compile::compacted_layer_norm`` over the feature axis of packed tokens: x [T, C, L], weight and bias [C]."""
     rows = _to_rows(x, x.shape[0] * x.shape[2])
@@ -170,13 +173,18 @@ def packed_layer_norm(
 
 
 @packed_layer_norm.register_fake
-def _(x, weight, bias, eps, width, removed_mean, removed_m2):  # type: ignore[no-untyped-def]
+def _(x, weight, bias, eps, width, removed_mean, removed_m2, tokens=None):  # type: ignore[no-untyped-def]
     return torch.empty_like(x)
 
 
 @torch.library.custom_op("l0compile::packed_rms_norm", mutates_args=())
 def packed_rms_norm(
-    x: Tensor, weight: Tensor | None, eps: float, width: int, removed_square_sum: float
+    x: Tensor,
+    weight: Tensor | None,
+    eps: float,
+    width: int,
+    removed_square_sum: float,
+    tokens: int | None = None,
 ) -> Tensor:
     """``l0compile::compacted_rms_norm`` over the feature axis of packed tokens: x [T, C, L], weight [C]."""
     rows = _to_rows(x, x.shape[0] * x.shape[2])
@@ -184,5 +192,5 @@ def packed_rms_norm(
 
 
 @packed_rms_norm.register_fake
-def _(x, weight, eps, width, removed_square_sum):  # type: ignore[no-untyped-def]
+def _(x, weight, eps, width, removed_square_sum, tokens=None):  # type: ignore[no-untyped-def]
     return torch.empty_like(x)

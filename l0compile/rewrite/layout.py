@@ -86,14 +86,24 @@ class _Layout(Packing):
         if name not in self.weights:
             blocks = dense_blocks(weight, self.rows)
             self.weights[name] = self.editor.add_constant(f"{name}_packed", blocks, node)
-        args = (self.pack(x, node), self.weights[name], None, None, bias, None, weight.shape[0], "")
+        args = (
+            self.pack(x, node),
+            self.weights[name],
+            None,
+            None,
+            bias,
+            None,
+            weight.shape[0],
+            "",
+            self.tokens(x),
+        )
         return self.editor.call(l0.packed_linear.default, args, before=node)
 
     def _bsr_linear(self, node: fx.Node) -> fx.Node | None:
         x, data, indices, indptr, bias, n, _ = node.args
         if not self.constants(data, indices, indptr, bias) or not packable(x):
             return None
-        args = (self.pack(x, node), data, indices, indptr, bias, None, n, "")
+        args = (self.pack(x, node), data, indices, indptr, bias, None, n, "", self.tokens(x))
         return self.editor.call(l0.packed_linear.default, args, before=node)
 
     def _attention(self, node: fx.Node) -> fx.Node | None:
@@ -113,13 +123,15 @@ class _Layout(Packing):
         if not all(packable(t) for t in (x, cos, sin)):
             return None
         tables = [self.pack(self.for_every_sequence(table, x, node), node) for table in (cos, sin)]
-        return self.editor.call(l0.packed_rope.default, (self.pack(x, node), *tables, heads), before=node)
+        return self.editor.call(
+            l0.packed_rope.default, (self.pack(x, node), *tables, heads, self.tokens(x)), before=node
+        )
 
     def _layer_norm(self, node: fx.Node) -> fx.Node | None:
         x, shape, weight, bias, eps = (*node.args, *(None, None, 1e-5)[len(node.args) - 2 :])[:5]
         if len(shape) != 1 or not self.constants(weight, bias) or not packable(x):
             return None
-        args = (self.pack(x, node), weight, bias, eps, shape[0], 0.0, 0.0)
+        args = (self.pack(x, node), weight, bias, eps, shape[0], 0.0, 0.0, self.tokens(x))
         return self.editor.call(l0.packed_layer_norm.default, args, before=node)
 
     def _rms_norm(self, node: fx.Node) -> fx.Node | None:
@@ -128,7 +140,7 @@ class _Layout(Packing):
         if len(given["normalized_shape"]) != 1 or not self.constants(weight) or not packable(x):
             return None
         eps = torch.finfo(torch.float32).eps if eps is None else eps  # as torch does
-        args = (self.pack(x, node), weight, eps, shape(x)[-1], 0.0)
+        args = (self.pack(x, node), weight, eps, shape(x)[-1], 0.0, self.tokens(x))
         return self.editor.call(l0.packed_rms_norm.default, args, before=node)
 
     def _compacted_norm(self, node: fx.Node) -> fx.Node | None:
@@ -136,7 +148,9 @@ class _Layout(Packing):
         x, *rest = node.args
         if not self.constants(*(value for value in rest if isinstance(value, fx.Node))) or not packable(x):
             return None
-        return self.editor.call(_COMPACTED[node.target], (self.pack(x, node), *rest), before=node)
+        return self.editor.call(
+            _COMPACTED[node.target], (self.pack(x, node), *rest, self.tokens(x)), before=node
+        )
 
     def _unary(self, node: fx.Node) -> fx.Node | None:
         x = node.args[0]

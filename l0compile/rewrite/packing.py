@@ -1,5 +1,6 @@
 """Values in the tokens-in-lanes layout: which exist, and how the others get there and back."""
 
+from math import prod
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import fx
 import l0compile.ops  # noqa: F401  registers the operators
 from l0compile.capture import Editor
 from l0compile.capture.nodes import follower, same_shape, shape
+from l0compile.errors import RewriteError
 from l0compile.rewrite.size_nodes import SizeNodes
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
@@ -44,6 +46,13 @@ class Packing:
             args, anchor = (value, self.lanes), follower(value)
             self.made[value] = self.editor.call(l0.pack.default, args, before=anchor, origin=before)
         return self.made[value]
+
+    def tokens(self, value: fx.Node) -> Any:
+        """How many tokens a value has: a number, or the node of one; None where no dimension of an input tells."""
+        try:
+            return self.sizes.of(prod(shape(value)[:-1]))
+        except RewriteError:
+            return None  # the whole last tile is computed then
 
     def constants(self, *nodes: Any) -> bool:
         """Whether all nodes that are there are constants."""

@@ -8,7 +8,6 @@ from l0compile.rewrite.canonicalize import canonicalize
 from l0compile.rewrite.choose_formats import choose_formats
 from l0compile.rewrite.compact import compact as compact_channels
 from l0compile.rewrite.drop_dead import drop_dead
-from l0compile.rewrite.few_tokens import few_tokens
 from l0compile.rewrite.flush_denormals import flush_denormals
 from l0compile.rewrite.fold_batch_norm import fold_batch_norm
 from l0compile.rewrite.fold_constants import fold_constants
@@ -65,7 +64,6 @@ def pack_tokens(program: Program, *, lanes: int, rows: int) -> Program:
     return run(
         program,
         [
-            partial(few_tokens, rows=rows),
             partial(assign_planes, rows=rows),
             fuse_conv_epilogue,
             partial(spell_out, norms=False),  # what is elementwise can then stay packed

@@ -55,7 +55,9 @@ def test_rms_norm(launch, tile: TokenTile, weight: bool, width: int, squares: fl
 def test_pack_and_unpack(launch, tile: TokenTile, tokens: int) -> None:  # type: ignore[no-untyped-def]
     x = torch.randn(tokens, 21)
     packed = l0.pack(x, tile.lanes)
-    assert torch.equal(launch(PackSpec(21, unpack=False), (x,), tuple(packed.shape)), packed)
+    actual = launch(PackSpec(21, unpack=False), (x,), tuple(packed.shape))
+    live = -(-tokens // tile.vector) * tile.vector  # the register of the last token is filled up with zeros
+    assert torch.equal(l0.unpack(actual, [live]), l0.unpack(packed, [live]))
     assert torch.equal(launch(PackSpec(21, unpack=True), (packed,), (tokens, 21)), x)
 
 
@@ -65,3 +67,23 @@ def test_rope(launch, tile: TokenTile, heads: int, dim: int) -> None:  # type: i
     x, cos, sin = (l0.pack(torch.randn(70, width), tile.lanes) for width in (heads * dim, dim, dim))
     actual = launch(RopeSpec(heads, dim), (x, cos, sin), tuple(x.shape))
     torch.testing.assert_close(actual, l0.packed_rope(x, cos, sin, heads), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("tokens", [1, 16, 17, 63, 64, 70, 128])
+def test_registers_without_tokens_are_left_out(launch, tile: TokenTile, tokens: int) -> None:  # type: ignore[no-untyped-def]
+    x, cos, sin = (l0.pack(torch.randn(tokens, width), tile.lanes) for width in (8, 4, 4))
+    live = -(-tokens // tile.vector) * tile.vector
+    last = (live - 1) // tile.lanes, (live - 1) % tile.lanes // tile.vector * tile.vector
+    expected = l0.packed_rms_norm(x, None, 1e-6, 8, 0.0), l0.packed_rope(x, cos, sin, 2)
+    for tail in (None, tokens % tile.lanes):
+        specs = NormSpec(8, 1e-6, False, False, False, 8, 0.0, 0.0, tail), RopeSpec(2, 4, tail)
+        sizes = (tokens,) if tail is None else ()
+        results = [
+            launch(spec, (*operands, *sizes), tuple(x.shape))
+            for spec, operands in zip(specs, ((x,), (x, cos, sin)), strict=True)
+        ]
+        for actual, wanted in zip(results, expected, strict=True):
+            torch.testing.assert_close(l0.unpack(actual, [tokens]), l0.unpack(wanted, [tokens]))
+            # `launch` fills results with NaN: computed as far as the last token's register, and no further.
+            assert not actual[last[0], :, : last[1] + tile.vector].isnan().any()
+            assert actual[last[0], :, last[1] + tile.vector :].isnan().all()
