@@ -21,14 +21,17 @@ from l0compile.kernels.spec import (
     NormSpec,
     PackSpec,
     RopeSpec,
+    StripPlanesSpec,
+    StripsSpec,
     TokenTile,
     WindowSpec,
 )
+from l0compile.kernels.strips import strip_planes, strips
 from l0compile.kernels.window import window
 
 __all__ = [
     "AttentionSpec", "ConvSpec", "CopySpec", "KernelSpec", "LinearSchedule", "LinearSpec", "MaskSpec", "NormSpec",
-    "PackSpec", "RopeSpec", "TokenTile", "WindowSpec", "default_schedule", "emit",
+    "PackSpec", "RopeSpec", "StripPlanesSpec", "StripsSpec", "TokenTile", "WindowSpec", "default_schedule", "emit",
 ]  # fmt: skip
 
 
@@ -58,3 +61,7 @@ def emit(spec: KernelSpec, tile: TokenTile, schedule: LinearSchedule | None = No
             return copy(spec)
         case WindowSpec():
             return window(spec, tile)
+        case StripPlanesSpec():
+            return strip_planes(spec, tile)
+        case StripsSpec():
+            return strips(spec, tile)

@@ -4,17 +4,13 @@ Microkernel: rows x vectors accumulators; a column of the weight is one input ch
 vector load per register of pixels from a place that a table gives, and one broadcast weight per row.
 """
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from l0compile._tvm import TB
 from l0compile.kernels.lanes import ACTIVATIONS, Expr, body, kernel, local, param, store, symbol
 from l0compile.kernels.planes import clear_border, only_pixels, pieces
+from l0compile.kernels.sharing import rows_share_better, share, tasks
 from l0compile.kernels.spec import ConvSpec, TokenTile
-
-# Share by which one thread may have more to do than another before the other way to cut the work is tried.
-_TOLERATED = 0.1
 
 
 def conv(spec: ConvSpec, tile: TokenTile) -> Any:
@@ -31,43 +27,18 @@ def conv(spec: ConvSpec, tile: TokenTile) -> Any:
         y = param("y", (images, spec.n, planes.size))
         operands = (x, data, offsets, indptr, bias, residual, y)
         tiles, threads = -(-planes.body // tile.lanes), max(1, min(tile.threads, blocks))
-        by_rows = _rows_share_better(planes.body, blocks, tile)
-        with body(), TB.parallel(0, images * tiles * threads) as task:
-            rest = task % (images * tiles) if by_rows else task // threads
-            thread = task // (images * tiles) if by_rows else task % threads
-            _share(
-                spec,
-                blocks,
-                threads,
-                thread,
-                partial(_row_block, spec, tile, rest // tiles, rest % tiles, operands),
-            )
+        by_rows = rows_share_better(planes.body, tile.lanes, blocks, tile)
+        with (
+            body(),
+            tasks(images, tiles, threads, by_rows) as (image, t, thread),
+            share(spec.dense, blocks, threads, thread) as j,
+        ):
+            _row_block(spec, tile, image, t, j, operands)
     return builder.get()
 
 
-def _rows_share_better(pixels: int, blocks: int, tile: TokenTile) -> bool:
-    """Whether threads share one image more evenly by rows of the weight than by tiles of pixels.
-
-    Tiles are better where both are as even: what a thread wrote is then still in its cache when it reads it.
-    """
-    # The first threads have whole tiles, the last one what is left.
-    by_tiles = -(-pixels // tile.lanes) * tile.lanes / pixels
-    by_rows = -(-blocks // tile.threads) * tile.threads / blocks
-    return by_rows + _TOLERATED < by_tiles
-
-
-def _share(spec: ConvSpec, blocks: int, threads: int, thread: Expr, compute: Callable[[Expr], None]) -> None:
-    """One thread's blocks of rows: neighbours when dense, so that weights come in one stream; when sparse, every
-    ``threads``-th one, which gives each thread about as many nonzeros."""
-    each = -(-blocks // threads)
-    count = TB.min(each, blocks - thread * each) if spec.dense else (blocks - thread + threads - 1) // threads
-    # Loops start at zero: TVM 0.27 drops the start of a loop whose extent it proves to be small.
-    with TB.serial(0, count) as i:
-        compute(thread * each + i if spec.dense else i * threads + thread)
-
-
 def _row_block(
-    spec: ConvSpec, tile: TokenTile, image: Expr, t: Expr, operands: tuple[Any, ...], j: Expr
+    spec: ConvSpec, tile: TokenTile, image: Expr, t: Expr, j: Expr, operands: tuple[Any, ...]
 ) -> None:
     """One block of rows at one tile of pixels; the last tile may have fewer registers."""
     whole, rest = divmod(spec.result.body, tile.lanes)

@@ -175,6 +175,37 @@ class WindowSpec:
     activation: str
 
 
+@dataclass(frozen=True)
+class StripPlanesSpec:
+    """B^T d for the strips of ``m`` rows of ``channels`` planes; see ops/strips.py."""
+
+    channels: int
+    source: Planes
+    result: Planes
+    m: int
+
+
+@dataclass(frozen=True)
+class StripsSpec:
+    """activation(3x3 convolution + bias + residual) from the strips of ``channels`` planes, at least two pixels wide.
+
+    The weight is dense, in blocks of ``rows`` x 1.
+    columns: of each of the m + 2 weights. strips: layout of what is read. result: layout of the output planes.
+    """
+
+    n: int
+    columns: int
+    rows: int
+    channels: int
+    strips: Planes
+    result: Planes
+    m: int
+    bias: bool
+    residual: bool
+    activation: str
+
+
 KernelSpec = (
     LinearSpec | AttentionSpec | MaskSpec | NormSpec | RopeSpec | PackSpec | ConvSpec | CopySpec | WindowSpec
-)
+    | StripPlanesSpec | StripsSpec
+)  # fmt: skip

@@ -18,6 +18,8 @@ from l0compile.kernels import (
     NormSpec,
     PackSpec,
     RopeSpec,
+    StripPlanesSpec,
+    StripsSpec,
     WindowSpec,
 )
 from l0compile.kernels.spec import Tail
@@ -148,6 +150,21 @@ def _window(node: fx.Node) -> KernelCall:
     return KernelCall(spec, tuple(t for t in (x, weight, bias) if t is not None))
 
 
+def _strip_planes(node: fx.Node) -> KernelCall:
+    x, source, result, m = node.args
+    return KernelCall(StripPlanesSpec(int(x.meta["val"].shape[1]), Planes(*source), Planes(*result), m), (x,))
+
+
+def _strips(node: fx.Node) -> KernelCall:
+    x, data, offsets, bias, residual, n, strips, result, m, activation = node.args
+    spec = StripsSpec(
+        n=n, columns=int(offsets.meta["val"].shape[0]), rows=int(data.meta["val"].shape[2]),
+        channels=int(x.meta["val"].shape[1]) // (m + 2), strips=Planes(*strips), result=Planes(*result), m=m,
+        bias=bias is not None, residual=residual is not None, activation=activation,
+    )  # fmt: skip
+    return KernelCall(spec, tuple(t for t in (x, data, offsets, bias, residual) if t is not None))
+
+
 def _rope(node: fx.Node) -> KernelCall:
     x, cos, sin, heads, *tokens = node.args
     tail, sizes = _tail(x, *tokens)
@@ -166,4 +183,6 @@ _CALLS: dict[Any, Callable[[fx.Node], KernelCall]] = {
     l0.copy_planes.default: _copy_planes,
     l0.packed_conv2d.default: _conv,
     l0.packed_window.default: _window,
+    l0.strip_planes.default: _strip_planes,
+    l0.packed_strips.default: _strips,
 }

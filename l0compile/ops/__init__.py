@@ -9,3 +9,4 @@ from l0compile.ops import norm as norm
 from l0compile.ops import packed as packed
 from l0compile.ops import planes as planes
 from l0compile.ops import rope as rope
+from l0compile.ops import strips as strips

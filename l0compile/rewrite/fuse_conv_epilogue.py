@@ -18,9 +18,9 @@ _ACTIVATION = {
     aten.hardswish.default: "hardswish",
     aten.tanh.default: "tanh",
 }
-_CONV, _WINDOW = l0.packed_conv2d.default, l0.packed_window.default
-_ACTIVATION_ARG = {_CONV: 8, _WINDOW: 6}
-_RESIDUAL_ARG = 5
+_CONV, _STRIPS, _WINDOW = l0.packed_conv2d.default, l0.packed_strips.default, l0.packed_window.default
+_ACTIVATION_ARG = {_CONV: 8, _STRIPS: 9, _WINDOW: 6}
+_RESIDUAL_ARG = {_CONV: 5, _STRIPS: 4}
 
 
 def fuse_conv_epilogue(program: Program) -> Program:
@@ -58,12 +58,13 @@ def _is_plain(node: Any, *targets: Any) -> bool:
 
 def _fuse_residual(editor: Editor, node: fx.Node, order: dict[fx.Node, int]) -> None:
     for conv, other in (node.args[:2], node.args[1::-1]):
-        if not _is_plain(conv, _CONV) or not isinstance(other, fx.Node) or conv is other:
+        if not _is_plain(conv, *_RESIDUAL_ARG) or not isinstance(other, fx.Node) or conv is other:
             continue
         assert isinstance(conv, fx.Node)
-        free = conv.args[_RESIDUAL_ARG] is None and order[other] < order[conv]
+        position = _RESIDUAL_ARG[conv.target]
+        free = conv.args[position] is None and order[other] < order[conv]
         if free and same_shape(shape(other), shape(conv)):
-            _fuse(editor, node, conv, _RESIDUAL_ARG, other)
+            _fuse(editor, node, conv, position, other)
             return
 
 
