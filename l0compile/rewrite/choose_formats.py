@@ -15,6 +15,7 @@ from l0compile.records import Format
 from l0compile.rewrite.format_choice import Choice, Layers, choose
 from l0compile.rewrite.regions import CONV, LINEAR, SDPA, region_of
 from l0compile.rewrite.sliding import Sliding, conv_weight, sliding
+from l0compile.rewrite.strips import dense_time
 from l0compile.rewrite.surgery import linear_weight
 from l0compile.targets import Target
 
@@ -82,7 +83,8 @@ def _conv(editor: Editor, node: fx.Node, weight: Tensor, regions: dict[str, Regi
     elif window is None:
         reason = "dense: block-sparse convolutions want an image of known size, padded alike on both sides"
     else:
-        choice, reason = choose(matrix, replace(target, blocks=conv_blocks(target)))
+        dense = dense_time(window, weight.shape[1], weight.shape[0])
+        choice, reason = choose(matrix, replace(target, blocks=conv_blocks(target)), dense_time=dense)
     if choice.block is not None and window is not None:
         _make_sparse_conv(editor, node, weight, choice.block, window)
     regions[name] = _record(regions.get(name) or _fresh(name, CONV, weight), weight, choice, reason)

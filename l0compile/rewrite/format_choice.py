@@ -50,12 +50,17 @@ class Layers:
         return Choice(block, kept, sparse.ms / dense.ms, "measured" if measured else "predicted")
 
 
-def choose(weight: Tensor, target: Target, layers: Layers | None = None) -> tuple[Choice, str]:
-    """The best format of a weight [n, k] on a target, and the reason in words."""
+def choose(
+    weight: Tensor, target: Target, layers: Layers | None = None, dense_time: float = 1.0
+) -> tuple[Choice, str]:
+    """The best format of a weight [n, k] on a target, and the reason in words.
+
+    dense_time: of the dense kernel, over that of one which is block-sparse but for its efficiency in the table.
+    """
     dense = Choice(None, 1.0, 1.0)
     if weight.dtype != torch.float32:
         return dense, f"dense: block-sparse kernels take float32, the weight is {weight.dtype}"
-    choices = list(_block_choices(weight, target, layers))
+    choices = list(_block_choices(weight, target, layers, dense_time))
     if not choices:
         return dense, f"dense: target {target.name} has no block-sparse kernel"
     best = min(choices, key=lambda choice: choice.time)
@@ -66,7 +71,9 @@ def choose(weight: Tensor, target: Target, layers: Layers | None = None) -> tupl
     return dense, f"dense: {kept} would take {best.time:.2f} of its time, {best.source}"
 
 
-def _block_choices(weight: Tensor, target: Target, layers: Layers | None) -> Iterator[Choice]:
+def _block_choices(
+    weight: Tensor, target: Target, layers: Layers | None, dense_time: float
+) -> Iterator[Choice]:
     nonzero = weight != 0
     for rows, cols in target.blocks:
         efficiency = target.block_efficiency(rows, cols)
@@ -75,5 +82,6 @@ def _block_choices(weight: Tensor, target: Target, layers: Layers | None) -> Ite
             total = -(-weight.shape[0] // rows) * -(-weight.shape[1] // cols)
             known = layers.sparse(tuple(weight.shape), (rows, cols), live / total) if layers else None
             # Ragged edges count as whole blocks: the kernel computes them whole.
-            by_table = Choice((rows, cols), live / total, live * rows * cols / weight.numel() / efficiency)
+            time = live * rows * cols / weight.numel() / efficiency / dense_time
+            by_table = Choice((rows, cols), live / total, time)
             yield known or by_table

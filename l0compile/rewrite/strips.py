@@ -14,8 +14,10 @@ from l0compile.rewrite.sliding import Sliding
 _LEAST_INPUTS, _LEAST_OUTPUTS = 16, 32
 # With fewer pixels the time goes into reading weights, of which there are more in strips.
 _LEAST_PIXELS = 128
-# Strips must promise this share of the plain kernel's products or less.
-_WORTH = 0.85
+# What the transforms take of the plain kernel's time.
+_TRANSFORM = 0.1
+# Strips must promise this share of the plain kernel's time or less.
+_WORTH = 0.95
 
 
 def strip_height(window: Sliding | None, inputs: int, outputs: int) -> int | None:
@@ -31,10 +33,16 @@ def strip_height(window: Sliding | None, inputs: int, outputs: int) -> int | Non
 
 
 def strip_time(window: Sliding, m: int) -> float:
-    """Products in strips of ``m`` rows over those of the plain kernel, each with what it computes in vain."""
+    """Predicted time in strips of ``m`` rows over that of the plain kernel, each with what it computes in vain."""
     height, width = window.size
     lanes = strip_count(height, m) * -(-width // STEP) * STEP
-    return (m + 2) * lanes / (3 * -(-height * window.pitch // STEP) * STEP)
+    return _TRANSFORM + (m + 2) * lanes / (3 * -(-height * window.pitch // STEP) * STEP)
+
+
+def dense_time(window: Sliding | None, inputs: int, outputs: int) -> float:
+    """Predicted time of a dense convolution over that of the plain kernel: what zeros have to beat."""
+    m = strip_height(window, inputs, outputs)
+    return 1.0 if window is None or m is None else strip_time(window, m)
 
 
 def readable(source: Planes) -> bool:

@@ -14,10 +14,12 @@ from l0compile.capture import Program, capture
 from l0compile.ops.planes import LINE
 from l0compile.ops.strips import HEIGHTS, transforms
 from l0compile.rewrite import run
+from l0compile.rewrite.format_choice import choose
 from l0compile.rewrite.fuse_conv_epilogue import fuse_conv_epilogue
 from l0compile.rewrite.planes import assign_planes
 from l0compile.rewrite.sliding import Sliding, layouts
-from l0compile.rewrite.strips import readable, strip_height, strip_layout
+from l0compile.rewrite.strips import dense_time, readable, strip_height, strip_layout
+from l0compile.targets import load_target
 
 l0 = torch.ops.l0compile
 PASSES = [partial(assign_planes, rows=4), fuse_conv_epilogue]
@@ -58,7 +60,7 @@ def test_a_residual_block_in_strips(size: tuple[int, int], n: int) -> None:
     assert not {torch.ops.aten.relu.default, torch.ops.aten.add.Tensor} & {*targets}, (
         "left beside the convolution"
     )
-    torch.testing.assert_close(program.run(x)[0], model(x), rtol=1e-4, atol=2e-5)
+    torch.testing.assert_close(program.run(x), model(x), rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,7 @@ def test_others_stay_as_they_are(conv: nn.Conv2d, count: Count) -> None:
     x = torch.randn(1, conv.in_channels, 16, 16)
     program = optimised(nn.Sequential(conv), x)
     assert count(program, l0.packed_strips.default) == 0
-    torch.testing.assert_close(program.run(x)[0], conv(x), rtol=1e-4, atol=2e-5)
+    torch.testing.assert_close(program.run(x), conv(x), rtol=1e-4, atol=2e-5)
 
 
 @settings(max_examples=100, deadline=None)
@@ -92,3 +94,14 @@ def test_registers_stay_inside_of_the_planes(size: tuple[int, int], m: int) -> N
     assert strips.pitch > size[1] and strips.lead >= 1
     below = source.lead + (source.height - 1) * source.pitch + width <= source.size
     assert readable(source) == below
+
+
+def test_zeros_must_beat_the_strips() -> None:
+    """Zeros that would pay against the plain kernel, but not against half of its products."""
+    window = Sliding((28, 28), (3, 3), (1, 1), (1, 1), (1, 1))
+    weight, target = torch.randn(64, 64 * 9), load_target("x86-64-avx512")
+    weight.view(16, 4, -1)[:, :, : 64 * 9 // 4] = 0
+    assert choose(weight, target)[0].block is not None
+    assert choose(weight, target, dense_time=dense_time(window, 64, 64))[0].block is None
+    weight.view(16, 4, -1)[:, :, 64:] = 0
+    assert choose(weight, target, dense_time=dense_time(window, 64, 64))[0].block is not None
