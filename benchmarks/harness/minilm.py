@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from l0compile.ops.bsr import nonzero_blocks
+from harness.pruning import prune
 from l0compile.tasks.embedding import load_encoder
 
 DYNAMIC = {"input_ids": {0: "batch", 1: "seq"}, "attention_mask": {0: "batch", 1: "seq"}}
@@ -28,13 +28,3 @@ def encoder(block: tuple[int, int] | None = None, density: float = 1.0) -> nn.Mo
             if isinstance(module, nn.Linear) and "encoder" in name:
                 prune(module.weight.data, block, density)
     return model
-
-
-def prune(weight: Tensor, block: tuple[int, int], density: float) -> None:
-    """Zero the blocks of smallest L1 norm in place."""
-    (n, k), (rows, cols) = weight.shape, block
-    norms = weight.abs().reshape(n // rows, rows, k // cols, cols).sum((1, 3))
-    kept = torch.zeros(norms.numel(), dtype=torch.bool)
-    kept[norms.flatten().topk(round(density * norms.numel())).indices] = True
-    weight *= kept.reshape(norms.shape).repeat_interleave(rows, 0).repeat_interleave(cols, 1)
-    assert int(nonzero_blocks(weight, rows, cols).sum()) <= int(kept.sum())

@@ -7,20 +7,20 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
 class JsonProcess:
     """A running ``python -m module`` and the lines it writes. Not for use by two threads at once."""
 
-    def __init__(self, module: str, name: str, threads: int, *, pinned: bool = False) -> None:
-        """``name``: begins every error. ``threads``: that the libraries in it use; ``pinned``: each of TVM's keeps
-        to one core."""
+    def __init__(self, module: str | Sequence[str], name: str, threads: int, *, pinned: bool = False) -> None:
+        """``module``: or the whole command of another program. ``name``: begins every error. ``threads``: that the
+        libraries in it use; ``pinned``: each of TVM's keeps to one core."""
         self._name = name
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module],
+            [sys.executable, "-m", module] if isinstance(module, str) else module,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

@@ -57,7 +57,9 @@ def measure_engines(
     workers: dict[str, JsonProcess] = {}
     try:
         for name, (engine, workload) in jobs.items():  # one after the other: starting is work for all cores
-            workers[name] = JsonProcess("l0compile.measure.worker", engine, protocol.threads or 1)
+            workers[name] = JsonProcess(
+                workload.command or "l0compile.measure.worker", engine, protocol.threads or 1
+            )
             request = {"engine": engine, "workload": workload.to_dict(), "protocol": protocol.to_dict()}
             _keep_error(errors, name, workers[name].ask(request, timeout_s))
         order = random.Random(protocol.seed)

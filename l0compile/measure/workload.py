@@ -28,6 +28,8 @@ class Workload:
     ``artifact``     saved compiled model, needed by "l0compile".
     ``inputs_path``  .safetensors or .npz file of tensors named as the model's arguments; without it the
                      inputs are those of the factory, by position.
+    ``command``      for an engine that is not one of ours: what starts a worker, in whatever environment, that speaks
+                     the lines of ``l0compile.measure.worker``. The worker checks its own needs.
     """
 
     factory: str | None = None
@@ -35,6 +37,7 @@ class Workload:
     onnx_path: str | None = None
     artifact: str | None = None
     inputs_path: str | None = None
+    command: tuple[str, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -42,6 +45,8 @@ class Workload:
 
     def check(self, engine: str) -> None:
         """Raise ``ConfigError`` when the workload lacks what ``engine`` needs."""
+        if self.command is not None:
+            return
         if engine not in ENGINES:
             raise ConfigError(f"engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
         needed = {"onnxruntime": "onnx_path", "openvino": "onnx_path", "l0compile": "artifact"}.get(

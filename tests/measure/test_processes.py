@@ -14,6 +14,13 @@ from l0compile.measure.workload import call_factory
 
 FAST = Protocol(warmup_s=0.0, blocks=3, block_s=0.0, settle_s=0.0, min_calls=2, resamples=10)
 SCALED = Workload(factory="tiny_models:scaled")
+OTHER = """
+import json, sys
+assert json.loads(sys.stdin.readline())["workload"]["onnx_path"] == "m.onnx"
+print(json.dumps({"ready": True}), flush=True)
+for _ in sys.stdin:
+    print(json.dumps({"block": [1.0, 2.0]}), flush=True)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +93,15 @@ def test_the_worker_alone_speaks_lines_of_json() -> None:
     )
     ready, block = map(json.loads, ran.stdout.splitlines())
     assert ready == {"ready": True} and len(block["block"]) == 2
+
+
+def test_a_worker_of_another_environment(tmp_path: Path) -> None:
+    (tmp_path / "other.py").write_text(OTHER)
+    command = (sys.executable, "-I", "-S", str(tmp_path / "other.py"))
+    found = measure_engine("other", Workload(onnx_path="m.onnx", command=command), FAST, threads=1)
+    assert found.samples_ms == (1.0, 2.0) * 3
+    with pytest.raises(ConfigError, match="expected one of pytorch"):
+        measure_engine("other", Workload(onnx_path="m.onnx"), FAST)
 
 
 def test_the_child_gets_its_threads_and_the_import_path() -> None:

@@ -1,0 +1,33 @@
+"""Jobs for DeepSparse, which lives in an environment of its own: its newest version wants an old ONNX and NumPy."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from l0compile.measure import Workload
+
+OPSET = 14
+"""The oldest with attention as one call."""
+
+
+def job(
+    python: str, model: nn.Module, names: tuple[str, ...], inputs: tuple[Tensor, ...], path: Path
+) -> tuple[str, Workload]:
+    """Export ``model`` with its zeros to ``path``.onnx, its inputs to ``path``.npz: (engine, workload)."""
+    onnx = path.with_suffix(".onnx")
+    if not onnx.exists():
+        export(model, names, inputs, onnx)
+    arrays = path.with_suffix(".npz")
+    np.savez(arrays, **{name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)})
+    command = (python, "-I", str(Path(__file__).with_name("deepsparse_worker.py")))
+    return "deepsparse", Workload(onnx_path=str(onnx), inputs_path=str(arrays), command=command)
+
+
+def export(model: nn.Module, names: tuple[str, ...], inputs: tuple[Tensor, ...], path: Path) -> None:
+    """By PyTorch's older exporter: the newer one writes operator sets that DeepSparse does not read."""
+    with torch.no_grad():
+        torch.onnx.export(
+            model.eval(), inputs, str(path), dynamo=False, opset_version=OPSET, input_names=list(names)
+        )
