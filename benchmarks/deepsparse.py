@@ -99,10 +99,8 @@ def both(case: Case, folder: Path, python: str) -> dict[str, tuple[str, Workload
     theirs = deepsparse.job(python, model, names, inputs, path)
     if not path.exists():
         l0.compile(model, inputs, engine="tvm").save(path)
-    return {
-        THEIRS: theirs,
-        OURS: ("l0compile", Workload(artifact=str(path), inputs_path=theirs[1].inputs_path)),
-    }
+    ours = Workload("harness.deepsparse:saved", {"path": str(theirs[1].inputs_path)}, artifact=str(path))
+    return {THEIRS: theirs, OURS: ("l0compile", ours)}
 
 
 def row(case: Case, measured: dict[str, Measurement]) -> dict[str, object]:
