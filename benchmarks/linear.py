@@ -1,0 +1,82 @@
+"""Claim: linear layers run at the machine's limit, dense and block-sparse. Kernels alone, on a grid of shapes.
+
+    python benchmarks/linear.py                            all steps below; about ten minutes on two cores
+    python benchmarks/linear.py build                      kernels of all shapes
+    python benchmarks/linear.py time ENGINE [N,K ...]      one engine, in this process
+    python benchmarks/linear.py report [--record]          table of the figures; with --record, rows and plot
+
+Efficiency e = time of the best dense engine x share of the weights stored / our time; ideal scaling is e = 1. A point
+counts where the ideal time is 50 microseconds or more. Times are the least over blocks (and runs) of the median of
+back-to-back calls, Python's call included. Rivals take activations in rows, our kernels packed, as they are in a model.
+Appends to ``benchmarks/results/linear.jsonl``, one row a shape.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from harness import linear_grid as grid
+from harness import linear_report
+
+from l0compile.targets import available_cores
+
+FOLDER = Path("out") / "linear"
+
+
+def main() -> None:
+    """Run the steps asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("step", nargs="?", choices=("all", "build", "time", "report"), default="all")
+    parser.add_argument("engine", nargs="?", choices=(*grid.ENGINES, "l0compile"))
+    parser.add_argument("shapes", nargs="*", help="as 768,3072; all without")
+    parser.add_argument("--record", action="store_true", help="append the results and draw the plot")
+    args = parser.parse_args()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    shapes = [(int(n), int(k)) for n, k in (shape.split(",") for shape in args.shapes)]
+    if args.step == "build":
+        build()
+    elif args.step == "time":
+        for _ in range(grid.PASSES):
+            for shape in shapes or grid.SHAPES:
+                time_engine(args.engine, shape)
+    elif args.step == "report":
+        linear_report.report(FOLDER, args.record)
+    else:
+        for step in (["build"], *(["time", engine] for engine in (*grid.ENGINES, "l0compile"))):
+            subprocess.run([sys.executable, __file__, *step], check=True)
+        linear_report.report(FOLDER, record=True)
+
+
+def build() -> None:
+    """Kernels of all shapes; nothing is timed."""
+    from harness import linear_ours
+
+    for shape in grid.SHAPES:
+        linear_ours.build(shape, FOLDER)
+
+
+def time_engine(engine: str, shape: tuple[int, int]) -> None:
+    """Time a shape once and keep the lesser of each time and what earlier passes and runs found."""
+    found = {}
+    if engine == "l0compile":
+        from harness import linear_ours
+
+        for (tokens, block, density), stored, call in linear_ours.calls(shape, FOLDER):
+            found[f"{tokens} {grid.block_name(block)} {density}"] = [grid.best_us(call), stored]
+    else:
+        from harness import linear_dense
+
+        for tokens in grid.tokens_of(shape):
+            call = linear_dense.prepare(engine, shape, tokens, available_cores())
+            found[f"{tokens} dense 1.0"] = [grid.best_us(call), 1.0]
+    path = linear_report.path(FOLDER, engine, shape)
+    before = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({key: min(value, before.get(key, value)) for key, value in found.items()}))
+
+
+if __name__ == "__main__":
+    main()
