@@ -56,6 +56,16 @@ _EXAMPLES = {
 
         Each engine runs in a process of its own, block by block in turns. Times are medians with 95 % intervals.
         An engine that is not installed is listed with the reason.""",
+    "tune": """
+        examples:
+          l0compile tune model.py:make                the kernels of a model, as its zeros are now
+          l0compile tune model.py:make --blocks 4x1 4x4 --densities 0.5 0.2 0.1      and as pruning might leave them
+          l0compile tune 768x768 3072x768 --tokens 64 512 --blocks 4x1               layers of given shapes
+          l0compile tune --export here.jsonl          everything measured so far, one record a line
+          l0compile tune --merge here.jsonl there.jsonl    take over what was measured elsewhere; the best time stays
+
+        Compiling and searching use what is found, on this machine and with the same versions; other records predict.
+        Ctrl-C loses nothing that is done: the same command goes on. Close other programs first: they add to times.""",
     "targets": """
         examples:
           l0compile targets                           names
@@ -77,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"l0compile {l0compile.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for add in (_search, _compile, _explain, _bench, _targets, _report):
+    for add in (_search, _compile, _explain, _bench, _tune, _targets, _report):
         add(commands)
     return parser
 
@@ -157,6 +167,33 @@ def _bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.set_defaults(engine="auto")
 
 
+def _tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = _command(
+        commands, "tune", "find the quickest code for each layer on this machine, and remember it"
+    )
+    parser.add_argument(
+        "what", nargs="*", metavar="MODEL|SHAPE", help=f"OUTxIN features of a linear layer, or {_MODEL}"
+    )
+    parser.add_argument("--tokens", nargs="+", type=_count, metavar="N", help="for shapes (default: 128)")
+    parser.add_argument(
+        "--blocks",
+        nargs="+",
+        default=[],
+        metavar="RxC",
+        help="also with weights of such blocks (default: none)",
+    )
+    parser.add_argument(
+        "--densities", nargs="+", type=_share, metavar="D", help="of these blocks (default: 0.5 0.2 0.1 0.05)"
+    )
+    parser.add_argument("--quick", action="store_true", help="time the default code of each kernel only")
+    parser.add_argument(
+        "--db", metavar="FILE", help="database (default: L0COMPILE_COSTS, or one in the user's cache folder)"
+    )
+    parser.add_argument("--merge", nargs="+", default=[], metavar="FILE", help="take over exported records")
+    parser.add_argument("--export", metavar="FILE", help="write all records, one JSON object a line")
+    _compile_options(parser)
+
+
 def _targets(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "targets", "list the machines that code can be generated for, or show one")
     parser.add_argument("action", nargs="?", choices=("list", "show"), default="list", help="default: list")
@@ -210,6 +247,13 @@ def _command(
 
 def _examples(name: str) -> str:
     return textwrap.dedent(_EXAMPLES[name]).strip()
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 < number <= 1:
+        raise argparse.ArgumentTypeError(f"expected a share above 0, up to 1, got {text}")
+    return number
 
 
 def _count(text: str) -> int:

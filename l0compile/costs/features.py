@@ -58,18 +58,18 @@ def _linear(work: Work, machine: Machine) -> dict[str, float]:
 def _attention(work: Work, machine: Machine) -> dict[str, float]:
     heads, _, dim, value_dim, queries, keys = work.shape
     tiles = ceil(work.tokens / machine.tile_tokens)
-    tasks = machine.share(heads * tiles)
+    lanes = heads * tiles * machine.tile_tokens / machine.threads
     sequences = min(max(1, work.tokens // max(1, queries)), ceil(machine.tile_tokens / max(1, queries)))
     walked: float = keys * sequences
     words = work.variant.split("+") if work.variant else []
     if "causal" in words and queries > machine.tile_tokens:
-        walked = (keys + machine.tile_tokens) / 2
-    scores = tasks * walked * machine.tile_tokens
+        walked = (keys + machine.tile_tokens) / 2  # blocks of queries see the keys up to their own
+    scores = lanes * walked
     return {
         "launch": 1,
         "attention: multiplication": scores * (dim + value_dim),
         "attention: score": scores,
-        "attention: output": tasks * value_dim * machine.tile_tokens,
+        "attention: output": lanes * value_dim,
         **{f"attention: score, {word}": scores for word in words},
     }
 

@@ -12,10 +12,13 @@ from l0compile.targets import Host, Target, host_supports, read_host
 # What decides the code of each operator's kernels. Other operators are compiled by the rule of schedule/ordinary.py.
 _SOURCES = {
     "linear": ("kernels/linear.py", "kernels/lanes.py"),
-    "attention": ("kernels/attention.py", "kernels/lanes.py"),
+    "attention": (
+        "kernels/attention.py", "kernels/attention_pass.py", "kernels/attention_scores.py",
+        "kernels/attention_values.py", "kernels/lanes.py",
+    ),
     "norm": ("kernels/norm.py", "kernels/lanes.py"),
     "pack": ("kernels/pack.py",),
-}
+}  # fmt: skip
 
 
 def place(target: Target, op: str, threads: int | None = None, host: Host | None = None) -> Place | None:

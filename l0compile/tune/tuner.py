@@ -1,19 +1,16 @@
 """Measure every schedule worth a try of every work given, each in a process that may crash, and remember the times.
 
-Nothing is timed while something is built: works go in batches, first all libraries of a batch are built by as many
-processes as there are cores, then one process after another times them. What a batch gave is on disk before the next
-begins, so that an interrupted search goes on where it was.
+Nothing is timed while something is built: works go in batches, first all libraries of a batch are built, then one
+process after another times them. What a batch gave is on disk before the next begins, so that an interrupted search
+goes on where it was.
 """
 
-import queue
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from l0compile.artifact import dump_target
 from l0compile.costs import CostKey, Database, Record, Work
 from l0compile.costs import place as place_of
 from l0compile.costs.text import work_fields
@@ -21,34 +18,35 @@ from l0compile.errors import TargetError
 from l0compile.kernels import LinearSchedule, TokenTile
 from l0compile.measure.json_process import JsonProcess
 from l0compile.schedule import token_tile
-from l0compile.schedule.work import schedule_data, spec_of
-from l0compile.targets import Target, available_cores
+from l0compile.schedule.work import schedule_data
+from l0compile.targets import Target
+from l0compile.tune.libraries import Libraries, worker
 from l0compile.tune.space import candidates
 
-# Registers stored to the stack that are no fault: those that a called function keeps for its caller.
-_SPILLS_ALLOWED = 8
-_BATCH = 48  # libraries built before any is timed
+_BATCH = 48  # schedules built before any is timed
 _FINALISTS = 3
 _QUIET = 1.1  # blocks, and turns, of an undisturbed timing differ by less than this ratio
 
 
 @dataclass(frozen=True)
 class Plan:
-    """seconds: of timing a schedule at first; finalists get five times as much. limit_s: for one build or timing.
-    schedules: at most so many of a work, the default one among them; 1 finds no schedule but tells what it takes."""
+    """How much to measure.
 
-    seconds: float = 0.012
+    seconds: of timing a schedule at first; finalists get five times as much. limit_s: for one build or timing.
+    schedules: at most so many of a work, the default one among them; 1 finds no schedule but tells what it takes.
+    """
+
+    seconds: float = 0.004
     limit_s: float = 30.0
     schedules: int = 64
 
 
 @dataclass(frozen=True)
 class Progress:
-    """done, total: works. work: the one that is next, in words. phase: ``build`` or ``time``."""
+    """done, total: works. phase: what is being done to the next ones."""
 
     done: int
     total: int
-    work: str
     phase: str
 
 
@@ -66,23 +64,29 @@ def tune(
     database: Database,
     plan: Plan | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
+    *,
+    libraries: Path | None = None,
 ) -> int:
     """Measure what ``database`` does not hold yet; returns the number of records added.
 
-    Raises: TargetError for a target whose code does not run here.
+    libraries: folder that keeps what is built, and may hold some already; default: a temporary one.
+
+    Raises: TargetError for a target whose code does not run here. ConfigError for work that no kernel does.
     """
     tile, plan = token_tile(target), plan or Plan()
     jobs = missing(works, target, tile, database, plan.schedules)
     added = 0
-    with _Session(target, tile, plan) as session:
-        for done, batch in _batches(jobs):
-            progress(Progress(done, len(jobs), str(batch[0].key.work), "build"))
-            session.build(batch)
-
-            def note(number: int, done: int = done, batch: Sequence[Job] = batch) -> None:
-                progress(Progress(done + number, len(jobs), str(batch[number].key.work), "time"))
-
-            added += database.add(session.measure(batch, note))
+    with tempfile.TemporaryDirectory(prefix="l0compile-") as folder:
+        session = _Session(target, tile, plan, libraries or Path(folder))
+        try:
+            for done, batch in batches(jobs):
+                progress(Progress(done, len(jobs), "building kernels"))
+                session.libraries.build([(job.key.work, s) for job in batch for s in job.schedules])
+                progress(Progress(done, len(jobs), "timing kernels"))
+                added += database.add(session.measure(batch))
+            progress(Progress(len(jobs), len(jobs), "done"))
+        finally:
+            session.close()
     return added
 
 
@@ -103,7 +107,7 @@ def missing(
     return jobs
 
 
-def _batches(jobs: Sequence[Job]) -> Iterator[tuple[int, list[Job]]]:
+def batches(jobs: Sequence[Job]) -> Iterator[tuple[int, list[Job]]]:
     """(number of jobs before it, batch); works that share libraries come one after another."""
     ordered = sorted(jobs, key=lambda job: str((job.key.work.op, job.key.work.block, job.key.work.shape)))
     batch: list[Job] = []
@@ -116,73 +120,30 @@ def _batches(jobs: Sequence[Job]) -> Iterator[tuple[int, list[Job]]]:
         yield len(ordered) - len(batch), batch
 
 
+Times = Mapping[tuple[CostKey, LinearSchedule | None], Mapping[str, Any]]
+
+
 class _Session:
-    """Processes and libraries of one search."""
+    """Libraries, and the process that times them."""
 
-    def __init__(self, target: Target, tile: TokenTile, plan: Plan) -> None:
+    def __init__(self, target: Target, tile: TokenTile, plan: Plan, folder: Path) -> None:
         self.target, self.tile, self.plan = target, tile, plan
-        self.built: dict[tuple[object, LinearSchedule | None], Path | str] = {}
-        self.timer: JsonProcess | None = None
+        self.libraries = Libraries(folder, target, tile, plan.limit_s)
+        self._timer: JsonProcess | None = None
 
-    def __enter__(self) -> "_Session":
-        self._folder = tempfile.TemporaryDirectory(prefix="l0compile-")
-        return self
+    def close(self) -> None:
+        self.libraries.close()
+        if self._timer is not None:
+            self._timer.close()
 
-    def __exit__(self, *_: object) -> None:
-        if self.timer is not None:
-            self.timer.close()
-        self._folder.cleanup()
-
-    def build(self, batch: Sequence[Job]) -> None:
-        """Build the libraries of ``batch`` that are not there; what fails is noted."""
-        wanted: dict[tuple[object, LinearSchedule | None], Work] = {}
-        for job in batch:
-            for schedule in job.schedules:
-                identity = self._identity(job.key.work, schedule)
-                if identity not in self.built:
-                    wanted.setdefault(identity, job.key.work)
-        todo: queue.Queue[tuple[tuple[object, LinearSchedule | None], Work]] = queue.Queue()
-        for item in wanted.items():
-            todo.put(item)
-        threads = [
-            threading.Thread(target=self._build_some, args=(todo,))
-            for _ in range(min(available_cores(), len(wanted)))
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            for thread in threads:
-                thread.join()
-        except KeyboardInterrupt:
-            with todo.mutex:
-                todo.queue.clear()
-            raise
-
-    def _build_some(self, todo: "queue.Queue[tuple[tuple[object, LinearSchedule | None], Work]]") -> None:
-        process: JsonProcess | None = None
-        while True:
-            try:
-                identity, work = todo.get_nowait()
-            except queue.Empty:
-                break
-            if process is None or not process.alive:
-                process = self._process(1)
-            path = Path(self._folder.name) / f"{abs(hash(identity)):x}.so"
-            request = {"do": "build", "work": work_fields(work), "schedule": dict(schedule_data(identity[1]))}
-            answer = process.ask({**request, "library": str(path)}, self.plan.limit_s)
-            self.built[identity] = _verdict(answer, path)
-        if process is not None:
-            process.close()
-
-    def measure(self, batch: Sequence[Job], note: Callable[[int], None]) -> list[Record]:
+    def measure(self, batch: Sequence[Job]) -> list[Record]:
         """A record of each schedule in ``batch``: all are timed shortly, the quickest of each work again and longer.
 
         The rounds go over the whole batch, so that a disturbance of some tenths of a second does not meet a work twice;
         a work that was disturbed nevertheless has a third turn.
         """
         times: dict[tuple[CostKey, LinearSchedule | None], dict[str, Any]] = {}
-        for number, job in enumerate(batch):
-            note(number)
+        for job in batch:
             for schedule in job.schedules:
                 times[job.key, schedule] = self._time(job.key.work, schedule, self.plan.seconds)
         for again in (_finalists, _disturbed):
@@ -193,25 +154,17 @@ class _Session:
         return [_record(key, schedule, answer) for (key, schedule), answer in times.items()]
 
     def _time(self, work: Work, schedule: LinearSchedule | None, seconds: float) -> dict[str, Any]:
-        library = self.built[self._identity(work, schedule)]
-        if isinstance(library, str):
-            return {"error": library}
-        if self.timer is None or not self.timer.alive:
+        failure = self.libraries.failure((work, schedule))
+        if failure:
+            return {"error": failure}
+        if self._timer is None or not self._timer.alive:
+            if self._timer is not None:
+                self._timer.close()
             # Two threads that meet on one core take twice as long, and may stay there longer than a timing lasts.
-            self.timer = self._process(self.tile.threads, pinned=True)
-        request = {"do": "time", "work": work_fields(work), "library": str(library), "seconds": seconds}
-        return self.timer.ask(request, self.plan.limit_s)
-
-    def _process(self, threads: int, pinned: bool = False) -> JsonProcess:
-        process = JsonProcess("l0compile.tune.worker", "tune", threads, pinned=pinned)
-        process.ask({"target": dump_target(self.target)}, 120.0)
-        return process
-
-    def _identity(self, work: Work, schedule: LinearSchedule | None) -> tuple[object, LinearSchedule | None]:
-        return spec_of(work, self.tile), schedule
-
-
-Times = Mapping[tuple[CostKey, LinearSchedule | None], Mapping[str, Any]]
+            self._timer = worker(self.target, self.tile.threads, pinned=True)
+        library = str(self.libraries.path((work, schedule)))
+        request = {"do": "time", "work": work_fields(work), "library": library, "seconds": seconds}
+        return self._timer.ask(request, self.plan.limit_s)
 
 
 def _finalists(job: Job, times: Times) -> list[LinearSchedule | None]:
@@ -235,17 +188,9 @@ def _quicker(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     if "error" in one or "error" in other:
         return other if "error" in one else one
     best = min(one, other, key=lambda answer: float(answer["ms"]))
-    calls = one["calls"] + other["calls"]
-    low, high = min(one["low_ms"], other["low_ms"]), max(one["ms"], other["ms"])
-    return {**best, "low_ms": low, "high_ms": max(high, best["high_ms"]), "calls": calls}
-
-
-def _verdict(answer: dict[str, Any], path: Path) -> Path | str:
-    """The library, or why there is none."""
-    if "error" in answer:
-        return str(answer["error"])
-    spilled = int(str(answer["spills"]))
-    return f"stores {spilled} registers to the stack" if spilled > _SPILLS_ALLOWED else path
+    high = max(one["high_ms"], other["high_ms"])
+    low, calls = min(one["low_ms"], other["low_ms"]), one["calls"] + other["calls"]
+    return {**best, "low_ms": low, "high_ms": high, "calls": calls}
 
 
 def _record(key: CostKey, schedule: LinearSchedule | None, answer: dict[str, Any]) -> Record:
