@@ -154,7 +154,10 @@ def _lower(program: Program, target: Target) -> tuple[BuiltStage, ...]:
 
 
 def _costs(target: Target) -> Costs | None:
-    return costs_of(target, token_tile(target).lanes) if target.kind == "llvm" else None
+    if target.kind != "llvm":
+        return None
+    tile = token_tile(target)
+    return costs_of(target, tile.lanes, tile.vector)
 
 
 def load(path: str | Path) -> CompiledModel:

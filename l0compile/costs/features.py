@@ -13,15 +13,24 @@ from l0compile.costs.record import Work
 
 @dataclass(frozen=True)
 class Machine:
-    """What counts depend on: threads that share the work, tokens of a tile, bytes of a core's second-level cache."""
+    """What counts depend on.
+
+    threads: that share the work. tile_tokens: lie together in memory. register_tokens: are computed at once; a register
+    costs the same full or not. l2_bytes: a core's second-level cache.
+    """
 
     threads: int
     tile_tokens: int
+    register_tokens: int
     l2_bytes: int
 
     def share(self, tasks: int) -> int:
         """Tasks of the busiest thread when they are dealt evenly."""
         return ceil(tasks / self.threads)
+
+    def computed(self, tokens: int) -> int:
+        """Tokens of the registers that hold any."""
+        return ceil(tokens / self.register_tokens) * self.register_tokens
 
 
 def counts(work: Work, machine: Machine) -> Mapping[str, float]:
@@ -34,12 +43,13 @@ def _linear(work: Work, machine: Machine) -> dict[str, float]:
     n, k = work.shape
     rows, cols = work.block or (4, 1)
     kind = "dense" if work.block is None else f"{rows}x{cols}"
-    tiles = ceil(work.tokens / machine.tile_tokens)
+    tiles, tokens = ceil(work.tokens / machine.tile_tokens), machine.computed(work.tokens)
     # Every tile's block rows are cut into one chunk a thread.
-    block_rows = tiles * machine.share(ceil(n / rows))
-    blocks = block_rows * ceil(k / cols) * work.density
-    outputs = block_rows * rows * machine.tile_tokens
-    multiplications = blocks * rows * cols * machine.tile_tokens
+    share = machine.share(ceil(n / rows))
+    stored_share = share * ceil(k / cols) * work.density
+    blocks = tiles * stored_share
+    outputs = share * rows * tokens
+    multiplications = stored_share * rows * cols * tokens
     tile_bytes = 4 * k * machine.tile_tokens
     stored = work.density * n * k
     words = work.variant.split("+") if work.variant else []
@@ -57,13 +67,12 @@ def _linear(work: Work, machine: Machine) -> dict[str, float]:
 
 def _attention(work: Work, machine: Machine) -> dict[str, float]:
     heads, _, dim, value_dim, queries, keys = work.shape
-    tiles = ceil(work.tokens / machine.tile_tokens)
-    lanes = heads * tiles * machine.tile_tokens / machine.threads
-    sequences = min(max(1, work.tokens // max(1, queries)), ceil(machine.tile_tokens / max(1, queries)))
+    lanes = heads * machine.computed(work.tokens) / machine.threads
+    sequences = min(max(1, work.tokens // max(1, queries)), ceil(machine.register_tokens / max(1, queries)))
     walked: float = keys * sequences
     words = work.variant.split("+") if work.variant else []
-    if "causal" in words and queries > machine.tile_tokens:
-        walked = (keys + machine.tile_tokens) / 2  # blocks of queries see the keys up to their own
+    if "causal" in words and queries > machine.register_tokens:
+        walked = (keys + machine.register_tokens) / 2  # blocks of queries see the keys up to their own
     scores = lanes * walked
     return {
         "launch": 1,
@@ -76,7 +85,7 @@ def _attention(work: Work, machine: Machine) -> dict[str, float]:
 
 def _per_feature(work: Work, machine: Machine) -> dict[str, float]:
     (features,) = work.shape
-    tokens = machine.share(ceil(work.tokens / machine.tile_tokens) * machine.tile_tokens)
+    tokens = machine.share(machine.computed(work.tokens))
     return {
         "launch": 1,
         f"{work.op} {work.variant}: token": tokens,

@@ -4,7 +4,7 @@ import functools
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from math import ceil, log
+from math import log
 from typing import Literal
 
 from l0compile.costs.database import Database, default_path
@@ -43,7 +43,7 @@ class Costs:
         self._measured: dict[Work, list[Record]] = {}
         for record in self._records:
             if record.ms is not None and record.key.place.versions == versions(record.key.work.op):
-                work = replace(self._whole_tiles(record.key.work), density=1.0)
+                work = replace(self._computed(record.key.work), density=1.0)
                 self._measured.setdefault(work, []).append(record)
 
     def estimate(self, work: Work) -> Estimate | None:
@@ -55,7 +55,7 @@ class Costs:
         ]
         if same:
             return Estimate(min(same), "measured")
-        ms = self._model.predict(self._whole_tiles(work))
+        ms = self._model.predict(self._computed(work))
         return None if ms is None else Estimate(ms, "predicted")
 
     def schedule(self, work: Work, default: Schedule) -> Schedule:
@@ -79,32 +79,32 @@ class Costs:
 
     def _same(self, work: Work) -> list[Record]:
         """Records of the same work at any density."""
-        return self._measured.get(replace(self._whole_tiles(work), density=1.0), [])
+        return self._measured.get(replace(self._computed(work), density=1.0), [])
 
-    def _whole_tiles(self, work: Work) -> Work:
-        """A tile that is not full takes as long as a full one."""
-        tile = self.machine.tile_tokens
-        return replace(work, tokens=ceil(work.tokens / tile) * tile)
+    def _computed(self, work: Work) -> Work:
+        """A register of tokens that is not full takes as long as a full one; a single token has code of its own."""
+        return work if work.tokens <= 1 else replace(work, tokens=self.machine.computed(work.tokens))
 
 
 def _apart(record: Record, work: Work) -> float:
     return abs(log(record.key.work.density / max(work.density, 1e-6)))
 
 
-def costs_of(target: Target, tile_tokens: int) -> Costs | None:
+def costs_of(target: Target, tile_tokens: int, register_tokens: int) -> Costs | None:
     """What is known of ``target`` here: records of the user's database and those shipped; None where there are none.
 
     Args:
-        tile_tokens: tokens that the target's kernels take at once.
+        tile_tokens, register_tokens: tokens that the target's kernels keep together, and compute at once.
     """
     path = default_path()
     if path is None or place(target, "linear") is None:
         return None
-    return _costs_of(target, tile_tokens, str(path), path.stat().st_mtime_ns if path.exists() else 0)
+    changed = path.stat().st_mtime_ns if path.exists() else 0
+    return _costs_of(target, (tile_tokens, register_tokens), str(path), changed)
 
 
 @functools.lru_cache(maxsize=8)
-def _costs_of(target: Target, tile_tokens: int, path: str, _changed: int) -> Costs | None:
+def _costs_of(target: Target, tokens: tuple[int, int], path: str, _changed: int) -> Costs | None:
     here = place(target, "linear")
     assert here is not None
     found = [*shipped_records(), *(_users(path) if _changed else ())]
@@ -113,7 +113,7 @@ def _costs_of(target: Target, tile_tokens: int, path: str, _changed: int) -> Cos
         for record in found
         if (record.key.place.device, record.key.place.threads) == (here.device, here.threads)
     ]
-    return Costs(records, Machine(here.threads, tile_tokens, target.l2_bytes)) if records else None
+    return Costs(records, Machine(here.threads, *tokens, target.l2_bytes)) if records else None
 
 
 @functools.cache

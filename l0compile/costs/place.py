@@ -9,16 +9,9 @@ from importlib import resources
 from l0compile.costs.record import Place
 from l0compile.targets import Host, Target, host_supports, read_host
 
-# What decides the code of each operator's kernels. Other operators are compiled by the rule of schedule/ordinary.py.
-_SOURCES = {
-    "linear": ("kernels/linear.py", "kernels/lanes.py"),
-    "attention": (
-        "kernels/attention.py", "kernels/attention_pass.py", "kernels/attention_scores.py",
-        "kernels/attention_values.py", "kernels/lanes.py",
-    ),
-    "norm": ("kernels/norm.py", "kernels/lanes.py"),
-    "pack": ("kernels/pack.py",),
-}  # fmt: skip
+# Operators with kernels of their own, whose files begin with the operator's name; they share a file of building blocks.
+# Other operators are compiled by the rule of schedule/ordinary.py.
+_KERNELS, _SHARED = ("linear", "attention", "norm", "pack"), "lanes.py"
 
 
 def place(target: Target, op: str, threads: int | None = None, host: Host | None = None) -> Place | None:
@@ -46,11 +39,19 @@ def versions(op: str) -> str:
         tvm = importlib.metadata.version("apache-tvm")
     except importlib.metadata.PackageNotFoundError:
         tvm = "none"
-    package = resources.files("l0compile")
     digest = hashlib.sha256()
-    for name in _SOURCES.get(op, ("schedule/ordinary.py",)):
-        digest.update(_code(package.joinpath(name).read_text(encoding="utf-8")).encode())
+    for text in _sources(op):
+        digest.update(_code(text).encode())
     return f"apache-tvm {tvm}; {op} {digest.hexdigest()[:12]}"
+
+
+def _sources(op: str) -> list[str]:
+    package = resources.files("l0compile")
+    if op not in _KERNELS:
+        return [package.joinpath("schedule", "ordinary.py").read_text(encoding="utf-8")]
+    files = {file.name: file for file in package.joinpath("kernels").iterdir() if file.name.endswith(".py")}
+    names = sorted(name for name in files if name.startswith(op) or name == _SHARED)
+    return [files[name].read_text(encoding="utf-8") for name in names]
 
 
 def _code(source: str) -> str:

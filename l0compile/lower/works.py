@@ -29,13 +29,13 @@ def work_of_call(node: fx.Node, call: KernelCall) -> Work | None:
     if isinstance(spec, LinearSpec):
         stored, cols, rows = map(example_size, shape(call.tensors[1]))
         blocks = ceil(spec.n / rows) * ceil(spec.k / cols)
-        return work_of(spec, _packed_tokens(node), min(1.0, stored / blocks))
+        return work_of(spec, _packed_tokens(node, call), min(1.0, stored / blocks))
     if isinstance(spec, PackSpec):
         rows_node = node if spec.unpack else call.tensors[0]
         return work_of(spec, prod(map(example_size, shape(rows_node)[:-1])))
     if len(sizes) == 3:
         return work_of(spec, sizes[0] * sizes[1], sizes=(sizes[1], sizes[2]))
-    return work_of(spec, _packed_tokens(node))
+    return work_of(spec, _packed_tokens(node, call))
 
 
 def schedule_for(
@@ -51,10 +51,13 @@ def schedule_for(
     return schedule_from(costs.schedule(work, schedule_data(default)))
 
 
-def _packed_tokens(node: fx.Node) -> int:
-    """Tokens of a packed result [tiles, features, lanes]; those of the last tile that are none count."""
+def _packed_tokens(node: fx.Node, call: KernelCall) -> int:
+    """Tokens of a packed result [tiles, features, lanes], as far as its kernel knows which lanes hold some."""
+    if call.sizes:
+        return _size(call.sizes[0])
     tiles, _, lanes = map(example_size, shape(node))
-    return int(tiles * lanes)
+    tail = getattr(call.spec, "tail", 0)
+    return int((tiles - 1) * lanes + tail if tail else tiles * lanes)
 
 
 def _size(value: Any) -> int:

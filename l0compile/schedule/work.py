@@ -51,20 +51,21 @@ def spec_of(work: Work, tile: TokenTile) -> KernelSpec:
 
     Raises: ConfigError for work that no kernel does.
     """
-    words = set(work.variant.split("+")) - {""}
+    words, tail = set(work.variant.split("+")) - {""}, work.tokens % tile.lanes
     match work.op, work.shape:
         case "linear", (n, k):
             rows, cols = work.block or (tile.rows, 1)
             activation = next(iter(words - {"residual"}), "")
             if activation in ACTIVATIONS and len(words - {"residual"}) <= 1:
-                return LinearSpec(n, k, rows, cols, work.block is None, True, "residual" in words, activation)
+                dense, residual = work.block is None, "residual" in words
+                return LinearSpec(n, k, rows, cols, dense, True, residual, activation, tail)
         case "attention", (heads, kv_heads, dim, value_dim, queries, _) if heads and kv_heads and queries:
             mask = _KEY_MASK if "mask" in words else None
             causal, bias = "causal" in words, int("bias" in words)
             return AttentionSpec(heads, kv_heads, dim, value_dim, dim**-0.5, causal, mask, bias)
         case "norm", (features,) if words in ({"layer"}, {"rms"}):
             centred = words == {"layer"}
-            return NormSpec(features, _EPS, centred, True, centred, features)
+            return NormSpec(features, _EPS, centred, True, centred, features, tail=tail)
         case "pack", (features,) if words in ({"pack"}, {"unpack"}):
             return PackSpec(features, unpack=words == {"unpack"})
     raise ConfigError(f"costs: no kernel does {work}")

@@ -10,7 +10,7 @@ from l0compile.costs.features import Machine
 from l0compile.costs.place import versions
 from l0compile.targets import load_target
 
-MACHINE, HERE = Machine(2, 64, 1 << 20), Place("cpu", 2, versions("linear"))
+MACHINE, HERE = Machine(2, 64, 16, 1 << 20), Place("cpu", 2, versions("linear"))
 DEFAULT, OTHER, THIRD = ((("rows", 4),), (("rows", 2),), (("rows", 1),))
 WORK = Work("linear", (384, 384), (4, 1), 0.2, 128)
 
@@ -23,8 +23,8 @@ def test_the_best_schedule_measured_is_the_estimate() -> None:
     costs = Costs([record(WORK, 2.0), record(WORK, 1.0, OTHER), record(WORK, None, THIRD)], MACHINE)
     found = costs.estimate(WORK)
     assert found is not None and (found.ms, found.source) == (1.0, "measured")
-    same_tiles, close = replace(WORK, tokens=70), replace(WORK, density=0.204)
-    assert costs.estimate(same_tiles) == found
+    same_registers, close = replace(WORK, tokens=120), replace(WORK, density=0.204)
+    assert costs.estimate(same_registers) == found
     estimate = costs.estimate(close)
     assert estimate is not None and estimate.ms == pytest.approx(1.02) and estimate.source == "measured"
 
@@ -72,18 +72,18 @@ def test_the_users_records_are_found(
     odd = replace(WORK, shape=(7, 11))
     with Database(tmp_path / "db") as database:
         database.add([record(odd, 1.25, at=here), record(odd, 0.1, at=replace(here, device="another"))])
-    costs = costs_of(target, 64)
+    costs = costs_of(target, 64, 16)
     assert costs is not None
     found = costs.estimate(odd)
     assert found is not None and (found.ms, found.source) == (1.25, "measured")
     (tmp_path / "bad").write_text("no database" * 1000)
     monkeypatch.setenv("L0COMPILE_COSTS", str(tmp_path / "bad"))
-    costs_of(target, 64)
+    costs_of(target, 64, 16)
     assert "measured costs are left out" in caplog.text
 
 
 def test_switched_off_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("L0COMPILE_COSTS", "off")
-    assert costs_of(load_target("native"), 64) is None
+    assert costs_of(load_target("native"), 64, 16) is None
     monkeypatch.delenv("L0COMPILE_COSTS")
-    assert costs_of(load_target("aarch64-neon"), 16) is None
+    assert costs_of(load_target("aarch64-neon"), 16, 16) is None

@@ -11,7 +11,7 @@ from l0compile.costs import CostKey, Place, Record, Work
 from l0compile.costs.features import Machine, counts
 from l0compile.costs.model import CostModel
 
-MACHINE, PLACE = Machine(2, 64, 1 << 20), Place("cpu", 2, "v")
+MACHINE, PLACE = Machine(2, 64, 16, 1 << 20), Place("cpu", 2, "v")
 SHAPES = ((384, 384), (1536, 384), (384, 1536), (768, 768))
 BLOCKS = (None, (4, 1), (4, 4))
 
@@ -52,7 +52,7 @@ def test_measured_works_are_met(model: CostModel) -> None:
     "work",
     [
         Work("linear", (1000, 500), (4, 1), 0.3, 256),
-        Work("linear", (384, 384), (4, 4), 0.13, 100, "gelu"),
+        Work("linear", (384, 384), (4, 4), 0.13, 256, "gelu"),
         Work("linear", (3072, 768), None, 1.0, 128),
         Work("norm", (384,), tokens=128, variant="layer"),
     ],

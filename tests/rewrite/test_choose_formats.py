@@ -103,7 +103,7 @@ def known(*times: tuple[tuple[int, int] | None, float, float], shape: tuple[int,
     here = Place("cpu", 1, versions("linear"))
     return Costs(
         [Record(CostKey(Work("linear", shape, b, d, 3), here), (), ms, ms, ms) for b, d, ms in times],
-        Machine(1, 64, 1 << 20),
+        Machine(1, 64, 16, 1 << 20),
     )
 
 
@@ -132,8 +132,8 @@ def test_regions_remember_the_dense_time(captured: Callable[..., Program], targe
     ]
     here = Place("cpu", 1, versions("linear"))
     costs = Costs(
-        [Record(CostKey(Work("linear", (n, k), None, 1.0, 64), here), (), ms, ms, ms) for n, k, ms in times],
-        Machine(1, 64, 1 << 20),
+        [Record(CostKey(Work("linear", (n, k), None, 1.0, 3), here), (), ms, ms, ms) for n, k, ms in times],
+        Machine(1, 64, 16, 1 << 20),
     )
     inputs = torch.randn(3, 16)
     first = next(r for r in optimise(captured(model, inputs), target, costs=costs).regions if r.name == "0")

@@ -16,10 +16,9 @@ def test_a_model_gives_the_work_of_its_kernels() -> None:
     ).eval()
     with torch.no_grad():
         model[2].weight.view(16, 4, 64)[:12] = 0
-        model[2].weight.view(16, 4, 64)[:, 1:] *= 1
     found = model_works(model, (torch.randn(5, 16),), load_target("x86-64-avx512"))
-    assert Work("linear", (64, 16), None, 1.0, 64, "gelu") in found
-    assert Work("norm", (64,), tokens=64, variant="layer") in found
+    assert Work("linear", (64, 16), None, 1.0, 5, "gelu") in found
+    assert Work("norm", (64,), tokens=5, variant="layer") in found
     assert Work("pack", (16,), tokens=5, variant="pack") in found
     assert len(found) == len(set(found))
 
