@@ -6,6 +6,7 @@ from torch import fx
 
 from l0compile._tvm import te, tirx
 from l0compile.capture.nodes import arguments
+from l0compile.kernels.lanes import exp_below
 from l0compile.lower import scalar_functions as f
 from l0compile.lower.folding import fold
 from l0compile.lower.operands import Index, Lowering, cast, dtype_name
@@ -29,7 +30,9 @@ def softmax(logarithm: bool) -> Any:
                 return tuple(tirx.const(0, "int64") if d == axis else value for d, value in enumerate(i))
 
             shifted = te.compute(x.shape, lambda *i: cast(x(*i), dtype) - top(*at(i)), name="shifted")
-            exponents = te.compute(x.shape, lambda *i: f.exp(shifted(*i)), name="exponents")
+            # At most 0, or NaN.
+            power = exp_below if dtype == "float32" else f.exp
+            exponents = te.compute(x.shape, lambda *i: power(shifted(*i)), name="exponents")
             total = fold(exponents, [axis], True, te.sum, lambda value: value, "total")
             if logarithm:
                 return te.compute(

@@ -1,7 +1,8 @@
 """Schedules for the operators that are not ours: fused elementwise, gathers, broadcasts and reductions on a CPU.
 
 TVM without a schedule runs them a hundred times too slow, so none may be left over. The rule: inline what is
-elementwise, put independent axes outside and in parallel, the innermost one in vectors, reductions in between.
+elementwise, put independent axes outside and in parallel, the innermost one in vectors, reductions in between. A
+reduction over neighbours in memory, as of a row, is done lane by lane first, and over the lanes of one vector last.
 """
 
 from typing import Any
@@ -30,24 +31,29 @@ def schedule_ordinary(module: Any, tile: TokenTile) -> Any:
 
 
 def _scheduled(function: Any, tile: TokenTile) -> Any:
-    """The function by the rule, by the rule without joined loops, or (marked PLAIN) as it was."""
-    for joined in (True, False):
+    """The function by the rule, by the rule without its bolder steps, or (marked PLAIN) as it was."""
+    for joined, by_lanes in ((True, True), (True, False), (False, False)):
         try:
-            return _schedule(function, tile, joined)
+            return _schedule(function, tile, joined, by_lanes)
         except (s_tir.ScheduleError, tvm.error.InternalError):
             # TVM cannot prove a loop over symbolic sizes equal to the original ones: be less ambitious.
             continue
     return function.with_attr(PLAIN, True)
 
 
-def _schedule(function: Any, tile: TokenTile, joined: bool) -> Any:
+def _schedule(function: Any, tile: TokenTile, joined: bool, by_lanes: bool) -> Any:
     sch = s_tir.Schedule(function, debug_mask="none")
     root = sch.get_sblock("root")
     for block in sch.get_child_blocks(root)[:-1]:
         if not _reductions(sch, block):
             _inline(sch, block)
+    if by_lanes:
+        _split_total(sch, root)
     for block in sch.get_child_blocks(root):
-        _order_loops(sch, block, tile, joined)
+        if by_lanes and _neighbours(sch, block, tile):
+            _reduce_lanes(sch, block, tile, joined)
+        else:
+            _order_loops(sch, block, tile, joined)
     return sch.mod["main"]
 
 
@@ -63,6 +69,45 @@ def _reductions(sch: Any, block: Any) -> list[bool]:
     """Per loop of the block: is it a reduction? Empty when none is."""
     kinds = [int(v.iter_type) == tirx.IterVar.CommReduce for v in sch.get(block).iter_vars]
     return kinds if any(kinds) else []
+
+
+def _split_total(sch: Any, root: Any) -> None:
+    """Rewrite: a = sum over i, k of x[i, k] -> r[i] = sum over k of x[i, k]; a = sum of r. Threads share the rows."""
+    for block in sch.get_child_blocks(root):
+        kinds, loops = _reductions(sch, block), sch.get_loops(block)
+        if len(kinds) == len(loops) > 1 and all(kinds):
+            sch.rfactor(sch.fuse(*loops[:-1]) if len(loops) > 2 else loops[0], 0)
+
+
+def _neighbours(sch: Any, block: Any, tile: TokenTile) -> bool:
+    """Whether a block reduces over what lies side by side, in whole vectors, and every other axis only repeats that."""
+    kinds, loops = _reductions(sch, block), sch.get_loops(block)
+    if not kinds or len(kinds) != len(loops) or not kinds[-1] or any(kinds[:-1]):
+        return False
+    width, statement = _static_extent(sch, loops[-1]), sch.get(block)
+    last = statement.iter_vars[-1].var
+    ends = [region.region[-1].min for region in statement.reads if len(region.region)]
+    side_by_side = any(end.same_as(last) for end in ends)
+    return side_by_side and len(statement.writes) == 1 and width is not None and width % tile.vector == 0
+
+
+def _reduce_lanes(sch: Any, block: Any, tile: TokenTile, joined: bool) -> None:
+    """Rewrite: a[i] = sum over k of x[i, k] -> v[lane] = sum over j of x[i, j * lanes + lane]; a[i] = sum of v."""
+    elements, static = _elements(sch, sch.get_loops(block))
+    *outer, width = sch.get_loops(block)
+    lanes = sch.rfactor(sch.split(width, [None, tile.vector])[1], 0)
+    *outer, _ = sch.get_loops(block)
+    rows = sch.fuse(*outer) if joined and len(outer) > 1 else (outer or [None])[0]
+    if rows is not None:
+        sch.compute_at(lanes, rows)
+        if elements >= _PARALLEL_ELEMENTS or (not static and elements >= tile.lanes):
+            sch.parallel(rows)
+    *_, lane, steps = sch.get_loops(lanes)
+    sch.reorder(steps, lane)
+    sch.vectorize(lane)
+    sch.decompose_reduction(lanes, steps)
+    if rows is not None:
+        sch.decompose_reduction(block, sch.get_loops(block)[-1])
 
 
 def _order_loops(sch: Any, block: Any, tile: TokenTile, joined: bool) -> None:

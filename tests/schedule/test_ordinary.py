@@ -18,6 +18,14 @@ def row_sum(a):  # type: ignore[no-untyped-def]
     return topi.sum(a, axis=-1, keepdims=True)
 
 
+def all_but_the_first(a):  # type: ignore[no-untyped-def]
+    return topi.sum(a, axis=(1, 2))
+
+
+def largest(a):  # type: ignore[no-untyped-def]
+    return topi.max(a, axis=-1)
+
+
 def everything(a):  # type: ignore[no-untyped-def]
     return topi.sum(a)
 
@@ -31,6 +39,8 @@ def chain(a):  # type: ignore[no-untyped-def]
 REFERENCES = {
     column_sum: lambda a: (a * a).sum(1),
     row_sum: lambda a: a.sum(-1, keepdim=True),
+    all_but_the_first: lambda a: a.sum((1, 2)),
+    largest: lambda a: a.amax(-1),
     everything: lambda a: a.sum(),
     chain: lambda a: (a + a) / (a.sum(-1, keepdim=True) + 100),
 }
