@@ -22,6 +22,14 @@ def append(claim: str, row: dict[str, Any]) -> None:
     print(json.dumps(row), flush=True)
 
 
+def last(claim: str, first_axis: str) -> list[dict[str, Any]]:
+    """The rows of the newest run, which begins with the row whose ``axis`` is ``first_axis``."""
+    text = (RESULTS / f"{claim}.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.splitlines()]
+    begin = max(place for place, row in enumerate(rows) if row["axis"] == first_axis)
+    return rows[begin:]
+
+
 def machine() -> dict[str, Any]:
     """What the figures depend on: processor, cores in use, load, and versions."""
     target = load_target("native")

@@ -1,0 +1,76 @@
+"""Pictures of measured rows: time along an axis against its ideal, and layers under the roofline."""
+
+from typing import Any
+
+import numpy as np
+
+from l0compile.report.canvas import DPI, FAINT, GRID, canvas, png
+
+MEASURED, IDEAL = "#1d4ed8", "#9aa5b1"
+DENSITY_COLOURS = {1.0: "#334e68", 0.1: "#c2410c"}
+Rows = list[dict[str, Any]]
+
+
+def draw_scaling(rows: Rows) -> bytes:
+    """PNG with a panel an axis: milliseconds with their interval, and in proportion."""
+    from matplotlib.figure import Figure
+
+    names = ("density", "tokens", "layers", "threads")
+    figure = Figure(figsize=(11, 3.2), layout="constrained", facecolor="white", dpi=DPI)
+    for place, (name, panel) in enumerate(zip(names, figure.subplots(1, len(names)), strict=True)):
+        found = sorted((row for row in rows if row["axis"] == name), key=lambda row: row["value"])
+        if not found:
+            continue
+        at, ms = [row["value"] for row in found], [row["median_ms"] for row in found]
+        spread = [
+            [row["median_ms"] - row["low_ms"] for row in found],
+            [row["high_ms"] - row["median_ms"] for row in found],
+        ]
+        panel.plot(at, [row["ideal_ms"] for row in found], "--", color=IDEAL, label="in proportion")
+        panel.errorbar(at, ms, spread, marker="o", markersize=4, color=MEASURED, capsize=2, label="measured")
+        if name in ("density", "tokens"):
+            panel.set_xscale("log")
+            panel.set_yscale("log")
+        else:
+            panel.set_ylim(bottom=0)
+        panel.set_xticks(at, [f"{value:g}" for value in at], fontsize=8)
+        panel.minorticks_off()
+        panel.set_xlabel(name)
+        panel.set_ylabel("ms" if not place else "")
+        panel.grid(color=GRID, linewidth=0.7)
+        for side in ("top", "right"):
+            panel.spines[side].set_visible(False)
+        if not place:
+            panel.legend(frameon=False, fontsize=8)
+    return png(figure)
+
+
+def draw_roofline(rows: Rows) -> bytes:
+    """PNG of GFLOP/s over operations a byte, under the machine's limits."""
+    limits = next(row for row in rows if row["axis"] == "limits")
+    figure, axes = canvas(7.5, 4.8)
+    intensity = np.geomspace(0.2, 200, 100)
+    for key, label, style in (
+        ("memory_gb_per_s", "memory", ":"),
+        ("cache_gb_per_s", "second cache", "--"),
+    ):
+        roof = np.minimum(limits["gflop_per_s"], limits[key] * intensity)
+        axes.plot(intensity, roof, style, color=FAINT, label=f"{label}, {limits[key]:.0f} GB/s")
+    axes.axhline(limits["gflop_per_s"], color=FAINT, linewidth=0.8)
+    axes.annotate(
+        f"best product of PyTorch, {limits['gflop_per_s']:.0f} GFLOP/s",
+        (0.22, limits["gflop_per_s"] * 1.06),
+        color=FAINT,
+        fontsize=8,
+    )
+    for density, colour in DENSITY_COLOURS.items():
+        found = [row for row in rows if row["axis"] == "roofline" and row["density"] == density]
+        points = [row["flop_per_byte"] for row in found], [row["gflop_per_s"] for row in found]
+        axes.scatter(*points, s=26, color=colour, label=f"linear layers at density {density:g}", zorder=3)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("operations a byte (each weight, input and result moved once)")
+    axes.set_ylabel("GFLOP/s on what is not zero")
+    axes.grid(color=GRID, linewidth=0.7)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    return png(figure)
