@@ -102,27 +102,20 @@ class _Task:
         if live == 1:
             self._one_token()
         elif live <= self._half():
-            self._registers(1, 0, half=True)
+            self._rows(self._one_register(), self._half(), 0)
         else:
-            registers = -(-live // self.tile.vector)
-            for start in range(0, registers - 1, 2):
-                self._registers(2, start * self.tile.vector)
-            if registers % 2:
-                self._registers(1, (registers - 1) * self.tile.vector)
+            self._registers(-(-live // self.tile.vector))
 
     def _tail(self, live: Expr) -> None:
         """As ``_known_tail``, of fewer registers than a tile has."""
-        registers = (live + self.tile.vector - 1) // self.tile.vector
 
         def some() -> None:
-            with TB.serial(0, registers // 2) as pair:
-                self._registers(2, pair * (2 * self.tile.vector))
-            with TB.If(registers % 2 == 1), TB.Then():
-                self._registers(1, (registers - 1) * self.tile.vector)
+            self._registers((live + self.tile.vector - 1) // self.tile.vector)
 
         def few() -> None:
-            if self._half() and self.tile.vectors > 1:
-                _either(live <= self._half(), lambda: self._registers(1, 0, half=True), some)
+            if self._half():
+                half = self._half()
+                _either(live <= half, lambda: self._rows(self._one_register(), half, 0), some)
             else:
                 some()
 
@@ -141,14 +134,16 @@ class _Task:
         with TB.serial(0, groups) as group:
             self._rows(self.schedule, self.tile.vector, group * (self.schedule.vectors * self.tile.vector))
 
-    def _registers(self, vectors: int, lane: Expr, half: bool = False) -> None:
-        """Some registers of tokens from ``lane`` on, with as many sums as keep the multipliers busy."""
+    def _registers(self, count: Expr) -> None:
+        """The first ``count`` registers of tokens, one after the other."""
+        with TB.serial(0, count) as register:
+            self._rows(self._one_register(), self.tile.vector, register * self.tile.vector)
+
+    def _one_register(self) -> LinearSchedule:
+        """One register of tokens, with as many sums as keep the multipliers busy."""
         rows = self.schedule.rows
-        sums = max(1, min(4, _ACCUMULATORS // (rows * vectors)))
-        unroll = 1 if self.spec.cols >= sums else sums
-        self._rows(
-            LinearSchedule(rows, vectors, unroll, sums), self._half() if half else self.tile.vector, lane
-        )
+        sums = max(1, min(4, _ACCUMULATORS // rows))
+        return LinearSchedule(rows, 1, 1 if self.spec.cols >= sums else sums, sums)
 
     def _rows(self, schedule: LinearSchedule, width: int, lane: Expr) -> None:
         # Loops start at zero: TVM 0.27 drops the start of a loop whose extent it proves to be small.
