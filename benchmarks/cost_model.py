@@ -1,0 +1,151 @@
+"""How well the cost model predicts whole models: MiniLM with random budgets and block shapes, measured and predicted.
+
+``build`` compiles configurations into a folder, as many as the time allows; ``time`` measures those in it; ``report``
+compares with what the database of costs predicts from their regions. Without a step all are done.
+
+What is not a linear layer is the same in every configuration. It takes the median of measured minus predicted over the
+first tenth of the configurations, which are left out of the figures.
+"""
+
+import argparse
+import copy
+import json
+import random
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import record
+from harness.minilm import encoder, inputs, prune
+from torch import nn
+
+import l0compile as l0
+from l0compile.artifact import read_manifest
+from l0compile.costs import Costs, costs_of
+from l0compile.costs.regions import regions_ms
+from l0compile.records import Region
+from l0compile.schedule import token_tile
+from l0compile.targets import load_target
+
+TOKENS = 128
+BLOCKS = ((4, 1), (8, 1), (4, 4), (8, 8), (16, 16))
+STEPS = ("build", "time", "report")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """block: shape; attention, feed_forward: shares of the blocks that are kept in these layers."""
+
+    block: tuple[int, int]
+    attention: float
+    feed_forward: float
+
+    @classmethod
+    def draw(cls, seed: int) -> "Configuration":
+        """Shares from 0.04 to 1, small ones more often."""
+        generator = random.Random(seed)
+        return cls(generator.choice(BLOCKS), *(round(generator.uniform(0.2, 1.0) ** 2, 3) for _ in range(2)))
+
+    def applied(self, model: nn.Module) -> nn.Module:
+        """A pruned copy of the encoder."""
+        result = copy.deepcopy(model)
+        for name, module in result.named_modules():
+            if isinstance(module, nn.Linear) and "encoder" in name:
+                attention = ".attention." in name
+                prune(module.weight.data, self.block, self.attention if attention else self.feed_forward)
+        return result
+
+
+def build(folder: Path, count: int, seconds: float) -> None:
+    """Compile configurations that are not there yet, until ``count`` are, or for ``seconds``."""
+    end, model = time.monotonic() + seconds, encoder()
+    for seed in range(count):
+        if time.monotonic() < end and not (folder / str(seed)).exists():
+            pruned = Configuration.draw(seed).applied(model)
+            l0.compile(pruned, inputs(1, TOKENS), verify=False, engine="tvm").save(folder / str(seed))
+
+
+def measure(folder: Path) -> None:
+    """Time each configuration that has no time yet, in turns: the quickest of some blocks of calls."""
+    found = _times(folder)
+    for path in sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: int(path.name)):
+        if path.name not in found:
+            found[path.name] = _milliseconds(path)
+            (folder / "times.json").write_text(json.dumps(found))
+
+
+def _milliseconds(path: Path, blocks: int = 6, calls: int = 8) -> float:
+    model, call = l0.load(path), inputs(1, TOKENS)
+    model(*call)
+    medians = []
+    for _ in range(blocks):
+        times = []
+        for _ in range(calls):
+            start = time.perf_counter_ns()
+            model(*call)
+            times.append((time.perf_counter_ns() - start) * 1e-6)
+        medians.append(statistics.median(times))
+    return min(medians)
+
+
+def report(folder: Path) -> None:
+    """Compare, print and record."""
+    target = load_target("native")
+    tile = token_tile(target)
+    costs = costs_of(target, tile.lanes, tile.vector)
+    if costs is None:
+        raise SystemExit("no costs of this machine; run `l0compile tune` first")
+    pairs = [
+        (_predicted(folder / name, costs), ms)
+        for name, ms in sorted(_times(folder).items(), key=lambda i: int(i[0]))
+    ]
+    told = max(1, len(pairs) // 10)
+    rest = statistics.median(ms - linear for linear, ms in pairs[:told])
+    errors = sorted(abs((linear + rest) / ms - 1) for linear, ms in pairs[told:])
+    times = [ms for _, ms in pairs]
+    row = {
+        "configurations": len(errors), "median_error": round(statistics.median(errors), 4),
+        "p95_error": round(errors[int(0.95 * (len(errors) - 1))], 4), "largest_error": round(errors[-1], 4),
+        "rest_ms": round(rest, 3), "fastest_ms": min(times), "slowest_ms": max(times),
+    }  # fmt: skip
+    record.append("cost_model", row)
+
+
+def _predicted(path: Path, costs: Costs) -> float:
+    regions = [Region.from_json(item) for item in read_manifest(path)["explanation"]["regions"]]
+    found = regions_ms(regions, costs, TOKENS)
+    if found is None:
+        raise SystemExit(f"{path}: a layer of it is like none that was measured")
+    return found
+
+
+def _times(folder: Path) -> dict[str, float]:
+    file = folder / "times.json"
+    found: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
+    return found
+
+
+def main() -> None:
+    """Run one step, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", help="default: a temporary one")
+    parser.add_argument("--step", choices=STEPS)
+    parser.add_argument("--count", type=int, default=110)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="to build for")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        for step in [args.step] if args.step else STEPS:
+            if step == "build":
+                build(folder, args.count, args.seconds)
+            elif step == "time":
+                measure(folder)
+            else:
+                report(folder)
+
+
+if __name__ == "__main__":
+    main()
