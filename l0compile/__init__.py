@@ -8,7 +8,7 @@ The folders are the steps of one flow, in this order; each imports only from tho
     instructions  code for PyTorch, as data
     account    where the time of a compiled model goes, layer by layer, and what bounds its speed
     targets    what a device is: vector width, caches, cores, legal block shapes; read from TOML
-    costs       what kernels take on a device: measured, remembered, and predicted
+    costs      what kernels take on a device: measured, remembered, and predicted
     ops        the custom operators that a graph may hold, each with the PyTorch code that defines it
     gates      hard-concrete gates on a model, the budget they are trained under, and their hardening into constants
     capture    the gated module, exported to a graph of ATen operators
@@ -21,13 +21,12 @@ The folders are the steps of one flow, in this order; each imports only from tho
     artifact   the compiled model on disk
     runtime    the compiled model, called with torch tensors
     assembly   built stages put together, and the account of them
-    verification  compiled answers against the model's own
-    fault      where the two part ways
+    verification  compiled answers against the model's own, and where the two part ways
     api        the line from module to compiled model in one call
     advice     before training: what could be gated, and what it would buy
     dynamo     the same as a backend of torch.compile
     measure    latency, with the protocol stored beside it
-    tune        schedules of kernels, searched on the device
+    tune       schedules of kernels, searched on the device
     result     what a search found, as data
     tasks      models with data, a training loop and a measure of quality
     search     budgets and block shapes against latency measured on the device

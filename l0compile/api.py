@@ -17,7 +17,6 @@ from l0compile.capture import Program, capture
 from l0compile.conditions import from_json
 from l0compile.costs import Costs, costs_of
 from l0compile.errors import BuildError, ConfigError, RewriteError
-from l0compile.fault import locate
 from l0compile.gates import hardening
 from l0compile.lower import BuiltStage, dtype_name, lower, lower_torch, provable_bounds
 from l0compile.records import EngineChoice
@@ -25,7 +24,7 @@ from l0compile.rewrite.pipeline import choose, dense_steps, optimise_dense
 from l0compile.runtime import CompiledModel, Derived, Explanation, InputSpec, Plan, Signature, race, release
 from l0compile.schedule import token_tile
 from l0compile.targets import Target, load_target
-from l0compile.verification import Call, read_calls, tolerance
+from l0compile.verification import Call, locate, read_calls, tolerance
 from l0compile.verification import verify as verify_calls
 
 _log = logging.getLogger("l0compile")

@@ -15,7 +15,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 FLOW = (
     "errors", "records", "conditions", "structure", "instructions", "account", "targets", "costs",
     "_tvm", "ops", "gates", "capture", "liveness", "rewrite", "twin", "kernels", "schedule", "lower",
-    "artifact", "runtime", "assembly", "verification", "fault", "api", "advice", "dynamo", "measure", "tune", "result",
+    "artifact", "runtime", "assembly", "verification", "api", "advice", "dynamo", "measure", "tune", "result",
     "tasks", "search", "report", "cli", "__main__",
 )  # fmt: skip
 

@@ -7,9 +7,9 @@ from torch import nn
 
 from l0compile.capture import Editor, Program, capture
 from l0compile.capture.nodes import is_op
-from l0compile.fault import Flat, locate
 from l0compile.rewrite.pipeline import dense_steps
 from l0compile.rewrite.regions import survey
+from l0compile.verification import Flat, locate
 
 aten = torch.ops.aten
 
