@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,12 +58,18 @@ def _arrays(inputs: Sequence[Tensor]) -> list[Any]:
     return [runtime.from_dlpack(aligned(tensor.detach())) for tensor in inputs]
 
 
+def _array(tensor: Tensor) -> Any:
+    """A view as NumPy, which has no bfloat16."""
+    return (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
 def aligned(tensor: Tensor) -> Tensor:
     """The tensor itself if its memory can be read as it is, else a copy."""
     if tensor.is_contiguous() and tensor.data_ptr() % _ALIGNMENT == 0:
         return tensor
     copy = torch.empty(tensor.shape, dtype=tensor.dtype)
-    copy.copy_(tensor)
+    # By NumPy, in one thread: PyTorch's would stay awake and take the core from the kernels' threads for milliseconds.
+    np.copyto(_array(copy), _array(tensor.detach()))
     if copy.numel() and copy.data_ptr() % _ALIGNMENT:
         raise InputError(
             f"torch allocates at {copy.data_ptr() % _ALIGNMENT} bytes past a cache line; expected aligned memory"
