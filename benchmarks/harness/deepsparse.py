@@ -36,4 +36,4 @@ def export(model: nn.Module, names: tuple[str, ...], inputs: tuple[Tensor, ...],
 def saved(path: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """A factory for the process that times our model: the inputs in ``path``, by position."""
     with np.load(path, allow_pickle=False) as arrays:
-        return nn.Identity(), tuple(torch.from_numpy(arrays[name]) for name in arrays.files)
+        return nn.Identity(), tuple(torch.from_numpy(arrays[name]).clone() for name in arrays.files)
