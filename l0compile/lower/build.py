@@ -7,6 +7,7 @@ from l0compile._tvm import relax, tirx, tvm, tvm_target
 from l0compile.errors import BuildError
 from l0compile.kernels.lanes import SCHEDULED
 from l0compile.kernels.spec import TokenTile
+from l0compile.lower.workspace import share_workspace
 from l0compile.schedule.ordinary import PLAIN, schedule_ordinary
 from l0compile.targets import Target
 
@@ -59,7 +60,9 @@ def scheduled(module: Any, target: Target, tile: TokenTile) -> Any:
             relax.transform.ToNonDataflow(),
             relax.transform.RemovePurityChecking(),
             relax.transform.CallTIRRewrite(),
-            relax.transform.StaticPlanBlockMemory(),
+        ])(module)  # fmt: skip
+        module = share_workspace(module)
+        module = tvm.transform.Sequential([
             relax.transform.LowerAllocTensor(),
             relax.transform.KillAfterLastUse(),
             relax.transform.LowerRuntimeBuiltin(),
