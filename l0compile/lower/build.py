@@ -7,6 +7,7 @@ from l0compile._tvm import relax, tirx, tvm, tvm_target
 from l0compile.errors import BuildError
 from l0compile.kernels.lanes import SCHEDULED
 from l0compile.kernels.spec import TokenTile
+from l0compile.lower.launches import join_launches
 from l0compile.lower.workspace import share_workspace
 from l0compile.schedule.ordinary import PLAIN, schedule_ordinary
 from l0compile.targets import Target
@@ -61,7 +62,7 @@ def scheduled(module: Any, target: Target, tile: TokenTile) -> Any:
             relax.transform.RemovePurityChecking(),
             relax.transform.CallTIRRewrite(),
         ])(module)  # fmt: skip
-        module = share_workspace(module)
+        module = join_launches(share_workspace(module), tile.threads)
         module = tvm.transform.Sequential([
             relax.transform.LowerAllocTensor(),
             relax.transform.KillAfterLastUse(),

@@ -116,11 +116,11 @@ def _allocations(bindings: Sequence[Any], result: Any) -> list[_Tensor]:
             roots[binding.var] = frozenset([step])
             last[step] = step
             continue
-        read = frozenset().union(*(roots.get(var, frozenset()) for var in _variables(binding.value)))
+        read = frozenset().union(*(roots.get(var, frozenset()) for var in variables(binding.value)))
         for root in read:
             last[root] = step
         roots[binding.var] = read
-    kept = frozenset().union(*(roots.get(var, frozenset()) for var in _variables(result)))
+    kept = frozenset().union(*(roots.get(var, frozenset()) for var in variables(result)))
     return [_tensor(bindings[step], step, end) for step, end in last.items() if step not in kept]
 
 
@@ -161,7 +161,8 @@ def _is_allocation(binding: Any) -> bool:
     return isinstance(value, relax.Call) and getattr(value.op, "name", "") == "relax.builtin.alloc_tensor"
 
 
-def _variables(expression: Any) -> list[Any]:
+def variables(expression: Any) -> list[Any]:
+    """The variables in an expression."""
     found: list[Any] = []
     relax.analysis.post_order_visit(
         expression, lambda part: found.append(part) if isinstance(part, relax.Var) else None

@@ -30,7 +30,7 @@ def time_call(call: Callable[[], Any], seconds: float) -> tuple[float, int]:
 
 
 def time_functions(executable: Any, inputs: Sequence[Any], repeats: int) -> list[tuple[str, float]]:
-    """(name, median ms) of each function that ``main(*inputs)`` runs, in order.
+    """(name, median ms) of each function that a call with ``inputs`` runs, in order, each in a launch of its own.
 
     The virtual machine reports the beginning and the end of every call; the report costs about a microsecond, which
     lies outside the interval.
@@ -42,13 +42,13 @@ def time_functions(executable: Any, inputs: Sequence[Any], repeats: int) -> list
         if not name.startswith(_NOT_COMPUTING):
             events.append((name if before else "", time.perf_counter_ns()))
 
-    main = machine["main"]
-    main(*inputs)
+    steps = machine["steps"]
+    steps(*inputs)
     machine.set_instrument(note)
     runs = []
     for _ in range(repeats):
         events.clear()
-        main(*inputs)
+        steps(*inputs)
         runs.append([(events[i][0], events[i + 1][1] - events[i][1]) for i in range(0, len(events), 2)])
     names = [name for name, _ in runs[0]]
     return [(name, statistics.median(run[i][1] for run in runs) * 1e-6) for i, name in enumerate(names)]
