@@ -1,7 +1,5 @@
 """The least set of channels that must stay: what is live or pinned, closed under every link."""
 
-from collections import defaultdict, deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import networkx
@@ -17,11 +15,10 @@ from l0compile.liveness.coupling import heads as _heads  # noqa: F401
 from l0compile.liveness.coupling import norms as _norms  # noqa: F401
 from l0compile.liveness.coupling import passing as _passing  # noqa: F401
 from l0compile.liveness.coupling import views as _views  # noqa: F401
-from l0compile.liveness.coupling.axes import Axis, Coupling, Link, along
+from l0compile.liveness.coupling.axes import Axis, Coupling, along
+from l0compile.liveness.coupling.closure import close
+from l0compile.liveness.coupling.rounding import keep_blocks, round_up
 from l0compile.liveness.coupling.table import lookup
-
-# Channels in a vector register, and the share (one in so many) that rounding up to whole registers may cost.
-_VECTOR = 16
 
 
 @dataclass(frozen=True)
@@ -81,15 +78,16 @@ def couple(program: Program, liveness: Liveness) -> Kept:
     masks = {axis: mask.clone() for axis, mask in needed.items()}
     for pin in coupling.pins:
         masks[pin.axis] |= pin.channels
-    _close(masks, coupling.links, set(masks))
+    close(masks, coupling.links, set(masks))
     empty = {axis for axis, mask in masks.items() if not bool(mask.any())}
     while empty:
         # A tensor without elements is more trouble than one dead channel.
         axis = min(empty, key=lambda item: (item[0], item[1]))
         masks[axis][0] = True
-        _close(masks, coupling.links, {axis})
+        close(masks, coupling.links, {axis})
         empty = {axis for axis in empty if not bool(masks[axis].any())}
-    _round_up(masks, coupling.links)
+    keep_blocks(masks, coupling.links, program.constants)
+    round_up(masks, coupling.links)
     return Kept(masks, needed, _graph(coupling, masks))
 
 
@@ -115,44 +113,6 @@ def _needed(axis: Axis, coupling: Coupling) -> Tensor:
     node, position = axis
     mask = coupling.liveness.masks[node]
     return along(mask, position).any(1).expand(shape(node)[position]).clone()
-
-
-def _close(masks: dict[Axis, Tensor], links: list[Link], changed: set[Axis]) -> None:
-    """Grow ``masks`` in place until no link adds anything."""
-    by_axis: dict[Axis, list[Link]] = defaultdict(list)
-    for link in links:
-        for axis in link.axes:
-            by_axis[axis].append(link)
-    queue = deque(changed)
-    waiting = set(changed)
-    while queue:
-        start = queue.popleft()
-        waiting.discard(start)
-        for link in by_axis[start]:
-            for axis in _grow(masks, link):
-                if axis not in waiting:
-                    waiting.add(axis)
-                    queue.append(axis)
-
-
-def _round_up(masks: dict[Axis, Tensor], links: list[Link]) -> None:
-    """Keep a few dead channels where that makes a whole number of vectors: 121 of 128 are slower than all 128."""
-    for axis in sorted(masks, key=lambda item: (item[0], item[1])):
-        mask = masks[axis]
-        kept = int(mask.sum())
-        missing = min(-kept % _VECTOR, len(mask) - kept)
-        if 0 < missing <= kept // _VECTOR:
-            dead = (~mask).nonzero().reshape(-1)
-            mask[dead[:missing]] = True
-            _close(masks, links, {axis})
-
-
-def _grow(masks: dict[Axis, Tensor], link: Link) -> Iterator[Axis]:
-    grown = link.grow([masks[axis] for axis in link.axes])
-    for axis, mask in zip(link.axes, grown, strict=True):
-        if bool((mask & ~masks[axis]).any()):
-            masks[axis] = masks[axis] | mask
-            yield axis
 
 
 def _graph(coupling: Coupling, masks: dict[Axis, Tensor]) -> networkx.Graph:
