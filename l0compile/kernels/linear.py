@@ -11,7 +11,7 @@ from typing import Any
 
 from l0compile._tvm import TB
 from l0compile.errors import ScheduleError
-from l0compile.kernels.lanes import Expr, body, kernel, param, symbol
+from l0compile.kernels.lanes import Expr, body, held, kernel, param, symbol
 from l0compile.kernels.linear_blocks import Microkernel, Operands
 from l0compile.kernels.linear_shares import first_unit, units
 from l0compile.kernels.linear_token import one_token
@@ -21,18 +21,25 @@ from l0compile.kernels.spec import LinearSchedule, LinearSpec, TokenTile
 _NARROWEST = 4
 # With this many accumulators none waits for its own last result.
 _ACCUMULATORS = 8
+# Bytes of activations of two tiles that leave a second-level cache room for weights and results.
+_TWO_TILES = 512 << 10
 
 
 def default_schedule(spec: LinearSpec, tile: TokenTile) -> LinearSchedule:
-    """All registers of a tile at once and as many rows as fit beside them; always legal."""
+    """All registers of a tile at once and as many rows as fit beside them; always legal.
+
+    A dense weight, which is the larger part of what is read, is read once for two tiles; a block-sparse one for each,
+    so that a tile's results stay in the cache of the thread that goes on with them.
+    """
     rows = spec.rows if spec.rows <= tile.rows else gcd(spec.rows, tile.rows)
-    return LinearSchedule(rows, tile.vectors)
+    few = 8 * spec.k * tile.lanes <= _TWO_TILES
+    return LinearSchedule(rows, tile.vectors, tiles=2 if spec.dense and few else 1)
 
 
 def check_schedule(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule) -> None:
     """Raise ScheduleError unless the schedule cuts blocks and tiles evenly and its accumulators, the tokens of one
     column and a weight fit the registers together."""
-    if min(schedule.rows, schedule.vectors, schedule.unroll, schedule.sums) < 1:
+    if min(schedule.rows, schedule.vectors, schedule.unroll, schedule.sums, schedule.tiles) < 1:
         raise ScheduleError(f"{schedule}: expected numbers of at least 1")
     if spec.rows % schedule.rows or tile.vectors % schedule.vectors or schedule.unroll % schedule.sums:
         raise ScheduleError(
@@ -67,36 +74,53 @@ def linear(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule) -> Any:
             y=param("y", (tiles, spec.n, tile.lanes)),
         )
         shares = max(1, min(tile.threads, units(spec, schedule)))
-        with body(), TB.parallel(0, tiles * shares) as task:
-            t, share = task // shares, task % shares
+        groups = (tiles + schedule.tiles - 1) // schedule.tiles
+        with body(), TB.parallel(0, groups * shares) as task:
+            by_rows = schedule.tiles > 1
+            share = task // groups if by_rows else task % shares
+            group = task % groups if by_rows else task // shares
             begin = first_unit(spec, schedule, to, share, shares)
             end = first_unit(spec, schedule, to, share + 1, shares)
-            _Task(spec, tile, schedule, to, t, begin, end).emit(tiles, tokens)
+            _Task(spec, tile, schedule, to, held(group * schedule.tiles), tiles, begin, end).emit(tokens)
     return builder.get()
 
 
 @dataclass(frozen=True)
 class _Task:
-    """The units of rows from ``begin`` to ``end`` at token tile ``t``."""
+    """The units of rows from ``begin`` to ``end``, for ``schedule.tiles`` of the ``tiles``, from tile ``first`` on."""
 
     spec: LinearSpec
     tile: TokenTile
     schedule: LinearSchedule
     to: Operands
-    t: Expr
+    first: Expr
+    tiles: Expr
     begin: Expr
     end: Expr
 
-    def emit(self, tiles: Expr, tokens: Expr) -> None:
-        tail = self.spec.tail
+    @property
+    def last(self) -> Expr:
+        """The only tile that may have few tokens."""
+        return self.tiles - 1
+
+    def emit(self, tokens: Expr) -> None:
+        tail, size = self.spec.tail, self.tile.lanes
         if tail == 0:
-            self._whole()
+            self._whole(self.tiles)
         elif tail is not None:
-            _either(self.t < tiles - 1, self._whole, lambda: self._known_tail(tail))
+            self._whole(self.last)
+            self._if_last(lambda: self._known_tail(tail))
         else:
-            live = tokens - self.t * self.tile.lanes
-            enough = live > (self.tile.vectors - 1) * self.tile.vector
-            _either(enough, self._whole, lambda: self._tail(live))
+            # A tile whose registers all hold tokens is computed as if it were full.
+            missing = (self.tile.vectors - 1) * self.tile.vector
+            whole = held((TB.max(tokens - missing, 0) + size - 1) // size)
+            self._whole(whole)
+            with TB.If(whole < self.tiles), TB.Then():
+                self._if_last(lambda: self._tail(tokens - self.last * size))
+
+    def _if_last(self, then: Any) -> None:
+        with TB.If(self.first + self.schedule.tiles >= self.tiles), TB.Then():
+            then()
 
     def _known_tail(self, live: int) -> None:
         if live == 1:
@@ -126,13 +150,19 @@ class _Task:
         half = self.tile.vector // 2
         return half if half >= _NARROWEST else 0
 
-    def _whole(self) -> None:
-        groups = self.tile.vectors // self.schedule.vectors
-        if groups == 1:
-            self._rows(self.schedule, self.tile.vector, 0)
-            return
-        with TB.serial(0, groups) as group:
-            self._rows(self.schedule, self.tile.vector, group * (self.schedule.vectors * self.tile.vector))
+    def _whole(self, whole: Expr) -> None:
+        """The tiles of this task that are among the first ``whole``."""
+        schedule, vector = self.schedule, self.tile.vector
+        count = held(TB.max(TB.min(whole - self.first, schedule.tiles), 0))
+        with (
+            TB.serial(0, self.tile.vectors // schedule.vectors) as group,
+            TB.serial(0, self.end - self.begin) as i,
+            TB.serial(
+                0, count
+            ) as t,  # innermost: a unit's weights are still in the first cache for the next tile
+        ):
+            kernel = Microkernel(self.spec, self.tile, schedule, self.to, self.first + t, vector)
+            kernel.emit(self.begin + i, group * (schedule.vectors * vector))
 
     def _registers(self, count: Expr) -> None:
         """The first ``count`` registers of tokens, one after the other."""
@@ -148,10 +178,10 @@ class _Task:
     def _rows(self, schedule: LinearSchedule, width: int, lane: Expr) -> None:
         # Loops start at zero: TVM 0.27 drops the start of a loop whose extent it proves to be small.
         with TB.serial(0, self.end - self.begin) as i:
-            Microkernel(self.spec, self.tile, schedule, self.to, self.t, width).emit(self.begin + i, lane)
+            Microkernel(self.spec, self.tile, schedule, self.to, self.last, width).emit(self.begin + i, lane)
 
     def _one_token(self) -> None:
-        one_token(self.spec, self.tile, self.schedule, self.to, self.t, self.begin, self.end)
+        one_token(self.spec, self.tile, self.schedule, self.to, self.last, self.begin, self.end)
 
 
 def _either(condition: Expr, then: Any, otherwise: Any) -> None:

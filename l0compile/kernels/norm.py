@@ -3,6 +3,7 @@
 Oracles: ``l0compile::packed_layer_norm`` and ``l0compile::packed_rms_norm``.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from l0compile._tvm import TB
@@ -19,6 +20,9 @@ from l0compile.kernels.lanes import (
     symbol,
 )
 from l0compile.kernels.spec import NormSpec, TokenTile
+
+# Features summed side by side: one sum alone waits for each of its additions.
+_SUMS = 4
 
 
 def norm(spec: NormSpec, tile: TokenTile) -> Any:
@@ -49,10 +53,8 @@ def _centred(value: Expr, mean: Any, every: Expr) -> Expr:
 def _mean(spec: NormSpec, tile: TokenTile, x: Any, t: Expr, s: Expr, every: Expr) -> Any:
     """(sum(x) + removed * removed_mean) / width, relative to the first feature: a common offset would cost the sum its
     low digits."""
-    mean, zero = local((tile.vector,)), splat(TB.float32(0), tile)
-    store(mean, zero, every)
-    with TB.serial(0, spec.features) as f:
-        store(mean, mean[every] + (x[t, f, s] - x[t, 0, s]), every)
+    zero = splat(TB.float32(0), tile)
+    mean = _sum(spec.features, tile, every, lambda f: x[t, f, s] - x[t, 0, s])
     removed = spec.width - spec.features
     if removed:
         others = const(spec.removed_mean, zero) - x[t, 0, s]
@@ -63,15 +65,35 @@ def _mean(spec: NormSpec, tile: TokenTile, x: Any, t: Expr, s: Expr, every: Expr
 
 def _rstd(spec: NormSpec, tile: TokenTile, x: Any, t: Expr, s: Expr, every: Expr, mean: Any) -> Any:
     """1 / sqrt(squares / width + eps). Two-pass variance: the one-pass formula loses digits when the mean is large."""
-    rstd, zero = local((tile.vector,)), splat(TB.float32(0), tile)
-    store(rstd, const(spec.removed_squares, zero), every)
+    zero = splat(TB.float32(0), tile)
+
+    def square(f: Expr) -> Expr:
+        delta = _centred(x[t, f, s], mean, every)
+        return delta * delta
+
+    rstd = _sum(spec.features, tile, every, square)
+    if spec.removed_squares:
+        store(rstd, rstd[every] + const(spec.removed_squares, zero), every)
     removed = spec.width - spec.features
     if removed and mean is not None:
         apart = const(spec.removed_mean, zero) - mean[every]
         store(rstd, rstd[every] + apart * apart * const(float(removed), zero), every)
-    with TB.serial(0, spec.features) as f:
-        delta = _centred(x[t, f, s], mean, every)
-        store(rstd, rstd[every] + delta * delta, every)
     variance = rstd[every] * const(1.0 / spec.width, zero) + const(spec.eps, zero)
     store(rstd, const(1.0, zero) / TB.sqrt(variance), every)
     return rstd
+
+
+def _sum(features: int, tile: TokenTile, every: Expr, term: Callable[[Expr], Expr]) -> Any:
+    """The sum of ``term(f)`` over all features, in a register."""
+    sums = [local((tile.vector,)) for _ in range(min(_SUMS, features))]
+    for register in sums:
+        store(register, splat(TB.float32(0), tile), every)
+    turns = features // len(sums)
+    with TB.serial(0, turns) as turn:
+        for number, register in enumerate(sums):
+            store(register, register[every] + term(turn * len(sums) + number), every)
+    for number, f in enumerate(range(turns * len(sums), features)):
+        store(sums[number], sums[number][every] + term(f), every)
+    for register in sums[1:]:
+        store(sums[0], sums[0][every] + register[every], every)
+    return sums[0]

@@ -56,13 +56,15 @@ class LinearSchedule:
     rows: rows of a block that the microkernel accumulates at once; taller blocks are walked in groups of them.
     vectors: registers of tokens it takes at once; a tile is walked in groups of them.
     unroll: blocks computed in one turn of the loop over a block row. sums: independent sets of accumulators that these
-    blocks take turns with, so that few rows and vectors do not wait for the adder.
+    blocks take turns with, so that few rows and vectors do not wait for the adder. tiles: of tokens that a group of
+    rows is computed for before the next one, so that its weights are read from memory once for all of them.
     """
 
     rows: int
     vectors: int
     unroll: int = 1
     sums: int = 1
+    tiles: int = 1
 
 
 @dataclass(frozen=True)

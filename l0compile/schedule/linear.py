@@ -1,5 +1,6 @@
 """The schedules of a linear layer that a tuner may try."""
 
+from dataclasses import replace
 from itertools import product
 
 from l0compile.errors import ScheduleError
@@ -7,6 +8,7 @@ from l0compile.kernels.linear import check_schedule, default_schedule
 from l0compile.kernels.spec import LinearSchedule, LinearSpec, TokenTile
 
 _UNROLLS = ((1, 1), (2, 1), (4, 1), (2, 2), (4, 2), (4, 4), (8, 4))  # (blocks a turn, sets of accumulators)
+_TILES = (1, 2, 4)
 # Longer bodies inflate the code and start to spill.
 _LONGEST_BODY = 160  # multiplications of registers
 # Fewer accumulators than this leave the multipliers waiting for their own results.
@@ -18,9 +20,9 @@ def legal_schedules(spec: LinearSpec, tile: TokenTile) -> tuple[LinearSchedule, 
     default = default_schedule(spec, tile)
     rows = [r for r in range(1, min(spec.rows, tile.registers) + 1) if spec.rows % r == 0]
     vectors = [v for v in range(1, tile.vectors + 1) if tile.vectors % v == 0]
-    found = [default]
+    found = [default, *(replace(default, tiles=tiles) for tiles in _TILES if tiles != default.tiles)]
     for r, v, (unroll, sums) in product(rows, vectors, _UNROLLS):
-        schedule = LinearSchedule(r, v, unroll, sums)
+        schedule = LinearSchedule(r, v, unroll, sums, default.tiles)
         if schedule != default and _worth_a_try(spec, tile, schedule):
             found.append(schedule)
     return tuple(found)
