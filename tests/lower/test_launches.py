@@ -22,13 +22,20 @@ TARGET = load_target("native")
 TILE = token_tile(TARGET)
 
 
+def layer(number: int) -> nn.Module:
+    linear = nn.Linear(24, 24).requires_grad_(False)
+    if number % 3 < 2:
+        linear.weight *= (torch.rand(6, 1, 24) < 0.3).expand(-1, 4, -1).reshape(24, 24)
+    return nn.Sequential(linear, nn.LayerNorm(24)) if number % 4 == 1 else linear
+
+
 class Branches(nn.Module):
     """A random graph of layers that read any two earlier results, so that memory is used again in every way."""
 
     def __init__(self, sources: list[tuple[int, int]]) -> None:
         super().__init__()
         self.sources = sources
-        self.layers = nn.ModuleList(nn.Linear(24, 24) for _ in sources)
+        self.layers = nn.ModuleList(layer(i) for i in range(len(sources)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         made = [x]
