@@ -22,7 +22,7 @@ _log = logging.getLogger("l0compile")
 # A time holds for densities this close to the measured one, in proportion.
 _SAME_DENSITY = log(1.05)
 # A schedule must be this much quicker than the default one: less may be chance, and another kernel is to be built.
-HYSTERESIS = 0.97
+HYSTERESIS = 0.95
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,12 @@ def held(value: Expr) -> Expr:
     return name[0]
 
 
+def ahead(buffer: Any, *index: Expr) -> None:
+    """Ask for the cache line of an element; it may lie past the end of the buffer."""
+    address = TB.address_of(buffer[index])
+    TB.evaluate(tirx.call_intrin("void", "tirx.prefetch", address, 0, 3, 1))
+
+
 def store(buffer: Any, value: Expr, *index: Expr) -> None:
     TB.buffer_store(buffer, value, list(index))
 

@@ -8,12 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from l0compile._tvm import TB
-from l0compile.kernels.lanes import ACTIVATIONS, Expr, broadcast, local, ramp, store
+from l0compile.kernels.lanes import ACTIVATIONS, Expr, ahead, broadcast, ramp, store, variable
 from l0compile.kernels.spec import LinearSchedule, LinearSpec, TokenTile
 
 # Block columns beyond this are looped, not unrolled: longer bodies inflate the code and start to spill (8 x 8 blocks,
 # unrolled, ran at 0.96 of the speed of 4 x 4).
 _UNROLL_COLS = 4
+# Bytes by which weights are asked for in advance: about what is computed while they come from main memory. The
+# processor guesses as far ahead, but not past the end of a page.
+_AHEAD = 2048
+_LINE = 64  # bytes of a cache line
+
+Accumulators = list[list[Any]]
+"""For each row the registers of its sums."""
 
 
 @dataclass(frozen=True)
@@ -63,31 +70,42 @@ class Microkernel:
         groups = spec.rows // schedule.rows
         j, row = unit // groups, unit % groups * schedule.rows
         registers = self._registers(lane)
-        sums = [local((schedule.rows, schedule.vectors * self.width)) for _ in range(schedule.sums)]
+        sums = [self._accumulators() for _ in range(schedule.sums)]
         first = j * spec.rows + row
-        self._start(sums, first, registers)
+        self._start(sums, first)
         self._walk(j, sums, row, registers)
         for r in range(schedule.rows):
-            for s, _ in registers:
+            for v in range(schedule.vectors):
                 for acc in sums[1:]:
-                    store(sums[0], sums[0][r, s] + acc[r, s], r, s)
-            self._finish(sums[0], r, first + r, registers)
+                    self._set(sums[0][r][v], self._get(sums[0][r][v]) + self._get(acc[r][v]))
+            self._finish(sums[0][r], first + r, registers)
 
-    def _registers(self, lane: Expr) -> list[tuple[Expr, Expr]]:
-        """Each register of tokens: its lanes among the accumulators, and in the tile."""
-        starts = [v * self.width for v in range(self.schedule.vectors)]
-        return [(ramp(start, self.width), ramp(lane + start, self.width)) for start in starts]
+    def _registers(self, lane: Expr) -> list[Expr]:
+        """The lanes in the tile of each register of tokens."""
+        return [ramp(lane + v * self.width, self.width) for v in range(self.schedule.vectors)]
 
-    def _start(self, sums: list[Any], first: Expr, registers: list[Any]) -> None:
+    def _accumulators(self) -> Accumulators:
+        """A register for each row and register of tokens. One buffer for all of them would be memory on the heap, which
+        nothing but luck turns into registers."""
+        schedule = self.schedule
+        return [[variable(self.width) for _ in range(schedule.vectors)] for _ in range(schedule.rows)]
+
+    def _get(self, register: Any) -> Expr:
+        return register[ramp(0, self.width)]
+
+    def _set(self, register: Any, value: Expr) -> None:
+        store(register, value, ramp(0, self.width))
+
+    def _start(self, sums: list[Accumulators], first: Expr) -> None:
         bias = self.to.bias
         for r in range(self.schedule.rows):
             # Rows past n (ragged last block) start from some in-range bias and are never stored.
             start = bias[TB.min(first + r, self.spec.n - 1)] if bias is not None else TB.float32(0)
-            for s, _ in registers:
-                for number, acc in enumerate(sums):
-                    store(acc, broadcast(TB.float32(0) if number else start, self.width), r, s)
+            for number, acc in enumerate(sums):
+                for register in acc[r]:
+                    self._set(register, broadcast(TB.float32(0) if number else start, self.width))
 
-    def _walk(self, j: Expr, sums: list[Any], row: Expr, registers: list[Any]) -> None:
+    def _walk(self, j: Expr, sums: list[Accumulators], row: Expr, registers: list[Expr]) -> None:
         """Add the blocks of block row ``j``."""
         unroll = self.schedule.unroll
         begin, count = self.to.stored(self.spec, j)
@@ -99,16 +117,25 @@ class Microkernel:
             with TB.serial(0, count - turns * unroll) as rest:
                 self._add(begin, turns * unroll + rest, 0, sums, row, registers)
 
-    def _add(self, begin: Expr, i: Expr, u: int, sums: list[Any], row: Expr, registers: list[Any]) -> None:
+    def _add(
+        self, begin: Expr, i: Expr, u: int, sums: list[Accumulators], row: Expr, registers: list[Expr]
+    ) -> None:
         """Add the block that is number ``i`` of its row and ``u`` of its turn."""
         spec, to = self.spec, self.to
         column = to.column(spec, begin, i)
+        size = 4 * spec.rows * spec.cols
+        later = begin + i + max(1, _AHEAD // size)
+        if size <= _LINE:
+            ahead(to.data, later, 0, 0)
 
-        def add_column(c: Expr, acc: Any) -> None:
+        def add_column(c: Expr, acc: Accumulators) -> None:
+            if size > _LINE:
+                ahead(to.data, later, c, row)
             for r in range(self.schedule.rows):
-                for s, lanes in registers:
+                for register, lanes in zip(acc[r], registers, strict=True):
                     weight = broadcast(to.data[begin + i, c, row + r], self.width)
-                    store(acc, acc[r, s] + weight * to.x[self.t, feature(spec, column, c), lanes], r, s)
+                    x = to.x[self.t, feature(spec, column, c), lanes]
+                    self._set(register, self._get(register) + weight * x)
 
         if spec.cols <= _UNROLL_COLS:
             for c in range(spec.cols):
@@ -119,12 +146,12 @@ class Microkernel:
                 for number in range(step):
                     add_column(c * step + number, sums[number])
 
-    def _finish(self, acc: Any, r: int, row: Expr, registers: list[Any]) -> None:
+    def _finish(self, acc: list[Any], row: Expr, registers: list[Expr]) -> None:
         spec, to = self.spec, self.to
 
         def write() -> None:
-            for s, lanes in registers:
-                value = ACTIVATIONS[spec.activation](acc[r, s])
+            for register, lanes in zip(acc, registers, strict=True):
+                value = ACTIVATIONS[spec.activation](self._get(register))
                 value = value if to.residual is None else value + to.residual[self.t, row, lanes]
                 store(to.y, value, self.t, row, lanes)
             if self.width < self.tile.vector:

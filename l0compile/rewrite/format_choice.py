@@ -1,7 +1,7 @@
 """Which way to store a weight is quickest: by what kernels take on the device, or by the target's table."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -75,13 +75,19 @@ def _block_choices(
     weight: Tensor, target: Target, layers: Layers | None, dense_time: float
 ) -> Iterator[Choice]:
     nonzero = weight != 0
+    by_table, known = list[Choice](), list[Choice | None]()
     for rows, cols in target.blocks:
         efficiency = target.block_efficiency(rows, cols)
         if efficiency > 0 and weight.numel():
             live = int(nonzero_blocks(nonzero, rows, cols).sum())
             total = -(-weight.shape[0] // rows) * -(-weight.shape[1] // cols)
-            known = layers.sparse(tuple(weight.shape), (rows, cols), live / total) if layers else None
             # Ragged edges count as whole blocks: the kernel computes them whole.
             time = live * rows * cols / weight.numel() / efficiency / dense_time
-            by_table = Choice((rows, cols), live / total, time)
-            yield known or by_table
+            by_table.append(Choice((rows, cols), live / total, time))
+            known.append(layers.sparse(tuple(weight.shape), (rows, cols), live / total) if layers else None)
+    # The table knows no costs but those of multiplications. Where a layer is so sparse that others count, a block shape
+    # that was never measured must not look better for it.
+    pairs = [(told, table) for told, table in zip(known, by_table, strict=True) if told and table.time]
+    scale = max(1.0, min((told.time / table.time for told, table in pairs), default=1.0))
+    for told, table in zip(known, by_table, strict=True):
+        yield told or replace(table, time=table.time * scale)

@@ -121,6 +121,13 @@ def test_measured_times_go_before_the_table(target: Target) -> None:
     assert choose(weight, target, Layers(known(((4, 1), 0.25, 0.2)), 3)) == choose(weight, target)
 
 
+def test_a_shape_that_was_never_measured_bears_the_costs_of_those_that_were(target: Target) -> None:
+    """By the table 2x1 takes 0.05 / 0.7 of the dense time; a layer of 4x1 blocks that sparse is known to take 0.2."""
+    weight = blocks(64, 32, 4, 1, 0.05)
+    choice, reason = choose(weight, target, Layers(known((None, 1.0, 1.0), ((4, 1), 0.05, 0.2)), 3))
+    assert choice.block == (4, 1) and "0.20 of the dense time measured" in reason
+
+
 def test_regions_remember_the_dense_time(captured: Callable[..., Program], target: Target) -> None:
     model = nn.Sequential(
         nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8), nn.Linear(8, 8)

@@ -56,7 +56,7 @@ class Kept:
                     return int(stays.sum()), pin.reason
             if self._keeps(self.needed[other], stays):
                 return int(stays.sum()), f"'{other[0].name}' needs the same channels (rule 7)"
-        return int(stays.sum()), "other channels of their group, head or vector stay (rule 7)"
+        return int(stays.sum()), "other channels of their group, head, block or vector stay (rule 7)"
 
     @staticmethod
     def _keeps(channels: Tensor, stays: Tensor) -> bool:
