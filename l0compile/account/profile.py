@@ -35,7 +35,8 @@ class Profile:
         sizes: size of each dynamic dimension, by label.
         threads: worker threads of the kernels.
         total_ms: median of whole calls, measured without looking inside.
-        functions: every launch in the order in which they run.
+        functions: every function in the order in which they run, each timed in a launch of its own. In a call those
+            that follow one another share one, so that together they may take longer than the call.
     """
 
     sizes: Mapping[str, int]
@@ -45,7 +46,8 @@ class Profile:
 
     @property
     def between_ms(self) -> float:
-        """What a call takes beside its functions: checks of the inputs, memory, the virtual machine."""
+        """What a call takes beside its functions (checks of the inputs, memory, the virtual machine), as far as that is
+        more than their own launches take."""
         return max(0.0, self.total_ms - sum(item.ms for item in self.functions))
 
     def to_json(self) -> dict[str, Any]:
