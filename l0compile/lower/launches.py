@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import tvm_ffi
+
 from l0compile._tvm import TB, IRBuilder, relax, tirx, tvm
 from l0compile.kernels.lanes import SCHEDULED, body
 from l0compile.lower.shares import Shares, shared_out
@@ -84,9 +86,11 @@ class _Run:
             own = [*self.bindings[0].value.args]
             return own, (tuple(range(len(own))),)
         found: dict[Any, Any] = {}
-        keys = [[_identity(argument) for argument in binding.value.args] for binding in self.bindings]
-        for binding, own in zip(self.bindings, keys, strict=True):
-            found.update(zip(own, binding.value.args, strict=True))
+        keys: list[list[Any]] = []
+        for number, binding in enumerate(self.bindings):
+            given = [*binding.value.args]
+            keys.append([_identity(argument, (number, i)) for i, argument in enumerate(given)])
+            found.update(zip(keys[-1], given, strict=True))
         place = {key: number for number, key in enumerate(found)}
         return [*found.values()], tuple(tuple(place[key] for key in own) for own in keys)
 
@@ -95,8 +99,12 @@ def _is_tensor(argument: Any) -> bool:
     return isinstance(argument.ty, relax.TensorType)
 
 
-def _identity(argument: Any) -> Any:
-    return argument if isinstance(argument, relax.Var) and _is_tensor(argument) else str(argument)
+def _identity(argument: Any, place: tuple[int, int]) -> Any:
+    """What an argument shares with those that are the same: a variable, or a size's formula. Constants have no names,
+    and are all distinct."""
+    if _is_tensor(argument):
+        return argument if isinstance(argument, relax.Var) else place
+    return tvm_ffi.StructuralKey(argument)  # type: ignore[call-arg]  (its stub lists a field that it fills itself)
 
 
 def _operator(binding: Any) -> str:

@@ -24,6 +24,19 @@ EMPTY_CONVOLUTION = Recipe(
 )  # fmt: skip
 
 
+# Two constants, the rows and the columns that are read, were taken for one by the launch that both kernels share.
+ENLARGED = Recipe(
+    inputs=(Input("image"),),
+    steps=(
+        Step(
+            "convolution", (0,),
+            {"outside": 8, "kernel_size": 1, "stride": 2, "padding": 0, "groups": 1, "bias": False},
+        ),
+        Step("enlarge", (1,), {}),
+    ),
+    outputs=(2,), sizes=(2, 5), other=(3, 7),
+)  # fmt: skip
+
 # The size that its unpacking reads was placed behind it.
 ONLY_A_NORM = Recipe(
     inputs=(Input("tokens"),), steps=(Step("layer_norm", (0,), {"affine": False}),), outputs=(1,), dynamic=("batch",)
@@ -81,6 +94,7 @@ DOUBLE_MEAN_OF_CONSTANTS = Recipe(
 
 CASES: list[tuple[Recipe, Level]] = [
     (EMPTY_CONVOLUTION, "full"),
+    (ENLARGED, "full"),
     (ONLY_A_NORM, "rewrite"),
     (HALF_PRECISION_NORMS, "rewrite"),
     (NORM_OF_TURNED_TOKENS, "rewrite"),
@@ -92,7 +106,15 @@ CASES: list[tuple[Recipe, Level]] = [
 @pytest.mark.parametrize(
     ("recipe", "level"),
     CASES,
-    ids=["empty convolution", "only a norm", "half norms", "turned", "linear of mean", "double mean"],
+    ids=[
+        "empty convolution",
+        "enlarged",
+        "only a norm",
+        "half norms",
+        "turned",
+        "linear of mean",
+        "double mean",
+    ],
 )
 def test_once_wrong(recipe: Recipe, level: Level) -> None:
     assert check(recipe, level) == [None]
