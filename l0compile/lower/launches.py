@@ -104,7 +104,8 @@ def _identity(argument: Any, place: tuple[int, int]) -> Any:
     and are all distinct."""
     if _is_tensor(argument):
         return argument if isinstance(argument, relax.Var) else place
-    return tvm_ffi.StructuralKey(argument)  # type: ignore[call-arg]  (its stub lists a field that it fills itself)
+    # Its stub lists a field that it fills itself.
+    return tvm_ffi.StructuralKey(argument)  # type: ignore[call-arg]
 
 
 def _operator(binding: Any) -> str:
