@@ -7,9 +7,9 @@ vector load per register of pixels from a place that a table gives, and one broa
 from typing import Any
 
 from l0compile._tvm import TB
-from l0compile.kernels.lanes import ACTIVATIONS, Expr, body, kernel, local, param, store, symbol
+from l0compile.kernels.lanes import ACTIVATIONS, Expr, ahead, body, kernel, param, store, symbol, variable
 from l0compile.kernels.planes import clear_border, only_pixels, pieces
-from l0compile.kernels.sharing import rows_share_better, share, tasks
+from l0compile.kernels.sharing import AHEAD, rows_share_better, share, tasks
 from l0compile.kernels.spec import ConvSpec, TokenTile
 
 
@@ -71,33 +71,35 @@ def _accumulate(
 ) -> None:
     x, data, offsets, indptr, bias, residual, y = operands
     registers = pieces(width, tile)
-    acc = local((spec.rows, width))
+    acc = [[variable(lanes) for _, lanes in registers] for _ in range(spec.rows)]
     for r in range(spec.rows):
         # Rows past n (ragged last block) start from some in-range bias and are never stored.
         start = bias[TB.min(j * spec.rows + r, spec.n - 1)] if bias is not None else TB.float32(0)
-        for s, lanes in registers:
-            store(acc, TB.Broadcast(start, lanes), r, TB.Ramp(s, 1, lanes))
+        for register, (_, lanes) in zip(acc[r], registers, strict=True):
+            store(register, TB.Broadcast(start, lanes), TB.Ramp(0, 1, lanes))
     begin = indptr[j] if indptr is not None else j * spec.columns
     count = indptr[j + 1] - indptr[j] if indptr is not None else spec.columns
     with TB.serial(0, count) as i:
         p = begin + i
+        ahead(data, p + AHEAD // (4 * spec.rows), 0, 0)
         place = TB.cast(offsets[i if indptr is None else p], "int64") + first
         for r in range(spec.rows):
-            for s, lanes in registers:
-                here = TB.Ramp(s, 1, lanes)
+            for register, (s, lanes) in zip(acc[r], registers, strict=True):
+                here = TB.Ramp(0, 1, lanes)
                 weight = TB.Broadcast(data[p, 0, r], lanes)
-                store(acc, acc[r, here] + weight * x[image, 0, TB.Ramp(place + s, 1, lanes)], r, here)
+                pixels = x[image, 0, TB.Ramp(place + s, 1, lanes)]
+                store(register, register[here] + weight * pixels, here)
     for r in range(spec.rows):
-        _finish(spec, acc, r, j * spec.rows + r, image, first, registers, residual, y)
+        _finish(spec, acc[r], j * spec.rows + r, image, first, registers, residual, y)
 
 
-def _finish(spec, acc, r, row, image, first, registers, residual, y):  # type: ignore[no-untyped-def]
+def _finish(spec, acc, row, image, first, registers, residual, y):  # type: ignore[no-untyped-def]
     planes = spec.result
 
     def write() -> None:
-        for s, lanes in registers:
+        for register, (s, lanes) in zip(acc, registers, strict=True):
             pixels = TB.Ramp(planes.lead + first + s, 1, lanes)
-            value = acc[r, TB.Ramp(s, 1, lanes)]
+            value = register[TB.Ramp(0, 1, lanes)]
             value = value if residual is None else value + residual[image, row, pixels]
             value = ACTIVATIONS[spec.activation](value)
             store(y, only_pixels(planes, lanes, first + s, value), image, row, pixels)

@@ -8,6 +8,8 @@ from l0compile._tvm import TB
 from l0compile.kernels.lanes import Expr
 from l0compile.kernels.spec import TokenTile
 
+# Weights are asked for so many bytes before they are used: processors do not fetch ahead past the end of a page.
+AHEAD = 2048
 # Share by which one thread may have more to do than another before the other way to cut the work is tried.
 _TOLERATED = 0.1
 

@@ -13,16 +13,17 @@ from l0compile._tvm import TB
 from l0compile.kernels.lanes import (
     ACTIVATIONS,
     Expr,
+    ahead,
     body,
     const,
     kernel,
-    local,
     param,
     scratch,
     store,
     symbol,
+    variable,
 )
-from l0compile.kernels.sharing import rows_share_better, share, tasks
+from l0compile.kernels.sharing import AHEAD, rows_share_better, share, tasks
 from l0compile.kernels.spec import StripPlanesSpec, StripsSpec, TokenTile
 from l0compile.ops.planes import STEP, Planes
 from l0compile.ops.strips import transforms
@@ -200,22 +201,21 @@ class _Work:
         products: Any,
     ) -> None:
         spec = self.spec
-        begins = [sum(lanes for _, _, lanes in places[:p]) for p in range(len(places))]
-        acc = local((spec.rows, begins[-1] + places[-1][2]))
-        registers = [
-            (r, TB.Ramp(b, 1, p[2]), p) for r in range(spec.rows) for b, p in zip(begins, places, strict=True)
-        ]
-        for r, here, (_, _, lanes) in registers:
-            store(acc, TB.Broadcast(TB.float32(0), lanes), r, here)
+        registers = [(r, variable(place[2]), place) for r in range(spec.rows) for place in places]
+        for _, acc, (_, _, lanes) in registers:
+            store(acc, TB.Broadcast(TB.float32(0), lanes), TB.Ramp(0, 1, lanes))
         strip = k * (spec.channels * spec.strips.size) + first * spec.strips.pitch
         with TB.serial(0, spec.columns) as c:
             block = (k * self.blocks + j) * spec.columns + c
+            ahead(self.data, block + AHEAD // (4 * spec.rows), 0, 0)
             place = TB.cast(self.offsets[c], "int64") + strip
-            for r, here, (i, start, lanes) in registers:
+            for r, acc, (i, start, lanes) in registers:
                 pixels = self.x[image, 0, TB.Ramp(place + (i * spec.strips.pitch + start), 1, lanes)]
-                store(acc, acc[r, here] + TB.Broadcast(self.data[block, 0, r], lanes) * pixels, r, here)
-        for r, here, (i, start, lanes) in registers:
-            store(products, acc[r, here], k, r, TB.Ramp(i * self.lanes + start, 1, lanes))
+                total = acc[TB.Ramp(0, 1, lanes)] + TB.Broadcast(self.data[block, 0, r], lanes) * pixels
+                store(acc, total, TB.Ramp(0, 1, lanes))
+        for r, acc, (i, start, lanes) in registers:
+            at = TB.Ramp(i * self.lanes + start, 1, lanes)
+            store(products, acc[TB.Ramp(0, 1, lanes)], k, r, at)
 
     def _finish(self, plane: tuple[Expr, Expr], r: int, i: int, strip: Expr, products: Any) -> None:
         """The rows of a strip from its products, and the zeros after each."""
