@@ -51,11 +51,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One trial. `outcome`: "trained", "too slow" (not trained: `quality` is that before training) or "failed".
+    """One candidate. `outcome`: "one-shot" (a trial, not trained or measured), "fitted" (to a latency, measured, and
+    trained briefly), or "failed".
 
     `choices`: the searched values by name, and under "live" the share of the gated layers' multiplications that
     they leave. `quality` is on validation data. `front`: no other candidate is both faster and better. `error`:
-    why it failed.
+    why it failed. `layers`: gated layer -> [block shape or None, density]. `wanted_ms`, `predicted_ms`: the latency
+    that it was fitted to, and what the costs of kernels predicted.
     """
 
     number: int
@@ -66,6 +68,9 @@ class Candidate:
     front: bool = False
     chosen: bool = False
     error: str | None = None
+    layers: Mapping[str, Any] = field(default_factory=dict)
+    wanted_ms: float | None = None
+    predicted_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ class SearchResult:
 
 
 def mark_front(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-    """The candidates with `front` set on every trained one that no other trained one beats in latency and quality."""
+    """The candidates with `front` set on every fitted one that no other fitted one beats in latency and quality."""
     points = [
         (c, c.latency.median_ms, c.quality)
         for c in candidates
@@ -165,7 +170,7 @@ def mark_front(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
 
 
 def _is_point(candidate: Candidate) -> bool:
-    return candidate.outcome == "trained"
+    return candidate.outcome == "fitted"
 
 
 def _with_latency(kind: Any, data: Mapping[str, Any]) -> Any:

@@ -19,7 +19,7 @@ RESULT = SearchResult(
     rows=(Row("dense", Latency(4.0, 3.9, 4.1), 1.0), Row("x", None, None, note="no such engine")),
     reference="dense",
     candidates=(
-        Candidate(0, {"density.a": 0.5, "live": 0.5}, "trained", Latency(2.0, 1.9, 2.1), 0.9, True, True),
+        Candidate(0, {"density.a": 0.5, "live": 0.5}, "fitted", Latency(2.0, 1.9, 2.1), 0.9, True, True),
         Candidate(1, {"density.a": 0.9}, "failed", error="BuildError: no"),
     ),
     regions=(Region("a.b", "linear", (4, 8), (4, 8), 0.5, "bsr", (4, 1), "why"),),
@@ -79,7 +79,7 @@ POINTS = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6), st.booleans())
 @given(POINTS)
 def test_front_is_exactly_what_nothing_beats(points: list[tuple[int, int, bool]]) -> None:
     candidates = tuple(
-        Candidate(n, {}, "trained" if trained else "too slow", Latency(ms, ms, ms), quality / 6)
+        Candidate(n, {}, "fitted" if trained else "too slow", Latency(ms, ms, ms), quality / 6)
         for n, (ms, quality, trained) in enumerate(points)
     )
     for marked, (ms, quality, trained) in zip(mark_front(candidates), points, strict=True):

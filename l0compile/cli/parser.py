@@ -23,6 +23,8 @@ _EXAMPLES = {
           l0compile search my_space.toml --text docs  your space, your text (a folder of .txt, .jsonl, .jsonl.gz)
           l0compile search minilm --quick             two short trials: does everything work here?
           l0compile search minilm --resume            go on after Ctrl-C; completed trials are kept
+          l0compile search minilm --storage postgresql+psycopg://me@db/studies
+                                                      trials by every `l0compile worker` that joins, too
 
         What it leaves in --out: model/ (the chosen model, for l0compile.load), study.db (all trials),
         report.html, pareto.png, regions.png. Progress goes to standard error.""",
@@ -71,9 +73,20 @@ _EXAMPLES = {
           l0compile targets                           names
           l0compile targets show native               what was detected here
           l0compile targets show my_board.toml        check a file of your own""",
+    "worker": """
+        examples:
+          l0compile worker --storage postgresql+psycopg://me@db/studies   on each host; as many as there are devices
+          l0compile worker --storage sqlite:///out/study.sqlite           more processes on one machine
+          l0compile worker --serve sqlite:///out/study.sqlite             a proxy, for hosts without a database
+          l0compile worker --storage grpc://127.0.0.1:13000               through it, from afar by ssh -L
+
+        Start the search that makes the study first. Workers may come and go at any time: a trial whose worker died is
+        tried again by another one, Ctrl-C gives the running trial back, and completed trials are kept. A password does
+        not belong on a command line: PostgreSQL reads PGPASSWORD and ~/.pgpass.""",
     "report": """
-        example:
-          l0compile report out                        draw report.html and the pictures again from out/result.json""",
+        examples:
+          l0compile report out                        draw report.html and the pictures again from out/result.json
+          l0compile report desktop phone              each, with the block shapes that both took side by side""",
 }
 
 
@@ -87,7 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"l0compile {l0compile.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for add in (_search, _compile, _explain, _bench, _tune, _targets, _report):
+    for add in (_search, _compile, _explain, _bench, _tune, _targets, _worker, _report):
         add(commands)
     return parser
 
@@ -106,7 +119,14 @@ def _search(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser.add_argument(
         "--quick", action="store_true", help="two trials of a few steps: checks the set-up, not the idea"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the study in --out")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the study in --out, or in --storage"
+    )
+    parser.add_argument("--target", default="native", metavar="NAME", help="compile for it; has to run here")
+    parser.add_argument(
+        "--storage", metavar="URL", help="keep the study there, for `l0compile worker` to join"
+    )
+    parser.add_argument("--study", default="l0compile", metavar="NAME", help="its name in --storage")
 
 
 def _compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -202,9 +222,41 @@ def _targets(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
 
 
+def _worker(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "worker", "run trials of a search beside other workers, on any machine")
+    parser.add_argument(
+        "--storage",
+        metavar="URL",
+        help="where the study is: sqlite:///FILE, postgresql+psycopg://USER@HOST/DATABASE or grpc://HOST:PORT",
+    )
+    parser.add_argument("--study", default="l0compile", metavar="NAME", help="its name (default: l0compile)")
+    parser.add_argument(
+        "--out", default="out", metavar="DIR", help="folder for what trials leave (default: out)"
+    )
+    parser.add_argument(
+        "--serve",
+        metavar="URL",
+        help="instead of working: a gRPC proxy for this storage, without any password",
+    )
+    parser.add_argument(
+        "--port", type=_count, default=13000, metavar="N", help="of the proxy (default: 13000)"
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="HOST",
+        help="address that the proxy listens on (default: 127.0.0.1, this machine only)",
+    )
+
+
 def _report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "report", "draw a search's report again")
-    parser.add_argument("folder", metavar="DIR", help="output folder of `l0compile search`")
+    parser.add_argument(
+        "folders",
+        nargs="+",
+        metavar="DIR",
+        help="output folder of `l0compile search`; of several, block shapes are compared",
+    )
 
 
 def _engine(parser: argparse.ArgumentParser) -> None:

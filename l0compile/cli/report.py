@@ -4,18 +4,25 @@ import argparse
 from pathlib import Path
 
 from l0compile.cli.output import print_json, print_rich
-from l0compile.report import comparison_table, write_report
+from l0compile.report import comparison_table, targets_table, write_report
 from l0compile.result import RESULT, SearchResult
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw the report in ``args.folder`` again and print its table."""
-    report = SearchResult.load(Path(args.folder) / RESULT)
-    paths = write_report(report, args.folder)
+    """Draw the reports in ``args.folders`` again and print their tables; of several also what compares them."""
+    reports = {folder: SearchResult.load(Path(folder) / RESULT) for folder in args.folders}
+    several = len(reports) > 1
+    paths = [
+        path
+        for folder, report in reports.items()
+        for path in write_report(report, folder, reports if several else None)
+    ]
     if args.json:
-        print_json({"files": [str(path) for path in paths]} | report.to_dict())
+        files = {"files": [str(path) for path in paths]}
+        facts = {folder: report.to_dict() for folder, report in reports.items()}
+        print_json(files | ({"results": facts} if several else facts[args.folders[0]]))
         return 0
-    print_rich(comparison_table(report))
+    print_rich(*map(comparison_table, reports.values()), *([targets_table(reports)] if several else []))
     for path in paths:
         print(path)
     return 0

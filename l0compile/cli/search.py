@@ -14,7 +14,10 @@ def run(args: argparse.Namespace) -> int:
     """Search, write the report, print the final table."""
     text = None if args.text is None else Path(args.text)
     out = Path(args.out)
-    result = l0.search(find_space(args.space), out=out, text=text, quick=args.quick, resume=args.resume)
+    result = l0.search(
+        find_space(args.space), out, text=text, target=args.target, quick=args.quick, resume=args.resume,
+        storage=args.storage, study=args.study,
+    )  # fmt: skip
     paths = write_report(result, out)
     if args.json:
         print_json({"files": [str(path) for path in paths]} | result.to_dict())

@@ -51,6 +51,11 @@ class Protocol:
         """About half a second: enough to rank candidates inside a search, too little to publish."""
         return cls(warmup_s=0.1, blocks=8, block_s=0.04, settle_s=0.005, threads=threads)
 
+    @classmethod
+    def careful(cls, threads: int | None = None) -> "Protocol":
+        """About two seconds: enough to tell a model that is within its budget from one that is not."""
+        return cls(warmup_s=0.2, blocks=16, block_s=0.08, settle_s=0.01, threads=threads)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         return dataclasses.asdict(self)

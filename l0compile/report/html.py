@@ -1,36 +1,56 @@
 """The report as one HTML page: pictures inlined, nothing fetched, every value escaped."""
 
-import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from l0compile.account.text import format_text, shape_text
 from l0compile.records import Region
-from l0compile.report.front import plot_front
+from l0compile.report.agreement import budgets, predictions
+from l0compile.report.blocks import blocks_tables, target_name
+from l0compile.report.fitted import fitted_table
+from l0compile.report.heat import heat_map
 from l0compile.report.markup import Markup, page, table, tag
+from l0compile.report.parallel import parallel
 from l0compile.report.regions import FORMAT_COLOURS
 from l0compile.report.table import comparison_cells
+from l0compile.report.tradeoff import tradeoff
 from l0compile.result import Candidate, SearchResult
 
 
-def render_page(report: SearchResult) -> str:
-    """The whole page as text."""
-    picture = base64.b64encode(plot_front(report)).decode()
+def render_page(report: SearchResult, targets: Mapping[str, SearchResult] | None = None) -> str:
+    """The whole page as text.
+
+    targets: results by name, this one among them, whose block shapes are shown side by side; default: this one only.
+    """
     body = tag(
         "body",
         tag("h1", report.title),
         tag("h2", "Result"),
         _comparison(report),
         tag("h2", "Latency against quality"),
-        tag("img", src=f"data:image/png;base64,{picture}", alt="Quality over latency of all candidates"),
+        tradeoff(report),
+        fitted_table(report),
+        *_section("Budgets and predictions", budgets(report), predictions(report), class_="pictures"),
+        *_section("Densities and block shapes of each layer", heat_map(report)),
+        *_section(
+            "Block shapes by target" if targets else "Block shapes for this target",
+            blocks_tables(targets or {target_name(report): report}),
+        ),
         tag("h2", "What became of each region of the chosen model"),
         _regions(report.regions),
+        *_section("What the trials tried", parallel(report)),
         tag("h2", "Candidates"),
         _candidates(report.candidates),
         tag("h2", "How it was measured"),
         *(_facts(name, group) for name, group in report.facts.items()),
     )
     return page(report.title, body)
+
+
+def _section(title: str, *parts: Markup | None, **attributes: object) -> list[Markup]:
+    """Nothing where there is nothing to show: results of earlier versions know less."""
+    found = [part for part in parts if part is not None]
+    return [tag("h2", title), tag("div", *found, **attributes)] if found else []
 
 
 def _comparison(report: SearchResult) -> Markup:
@@ -76,23 +96,24 @@ def _bar(region: Region) -> Markup:
 
 
 def _candidates(candidates: Iterable[Candidate]) -> Markup:
-    rows = []
-    for item in sorted(candidates, key=lambda item: item.number):
-        mark = "chosen" if item.chosen else "Pareto front" if item.front else ""
-        choices = ", ".join(f"{name} = {_number(value)}" for name, value in item.choices.items())
-        rows.append(
+    items = sorted(candidates, key=lambda item: item.number)
+    names = tuple(dict.fromkeys(name for item in items for name in item.choices))
+    rows = [
+        tag(
+            "tr",
+            tag("td", item.number, class_="n"),
             tag(
-                "tr",
-                tag("td", item.number, class_="n"),
-                tag("td", choices, class_="code"),
-                tag("td", "not measured" if item.latency is None else item.latency),
-                tag("td", _number(item.quality), class_="n"),
-                tag("td", item.outcome if item.error is None else f"{item.outcome}: {item.error}"),
-                tag("td", mark),
-                class_="chosen" if item.chosen else "",
-            )
+                "td", item.outcome if item.error is None else f"{item.outcome}: {item.error}", class_="words"
+            ),
+            tag("td", "chosen" if item.chosen else "Pareto front" if item.front else "", class_="mark"),
+            tag("td", _number(item.quality), class_="n"),
+            tag("td", "not measured" if item.latency is None else item.latency, class_="n"),
+            *(tag("td", _number(item.choices.get(name)), class_="n") for name in names),
+            class_="chosen" if item.chosen else "",
         )
-    return table(("trial", "choices", "latency", "quality", "outcome", ""), rows)
+        for item in items
+    ]
+    return table(("candidate", "outcome", "", "quality", "latency", *names), rows)
 
 
 def _facts(name: str, group: Any) -> Markup:

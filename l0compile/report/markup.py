@@ -14,7 +14,7 @@ class Markup(str):
 def tag(name: str, *children: object, **attributes: object) -> Markup:
     """``<name attributes>children</name>``. Children that are not ``Markup`` are escaped, and so are attributes."""
     pairs = "".join(f' {key.rstrip("_")}="{html.escape(str(value))}"' for key, value in attributes.items())
-    if name in ("img", "meta"):
+    if name in ("img", "meta", "wbr"):
         return Markup(f"<{name}{pairs}>")
     inner = "".join(child if isinstance(child, Markup) else html.escape(str(child)) for child in children)
     return Markup(f"<{name}{pairs}>{inner}</{name}>")

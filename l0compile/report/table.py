@@ -1,7 +1,9 @@
 """Tables for the terminal."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from l0compile.report.blocks import block_order, shares, target_name
 from l0compile.result import Row, SearchResult
 
 if TYPE_CHECKING:
@@ -19,6 +21,19 @@ def comparison_table(report: SearchResult) -> "Table":
     for row in report.rows:
         cells = (row.name, *comparison_cells(report, row))
         table.add_row(*map(_escaped, cells), style="" if row.dense else "bold")
+    return table
+
+
+def targets_table(results: Mapping[str, SearchResult]) -> "Table":
+    """A ``rich`` table of the block shapes that the chosen models took: layers, and share of their live weights."""
+    table = _table("block shapes of the chosen models")
+    table.add_column("block shape")
+    counted = [shares(result) for result in results.values()]
+    for name, result in results.items():
+        table.add_column(_escaped(f"{name}: {target_name(result)}"), justify="right")
+    for shape in sorted({shape for found in counted for shape in found}, key=block_order):
+        cells = [str(found[shape]) if shape in found else "–" for found in counted]
+        table.add_row(_escaped(shape), *cells)
     return table
 
 

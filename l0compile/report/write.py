@@ -1,5 +1,6 @@
 """Write pages and pictures, each file whole or not at all."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from l0compile.errors import ArtifactError
@@ -9,8 +10,12 @@ from l0compile.report.regions import plot_regions
 from l0compile.result import SearchResult
 
 
-def write_report(report: SearchResult, folder: str | Path) -> tuple[Path, ...]:
+def write_report(
+    report: SearchResult, folder: str | Path, targets: Mapping[str, SearchResult] | None = None
+) -> tuple[Path, ...]:
     """Write ``report.html``, ``pareto.png`` and ``regions.png`` into ``folder``; the paths.
+
+    targets: results by name whose block shapes the page shows side by side; default: this one only.
 
     Each file is replaced whole, so a reader never sees half of one. Raises ``ArtifactError`` if that fails.
     """
@@ -18,7 +23,7 @@ def write_report(report: SearchResult, folder: str | Path) -> tuple[Path, ...]:
     contents = {
         "pareto.png": plot_front(report),
         "regions.png": plot_regions(report.regions),
-        "report.html": render_page(report).encode(),
+        "report.html": render_page(report, targets).encode(),
     }
     try:
         out.mkdir(parents=True, exist_ok=True)

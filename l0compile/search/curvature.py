@@ -1,7 +1,8 @@
 """Which gates cost least: second-order statistics of every gated layer, and the losses they predict.
 
-One pass over calibration batches gives, for each layer ``y = x W^T``, the Gram matrix ``A = E[x x^T]`` of its
-inputs and the sensitivity ``g_i = E[(d(v . model output) / d y_i)^2]`` for random ``v``. Their product is the
+One pass over calibration batches gives, for each layer ``y = x W^T``, the Gram matrix ``A`` of its inputs and the
+sensitivity ``g_i = E[(d(v . model output) / d y_i)^2]`` for random ``v``. A token counts in ``A`` as much as its
+gradient is large: the separator that attention parks on has inputs of great size and no influence. Their product is the
 Kronecker-factored Gauss-Newton curvature (Martens and Grosse, ICML 2015) of the squared change of the model's
 output, with the output factor reduced to its diagonal.
 """
@@ -17,20 +18,19 @@ from l0compile.errors import DataError
 from l0compile.gates import Block, Gate, dense_weight, named_gates
 from l0compile.gates.granularity import site
 from l0compile.ops.gate import block_sum
+from l0compile.search.masks import linear_layers
 
 DAMPING = 3e-3
 
 
 @dataclass
 class Curvature:
-    """``gram`` [in, in]: mean of x x^T over tokens; ``sensitivity`` [out]: mean squared output gradient.
-
-    Float32.
+    """``gram`` [in, in]: mean of x x^T over tokens, each as heavy as its squared output gradient, less that of the mean
+    input where a bias can make up for it. ``sensitivity`` [out]: mean squared output gradient. Float32.
     """
 
     gram: Tensor
     sensitivity: Tensor
-    tokens: int = 0
 
     @cached_property
     def damped(self) -> Tensor:
@@ -42,18 +42,29 @@ class Curvature:
         """Inverse of ``damped``, computed in float64: [in, in] float32."""
         return torch.cholesky_inverse(torch.linalg.cholesky(self.damped.double())).float()
 
-    def add_inputs(self, x: Tensor) -> None:
-        """Sum up inputs [tokens, in]."""
-        self.gram.addmm_(x.T, x)
+
+class _Sums:
+    """What a layer's curvature is the mean of."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        out, width = dense_weight(layer).shape
+        self.centred, self.tokens = layer.bias is not None, 0
+        self.gram, self.inputs, self.squares = torch.zeros(width, width), torch.zeros(width), torch.zeros(out)
+
+    def add(self, x: Tensor, gradient: Tensor) -> None:
+        """Sum up inputs [tokens, in] and output gradients [tokens, out]."""
+        squares = gradient.square()
+        heavy = x * squares.sum(1, keepdim=True)
+        self.gram.addmm_(x.T, heavy)
+        self.inputs += heavy.sum(0)
+        self.squares += squares.sum(0)
         self.tokens += len(x)
 
-    def add_gradient(self, gradient: Tensor) -> None:
-        """Sum up output gradients [..., out]."""
-        self.sensitivity += gradient.reshape(-1, gradient.shape[-1]).square().sum(0)
-
-    def mean(self) -> "Curvature":
-        """The sums divided by the number of tokens."""
-        return Curvature(self.gram / self.tokens, self.sensitivity / self.tokens, self.tokens)
+    def mean(self) -> Curvature:
+        weight = self.squares.sum().clamp(min=1e-30)
+        mean = self.inputs / weight
+        gram = self.gram / weight - (torch.outer(mean, mean) if self.centred else 0.0)
+        return Curvature(gram, self.squares / self.tokens)
 
 
 def measure_curvature(
@@ -70,11 +81,8 @@ def measure_curvature(
     whose change is to stay small. Parameters are frozen on the way and left as they were. Raises DataError if a
     layer saw no input.
     """
-    layers = {name: model.get_submodule(name) for name in names}
-    sums: dict[str, Curvature] = {}
-    for name, layer in layers.items():
-        out_features, in_features = dense_weight(layer).shape
-        sums[name] = Curvature(torch.zeros(in_features, in_features), torch.zeros(out_features))
+    layers = linear_layers(model, names)
+    sums = {name: _Sums(layer) for name, layer in layers.items()}
     generator = torch.Generator().manual_seed(seed)
     hooks = [layer.register_forward_hook(partial(_note, sums[name])) for name, layer in layers.items()]
     wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
@@ -97,11 +105,11 @@ def measure_curvature(
     return {name: found.mean() for name, found in sums.items()}
 
 
-def _note(sums: Curvature, _layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    sums.add_inputs(args[0].detach().reshape(-1, args[0].shape[-1]))
+def _note(sums: _Sums, _layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    x = args[0].detach().flatten(0, -2)
     # Parameters are frozen, so the first layers' outputs have no history yet; a copy may be changed in place.
     output = output if output.requires_grad else output.requires_grad_().clone()
-    output.register_hook(sums.add_gradient)
+    output.register_hook(lambda gradient: sums.add(x, gradient.flatten(0, -2)))
     return output
 
 

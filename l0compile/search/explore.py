@@ -1,22 +1,29 @@
-"""The two phases that run trials: exploring the space, and a sweep of budgets around the best trial."""
+"""The phases of a search: trials without training, then finalists and a sweep of budgets, fitted to a latency."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from l0compile.search.allocate import LatencyModel, first_guesses, towards
-from l0compile.search.candidate import Choices
-from l0compile.search.evaluate import MARGIN, Evaluator
+from l0compile.errors import L0CompileError
+from l0compile.result import Candidate
+from l0compile.search.evaluate import Evaluator
+from l0compile.search.fit import HIGHEST, Fitted, Fitter
+from l0compile.search.jobs import post_job
+from l0compile.search.prices import Pricing
 from l0compile.search.progress import Progress
-from l0compile.search.study import Study, Trial
+from l0compile.search.search_job import search_job
+from l0compile.search.study import Study, Trial, evaluate_trial, finished
+from l0compile.search.worker import work
+from l0compile.tasks import Schedule, train
 
-# Shares of the time at whose end the trials, and then the sweep, have to leave room for the winner.
-TRIALS_UNTIL, SWEEP_UNTIL = 0.5, 0.68
+if TYPE_CHECKING:
+    import optuna
+
+# Shares of the time at whose end the trials, the finalists and then the sweep have to leave room for the winner.
+TRIALS_UNTIL, FINALISTS_UNTIL, SWEEP_UNTIL = 0.45, 0.55, 0.65
 # The winner trains at least this share of the time, even if everything before took longer than planned.
 WINNER_AT_LEAST = 0.1
-# Share of the budget to aim for: the line through few latencies is off by a little, and too slow counts for nothing.
-TARGET = 1.0 - 1.25 * MARGIN
-# Over the budget by less than this share: "just missed".
-NEAR = 0.1
+FINALISTS = 3
 
 
 @dataclass(frozen=True)
@@ -35,70 +42,131 @@ class Clock:
         return max(self.at(1.0) - final_seconds, time.monotonic() + WINNER_AT_LEAST * self.seconds)
 
 
-def run_trials(
-    study: Study, evaluator: Evaluator, dense_load: float, clock: Clock, progress: Progress
-) -> None:
-    """Trials up to the number and the time that the space allows; one at least, and any that a kill interrupted."""
-    progress.phase("trials: latency first, then brief training")
-    slowest = 0.0
-    while True:
-        begun = time.monotonic()
-        done = study.trials()
-        if not study.waiting():
-            number = sum(trial.sweep is None for trial in done)
-            late = begun + slowest > clock.at(TRIALS_UNTIL)
-            if number >= study.space.effort.trials or (late and done):
-                return
-            live = _latency_model(study, dense_load).live_for(TARGET)
-            guesses = [*first_guesses(study.space, study.shapes, live), None]
-            tried = sum(trial.sweep is None and not _just_missed(trial) for trial in done)
-            guess = _sparser(study, done[-1], live) if done else None
-            guess = guess or guesses[min(tried, len(guesses) - 1)]
-            if guess is not None:
-                study.enqueue(guess)
-        _tell(progress, study, study.run_trial(evaluator))
-        slowest = max(slowest, time.monotonic() - begun)
+@dataclass(frozen=True)
+class Finalist:
+    """A fitted candidate.
 
-
-def run_sweep(
-    study: Study, evaluator: Evaluator, dense_load: float, clock: Clock, progress: Progress
-) -> None:
-    """Points around the budget, in the shapes and proportions of the best trial, for the Pareto front.
-
-    The point 1.0 uses the budget up, so it may well be the winner.
+    quality: on validation data, after brief training. wanted: its budget over that of the search.
     """
-    progress.phase("sweep: budgets around the chosen one")
-    slowest = 0.0
-    done = {trial.sweep for trial in study.trials()}
-    for point in study.space.effort.sweep:
-        start = study.best() or study.fastest()
-        begun = time.monotonic()
-        if point in done or start is None or start.outcome is None or begun + slowest > clock.at(SWEEP_UNTIL):
-            continue
-        wanted = _latency_model(study, dense_load).live_for(point * TARGET)
-        study.enqueue(towards(study.space, start.choices, start.outcome.live, wanted))
-        _tell(progress, study, study.run_trial(evaluator, sweep=point))
-        slowest = max(slowest, time.monotonic() - begun)
+
+    number: int
+    fitted: Fitted
+    quality: float
+    wanted: float
+
+    @property
+    def fast_enough(self) -> bool:
+        """Within its own budget."""
+        return self.fitted.load <= HIGHEST * self.wanted
+
+    def candidate(self, budget_ms: float) -> Candidate:
+        """As a result, in milliseconds of the minute it was measured in: a relative budget moves with the machine."""
+        found = self.fitted
+        scale = found.latency.median_ms / (found.load * budget_ms)
+        return Candidate(
+            self.number, found.choices.to_params(), "fitted", found.latency, self.quality,
+            layers=found.plan.to_json(), wanted_ms=scale * self.wanted * budget_ms,
+            predicted_ms=scale * found.predicted_ms,
+        )  # fmt: skip
 
 
-def _just_missed(trial: Trial) -> bool:
-    """Too slow by so little that the same candidate with a few more zeros is worth a trial."""
-    outcome = trial.outcome
-    return outcome is not None and not outcome.fast_enough and outcome.load < 1.0 + NEAR
+@dataclass
+class Exploration:
+    """Runs the phases. finalists: in the order they were fitted; failures: of those that could not be."""
 
+    study: Study
+    evaluator: Evaluator
+    fitter: Fitter
+    prices: Pricing
+    clock: Clock
+    progress: Progress
+    finalists: list[Finalist] = field(default_factory=list)
+    failures: list[Candidate] = field(default_factory=list)
 
-def _sparser(study: Study, trial: Trial, live: float) -> Choices | None:
-    """`trial` again with `live` of its weights left, if it just missed the budget; the line now knows its latency."""
-    if trial.outcome is None or not _just_missed(trial) or trial.outcome.live <= live:
-        return None
-    return towards(study.space, trial.choices, trial.outcome.live, live)
+    def run_trials(self) -> None:
+        """Trials up to the number and the time that the space allows, beside other workers; one at least.
 
+        All are of one price, kept with the study, so that those of an earlier run compare.
+        """
+        self.progress.phase("trials: what to keep, without training")
+        study, space = self.study, self.study.space
+        price = study.remembered("price_ms") or self.fitter.price(self.fitter.budget.ms)
+        study.remember("price_ms", price)
+        post_job(study.handle, search_job(space, self.evaluator, self.prices, price))
+        if not study.handle.trials:
+            study.enqueue(study.neutral())
+        begun, slowest = time.monotonic(), 0.0
 
-def _latency_model(study: Study, dense_load: float) -> LatencyModel:
-    points = [(outcome.live, outcome.load) for outcome in study.outcomes().values()]
-    return LatencyModel.fit(dense_load, points)
+        def stop() -> bool:
+            late = time.monotonic() + slowest > self.clock.at(TRIALS_UNTIL)
+            return late and bool(study.trials())
 
+        def told(trial: "optuna.trial.FrozenTrial") -> None:
+            nonlocal begun, slowest
+            begun, slowest = time.monotonic(), max(slowest, time.monotonic() - begun)
+            best = study.best()
+            self.progress.candidate(finished(trial).candidate(), best[0].candidate() if best else None)
 
-def _tell(progress: Progress, study: Study, trial: Trial) -> None:
-    best = study.best()
-    progress.candidate(trial.candidate(), best.candidate() if best else None)
+        def objective(trial: "optuna.trial.Trial") -> float:
+            return evaluate_trial(trial, space, self.evaluator, price).quality
+
+        work(study.handle, objective, space.effort.trials, on_trial=told, stop=stop, reseed=False)
+
+    def run_finalists(self) -> None:
+        """The best trials, fitted to the budget."""
+        self.progress.phase("finalists: fitted to the budget, measured, trained briefly")
+        self._fit_all([(trial, 1.0) for trial in self.study.best(FINALISTS)], FINALISTS_UNTIL)
+
+    def run_sweep(self) -> None:
+        """Budgets around the wanted one, with the choices of the best finalist, for the Pareto front."""
+        self.progress.phase("sweep: budgets around the chosen one")
+        winner = self.winner()
+        best = self.study.best()
+        if winner is None or not best:
+            return
+        start = next((t for t in self.study.best(FINALISTS) if t.number == winner.number), best[0])
+        points = [point for point in self.study.space.effort.sweep if point != 1.0]
+        self._fit_all([(start, point) for point in points], SWEEP_UNTIL)
+
+    def winner(self) -> Finalist | None:
+        """The best finalist that meets the budget; the quickest where none does."""
+        found = [finalist for finalist in self.finalists if finalist.wanted == 1.0]
+        quick = [finalist for finalist in found if finalist.fast_enough]
+        if quick:
+            return max(quick, key=lambda finalist: finalist.quality)
+        return min(found, key=lambda finalist: finalist.fitted.load) if found else None
+
+    def _fit_all(self, wanted: list[tuple[Trial, float]], until: float) -> None:
+        slowest = 0.0
+        for place, (trial, ratio) in enumerate(wanted):
+            begun = time.monotonic()
+            if place and begun + slowest > self.clock.at(until):
+                return
+            self._fit(trial, ratio)
+            slowest = max(slowest, time.monotonic() - begun)
+
+    def _fit(self, trial: Trial, ratio: float) -> None:
+        budget = self.fitter.budget.ms
+        try:
+            fitted = self.fitter.fit(trial.choices, ratio * budget)
+            quality = self._train_briefly(fitted)
+        except L0CompileError as error:
+            failed = Candidate(trial.number, trial.choices.to_params(), "failed", error=str(error))
+            self.failures.append(failed)
+            self.progress.candidate(failed, None)
+            return
+        self.finalists.append(Finalist(trial.number, fitted, quality, ratio))
+        winner = self.winner()
+        best = winner.candidate(budget) if winner else None
+        self.progress.candidate(self.finalists[-1].candidate(budget), best)
+
+    def _train_briefly(self, fitted: Fitted) -> float:
+        """Validation quality of a fitted plan: weights by least squares, then a few steps of training."""
+        evaluator, plan = self.evaluator, self.study.space.training
+        model = evaluator.realised(fitted.choices, fitted.plan)
+        evaluator.solve(model)
+        schedule = Schedule(
+            plan.candidate_steps, plan.batch, plan.weight_rate, seed=self.study.space.effort.seed
+        )
+        train(evaluator.task, model, schedule)
+        return evaluator.task.quality(model, "validation")

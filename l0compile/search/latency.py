@@ -12,6 +12,7 @@ from l0compile.errors import ConfigError, L0CompileError
 from l0compile.measure import Measurement, Protocol, Workload, export_onnx, measure_engines, ratio
 from l0compile.runtime import CompiledModel
 from l0compile.search.space import LatencyBudget
+from l0compile.targets import Target
 from l0compile.tasks import Task
 
 PYTORCH, ONNX, DENSE, CHOSEN = "dense PyTorch", "dense ONNX Runtime", "dense l0compile", "chosen l0compile"
@@ -21,10 +22,11 @@ Job = tuple[str, Workload]
 
 @dataclass(frozen=True)
 class Bench:
-    """Where a task's latency is measured: `folder` holds the inputs, the ONNX file and compiled models."""
+    """Where a task's latency is measured: `folder` holds the inputs, the ONNX file and models compiled for `target`."""
 
     task: Task
     folder: Path
+    target: Target | str = "native"
 
     def prepare(self) -> None:
         """Write the example inputs."""
@@ -38,7 +40,9 @@ class Bench:
         `dynamic`: for all sizes that the task wants; otherwise for those of the example only, which compiles sooner.
         """
         shapes = self.task.dynamic_shapes() if dynamic else None
-        compiled = compile_model(model, self.task.example(), dynamic_shapes=shapes, engine="tvm")
+        compiled = compile_model(
+            model, self.task.example(), dynamic_shapes=shapes, engine="tvm", target=self.target
+        )
         compiled.save(self.folder / name)
         return compiled
 
@@ -50,9 +54,14 @@ class Bench:
 
     def dense_jobs(self) -> tuple[dict[str, Job], dict[str, str]]:
         """Jobs for the dense engines by row name, and the reason for each that can't take part."""
-        factory, arguments = self.task.workload()
-        jobs = {PYTORCH: ("pytorch", Workload(factory, arguments))}
+        jobs: dict[str, Job] = {}
         failures: dict[str, str] = {}
+        made = self.task.workload()
+        if made is None:
+            failures[PYTORCH] = "another process cannot make the model: it has no factory"
+        else:
+            jobs[PYTORCH] = ("pytorch", Workload(*made))
+        factory, arguments = made or (f"{__name__}:saved_inputs", {"path": str(self._inputs)})
         try:
             onnx = self.folder / "dense.onnx"
             if not onnx.exists():
@@ -91,9 +100,9 @@ class Budgeted:
         """
         jobs = {"candidate": bench.job(bench.folder / name)}
         if self.ratio is None or self.reference is None:
-            found = measure_engines(jobs, Protocol.quick())["candidate"]
+            found = measure_engines(jobs, Protocol.careful())["candidate"]
             return found, found.median_ms / self.ms
-        both = measure_engines({**jobs, "reference": self.reference}, Protocol.quick())
+        both = measure_engines({**jobs, "reference": self.reference}, Protocol.careful())
         found, reference = both["candidate"], both["reference"]
         if not (found.ok and reference.ok):
             return found, found.median_ms / self.ms

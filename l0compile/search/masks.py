@@ -1,11 +1,12 @@
 """Which weights of gated linear layers are live, as the gates stand: in evaluation, hardened or not."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from l0compile.errors import DataError
 from l0compile.gates import Block, Gate, named_gates
 from l0compile.gates.cost import cost_items, expected_density
 from l0compile.gates.granularity import site
@@ -28,6 +29,17 @@ def gated_layers(model: nn.Module) -> dict[str, nn.Linear]:
         owner = modules[path]
         if isinstance(owner, nn.Linear) and site(gate.granularity) != "output":
             found[path] = owner
+    return found
+
+
+def linear_layers(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Linear]:
+    """The layers ``names``. Raises DataError for one that is no ``nn.Linear``."""
+    found = {}
+    for name in names:
+        layer = model.get_submodule(name)
+        if not isinstance(layer, nn.Linear):
+            raise DataError(f"search: {name!r}: expected an nn.Linear, got {type(layer).__name__}")
+        found[name] = layer
     return found
 
 

@@ -48,6 +48,8 @@ def _groups(root: Table) -> tuple[GateGroup, ...]:
     names = [group.name for group in groups]
     if len(set(names)) < len(names):
         raise root.error("gates", "a different name for each group", names)
+    if all(group.kind != "block" for group in groups):
+        raise root.error("gates", "one group of blocks at least: budgets are met by what blocks take", names)
     return groups
 
 
@@ -57,7 +59,7 @@ def _group(table: Table) -> GateGroup:
         name=table.text("name"),
         kind=kind,
         patterns=table.items("patterns", "module-name patterns", word),
-        density=table.value("density", "[low, high] with 0 < low <= high <= 1", pair),
+        density=_density(table, kind),
         shapes=table.items("shapes", 'block shapes such as "4x1"', shape) if kind == "block" else (),
         heads=table.integer("heads", 1, 1024) if kind == "head" else 0,
     )
@@ -66,6 +68,15 @@ def _group(table: Table) -> GateGroup:
         raise table.error(key, "at least one entry, each once", [])
     table.done()
     return group
+
+
+def _density(table: Table, kind: str) -> tuple[float, float]:
+    if kind == "block" and not table.has("density"):
+        return (0.0, 1.0)
+    low, high = table.value("density", "[low, high] with 0 <= low <= high <= 1, high above 0", pair)
+    if kind != "block" and low == 0.0:
+        raise table.error("density", "above 0: some heads and neurons have to stay", [low, high])
+    return low, high
 
 
 def _latency(table: Table) -> LatencyBudget:
@@ -110,10 +121,8 @@ def _training(table: Table) -> TrainingPlan:
     plan = TrainingPlan(
         batch=table.integer("batch", 2, 4096, default.batch),
         candidate_steps=table.integer("candidate_steps", 0, 100_000, default.candidate_steps),
-        gate_steps=table.integer("gate_steps", 0, 100_000, default.gate_steps),
         tune_steps=table.integer("tune_steps", 0, 1_000_000, default.tune_steps),
         weight_rate=table.number("weight_rate", 1e-8, 1.0, default.weight_rate),
-        gate_rate=table.number("gate_rate", 1e-8, 10.0, default.gate_rate),
     )
     table.done()
     return plan

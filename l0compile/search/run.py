@@ -6,57 +6,28 @@ Baselines, trials, Pareto sweep, the winner trained and compiled, the final tabl
 import dataclasses
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from l0compile.errors import BuildError, ConfigError, DataError
 from l0compile.measure import Measurement, Protocol
 from l0compile.result import RESULT, SearchResult
-from l0compile.search.candidate import gated_layer_names
+from l0compile.search.candidate import layers_of, unique
+from l0compile.search.candidates import all_paths
 from l0compile.search.curvature import measure_curvature
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.explore import Clock, run_sweep, run_trials
+from l0compile.search.explore import Clock, Exploration
 from l0compile.search.finish import finish
+from l0compile.search.fit import Fitter
 from l0compile.search.latency import DENSE, Bench, Budgeted, budget_of, compare
-from l0compile.search.progress import Progress, RichProgress, Silent
-from l0compile.search.read import read_space
+from l0compile.search.plan import worth_pruning
+from l0compile.search.prices import Prices, Pricing, sites
+from l0compile.search.progress import Progress, Silent
+from l0compile.search.search_job import menu_of
 from l0compile.search.space import Space
-from l0compile.search.study import open_study
-from l0compile.targets import load_target, read_host
+from l0compile.search.study import STUDY, open_study
+from l0compile.targets import Target, load_target, read_host
 from l0compile.tasks import Task, make_task
-
-
-def search(
-    space: Space | str | Path,
-    out: str | Path,
-    *,
-    text: str | Path | None = None,
-    quick: bool = False,
-    resume: bool = False,
-    progress: Progress | None = None,
-) -> SearchResult:
-    """Find the best model within a latency budget on this machine, and leave it in the folder `out`.
-
-    Args:
-        space: a search space, or the path of its TOML file.
-        out: folder for ``model/`` (the chosen artifact), ``study.sqlite`` (every trial) and ``result.json``.
-        text: folder of .txt, .jsonl or .jsonl.gz files instead of the task's default text.
-        quick: two trials and a few steps, to see that everything works; figures mean nothing then.
-        resume: continue the study in `out` (after Ctrl-C or a kill); completed trials are kept and not paid for
-        again.
-        progress: told of every step; default: lines and a bar on standard error.
-
-    Raises:
-        ConfigError: a malformed space, or a study made with another one. DataError: text that is missing or
-        unreadable,
-            or a disk that is full. MissingDependency: a package that the task or the budget's reference needs.
-        GateError: a pattern that matches nothing. BuildError: no candidate at all could be built.
-    """
-    space = space if isinstance(space, Space) else read_space(space)
-    folder = None if text is None else Path(text)
-    if progress is not None:
-        return run_search(space, Path(out), text=folder, quick=quick, resume=resume, progress=progress)
-    with RichProgress(space.effort.seconds) as bar:
-        return run_search(space, Path(out), text=folder, quick=quick, resume=resume, progress=bar)
 
 
 def run_search(
@@ -64,16 +35,21 @@ def run_search(
     out: Path,
     *,
     text: Path | None = None,
+    task: Task | None = None,
+    target: str = "native",
     quick: bool = False,
     resume: bool = False,
+    storage: str | None = None,
+    study: str = STUDY,
     progress: Progress | None = None,
 ) -> SearchResult:
-    """As `search`, for a space already read, and silent by default."""
+    """As `search`, for a space already read, and silent by default. task: instead of the one that `space` names."""
     space = space.quick() if quick else space
     clock = Clock(time.monotonic(), space.effort.seconds)
+    place = Place(out, load_target(target), resume, storage, study)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        result = _run(space, out, text, resume, progress or Silent(), clock)
+        result = _run(space, place, text, task, progress or Silent(), clock)
         spent = {"search seconds": round(time.monotonic() - clock.start), "allowed": space.effort.seconds}
         result = dataclasses.replace(result, facts={**result.facts, "time": spent})
         result.save(out / RESULT)
@@ -85,48 +61,102 @@ def run_search(
     return result
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a search leaves what it finds, and the target it is for.
+
+    storage: URL of the study's storage; None: a file in `out`. study: its name there.
+    """
+
+    out: Path
+    target: Target
+    resume: bool
+    storage: str | None
+    study: str
+
+
 def _run(
-    space: Space, out: Path, text: Path | None, resume: bool, progress: Progress, clock: Clock
+    space: Space, place: Place, text: Path | None, task: Task | None, progress: Progress, clock: Clock
 ) -> SearchResult:
-    shapes = legal_shapes(space)
+    out = place.out
+    shapes = legal_shapes(space, place.target)
     progress.phase("loading model and text")
-    task = make_task(space.task, space.options, text)
-    layers = gated_layer_names(task.dense(), space)
-    bench = Bench(task, out / "work")
+    task = task or make_task(space.task, space.options, text)
+    groups = layers_of(task.dense(), space)
+    bench = Bench(task, out / "work", place.target)
     bench.prepare()
-    study = open_study(space, shapes, out, resume=resume, conditions=_conditions(task))
+    study = open_study(
+        space,
+        out,
+        resume=place.resume,
+        conditions=_conditions(task, place.target),
+        storage=place.storage,
+        name=place.study,
+    )
     progress.phase("measuring the dense engines")
     jobs, failures = bench.dense_jobs()
     dense = compare(jobs, failures, Protocol.quick())
     budget = budget_of(space.latency, dense, jobs, space.name)
     _tell_baselines(progress, dense, budget)
     final_seconds = time.monotonic() - clock.start
-    progress.phase("measuring the curvature of every gated layer")
-    curvature = measure_curvature(
-        task.dense(), layers, task.calibration(), task.predict, seed=space.effort.seed
-    )
-    evaluator = Evaluator(task, space, curvature, bench, budget, study.outcomes())
-    dense_load = dense[DENSE].median_ms / budget.ms if dense[DENSE].ok else 2.0
-    run_trials(study, evaluator, dense_load, clock, progress)
-    run_sweep(study, evaluator, dense_load, clock, progress)
-    winner = study.best() or study.fastest()
+    prices = Prices.of(place.target)
+    evaluator = prepare(task, space, groups, shapes, prices, out / "candidates", progress)
+    evaluator.seen.update(study.outcomes())
+    if not dense[DENSE].ok:
+        raise BuildError(f"{space.name}: the dense model could not be compiled: {dense[DENSE].error}")
+    fitter = Fitter(evaluator, bench, budget, [(evaluator.menu.dense_ms, dense[DENSE].median_ms)])
+    exploration = Exploration(study, evaluator, fitter, prices, clock, progress)
+    exploration.run_trials()
+    exploration.run_finalists()
+    winner = exploration.winner()
     if winner is None:
-        raise BuildError(f"{space.name}: no candidate could be built and measured: {study.trials()[0].error}")
-    if study.best() is None:
+        errors = [item.error for item in exploration.failures] + [trial.error for trial in study.trials()]
+        raise BuildError(f"{space.name}: no candidate could be built and measured: {errors[0]}")
+    if not winner.fast_enough:
         progress.note(
             f"  WARNING: no candidate met the budget of {budget.ms:.3f} ms; going on with the fastest one. "
             "Widen the density ranges of the space, or raise the budget"
         )
-    deadline = clock.winner_deadline(final_seconds)
-    return finish(evaluator, study, winner, jobs, failures, out, deadline, progress)
+    exploration.run_sweep()
+    return finish(exploration, winner, jobs, failures, out, clock.winner_deadline(final_seconds))
 
 
-def legal_shapes(space: Space) -> dict[str, tuple[tuple[int, int], ...]]:
-    """For each group of blocks the shapes that this machine has a kernel for.
+def prepare(
+    task: Task,
+    space: Space,
+    groups: Mapping[str, tuple[str, ...]],
+    shapes: Mapping[str, tuple[tuple[int, int], ...]],
+    prices: Pricing,
+    cache: Path,
+    progress: Progress,
+) -> Evaluator:
+    """Everything that candidates are made of: the curvature of every gated layer, and its paths with their prices."""
+    progress.phase("measuring the curvature of every gated layer")
+    model, layers = task.dense(), unique(groups.values())
+    curvature = measure_curvature(model, layers, task.calibration(), task.predict, seed=space.effort.seed)
+    places = sites(model, layers, task.example())
+    wanted: dict[str, tuple[tuple[int, int], ...]] = {}
+    for group in space.gates:
+        for name in groups[group.name] if group.kind == "block" else ():
+            wanted[name] = worth_pruning(places[name], shapes[group.name], prices)
+    progress.phase("pruning every gated layer, without training")
+    told = -1
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        if (tenth := 10 * done // total) > told:
+            told = tenth
+            progress.note(f"  {done} of {total} (layer, block shape)")
+
+    paths = all_paths(model, curvature, wanted, cache, tell)
+    return Evaluator(task, space, groups, curvature, menu_of(task, space, groups, paths, prices))
+
+
+def legal_shapes(space: Space, target: Target) -> dict[str, tuple[tuple[int, int], ...]]:
+    """For each group of blocks the shapes that `target` has a kernel for.
 
     Raises ConfigError if none is left.
     """
-    target = load_target("native")
     found: dict[str, tuple[tuple[int, int], ...]] = {}
     for group in space.gates:
         if group.kind == "block":
@@ -134,13 +164,13 @@ def legal_shapes(space: Space) -> dict[str, tuple[tuple[int, int], ...]]:
             if not found[group.name]:
                 legal = ", ".join(f"{rows}x{cols}" for rows, cols in target.blocks) or "no block shape"
                 raise ConfigError(
-                    f"{space.name}: gates {group.name!r}: shapes: this machine has kernels for {legal}"
+                    f"{space.name}: gates {group.name!r}: shapes: target {target.name} has kernels for {legal}"
                 )
     return found
 
 
-def _conditions(task: Task) -> str:
-    return f"{task.source} {read_host().fingerprint()}"
+def _conditions(task: Task, target: Target) -> str:
+    return f"{task.source} {target.name} {read_host().fingerprint()}"
 
 
 def _tell_baselines(progress: Progress, dense: Mapping[str, Measurement], budget: Budgeted) -> None:

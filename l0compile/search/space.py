@@ -70,17 +70,12 @@ class Effort:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Items a batch; steps for a candidate; steps for the winner, with gates and then with frozen masks.
-
-    Peak rates.
-    """
+    """Items a batch; steps for a finalist, and for the winner, with frozen zeros; the peak rate of weights."""
 
     batch: int = 32
     candidate_steps: int = 20
-    gate_steps: int = 0
     tune_steps: int = 400
     weight_rate: float = 2e-4
-    gate_rate: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -113,5 +108,5 @@ class Space:
     def quick(self) -> "Space":
         """The same space with two trials and a few steps, for tests."""
         effort = dataclasses.replace(self.effort, trials=2, sweep=(1.0,), thorough=False)
-        plan = dataclasses.replace(self.training, batch=8, candidate_steps=2, gate_steps=2, tune_steps=4)
+        plan = dataclasses.replace(self.training, batch=8, candidate_steps=2, tune_steps=4)
         return dataclasses.replace(self, effort=effort, training=plan)

@@ -5,145 +5,160 @@ Parameters, storage, recovery after a kill, and one recorded trial per candidate
 
 import contextlib
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from l0compile.errors import ConfigError, DataError, L0CompileError
+from l0compile.errors import ConfigError, DataError
 from l0compile.result import Candidate
 from l0compile.search.candidate import DENSITY_STEP, Choices
 from l0compile.search.evaluate import Evaluator, Outcome
 from l0compile.search.space import Space
+from l0compile.search.storage import open_storage
 
 if TYPE_CHECKING:
     import optuna
 
 STORAGE = "study.sqlite"
 STUDY = "l0compile"
-STARTUP_TRIALS = 4
-Shapes = Mapping[str, Sequence[tuple[int, int]]]
+STARTUP_TRIALS = 6
+# Ranges of what a trial draws: factors of losses, and logarithms of what the last layer counts over the first.
+WEIGHT, TILT = (0.25, 4.0), (-1.5, 1.5)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A finished trial. `outcome` is None, and `error` says why, for a failed one. `sweep`.
-
-    Its point of the sweep.
-    """
+    """A finished trial. `outcome` is None, and `error` says why, for a failed one."""
 
     number: int
     choices: Choices
     outcome: Outcome | None
     error: str | None
-    sweep: float | None
 
     def candidate(self) -> Candidate:
         """As a result."""
         params = self.choices.to_params()
         if self.outcome is None:
             return Candidate(self.number, params, "failed", error=self.error)
-        state = "trained" if self.outcome.trained else "too slow"
         choices = {**params, "live": round(self.outcome.live, 4)}
-        return Candidate(self.number, choices, state, self.outcome.latency, self.outcome.quality)
+        return Candidate(
+            self.number, choices, "one-shot", quality=self.outcome.quality, layers=self.outcome.layers
+        )
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study on disk. `shapes`.
-
-    Block shapes to choose from, by gate group (those that the target has a kernel for).
-    """
+    """A study: which weights of losses give the best model of one price, without training."""
 
     handle: "optuna.study.Study"
     space: Space
-    shapes: Shapes
-
-    def run_trial(self, evaluator: Evaluator, *, sweep: float | None = None) -> Trial:
-        """Ask for one candidate, evaluate it and record the outcome; one that can't be built is a failed trial.
-
-        `sweep`: train it even if it is too slow for the budget; kept with the trial as its point of the Pareto
-        sweep.
-        """
-        from optuna.trial import TrialState
-
-        with _storage_errors():
-            trial = self.handle.ask()
-            if sweep is not None:
-                trial.set_user_attr("sweep", sweep)
-            choices = self._suggest(trial)
-            try:
-                outcome = evaluator.evaluate(choices, always_train=sweep is not None)
-            except L0CompileError as error:
-                trial.set_user_attr("error", f"{type(error).__name__}: {error}")
-                self.handle.tell(trial, state=TrialState.FAIL)
-            else:
-                for key, value in outcome.to_attrs().items():
-                    trial.set_user_attr(key, value)
-                trial.set_constraint("latency", outcome.load - 1.0)
-                self.handle.tell(trial, outcome.quality)
-            return _finished(self.handle.trials[trial.number])
 
     def enqueue(self, choices: Choices) -> None:
         """Make `choices` the next candidate to be asked for."""
         with _storage_errors():
             self.handle.enqueue_trial(choices.to_params())
 
-    def trials(self) -> tuple[Trial, ...]:
-        """Every finished trial in order, those of earlier runs included."""
-        return tuple(_finished(trial) for trial in self.handle.trials if trial.state.is_finished())
+    def neutral(self) -> Choices:
+        """No group counts more than another, all heads and neurons that may stay do."""
+        blocks = block_groups(self.space)
+        return Choices(
+            dict.fromkeys(blocks[1:], 1.0),
+            dict.fromkeys(blocks, 0.0),
+            {group.name: group.density[1] for group in self.space.gates if group.kind != "block"},
+        )
 
-    def waiting(self) -> bool:
-        """Whether a trial is enqueued."""
-        return any(trial.state.name == "WAITING" for trial in self.handle.trials)
+    def trials(self) -> tuple[Trial, ...]:
+        """Every finished trial in order, those of earlier runs and other workers included.
+
+        Of those that failed only the ones with a reason of their own: interrupted ones are tried again.
+        """
+        return tuple(
+            finished(trial)
+            for trial in self.handle.trials
+            if trial.state.is_finished() and (trial.value is not None or _own_failure(trial))
+        )
 
     def outcomes(self) -> dict[str, Outcome]:
-        """What is known by structure; of two outcomes of one structure the trained one."""
-        known: dict[str, Outcome] = {}
-        for outcome in (trial.outcome for trial in self.trials()):
-            if outcome is not None and (outcome.trained or outcome.structure not in known):
-                known[outcome.structure] = outcome
-        return known
+        """What is known by structure."""
+        found = (trial.outcome for trial in self.trials())
+        return {outcome.structure: outcome for outcome in found if outcome is not None}
 
-    def best(self) -> Trial | None:
-        """The trained trial of best quality that is fast enough; None if there is none yet."""
-        found = [(t.outcome.quality, -t.number, t) for t in self.trials() if t.outcome and t.outcome.eligible]
-        return max(found)[2] if found else None
+    def best(self, count: int = 1) -> tuple[Trial, ...]:
+        """The trials of best quality, one of each structure, the best one first."""
+        found = [(-t.outcome.quality, t.number, t.outcome.structure, t) for t in self.trials() if t.outcome]
+        by_structure: dict[str, Trial] = {}
+        for *_, structure, trial in sorted(found, key=lambda item: item[:2]):
+            by_structure.setdefault(structure, trial)
+        return tuple(by_structure.values())[:count]
 
-    def fastest(self) -> Trial | None:
-        """The fastest trial that was measured; None if there is none yet."""
-        found = [(t.outcome.load, t.number, t) for t in self.trials() if t.outcome]
-        return min(found)[2] if found else None
+    def remember(self, key: str, value: object) -> None:
+        """Keep JSON values with the study."""
+        with _storage_errors():
+            self.handle.set_user_attr(key, value)
 
-    def _suggest(self, trial: "optuna.trial.Trial") -> Choices:
-        params: dict[str, object] = {}
-        for group in self.space.gates:
+    def remembered(self, key: str) -> Any:
+        """What `remember` kept; None without."""
+        return self.handle.user_attrs.get(key)
+
+
+def block_groups(space: Space) -> list[str]:
+    """Names of the groups of blocks. Only ratios of weights matter: the others are weighed against the first."""
+    return [group.name for group in space.gates if group.kind == "block"]
+
+
+def suggested(trial: "optuna.trial.Trial", space: Space) -> Choices:
+    """What `trial` draws."""
+    blocks = block_groups(space)
+    params: dict[str, object] = {}
+    for name in blocks[1:]:
+        params[f"weight.{name}"] = trial.suggest_float(f"weight.{name}", *WEIGHT, log=True)
+    for name in blocks:
+        params[f"tilt.{name}"] = trial.suggest_float(f"tilt.{name}", *TILT)
+    for group in space.gates:
+        if group.kind != "block":
             name = f"density.{group.name}"
             params[name] = trial.suggest_float(name, *group.density, step=DENSITY_STEP)
-        for group_name, shapes in self.shapes.items():
-            name = f"shape.{group_name}"
-            params[name] = trial.suggest_categorical(name, [f"{rows}x{cols}" for rows, cols in shapes])
-        return Choices.from_params(params)
+    return Choices.from_params(params)
 
 
-def open_study(space: Space, shapes: Shapes, out: Path, *, resume: bool, conditions: str) -> Study:
-    """The study in the folder `out`, new or, with `resume`, continued.
+def evaluate_trial(
+    trial: "optuna.trial.Trial", space: Space, evaluator: Evaluator, price_ms: float
+) -> Outcome:
+    """Evaluate what `trial` draws, and keep the outcome with it. Raises L0CompileError where there is none."""
+    outcome = evaluator.evaluate(suggested(trial, space), price_ms)
+    for key, value in outcome.to_attrs().items():
+        trial.set_user_attr(key, value)
+    return outcome
 
-    A new study moves one that is already there aside (``study-1.sqlite``, ...); nothing is deleted. On resuming,
-    trials that a kill left running are marked failed and their choices are tried again first. `conditions`: what
-    else trials depend on (text, machine). Raises ConfigError when the study there was made with another space or
-    conditions.
+
+def open_study(
+    space: Space, out: Path, *, resume: bool, conditions: str, storage: str | None = None, name: str = STUDY
+) -> Study:
+    """The study in the folder `out` or in `storage`, new or, with `resume`, continued.
+
+    A new study in the folder moves one that is already there aside (``study-1.sqlite``, ...); nothing is deleted.
+    `conditions`: what else trials depend on (text, machine). Raises ConfigError when the study there was made with
+    another space or conditions, or is there already in a storage that others use.
     """
     optuna = importlib.import_module("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     file = out / STORAGE
-    if file.exists() and not resume:
+    if storage is None and file.exists() and not resume:
         file.rename(_free_name(file))
     with _storage_errors():
-        storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
-        study = optuna.create_study(
-            storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True
-        )
+        opened = open_storage(storage or f"sqlite:///{file}")
+        try:
+            study = optuna.create_study(
+                storage=opened,
+                study_name=name,
+                direction="maximize",
+                load_if_exists=storage is None or resume,
+            )
+        except optuna.exceptions.DuplicatedStudyError as error:
+            raise ConfigError(
+                f"storage: there is a study {name!r} already; continue it with --resume, or choose another --study"
+            ) from error
         mark = f"{space.fingerprint()} {conditions}"
         found = study.user_attrs.get("made_with", mark)
         if found != mark:
@@ -152,30 +167,24 @@ def open_study(space: Space, shapes: Shapes, out: Path, *, resume: bool, conditi
                 "choose another --out, or leave --resume out to start anew"
             )
         study.set_user_attr("made_with", mark)
-        _recover(study)
         # With the same seed a sampler that starts anew would draw the same points again.
         seed = space.effort.seed + len(study.trials)
         study.sampler = optuna.samplers.TPESampler(
-            seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True
+            seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True, constant_liar=True
         )
-    return Study(study, space, shapes)
+    return Study(study, space)
 
 
-def _finished(trial: "optuna.trial.FrozenTrial") -> Trial:
-    outcome = Outcome.from_attrs(trial.user_attrs)
+def finished(trial: "optuna.trial.FrozenTrial") -> Trial:
+    """A finished trial of Optuna's as one of ours."""
+    outcome = Outcome.from_attrs(trial.user_attrs) if trial.value is not None else None
     error = None if outcome else str(trial.user_attrs.get("error", "stopped before it was finished"))
-    return Trial(
-        trial.number, Choices.from_params(trial.params), outcome, error, trial.user_attrs.get("sweep")
-    )
+    return Trial(trial.number, Choices.from_params(trial.params), outcome, error)
 
 
-def _recover(study: "optuna.study.Study") -> None:
-    from optuna.trial import TrialState
-
-    for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)
-        if trial.params:
-            study.enqueue_trial(trial.params)
+def _own_failure(trial: "optuna.trial.FrozenTrial") -> bool:
+    error = str(trial.user_attrs.get("error", ""))
+    return bool(error) and not error.startswith("the same as trial")
 
 
 def _free_name(file: Path) -> Path:

@@ -110,7 +110,9 @@ def _is_number(value: object) -> bool:
 def pair(value: Any) -> tuple[float, float] | None:
     """Two ordered numbers in (0, 1] from a list, else None."""
     ok = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
-    return (float(value[0]), float(value[1])) if ok and 0 < value[0] <= value[1] <= 1 else None
+    return (
+        (float(value[0]), float(value[1])) if ok and 0 <= value[0] <= value[1] <= 1 and value[1] > 0 else None
+    )
 
 
 def shape(value: Any) -> tuple[int, int] | None:

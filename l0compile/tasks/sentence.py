@@ -20,7 +20,7 @@ from l0compile.tasks.task import Part, register_task
 from l0compile.tasks.text import load_corpus
 
 EVALUATED = 400
-CALIBRATED = 512
+CALIBRATED = 768
 TRAINED = 2048
 EVALUATION_TOKENS = 128
 

@@ -37,8 +37,11 @@ class Task(Protocol):
     def example(self) -> tuple[Tensor, ...]:
         """Positional inputs at the size whose latency counts."""
 
-    def workload(self) -> tuple[str, dict[str, Any]]:
-        """("package.module:function", JSON keyword arguments) making (dense model, example) in another process."""
+    def workload(self) -> tuple[str, dict[str, Any]] | None:
+        """("package.module:function", JSON keyword arguments) making (dense model, example) in another process.
+
+        None where no other process can make it.
+        """
 
     def dynamic_shapes(self) -> Any:
         """The compile option: sizes that the compiled model is to accept at run time.

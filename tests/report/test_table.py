@@ -2,11 +2,12 @@
 
 import dataclasses
 import io
+import re
 
 from rich.console import Console
 
-from l0compile.report import comparison_table
-from l0compile.result import SearchResult
+from l0compile.report import comparison_table, targets_table
+from l0compile.result import Candidate, SearchResult
 
 
 def shown(table: object) -> str:
@@ -25,3 +26,20 @@ def test_the_comparison_holds_every_row(report: SearchResult) -> None:
 def test_names_that_look_like_tags_are_shown(report: SearchResult) -> None:
     rows = (dataclasses.replace(report.rows[0], name="layers[red]0[/]"),)
     assert "layers[red]0[/]" in shown(comparison_table(dataclasses.replace(report, rows=rows, title="[b]")))
+
+
+def test_targets_are_side_by_side(search: SearchResult) -> None:
+    facts = {"machine": {"fingerprint": {"model": "[red]Phone", "cores": "4"}}}
+    other = dataclasses.replace(search, facts=facts, candidates=(small(search),))
+    text = shown(targets_table({"desk": search, "[b]": other}))
+    assert "desk: EPYC, x86-64-v4, 2 cores" in text and "[b]: [red]Phone, 4 cores" in text
+    found = [re.split(r"  +", line.strip()) for line in text.splitlines()]
+    assert ["dense", "2 layers, 54 %", "–"] in found
+    assert ["4×1", "2 layers, 43 %", "–"] in found
+    assert ["8×1", "1 layer, 2.7 %", "1 layer, 100 %"] in found
+    assert ["none left", "1 layer, 0 %", "–"] in found
+
+
+def small(search: SearchResult) -> Candidate:
+    """The chosen candidate with one layer."""
+    return dataclasses.replace(search.candidates[4], layers={"bert.layer.0.up": ["8x1", 0.5]})

@@ -13,7 +13,7 @@ import tiny_task  # noqa: E402
 from l0compile.search import Space, read_space  # noqa: E402
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def space() -> Space:
     return read_space(HERE / "tiny.toml")
 

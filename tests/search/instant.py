@@ -1,50 +1,100 @@
-"""An evaluator whose latency is a formula instead of a measurement; candidates, training and quality are real."""
+"""What a search works with, made in a second: real candidates and qualities, and a latency that is a formula."""
 
-import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import optuna
 import tiny_task
 from torch import nn
 
 from l0compile.errors import BuildError
-from l0compile.search import Latency, Space
-from l0compile.search.candidate import gated_layer_names
-from l0compile.search.curvature import measure_curvature
+from l0compile.search import Choices, Latency, Silent, Space
+from l0compile.search.candidate import layers_of
 from l0compile.search.evaluate import Evaluator, Outcome
+from l0compile.search.fit import Fitted, Fitter
 from l0compile.search.latency import Bench, Budgeted
-from l0compile.search.masks import cost_density
+from l0compile.search.masks import structure
+from l0compile.search.plan import Plan
+from l0compile.search.prices import Line, Prices
+from l0compile.search.run import legal_shapes, prepare
+from l0compile.search.study import Study, Trial, evaluate_trial, finished
+from l0compile.search.worker import work
+from l0compile.targets import load_target
+
+HEARTBEAT_S = 0.15
 
 
-class InstantEvaluator(Evaluator):
-    """Latency = 2 ms + 8 ms x live share, as the prior has it; the budget is 6 ms."""
+def make_evaluator(space: Space, folder: Path, seen: Mapping[str, Outcome] | None = None) -> Evaluator:
+    task = tiny_task.TinyTask(tiny_task.TinyOptions())
+    groups, target = layers_of(task.dense(), space), load_target("native")
+    # Without measured costs: prices in proportion to the multiplications that are left.
+    prices = Prices(target, None)
+    shapes = legal_shapes(space, target)
+    evaluator = prepare(task, space, groups, shapes, prices, folder / "candidates", Silent())
+    evaluator.seen.update(seen or {})
+    return evaluator
 
+
+def run_trials(
+    study: Study, evaluator: Evaluator, price_ms: float, count: int = 1, wanted: int = 1_000_000
+) -> list[Trial]:
+    """The next `count` trials, whether they fail or not; fewer where `wanted` ones are complete."""
+    told: list[Trial] = []
+
+    def objective(trial: optuna.trial.Trial) -> float:
+        return evaluate_trial(trial, study.space, evaluator, price_ms).quality
+
+    work(
+        study.handle, objective, wanted, on_trial=lambda trial: told.append(finished(trial)),
+        stop=lambda: len(told) >= count, heartbeat_s=HEARTBEAT_S, reseed=False,
+    )  # fmt: skip
+    return told
+
+
+@dataclass
+class FormulaFitter(Fitter):
+    """Latency = slope * price + rest * the dense price, and up to `noise` of that more or less.
+
+    timed: structures in the order of their measurement. error: raised instead of a measurement.
+    """
+
+    slope: float = 1.4
+    rest: float = 0.25
+    noise: float = 0.0
+    timed: list[str] = field(default_factory=list)
     error: BuildError | None = None
-    measured = 0
-    extra_ms = 0.0
-    pause_after: int | None = None
 
-    @property
-    def trainings(self) -> int:
-        steps = self.task.losses  # type: ignore[attr-defined]
-        return int(steps / self.space.training.candidate_steps)
+    def formula(self, price: float) -> float:
+        return self.slope * price + self.rest * self.evaluator.menu.dense_ms
 
-    def measure(self, model: nn.Module) -> tuple[Latency, float]:
+    def measure(self, choices: Choices, plan: Plan, line: Line) -> Fitted:
+        self.planned = plan
+        return super().measure(choices, plan, line)
+
+    def time(self, model: nn.Module) -> tuple[Latency, float]:
         if self.error is not None:
             raise self.error
-        if self.measured == self.pause_after:
-            time.sleep(600)
-        self.measured += 1
-        ms = 2.0 + 8.0 * cost_density(model, self.space.feeds) + self.extra_ms
+        key = structure(model)
+        self.timed.append(key)
+        chance = 2.0 * int(key[:4], 16) / 0xFFFF - 1.0
+        ms = self.formula(self.planned.ms) * (1.0 + self.noise * chance)
         return Latency(ms, ms, ms), ms / self.budget.ms
 
 
-def make_evaluator(
-    space: Space, folder: Path, seen: Mapping[str, Outcome] | None = None, budget_ms: float = 6.0
-) -> InstantEvaluator:
-    task = tiny_task.TinyTask(tiny_task.TinyOptions())
-    names = gated_layer_names(task.dense(), space)
-    curvature = measure_curvature(task.dense(), names, task.calibration(), task.predict)
-    return InstantEvaluator(
-        task, space, curvature, Bench(task, folder), Budgeted(budget_ms), dict(seen or {})
+def make_fitter(
+    evaluator: Evaluator,
+    folder: Path,
+    share: float = 0.6,
+    slope: float = 1.4,
+    rest: float = 0.25,
+    noise: float = 0.0,
+) -> FormulaFitter:
+    """A fitter whose budget is that share of what the dense model takes."""
+    fitter = FormulaFitter(
+        evaluator, Bench(evaluator.task, folder), Budgeted(1.0), [], slope=slope, rest=rest, noise=noise
     )
+    dense = evaluator.menu.dense_ms
+    fitter.budget = Budgeted(share * fitter.formula(dense))
+    fitter.points.append((dense, fitter.formula(dense)))
+    return fitter

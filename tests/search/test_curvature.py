@@ -2,24 +2,53 @@
 
 import pytest
 import torch
-from torch import nn
+from direct import random_layer
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from l0compile.errors import DataError
 from l0compile.gates import Block, Head, Neuron, attach, named_gates
-from l0compile.search.curvature import gate_losses, measure_curvature
+from l0compile.search.curvature import Curvature, gate_losses, measure_curvature
 
 
-def test_gram_and_sensitivity_of_a_linear_model() -> None:
+def weighed(x: Tensor, gradient: Tensor, centred: bool) -> Curvature:
+    """Written out: every token counts as much as its squared gradient."""
+    share = gradient.square().sum(1)
+    share = share / share.sum()
+    mean = share @ x * centred
+    return Curvature((x - mean).T @ (share[:, None] * (x - mean)), gradient.square().mean(0))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_statistics_of_a_linear_model(bias: bool) -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3)).requires_grad_(True)
-    batches = [torch.randn(50, 5) for _ in range(40)]
-    found = measure_curvature(model, ["0", "1"], batches, lambda m, x: m(x))
-    x = torch.cat(batches)
-    assert torch.allclose(found["0"].gram, x.T @ x / len(x), atol=1e-4)
-    # d(v . W2 y) / dy = W2^T v with v ~ N(0, I): the mean square is the squared norm of W2's column.
-    assert torch.allclose(found["0"].sensitivity, model[1].weight.square().sum(0), rtol=0.15)
-    assert torch.allclose(found["1"].sensitivity, torch.ones(3), rtol=0.15)
-    assert all(p.requires_grad and p.grad is None for p in model.parameters())
+    model = nn.Sequential(nn.Linear(5, 4, bias), nn.Linear(4, 3, bias)).train()
+    model[0].weight.requires_grad_(False)
+    batches = [torch.randn(7, 10, 5) + 2.0 for _ in range(3)]
+    found = measure_curvature(model, ["0", "1"], batches, lambda m, x: m(x), seed=3)
+    generator = torch.Generator().manual_seed(3)
+    x = torch.cat(batches).flatten(0, 1)
+    v = torch.cat([torch.randn(7, 10, 3, generator=generator) for _ in batches]).flatten(0, 1)
+    with torch.no_grad():
+        wanted = {
+            "0": weighed(x, v @ model[1].weight, centred=bias),
+            "1": weighed(model[0](x), v, centred=bias),
+        }
+    for name, curvature in wanted.items():
+        assert torch.allclose(found[name].gram, curvature.gram, rtol=1e-3, atol=1e-4), name
+        assert torch.allclose(found[name].sensitivity, curvature.sensitivity, rtol=1e-4), name
+    required = {name: p.requires_grad for name, p in model.named_parameters()}
+    assert not required.pop("0.weight") and all(required.values())
+    assert all(p.grad is None for p in model.parameters())
+
+
+@given(st.integers(1, 12), st.integers(0, 99))
+def test_the_damped_gram_matrix_has_its_inverse(width: int, seed: int) -> None:
+    _, curvature = random_layer(1, width, seed, tokens=3)  # singular where there are more inputs than tokens
+    identity = curvature.damped.double() @ curvature.inverse.double()
+    assert torch.allclose(identity, torch.eye(width, dtype=torch.float64), atol=1e-3)
+    assert float((curvature.damped - curvature.gram).abs().max()) <= 0.01 * float(curvature.gram.abs().max())
 
 
 @pytest.mark.parametrize("granularity", [Block(4, 1), Block(4, 4), Block(3, 5), Head(2), Neuron()])
@@ -27,7 +56,7 @@ def test_losses_are_the_error_of_closing_one_gate(granularity: object) -> None:
     torch.manual_seed(1)
     layer = nn.Sequential(nn.Linear(8, 6, bias=False))
     x = torch.randn(500, 8) @ torch.randn(8, 8)
-    curvature = measure_curvature(layer, ["0"], [x], lambda m, x: m(x))
+    curvature = {"0": Curvature(x.T @ x / len(x), torch.rand(6))}
     weight = layer[0].weight.detach().clone()
     attach(layer, {"0": granularity})
     ((name, losses),) = gate_losses(layer, curvature).items()
@@ -47,3 +76,8 @@ def test_layers_that_never_run_are_an_error() -> None:
     model = nn.ModuleDict({"used": nn.Linear(2, 2), "unused": nn.Linear(2, 2)})
     with pytest.raises(DataError, match="never reached unused"):
         measure_curvature(model, ["used", "unused"], [torch.ones(1, 2)], lambda m, x: m["used"](x))
+
+
+def test_only_linear_layers_have_statistics() -> None:
+    with pytest.raises(DataError, match=r"'0': expected an nn.Linear, got ReLU"):
+        measure_curvature(nn.Sequential(nn.ReLU()), ["0"], [], lambda m, x: m(x))

@@ -1,94 +1,146 @@
-"""Trials and sweep: number, order and time."""
+"""Trials, finalists and sweep: number, order, time, and which one wins."""
 
 import dataclasses
 import time
 from pathlib import Path
 
 import pytest
-from instant import InstantEvaluator, make_evaluator
+from instant import FormulaFitter, make_evaluator, make_fitter
 
-from l0compile.search import Silent, Space
-from l0compile.search.explore import TARGET, Clock, run_sweep, run_trials
-from l0compile.search.run import legal_shapes
-from l0compile.search.study import Study, open_study
+from l0compile.errors import BuildError
+from l0compile.search import Candidate, Silent, Space
+from l0compile.search.evaluate import Evaluator
+from l0compile.search.explore import FINALISTS, Clock, Exploration, Finalist
+from l0compile.search.fit import HIGHEST, LOWEST
+from l0compile.search.prices import Prices
+from l0compile.search.study import open_study
+from l0compile.targets import load_target
 
-DENSE_LOAD = 10.0 / 6.0
-"""Of the formula in `instant`: 10 ms dense, 6 ms allowed."""
+
+class Told(Silent):
+    def __init__(self) -> None:
+        self.candidates: list[tuple[Candidate, Candidate | None]] = []
+
+    def candidate(self, candidate: Candidate, best: Candidate | None) -> None:
+        self.candidates.append((candidate, best))
+
+
+@pytest.fixture(scope="module")
+def evaluator(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
+    return make_evaluator(space, tmp_path_factory.mktemp("explore"))
 
 
 @pytest.fixture
-def study(space: Space, tmp_path: Path) -> Study:
-    return open_study(space, legal_shapes(space), tmp_path, resume=False, conditions="here")
+def fitter(evaluator: Evaluator, tmp_path: Path) -> FormulaFitter:
+    return make_fitter(evaluator, tmp_path, 0.7)
 
 
-@pytest.fixture
-def evaluator(space: Space, tmp_path: Path) -> InstantEvaluator:
-    return make_evaluator(space, tmp_path)
+def exploring(
+    fitter: FormulaFitter, out: Path, trials: int, seconds: float = 3600, resume: bool = False,
+    sweep: tuple[float, ...] = (1.0,),
+) -> Exploration:  # fmt: skip
+    space = fitter.evaluator.space
+    effort = dataclasses.replace(space.effort, trials=trials, sweep=sweep)
+    study = open_study(dataclasses.replace(space, effort=effort), out, resume=resume, conditions="here")
+    prices = Prices(load_target("native"), None)
+    return Exploration(study, fitter.evaluator, fitter, prices, Clock(time.monotonic(), seconds), Told())
 
 
-def clock(seconds: float) -> Clock:
-    return Clock(time.monotonic(), seconds)
+def test_trials_begin_with_the_neutral_one_and_have_one_price(fitter: FormulaFitter, tmp_path: Path) -> None:
+    exploration = exploring(fitter, tmp_path, 5)
+    exploration.run_trials()
+    trials = exploration.study.trials()
+    assert len(trials) == 5 and trials[0].choices == exploration.study.neutral()
+    price = exploration.study.remembered("price_ms")
+    assert price == fitter.price(fitter.budget.ms) and fitter.timed == []
+    for trial in trials:
+        assert trial.outcome is not None and 0.9 * price < trial.outcome.price_ms <= price * (1 + 1e-9)
+    told = exploration.progress.candidates  # type: ignore[attr-defined]
+    assert [candidate for candidate, _ in told] == [trial.candidate() for trial in trials]
+    assert told[-1][1] == exploration.study.best()[0].candidate()
 
 
-def test_trials_start_at_the_budget_with_each_shape(study: Study, evaluator: InstantEvaluator) -> None:
-    run_trials(study, evaluator, DENSE_LOAD, clock(3600), Silent())
-    trials = study.trials()
-    assert len(trials) == study.space.effort.trials == 3
-    assert [trial.choices.shape["blocks"] for trial in trials[:2]] == [(4, 1), (4, 4)]
-    for trial in trials[:2]:
-        assert trial.outcome is not None and trial.outcome.fast_enough
-        assert trial.outcome.load == pytest.approx(TARGET, abs=0.03)
+def test_the_price_of_an_earlier_run_is_kept(fitter: FormulaFitter, tmp_path: Path) -> None:
+    exploring(fitter, tmp_path, 1).run_trials()
+    price = fitter.price(fitter.budget.ms)
+    fitter.points.append((0.5 * price, fitter.budget.ms))  # it would be another one now
+    assert fitter.price(fitter.budget.ms) < 0.9 * price
+    again = exploring(fitter, tmp_path, 2, resume=True)
+    again.run_trials()
+    outcomes = [trial.outcome for trial in again.study.trials()]
+    assert len(outcomes) == 2 and all(found and found.price_ms > 0.9 * price for found in outcomes)
 
 
-def test_without_time_one_trial_runs(study: Study, evaluator: InstantEvaluator) -> None:
-    run_trials(study, evaluator, DENSE_LOAD, clock(0.0), Silent())
-    run_sweep(study, evaluator, DENSE_LOAD, clock(0.0), Silent())
-    assert len(study.trials()) == 1
+def test_without_time_one_of_each_is_run(fitter: FormulaFitter, tmp_path: Path) -> None:
+    exploration = exploring(fitter, tmp_path, 4, seconds=0.0, sweep=(1.0, 0.8, 1.2))
+    exploration.run_trials()
+    exploration.run_finalists()
+    assert (len(exploration.study.trials()), len(exploration.finalists)) == (1, 1)
+    exploration.run_sweep()
+    assert [finalist.wanted for finalist in exploration.finalists] == [1.0, 0.8]
 
 
-def test_what_waits_is_run_however_late_it_is(study: Study, evaluator: InstantEvaluator) -> None:
-    run_trials(study, evaluator, DENSE_LOAD, clock(0.0), Silent())
-    choices = study.trials()[0].choices.scaled(study.space, 0.9)
-    study.enqueue(choices)
-    run_trials(study, evaluator, DENSE_LOAD, clock(0.0), Silent())
-    assert [trial.choices for trial in study.trials()[1:]] == [choices] and not study.waiting()
+def test_the_best_trials_are_fitted_and_swept(fitter: FormulaFitter, tmp_path: Path) -> None:
+    exploration = exploring(fitter, tmp_path, 5, sweep=(1.0, 0.8, 1.2))
+    exploration.run_trials()
+    exploration.run_finalists()
+    numbers = [trial.number for trial in exploration.study.best(FINALISTS)]
+    assert [finalist.number for finalist in exploration.finalists] == numbers and len(numbers) == FINALISTS
+    exploration.run_sweep()
+    winner = exploration.winner()
+    assert winner is not None and winner.fast_enough and winner.quality > 0.8
+    swept = exploration.finalists[FINALISTS:]
+    assert [(item.number, item.wanted) for item in swept] == [(winner.number, 0.8), (winner.number, 1.2)]
+    for finalist in exploration.finalists:
+        assert LOWEST * finalist.wanted <= finalist.fitted.load <= HIGHEST * finalist.wanted
+        candidate = finalist.candidate(fitter.budget.ms)
+        assert candidate.outcome == "fitted" and candidate.latency == finalist.fitted.latency
+        assert candidate.wanted_ms == pytest.approx(finalist.wanted * fitter.budget.ms)
+        assert candidate.layers == finalist.fitted.plan.to_json()
+    assert exploration.failures == []
 
 
-def test_sweep_points_lie_around_the_budget_and_are_trained_once(
-    space: Space, tmp_path: Path, evaluator: InstantEvaluator, study: Study
-) -> None:
-    wide = dataclasses.replace(
-        space, effort=dataclasses.replace(space.effort, trials=1, sweep=(1.0, 0.7, 1.3))
-    )
-    swept = dataclasses.replace(study, space=wide)
-    for _ in range(2):
-        run_trials(swept, evaluator, DENSE_LOAD, clock(3600), Silent())
-        run_sweep(swept, evaluator, DENSE_LOAD, clock(3600), Silent())
-    trials = swept.trials()
-    assert [trial.sweep for trial in trials] == [None, 1.0, 0.7, 1.3]
-    assert all(trial.outcome is not None and trial.outcome.trained for trial in trials)
-    loads = {trial.sweep: trial.outcome.load for trial in trials if trial.outcome}
-    for point in (1.0, 0.7, 1.3):
-        assert loads[point] == pytest.approx(point * TARGET, abs=0.05)
-    best = swept.best()
-    assert best is not None and best.outcome is not None and best.outcome.fast_enough
+def test_training_and_solving_are_what_a_finalist_is_rated_by(fitter: FormulaFitter, tmp_path: Path) -> None:
+    exploration = exploring(fitter, tmp_path, 1)
+    exploration.run_trials()
+    task = fitter.evaluator.task
+    before = task.losses  # type: ignore[attr-defined]
+    exploration.run_finalists()
+    assert task.losses - before == fitter.evaluator.space.training.candidate_steps  # type: ignore[attr-defined]
+    (finalist,) = exploration.finalists
+    bare = fitter.evaluator.realised(finalist.fitted.choices, finalist.fitted.plan)
+    assert finalist.quality > task.quality(bare, "validation")
+
+
+def test_the_winner_is_the_best_of_those_in_time(fitter: FormulaFitter, tmp_path: Path) -> None:
+    exploration = exploring(fitter, tmp_path, 1)
+    assert exploration.winner() is None
+    exploration.run_trials()
+    fitted = fitter.fit(exploration.study.neutral(), fitter.budget.ms)
+
+    def finalist(load: float, quality: float, wanted: float = 1.0) -> Finalist:
+        return Finalist(0, dataclasses.replace(fitted, load=load), quality, wanted)
+
+    exploration.finalists = [finalist(1.2, 0.99), finalist(1.1, 0.9), finalist(0.9, 0.999, 1.3)]
+    assert exploration.winner() is exploration.finalists[1]
+    exploration.finalists += [finalist(0.97, 0.8), finalist(0.98, 0.85)]
+    assert exploration.winner() is exploration.finalists[-1]
+
+
+def test_what_cannot_be_fitted_is_told(fitter: FormulaFitter, tmp_path: Path) -> None:
+    exploration = exploring(fitter, tmp_path, 2, sweep=(0.8,))
+    exploration.run_trials()
+    fitter.error = BuildError("no kernel for this")
+    exploration.run_finalists()
+    exploration.run_sweep()
+    assert [(item.outcome, item.error) for item in exploration.failures] == [
+        ("failed", "no kernel for this")
+    ] * len(exploration.study.best(FINALISTS))
+    assert exploration.finalists == [] and exploration.winner() is None
 
 
 def test_the_winner_keeps_a_share_of_the_time() -> None:
     late = Clock(time.monotonic() - 100, 100)
     assert late.winner_deadline(50) == pytest.approx(time.monotonic() + 10, abs=1)
-    early = clock(100)
+    early = Clock(time.monotonic(), 100)
     assert early.winner_deadline(30) == pytest.approx(early.at(0.7), abs=0.1)
-
-
-def test_a_trial_that_just_missed_the_budget_is_tried_sparser(
-    study: Study, evaluator: InstantEvaluator
-) -> None:
-    # The prior says 2 ms + 8 ms x live; this machine needs half a millisecond more.
-    evaluator.extra_ms = 0.5
-    run_trials(study, evaluator, DENSE_LOAD, clock(3600), Silent())
-    first, second = study.trials()[:2]
-    assert first.outcome is not None and not first.outcome.fast_enough
-    assert second.choices.shape == first.choices.shape
-    assert second.outcome is not None and second.outcome.fast_enough
-    assert second.outcome.live < first.outcome.live

@@ -17,6 +17,7 @@ from l0compile.errors import ConfigError, DataError, GateError
 from l0compile.search import Candidate, SearchResult, Silent, Space, run_search
 from l0compile.search.latency import CHOSEN, DENSE, ONNX, PYTORCH, Bench
 from l0compile.search.run import legal_shapes
+from l0compile.targets import load_target
 
 SPACE = Path(__file__).parent / "tiny.toml"
 
@@ -56,7 +57,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     out, printed = tmp_path_factory.mktemp("search"), io.StringIO()
     progress = Recorded()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
-        patch.setattr("l0compile.search.run.RichProgress", lambda seconds: progress)
+        patch.setattr("l0compile.search.entry.RichProgress", lambda seconds: progress)
+        patch.setattr("l0compile.search.explore.FINALISTS", 1)
         assert main(["search", str(SPACE), "--out", str(out), "--quick"]) == 0
     return Finished(SearchResult.load(out / "result.json"), out, printed.getvalue(), progress)
 
@@ -79,13 +81,39 @@ def test_the_table_has_every_engine_and_the_choice(finished: Finished) -> None:
     assert not chosen.dense and chosen.quality is not None and 0.9 < chosen.quality <= 1.0
 
 
-def test_trials_and_sweep_are_recorded(finished: Finished) -> None:
+def test_trials_and_what_was_fitted_are_recorded(finished: Finished, space: Space) -> None:
     result, progress = finished.result, finished.progress
-    assert [candidate.number for candidate in result.candidates] == [0, 1, 2]
-    assert all(candidate.outcome == "trained" for candidate in result.candidates)
-    assert sum(candidate.chosen for candidate in result.candidates) == 1
-    assert any(candidate.front for candidate in result.candidates)
-    assert [told.number for told in progress.told] == [0, 1, 2]
+    shots, fitted = split(result.candidates)
+    assert [candidate.number for candidate in result.candidates] == list(range(len(shots) + len(fitted)))
+    assert (len(shots), len(fitted)) == (2, 1)
+    told = [(candidate.choices, candidate.outcome, candidate.quality) for candidate in progress.told]
+    assert [(each.choices, each.outcome, each.quality) for each in result.candidates] == told
+    low, high = space.gates[2].density
+    for candidate in result.candidates:
+        assert candidate.quality is not None and 0.8 < candidate.quality <= 1.0
+        assert set(candidate.layers) == {"query", "key", "value", "out", "up", "down"}
+        assert all(low <= density <= high for _, density in candidate.layers.values())
+    for candidate in shots:
+        assert candidate.latency is None and candidate.wanted_ms is None
+        assert 0.0 < candidate.choices["live"] < 0.85
+    for candidate in fitted:
+        assert candidate.latency is not None and candidate.latency.median_ms < 1000.0
+        assert candidate.wanted_ms == result.budget_ms == 1000.0
+        assert candidate.predicted_ms is not None and candidate.predicted_ms > 0.0
+
+
+def split(candidates: tuple[Candidate, ...]) -> tuple[list[Candidate], list[Candidate]]:
+    """Trials, and what was fitted."""
+    kinds = [candidate.outcome for candidate in candidates]
+    assert kinds == sorted(kinds, reverse=True) and set(kinds) == {"one-shot", "fitted"}
+    return list(candidates[: kinds.count("one-shot")]), list(candidates[kinds.count("one-shot") :])
+
+
+def test_what_was_fitted_is_chosen(finished: Finished) -> None:
+    shots, (fitted,) = split(finished.result.candidates)
+    assert fitted.chosen and fitted.front and finished.result.chosen == fitted
+    assert not any(candidate.chosen or candidate.front for candidate in shots)
+    assert finished.result.facts["time"]["allowed"] == 3600
 
 
 def test_the_artifact_is_the_verified_chosen_model(finished: Finished, task: TinyTask) -> None:
@@ -100,11 +128,17 @@ def test_the_artifact_is_the_verified_chosen_model(finished: Finished, task: Tin
 
 
 @pytest.mark.slow
-def test_resuming_pays_for_nothing_twice(finished: Finished, space: Space) -> None:
+def test_resuming_pays_for_no_trial_twice(
+    finished: Finished, space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
     progress = Recorded()
+    monkeypatch.setattr("l0compile.search.candidates.prune", None)
+    monkeypatch.setattr("l0compile.search.explore.FINALISTS", 1)
     result = run_search(space, finished.out, quick=True, resume=True, progress=progress)
-    assert progress.told == []
-    assert result.candidates == finished.result.candidates
+    assert {told.outcome for told in progress.told} == {"fitted"}
+    (before, fitted), (after, again) = split(finished.result.candidates), split(result.candidates)
+    assert after == before
+    assert [candidate.layers for candidate in again] == [candidate.layers for candidate in fitted]
 
 
 def test_patterns_are_checked_before_anything_is_measured(space: Space, tmp_path: Path) -> None:
@@ -117,11 +151,16 @@ def test_patterns_are_checked_before_anything_is_measured(space: Space, tmp_path
 
 def test_shapes_without_a_kernel_are_left_out_or_refused(space: Space) -> None:
     blocks = space.gates[2]
+    target = dataclasses.replace(load_target("x86-64-avx2"), blocks=((4, 1),), efficiency=(((4, 1), 1.0),))
 
     def of(*shapes: tuple[int, int]) -> dict[str, tuple[tuple[int, int], ...]]:
-        return legal_shapes(dataclasses.replace(space, gates=(dataclasses.replace(blocks, shapes=shapes),)))
+        wanted = dataclasses.replace(space, gates=(dataclasses.replace(blocks, shapes=shapes),))
+        return legal_shapes(wanted, target)
 
     assert of((4, 1), (8, 1))["blocks"] == ((4, 1), (8, 1))
+    assert of((4, 1), (3, 7))["blocks"] == ((4, 1),)
+    with pytest.raises(ConfigError, match=r"gates 'blocks': shapes: target .* has kernels for 4x1"):
+        of((3, 7))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

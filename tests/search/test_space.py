@@ -42,7 +42,7 @@ def test_values_arrive(space: Space) -> None:
     heads, neurons, blocks = space.gates
     assert (heads.granularity(None), neurons.granularity(None)) == (Head(2), Neuron())
     assert blocks.shapes == ((4, 1), (4, 4)) and blocks.granularity((4, 4)) == Block(4, 4)
-    assert blocks.density == (0.2, 1.0) and space.feeds == {"up": "down"}
+    assert blocks.density == (0.1, 0.8) and space.feeds == {"up": "down"}
     assert space.options.tokens == 8 and space.effort.sweep == (1.0,)
     assert space.latency.in_ms(3.0) == 1000.0
     assert parse_space(changed("latency", {"ratio": 0.5})).latency.in_ms(3.0) == 1.5
@@ -67,8 +67,11 @@ def test_values_arrive(space: Space) -> None:
         ("gates.2.shapes", [], r"gates\[2\]\.shapes: expected at least one"),
         ("gates.2.shapes", ["4x1", "4x1"], r"gates\[2\]\.shapes: expected at least one entry, each once"),
         ("gates.2.patterns", "up", r"gates\[2\]\.patterns: expected a list of module-name patterns"),
-        ("gates.2.density", [0.9, 0.2], r"gates\[2\]\.density: expected \[low, high\] with 0 < low <= high"),
-        ("gates.2.density", [0.0, 0.2], r"gates\[2\]\.density"),
+        ("gates.2.density", [0.9, 0.2], r"gates\[2\]\.density: expected \[low, high\] with 0 <= low <= high"),
+        ("gates.2.density", [0.0, 0.0], r"gates\[2\]\.density: .*high above 0, got \[0.0, 0.0\]"),
+        ("gates.2.density", [0.5, 1.1], r"gates\[2\]\.density"),
+        ("gates.0.density", [0.0, 0.5], r"gates\[0\]\.density: expected above 0: some heads and neurons"),
+        ("gates.1.density", ..., r"gates\[1\]\.density: is missing"),
         ("feeds.up", 3, r"feeds\.up: expected the pattern of the layers that read it, got 3"),
         ("search.trials", 0, r"search\.trials: expected an integer from 1 to 10000, got 0"),
         ("search.trials", True, r"search\.trials"),
@@ -85,6 +88,11 @@ def test_values_arrive(space: Space) -> None:
 def test_malformed_spaces_name_file_key_and_what_is_allowed(path: str, value: Any, complaint: str) -> None:
     with pytest.raises(ConfigError, match="^my.toml: " + complaint):
         parse_space(changed(path, value), file="my.toml")
+
+
+def test_blocks_may_lose_anything_where_nothing_is_said() -> None:
+    assert parse_space(changed("gates.2.density", ...)).gates[2].density == (0.0, 1.0)
+    assert parse_space(changed("gates.2.density", [0.0, 0.4])).gates[2].density == (0.0, 0.4)
 
 
 def test_unreadable_files(tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""What benchmarks of the search share: MiniLM pruned layer by layer, once, and the dense engine to compare with."""
+
+import time
+from pathlib import Path
+
+from l0compile.measure import Workload
+from l0compile.search.candidate import layers_of
+from l0compile.search.evaluate import Evaluator
+from l0compile.search.latency import Job
+from l0compile.search.prices import Prices
+from l0compile.search.progress import RichProgress
+from l0compile.search.read import read_space
+from l0compile.search.run import legal_shapes, prepare
+from l0compile.search.space import Space
+from l0compile.targets import load_target
+from l0compile.tasks import Task, make_task
+
+SPACE = Path(__file__).parents[2] / "search_spaces" / "minilm.toml"
+
+
+def space_and_task(text: Path | None) -> tuple[Space, Task]:
+    """The shipped space of MiniLM; text: folder instead of the default text."""
+    space = read_space(SPACE)
+    return space, make_task(space.task, space.options, text)
+
+
+def evaluator(space: Space, task: Task, folder: Path) -> tuple[Evaluator, float]:
+    """Candidates of every layer, kept in ``folder``, and the seconds that took."""
+    start = time.monotonic()
+    with RichProgress(600.0) as progress:
+        target = load_target("native")
+        shapes, groups = legal_shapes(space, target), layers_of(task.dense(), space)
+        found = prepare(task, space, groups, shapes, Prices.of(target), folder / "candidates", progress)
+    return found, time.monotonic() - start
+
+
+def openvino(task: Task, folder: Path) -> Job:
+    """The dense model in OpenVINO, the quickest of the other engines on CPUs."""
+    from l0compile.measure import export_onnx
+
+    onnx = folder / "dense.onnx"
+    if not onnx.exists():
+        export_onnx(task.dense(), task.example(), onnx)
+    factory, arguments = task.workload() or ("", {})
+    return "openvino", Workload(factory, arguments, onnx_path=str(onnx))

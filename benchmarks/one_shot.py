@@ -1,0 +1,139 @@
+"""Claim: what a layer keeps is worth choosing. MiniLM pruned to a latency without any training.
+
+    python benchmarks/one_shot.py [--speedups 1.5 2 ...] [--folder KEEP] [--text FOLDER] [--measure]
+
+For each speed-up over OpenVINO's dense model a plan is fitted (compiled and measured, see budgets.py), and three others
+of the same price are made: (a) 4x4 blocks at one density everywhere; (b) the best single block shape at one density
+everywhere; (c) levels chosen under a budget of multiplications instead of milliseconds. All weights by least squares on
+the calibration sentences. ``quality``: Spearman correlation of pairwise similarities with the dense model, held-out
+text. Wanted: 0.97 at 1.5 and 0.90 at 2; ours above (a), (b) and (c). ``candidates_s``: what pruning all layers took,
+where it was done anew. Appends to ``benchmarks/results/one_shot.jsonl``.
+"""
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from harness import record, searching
+
+from l0compile.measure import Protocol, measure_engines, ratio
+from l0compile.search.candidate import Choices
+from l0compile.search.evaluate import Evaluator
+from l0compile.search.fit import Fitted, Fitter
+from l0compile.search.latency import Bench, Budgeted, Job
+from l0compile.search.plan import Level, Menu, Plan
+
+SPEEDUPS = (1.5, 2.0, 3.0, 4.0)
+
+
+def main() -> None:
+    """One row for each speed-up."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--speedups", nargs="+", type=float, default=SPEEDUPS)
+    parser.add_argument(
+        "--folder", type=Path, help="where to keep candidates and models; default: a temporary one"
+    )
+    parser.add_argument("--text", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        space, task = searching.space_and_task(options.text)
+        evaluator, seconds = searching.evaluator(space, task, folder)
+        bench = Bench(task, folder)
+        bench.prepare()
+        bench.build(task.dense(), "dense", dynamic=False)
+        jobs = {"openvino": searching.openvino(task, folder), "dense": bench.job(folder / "dense")}
+        dense = measure_engines(jobs, Protocol())
+        points = [(evaluator.menu.dense_ms, dense["dense"].median_ms)]
+        for speedup in options.speedups:
+            budget = Budgeted(dense["openvino"].median_ms / speedup, 1 / speedup, jobs["openvino"])
+            fitter = Fitter(evaluator, bench, budget, points)
+            row = {"speedup": speedup, "text": task.source, "candidates_s": round(seconds, 1)}
+            record.append("one_shot", row | compared(evaluator, fitter, jobs["openvino"]))
+
+
+def compared(evaluator: Evaluator, fitter: Fitter, reference: Job) -> dict[str, object]:
+    """Ours and the three others at one latency."""
+    fitted = fitter.fit(Choices(), fitter.budget.ms)
+    model = evaluator.realised(fitted.choices, fitted.plan)
+    fitter.bench.build(model, "fitted", dynamic=False)
+    both = {"openvino": reference, "fitted": fitter.bench.job(fitter.bench.folder / "fitted")}
+    measured = measure_engines(both, Protocol())
+    found = ratio(measured["openvino"], measured["fitted"], paired=True)
+    plans = {"ours": fitted.plan, **others(evaluator.menu, fitted)}
+    return {
+        "measured_speedup": [round(x, 3) for x in (found.value, found.low, found.high)],
+        "price_ms": round(fitted.plan.ms, 3),
+        "live": {name: round(live(evaluator, plan), 4) for name, plan in plans.items()},
+        "quality": {name: round(quality(evaluator, plan), 4) for name, plan in plans.items()},
+    }
+
+
+def others(menu: Menu, fitted: Fitted) -> dict[str, Plan]:
+    """The baselines, each of the densest that is no dearer than ours."""
+    shapes = sorted({level.block for levels in menu.layers.values() for level in levels if level.block})
+    uniform = {shape: plan for shape in shapes if (plan := _uniform(menu, shape, fitted.plan.ms))}
+    best = min(uniform.values(), key=lambda plan: plan.loss)
+    found = {"one density, best block": best, "multiplications": _by_multiplications(menu, fitted.plan.ms)}
+    return {"one density, 4x4": uniform[4, 4], **found} if (4, 4) in uniform else found
+
+
+def _uniform(menu: Menu, shape: tuple[int, int], price_ms: float) -> Plan | None:
+    """Every layer at the same level of one block shape."""
+    count = max(len(paths[shape].densities) if shape in paths else 0 for paths in menu.paths.values())
+    for number in range(count):
+        chosen = {
+            name: next((level for level in levels if level.block == shape and level.number == number), None)
+            for name, levels in menu.layers.items()
+        }
+        if all(chosen.values()):
+            plan = Plan({name: level for name, level in chosen.items() if level is not None})
+            if plan.ms <= price_ms:
+                return plan
+    return None
+
+
+def _by_multiplications(menu: Menu, price_ms: float) -> Plan:
+    """Levels of least loss for their multiplications, as many of those as the price allows."""
+
+    def counted(name: str, level: Level) -> Level:
+        paths = menu.paths[name].values()
+        size = next(path.gone.numel() * path.block[0] * path.block[1] for path in paths)
+        return replace(level, ms=size * level.density)
+
+    levels = {name: tuple(counted(name, level) for level in given) for name, given in menu.layers.items()}
+    by_count = Menu(levels, menu.paths)
+    real = {
+        (name, level.block, level.number): level for name, given in menu.layers.items() for level in given
+    }
+
+    def plan(share: float) -> Plan:
+        found = by_count.plan(share * by_count.dense_ms)
+        return Plan({name: real[name, level.block, level.number] for name, level in found.layers.items()})
+
+    low, high = 0.001, 1.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (middle, high) if plan(middle).ms <= price_ms else (low, middle)
+    return plan(low)
+
+
+def live(evaluator: Evaluator, plan: Plan) -> float:
+    """Share of the weights that are left."""
+    sizes = {name: evaluator.dense.get_submodule(name).weight.numel() for name in plan.layers}
+    return sum(sizes[name] * level.density for name, level in plan.layers.items()) / sum(sizes.values())
+
+
+def quality(evaluator: Evaluator, plan: Plan) -> float:
+    """On held-out text, weights by least squares."""
+    model = evaluator.realised(Choices(), plan)
+    evaluator.solve(model)
+    return evaluator.task.quality(model, "held_out")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""``l0compile.search``: a search space with a task of ours, or a model with a training loop of one's own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+from torch import Tensor, nn
+
+from l0compile.errors import ConfigError
+from l0compile.gates import Block
+from l0compile.result import SearchResult
+from l0compile.search.progress import Progress, RichProgress
+from l0compile.search.read import read_space
+from l0compile.search.run import run_search
+from l0compile.search.space import Effort, GateGroup, LatencyBudget, Space, TrainingPlan
+from l0compile.search.study import STUDY
+from l0compile.tasks.own import Args, OwnTask
+
+Patterns = Mapping[str, Block | Sequence[Block]]
+
+
+@overload
+def search(space: Space | str | Path, out: str | Path, **options: Any) -> SearchResult: ...
+
+
+@overload
+def search(
+    model: nn.Module,
+    train_step: Callable[[nn.Module], Tensor],
+    evaluate: Callable[[nn.Module], float],
+    space: Space | Patterns,
+    target: str = "native",
+    *,
+    args: Args,
+    out: str | Path,
+    **options: Any,
+) -> SearchResult: ...
+
+
+def search(*positional: Any, **named: Any) -> SearchResult:
+    """Find the best model within a latency budget on this machine, and leave it in the folder `out`.
+
+    Two forms: ``search(space, out, ...)`` searches a space with one of our tasks, see :func:`search_space`;
+    ``search(model, train_step, evaluate, space, target, args=..., budget_ms=..., out=...)`` a model of one's own, see
+    :func:`search_model`. Both return what they found, and raise the same errors.
+
+    Raises:
+        ConfigError: a malformed space, or a study made with another one. DataError: data that is missing or unreadable,
+        or a disk that is full. MissingDependency: a package that the task or the budget's reference needs. GateError: a
+        pattern that matches nothing. BuildError: no candidate at all could be built.
+    """
+    first = positional[0] if positional else named.get("model")
+    return (search_model if isinstance(first, nn.Module) else search_space)(*positional, **named)
+
+
+def search_space(
+    space: Space | str | Path,
+    out: str | Path,
+    *,
+    text: str | Path | None = None,
+    target: str = "native",
+    quick: bool = False,
+    resume: bool = False,
+    storage: str | None = None,
+    study: str = STUDY,
+    progress: Progress | None = None,
+) -> SearchResult:
+    """Search a space.
+
+    Args:
+        space: a search space, or the path of its TOML file.
+        out: folder for ``model/`` (the chosen artifact), ``study.sqlite`` (every trial) and ``result.json``.
+        text: folder of .txt, .jsonl or .jsonl.gz files instead of the task's default text.
+        target: what to compile for; its code has to run here.
+        quick: two trials and a few steps, to see that everything works; figures mean nothing then.
+        resume: continue the study in `out` (after Ctrl-C or a kill); completed trials are kept and not paid for again.
+        storage: where the study is kept instead, for workers on other machines: ``postgresql+psycopg://...``; study:
+            its name there.
+        progress: told of every step; default: lines and a bar on standard error.
+    """
+    space = space if isinstance(space, Space) else read_space(space)
+    folder = None if text is None else Path(text)
+    with _shown(progress, space) as bar:
+        return run_search(
+            space,
+            Path(out),
+            text=folder,
+            target=target,
+            quick=quick,
+            resume=resume,
+            storage=storage,
+            progress=bar,
+        )
+
+
+@dataclass(frozen=True)
+class OwnOptions:
+    """A model of one's own has no options."""
+
+
+def search_model(
+    model: nn.Module,
+    train_step: Callable[[nn.Module], Tensor],
+    evaluate: Callable[[nn.Module], float],
+    space: Space | Patterns,
+    target: str = "native",
+    *,
+    args: Args,
+    out: str | Path,
+    budget_ms: float | None = None,
+    calibration: Sequence[Args] | None = None,
+    dynamic_shapes: Any = None,
+    effort: Effort | None = None,
+    training: TrainingPlan | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> SearchResult:
+    """Search what a model of one's own should keep, with its own training step and score, in plain PyTorch.
+
+    Args:
+        model: dense and trained; it is copied, never changed.
+        train_step: takes a model and returns its loss on the next batch, a scalar to call ``backward`` on; the
+            optimiser is ours. Distillation from ``model`` works best.
+        evaluate: takes a model in evaluation mode and returns its quality; higher is better.
+        space: module-name pattern -> block shapes to choose from, or a Space, whose task is not used.
+        target, out, resume, progress: as of :func:`search_space`.
+        args: positional example inputs at the size whose latency counts.
+        budget_ms: milliseconds a call may take; needed where ``space`` has no budget.
+        calibration: tuples of arguments like ``args``, without padding, for the statistics of every layer.
+        dynamic_shapes: as of ``compile``. effort, training: how long to search and to train.
+    """
+    found = space if isinstance(space, Space) else _space(space, budget_ms, effort or Effort(), training)
+    task = OwnTask(model, args, train_step, evaluate, calibration, dynamic_shapes)
+    with _shown(progress, found) as bar:
+        return run_search(found, Path(out), task=task, target=target, resume=resume, progress=bar)
+
+
+def _space(
+    patterns: Patterns, budget_ms: float | None, effort: Effort, training: TrainingPlan | None
+) -> Space:
+    if budget_ms is None or not budget_ms > 0:
+        raise ConfigError(f"search: budget_ms: expected milliseconds above 0, got {budget_ms!r}")
+    groups = []
+    for pattern, blocks in patterns.items():
+        given = (blocks,) if isinstance(blocks, Block) else tuple(blocks)
+        if not given or not all(isinstance(block, Block) for block in given):
+            raise ConfigError(
+                f"search: space: {pattern!r}: expected Block(rows, columns) or several, got {blocks!r}"
+            )
+        shapes = tuple((block.rows, block.cols) for block in given)
+        groups.append(GateGroup(pattern, "block", (pattern,), (0.0, 1.0), shapes))
+    if not groups:
+        raise ConfigError("search: space: expected a pattern of modules with block shapes, got none")
+    latency = LatencyBudget(None, budget_ms)
+    return Space("model", "own", OwnOptions(), tuple(groups), latency, {}, effort, training or TrainingPlan())
+
+
+class _Given:
+    """A progress of the caller's, which the caller closes."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def __enter__(self) -> Progress:
+        return self._progress
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def _shown(progress: Progress | None, space: Space) -> "_Given | RichProgress":
+    return RichProgress(space.effort.seconds) if progress is None else _Given(progress)

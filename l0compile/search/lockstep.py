@@ -1,0 +1,123 @@
+"""Many batches through a model in step: at each chosen layer all wait until the last one is there.
+
+What a layer's weights should be often depends on all inputs of the layer, and those on the weights before it. One pass
+in step sets them layer by layer, where running the model anew for each would take as many passes as there are layers.
+"""
+
+import functools
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from l0compile.errors import DataError
+
+_OUT_OF_STEP = "search: calibration batches take different ways: one reached {}, another one {}"
+Visit = Callable[[str, list[Tensor]], list[Tensor]]
+
+
+def run_in_step(
+    runs: Sequence[Callable[[], Any]], layers: Mapping[str, Sequence[nn.Module]], visit: Visit
+) -> None:
+    """Call all ``runs``, one at a time but side by side, without gradients.
+
+    Args:
+        runs: each a forward pass that reaches every one of ``layers`` once, all in the same order.
+        layers: name -> the module or modules that are it (one for each copy of the model that takes part).
+        visit: called once a layer with the inputs of all runs in order; gives what the layer is to return to each.
+    Raises: DataError if a run reaches the layers in another order, or not all of them; what ``visit`` or a run raises.
+    """
+    meeting = _Meeting(len(runs), visit)
+    threads = [
+        threading.Thread(target=meeting.take_part, args=(number, run), daemon=True)
+        for number, run in enumerate(runs)
+    ]
+    try:
+        for name, modules in layers.items():
+            for module in modules:
+                # On the instance, where it hides the method of the class.
+                module.forward = functools.partial(meeting.arrive, name)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        for modules in layers.values():
+            for module in modules:
+                module.__dict__.pop("forward", None)
+    if meeting.error is not None:
+        raise meeting.error
+    if missed := [name for name in layers if name not in meeting.visited]:
+        raise DataError(f"search: the calibration batches never reached {', '.join(missed[:5])}")
+
+
+_LOCAL = threading.local()
+
+
+@dataclass
+class _Meeting:
+    """Where runs wait for each other. One runs at a time: whose ``turn`` it is."""
+
+    size: int
+    visit: Visit
+    turn: int = 0
+    error: BaseException | None = None
+    visited: list[str] = field(default_factory=list)
+    arrived: list[tuple[str, Tensor]] = field(default_factory=list)
+    results: list[Tensor] = field(default_factory=list)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def take_part(self, number: int, run: Callable[[], Any]) -> None:
+        _LOCAL.number = number
+        try:
+            self._wait(number)
+            with torch.no_grad():
+                run()
+            if self.arrived:
+                raise DataError(_OUT_OF_STEP.format("its end", self.arrived[0][0]))
+            self._next(number)
+        except _Stopped:
+            pass
+        except BaseException as error:  # handed to the caller's thread
+            self._stop(error)
+
+    def arrive(self, name: str, x: Tensor) -> Tensor:
+        """In place of a layer's ``forward``."""
+        number = _LOCAL.number
+        if number == 0:
+            self.arrived = []
+        elif len(self.arrived) != number or self.arrived[0][0] != name:
+            raise DataError(_OUT_OF_STEP.format(name, self.arrived[0][0] if self.arrived else "its end"))
+        self.arrived.append((name, x))
+        if number == self.size - 1:
+            if name in self.visited:
+                raise DataError(f"search: {name} runs twice in a call; leave layers with shared weights out")
+            self.visited.append(name)
+            self.results = self.visit(name, [x for _, x in self.arrived])
+            self.arrived = []
+        self._next(number)
+        self._wait(number)
+        return self.results[number]
+
+    def _next(self, number: int) -> None:
+        with self.changed:
+            self.turn = (number + 1) % self.size
+            self.changed.notify_all()
+
+    def _wait(self, number: int) -> None:
+        with self.changed:
+            self.changed.wait_for(lambda: self.turn == number or self.error is not None)
+            if self.error is not None:
+                raise _Stopped
+
+    def _stop(self, error: BaseException) -> None:
+        with self.changed:
+            self.error = self.error or error
+            self.changed.notify_all()
+
+
+class _Stopped(Exception):
+    """Another run failed."""

@@ -1,0 +1,90 @@
+"""A search as a job for workers: what they need to evaluate trials just as the process that began it does."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from l0compile.errors import ConfigError
+from l0compile.search.candidate import layers_of, unique
+from l0compile.search.candidates import all_paths
+from l0compile.search.curvature import measure_curvature
+from l0compile.search.evaluate import Evaluator
+from l0compile.search.plan import Menu, Shape
+from l0compile.search.prices import PriceTable, Pricing, sites
+from l0compile.search.space import Space
+from l0compile.search.space_json import space_from_json, space_to_json
+from l0compile.search.study import evaluate_trial
+from l0compile.search.worker import Objective
+from l0compile.tasks import Task, make_task
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def search_job(space: Space, evaluator: Evaluator, prices: Pricing, price_ms: float) -> dict[str, Any]:
+    """The job of evaluating trials of ``space`` at ``price_ms``, with this machine's prices, as JSON values."""
+    places = sites(evaluator.task.dense(), tuple(evaluator.menu.layers), evaluator.task.example())
+    shapes = {name: sorted(paths) for name, paths in evaluator.menu.paths.items()}
+    table = PriceTable.of(prices, [(places[name], given) for name, given in shapes.items()])
+    return {
+        "kind": "search",
+        "trials": space.effort.trials,
+        "space": space_to_json(space),
+        "source": evaluator.task.source,
+        "price_ms": price_ms,
+        "prices": dict(table.points),
+        "shapes": shapes,
+    }
+
+
+def search_objective(job: Mapping[str, Any], folder: Path) -> Objective:
+    """Evaluates trials of a job made by ``search_job``; candidates of layers are made at the first one and kept in
+    ``folder``. Raises ConfigError for a malformed job, and for a machine that has other data."""
+    try:
+        space, price_ms = space_from_json(job["space"]), float(job["price_ms"])
+        points = {
+            str(key): [(float(d), float(ms)) for d, ms in value] for key, value in job["prices"].items()
+        }
+        shapes = {name: tuple((int(r), int(c)) for r, c in given) for name, given in job["shapes"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"job: does not fit this version of l0compile: {error}; install the same one"
+        ) from error
+
+    @cache
+    def evaluator() -> Evaluator:
+        task = make_task(space.task, space.options)
+        if task.source != job.get("source"):
+            raise ConfigError(
+                f"job: source: expected the data {job.get('source')!r}, this machine has {task.source!r}; set "
+                "L0COMPILE_DATA to the same data on all machines"
+            )
+        return _evaluator(task, space, shapes, PriceTable(points), folder / "candidates")
+
+    def evaluate(trial: "optuna.trial.Trial") -> float:
+        return evaluate_trial(trial, space, evaluator(), price_ms).quality
+
+    return evaluate
+
+
+def _evaluator(
+    task: Task, space: Space, shapes: Mapping[str, tuple[Shape, ...]], prices: Pricing, folder: Path
+) -> Evaluator:
+    model = task.dense()
+    groups = layers_of(task.dense(), space)
+    layers = unique(groups.values())
+    curvature = measure_curvature(model, layers, task.calibration(), task.predict, seed=space.effort.seed)
+    paths = all_paths(model, curvature, shapes, folder)
+    return Evaluator(task, space, groups, curvature, menu_of(task, space, groups, paths, prices))
+
+
+def menu_of(
+    task: Task, space: Space, groups: Mapping[str, tuple[str, ...]], paths: Any, prices: Pricing
+) -> Menu:
+    """The levels of all layers of blocks, in the ranges of their groups."""
+    places = sites(task.dense(), tuple(paths), task.example())
+    ranges = {
+        name: group.density for group in space.gates if group.kind == "block" for name in groups[group.name]
+    }
+    return Menu.of(paths, places, prices, ranges)

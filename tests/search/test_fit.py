@@ -1,0 +1,130 @@
+"""Fitting to a budget, with a formula in place of the measurement."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from instant import FormulaFitter, make_evaluator, make_fitter
+
+from l0compile.errors import BuildError, ConfigError
+from l0compile.search import Choices, Space
+from l0compile.search.evaluate import Evaluator
+from l0compile.search.fit import HIGHEST, LOWEST, ROUNDS
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fit")
+
+
+@pytest.fixture(scope="module")
+def evaluator(space: Space, folder: Path) -> Evaluator:
+    """Of layers that may lose anything."""
+    heads, neurons, blocks = space.gates
+    free = dataclasses.replace(blocks, density=(0.0, 1.0))
+    return make_evaluator(dataclasses.replace(space, gates=(heads, neurons, free)), folder)
+
+
+def check(fitter: FormulaFitter) -> None:
+    assert len(fitter.timed) == len(set(fitter.timed)) == len(fitter.points) - 1
+    assert fitter.timed == list(fitter.measured)
+
+
+@settings(max_examples=30)
+@given(
+    st.floats(1.0, 1.7),
+    st.floats(0.05, 0.5),
+    st.floats(0.0, 0.01),
+    st.floats(0.45, 0.95),
+    st.floats(-1.0, 1.0),
+)
+def test_budgets_are_met_closely_in_a_few_rounds(
+    evaluator: Evaluator, folder: Path, slope: float, rest: float, noise: float, share: float, tilt: float
+) -> None:
+    fitter = make_fitter(evaluator, folder, share, slope, rest, noise)
+    fitted = fitter.fit(Choices(tilt={"blocks": tilt}), fitter.budget.ms)
+    assert LOWEST <= fitted.load <= HIGHEST, fitter.points
+    assert len(fitter.timed) <= ROUNDS
+    assert fitted.latency.median_ms == pytest.approx(fitted.load * fitter.budget.ms)
+    check(fitter)
+
+
+def test_what_one_fit_learned_serves_the_next(evaluator: Evaluator, folder: Path) -> None:
+    fitter = make_fitter(evaluator, folder, 0.6, slope=1.4, rest=0.25, noise=0.005)
+    first = fitter.fit(Choices(), fitter.budget.ms)
+    before = len(fitter.timed)
+    second = fitter.fit(Choices(tilt={"blocks": 0.8}), fitter.budget.ms)
+    assert len(fitter.timed) - before <= 2
+    assert second.predicted_ms == pytest.approx(second.load * fitter.budget.ms, rel=0.04)
+    assert LOWEST <= first.load <= HIGHEST and LOWEST <= second.load <= HIGHEST
+    check(fitter)
+
+
+@settings(max_examples=20)
+@given(st.floats(0.3, 0.95), st.floats(0.02, 0.3), st.floats(1.0, 1.7))
+def test_one_that_is_quick_enough_is_preferred_to_one_that_is_not(
+    evaluator: Evaluator, folder: Path, share: float, noise: float, slope: float
+) -> None:
+    fitter = make_fitter(evaluator, folder, share, slope, noise=noise)
+    fitted = fitter.fit(Choices(), fitter.budget.ms)
+    loads = [other.load for other in fitter.measured.values()]
+    quick = [load for load in loads if load <= HIGHEST]
+    assert fitted.load == (max(quick) if quick else min(loads))
+    check(fitter)
+
+
+def test_nothing_is_measured_twice(evaluator: Evaluator, folder: Path) -> None:
+    fitter = make_fitter(evaluator, folder)
+    for _ in range(3):
+        last = fitter.fit(Choices(), fitter.budget.ms)
+        count = len(fitter.timed)
+    again = fitter.fit(Choices(), fitter.budget.ms)
+    assert again.structure == last.structure and len(fitter.timed) == count
+    check(fitter)
+
+
+@pytest.mark.parametrize("share", [1.0, 1.2, 50.0])
+def test_a_budget_for_everything_keeps_everything(evaluator: Evaluator, folder: Path, share: float) -> None:
+    fitter = make_fitter(evaluator, folder, share)
+    fitted = fitter.fit(Choices(), fitter.budget.ms)
+    dense = fitted.plan.ms == pytest.approx(evaluator.menu.dense_ms)
+    assert dense if share > 1.1 else LOWEST <= fitted.load <= HIGHEST
+    assert len(fitter.timed) <= ROUNDS
+
+
+def test_the_budget_of_a_sweep_is_another_one(evaluator: Evaluator, folder: Path) -> None:
+    fitter = make_fitter(evaluator, folder, 0.6)
+    for ratio in (0.8, 1.0, 1.3):
+        fitted = fitter.fit(Choices(), ratio * fitter.budget.ms)
+        assert LOWEST * ratio <= fitted.load <= HIGHEST * ratio
+    check(fitter)
+
+
+@pytest.mark.parametrize("share", [0.0001, 0.1, 0.15])
+def test_what_no_model_can_be_is_the_quickest_one(evaluator: Evaluator, folder: Path, share: float) -> None:
+    # A fifth of the time is no layer's.
+    fitter = make_fitter(evaluator, folder, share, slope=1.0, rest=0.25)
+    fitted = fitter.fit(Choices(), fitter.budget.ms)
+    assert fitted.load > 1.0 and fitted.load == min(other.load for other in fitter.measured.values())
+    assert fitted.plan.ms <= 0.02 * evaluator.menu.dense_ms
+    check(fitter)
+
+
+def test_ranges_that_leave_too_much_are_an_error(space: Space, tmp_path: Path) -> None:
+    blocks = dataclasses.replace(space.gates[2], density=(0.5, 0.8))
+    bounded = make_evaluator(dataclasses.replace(space, gates=(*space.gates[:2], blocks)), tmp_path)
+    fitter = make_fitter(bounded, tmp_path, 0.2)
+    with pytest.raises(ConfigError, match="no choice of blocks takes"):
+        fitter.fit(Choices(), fitter.budget.ms)
+    assert fitter.timed == []
+
+
+def test_a_model_that_cannot_be_built_is_an_error(evaluator: Evaluator, folder: Path) -> None:
+    fitter = make_fitter(evaluator, folder)
+    fitter.error = BuildError("no kernel for this")
+    with pytest.raises(BuildError, match="no kernel for this"):
+        fitter.fit(Choices(), fitter.budget.ms)
+    fitter.error = None
+    assert fitter.fit(Choices(), fitter.budget.ms).load <= HIGHEST
