@@ -18,11 +18,11 @@ from pathlib import Path
 from harness import record, searching
 
 from l0compile.measure import Protocol, measure_engines, ratio
+from l0compile.oneshot.plan import Level, Menu, Plan
 from l0compile.search.candidate import Choices
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.fit import Fitted, Fitter
 from l0compile.search.latency import Bench, Budgeted, Job
-from l0compile.search.plan import Level, Menu, Plan
 
 SPEEDUPS = (1.5, 2.0, 3.0, 4.0)
 

@@ -29,6 +29,8 @@ The folders are the steps of one flow, in this order; each imports only from tho
     tune       schedules of kernels, searched on the device
     result     what a search found, as data
     tasks      models with data, a training loop and a measure of quality
+    oneshot    pruning without training: what each layer may lose, and the best plan for a time
+    workers    many machines in one study
     search     budgets and block shapes against latency measured on the device
     report     what a search found and what became of a model, for people
     cli        all of it from a shell

@@ -16,7 +16,7 @@ FLOW = (
     "errors", "records", "conditions", "structure", "instructions", "account", "targets", "costs",
     "_tvm", "ops", "gates", "capture", "liveness", "rewrite", "twin", "kernels", "schedule", "lower",
     "artifact", "runtime", "assembly", "verification", "api", "advice", "dynamo", "measure", "tune", "result",
-    "tasks", "search", "report", "cli", "__main__",
+    "tasks", "oneshot", "workers", "search", "report", "cli", "__main__",
 )  # fmt: skip
 
 PURE_PYTORCH = {

@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 
 from l0compile.measure import Workload
+from l0compile.oneshot.prices import Prices
 from l0compile.search.candidate import layers_of
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.latency import Job
-from l0compile.search.prices import Prices
 from l0compile.search.progress import RichProgress
 from l0compile.search.read import read_space
 from l0compile.search.run import legal_shapes, prepare

@@ -11,8 +11,8 @@ from torch import nn
 from l0compile.gates import Block, Gate, attach, harden, init_from_scores, named_gates
 from l0compile.gates.hard_concrete import LOG_ALPHA_BOUND
 from l0compile.gates.initialise import SURELY_CLOSED, SURELY_OPEN
-from l0compile.search.curvature import Curvature, gate_losses
-from l0compile.search.plan import Menu, Plan
+from l0compile.oneshot.curvature import Curvature, gate_losses
+from l0compile.oneshot.plan import Menu, Plan
 from l0compile.search.space import GateGroup, Space
 
 DENSITY_STEP = 0.01

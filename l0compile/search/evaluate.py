@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import nn
 
+from l0compile.oneshot.curvature import Curvature
+from l0compile.oneshot.masks import cost_density, structure
+from l0compile.oneshot.plan import Menu, Plan
+from l0compile.oneshot.reconstruct import reconstruct
 from l0compile.search.candidate import Choices, gated, hardened
-from l0compile.search.curvature import Curvature
-from l0compile.search.masks import cost_density, structure
-from l0compile.search.plan import Menu, Plan
-from l0compile.search.reconstruct import reconstruct
 from l0compile.search.space import Space
 from l0compile.tasks import Task
 

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from l0compile.errors import L0CompileError
+from l0compile.oneshot.prices import Pricing
 from l0compile.result import Candidate
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.fit import HIGHEST, Fitted, Fitter
 from l0compile.search.jobs import post_job
-from l0compile.search.prices import Pricing
 from l0compile.search.progress import Progress
 from l0compile.search.search_job import search_job
 from l0compile.search.study import Study, Trial, evaluate_trial, finished
-from l0compile.search.worker import work
 from l0compile.tasks import Schedule, train
+from l0compile.workers.worker import work
 
 if TYPE_CHECKING:
     import optuna

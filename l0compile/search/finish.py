@@ -12,13 +12,13 @@ from torch import nn
 from l0compile import __version__
 from l0compile.gates import hardening
 from l0compile.measure import Measurement, Protocol
+from l0compile.oneshot.masks import live_weights
 from l0compile.result import Candidate, Latency, Row, SearchResult, mark_front
 from l0compile.runtime import CompiledModel
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.explore import Exploration, Finalist
 from l0compile.search.fit import Fitted
 from l0compile.search.latency import CHOSEN, ROW_OF, Job, compare
-from l0compile.search.masks import live_weights
 from l0compile.targets import read_host
 from l0compile.tasks import Schedule, Trained, train
 

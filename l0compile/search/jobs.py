@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from l0compile.errors import ConfigError
-from l0compile.search.pulse import HEARTBEAT_S
 from l0compile.search.search_job import search_objective
-from l0compile.search.worker import Objective
+from l0compile.workers.pulse import HEARTBEAT_S
+from l0compile.workers.worker import Objective
 
 if TYPE_CHECKING:
     import optuna

@@ -11,17 +11,17 @@ from pathlib import Path
 
 from l0compile.errors import BuildError, ConfigError, DataError
 from l0compile.measure import Measurement, Protocol
+from l0compile.oneshot.candidates import all_paths
+from l0compile.oneshot.curvature import measure_curvature
+from l0compile.oneshot.plan import worth_pruning
+from l0compile.oneshot.prices import Prices, Pricing, sites
 from l0compile.result import RESULT, SearchResult
 from l0compile.search.candidate import layers_of, unique
-from l0compile.search.candidates import all_paths
-from l0compile.search.curvature import measure_curvature
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.explore import Clock, Exploration
 from l0compile.search.finish import finish
 from l0compile.search.fit import Fitter
 from l0compile.search.latency import DENSE, Bench, Budgeted, budget_of, compare
-from l0compile.search.plan import worth_pruning
-from l0compile.search.prices import Prices, Pricing, sites
 from l0compile.search.progress import Progress, Silent
 from l0compile.search.search_job import menu_of
 from l0compile.search.space import Space

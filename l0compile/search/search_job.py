@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from l0compile.errors import ConfigError
+from l0compile.oneshot.candidates import all_paths
+from l0compile.oneshot.curvature import measure_curvature
+from l0compile.oneshot.plan import Menu, Shape
+from l0compile.oneshot.prices import PriceTable, Pricing, sites
 from l0compile.search.candidate import layers_of, unique
-from l0compile.search.candidates import all_paths
-from l0compile.search.curvature import measure_curvature
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.plan import Menu, Shape
-from l0compile.search.prices import PriceTable, Pricing, sites
 from l0compile.search.space import Space
 from l0compile.search.space_json import space_from_json, space_to_json
 from l0compile.search.study import evaluate_trial
-from l0compile.search.worker import Objective
 from l0compile.tasks import Task, make_task
+from l0compile.workers.worker import Objective
 
 if TYPE_CHECKING:
     import optuna

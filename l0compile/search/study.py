@@ -15,7 +15,7 @@ from l0compile.result import Candidate
 from l0compile.search.candidate import DENSITY_STEP, Choices
 from l0compile.search.evaluate import Evaluator, Outcome
 from l0compile.search.space import Space
-from l0compile.search.storage import open_storage
+from l0compile.workers.storage import open_storage
 
 if TYPE_CHECKING:
     import optuna

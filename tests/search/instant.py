@@ -9,18 +9,18 @@ import tiny_task
 from torch import nn
 
 from l0compile.errors import BuildError
+from l0compile.oneshot.masks import structure
+from l0compile.oneshot.plan import Plan
+from l0compile.oneshot.prices import Line, Prices
 from l0compile.search import Choices, Latency, Silent, Space
 from l0compile.search.candidate import layers_of
 from l0compile.search.evaluate import Evaluator, Outcome
 from l0compile.search.fit import Fitted, Fitter
 from l0compile.search.latency import Bench, Budgeted
-from l0compile.search.masks import structure
-from l0compile.search.plan import Plan
-from l0compile.search.prices import Line, Prices
 from l0compile.search.run import legal_shapes, prepare
 from l0compile.search.study import Study, Trial, evaluate_trial, finished
-from l0compile.search.worker import work
 from l0compile.targets import load_target
+from l0compile.workers.worker import work
 
 HEARTBEAT_S = 0.15
 

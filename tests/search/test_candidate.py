@@ -12,11 +12,11 @@ from tiny_task import TinyTask
 
 from l0compile.errors import GateError
 from l0compile.gates import named_gates
+from l0compile.oneshot.masks import cost_density, live_mask, structure
+from l0compile.oneshot.plan import Plan
 from l0compile.search import Choices, Space
 from l0compile.search.candidate import hardened, layers_of, unique
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.masks import cost_density, live_mask, structure
-from l0compile.search.plan import Plan
 
 LAYERS = ("query", "key", "value", "out", "up", "down")
 

@@ -9,9 +9,9 @@ import torch
 from instant import make_evaluator
 
 from l0compile.errors import ConfigError
+from l0compile.oneshot.masks import live_mask, structure
 from l0compile.search import Choices, Space
 from l0compile.search.evaluate import Evaluator, Outcome
-from l0compile.search.masks import live_mask, structure
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_paths_serve_another_budget_and_another_run(
     files = sorted((tmp_path / "candidates").iterdir())
     # 4x1 has a kernel that is quick enough everywhere for 4x4 to be of no use, or both are there.
     assert len(files) == sum(len(shapes) for shapes in first.menu.paths.values()) >= 6
-    monkeypatch.setattr("l0compile.search.candidates.prune", None)
+    monkeypatch.setattr("l0compile.oneshot.candidates.prune", None)
     latency = dataclasses.replace(space.latency, ms=3.0)
     again = make_evaluator(dataclasses.replace(space, latency=latency), tmp_path)
     assert again.menu.layers == first.menu.layers

@@ -8,11 +8,11 @@ import pytest
 from instant import FormulaFitter, make_evaluator, make_fitter
 
 from l0compile.errors import BuildError
+from l0compile.oneshot.prices import Prices
 from l0compile.search import Candidate, Silent, Space
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.explore import FINALISTS, Clock, Exploration, Finalist
 from l0compile.search.fit import HIGHEST, LOWEST
-from l0compile.search.prices import Prices
 from l0compile.search.study import open_study
 from l0compile.targets import load_target
 

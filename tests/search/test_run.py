@@ -132,7 +132,7 @@ def test_resuming_pays_for_no_trial_twice(
     finished: Finished, space: Space, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     progress = Recorded()
-    monkeypatch.setattr("l0compile.search.candidates.prune", None)
+    monkeypatch.setattr("l0compile.oneshot.candidates.prune", None)
     monkeypatch.setattr("l0compile.search.explore.FINALISTS", 1)
     result = run_search(space, finished.out, quick=True, resume=True, progress=progress)
     assert {told.outcome for told in progress.told} == {"fitted"}

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from l0compile.errors import DataError
 from l0compile.gates import Block, Gate, dense_weight, named_gates
 from l0compile.gates.granularity import site
+from l0compile.oneshot.masks import linear_layers
 from l0compile.ops.gate import block_sum
-from l0compile.search.masks import linear_layers
 
 DAMPING = 3e-3
 

@@ -10,9 +10,9 @@ from tiny_task import TinyTask
 from torch import Tensor, nn
 
 from l0compile.gates import Block, Neuron, attach, dense_weight, harden, init_from_scores, named_gates
-from l0compile.search.curvature import DAMPING, gate_losses, measure_curvature
-from l0compile.search.masks import live_columns, live_mask
-from l0compile.search.reconstruct import _RIDGE, reconstruct
+from l0compile.oneshot.curvature import DAMPING, gate_losses, measure_curvature
+from l0compile.oneshot.masks import live_columns, live_mask
+from l0compile.oneshot.reconstruct import _RIDGE, reconstruct
 
 LAYERS = ("query", "key", "value", "out", "up", "down")
 

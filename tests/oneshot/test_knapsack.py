@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l0compile.errors import ConfigError
-from l0compile.search.knapsack import Allocation, Options, allocate
+from l0compile.oneshot.knapsack import Allocation, Options, allocate
 
 # Sums of such numbers are exact, so that a budget of just what a choice takes is one that it fits.
 TIMES = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.integers(0, 2048).map(lambda n: n / 1024))

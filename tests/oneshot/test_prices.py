@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from l0compile.costs import Costs, Work, shipped_records
 from l0compile.costs.features import Machine
-from l0compile.search.prices import Line, Prices, Site, sites
+from l0compile.oneshot.prices import Line, Prices, Site, sites
 from l0compile.targets import load_target
 
 AVX2 = load_target("x86-64-avx2")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from l0compile.errors import DataError
 from l0compile.gates import Block, Head, Neuron, attach, named_gates
-from l0compile.search.curvature import Curvature, gate_losses, measure_curvature
+from l0compile.oneshot.curvature import Curvature, gate_losses, measure_curvature
 
 
 def weighed(x: Tensor, gradient: Tensor, centred: bool) -> Curvature:

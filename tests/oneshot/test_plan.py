@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l0compile.errors import ConfigError
-from l0compile.search.plan import Menu, Shape, worth_pruning
-from l0compile.search.prices import Prices, Site
-from l0compile.search.prune import Path, prune
+from l0compile.oneshot.plan import Menu, Shape, worth_pruning
+from l0compile.oneshot.prices import Prices, Site
+from l0compile.oneshot.prune import Path, prune
 from l0compile.targets import Target, load_target
 
 AVX2 = load_target("x86-64-avx2")

@@ -5,7 +5,7 @@ from direct import random_layer, regression
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l0compile.search.least_squares import least_squares
+from l0compile.oneshot.least_squares import least_squares
 
 
 @given(

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from l0compile.gates import dense_weight
-from l0compile.search.curvature import Curvature
-from l0compile.search.least_squares import least_squares
-from l0compile.search.lockstep import run_in_step
-from l0compile.search.masks import block_rows, gated_layers, linear_layers, live_columns
+from l0compile.oneshot.curvature import Curvature
+from l0compile.oneshot.least_squares import least_squares
+from l0compile.oneshot.lockstep import run_in_step
+from l0compile.oneshot.masks import block_rows, gated_layers, linear_layers, live_columns
 
 # Pull towards the dense weights, as a share of the mean square of an input: calibration text is short.
 _RIDGE = 0.03

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from l0compile.errors import DataError
-from l0compile.search.lockstep import run_in_step
+from l0compile.oneshot.lockstep import run_in_step
 
 
 class Net(nn.Module):

@@ -5,7 +5,7 @@ import socket
 import warnings
 
 from l0compile.errors import ConfigError, MissingDependency
-from l0compile.search.storage import INSTALL, PROXY_PORT, open_storage
+from l0compile.workers.storage import INSTALL, PROXY_PORT, open_storage
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy.exc
 
 from l0compile.errors import ConfigError, DataError, L0CompileError, MissingDependency
-from l0compile.search import storage
-from l0compile.search.patience import patiently, transient
-from l0compile.search.storage import hidden, open_storage
+from l0compile.workers import storage
+from l0compile.workers.patience import patiently, transient
+from l0compile.workers.storage import hidden, open_storage
 
 NOWHERE = "postgresql+psycopg://me:secret@127.0.0.1:1/studies"
 needs = {name: importlib.util.find_spec(name) is not None for name in ("psycopg", "grpc")}

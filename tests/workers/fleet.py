@@ -15,9 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from l0compile.cli import main
 from l0compile.search.jobs import post_job
-from l0compile.search.pulse import HEARTBEAT
-from l0compile.search.retry import RETRY_OF
-from l0compile.search.storage import open_storage
+from l0compile.workers.pulse import HEARTBEAT
+from l0compile.workers.retry import RETRY_OF
+from l0compile.workers.storage import open_storage
 
 # Processes start from one that has imported everything and has neither threads nor connections.
 _CONTEXT = multiprocessing.get_context("forkserver")

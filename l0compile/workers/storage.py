@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from l0compile.errors import ConfigError, DataError, MissingDependency
-from l0compile.search.patience import PATIENCE_S, pauses
+from l0compile.workers.patience import PATIENCE_S, pauses
 
 if TYPE_CHECKING:
     import optuna

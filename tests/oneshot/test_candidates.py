@@ -8,11 +8,11 @@ import torch
 from direct import random_layer
 from torch import nn
 
-from l0compile.search import candidates
-from l0compile.search.candidates import all_paths
-from l0compile.search.curvature import Curvature
-from l0compile.search.prune import Path as Pruned
-from l0compile.search.prune import prune
+from l0compile.oneshot import candidates
+from l0compile.oneshot.candidates import all_paths
+from l0compile.oneshot.curvature import Curvature
+from l0compile.oneshot.prune import Path as Pruned
+from l0compile.oneshot.prune import prune
 
 SHAPES = {"0": ((4, 1), (4, 4)), "1": ((2, 1),)}
 FILES = 3

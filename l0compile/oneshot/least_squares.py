@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from l0compile.search.curvature import Curvature
+from l0compile.oneshot.curvature import Curvature
 
 _CHUNK_BYTES = 256e6
 

@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from l0compile.search.pulse import HEARTBEAT
+from l0compile.workers.pulse import HEARTBEAT
 
 if TYPE_CHECKING:
     import optuna

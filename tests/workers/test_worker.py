@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from l0compile.errors import BuildError, DataError
-from l0compile.search.pulse import MISSED, Heard, listen
-from l0compile.search.retry import ATTEMPTS, RETRY_OF, interrupted, retry_dead
-from l0compile.search.storage import open_storage
-from l0compile.search.worker import FAILURES, work
+from l0compile.workers.pulse import MISSED, Heard, listen
+from l0compile.workers.retry import ATTEMPTS, RETRY_OF, interrupted, retry_dead
+from l0compile.workers.storage import open_storage
+from l0compile.workers.worker import FAILURES, work
 
 BEAT_S = 0.03
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from l0compile.search.patience import transient
+from l0compile.workers.patience import transient
 
 if TYPE_CHECKING:
     import optuna

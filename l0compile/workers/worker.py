@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from l0compile.errors import DataError, L0CompileError
-from l0compile.search.patience import PATIENCE_S, patiently, transient
-from l0compile.search.pulse import HEARTBEAT_S, Pulse
-from l0compile.search.retry import fail, retry_dead, twin_of
+from l0compile.workers.patience import PATIENCE_S, patiently, transient
+from l0compile.workers.pulse import HEARTBEAT_S, Pulse
+from l0compile.workers.retry import fail, retry_dead, twin_of
 
 if TYPE_CHECKING:
     import optuna

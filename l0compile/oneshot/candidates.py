@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from l0compile.gates import dense_weight
-from l0compile.search.curvature import Curvature
-from l0compile.search.prune import ROUNDS, Path, prune
+from l0compile.oneshot.curvature import Curvature
+from l0compile.oneshot.prune import ROUNDS, Path, prune
 
 Shape = tuple[int, int]
 # Part of every key: raise it when ``prune`` gives other paths for the same numbers.

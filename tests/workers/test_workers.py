@@ -14,9 +14,9 @@ import pytest
 
 from l0compile.cli import main
 from l0compile.search.jobs import join_study, objective_of
-from l0compile.search.retry import RETRY_OF
-from l0compile.search.storage import open_storage
-from l0compile.search.worker import work
+from l0compile.workers.retry import RETRY_OF
+from l0compile.workers.storage import open_storage
+from l0compile.workers.worker import work
 
 Cli = Callable[..., tuple[int, str, str]]
 needs_postgres = pytest.mark.skipif(postgres.missing() is not None, reason=str(postgres.missing()))

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from l0compile.search.knapsack import Options, allocate
-from l0compile.search.prices import Pricing, Site
-from l0compile.search.prune import Path
+from l0compile.oneshot.knapsack import Options, allocate
+from l0compile.oneshot.prices import Pricing, Site
+from l0compile.oneshot.prune import Path
 
 Shape = tuple[int, int]
 

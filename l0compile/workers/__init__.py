@@ -1,0 +1,1 @@
+"""Many machines in one study: where it is kept, who is alive, and whose trial counts."""
