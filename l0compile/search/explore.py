@@ -24,6 +24,8 @@ TRIALS_UNTIL, FINALISTS_UNTIL, SWEEP_UNTIL = 0.45, 0.55, 0.65
 # The winner trains at least this share of the time, even if everything before took longer than planned.
 WINNER_AT_LEAST = 0.1
 FINALISTS = 3
+# Models compiled to learn the price of a plan that meets the budget, before any trial.
+_FIRST_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,10 @@ class Exploration:
 
         All are of one price, kept with the study, so that those of an earlier run compare.
         """
-        self.progress.phase("trials: what to keep, without training")
         study, space = self.study, self.study.space
-        price = study.remembered("price_ms") or self.fitter.price(self.fitter.budget.ms)
+        price = study.remembered("price_ms") or self._first_price()
         study.remember("price_ms", price)
+        self.progress.phase("trials: what to keep, without training")
         post_job(study.handle, search_job(space, self.evaluator, self.prices, price))
         if not study.handle.trials:
             study.enqueue(study.neutral())
@@ -111,6 +113,13 @@ class Exploration:
             return evaluate_trial(trial, space, self.evaluator, price).quality
 
         work(study.handle, objective, space.effort.trials, on_trial=told, stop=stop, reseed=False)
+
+    def _first_price(self) -> float:
+        """What layers may take, learned from a plan that meets the budget: trials should compare such plans."""
+        self.progress.phase("a first plan, compiled and measured until it meets the budget")
+        fitted = self.fitter.fit(self.study.neutral(), self.fitter.budget.ms, rounds=_FIRST_ROUNDS)
+        self.progress.note(f"  {fitted.latency}, {fitted.load:.3f} of the budget")
+        return self.fitter.price(self.fitter.budget.ms)
 
     def run_finalists(self) -> None:
         """The best trials, fitted to the budget."""

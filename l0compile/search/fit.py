@@ -16,7 +16,7 @@ from l0compile.search.latency import Bench, Budgeted
 
 # Where the latency of a fitted model should be, relative to the wanted one: never above.
 LOWEST, AIM, HIGHEST = 0.94, 0.975, 0.995
-ROUNDS = 5
+ROUNDS = 6
 _LEAST = 0.02
 
 
@@ -67,14 +67,14 @@ class Fitter:
         least = _LEAST * dense
         return min(dense, max(least, Line.through(self.points, wanted_ms).price(AIM * wanted_ms)))
 
-    def fit(self, choices: Choices, wanted_ms: float) -> Fitted:
+    def fit(self, choices: Choices, wanted_ms: float, rounds: int = ROUNDS) -> Fitted:
         """The model for ``choices`` that takes at most ``wanted_ms``, as close as a few rounds bring it.
 
         Of those measured the slowest that is quick enough; the quickest, if none is. Raises a L0CompileError when no
         plan is quick enough, or a model cannot be built.
         """
         found: dict[str, Fitted] = {}
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             line, price = Line.through(self.points, wanted_ms), self.price(wanted_ms)
             try:
                 fitted = self.measure(choices, self.evaluator.plan(choices, price), line)

@@ -92,6 +92,13 @@ class Budgeted:
     ratio: float | None = None
     reference: Job | None = None
 
+    def scaled(self, found: Measurement, beside: Mapping[str, Measurement]) -> float:
+        """``found`` in milliseconds on the scale of the budget: by its ratio to the reference measured beside it."""
+        if self.ratio is None or self.reference is None:
+            return found.median_ms
+        reference = beside[ROW_OF[self.reference[0]]]
+        return self.ms / self.ratio / ratio(reference, found, paired=True).value
+
     def measure(self, bench: Bench, name: str) -> tuple[Measurement, float]:
         """Latency of the model saved as `name`, and that over the budget (NaN if it failed).
 

@@ -104,7 +104,7 @@ def _run(
     evaluator.seen.update(study.outcomes())
     if not dense[DENSE].ok:
         raise BuildError(f"{space.name}: the dense model could not be compiled: {dense[DENSE].error}")
-    fitter = Fitter(evaluator, bench, budget, [(evaluator.menu.dense_ms, dense[DENSE].median_ms)])
+    fitter = Fitter(evaluator, bench, budget, [(evaluator.menu.dense_ms, budget.scaled(dense[DENSE], dense))])
     exploration = Exploration(study, evaluator, fitter, prices, clock, progress)
     exploration.run_trials()
     exploration.run_finalists()

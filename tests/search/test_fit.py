@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from instant import FormulaFitter, make_evaluator, make_fitter
 
 from l0compile.errors import BuildError, ConfigError
+from l0compile.measure import Measurement, Protocol, Workload
 from l0compile.search import Choices, Space
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.fit import HIGHEST, LOWEST, ROUNDS
+from l0compile.search.latency import ONNX, Budgeted
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +130,14 @@ def test_a_model_that_cannot_be_built_is_an_error(evaluator: Evaluator, folder: 
         fitter.fit(Choices(), fitter.budget.ms)
     fitter.error = None
     assert fitter.fit(Choices(), fitter.budget.ms).load <= HIGHEST
+
+
+def test_what_was_measured_beside_the_reference_moves_with_it() -> None:
+    def at(ms: float) -> Measurement:
+        return Measurement.from_blocks([[ms] * 3] * 5, Protocol())
+
+    workload = Workload("nowhere:at_all", {})
+    budget = Budgeted(5.0, 0.5, ("onnxruntime", workload))
+    # The reference took 10 ms when the budget was set; while this was measured everything took twice as long.
+    assert budget.scaled(at(30.0), {ONNX: at(20.0)}) == pytest.approx(15.0)
+    assert Budgeted(5.0).scaled(at(30.0), {}) == 30.0
