@@ -52,7 +52,7 @@ def main() -> None:
         for speedup in options.speedups:
             budget = Budgeted(dense["openvino"].median_ms / speedup, 1 / speedup, jobs["openvino"])
             fitter = Fitter(evaluator, bench, budget, points)
-            row = {"speedup": speedup, "text": task.source, "candidates_s": round(seconds, 1)}
+            row = {"speedup": speedup, "candidates_s": round(seconds, 1)}
             record.append("one_shot", row | compared(evaluator, fitter, jobs["openvino"]))
 
 
