@@ -90,9 +90,11 @@ def structure(model: nn.Module) -> str:
 
 
 def cost_density(model: nn.Module, feeds: Mapping[str, str]) -> float:
-    """Live share of the gated layers' multiplications.
+    """Live share of the gated layers' multiplications; 1 for a model without gates.
 
     Closed neurons and heads also save their producers' rows.
     """
+    if not named_gates(model):
+        return 1.0
     with torch.no_grad():
         return float(expected_density(cost_items(model, feeds=feeds), lambda gate: open_gates(gate).float()))

@@ -13,7 +13,7 @@ from l0compile.search.jobs import post_job
 from l0compile.search.progress import Progress
 from l0compile.search.search_job import search_job
 from l0compile.search.study import Study, Trial, evaluate_trial, finished
-from l0compile.tasks import Schedule, train
+from l0compile.tasks import Schedule, list_tasks, train
 from l0compile.workers.worker import work
 
 if TYPE_CHECKING:
@@ -94,7 +94,9 @@ class Exploration:
         price = study.remembered("price_ms") or self._first_price()
         study.remember("price_ms", price)
         self.progress.phase("trials: what to keep, without training")
-        post_job(study.handle, search_job(space, self.evaluator, self.prices, price))
+        if space.task in list_tasks():
+            # A model of the caller's own exists in this process only: there is nothing to hand out.
+            post_job(study.handle, search_job(space, self.evaluator, self.prices, price))
         if not study.handle.trials:
             study.enqueue(study.neutral())
         begun, slowest = time.monotonic(), 0.0

@@ -109,7 +109,7 @@ def _facts(
     return {
         "model": {
             "artifact": MODEL,
-            "live weights in gated layers": f"{live:,} of {total:,} ({live / total:.1%})",
+            "live weights in gated layers": f"{live:,} of {total:,} ({live / max(1, total):.1%})",
             "hardening": str(record) if record else "",
             "compiled = gated": dict(compiled.explain().verification),
             **{
