@@ -12,7 +12,7 @@ import numpy as np
 
 from l0compile.errors import ConfigError
 
-TICKS = 100_000
+TICKS = 80_000
 _Floats = np.ndarray
 
 
