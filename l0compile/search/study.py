@@ -15,7 +15,8 @@ from l0compile.result import Candidate
 from l0compile.search.candidate import DENSITY_STEP, Choices
 from l0compile.search.evaluate import Evaluator, Outcome
 from l0compile.search.space import Space
-from l0compile.workers.storage import open_storage
+from l0compile.workers.retry import TWIN
+from l0compile.workers.storage import hidden, open_storage
 
 if TYPE_CHECKING:
     import optuna
@@ -160,11 +161,12 @@ def open_study(
                 f"storage: there is a study {name!r} already; continue it with --resume, or choose another --study"
             ) from error
         mark = f"{space.fingerprint()} {conditions}"
+        where = hidden(storage) if storage else str(file)
         found = study.user_attrs.get("made_with", mark)
         if found != mark:
             raise ConfigError(
-                f"{file}: holds a study of another search space, text or machine: expected {mark!r}, got {found!r}; "
-                "choose another --out, or leave --resume out to start anew"
+                f"{where}: holds a study of another search space, text or machine: expected {mark!r}, got {found!r}; "
+                "choose another --out or --study, or leave --resume out to start anew"
             )
         study.set_user_attr("made_with", mark)
         # With the same seed a sampler that starts anew would draw the same points again.
@@ -184,7 +186,7 @@ def finished(trial: "optuna.trial.FrozenTrial") -> Trial:
 
 def _own_failure(trial: "optuna.trial.FrozenTrial") -> bool:
     error = str(trial.user_attrs.get("error", ""))
-    return bool(error) and not error.startswith("the same as trial")
+    return bool(error) and not error.startswith(TWIN)
 
 
 def _free_name(file: Path) -> Path:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ERROR = "error"
 RETRY_OF = "retry_of"
 ATTEMPT = "attempt"
+TWIN = "the same as trial"
+"""How the reason of a trial begins that another one stands for."""
 ATTEMPTS = 4
 """How often a candidate is begun in all: one that takes every worker down with it must not take all of them."""
 

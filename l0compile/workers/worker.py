@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from l0compile.errors import DataError, L0CompileError
 from l0compile.workers.patience import PATIENCE_S, patiently, transient
 from l0compile.workers.pulse import HEARTBEAT_S, Pulse
-from l0compile.workers.retry import fail, retry_dead, twin_of
+from l0compile.workers.retry import TWIN, fail, retry_dead, twin_of
 
 if TYPE_CHECKING:
     import optuna
@@ -88,7 +88,7 @@ def _run_one(
     try:
         older = patiently(lambda: _begin(study, trial, pulse), patience_s)
         if older is not None:
-            patiently(lambda: fail(study, trial, f"the same as trial {older}"), patience_s)
+            patiently(lambda: fail(study, trial, f"{TWIN} {older}"), patience_s)
             return None, None
         found = _evaluate(objective, trial)
         if isinstance(found, float):
