@@ -4,13 +4,16 @@ import time
 from pathlib import Path
 
 from l0compile.measure import Workload
+from l0compile.oneshot.candidates import all_paths
+from l0compile.oneshot.curvature import measure_curvature
 from l0compile.oneshot.prices import Prices
-from l0compile.search.candidate import layers_of
+from l0compile.search.candidate import layers_of, unique
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.latency import Job
 from l0compile.search.progress import RichProgress
 from l0compile.search.read import read_space
 from l0compile.search.run import legal_shapes, prepare
+from l0compile.search.search_job import menu_of
 from l0compile.search.space import Space
 from l0compile.targets import load_target
 from l0compile.tasks import Task, make_task
@@ -32,6 +35,25 @@ def evaluator(space: Space, task: Task, folder: Path) -> tuple[Evaluator, float]
         shapes, groups = legal_shapes(space, target), layers_of(task.dense(), space)
         found = prepare(task, space, groups, shapes, Prices.of(target), folder / "candidates", progress)
     return found, time.monotonic() - start
+
+
+def every_shape(
+    space: Space, task: Task, shapes: tuple[tuple[int, int], ...], folder: Path
+) -> tuple[Evaluator, float]:
+    """As ``evaluator``, with ``shapes`` in every layer, those that cannot win included."""
+    start = time.monotonic()
+    prices = Prices.of(load_target("native"))
+    groups = layers_of(task.dense(), space)
+    model, layers = task.dense(), unique(groups.values())
+    curvature = measure_curvature(model, layers, task.calibration(), task.predict, seed=space.effort.seed)
+    paths = all_paths(model, curvature, dict.fromkeys(layers, shapes), folder / "candidates", _told)
+    seconds = time.monotonic() - start
+    return Evaluator(task, space, groups, curvature, menu_of(task, space, groups, paths, prices)), seconds
+
+
+def _told(done: int, total: int) -> None:
+    if done % 36 == 0:
+        print(f"{done} of {total} (layer, block shape)", flush=True)
 
 
 def openvino(task: Task, folder: Path) -> Job:

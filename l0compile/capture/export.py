@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from l0compile.capture.diagnose import explain
 from l0compile.capture.dynamic import Call, DynamicSpec, enlarged, lookup, read_spec
+from l0compile.capture.functional import is_functional
 from l0compile.capture.lift import lift
 from l0compile.capture.program import Program
 from l0compile.capture.sizes import accept_size_one, drop_needless_conditions, label_symbols
@@ -112,6 +113,8 @@ def _export(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedP
 
 
 def _decompose(exported: ExportedProgram, model: nn.Module | None) -> ExportedProgram:
+    if is_functional(exported):
+        return exported  # tracing it again takes as long as the export did
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")

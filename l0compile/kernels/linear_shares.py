@@ -5,7 +5,7 @@ blocks, so shares are cut by those, not by rows.
 """
 
 from l0compile._tvm import TB
-from l0compile.kernels.lanes import Expr, local, store
+from l0compile.kernels.lanes import Expr, store, variable
 from l0compile.kernels.linear_blocks import Operands
 from l0compile.kernels.spec import LinearSchedule, LinearSpec
 
@@ -32,7 +32,7 @@ def first_unit(spec: LinearSpec, schedule: LinearSchedule, to: Operands, share: 
         """Of the block rows before ``j``."""
         return to.indptr[j] * spec.cols + j * _UNIT_COST
 
-    target, found = local((1,), "int32"), local((1,), "int32")
+    target, found = variable(1, "int32"), variable(1, "int32")
     store(target, TB.cast(cost(blocks) * share // shares, "int32"), 0)
     store(found, TB.int32(0), 0)
     steps = blocks.bit_length()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from l0compile._tvm import TB
-from l0compile.kernels.lanes import ACTIVATIONS, Expr, broadcast, local, ramp, repeat, scratch, store
+from l0compile.kernels.lanes import ACTIVATIONS, Expr, broadcast, ramp, repeat, scratch, store, variable
 from l0compile.kernels.linear_blocks import Operands, feature
 from l0compile.kernels.spec import LinearSchedule, LinearSpec, TokenTile
 
@@ -62,7 +62,7 @@ class _Rows:
     def emit(self) -> None:
         widths = self._widths()
         count = max(1, _ACCUMULATORS // len(widths))
-        sums = [[local((width,)) for width in widths] for _ in range(count)]
+        sums = [[variable(width) for width in widths] for _ in range(count)]
         for accs in sums:
             for acc, width in zip(accs, widths, strict=True):
                 store(acc, broadcast(TB.float32(0), width), ramp(0, width))
@@ -130,7 +130,7 @@ class _Rows:
         """The bias of some rows; those past n (ragged last block) have that of the last."""
         if self.spec.n % self.spec.rows == 0:
             return self.to.bias[ramp(row, rows)]
-        bias = local((rows,))
+        bias = variable(rows)
         for r in range(rows):
             store(bias, self.to.bias[TB.min(row + r, self.spec.n - 1)], r)
         return bias[ramp(0, rows)]

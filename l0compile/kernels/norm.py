@@ -13,11 +13,11 @@ from l0compile.kernels.lanes import (
     const,
     kernel,
     live_registers,
-    local,
     param,
     splat,
     store,
     symbol,
+    variable,
 )
 from l0compile.kernels.spec import NormSpec, TokenTile
 
@@ -85,7 +85,7 @@ def _rstd(spec: NormSpec, tile: TokenTile, x: Any, t: Expr, s: Expr, every: Expr
 
 def _sum(features: int, tile: TokenTile, every: Expr, term: Callable[[Expr], Expr]) -> Any:
     """The sum of ``term(f)`` over all features, in a register."""
-    sums = [local((tile.vector,)) for _ in range(min(_SUMS, features))]
+    sums = [variable(tile.vector) for _ in range(min(_SUMS, features))]
     for register in sums:
         store(register, splat(TB.float32(0), tile), every)
     turns = features // len(sums)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from l0compile._tvm import TB
-from l0compile.kernels.lanes import ACTIVATIONS, Expr, body, kernel, local, param, store, symbol
+from l0compile.kernels.lanes import ACTIVATIONS, Expr, body, kernel, param, store, symbol, variable
 from l0compile.kernels.planes import clear_border, only_pixels, pieces
 from l0compile.kernels.spec import TokenTile, WindowSpec
 
@@ -40,9 +40,8 @@ def _tile(
     operands: tuple[Any, ...],
 ) -> None:
     x, weight, bias, y = operands
-    acc = local((width,))
     for start, lanes in pieces(width, tile):
-        s, at = TB.Ramp(start, 1, lanes), first + start
+        acc, s, at = variable(lanes), TB.Ramp(0, 1, lanes), first + start
         for t, offset in enumerate(spec.offsets):
             value = x[image, 0, TB.Ramp(channel * spec.size + offset + at, 1, lanes)]
             if weight is not None:

@@ -1,5 +1,6 @@
 """A program as built stages: TVM takes what it can, node by node; the rest becomes code for PyTorch."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ from l0compile.rewrite.dense_kernels import dense_kernels
 from l0compile.rewrite.pipeline import pack_tokens
 from l0compile.rewrite.runner import run
 from l0compile.targets import Target
+
+_log = logging.getLogger("l0compile")
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def _translate_all(stages: Sequence[Stage], tile: TokenTile, costs: Costs | None
         try:
             lowered.append(_translate(stage, tile, costs) if stage.engine == "tvm" else None)
         except (BuildError, RewriteError) as error:
-            refused |= getattr(error, "nodes", None) or _all_of(stage, error)
+            refused |= getattr(error, "nodes", None) or _own_fault(_all_of(stage, error))
     if refused:
         raise BuildError(next(iter(refused.values())), refused)
     return lowered
@@ -139,7 +142,7 @@ def _build(stage: Stage, lowered: _Lowered, target: Target, tile: TokenTile) -> 
     try:
         built = build(translation.module, target, tile)
     except BuildError as error:
-        culprits = dict(_failing_alone(packed, target, tile)) or _all_of(stage, error)
+        culprits = _own_fault(dict(_failing_alone(packed, target, tile)) or _all_of(stage, error))
         raise BuildError(str(error), culprits) from error
     return BuiltStage(
         stage, packed, translation.parameters, built.executable, translation.launches, plain=built.plain
@@ -159,6 +162,13 @@ def _failing_alone(packed: Program, target: Target, tile: TokenTile) -> Iterator
 def _origin(packed: Program, name: str) -> str:
     node = next(node for node in packed.graph.nodes if node.name == name)
     return str(node.meta.get("origin", name))
+
+
+def _own_fault(failing: dict[str, str]) -> dict[str, str]:
+    """Tell of nodes that we took and then could not build: in PyTorch they are right but slow, and nobody asked."""
+    name, reason = next(iter(failing.items()))
+    _log.warning("%d operators (%s) run in PyTorch; please report the model: %s", len(failing), name, reason)
+    return failing
 
 
 def _all_of(stage: Stage, error: Exception) -> dict[str, str]:

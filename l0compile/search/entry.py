@@ -90,6 +90,7 @@ def search_space(
             quick=quick,
             resume=resume,
             storage=storage,
+            study=study,
             progress=bar,
         )
 

@@ -15,8 +15,9 @@ from l0compile.search.space import LatencyBudget
 from l0compile.targets import Target
 from l0compile.tasks import Task
 
-PYTORCH, ONNX, DENSE, CHOSEN = "dense PyTorch", "dense ONNX Runtime", "dense l0compile", "chosen l0compile"
-ROW_OF = {"pytorch": PYTORCH, "onnxruntime": ONNX}
+PYTORCH, DENSE, CHOSEN = "dense PyTorch", "dense l0compile", "chosen l0compile"
+_READ_ONNX = {"onnxruntime": "dense ONNX Runtime", "openvino": "dense OpenVINO"}
+ROW_OF = {"pytorch": PYTORCH, **_READ_ONNX}
 Job = tuple[str, Workload]
 
 
@@ -66,9 +67,12 @@ class Bench:
             onnx = self.folder / "dense.onnx"
             if not onnx.exists():
                 export_onnx(self.task.dense(), self.task.example(), onnx)
-            jobs[ONNX] = ("onnxruntime", Workload(factory, arguments, onnx_path=str(onnx)))
+            jobs |= {
+                row: (engine, Workload(factory, arguments, onnx_path=str(onnx)))
+                for engine, row in _READ_ONNX.items()
+            }
         except L0CompileError as error:
-            failures[ONNX] = str(error)
+            failures |= dict.fromkeys(_READ_ONNX.values(), str(error))
         try:
             self.build(self.task.dense(), "dense")
             jobs[DENSE] = self.job(self.folder / "dense")

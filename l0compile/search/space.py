@@ -10,7 +10,7 @@ from typing import Any
 from l0compile.gates import Block, Granularity, Head, Neuron
 
 KINDS = ("block", "head", "neuron")
-REFERENCES = ("onnxruntime", "pytorch")
+REFERENCES = ("onnxruntime", "openvino", "pytorch")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from l0compile._tvm import tvm, tvm_target
 from l0compile.kernels import AttentionSpec, emit
 from l0compile.schedule import token_tile
 from l0compile.targets import load_target
-from tests.kernels.test_conv_code import MULTIPLY_ADD, VECTOR_ON_STACK, innermost_loops
+from tests.kernels.machine_code import VECTOR_ON_STACK, innermost_loops, multiplications
 
 # Exponentials have one; they are no sums of products.
 SHIFT = re.compile(r"\b(vpslld|shl)\b")
@@ -23,8 +23,7 @@ def test_accumulators_stay_in_registers(name: str) -> None:
     loops = [
         loop
         for loop in innermost_loops(code)
-        if sum(map(bool, map(MULTIPLY_ADD.search, loop))) >= tile.rows * tile.vectors
-        and not any(map(SHIFT.search, loop))
+        if multiplications(loop) >= tile.rows * tile.vectors and not any(map(SHIFT.search, loop))
     ]
     assert len(loops) >= 2  # scores and values
     assert not [line for loop in loops for line in loop if VECTOR_ON_STACK.search(line)]

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 import l0compile as l0
-from l0compile.errors import ArtifactError
+from l0compile.errors import ArtifactError, BuildError
+from l0compile.lower import stage_build
 
 DYNAMIC = {"x": {0: "batch", 1: "length"}}
 
@@ -188,3 +189,23 @@ def test_a_missing_library_is_noticed(compiled: l0.CompiledModel, tmp_path: Path
     (tmp_path / "model" / "lib_1.so").unlink()
     with pytest.raises(ArtifactError, match=r"lib_1.so: missing"):
         l0.load(tmp_path / "model")
+
+
+def test_an_island_of_our_own_making_is_told(
+    model: nn.Module, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Code generation that fails leaves answers right, and says so."""
+    real = stage_build.build
+
+    def failing(module: Any, *rest: Any) -> Any:
+        if "relu" in str(module):
+            raise BuildError("no register is left")
+        return real(module, *rest)
+
+    monkeypatch.setattr(stage_build, "build", failing)
+    x = torch.randn(2, 5, 16)
+    compiled = l0.compile(model, (x,), engine="tvm")
+    with torch.no_grad():
+        close(compiled(x), model(x))
+    assert "run in PyTorch; please report the model: no register is left" in caplog.text
+    assert any("no register is left" in str(island) for island in compiled.explain().islands)

@@ -57,7 +57,11 @@ def test_values_arrive(space: Space) -> None:
         ("task", 3, r"task: expected a table, got 3"),
         ("latency.ratio", 0.5, r"latency\.: expected either ratio .* or ms"),
         ("latency.ms", "4", r"latency\.ms: expected a number from 0.001 to 1e\+06, got '4'"),
-        ("latency.reference", "tensorrt", r"latency\.reference: expected one of onnxruntime, pytorch"),
+        (
+            "latency.reference",
+            "tensorrt",
+            r"latency\.reference: expected one of onnxruntime, openvino, pytorch",
+        ),
         ("gates", [], r"gates: expected at least one \[\[gates\]\] table"),
         ("gates.0.kind", "channel", r"gates\[0\]\.kind: expected one of block, head, neuron, got 'channel'"),
         ("gates.0.heads", ..., r"gates\[0\]\.heads: is missing; expected an integer from 1 to 1024"),
