@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 
 from l0compile.capture.editor import remove_dead_nodes
+from l0compile.capture.functional import plain_copy
 from l0compile.capture.guards import size_conditions, size_expression
 from l0compile.capture.nodes import arguments
 from l0compile.capture.program import Program
@@ -55,7 +56,7 @@ def lift(exported: ExportedProgram) -> Program:
         else:
             _refuse_unknown(node)
             _refuse_random(node)
-            mapped[node] = graph.node_copy(node, lambda old: mapped[old])
+            mapped[node] = plain_copy(graph, node, mapped)
             if node.op == "placeholder":
                 mapped[node].meta["val"] = _with_known_sizes(node.meta["val"])
     program = Program(

@@ -55,7 +55,7 @@ def live_registers(tail: Tail, tile: TokenTile, tiles: Expr) -> Expr:
 
 
 def local(shape: tuple[int, ...], dtype: str = "float32") -> Any:
-    """Accumulators of a GPU thread: registers when every index is a constant after unrolling. See ``variable`` for CPUs."""
+    """Registers of a GPU thread, when every index is a constant after unrolling; see ``variable`` for CPUs."""
     return TB.alloc_buffer(shape, dtype, scope="local", layout=None)
 
 
