@@ -7,16 +7,13 @@ Appends to ``benchmarks/results/demo.jsonl``.
 """
 
 import argparse
-import dataclasses
 import tempfile
 from pathlib import Path
 
-from harness import record
+from harness import record, searching
 
 import l0compile as l0
 from l0compile.result import RESULT, SearchResult
-
-SPACE = Path(__file__).parent.parent / "search_spaces" / "minilm.toml"
 
 
 def main() -> None:
@@ -30,17 +27,16 @@ def main() -> None:
         append(SearchResult.load(folder / RESULT))
         return
     with tempfile.TemporaryDirectory() as scratch:
-        append(l0.search(SPACE, scratch))
+        append(l0.search(searching.SPACE, scratch))
 
 
 def append(result: SearchResult) -> None:
     """One line: every row of the table with its speed-up over the reference, trials by outcome, seconds."""
-    rows = [{**dataclasses.asdict(row), "speedup": result.speedup(row)} for row in result.rows]
     trials = [candidate.outcome for candidate in result.candidates]
     row = {
         "name": result.title,
         "reference": result.reference,
-        "rows": rows,
+        "rows": list(searching.final_table(result).values()),
         "trials": {outcome: trials.count(outcome) for outcome in sorted(set(trials))},
         "facts": result.facts,
         "limits": {"speedup": 2.0, "quality": 0.92, "seconds": 720},

@@ -11,6 +11,7 @@ The folders are the steps of one flow, in this order; each imports only from tho
     costs      what kernels take on a device: measured, remembered, and predicted
     ops        the custom operators that a graph may hold, each with the PyTorch code that defines it
     gates      hard-concrete gates on a model, the budget they are trained under, and their hardening into constants
+    trainers   gates in the training loops of others
     capture    the gated module, exported to a graph of ATen operators
     liveness   which channels, heads and blocks of that graph can still matter
     rewrite    the graph without the rest, every step exact
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from l0compile.measure import Measurement as Measurement
     from l0compile.measure import Protocol as Protocol
     from l0compile.measure import measure as measure
+    from l0compile.oneshot.prices import gate_prices as gate_prices
     from l0compile.runtime import CompiledModel as CompiledModel
     from l0compile.search import search as search
     from l0compile.targets import Target as Target
@@ -75,7 +77,7 @@ _HOME = {
     "Feature": "gates", "Neuron": "gates", "Head": "gates", "Block": "gates", "Layer": "gates",
     "compile": "api", "load": "api", "compact": "twin", "CompiledModel": "runtime",
     "Target": "targets", "load_target": "targets", "list_targets": "targets",
-    "measure": "measure", "Protocol": "measure", "Measurement": "measure",
+    "gate_prices": "oneshot.prices", "measure": "measure", "Protocol": "measure", "Measurement": "measure",
     "search": "search", "L0CompileError": "errors",
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 FLOW = (
     "errors", "records", "conditions", "structure", "instructions", "account", "targets", "costs",
-    "_tvm", "ops", "gates", "capture", "liveness", "rewrite", "twin", "kernels", "schedule", "lower",
+    "_tvm", "ops", "gates", "trainers", "capture", "liveness", "rewrite", "twin", "kernels", "schedule", "lower",
     "artifact", "runtime", "assembly", "verification", "api", "advice", "dynamo", "measure", "tune", "result",
     "tasks", "oneshot", "workers", "search", "report", "cli", "__main__",
 )  # fmt: skip

@@ -1,12 +1,15 @@
 """What benchmarks of the search share: MiniLM pruned layer by layer, once, and the dense engine to compare with."""
 
+import dataclasses
 import time
 from pathlib import Path
+from typing import Any
 
 from l0compile.measure import Workload
 from l0compile.oneshot.candidates import all_paths
 from l0compile.oneshot.curvature import measure_curvature
 from l0compile.oneshot.prices import Prices
+from l0compile.result import SearchResult
 from l0compile.search.candidate import layers_of, unique
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.latency import Job
@@ -38,11 +41,11 @@ def evaluator(space: Space, task: Task, folder: Path) -> tuple[Evaluator, float]
 
 
 def every_shape(
-    space: Space, task: Task, shapes: tuple[tuple[int, int], ...], folder: Path
+    space: Space, task: Task, shapes: tuple[tuple[int, int], ...], folder: Path, target: str = "native"
 ) -> tuple[Evaluator, float]:
     """As ``evaluator``, with ``shapes`` in every layer, those that cannot win included."""
     start = time.monotonic()
-    prices = Prices.of(load_target("native"))
+    prices = Prices.of(load_target(target))
     groups = layers_of(task.dense(), space)
     model, layers = task.dense(), unique(groups.values())
     curvature = measure_curvature(model, layers, task.calibration(), task.predict, seed=space.effort.seed)
@@ -54,6 +57,11 @@ def every_shape(
 def _told(done: int, total: int) -> None:
     if done % 36 == 0:
         print(f"{done} of {total} (layer, block shape)", flush=True)
+
+
+def final_table(result: SearchResult) -> dict[str, dict[str, Any]]:
+    """The rows of a search's table by name, each with its speed-up over the reference."""
+    return {row.name: {**dataclasses.asdict(row), "speedup": result.speedup(row)} for row in result.rows}
 
 
 def openvino(task: Task, folder: Path) -> Job:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from math import cos, pi
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from l0compile.errors import GateError
-from l0compile.gates.cost import cost_items, expected_density
+from l0compile.gates.cost import Cost, cost_items, expected_density
 from l0compile.gates.gate import Gate
 from l0compile.gates.hard_concrete import LOG_ALPHA_BOUND
 
@@ -34,7 +34,8 @@ class Budget:
 
     Args:
         model: a model with gates. density: in (0, 1]. steps: training steps, for both schedules.
-        cost: module-name pattern -> dense cost (for example measured milliseconds); default: weights of linear layers.
+        cost: module-name pattern -> cost, a number or a curve, see ``Cost`` (for example measured milliseconds, see
+            ``l0compile.gate_prices``); default: weights of linear layers.
         feeds: producer pattern -> consumer pattern, so that closed neurons and heads also save the producer's rows, for
             example ``{"encoder.layer.*.intermediate.dense": "encoder.layer.*.output.dense"}``.
         warmup: fraction of the steps over which the target falls.
@@ -52,7 +53,7 @@ class Budget:
         steps: int,
         *,
         schedule: Schedule = "dual",
-        cost: Mapping[str, float] | None = None,
+        cost: Mapping[str, Cost] | None = None,
         feeds: Mapping[str, str] | None = None,
         warmup: float = 0.5,
         dual_lr: float | None = None,
@@ -78,9 +79,22 @@ class Budget:
         self._latest: Tensor | None = None
         self._start = self.density
 
+    @classmethod
+    def within(
+        cls, model: nn.Module, limit: float, steps: int, *, cost: Mapping[str, Cost], **options: Any
+    ) -> "Budget":
+        """A budget of at most ``limit``, in the unit of ``cost``, for everything gated; the rest as of the class.
+
+        Raises: GateError as the class does, and for a limit that is not above 0.
+        """
+        total = sum(item.dense for item in cost_items(model, cost, options.get("feeds")))
+        if not limit > 0.0:
+            raise GateError(f"Budget.within: limit: expected more than 0, got {limit}")
+        return cls(model, min(1.0, limit / total), steps, cost=cost, **options)
+
     @property
     def density(self) -> float:
-        """Expected density now, in [0, 1]; once hardened, the density itself."""
+        """Expected density now, as a share of the dense cost, in [0, 1]; once hardened, the density itself."""
         with torch.no_grad():
             return float(expected_density(self.items, Gate.open_probability))
 

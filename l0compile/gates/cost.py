@@ -1,15 +1,18 @@
 """The expected dense cost that gates leave, with nested gates multiplied.
 
-A linear layer ``[out, in]`` costs ``out * in`` (or a measured figure). Its weight ``w[i, j]`` is alive only if the gate
-of its block, of its input ``j``, of its output ``i`` and of every layer around it are open; gates are independent, so
-the expected live part is ``r^T P c``, with ``P`` the blocks' P(open) and ``r``, ``c`` the P(open) of rows and columns
-summed inside blocks. It is differentiable and takes one pass over ``P``.
+A linear layer ``[out, in]`` costs ``out * in``, or what was measured: a figure, or a curve over its density. Its
+weight ``w[i, j]`` is alive only if the gate of its block, of its input ``j``, of its output ``i`` and of every layer
+around it are open; gates are independent, so the expected live part is ``r^T P c``, with ``P`` the blocks' P(open) and
+``r``, ``c`` the P(open) of rows and columns summed inside blocks. It is differentiable and takes one pass over ``P``.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from math import prod
+from itertools import pairwise
+from math import isfinite, prod
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +21,10 @@ from l0compile.errors import GateError
 from l0compile.gates.feeds import consumers_of
 from l0compile.gates.gate import Gate
 from l0compile.gates.granularity import Block, Feature, Layer, site
+
+Cost: TypeAlias = float | Sequence[tuple[float, float]]
+"""Of a module with every gate open, when what is left costs in proportion; or points (density, cost) of what it costs
+at each density, the last one at density 1."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,7 @@ class CostItem:
         name: module path. dense: cost with every gate open, in any unit. shape: ``(out, in)``.
         block: gate of the weight. rows, cols: gates that expand to ``[out]`` and ``[in]``.
         scales: :class:`Layer` gates of the module and of those around it.
+        curve: points (density, cost), rising to ``(1, dense)``; empty when the cost is in proportion to the density.
     """
 
     name: str
@@ -37,6 +45,16 @@ class CostItem:
     rows: tuple[Gate, ...]
     cols: tuple[Gate, ...]
     scales: tuple[Gate, ...]
+    curve: tuple[tuple[float, float], ...] = ()
+
+    def cost(self, density: Tensor) -> Tensor:
+        """What a live fraction of ``density`` costs; between points of the curve on a straight line. A scalar."""
+        if len(self.curve) < 2:
+            return self.dense * density
+        place = bisect_left([point for point, _ in self.curve], float(density.detach()))
+        place = min(max(place, 1), len(self.curve) - 1)
+        (left, low), (right, high) = self.curve[place - 1], self.curve[place]
+        return low + (high - low) / (right - left) * (density - left)
 
     @property
     def gates(self) -> tuple[Gate, ...]:
@@ -45,12 +63,12 @@ class CostItem:
 
 
 def cost_items(
-    model: nn.Module, cost: Mapping[str, float] | None = None, feeds: Mapping[str, str] | None = None
+    model: nn.Module, cost: Mapping[str, Cost] | None = None, feeds: Mapping[str, str] | None = None
 ) -> tuple[CostItem, ...]:
     """What the gates of ``model`` govern.
 
     Args:
-        cost: module-name pattern -> dense cost of each matched module. Default: ``out * in`` of each linear layer.
+        cost: module-name pattern -> cost of each matched module. Default: ``out * in`` of each linear layer.
         feeds: producer pattern -> consumer pattern: the producer's outputs are the consumer's inputs, so that a
             closed neuron or head also saves the producer's rows. The ``*`` of both stand for the same text, in order.
 
@@ -101,12 +119,12 @@ def expected_densities(items: Sequence[CostItem], probability: Callable[[Gate], 
 
 
 def expected_density(items: Sequence[CostItem], probability: Callable[[Gate], Tensor]) -> Tensor:
-    """Cost-weighted mean of :func:`expected_densities`, a scalar in [0, 1]."""
-    total = sum(item.dense for item in items)
-    densities = expected_densities(items, probability)
-    return torch.stack(densities).dot(
-        torch.tensor([i.dense / total for i in items], device=densities[0].device)
-    )
+    """The cost of :func:`expected_densities` over that of the dense model, a scalar in [0, 1]."""
+    costs = [
+        item.cost(density)
+        for item, density in zip(items, expected_densities(items, probability), strict=True)
+    ]
+    return torch.stack(costs).sum() / sum(item.dense for item in items)
 
 
 def _item_density(item: CostItem, probability: Callable[[Gate], Tensor]) -> Tensor:
@@ -164,20 +182,31 @@ def _bare_items(modules: Mapping[str, nn.Module], governed: set[int]) -> list[Co
     return items
 
 
-def _with_cost(items: list[CostItem], cost: Mapping[str, float] | None) -> tuple[CostItem, ...]:
+def _with_cost(items: list[CostItem], cost: Mapping[str, Cost] | None) -> tuple[CostItem, ...]:
     if cost is None:
         return tuple(items)
     found = {
-        item.name: value
+        item.name: _curve(pattern, value)
         for pattern, value in cost.items()
         for item in items
         if fnmatchcase(item.name, pattern)
     }
     missing = [item.name for item in items if item.name not in found]
-    if missing or min(found.values()) < 0 or max(found.values()) == 0:
+    if missing or max(curve[-1][1] for curve in found.values()) == 0:
         raise GateError(
             f"budget: expected a non-negative cost for every gated module, got none for {missing[:5] or 'any'}"
         )
-    return tuple(
-        CostItem(i.name, float(found[i.name]), i.shape, i.block, i.rows, i.cols, i.scales) for i in items
-    )
+    return tuple(replace(item, dense=found[item.name][-1][1], curve=found[item.name]) for item in items)
+
+
+def _curve(pattern: str, cost: Cost) -> tuple[tuple[float, float], ...]:
+    given = cost if isinstance(cost, Sequence) else [(1.0, cost)]
+    points = tuple((float(density), float(value)) for density, value in given)
+    densities = [-1.0, *(density for density, _ in points)]
+    rising = all(left < right for left, right in pairwise(densities))
+    if not rising or densities[-1] != 1.0 or not all(isfinite(value) and value >= 0.0 for _, value in points):
+        raise GateError(
+            f"budget: cost of {pattern!r}: expected a number, or points (density, cost) of rising density up to 1, "
+            f"none negative, got {cost!r}"
+        )
+    return points

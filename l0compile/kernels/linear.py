@@ -21,6 +21,8 @@ from l0compile.kernels.spec import LinearSchedule, LinearSpec, TokenTile
 _NARROWEST = 4
 # With this many accumulators none waits for its own last result.
 _ACCUMULATORS = 8
+# Multiplications of one register in a turn of the loop: with fewer, counting and asking for weights takes as long.
+_TURN = 16
 # Bytes of activations of two tiles that leave a second-level cache room for weights and results.
 _TWO_TILES = 512 << 10
 
@@ -173,7 +175,7 @@ class _Task:
         """One register of tokens, with as many sums as keep the multipliers busy."""
         rows = self.schedule.rows
         sums = max(1, min(4, _ACCUMULATORS // rows))
-        return LinearSchedule(rows, 1, 1 if self.spec.cols >= sums else sums, sums)
+        return LinearSchedule(rows, 1, 1 if self.spec.cols >= sums else max(sums, _TURN // rows), sums)
 
     def _rows(self, schedule: LinearSchedule, width: int, lane: Expr) -> None:
         # Loops start at zero: TVM 0.27 drops the start of a loop whose extent it proves to be small.

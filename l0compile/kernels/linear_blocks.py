@@ -125,7 +125,7 @@ class Microkernel:
         column = to.column(spec, begin, i)
         size = 4 * spec.rows * spec.cols
         later = begin + i + max(1, _AHEAD // size)
-        if size <= _LINE:
+        if size <= _LINE and u * size % _LINE == 0:  # once a line
             ahead(to.data, later, 0, 0)
 
         def add_column(c: Expr, acc: Accumulators) -> None:

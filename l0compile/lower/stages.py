@@ -95,7 +95,8 @@ def alone(program: Program) -> Iterator[Stage]:
         if key not in seen:
             seen.add(key)
             own = set(members)
-            yield _part(program, "tvm", own, _needs(program, graph, own, "tvm"), own, {})
+            tensors = {node for node in own if isinstance(node.meta.get("val"), torch.Tensor)}
+            yield _part(program, "tvm", own, _needs(program, graph, own, "tvm"), tensors, {})
 
 
 class _Dependencies:

@@ -43,15 +43,21 @@ def linear_layers(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Linear
     return found
 
 
+def block_of(layer: nn.Linear) -> Block | None:
+    """The blocks that a gate on the weight switches; None where there is no such gate."""
+    for gate in layer.children():
+        if isinstance(gate, Gate) and isinstance(gate.granularity, Block):
+            return gate.granularity
+    return None
+
+
 def block_rows(layer: nn.Linear) -> int:
     """How many consecutive rows of the weight share one pattern of live columns.
 
     The rows of its blocks, or all rows.
     """
-    for gate in layer.children():
-        if isinstance(gate, Gate) and isinstance(gate.granularity, Block):
-            return gate.granularity.rows
-    return layer.out_features
+    block = block_of(layer)
+    return layer.out_features if block is None else block.rows
 
 
 def live_columns(layer: nn.Linear) -> Tensor:

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from l0compile.costs import Costs, Work, costs_of
 from l0compile.errors import ConfigError
+from l0compile.gates import Block
+from l0compile.oneshot.masks import block_of
 from l0compile.schedule import token_tile
-from l0compile.targets import Target
+from l0compile.targets import Target, load_target
 
 # Multiplications a millisecond where no kernel was measured: only ratios matter then, see ``Line``.
 _NOMINAL = 1e8
@@ -78,6 +80,38 @@ class Prices:
         efficiency = 1.0 if block is None else self.target.block_efficiency(*block)
         work = site.shape[0] * site.shape[1] * site.tokens / _NOMINAL
         return work * density / efficiency if efficiency > 0 else float("inf")
+
+
+def gate_prices(
+    model: nn.Module, args: tuple[Tensor, ...], target: str | Target = "native"
+) -> dict[str, list[tuple[float, float]]]:
+    """What every linear layer of a gated model takes at each density, for ``Budget.within``: gates trained in time.
+
+    Args:
+        model: with gates. args: positional example inputs, at the size whose latency counts.
+        target: the device; its kernels must have been measured there (``l0compile tune``) for figures to be
+            milliseconds, else they are multiplications of a nominal speed, weighed by the block's efficiency.
+
+    Returns: layer -> points (density, milliseconds of a call), from (0, 0) to density 1, in blocks of the layer's gate.
+    Layers of a model that ``args`` do not reach take nothing.
+
+    Raises: TargetError for an unknown target.
+    """
+    prices = Prices.of(target if isinstance(target, Target) else load_target(target))
+    linear = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}
+    reached = sites(model, tuple(linear), args)
+    nothing = [(0.0, 0.0), (1.0, 0.0)]
+    return {
+        name: _price_curve(prices, reached[name], block_of(layer)) if name in reached else nothing
+        for name, layer in linear.items()
+    }
+
+
+def _price_curve(prices: Pricing, site: Site, block: Block | None) -> list[tuple[float, float]]:
+    if block is None:  # whole rows or columns go, and what is left is a smaller dense layer
+        return [(0.0, 0.0), (1.0, prices.ms(site, None, 1.0))]
+    shape = block.rows, block.cols
+    return [(0.0, 0.0), *((density, prices.ms(site, shape, density)) for density in _TABLED)]
 
 
 @dataclass(frozen=True)

@@ -48,10 +48,11 @@ class Clock:
 class Finalist:
     """A fitted candidate.
 
-    quality: on validation data, after brief training. wanted: its budget over that of the search.
+    trial: what it was made from. quality: on validation data, after brief training. wanted: its budget over that of the
+    search.
     """
 
-    number: int
+    trial: Trial
     fitted: Fitted
     quality: float
     wanted: float
@@ -66,7 +67,7 @@ class Finalist:
         found = self.fitted
         scale = found.latency.median_ms / (found.load * budget_ms)
         return Candidate(
-            self.number, found.choices.to_params(), "fitted", found.latency, self.quality,
+            self.trial.number, found.choices.to_params(), "fitted", found.latency, self.quality,
             layers=found.plan.to_json(), wanted_ms=scale * self.wanted * budget_ms,
             predicted_ms=scale * found.predicted_ms,
         )  # fmt: skip
@@ -74,7 +75,11 @@ class Finalist:
 
 @dataclass
 class Exploration:
-    """Runs the phases. finalists: in the order they were fitted; failures: of those that could not be."""
+    """Runs the phases.
+
+    wanted: the latency aimed at over the budget. finalists: in the order they were fitted; failures: of those that
+    could not be. overhead_s: what choosing and recording trials took, beside evaluating them.
+    """
 
     study: Study
     evaluator: Evaluator
@@ -82,8 +87,10 @@ class Exploration:
     prices: Pricing
     clock: Clock
     progress: Progress
+    wanted: float = 1.0
     finalists: list[Finalist] = field(default_factory=list)
     failures: list[Candidate] = field(default_factory=list)
+    overhead_s: float = 0.0
 
     def run_trials(self) -> None:
         """Trials up to the number and the time that the space allows, beside other workers; one at least.
@@ -100,6 +107,7 @@ class Exploration:
         if not study.handle.trials:
             study.enqueue(study.neutral())
         begun, slowest = time.monotonic(), 0.0
+        self.overhead_s -= begun
 
         def stop() -> bool:
             late = time.monotonic() + slowest > self.clock.at(TRIALS_UNTIL)
@@ -112,36 +120,40 @@ class Exploration:
             self.progress.candidate(finished(trial).candidate(), best[0].candidate() if best else None)
 
         def objective(trial: "optuna.trial.Trial") -> float:
-            return evaluate_trial(trial, space, self.evaluator, price).quality
+            started = time.monotonic()
+            try:
+                return evaluate_trial(trial, space, self.evaluator, price).quality
+            finally:
+                self.overhead_s -= time.monotonic() - started
 
         work(study.handle, objective, space.effort.trials, on_trial=told, stop=stop, reseed=False)
+        self.overhead_s += time.monotonic()
 
     def _first_price(self) -> float:
         """What layers may take, learned from a plan that meets the budget: trials should compare such plans."""
         self.progress.phase("a first plan, compiled and measured until it meets the budget")
-        fitted = self.fitter.fit(self.study.neutral(), self.fitter.budget.ms, rounds=_FIRST_ROUNDS)
-        self.progress.note(f"  {fitted.latency}, {fitted.load:.3f} of the budget")
-        return self.fitter.price(self.fitter.budget.ms)
+        wanted_ms = self.wanted * self.fitter.budget.ms
+        fitted = self.fitter.fit(self.study.neutral(), wanted_ms, rounds=_FIRST_ROUNDS)
+        self.progress.note(f"  {fitted.latency}, {fitted.load / self.wanted:.3f} of the budget")
+        return self.fitter.price(wanted_ms)
 
     def run_finalists(self) -> None:
         """The best trials, fitted to the budget."""
         self.progress.phase("finalists: fitted to the budget, measured, trained briefly")
-        self._fit_all([(trial, 1.0) for trial in self.study.best(FINALISTS)], FINALISTS_UNTIL)
+        self._fit_all([(trial, self.wanted) for trial in self.study.best(FINALISTS)], FINALISTS_UNTIL)
 
     def run_sweep(self) -> None:
         """Budgets around the wanted one, with the choices of the best finalist, for the Pareto front."""
         self.progress.phase("sweep: budgets around the chosen one")
         winner = self.winner()
-        best = self.study.best()
-        if winner is None or not best:
+        if winner is None:
             return
-        start = next((t for t in self.study.best(FINALISTS) if t.number == winner.number), best[0])
         points = [point for point in self.study.space.effort.sweep if point != 1.0]
-        self._fit_all([(start, point) for point in points], SWEEP_UNTIL)
+        self._fit_all([(winner.trial, point * self.wanted) for point in points], SWEEP_UNTIL)
 
     def winner(self) -> Finalist | None:
         """The best finalist that meets the budget; the quickest where none does."""
-        found = [finalist for finalist in self.finalists if finalist.wanted == 1.0]
+        found = [finalist for finalist in self.finalists if finalist.wanted == self.wanted]
         quick = [finalist for finalist in found if finalist.fast_enough]
         if quick:
             return max(quick, key=lambda finalist: finalist.quality)
@@ -153,10 +165,11 @@ class Exploration:
             begun = time.monotonic()
             if place and begun + slowest > self.clock.at(until):
                 return
-            self._fit(trial, ratio)
+            self.fit(trial, ratio)
             slowest = max(slowest, time.monotonic() - begun)
 
-    def _fit(self, trial: Trial, ratio: float) -> None:
+    def fit(self, trial: Trial, ratio: float) -> Finalist | None:
+        """A finalist that takes that share of the budget; None, and a failure, where there is none."""
         budget = self.fitter.budget.ms
         try:
             fitted = self.fitter.fit(trial.choices, ratio * budget)
@@ -165,11 +178,12 @@ class Exploration:
             failed = Candidate(trial.number, trial.choices.to_params(), "failed", error=str(error))
             self.failures.append(failed)
             self.progress.candidate(failed, None)
-            return
-        self.finalists.append(Finalist(trial.number, fitted, quality, ratio))
+            return None
+        found = Finalist(trial, fitted, quality, ratio)
+        self.finalists.append(found)
         winner = self.winner()
-        best = winner.candidate(budget) if winner else None
-        self.progress.candidate(self.finalists[-1].candidate(budget), best)
+        self.progress.candidate(found.candidate(budget), winner.candidate(budget) if winner else None)
+        return found
 
     def _train_briefly(self, fitted: Fitted) -> float:
         """Validation quality of a fitted plan: weights by least squares, then a few steps of training."""

@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from l0compile.result import Candidate, Latency, Row, SearchResult, mark_front
 from l0compile.runtime import CompiledModel
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.explore import Exploration, Finalist
-from l0compile.search.fit import Fitted
 from l0compile.search.latency import CHOSEN, ROW_OF, Job, compare
 from l0compile.targets import read_host
 from l0compile.tasks import Schedule, Trained, train
@@ -25,28 +25,30 @@ from l0compile.tasks import Schedule, Trained, train
 MODEL = "model"
 
 
+@dataclass(frozen=True)
+class Winner:
+    """The finalist that is chosen, trained. history: of its trainings, by what was trained."""
+
+    finalist: Finalist
+    model: nn.Module
+    history: Mapping[str, Trained]
+
+
 def finish(
-    exploration: Exploration,
-    winner: Finalist,
-    jobs: Mapping[str, Job],
-    failures: Mapping[str, str],
-    out: Path,
-    deadline: float,
+    exploration: Exploration, winner: Winner, jobs: Mapping[str, Job], failures: Mapping[str, str], out: Path
 ) -> SearchResult:
-    """Train `winner` until `deadline` at the latest, compile it to ``out/model``, compare it with the dense engines."""
+    """Compile the winner to ``out/model`` and compare it with the dense engines."""
     evaluator, bench, progress = exploration.evaluator, exploration.fitter.bench, exploration.progress
     task, space, budget = evaluator.task, evaluator.space, exploration.fitter.budget
-    progress.phase("training the chosen candidate")
-    model, history = train_winner(evaluator, winner.fitted, deadline)
-    progress.phase("compiling and verifying it")
-    compiled = bench.build(model, MODEL)
+    progress.phase("compiling and verifying the chosen candidate")
+    compiled = bench.build(winner.model, MODEL)
     artifact = _publish(bench.folder / MODEL, out / MODEL)
     progress.phase("final measurement: every engine in a process of its own")
     everything = {**jobs, CHOSEN: bench.job(artifact)}
     protocol = Protocol() if space.effort.thorough else Protocol.quick()
     measured = compare(everything, failures, protocol)
     fixed = task.dynamic_shapes() is None
-    quality = task.quality(model if fixed else compiled, "held_out")
+    quality = task.quality(winner.model if fixed else compiled, "held_out")
     rows = [
         Row(name, Latency.of(found), 1.0 if found.ok else None, note=found.error or "")
         for name, found in measured.items()
@@ -60,10 +62,13 @@ def finish(
         quality_name=task.quality_name,
         rows=tuple(rows),
         reference=ROW_OF[space.latency.reference],
-        candidates=_candidates(exploration, winner),
+        candidates=_candidates(exploration, winner.finalist),
         regions=compiled.explain().regions,
-        budget_ms=budget.ms,
-        facts=_facts(evaluator, model, compiled, measured[CHOSEN], history),
+        budget_ms=winner.finalist.wanted * budget.ms,
+        facts={
+            **_facts(evaluator, winner, compiled, measured[CHOSEN]),
+            "overhead": {"choosing and recording trials": f"{exploration.overhead_s:.1f} s"},
+        },
     )
 
 
@@ -78,15 +83,13 @@ def _candidates(exploration: Exploration, winner: Finalist) -> tuple[Candidate, 
     return mark_front(tuple(dataclasses.replace(item, number=number) for number, item in enumerate(found)))
 
 
-def train_winner(
-    evaluator: Evaluator, fitted: Fitted, deadline: float
-) -> tuple[nn.Module, dict[str, Trained]]:
-    """The chosen candidate: weights by least squares, then trained with its zeros frozen."""
+def train_winner(evaluator: Evaluator, finalist: Finalist, deadline: float) -> Winner:
+    """A finalist, weights by least squares, then trained until `deadline` at the latest with its zeros frozen."""
     task, space, plan = evaluator.task, evaluator.space, evaluator.space.training
-    model = evaluator.realised(fitted.choices, fitted.plan)
+    model = evaluator.realised(finalist.fitted.choices, finalist.fitted.plan)
     evaluator.solve(model)
     schedule = Schedule(plan.tune_steps, plan.batch, plan.weight_rate, seed=space.effort.seed + 2)
-    return model, {"weights": train(task, model, schedule, deadline=deadline)}
+    return Winner(finalist, model, {"weights": train(task, model, schedule, deadline=deadline)})
 
 
 def _publish(built: Path, place: Path) -> Path:
@@ -98,14 +101,10 @@ def _publish(built: Path, place: Path) -> Path:
 
 
 def _facts(
-    evaluator: Evaluator,
-    model: nn.Module,
-    compiled: CompiledModel,
-    measured: Measurement,
-    history: Mapping[str, Trained],
+    evaluator: Evaluator, winner: Winner, compiled: CompiledModel, measured: Measurement
 ) -> dict[str, dict[str, Any]]:
-    live, total = live_weights(model)
-    record = hardening(model)
+    live, total = live_weights(winner.model)
+    record = hardening(winner.model)
     return {
         "model": {
             "artifact": MODEL,
@@ -114,7 +113,7 @@ def _facts(
             "compiled = gated": dict(compiled.explain().verification),
             **{
                 f"training of {name}": f"{run.steps} steps, {run.seconds:.0f} s"
-                for name, run in history.items()
+                for name, run in winner.history.items()
             },
         },
         "data": {

@@ -67,6 +67,12 @@ class Fitter:
         least = _LEAST * dense
         return min(dense, max(least, Line.through(self.points, wanted_ms).price(AIM * wanted_ms)))
 
+    def expected_ms(self, price: float) -> float:
+        """About what a model takes whose layers take ``price``."""
+        dense_ms = self.points[0][1]
+        near = dense_ms * max(price / self.evaluator.menu.dense_ms, _LEAST)
+        return Line.through(self.points, near).ms(price)
+
     def fit(self, choices: Choices, wanted_ms: float, rounds: int = ROUNDS) -> Fitted:
         """The model for ``choices`` that takes at most ``wanted_ms``, as close as a few rounds bring it.
 

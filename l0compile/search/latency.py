@@ -11,13 +11,13 @@ from l0compile.api import compile as compile_model
 from l0compile.errors import ConfigError, L0CompileError
 from l0compile.measure import Measurement, Protocol, Workload, export_onnx, measure_engines, ratio
 from l0compile.runtime import CompiledModel
-from l0compile.search.space import LatencyBudget
+from l0compile.search.space import Space
 from l0compile.targets import Target
 from l0compile.tasks import Task
 
 PYTORCH, DENSE, CHOSEN = "dense PyTorch", "dense l0compile", "chosen l0compile"
 _READ_ONNX = {"onnxruntime": "dense ONNX Runtime", "openvino": "dense OpenVINO"}
-ROW_OF = {"pytorch": PYTORCH, **_READ_ONNX}
+ROW_OF = {"pytorch": PYTORCH, "l0compile": DENSE, **_READ_ONNX}
 Job = tuple[str, Workload]
 
 
@@ -129,17 +129,21 @@ def compare(
     }
 
 
-def budget_of(
-    latency: LatencyBudget, measured: Mapping[str, Measurement], jobs: Mapping[str, Job], space: str
-) -> Budgeted:
-    """The latency budget, given dense measurements. Raises ConfigError if its reference could not be measured."""
+def budget_of(space: Space, measured: Mapping[str, Measurement], jobs: Mapping[str, Job]) -> Budgeted:
+    """The latency budget, given dense measurements; under a floor of quality what the compiled dense model takes.
+
+    Raises ConfigError if the reference could not be measured.
+    """
+    latency = space.latency
+    if space.quality is not None and measured[DENSE].ok:
+        return Budgeted(measured[DENSE].median_ms, 1.0, jobs[DENSE])
     if latency.ms is not None:
         return Budgeted(latency.ms)
     name = ROW_OF[latency.reference]
     reference = measured[name]
     if not reference.ok:
         raise ConfigError(
-            f"{space}: latency.reference: {latency.reference!r} could not be measured ({reference.error}); "
+            f"{space.name}: latency.reference: {latency.reference!r} could not be measured ({reference.error}); "
             'install it (pip install "l0compile[bench]"), or set latency.ms, or reference = "pytorch"'
         )
     return Budgeted(latency.in_ms(reference.median_ms), latency.ratio, jobs[name])

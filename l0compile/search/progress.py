@@ -33,6 +33,32 @@ class Silent:
         """Nothing."""
 
 
+class Ledger:
+    """Passes everything on, and notes how long each phase took, in seconds; a phase may come again."""
+
+    def __init__(self, told: Progress) -> None:
+        self._told, self._begun = told, time.monotonic()
+        self._phase, self._spent = "setting up", dict[str, float]()
+
+    def phase(self, text: str) -> None:
+        self.close()
+        self._phase = text.partition(":")[0]
+        self._told.phase(text)
+
+    def candidate(self, candidate: Candidate, best: Candidate | None) -> None:
+        self._told.candidate(candidate, best)
+
+    def note(self, text: str) -> None:
+        self._told.note(text)
+
+    def close(self) -> dict[str, float]:
+        """End the phase; the seconds of each so far."""
+        now = time.monotonic()
+        self._spent[self._phase] = self._spent.get(self._phase, 0.0) + now - self._begun
+        self._begun = now
+        return {phase: round(seconds, 1) for phase, seconds in self._spent.items()}
+
+
 class RichProgress:
     """A line for each trial, and a bar with the phase, the best so far and the time left.
 

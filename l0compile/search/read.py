@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from l0compile.errors import ConfigError
-from l0compile.search.space import KINDS, REFERENCES, Effort, GateGroup, LatencyBudget, Space, TrainingPlan
+from l0compile.search.space import (
+    KINDS,
+    REFERENCES,
+    Effort,
+    GateGroup,
+    LatencyBudget,
+    QualityFloor,
+    Space,
+    TrainingPlan,
+)
 from l0compile.search.table import Table, pair, shape, word
 from l0compile.tasks import list_tasks, task_options
 
@@ -29,15 +38,18 @@ def parse_space(data: Mapping[str, Any], *, file: str = "space") -> Space:
     task = root.table("task")
     name = task.choice("name", list_tasks())
     options = task_options(name, task.rest(), where=f"{file}: task")
+    floor = root.table("quality")
+    quality = _quality(floor) if root.has("quality") else None
     space = Space(
         Path(file).stem,
         name,
         options,
         _groups(root),
-        _latency(root.table("latency")),
+        _latency(root.table("latency"), quality),
         _feeds(root.table("feeds")),
         _effort(root.table("search")),
         _training(root.table("training")),
+        quality,
     )
     root.done()
     return space
@@ -79,9 +91,23 @@ def _density(table: Table, kind: str) -> tuple[float, float]:
     return low, high
 
 
-def _latency(table: Table) -> LatencyBudget:
-    if table.has("ratio") == table.has("ms"):
-        raise table.error("", "either ratio (of the reference engine's dense latency) or ms", table.rest())
+def _quality(table: Table) -> QualityFloor:
+    floor = QualityFloor(table.number("drop", 1e-6, 1.0))
+    table.done()
+    return floor
+
+
+def _latency(table: Table, quality: QualityFloor | None) -> LatencyBudget:
+    if quality is not None and (table.has("ratio") or table.has("ms")):
+        raise table.error(
+            "", "no ratio or ms beside quality.drop: one of the two is searched for", table.rest()
+        )
+    if quality is None and table.has("ratio") == table.has("ms"):
+        raise table.error(
+            "",
+            "either ratio (of the reference engine's dense latency) or ms, or drop in a table quality",
+            table.rest(),
+        )
     budget = LatencyBudget(
         ratio=table.number("ratio", 0.01, 10.0) if table.has("ratio") else None,
         ms=table.number("ms", 0.001, 1e6) if table.has("ms") else None,

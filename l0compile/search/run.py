@@ -19,10 +19,11 @@ from l0compile.result import RESULT, SearchResult
 from l0compile.search.candidate import layers_of, unique
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.explore import Clock, Exploration
-from l0compile.search.finish import finish
+from l0compile.search.finish import finish, train_winner
 from l0compile.search.fit import Fitter
-from l0compile.search.latency import DENSE, Bench, Budgeted, budget_of, compare
-from l0compile.search.progress import Progress, Silent
+from l0compile.search.floor import first_share, quickest_above
+from l0compile.search.latency import DENSE, Bench, budget_of, compare
+from l0compile.search.progress import Ledger, Progress, Silent
 from l0compile.search.search_job import menu_of
 from l0compile.search.space import Space
 from l0compile.search.study import STUDY, open_study
@@ -49,9 +50,11 @@ def run_search(
     place = Place(out, load_target(target), resume, storage, study)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        result = _run(space, place, text, task, progress or Silent(), clock)
+        ledger = Ledger(progress or Silent())
+        result = _run(space, place, text, task, ledger, clock)
         spent = {"search seconds": round(time.monotonic() - clock.start), "allowed": space.effort.seconds}
-        result = dataclasses.replace(result, facts={**result.facts, "time": spent})
+        facts = {**result.facts, "time": spent, "seconds of each phase": ledger.close()}
+        result = dataclasses.replace(result, facts=facts)
         result.save(out / RESULT)
     except OSError as error:
         raise DataError(
@@ -96,8 +99,8 @@ def _run(
     progress.phase("measuring the dense engines")
     jobs, failures = bench.dense_jobs()
     dense = compare(jobs, failures, Protocol.quick())
-    budget = budget_of(space.latency, dense, jobs, space.name)
-    _tell_baselines(progress, dense, budget)
+    budget = budget_of(space, dense, jobs)
+    _tell_baselines(progress, dense)
     final_seconds = time.monotonic() - clock.start
     prices = Prices.of(place.target)
     evaluator = prepare(task, space, groups, shapes, prices, out / "candidates", progress)
@@ -106,6 +109,9 @@ def _run(
         raise BuildError(f"{space.name}: the dense model could not be compiled: {dense[DENSE].error}")
     fitter = Fitter(evaluator, bench, budget, [(evaluator.menu.dense_ms, budget.scaled(dense[DENSE], dense))])
     exploration = Exploration(study, evaluator, fitter, prices, clock, progress)
+    if space.quality is not None:
+        exploration.wanted = first_share(fitter, space.quality, progress)
+    progress.note(f"  latency budget: {exploration.wanted * budget.ms:.3f} ms")
     exploration.run_trials()
     exploration.run_finalists()
     winner = exploration.winner()
@@ -114,11 +120,17 @@ def _run(
         raise BuildError(f"{space.name}: no candidate could be built and measured: {errors[0]}")
     if not winner.fast_enough:
         progress.note(
-            f"  WARNING: no candidate met the budget of {budget.ms:.3f} ms; going on with the fastest one. "
-            "Widen the density ranges of the space, or raise the budget"
+            f"  WARNING: no candidate met the budget of {exploration.wanted * budget.ms:.3f} ms; going on with the "
+            "fastest one. Widen the density ranges of the space, or raise the budget"
         )
     exploration.run_sweep()
-    return finish(exploration, winner, jobs, failures, out, clock.winner_deadline(final_seconds))
+    deadline = clock.winner_deadline(final_seconds)
+    if space.quality is not None:
+        trained = quickest_above(exploration, winner, space.quality, deadline)
+    else:
+        progress.phase("training the chosen candidate")
+        trained = train_winner(evaluator, winner, deadline)
+    return finish(exploration, trained, jobs, failures, out)
 
 
 def prepare(
@@ -173,7 +185,6 @@ def _conditions(task: Task, target: Target) -> str:
     return f"{task.source} {target.name} {read_host().fingerprint()}"
 
 
-def _tell_baselines(progress: Progress, dense: Mapping[str, Measurement], budget: Budgeted) -> None:
+def _tell_baselines(progress: Progress, dense: Mapping[str, Measurement]) -> None:
     for name, measurement in dense.items():
         progress.note(f"  {name}: {measurement}")
-    progress.note(f"  latency budget: {budget.ms:.3f} ms")

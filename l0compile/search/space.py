@@ -42,7 +42,10 @@ class GateGroup:
 
 @dataclass(frozen=True)
 class LatencyBudget:
-    """At most `ms` milliseconds, or `ratio` times the dense latency of the engine `reference` on this machine."""
+    """At most `ms` milliseconds, or `ratio` times the dense latency of the engine `reference` on this machine.
+
+    Neither where a `QualityFloor` is given: the latency is then what is made as short as possible.
+    """
 
     ratio: float | None
     ms: float | None
@@ -51,6 +54,17 @@ class LatencyBudget:
     def in_ms(self, reference_ms: float) -> float:
         """The budget in milliseconds, given the reference's dense latency."""
         return self.ms if self.ms is not None else (self.ratio or 1.0) * reference_ms
+
+
+@dataclass(frozen=True)
+class QualityFloor:
+    """The chosen model loses at most the share `drop` of the dense model's quality, and is as quick as can be."""
+
+    drop: float
+
+    def least(self, dense: float) -> float:
+        """The least quality, given that of the dense model."""
+        return dense - self.drop * abs(dense)
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,7 @@ class TrainingPlan:
 class Space:
     """A checked search space. `options` is the task's own options value.
 
-    `feeds` maps producer to consumer (see `Budget`).
+    `feeds` maps producer to consumer (see `Budget`). `quality`: searched under instead of a latency.
     """
 
     name: str
@@ -93,16 +107,19 @@ class Space:
     feeds: Mapping[str, str] = field(default_factory=dict)
     effort: Effort = Effort()
     training: TrainingPlan = TrainingPlan()
+    quality: QualityFloor | None = None
 
     def fingerprint(self) -> str:
         """Hash of everything that makes trials comparable: task, gates, latency budget and candidate training."""
-        facts = {
+        facts: dict[str, Any] = {
             "task": [self.task, dataclasses.asdict(self.options)],
             "gates": [dataclasses.asdict(group) for group in self.gates],
             "latency": dataclasses.asdict(self.latency),
             "training": [self.training.batch, self.training.candidate_steps, self.training.weight_rate],
             "seed": self.effort.seed,
         }
+        if self.quality is not None:
+            facts["quality"] = dataclasses.asdict(self.quality)
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def quick(self) -> "Space":

@@ -20,24 +20,30 @@ from l0compile.tasks.task import Part, register_task
 from l0compile.tasks.text import load_corpus
 
 EVALUATED = 400
-CALIBRATED = 768
-TRAINED = 2048
 EVALUATION_TOKENS = 128
 
 
 @dataclass(frozen=True)
 class SentenceOptions:
-    """`batch` x `tokens`: the input whose latency counts. `train_tokens`: where training sentences are cut."""
+    """`batch` x `tokens`: the input whose latency counts. `train_tokens`: where training sentences are cut.
+
+    `train_sentences`, `calibration_sentences`: at most so many, as far as there is text. What the dense model makes of
+    the former is kept in memory (about 0.1 MB each). The latter are what pruning and least squares see.
+    """
 
     batch: int = 1
     tokens: int = 128
     train_tokens: int = 48
+    train_sentences: int = 2048
+    calibration_sentences: int = 768
 
     def __post_init__(self) -> None:
         for name, least, most in (
             ("batch", 1, 1024),
             ("tokens", 1, MAX_TOKENS),
             ("train_tokens", 8, MAX_TOKENS),
+            ("train_sentences", 32, 1_000_000),
+            ("calibration_sentences", 16, 1_000_000),
         ):
             value = getattr(self, name)
             if not least <= value <= most:
@@ -73,7 +79,7 @@ class SentenceTask:
         return {"input_ids": sizes, "attention_mask": sizes}
 
     def calibration(self) -> Iterator[Batch]:
-        yield from self._train.equal_length_batches(16, limit=CALIBRATED)
+        yield from self._train.equal_length_batches(16, limit=self.options.calibration_sentences)
 
     def batches(self, size: int, seed: int) -> Iterator[Batch]:
         yield from self._train.batches(size, generator=torch.Generator().manual_seed(seed))
@@ -105,7 +111,8 @@ class SentenceTask:
 
     @functools.cached_property
     def _train(self) -> Encoded:
-        return encode(self._corpus.train[:TRAINED], max_tokens=self.options.train_tokens)
+        wanted = max(self.options.train_sentences, self.options.calibration_sentences)
+        return encode(self._corpus.train[:wanted], max_tokens=self.options.train_tokens)
 
     @functools.cached_property
     def _teacher(self) -> "Teacher":

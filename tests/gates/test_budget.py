@@ -115,3 +115,58 @@ def test_arguments_out_of_range(arguments: tuple[float, int] | tuple[float, int,
     model = attach(nn.Sequential(nn.Linear(2, 2)), {"0": Neuron()})
     with pytest.raises(GateError, match="Budget: expected density"):
         Budget(model, density, steps, **(options[0] if options else {}))
+
+
+CURVE = [(0.0, 0.0), (0.25, 2.0), (0.5, 3.0), (1.0, 4.0)]
+
+
+def two_layers() -> nn.Module:
+    return attach(nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)), {"[01]": Block(2, 2)}, init=0.5)
+
+
+@pytest.mark.parametrize("open_share, cost", [(0.0, 0.0), (0.25, 2.0), (0.375, 2.5), (0.75, 3.5), (1.0, 4.0)])
+def test_a_curve_is_followed_between_its_points(open_share: float, cost: float) -> None:
+    model = attach(nn.Sequential(nn.Linear(8, 8)), {"0": Block(2, 2)})
+    budget = Budget(model, 1.0, 1, cost={"0": CURVE})
+    with torch.no_grad():
+        alpha = named_gates(model)["0.l0_block"].log_alpha.view(-1)
+        alpha.fill_(-LOG_ALPHA_BOUND)
+        alpha[: round(16 * open_share)] = LOG_ALPHA_BOUND
+    harden(model, values="binary")
+    assert 4.0 * budget.density == pytest.approx(cost, abs=1e-5)
+
+
+def test_the_price_of_a_gate_is_the_slope_where_its_layer_stands() -> None:
+    # At half the blocks the first layer is on its steep part and the second one costs in proportion.
+    model = two_layers()
+    budget = Budget(model, 0.1, 10, cost={"0": [(0.0, 0.0), (0.6, 3.0), (1.0, 3.4)], "1": 2.0}, warmup=0.0)
+    budget.multiplier = 1.0
+    budget.penalty().backward()
+    steep, even = (named_gates(model)[f"{i}.l0_block"].log_alpha.grad for i in (0, 1))
+    assert torch.allclose(steep, even * (3.0 / 0.6) / 2.0, rtol=1e-4)
+
+
+def test_a_budget_within_a_limit_in_the_unit_of_the_costs() -> None:
+    model = two_layers()
+    budget = Budget.within(model, 3.0, 10, cost={"*": CURVE})
+    assert budget.goal == pytest.approx(3.0 / 8.0)
+    assert Budget.within(model, 9.0, 10, cost={"*": CURVE}).goal == 1.0
+    harden(model, budget, values="binary")
+    assert 8.0 * budget.density == pytest.approx(3.0, abs=0.3) and 8.0 * budget.density <= 3.0
+    with pytest.raises(GateError, match="limit: expected more than 0, got 0"):
+        Budget.within(model, 0, 10, cost={"*": CURVE})
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [
+        [(0.5, 1.0)],
+        [(0.5, 1.0), (0.4, 1.0), (1.0, 2.0)],
+        [(1.0, -1.0)],
+        [],
+        [(0.0, 1.0), (1.0, float("nan"))],
+    ],
+)
+def test_a_malformed_curve(cost: list[tuple[float, float]]) -> None:
+    with pytest.raises(GateError, match=r"cost of '\*': expected a number, or points"):
+        Budget(two_layers(), 0.5, 1, cost={"*": cost})

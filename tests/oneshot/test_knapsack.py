@@ -31,10 +31,12 @@ def every(units: list[Options]) -> list[tuple[float, float]]:
 
 def check(units: list[Options], budget: float, found: Allocation) -> None:
     best = min(loss for loss, ms in every(units) if ms <= budget)
+    # Times are rounded: what is above the budget by less than that may be taken.
+    loosely = min(loss for loss, ms in every(units) if ms <= budget * (1 + 1e-9))
     assert sums(units, found.choice) == pytest.approx((found.loss, found.ms))
     assert found.ms <= budget * (1 + 1e-9)
     assert found.bound <= best * (1 + 1e-9) + 1e-12
-    assert best <= found.loss * (1 + 1e-9) + 1e-12
+    assert loosely <= found.loss * (1 + 1e-9) + 1e-12
     # What the gap proves: no choice that fits is better by more than that.
     assert best >= found.loss * (1 - found.gap) * (1 - 1e-9) - 1e-12 and 0.0 <= found.gap <= 1.0
 

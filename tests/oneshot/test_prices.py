@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from l0compile.costs import Costs, Work, shipped_records
 from l0compile.costs.features import Machine
-from l0compile.oneshot.prices import Line, Prices, Site, sites
+from l0compile.gates import Block, Budget, Neuron, attach
+from l0compile.oneshot.prices import Line, Prices, Site, gate_prices, sites
 from l0compile.targets import load_target
 
 AVX2 = load_target("x86-64-avx2")
 SITE = Site((384, 1536), 128)
+SITE_UP = Site((1536, 384), 128)
 PRICES = st.lists(st.floats(0.05, 1.0), min_size=1, max_size=6)
 
 
@@ -103,3 +105,31 @@ def test_sites_are_the_shapes_and_tokens_of_a_call() -> None:
     found = sites(model, ("wide", "flat", "unused"), (torch.ones(2, 7, 3),))
     assert found == {"wide": Site((5, 3), 14), "flat": Site((2, 5), 2)}
     assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_prices_of_the_gated_layers_of_a_model() -> None:
+    model = attach(
+        nn.Sequential(nn.Linear(384, 1536), nn.ReLU(), nn.Linear(1536, 384)),
+        {"0": Block(4, 1), "2": Neuron()},
+    )
+    found = gate_prices(model, (torch.randn(128, 384),), AVX2)
+    prices = Prices(AVX2, None)
+    assert found["0"][0] == (0.0, 0.0)
+    assert dict(found["0"])[0.5] == pytest.approx(Prices.of(AVX2).ms(SITE_UP, (4, 1), 0.5))
+    # Whole neurons go: what is left is a smaller dense layer.
+    assert found["2"] == [(0.0, 0.0), (1.0, pytest.approx(prices.ms(SITE, None, 1.0)))]
+    budget = Budget.within(model, 0.5 * (found["0"][-1][1] + found["2"][-1][1]), 10, cost=found)
+    assert budget.goal == pytest.approx(0.5)
+
+
+def test_a_layer_that_the_example_does_not_reach_takes_nothing() -> None:
+    class Branch(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.unused = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.used(x)
+
+    found = gate_prices(attach(Branch(), {"*used": Block(2, 2)}), (torch.randn(1, 4),), AVX2)
+    assert found["unused"] == [(0.0, 0.0), (1.0, 0.0)] and found["used"][-1][1] > 0.0

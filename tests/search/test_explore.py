@@ -87,12 +87,14 @@ def test_the_best_trials_are_fitted_and_swept(fitter: FormulaFitter, tmp_path: P
     exploration.run_trials()
     exploration.run_finalists()
     numbers = [trial.number for trial in exploration.study.best(FINALISTS)]
-    assert [finalist.number for finalist in exploration.finalists] == numbers and len(numbers) == FINALISTS
+    assert [finalist.trial.number for finalist in exploration.finalists] == numbers and len(
+        numbers
+    ) == FINALISTS
     exploration.run_sweep()
     winner = exploration.winner()
     assert winner is not None and winner.fast_enough and winner.quality > 0.8
     swept = exploration.finalists[FINALISTS:]
-    assert [(item.number, item.wanted) for item in swept] == [(winner.number, 0.8), (winner.number, 1.2)]
+    assert [(item.trial, item.wanted) for item in swept] == [(winner.trial, 0.8), (winner.trial, 1.2)]
     for finalist in exploration.finalists:
         assert LOWEST * finalist.wanted <= finalist.fitted.load <= HIGHEST * finalist.wanted
         candidate = finalist.candidate(fitter.budget.ms)
@@ -118,10 +120,10 @@ def test_the_winner_is_the_best_of_those_in_time(fitter: FormulaFitter, tmp_path
     exploration = exploring(fitter, tmp_path, 1)
     assert exploration.winner() is None
     exploration.run_trials()
-    fitted = fitter.fit(exploration.study.neutral(), fitter.budget.ms)
+    fitted, trial = fitter.fit(exploration.study.neutral(), fitter.budget.ms), exploration.study.trials()[0]
 
     def finalist(load: float, quality: float, wanted: float = 1.0) -> Finalist:
-        return Finalist(0, dataclasses.replace(fitted, load=load), quality, wanted)
+        return Finalist(trial, dataclasses.replace(fitted, load=load), quality, wanted)
 
     exploration.finalists = [finalist(1.2, 0.99), finalist(1.1, 0.9), finalist(0.9, 0.999, 1.3)]
     assert exploration.winner() is exploration.finalists[1]

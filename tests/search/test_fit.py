@@ -13,7 +13,7 @@ from l0compile.measure import Measurement, Protocol, Workload
 from l0compile.search import Choices, Space
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.fit import HIGHEST, LOWEST, ROUNDS
-from l0compile.search.latency import ONNX, Budgeted
+from l0compile.search.latency import ROW_OF, Budgeted
 
 
 @pytest.fixture(scope="module")
@@ -139,5 +139,5 @@ def test_what_was_measured_beside_the_reference_moves_with_it() -> None:
     workload = Workload("nowhere:at_all", {})
     budget = Budgeted(5.0, 0.5, ("onnxruntime", workload))
     # The reference took 10 ms when the budget was set; while this was measured everything took twice as long.
-    assert budget.scaled(at(30.0), {ONNX: at(20.0)}) == pytest.approx(15.0)
+    assert budget.scaled(at(30.0), {ROW_OF["onnxruntime"]: at(20.0)}) == pytest.approx(15.0)
     assert Budgeted(5.0).scaled(at(30.0), {}) == 30.0

@@ -1,0 +1,83 @@
+"""Claim: which blocks are best depends on the device. MiniLM planned for AVX-512 and for AVX2 of the same processor.
+
+    python benchmarks/two_targets.py [--shares 0.5 0.25] [--folder KEEP] [--text FOLDER]
+
+Kernels of six block shapes are timed for both targets (``l0compile tune --quick``), all layers pruned in these shapes, and
+plans made for shares of what the dense layers take on each target. A row: which share of the weights is in which shape,
+by group of layers, and what is left of them. Appends to ``benchmarks/results/two_targets.jsonl``.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from harness import minilm, record, searching
+from torch import Tensor, nn
+
+from l0compile.search.candidate import Choices
+from l0compile.search.evaluate import Evaluator
+
+TARGETS = ("x86-64-avx512", "x86-64-avx2")
+SHAPES = ((2, 1), (4, 1), (8, 1), (4, 4), (8, 8), (16, 16))
+
+
+def main() -> None:
+    """A row for each target and share."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shares", nargs="+", type=float, default=(0.5, 0.25))
+    parser.add_argument("--folder", type=Path, help="where to keep candidates; default: a temporary one")
+    parser.add_argument("--text", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        space, task = searching.space_and_task(options.text)
+        for target in TARGETS:
+            os.environ["L0COMPILE_COSTS"] = str(Path(temporary) / f"{target}.db")
+            tune(target)
+            evaluator, _ = searching.every_shape(space, task, SHAPES, folder, target)
+            for share in options.shares:
+                record.append("two_targets", {"target": target, "share": share, **row(evaluator, share)})
+
+
+def tune(target: str) -> None:
+    """Time the kernels of all block shapes for a target, into the database of the environment."""
+    blocks = [f"{rows}x{cols}" for rows, cols in SHAPES]
+    command = [sys.executable, "-m", "l0compile", "tune", f"{__file__}:dense", "--target", target, "--quick"]
+    subprocess.run([*command, "--blocks", *blocks, "--densities", "0.5", "0.2", "0.1"], check=True)
+
+
+def dense() -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """The model to tune, and its inputs."""
+    return minilm.encoder(), minilm.inputs(1, 128)
+
+
+def row(evaluator: Evaluator, share: float) -> dict[str, object]:
+    """The plan for a share of the dense time."""
+    plan = evaluator.plan(Choices(), share * evaluator.menu.dense_ms)
+    sizes = {name: evaluator.dense.get_submodule(name).weight.numel() for name in plan.layers}
+    left = {name: sizes[name] * level.density for name, level in plan.layers.items()}
+    by_group = {}
+    for group, names in evaluator.groups.items():
+        counts = Counter[str]()
+        for name in names:
+            block = plan.layers[name].block
+            counts[f"{block[0]}x{block[1]}" if block else "dense"] += sizes[name]
+        total = sum(sizes[name] for name in names)
+        by_group[group] = {shape: round(count / total, 3) for shape, count in counts.most_common()}
+    return {
+        "dense_ms": round(evaluator.menu.dense_ms, 3),
+        "plan_ms": round(plan.ms, 3),
+        "live": round(sum(left.values()) / sum(sizes.values()), 4),
+        "loss": plan.loss,
+        "shapes": by_group,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The gates of the chosen model, trained under its budget in milliseconds.
+
+A plan is made from the losses of single layers. Training sees the whole model, so it may trade blocks between layers:
+gates near the plan's boundary start undecided, every layer's price is what its kernel takes at its density, and the
+penalty keeps their sum within what the plan takes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from l0compile.gates import Budget, dense_weight, harden, named_gates
+from l0compile.gates.cost import Cost
+from l0compile.gates.hard_concrete import LOG_ALPHA_BOUND
+from l0compile.oneshot.masks import gated_layers, live_mask
+from l0compile.oneshot.plan import Plan
+from l0compile.oneshot.prices import Pricing, Site
+from l0compile.search.candidate import gated
+from l0compile.search.evaluate import Evaluator
+from l0compile.search.fit import Fitted
+from l0compile.tasks import Schedule, Trained, train
+
+# Levels on either side of a plan's own over which gates start undecided, and the steepness of log_alpha there.
+_BAND, _STEEP = 2.0, 1.5
+
+
+@dataclass(frozen=True)
+class Gated:
+    """A model whose gates were trained under `limit_ms`. costs: of each layer, as ``Budget`` takes them."""
+
+    model: nn.Module
+    costs: Mapping[str, Cost]
+    limit_ms: float
+    history: Trained
+
+    def hardened(self, share: float = 1.0) -> nn.Module:
+        """The model with the best gates that take at most `share` of the limit, in place; again from the same gates
+        when asked for another share."""
+        budget = Budget.within(self.model, share * self.limit_ms, 1, cost=self.costs)
+        return harden(self.model, budget, values="binary")
+
+
+def train_gates(
+    evaluator: Evaluator,
+    fitted: Fitted,
+    prices: Pricing,
+    sites: dict[str, Site],
+    schedule: Schedule,
+    deadline: float,
+) -> Gated:
+    """Train weights and gates of a fitted plan until `deadline` at the latest; no dearer than the plan in the end.
+
+    Closed blocks keep the dense weights, so that one that opens is worth something.
+    """
+    model = _undecided(evaluator, fitted)
+    costs = {
+        name: [(0.0, 0.0), *((d, prices.ms(sites[name], level.block, d)) for d in _DENSITIES)]
+        for name, level in fitted.plan.layers.items()
+        if level.block is not None
+    }
+    limit = sum(level.ms for level in fitted.plan.layers.values() if level.block is not None)
+    budget = Budget.within(model, limit, schedule.steps, cost=costs, warmup=0.0)
+    history = train(evaluator.task, model, schedule, budget=budget, deadline=deadline)
+    return Gated(model, costs, limit, history)
+
+
+_DENSITIES = tuple(round(0.05 * step, 2) for step in range(1, 21))
+
+
+def _undecided(evaluator: Evaluator, fitted: Fitted) -> nn.Module:
+    solved = evaluator.realised(fitted.choices, fitted.plan)
+    evaluator.solve(solved)
+    model = gated(
+        evaluator.task.dense(),
+        evaluator.space,
+        fitted.plan,
+        evaluator.menu,
+        fitted.choices,
+        evaluator.curvature,
+    )
+    layers = gated_layers(solved)
+    with torch.no_grad():
+        for name, layer in gated_layers(model).items():
+            kept = live_mask(layers[name])
+            weight = dense_weight(layer)
+            weight.copy_(torch.where(kept, dense_weight(layers[name]), weight))
+            if layer.bias is not None:
+                layer.bias.copy_(layers[name].bias)
+        _soften(model, fitted.plan, evaluator)
+    return model
+
+
+def _soften(model: nn.Module, plan: Plan, evaluator: Evaluator) -> None:
+    """Gates of blocks that go a few levels before or after the plan's level start between open and closed."""
+    for gate_name, gate in named_gates(model).items():
+        name = gate_name.rpartition(".")[0]
+        level = plan.layers.get(name)
+        if level is None or level.block is None:
+            continue
+        distance = evaluator.menu.paths[name][level.block].gone.float() - level.number - 0.5
+        alpha = (_STEEP * distance).clamp(-LOG_ALPHA_BOUND, LOG_ALPHA_BOUND)
+        alpha[distance > _BAND], alpha[distance < -_BAND] = LOG_ALPHA_BOUND, -LOG_ALPHA_BOUND
+        gate.log_alpha.copy_(alpha.reshape(gate.log_alpha.shape))

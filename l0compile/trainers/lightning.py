@@ -1,0 +1,39 @@
+"""Gates in Lightning."""
+
+import importlib
+from typing import Any
+
+from l0compile.errors import MissingDependency
+from l0compile.trainers.gate_steps import GateSteps, MakeBudget
+
+
+def lightning_gates(make_budget: MakeBudget, *, rate: float = 0.1, harden: bool = True) -> Any:
+    """A callback for ``lightning.Trainer(callbacks=[...])`` that trains the gates of the module it fits.
+
+    Arguments as of :class:`GateSteps`; the callback's ``steps`` is one. Raises: MissingDependency without lightning.
+    """
+    try:
+        lightning = importlib.import_module("lightning.pytorch")
+    except ImportError as error:
+        raise MissingDependency("a callback for Lightning needs it: pip install lightning") from error
+    steps = GateSteps(make_budget, rate, harden)
+
+    class Callback(lightning.Callback):  # type: ignore[misc, name-defined]
+        """Calls ``steps`` from the events of the trainer."""
+
+        def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+            if stage == "fit":
+                steps.hide(pl_module)
+
+        def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+            steps.begin(pl_module, int(trainer.estimated_stepping_batches))
+
+        def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+            steps.before_step()
+
+        def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+            steps.end(pl_module)
+
+    callback = Callback()
+    callback.steps = steps
+    return callback
