@@ -2,9 +2,9 @@
 
     python benchmarks/two_targets.py [--shares 0.5 0.25] [--folder KEEP] [--text FOLDER]
 
-Kernels of six block shapes are timed for both targets (``l0compile tune --quick``), all layers pruned in these shapes, and
-plans made for shares of what the dense layers take on each target. A row: which share of the weights is in which shape,
-by group of layers, and what is left of them. Appends to ``benchmarks/results/two_targets.jsonl``.
+Kernels of six block shapes are timed for both targets (``l0compile tune --quick``), all layers pruned in these shapes,
+and plans made for shares of what the dense layers take on each target. A row: which share of the weights is in which
+shape, by group of layers, and what is left of them. Appends to ``benchmarks/results/two_targets.jsonl``.
 """
 
 import argparse

@@ -122,7 +122,12 @@ def _search(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser.add_argument(
         "--resume", action="store_true", help="go on with the study in --out, or in --storage"
     )
-    parser.add_argument("--target", default="native", metavar="NAME", help="compile for it; has to run here")
+    parser.add_argument(
+        "--target",
+        default="native",
+        metavar="NAME",
+        help="compile for it; has to run here. rpc://HOST:PORT/KEY?target=NAME: timed on a device behind TVM's tracker",
+    )
     parser.add_argument(
         "--storage", metavar="URL", help="keep the study there, for `l0compile worker` to join"
     )

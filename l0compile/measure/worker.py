@@ -8,9 +8,12 @@ input ends the process.
 import gc
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import TextIO
 
 from l0compile.measure.answers import answer, take_stdout
+from l0compile.measure.device import RemoteModel
 from l0compile.measure.engines import describe_error, prepare
 from l0compile.measure.local import quiet, run_block, run_for
 from l0compile.measure.protocol import Protocol
@@ -33,12 +36,21 @@ def _serve(answers: TextIO) -> None:
     protocol = Protocol.from_dict(request["protocol"])
     # Entered before the engine exists: its threads inherit the floating-point mode of this one.
     with quiet(protocol):
-        call = prepare(request["engine"], Workload(**request["workload"]), protocol.threads or 1)
-        gc.collect()
-        run_for(call, (), protocol.warmup_s, 2)
+        block = _blocks(request["engine"], Workload(**request["workload"]), protocol)
         answer(answers, {"ready": True})
         for _ in sys.stdin:
-            answer(answers, {"block": run_block(call, (), protocol)})
+            answer(answers, {"block": block()})
+
+
+def _blocks(engine: str, workload: Workload, protocol: Protocol) -> Callable[[], list[float]]:
+    """What times one block; warmed up."""
+    if workload.device is not None:
+        workload.check(engine)
+        return partial(RemoteModel(workload).block, protocol)
+    call = prepare(engine, workload, protocol.threads or 1)
+    gc.collect()
+    run_for(call, (), protocol.warmup_s, 2)
+    return partial(run_block, call, (), protocol)
 
 
 if __name__ == "__main__":

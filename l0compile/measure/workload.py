@@ -28,6 +28,7 @@ class Workload:
     ``artifact``     saved compiled model, needed by "l0compile".
     ``inputs_path``  .safetensors or .npz file of tensors named as the model's arguments; without it the
                      inputs are those of the factory, by position.
+    ``device``       ``rpc://HOST:PORT/KEY``: where the saved model runs, instead of here; for "l0compile" only.
     ``command``      for an engine that is not one of ours: what starts a worker, in whatever environment, that speaks
                      the lines of ``l0compile.measure.worker``. The worker checks its own needs.
     """
@@ -38,6 +39,7 @@ class Workload:
     artifact: str | None = None
     inputs_path: str | None = None
     command: tuple[str, ...] | None = None
+    device: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -49,6 +51,8 @@ class Workload:
             return
         if engine not in ENGINES:
             raise ConfigError(f"engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
+        if self.device is not None and engine != "l0compile":
+            raise ConfigError(f"workload: only saved models run on a device, engine {engine!r} does not")
         needed = {"onnxruntime": "onnx_path", "openvino": "onnx_path", "l0compile": "artifact"}.get(
             engine, "factory"
         )

@@ -72,7 +72,8 @@ def search_space(
         space: a search space, or the path of its TOML file.
         out: folder for ``model/`` (the chosen artifact), ``study.sqlite`` (every trial) and ``result.json``.
         text: folder of .txt, .jsonl or .jsonl.gz files instead of the task's default text.
-        target: what to compile for; its code has to run here.
+        target: what to compile for; its code has to run here. ``rpc://HOST:PORT/KEY?target=NAME`` times it on a device
+            behind a tracker of TVM's RPC, see ``l0compile.measure.device``.
         quick: two trials and a few steps, to see that everything works; figures mean nothing then.
         resume: continue the study in `out` (after Ctrl-C or a kill); completed trials are kept and not paid for again.
         storage: where the study is kept instead, for workers on other machines: ``postgresql+psycopg://...``; study:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,11 +19,14 @@ from l0compile.result import Candidate, Latency, Row, SearchResult, mark_front
 from l0compile.runtime import CompiledModel
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.explore import Exploration, Finalist
+from l0compile.search.gates import fit_gates, train_gates
 from l0compile.search.latency import CHOSEN, ROW_OF, Job, compare
 from l0compile.targets import read_host
 from l0compile.tasks import Schedule, Trained, train
 
 MODEL = "model"
+# Share of the winner's time after which its gates are constants.
+GATES_UNTIL = 0.5
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,37 @@ def _candidates(exploration: Exploration, winner: Finalist) -> tuple[Candidate, 
     return mark_front(tuple(dataclasses.replace(item, number=number) for number, item in enumerate(found)))
 
 
-def train_winner(evaluator: Evaluator, finalist: Finalist, deadline: float) -> Winner:
-    """A finalist, weights by least squares, then trained until `deadline` at the latest with its zeros frozen."""
-    task, space, plan = evaluator.task, evaluator.space, evaluator.space.training
-    model = evaluator.realised(finalist.fitted.choices, finalist.fitted.plan)
-    evaluator.solve(model)
-    schedule = Schedule(plan.tune_steps, plan.batch, plan.weight_rate, seed=space.effort.seed + 2)
-    return Winner(finalist, model, {"weights": train(task, model, schedule, deadline=deadline)})
+def train_winner(exploration: Exploration, finalist: Finalist, deadline: float) -> Winner:
+    """A finalist trained until `deadline` at the latest: its gates, if the space says so, then its weights alone."""
+    evaluator, space = exploration.evaluator, exploration.study.space
+    plan, seed = space.training, space.effort.seed
+    chosen = _with_trained_gates(exploration, finalist, deadline) if plan.gate_steps else None
+    if chosen is None:
+        model = evaluator.realised(finalist.fitted.choices, finalist.fitted.plan)
+        evaluator.solve(model)
+        chosen = Winner(finalist, model, {})
+    schedule = Schedule(plan.tune_steps, plan.batch, plan.weight_rate, seed=seed + 2)
+    history = train(evaluator.task, chosen.model, schedule, deadline=deadline)
+    return dataclasses.replace(chosen, history={**chosen.history, "weights": history})
+
+
+def _with_trained_gates(exploration: Exploration, finalist: Finalist, deadline: float) -> Winner | None:
+    """None where what came of it does not meet the budget."""
+    evaluator, fitter, plan = exploration.evaluator, exploration.fitter, exploration.study.space.training
+    now = time.monotonic()
+    schedule = Schedule(
+        plan.gate_steps, plan.batch, plan.weight_rate, seed=exploration.study.space.effort.seed + 1
+    )
+    trained = train_gates(
+        evaluator, finalist.fitted, exploration.prices, schedule, now + GATES_UNTIL * (deadline - now)
+    )
+    fitted = fit_gates(trained, fitter, finalist.fitted, finalist.wanted * fitter.budget.ms)
+    if fitted is None:
+        exploration.progress.note("  trained gates did not meet the budget: going on with the plan's")
+        return None
+    found = dataclasses.replace(finalist, fitted=fitted)
+    exploration.finalists[exploration.finalists.index(finalist)] = found
+    return Winner(found, trained.model, {"gates": trained.history})
 
 
 def _publish(built: Path, place: Path) -> Path:

@@ -72,7 +72,7 @@ def quickest_above(
     for left in range(ATTEMPTS, 0, -1):
         progress.phase(f"training at {finalist.wanted:.0%} of the dense latency")
         until = time.monotonic() + (deadline - time.monotonic()) / left
-        trained = train_winner(evaluator, finalist, until)
+        trained = train_winner(exploration, finalist, until)
         attempts.append(Attempt(trained, task.quality(trained.model, "validation")))
         progress.note(f"  quality {attempts[-1].quality:.4f}, at least {floor.least(dense):.4f} wanted")
         share = next_share(attempts, floor, dense)

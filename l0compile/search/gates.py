@@ -6,20 +6,20 @@ penalty keeps their sum within what the plan takes.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
-from l0compile.gates import Budget, dense_weight, harden, named_gates
+from l0compile.gates import Block, Budget, dense_weight, harden, named_gates
 from l0compile.gates.cost import Cost
 from l0compile.gates.hard_concrete import LOG_ALPHA_BOUND
-from l0compile.oneshot.masks import gated_layers, live_mask
-from l0compile.oneshot.plan import Plan
-from l0compile.oneshot.prices import Pricing, Site
+from l0compile.oneshot.masks import gated_layers, live_mask, structure
+from l0compile.oneshot.plan import Level, Plan
+from l0compile.oneshot.prices import Pricing, sites
 from l0compile.search.candidate import gated
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.fit import Fitted
+from l0compile.search.fit import AIM, HIGHEST, LOWEST, ROUNDS, Fitted, Fitter
 from l0compile.tasks import Schedule, Trained, train
 
 # Levels on either side of a plan's own over which gates start undecided, and the steepness of log_alpha there.
@@ -43,33 +43,60 @@ class Gated:
 
 
 def train_gates(
-    evaluator: Evaluator,
-    fitted: Fitted,
-    prices: Pricing,
-    sites: dict[str, Site],
-    schedule: Schedule,
-    deadline: float,
+    evaluator: Evaluator, fitted: Fitted, prices: Pricing, schedule: Schedule, deadline: float
 ) -> Gated:
     """Train weights and gates of a fitted plan until `deadline` at the latest; no dearer than the plan in the end.
 
     Closed blocks keep the dense weights, so that one that opens is worth something.
     """
-    model = _undecided(evaluator, fitted)
+    model = undecided(evaluator, fitted)
+    with_gates = {name.rpartition(".")[0] for name in named_gates(model)}
+    levels = {name: level for name, level in fitted.plan.layers.items() if name in with_gates}
+    places = sites(model, tuple(levels), evaluator.task.example())
     costs = {
-        name: [(0.0, 0.0), *((d, prices.ms(sites[name], level.block, d)) for d in _DENSITIES)]
-        for name, level in fitted.plan.layers.items()
-        if level.block is not None
+        name: [(0.0, 0.0), *((d, prices.ms(places[name], level.block, d)) for d in _DENSITIES)]
+        for name, level in levels.items()
     }
-    limit = sum(level.ms for level in fitted.plan.layers.values() if level.block is not None)
+    limit = sum(level.ms for level in levels.values())
     budget = Budget.within(model, limit, schedule.steps, cost=costs, warmup=0.0)
     history = train(evaluator.task, model, schedule, budget=budget, deadline=deadline)
     return Gated(model, costs, limit, history)
 
 
+def fit_gates(trained: Gated, fitter: Fitter, fitted: Fitted, wanted_ms: float) -> Fitted | None:
+    """Harden the gates so that the model takes at most ``wanted_ms``, by measuring; None where no share of the limit
+    does. ``trained.model`` is left as it was measured."""
+    share = 1.0
+    for _ in range(ROUNDS):
+        model = trained.hardened(share)
+        latency, load = fitter.time(model)
+        ms = load * fitter.budget.ms
+        if LOWEST * wanted_ms <= ms <= HIGHEST * wanted_ms:
+            plan = Plan({name: _as_left(model, name, level) for name, level in fitted.plan.layers.items()})
+            return replace(
+                fitted,
+                plan=plan,
+                structure=structure(model),
+                latency=latency,
+                load=load,
+                predicted_ms=wanted_ms,
+            )
+        share = min(1.5, share * AIM * wanted_ms / ms)
+    return None
+
+
+def _as_left(model: nn.Module, name: str, level: Level) -> Level:
+    layer = model.get_submodule(name)
+    if level.block is None or not isinstance(layer, nn.Linear):
+        return level
+    return replace(level, density=float(live_mask(layer).float().mean()))
+
+
 _DENSITIES = tuple(round(0.05 * step, 2) for step in range(1, 21))
 
 
-def _undecided(evaluator: Evaluator, fitted: Fitted) -> nn.Module:
+def undecided(evaluator: Evaluator, fitted: Fitted) -> nn.Module:
+    """The model of a plan, weights by least squares, with gates that may go either way around the plan's boundary."""
     solved = evaluator.realised(fitted.choices, fitted.plan)
     evaluator.solve(solved)
     model = gated(
@@ -97,7 +124,7 @@ def _soften(model: nn.Module, plan: Plan, evaluator: Evaluator) -> None:
     for gate_name, gate in named_gates(model).items():
         name = gate_name.rpartition(".")[0]
         level = plan.layers.get(name)
-        if level is None or level.block is None:
+        if level is None or level.block is None or not isinstance(gate.granularity, Block):
             continue
         distance = evaluator.menu.paths[name][level.block].gone.float() - level.number - 0.5
         alpha = (_STEEP * distance).clamp(-LOG_ALPHA_BOUND, LOG_ALPHA_BOUND)

@@ -23,11 +23,15 @@ Job = tuple[str, Workload]
 
 @dataclass(frozen=True)
 class Bench:
-    """Where a task's latency is measured: `folder` holds the inputs, the ONNX file and models compiled for `target`."""
+    """Where a task's latency is measured: `folder` holds the inputs, the ONNX file and models compiled for `target`.
+
+    device: ``rpc://HOST:PORT/KEY`` of where compiled models run, instead of here.
+    """
 
     task: Task
     folder: Path
     target: Target | str = "native"
+    device: str | None = None
 
     def prepare(self) -> None:
         """Write the example inputs."""
@@ -51,10 +55,20 @@ class Bench:
         """The job of timing a compiled model."""
         # Not the task's factory: a candidate's process need not load the dense model to know the inputs.
         inputs = {"path": str(self._inputs)}
-        return "l0compile", Workload(f"{__name__}:saved_inputs", inputs, artifact=str(artifact))
+        factory = f"{__name__}:saved_inputs"
+        return "l0compile", Workload(factory, inputs, artifact=str(artifact), device=self.device)
 
     def dense_jobs(self) -> tuple[dict[str, Job], dict[str, str]]:
         """Jobs for the dense engines by row name, and the reason for each that can't take part."""
+        jobs, failures = self._other_engines() if self.device is None else ({}, _not_there())
+        try:
+            self.build(self.task.dense(), "dense")
+            jobs[DENSE] = self.job(self.folder / "dense")
+        except L0CompileError as error:
+            failures[DENSE] = str(error)
+        return jobs, failures
+
+    def _other_engines(self) -> tuple[dict[str, Job], dict[str, str]]:
         jobs: dict[str, Job] = {}
         failures: dict[str, str] = {}
         made = self.task.workload()
@@ -73,11 +87,6 @@ class Bench:
             }
         except L0CompileError as error:
             failures |= dict.fromkeys(_READ_ONNX.values(), str(error))
-        try:
-            self.build(self.task.dense(), "dense")
-            jobs[DENSE] = self.job(self.folder / "dense")
-        except L0CompileError as error:
-            failures[DENSE] = str(error)
         return jobs, failures
 
     @property
@@ -120,6 +129,11 @@ class Budgeted:
         return found, 1.0 / (ratio(reference, found, paired=True).value * self.ratio)
 
 
+def _not_there() -> dict[str, str]:
+    reason = "a device behind TVM's RPC runs compiled models only"
+    return dict.fromkeys((PYTORCH, *_READ_ONNX.values()), reason)
+
+
 def compare(
     jobs: Mapping[str, Job], failures: Mapping[str, str], protocol: Protocol
 ) -> dict[str, Measurement]:
@@ -144,7 +158,8 @@ def budget_of(space: Space, measured: Mapping[str, Measurement], jobs: Mapping[s
     if not reference.ok:
         raise ConfigError(
             f"{space.name}: latency.reference: {latency.reference!r} could not be measured ({reference.error}); "
-            'install it (pip install "l0compile[bench]"), or set latency.ms, or reference = "pytorch"'
+            'install it (pip install "l0compile[bench]"), or set latency.ms, or reference = "l0compile", the compiled '
+            "dense model"
         )
     return Budgeted(latency.in_ms(reference.median_ms), latency.ratio, jobs[name])
 

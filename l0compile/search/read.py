@@ -147,6 +147,7 @@ def _training(table: Table) -> TrainingPlan:
     plan = TrainingPlan(
         batch=table.integer("batch", 2, 4096, default.batch),
         candidate_steps=table.integer("candidate_steps", 0, 100_000, default.candidate_steps),
+        gate_steps=table.integer("gate_steps", 0, 1_000_000, default.gate_steps),
         tune_steps=table.integer("tune_steps", 0, 1_000_000, default.tune_steps),
         weight_rate=table.number("weight_rate", 1e-8, 1.0, default.weight_rate),
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from l0compile.errors import BuildError, ConfigError, DataError
 from l0compile.measure import Measurement, Protocol
+from l0compile.measure.device import SCHEME, Device
 from l0compile.oneshot.candidates import all_paths
 from l0compile.oneshot.curvature import measure_curvature
 from l0compile.oneshot.plan import worth_pruning
@@ -47,7 +48,10 @@ def run_search(
     """As `search`, for a space already read, and silent by default. task: instead of the one that `space` names."""
     space = space.quick() if quick else space
     clock = Clock(time.monotonic(), space.effort.seconds)
-    place = Place(out, load_target(target), resume, storage, study)
+    device, _, code = target.partition("?target=") if target.startswith(SCHEME) else ("", "", target)
+    if device:
+        Device.parse(device)
+    place = Place(out, load_target(code or "native"), resume, storage, study, device or None)
     try:
         out.mkdir(parents=True, exist_ok=True)
         ledger = Ledger(progress or Silent())
@@ -68,7 +72,8 @@ def run_search(
 class Place:
     """Where a search leaves what it finds, and the target it is for.
 
-    storage: URL of the study's storage; None: a file in `out`. study: its name there.
+    storage: URL of the study's storage; None: a file in `out`. study: its name there. device: where models are timed,
+    as of ``Bench``.
     """
 
     out: Path
@@ -76,6 +81,7 @@ class Place:
     resume: bool
     storage: str | None
     study: str
+    device: str | None = None
 
 
 def _run(
@@ -86,13 +92,13 @@ def _run(
     progress.phase("loading model and text")
     task = task or make_task(space.task, space.options, text)
     groups = layers_of(task.dense(), space)
-    bench = Bench(task, out / "work", place.target)
+    bench = Bench(task, out / "work", place.target, place.device)
     bench.prepare()
     study = open_study(
         space,
         out,
         resume=place.resume,
-        conditions=_conditions(task, place.target),
+        conditions=_conditions(task, place),
         storage=place.storage,
         name=place.study,
     )
@@ -129,7 +135,7 @@ def _run(
         trained = quickest_above(exploration, winner, space.quality, deadline)
     else:
         progress.phase("training the chosen candidate")
-        trained = train_winner(evaluator, winner, deadline)
+        trained = train_winner(exploration, winner, deadline)
     return finish(exploration, trained, jobs, failures, out)
 
 
@@ -181,8 +187,8 @@ def legal_shapes(space: Space, target: Target) -> dict[str, tuple[tuple[int, int
     return found
 
 
-def _conditions(task: Task, target: Target) -> str:
-    return f"{task.source} {target.name} {read_host().fingerprint()}"
+def _conditions(task: Task, place: Place) -> str:
+    return f"{task.source} {place.target.name} {place.device or read_host().fingerprint()}"
 
 
 def _tell_baselines(progress: Progress, dense: Mapping[str, Measurement]) -> None:

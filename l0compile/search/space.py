@@ -10,7 +10,7 @@ from typing import Any
 from l0compile.gates import Block, Granularity, Head, Neuron
 
 KINDS = ("block", "head", "neuron")
-REFERENCES = ("onnxruntime", "openvino", "pytorch")
+REFERENCES = ("onnxruntime", "openvino", "pytorch", "l0compile")
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,15 @@ class Effort:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Items a batch; steps for a finalist, and for the winner, with frozen zeros; the peak rate of weights."""
+    """Items a batch; the peak rate of weights; steps.
+
+    candidate_steps: of a finalist, with frozen zeros. gate_steps: of the winner's gates under its budget in
+    milliseconds, in half of its time at most; 0 keeps the plan's zeros. tune_steps: of the winner with frozen zeros.
+    """
 
     batch: int = 32
     candidate_steps: int = 20
+    gate_steps: int = 0
     tune_steps: int = 400
     weight_rate: float = 2e-4
 

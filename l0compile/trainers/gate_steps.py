@@ -15,9 +15,9 @@ MakeBudget = Callable[[nn.Module, int], Budget]
 class GateSteps:
     """Trains the gates of a model beside a loop that trains its weights: with an optimiser and a rate of their own.
 
-    The penalty has gradients of its own, so the loop's loss stays as it is. In order: ``hide`` before the loop makes its
-    optimiser, which then does not see the gates; ``begin``; ``before_step`` between each backward pass and the step of
-    the weights; ``end``.
+    The penalty has gradients of its own, so the loop's loss stays as it is. In order: ``hide`` before the loop makes
+    its optimiser, which then does not see the gates; ``begin``; ``before_step`` between each backward pass and the step
+    of the weights; ``end``.
 
     Args:
         make_budget: called once the number of steps is known, for example

@@ -28,7 +28,7 @@ def hugging_face_gates(
     steps = GateSteps(make_budget, rate, harden)
     steps.hide(model)
 
-    class Callback(transformers.TrainerCallback):  # type: ignore[misc, name-defined]
+    class Callback(transformers.TrainerCallback):  # type: ignore[name-defined]
         """Calls ``steps`` from the events of the trainer."""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:

@@ -18,7 +18,7 @@ def lightning_gates(make_budget: MakeBudget, *, rate: float = 0.1, harden: bool 
         raise MissingDependency("a callback for Lightning needs it: pip install lightning") from error
     steps = GateSteps(make_budget, rate, harden)
 
-    class Callback(lightning.Callback):  # type: ignore[misc, name-defined]
+    class Callback(lightning.Callback):  # type: ignore[name-defined]
         """Calls ``steps`` from the events of the trainer."""
 
         def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:

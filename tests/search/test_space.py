@@ -64,7 +64,7 @@ def test_values_arrive(space: Space) -> None:
         (
             "latency.reference",
             "tensorrt",
-            r"latency\.reference: expected one of onnxruntime, openvino, pytorch",
+            r"latency\.reference: expected one of onnxruntime, openvino, pytorch, l0compile",
         ),
         ("gates", [], r"gates: expected at least one \[\[gates\]\] table"),
         ("gates.0.kind", "channel", r"gates\[0\]\.kind: expected one of block, head, neuron, got 'channel'"),

@@ -79,7 +79,7 @@ def test_gradients_of_loss_and_penalty_are_those_of_their_sum() -> None:
 
 
 def test_a_model_without_gates_and_a_step_too_early() -> None:
-    with pytest.raises(GateError, match="the model has none; call l0compile.attach first"):
+    with pytest.raises(GateError, match=r"the model has none; call l0compile\.attach first"):
         GateSteps(make_budget).hide(nn.Linear(2, 2))
     with pytest.raises(GateError, match="before_step was called before begin"):
         GateSteps(make_budget).before_step()
@@ -124,7 +124,7 @@ def test_in_the_trainer_of_hugging_face(tmp_path: Path) -> None:
 def test_in_lightning(tmp_path: Path) -> None:
     lightning = pytest.importorskip("lightning.pytorch", reason="lightning is not installed")
 
-    class Module(lightning.LightningModule):  # type: ignore[misc, name-defined]
+    class Module(lightning.LightningModule):  # type: ignore[name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.inner = gated()
