@@ -15,8 +15,9 @@ import l0compile as l0
 from l0compile.cli import main
 from l0compile.errors import ConfigError, DataError, GateError
 from l0compile.search import Candidate, SearchResult, Silent, Space, run_search
-from l0compile.search.latency import CHOSEN, DENSE, ONNX, PYTORCH, Bench
+from l0compile.search.latency import CHOSEN, DENSE, PYTORCH, ROW_OF, Bench
 from l0compile.search.run import legal_shapes
+from l0compile.search.space import LatencyBudget, QualityFloor
 from l0compile.targets import load_target
 
 SPACE = Path(__file__).parent / "tiny.toml"
@@ -72,7 +73,13 @@ def test_the_command_leaves_artifact_study_and_report(finished: Finished) -> Non
 
 def test_the_table_has_every_engine_and_the_choice(finished: Finished) -> None:
     result = finished.result
-    assert [row.name for row in result.rows] == [PYTORCH, ONNX, DENSE, CHOSEN]
+    assert [row.name for row in result.rows] == [
+        PYTORCH,
+        ROW_OF["onnxruntime"],
+        ROW_OF["openvino"],
+        DENSE,
+        CHOSEN,
+    ]
     for name in (PYTORCH, DENSE, CHOSEN):
         latency = result.row(name).latency
         assert latency is not None and 0 < latency.low_ms <= latency.median_ms <= latency.high_ms
@@ -141,6 +148,31 @@ def test_resuming_pays_for_no_trial_twice(
     assert [candidate.layers for candidate in again] == [candidate.layers for candidate in fitted]
 
 
+@pytest.mark.slow
+def test_under_a_floor_of_quality_with_trained_gates(
+    space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("l0compile.search.explore.FINALISTS", 1)
+    progress = Recorded()
+    floored = dataclasses.replace(
+        space,
+        latency=LatencyBudget(None, None, "pytorch"),
+        quality=QualityFloor(0.05),
+        training=dataclasses.replace(space.training, gate_steps=4),
+    )
+    result = run_search(floored, tmp_path, quick=True, progress=progress)
+    assert any(phase.startswith("training at") for phase in progress.phases)
+    chosen, dense = result.row(CHOSEN), result.row(DENSE)
+    assert chosen.latency is not None and dense.latency is not None and chosen.quality is not None
+    assert result.budget_ms is not None and result.budget_ms <= 1.01 * dense.latency.median_ms * 2
+    assert chosen.quality > 0.8
+    assert set(result.facts["seconds of each phase"]) >= {
+        "setting up",
+        "finalists",
+        "measuring the dense engines",
+    }
+
+
 def test_patterns_are_checked_before_anything_is_measured(space: Space, tmp_path: Path) -> None:
     stray = dataclasses.replace(space.gates[0], patterns=("outt",))
     progress = Recorded()
@@ -180,9 +212,8 @@ def test_a_missing_reference_engine_is_a_config_error(
     space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     latency = dataclasses.replace(space.latency, ms=None, ratio=0.5, reference="onnxruntime")
-    monkeypatch.setattr(
-        Bench, "dense_jobs", lambda self: ({}, dict.fromkeys((PYTORCH, ONNX, DENSE), "not here"))
-    )
+    nothing = dict.fromkeys((*ROW_OF.values(), DENSE), "not here")
+    monkeypatch.setattr(Bench, "dense_jobs", lambda self: ({}, nothing))
     with pytest.raises(
         ConfigError, match=r"latency\.reference: 'onnxruntime' could not be measured \(not here\)"
     ):
