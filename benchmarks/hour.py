@@ -21,7 +21,8 @@ from l0compile.result import SearchResult
 from l0compile.search.space import LatencyBudget, Space, TrainingPlan
 
 TEXT = {"train_sentences": 16_384, "calibration_sentences": 2_048}
-TRAINING = TrainingPlan(candidate_steps=20, tune_steps=1_000_000)  # as many steps as the time allows
+# As many steps as the time allows. At this rate 450 steps end 0.004 to 0.006 above what they reach at the shipped one.
+TRAINING = TrainingPlan(candidate_steps=20, tune_steps=1_000_000, weight_rate=8e-4)
 
 
 def main() -> None:
