@@ -45,13 +45,25 @@ def measure_engines(
     """Latency of several jobs, name -> (engine, workload), one process each, taking turns block by block.
 
     Block i of every job runs within the same short round, in random order, so ``ratio(a, b, paired=True)`` of
-    two results does not depend on what else the machine was doing. Arguments and errors as for
-    ``measure_engine``.
+    two results does not depend on what else the machine was doing. Jobs on devices come one after another, before the
+    others: a device serves one at a time. Arguments and errors as for ``measure_engine``.
     """
     protocol = protocol or Protocol()
     protocol = dataclasses.replace(protocol, threads=threads or protocol.threads or available_cores())
     for engine, workload in jobs.values():
         workload.check(engine)
+    away = {name: job for name, job in jobs.items() if job[1].device is not None}
+    here = {name: job for name, job in jobs.items() if name not in away}
+    found: dict[str, Measurement] = {}
+    for group in (*({name: job} for name, job in away.items()), here):
+        found |= _in_turns(group, protocol, timeout_s)
+    return {name: found[name] for name in jobs}
+
+
+def _in_turns(
+    jobs: Mapping[str, tuple[str, Workload]], protocol: Protocol, timeout_s: float
+) -> dict[str, Measurement]:
+    """All jobs side by side, a block of each at a time."""
     blocks: dict[str, list[list[float]]] = {name: [] for name in jobs}
     errors: dict[str, str] = {}
     workers: dict[str, JsonProcess] = {}

@@ -15,7 +15,7 @@ from l0compile.rewrite.runner import run
 from l0compile.rewrite.splits_to_slices import splits_to_slices
 
 aten = torch.ops.aten
-NORM = aten._native_batch_norm_legit_no_training.default
+NORM, TRACED_NORM = aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default
 
 
 class Normed(nn.Module):
@@ -62,6 +62,17 @@ def test_batch_norm(
     assert count(program, NORM) == 1 and count(result, NORM) == 0
     folds = layer in ("linear", "conv1d", "conv2d") and not read_twice
     assert count(result, aten.mul.Tensor) == (0 if folds else 1)
+
+
+def test_batch_norm_of_a_model_that_is_traced_again(
+    apply_once: Callable[..., Program], count: Callable[..., int]
+) -> None:
+    # What writes in place is not functional as exported, and tracing it again spells the norm otherwise.
+    model = nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6), nn.ReLU(inplace=True)).eval()
+    x = torch.randn(2, 4, 5, 5)
+    program = run(capture(model, (x,)), [canonicalize])
+    result = apply_once(program, fold_batch_norm, x)
+    assert count(program, TRACED_NORM) == 1 and count(result, TRACED_NORM) == 0
 
 
 @settings(max_examples=20)
