@@ -1,19 +1,16 @@
 """The winner's gates under its budget: where they start, what they may cost, and that the latency is met."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-from instant import FormulaFitter, make_evaluator, make_fitter
-from torch import nn
+from instant import MaskFitter, make_evaluator, make_fitter, price
 
 from l0compile.gates import dense_weight, named_gates, unhardened
 from l0compile.gates.hard_concrete import LOG_ALPHA_BOUND
-from l0compile.oneshot.masks import block_of, gated_layers, live_mask
-from l0compile.oneshot.prices import Prices, sites
-from l0compile.result import Latency
+from l0compile.oneshot.masks import gated_layers
+from l0compile.oneshot.prices import Prices
 from l0compile.search import Choices, Space
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.fit import HIGHEST, LOWEST, Fitted
@@ -27,28 +24,6 @@ PRICES = Prices(load_target("native"), None)
 @pytest.fixture(scope="module")
 def evaluator(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
     return make_evaluator(space, tmp_path_factory.mktemp("gates"))
-
-
-def price(evaluator: Evaluator, model: nn.Module) -> float:
-    """What the gated layers of a hardened model take."""
-    layers = gated_layers(model)
-    places = sites(model, tuple(layers), evaluator.task.example())
-    found = 0.0
-    for name, layer in layers.items():
-        block = block_of(layer)
-        shape = (block.rows, block.cols) if block else None
-        found += PRICES.ms(places[name], shape, float(live_mask(layer).float().mean()))
-    return found
-
-
-@dataclass
-class MaskFitter(FormulaFitter):
-    """Times what is left of a model, not its plan."""
-
-    def time(self, model: nn.Module) -> tuple[Latency, float]:
-        ms = self.formula(price(self.evaluator, model))
-        self.timed.append("")
-        return Latency(ms, ms, ms), ms / self.budget.ms
 
 
 @pytest.fixture

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from instant import MaskFitter
 from tiny_task import TinyTask
 
 import l0compile as l0
 from l0compile.cli import main
 from l0compile.errors import ConfigError, DataError, GateError
 from l0compile.search import Candidate, SearchResult, Silent, Space, run_search
-from l0compile.search.latency import CHOSEN, DENSE, PYTORCH, ROW_OF, Bench
+from l0compile.search.evaluate import Evaluator
+from l0compile.search.latency import CHOSEN, DENSE, PYTORCH, ROW_OF, Bench, Budgeted
 from l0compile.search.run import legal_shapes
 from l0compile.search.space import LatencyBudget, QualityFloor
 from l0compile.targets import load_target
@@ -152,6 +154,15 @@ def test_resuming_pays_for_no_trial_twice(
 def test_under_a_floor_of_quality_with_trained_gates(
     space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def fitter(evaluator: Evaluator, bench: Bench, *_: object) -> MaskFitter:
+        # Of so small a model the calls take most of the time, and noise the rest.
+        made = MaskFitter(evaluator, bench, Budgeted(1.0), [])
+        dense = evaluator.menu.dense_ms
+        made.budget = Budgeted(made.formula(dense))
+        made.points.append((dense, made.formula(dense)))
+        return made
+
+    monkeypatch.setattr("l0compile.search.run.Fitter", fitter)
     monkeypatch.setattr("l0compile.search.explore.FINALISTS", 1)
     progress = Recorded()
     floored = dataclasses.replace(
@@ -164,7 +175,8 @@ def test_under_a_floor_of_quality_with_trained_gates(
     assert any(phase.startswith("training at") for phase in progress.phases)
     chosen, dense = result.row(CHOSEN), result.row(DENSE)
     assert chosen.latency is not None and dense.latency is not None and chosen.quality is not None
-    assert result.budget_ms is not None and result.budget_ms <= 1.01 * dense.latency.median_ms * 2
+    fitted = [candidate for candidate in result.candidates if candidate.outcome == "fitted"]
+    assert len(fitted) > 1 and sum(candidate.chosen for candidate in fitted) == 1
     assert chosen.quality > 0.8
     assert set(result.facts["seconds of each phase"]) >= {
         "setting up",
