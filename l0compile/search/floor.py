@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from math import sqrt
 
-from l0compile.errors import L0CompileError
+from l0compile.errors import ConfigError
 from l0compile.search.candidate import Choices
 from l0compile.search.explore import Exploration, Finalist
 from l0compile.search.finish import Winner, train_winner
@@ -51,7 +51,7 @@ def first_share(fitter: Fitter, floor: QualityFloor, progress: Progress) -> floa
         middle = (low + high) / 2
         try:
             enough = evaluator.evaluate(Choices(), middle * dense_ms).quality >= least
-        except L0CompileError:  # no plan takes so little
+        except ConfigError:  # no plan takes so little
             enough = False
         low, high = (low, middle) if enough else (middle, high)
     # Plans are made for a little less than the wanted latency; for a dense one that is a little more than the dense.

@@ -69,6 +69,7 @@ def fit_gates(trained: Gated, fitter: Fitter, fitted: Fitted, wanted_ms: float) 
     share = 1.0
     for _ in range(ROUNDS):
         model = trained.hardened(share)
+        predicted = fitter.expected_ms(share * trained.limit_ms + fitted.plan.ms - trained.limit_ms)
         latency, load = fitter.time(model)
         ms = load * fitter.budget.ms
         if LOWEST * wanted_ms <= ms <= HIGHEST * wanted_ms:
@@ -79,7 +80,7 @@ def fit_gates(trained: Gated, fitter: Fitter, fitted: Fitted, wanted_ms: float) 
                 structure=structure(model),
                 latency=latency,
                 load=load,
-                predicted_ms=wanted_ms,
+                predicted_ms=predicted,
             )
         share = min(1.5, share * AIM * wanted_ms / ms)
     return None
