@@ -115,7 +115,9 @@ def _with_trained_gates(exploration: Exploration, finalist: Finalist, deadline: 
     if fitted is None:
         exploration.progress.note("  trained gates did not meet the budget: going on with the plan's")
         return None
-    found = dataclasses.replace(finalist, fitted=fitted)
+    # Other zeros than those that the finalist's quality was found with.
+    quality = evaluator.task.quality(trained.model, "validation")
+    found = dataclasses.replace(finalist, fitted=fitted, quality=quality)
     exploration.finalists[exploration.finalists.index(finalist)] = found
     return Winner(found, trained.model, {"gates": trained.history})
 
