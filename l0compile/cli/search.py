@@ -7,17 +7,24 @@ import l0compile as l0
 from l0compile.cli.output import print_json, print_rich
 from l0compile.errors import ConfigError
 from l0compile.report import comparison_table, write_report
+from l0compile.search import assist_search
 from l0compile.targets import shipped_folder
+from l0compile.tasks import joined
 
 
 def run(args: argparse.Namespace) -> int:
-    """Search, write the report, print the final table."""
+    """Search, write the report, print the final table. Of processes started by ``torchrun`` the first does that."""
     text = None if args.text is None else Path(args.text)
     out = Path(args.out)
-    result = l0.search(
-        find_space(args.space), out, text=text, target=args.target, quick=args.quick, resume=args.resume,
-        storage=args.storage, study=args.study,
-    )  # fmt: skip
+    space = find_space(args.space)
+    with joined() as team:
+        if team is not None and team.rank > 0:
+            assist_search(space, team, text=text)
+            return 0
+        result = l0.search(
+            space, out, text=text, target=args.target, quick=args.quick, resume=args.resume, storage=args.storage,
+            study=args.study, team=team,
+        )  # fmt: skip
     paths = write_report(result, out)
     if args.json:
         print_json({"files": [str(path) for path in paths]} | result.to_dict())

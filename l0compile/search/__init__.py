@@ -5,6 +5,7 @@ from l0compile.result import Latency as Latency
 from l0compile.result import Row as Row
 from l0compile.result import SearchResult as SearchResult
 from l0compile.search.candidate import Choices as Choices
+from l0compile.search.entry import assist_search as assist_search
 from l0compile.search.entry import search as search
 from l0compile.search.progress import Progress as Progress
 from l0compile.search.progress import RichProgress as RichProgress

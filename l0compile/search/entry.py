@@ -15,6 +15,7 @@ from l0compile.search.read import read_space
 from l0compile.search.run import run_search
 from l0compile.search.space import Effort, GateGroup, LatencyBudget, Space, TrainingPlan
 from l0compile.search.study import STUDY
+from l0compile.tasks import Team, assist, make_task
 from l0compile.tasks.own import Args, OwnTask
 
 Patterns = Mapping[str, Block | Sequence[Block]]
@@ -65,6 +66,7 @@ def search_space(
     storage: str | None = None,
     study: str = STUDY,
     progress: Progress | None = None,
+    team: Team | None = None,
 ) -> SearchResult:
     """Search a space.
 
@@ -79,6 +81,7 @@ def search_space(
         storage: where the study is kept instead, for workers on other machines: ``postgresql+psycopg://...``; study:
             its name there.
         progress: told of every step; default: lines and a bar on standard error.
+        team: of the processes that ``torchrun`` started; this is rank 0, and the others call :func:`assist_search`.
     """
     space = space if isinstance(space, Space) else read_space(space)
     folder = None if text is None else Path(text)
@@ -93,7 +96,14 @@ def search_space(
             storage=storage,
             study=study,
             progress=bar,
+            team=team,
         )
+
+
+def assist_search(space: Space | str | Path, team: Team, *, text: str | Path | None = None) -> None:
+    """Take part in the trainings of a search whose rank 0 runs :func:`search_space` with the same space and text."""
+    space = space if isinstance(space, Space) else read_space(space)
+    assist(make_task(space.task, space.options, None if text is None else Path(text)), team)
 
 
 @dataclass(frozen=True)

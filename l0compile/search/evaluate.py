@@ -9,13 +9,14 @@ from typing import Any
 
 from torch import nn
 
+from l0compile.gates import Budget
 from l0compile.oneshot.curvature import Curvature
 from l0compile.oneshot.masks import cost_density, structure
 from l0compile.oneshot.plan import Menu, Plan
 from l0compile.oneshot.reconstruct import reconstruct
 from l0compile.search.candidate import Choices, gated, hardened
 from l0compile.search.space import Space
-from l0compile.tasks import Task
+from l0compile.tasks import Schedule, Task, Team, Trained, train
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Outcome:
 class Evaluator:
     """Evaluates choices of one space and remembers every structure it has seen.
 
-    groups: layers of each group of gates. calibration: batches that weights are solved with, of a trial.
+    groups: layers of each group of gates. calibration: batches that weights are solved with, of a trial. team: of
+    processes that train.
     """
 
     task: Task
@@ -59,6 +61,7 @@ class Evaluator:
     curvature: Mapping[str, Curvature]
     menu: Menu
     calibration: int = 8
+    team: Team | None = None
     seen: dict[str, Outcome] = field(default_factory=dict)
 
     @cached_property
@@ -79,6 +82,17 @@ class Evaluator:
         """Set the weights of a realised model by least squares, with that many calibration batches (default: all)."""
         given = list(islice(self.task.calibration(), batches))
         reconstruct(model, self.dense, given, self.task.predict)
+
+    def train(
+        self,
+        model: nn.Module,
+        schedule: Schedule,
+        *,
+        budget: Budget | None = None,
+        deadline: float | None = None,
+    ) -> Trained:
+        """As ``tasks.train``, in place, by the whole team."""
+        return train(self.task, model, schedule, budget=budget, deadline=deadline, team=self.team)
 
     def evaluate(self, choices: Choices, price_ms: float) -> Outcome:
         """Quality of the best plan for `choices`. A structure seen before is not evaluated again.

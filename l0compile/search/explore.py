@@ -13,7 +13,7 @@ from l0compile.search.jobs import post_job
 from l0compile.search.progress import Progress
 from l0compile.search.search_job import search_job
 from l0compile.search.study import Study, Trial, evaluate_trial, finished
-from l0compile.tasks import Schedule, list_tasks, train
+from l0compile.tasks import list_tasks
 from l0compile.workers.worker import work
 
 if TYPE_CHECKING:
@@ -190,8 +190,5 @@ class Exploration:
         evaluator, plan = self.evaluator, self.study.space.training
         model = evaluator.realised(fitted.choices, fitted.plan)
         evaluator.solve(model)
-        schedule = Schedule(
-            plan.candidate_steps, plan.batch, plan.weight_rate, seed=self.study.space.effort.seed
-        )
-        train(evaluator.task, model, schedule)
+        evaluator.train(model, plan.schedule(plan.candidate_steps, self.study.space.effort.seed))
         return evaluator.task.quality(model, "validation")

@@ -22,7 +22,7 @@ from l0compile.search.explore import Exploration, Finalist
 from l0compile.search.gates import fit_gates, train_gates
 from l0compile.search.latency import CHOSEN, ROW_OF, Job, compare
 from l0compile.targets import read_host
-from l0compile.tasks import Schedule, Trained, train
+from l0compile.tasks import Trained
 
 MODEL = "model"
 # Share of the winner's time after which its gates are constants.
@@ -96,8 +96,7 @@ def train_winner(exploration: Exploration, finalist: Finalist, deadline: float) 
         model = evaluator.realised(finalist.fitted.choices, finalist.fitted.plan)
         evaluator.solve(model)
         chosen = Winner(finalist, model, {})
-    schedule = Schedule(plan.tune_steps, plan.batch, plan.weight_rate, seed=seed + 2)
-    history = train(evaluator.task, chosen.model, schedule, deadline=deadline)
+    history = evaluator.train(chosen.model, plan.schedule(plan.tune_steps, seed + 2), deadline=deadline)
     return dataclasses.replace(chosen, history={**chosen.history, "weights": history})
 
 
@@ -105,9 +104,7 @@ def _with_trained_gates(exploration: Exploration, finalist: Finalist, deadline: 
     """None where what came of it does not meet the budget."""
     evaluator, fitter, plan = exploration.evaluator, exploration.fitter, exploration.study.space.training
     now = time.monotonic()
-    schedule = Schedule(
-        plan.gate_steps, plan.batch, plan.weight_rate, seed=exploration.study.space.effort.seed + 1
-    )
+    schedule = plan.schedule(plan.gate_steps, exploration.study.space.effort.seed + 1)
     trained = train_gates(
         evaluator, finalist.fitted, exploration.prices, schedule, now + GATES_UNTIL * (deadline - now)
     )
@@ -142,7 +139,7 @@ def _facts(
             "hardening": str(record) if record else "",
             "compiled = gated": dict(compiled.explain().verification),
             **{
-                f"training of {name}": f"{run.steps} steps, {run.seconds:.0f} s"
+                f"training of {name}": f"{run.steps} steps, {run.seconds:.0f} s, products in {run.products}"
                 for name, run in winner.history.items()
             },
         },

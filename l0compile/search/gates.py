@@ -20,7 +20,7 @@ from l0compile.oneshot.prices import Pricing, sites
 from l0compile.search.candidate import gated
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.fit import AIM, HIGHEST, LOWEST, ROUNDS, Fitted, Fitter
-from l0compile.tasks import Schedule, Trained, train
+from l0compile.tasks import Schedule, Trained
 
 # Levels on either side of a plan's own over which gates start undecided, and the steepness of log_alpha there.
 _BAND, _STEEP = 2.0, 1.5
@@ -59,7 +59,7 @@ def train_gates(
     }
     limit = sum(level.ms for level in levels.values())
     budget = Budget.within(model, limit, schedule.steps, cost=costs, warmup=0.0)
-    history = train(evaluator.task, model, schedule, budget=budget, deadline=deadline)
+    history = evaluator.train(model, schedule, budget=budget, deadline=deadline)
     return Gated(model, costs, limit, history)
 
 

@@ -17,7 +17,7 @@ from l0compile.search.space import (
     TrainingPlan,
 )
 from l0compile.search.table import Table, pair, shape, word
-from l0compile.tasks import list_tasks, task_options
+from l0compile.tasks import PRECISIONS, list_tasks, task_options
 
 
 def read_space(path: str | Path) -> Space:
@@ -150,6 +150,7 @@ def _training(table: Table) -> TrainingPlan:
         gate_steps=table.integer("gate_steps", 0, 1_000_000, default.gate_steps),
         tune_steps=table.integer("tune_steps", 0, 1_000_000, default.tune_steps),
         weight_rate=table.number("weight_rate", 1e-8, 1.0, default.weight_rate),
+        products=table.choice("products", PRECISIONS, default.products),
     )
     table.done()
     return plan

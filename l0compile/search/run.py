@@ -29,7 +29,7 @@ from l0compile.search.search_job import menu_of
 from l0compile.search.space import Space
 from l0compile.search.study import STUDY, open_study
 from l0compile.targets import Target, load_target, read_host
-from l0compile.tasks import Task, make_task
+from l0compile.tasks import Task, Team, make_task
 
 
 def run_search(
@@ -44,6 +44,7 @@ def run_search(
     storage: str | None = None,
     study: str = STUDY,
     progress: Progress | None = None,
+    team: Team | None = None,
 ) -> SearchResult:
     """As `search`, for a space already read, and silent by default. task: instead of the one that `space` names."""
     space = space.quick() if quick else space
@@ -51,7 +52,7 @@ def run_search(
     device, _, code = target.partition("?target=") if target.startswith(SCHEME) else ("", "", target)
     if device:
         Device.parse(device)
-    place = Place(out, load_target(code or "native"), resume, storage, study, device or None)
+    place = Place(out, load_target(code or "native"), resume, storage, study, device or None, team)
     try:
         out.mkdir(parents=True, exist_ok=True)
         ledger = Ledger(progress or Silent())
@@ -73,7 +74,7 @@ class Place:
     """Where a search leaves what it finds, and the target it is for.
 
     storage: URL of the study's storage; None: a file in `out`. study: its name there. device: where models are timed,
-    as of ``Bench``.
+    as of ``Bench``. team: of processes that train.
     """
 
     out: Path
@@ -82,6 +83,7 @@ class Place:
     storage: str | None
     study: str
     device: str | None = None
+    team: Team | None = None
 
 
 def _run(
@@ -110,6 +112,7 @@ def _run(
     final_seconds = time.monotonic() - clock.start
     prices = Prices.of(place.target)
     evaluator = prepare(task, space, groups, shapes, prices, out / "candidates", progress)
+    evaluator.team = place.team
     evaluator.seen.update(study.outcomes())
     if not dense[DENSE].ok:
         raise BuildError(f"{space.name}: the dense model could not be compiled: {dense[DENSE].error}")

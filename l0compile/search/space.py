@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from l0compile.gates import Block, Granularity, Head, Neuron
+from l0compile.tasks import Schedule
 
 KINDS = ("block", "head", "neuron")
 REFERENCES = ("onnxruntime", "openvino", "pytorch", "l0compile")
@@ -84,7 +85,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Items a batch; the peak rate of weights; steps.
+    """Items a batch; the peak rate of weights; the precision of products (as of `Schedule`); steps.
 
     candidate_steps: of a finalist, with frozen zeros. gate_steps: of the winner's gates under its budget in
     milliseconds, in half of its time at most; 0 keeps the plan's zeros. tune_steps: of the winner with frozen zeros.
@@ -95,6 +96,11 @@ class TrainingPlan:
     gate_steps: int = 0
     tune_steps: int = 400
     weight_rate: float = 2e-4
+    products: str = "float32"
+
+    def schedule(self, steps: int, seed: int) -> Schedule:
+        """A training of so many steps."""
+        return Schedule(steps, self.batch, self.weight_rate, seed=seed, products=self.products)
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,12 @@ class Space:
             "task": [self.task, dataclasses.asdict(self.options)],
             "gates": [dataclasses.asdict(group) for group in self.gates],
             "latency": dataclasses.asdict(self.latency),
-            "training": [self.training.batch, self.training.candidate_steps, self.training.weight_rate],
+            "training": [
+                self.training.batch,
+                self.training.candidate_steps,
+                self.training.weight_rate,
+                self.training.products,
+            ],
             "seed": self.effort.seed,
         }
         if self.quality is not None:

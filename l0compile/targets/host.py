@@ -43,6 +43,11 @@ class Host:
             return next(name for name, _, needs in X86_LEVELS if needs <= self.flags)
         return "aarch64-neon" if self.arch == "aarch64" else self.arch
 
+    @property
+    def multiplies_bfloat16(self) -> bool:
+        """Whether it has instructions for products of bfloat16 numbers."""
+        return not self.flags.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
+
     def fingerprint(self) -> dict[str, str]:
         """What an artifact or a measurement records about its machine."""
         return {

@@ -1,6 +1,7 @@
 """Tasks: a pretrained model with data, a distillation loss, and a measure of how close a copy stays to it."""
 
 from l0compile.tasks.own import OwnTask as OwnTask
+from l0compile.tasks.products import PRECISIONS as PRECISIONS
 from l0compile.tasks.sentence import SentenceOptions as SentenceOptions
 from l0compile.tasks.sentence import SentenceTask as SentenceTask
 from l0compile.tasks.task import Task as Task
@@ -8,8 +9,11 @@ from l0compile.tasks.task import list_tasks as list_tasks
 from l0compile.tasks.task import make_task as make_task
 from l0compile.tasks.task import register_task as register_task
 from l0compile.tasks.task import task_options as task_options
+from l0compile.tasks.team import Team as Team
+from l0compile.tasks.team import joined as joined
 from l0compile.tasks.text import Corpus as Corpus
 from l0compile.tasks.text import load_corpus as load_corpus
 from l0compile.tasks.training import Schedule as Schedule
 from l0compile.tasks.training import Trained as Trained
+from l0compile.tasks.training import assist as assist
 from l0compile.tasks.training import train as train

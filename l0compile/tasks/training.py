@@ -1,7 +1,8 @@
 """Brief training against a task's distillation loss, with gates under a budget or with masks already frozen."""
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,14 +10,21 @@ import torch
 from torch import nn
 
 from l0compile.gates import Budget, Gate
+from l0compile.tasks.products import products_in, usable
 from l0compile.tasks.task import Task
+from l0compile.tasks.team import Assignment, Team, assignment_of
+
+Parameters = Sequence[nn.Parameter]
+# Between the seeds of the processes of a team.
+_APART = 100_003
 
 
 @dataclass(frozen=True)
 class Schedule:
     """Steps, items a batch, and the peak rates of weights and gates.
 
-    The rates rise over `warmup` steps and fall linearly.
+    The rates rise over `warmup` steps and fall linearly. products: "bfloat16" lets linear layers multiply in it, where
+    the CPU does.
     """
 
     steps: int
@@ -25,15 +33,20 @@ class Schedule:
     gate_rate: float = 0.1
     warmup: int = 8
     seed: int = 0
+    products: str = "float32"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training run did: steps, wall seconds, and the mean loss of the last tenth (None without steps)."""
+    """What a training run did: steps, wall seconds, and the mean loss of the last tenth (None without steps).
+
+    products: the precision that linear layers multiplied in.
+    """
 
     steps: int
     seconds: float
     loss: float | None
+    products: str = "float32"
 
 
 def train(
@@ -44,57 +57,105 @@ def train(
     budget: Budget | None = None,
     deadline: float | None = None,
     on_step: Callable[[int], None] | None = None,
+    team: Team | None = None,
 ) -> Trained:
     """Train `model` in place and leave it in evaluation mode.
 
     With a `budget`, its gates are trained too and its penalty added; without, gates are constants (harden them
     first). Embedding tables stay as they are: they are not gated, and most of a step would go into updating rows
     that few batches use. Past `deadline` (`time.monotonic` seconds) no step starts; the rates fall with whichever
-    of steps and time is used up first.
+    of steps and time is used up first. With a `team`, of which this is rank 0, every step is of a batch for each of
+    its processes.
     """
-    weights = _weights(model)
-    groups: list[dict[str, Any]] = [{"params": weights, "lr": schedule.weight_rate}]
+    groups: list[dict[str, Any]] = [{"params": _weights(model), "lr": schedule.weight_rate}]
     groups += [budget.param_group(schedule.gate_rate)] if budget is not None else []
-    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
+    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
     peaks = [group["lr"] for group in optimiser.param_groups]
-    wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    trained = {parameter for group in groups for parameter in group["params"]}
+    trained = [parameter for group in groups for parameter in group["params"]]
     losses: list[float] = []
     start = time.monotonic()
-    model.train()
-    try:
-        for parameter in wanted:
-            parameter.requires_grad_(parameter in trained)
-        for batch in _endless(task, schedule):
+    with _shared(team, model, trained, schedule), _training(model, trained):
+        for batch in _endless(task, schedule.batch, schedule.seed):
             spent = _spent(len(losses), schedule, start, deadline)
             if spent >= 1.0:
                 break
             scale = min(1.0, (len(losses) + 1) / schedule.warmup) * (1.0 - spent)
             for group, peak in zip(optimiser.param_groups, peaks, strict=True):
                 group["lr"] = peak * scale
-            losses.append(_step(task, model, batch, optimiser, budget))
+            losses.append(_backward(task, model, batch, trained, schedule.products, team))
+            if budget is not None:
+                budget.penalty().backward()
+            optimiser.step()
+            if budget is not None:
+                budget.step()
             if on_step is not None:
                 on_step(len(losses))
+    tail = losses[-max(1, len(losses) // 10) :]
+    loss = sum(tail) / len(tail) if tail else None
+    return Trained(len(losses), time.monotonic() - start, loss, usable(schedule.products))
+
+
+def assist(task: Task, team: Team) -> None:
+    """Compute gradients for the trainings of rank 0, on any other rank, until it has no more of them."""
+
+    def steps(model: nn.Module, assignment: Assignment) -> None:
+        named = dict(model.named_parameters())
+        trained = [named[name] for name in assignment.parameters]
+        batches = _endless(task, assignment.batch, assignment.seed + team.rank * _APART)
+        with _training(model, trained):
+            while team.is_next(trained):
+                _gradients(task, model, next(batches), trained, assignment.products)
+                team.give(trained)
+
+    team.help(task.dense, steps)
+
+
+def _backward(
+    task: Task, model: nn.Module, batch: Any, trained: Parameters, products: str, team: Team | None
+) -> float:
+    """Set gradients, means over the batches of the team; the loss on this batch."""
+    if team is None:
+        return _gradients(task, model, batch, trained, products)
+    team.begin_step(trained)
+    try:
+        return _gradients(task, model, batch, trained, products)
+    finally:
+        team.end_step(trained)  # After an error too: the others wait for it.
+
+
+def _gradients(task: Task, model: nn.Module, batch: Any, trained: Parameters, products: str) -> float:
+    for parameter in trained:
+        parameter.grad = None
+    with products_in(products):
+        loss = task.loss(model, batch)
+        loss.backward()
+    return float(loss.detach())
+
+
+@contextlib.contextmanager
+def _training(model: nn.Module, trained: Parameters) -> Iterator[None]:
+    """Training mode with gradients of `trained` alone; afterwards as before, in evaluation mode."""
+    wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    chosen = set(trained)
+    model.train()
+    try:
+        for parameter in wanted:
+            parameter.requires_grad_(parameter in chosen)
+        yield
     finally:
         for parameter, required in wanted.items():
             parameter.requires_grad_(required)
             parameter.grad = None
         model.eval()
-    tail = losses[-max(1, len(losses) // 10) :]
-    return Trained(len(losses), time.monotonic() - start, sum(tail) / len(tail) if tail else None)
 
 
-def _step(
-    task: Task, model: nn.Module, batch: Any, optimiser: torch.optim.Optimizer, budget: Budget | None
-) -> float:
-    loss = task.loss(model, batch)
-    total = loss if budget is None else loss + budget.penalty()
-    optimiser.zero_grad()
-    total.backward()
-    optimiser.step()
-    if budget is not None:
-        budget.step()
-    return float(loss.detach())
+def _shared(
+    team: Team | None, model: nn.Module, trained: Parameters, schedule: Schedule
+) -> contextlib.AbstractContextManager[None]:
+    if team is None:
+        return contextlib.nullcontext()
+    fields = {"batch": schedule.batch, "seed": schedule.seed, "products": schedule.products}
+    return team.training(model, assignment_of(model, trained, **fields))
 
 
 def _spent(done: int, schedule: Schedule, start: float, deadline: float | None) -> float:
@@ -106,10 +167,10 @@ def _spent(done: int, schedule: Schedule, start: float, deadline: float | None) 
     return max(steps, (time.monotonic() - start) / allowed) if allowed > 0 else 1.0
 
 
-def _endless(task: Task, schedule: Schedule) -> Iterator[Any]:
+def _endless(task: Task, batch: int, seed: int) -> Iterator[Any]:
     epoch = 0
     while True:
-        yield from task.batches(schedule.batch, schedule.seed + epoch)
+        yield from task.batches(batch, seed + epoch)
         epoch += 1
 
 
