@@ -14,10 +14,14 @@ def dump_target(target: Target) -> dict[str, Any]:
 
 
 def restore_target(record: Mapping[str, Any], where: str) -> Target:
-    """The ``Target`` that ``dump_target`` gave ``record`` for. Raises ``ArtifactError`` if the fields differ."""
+    """The ``Target`` that ``dump_target`` gave ``record`` for. Raises ``ArtifactError`` if the fields differ.
+
+    Fields that were added later may be missing.
+    """
     fields = {field.name for field in dataclasses.fields(Target)}
-    if set(record) != fields:
-        differing = ", ".join(sorted(set(record) ^ fields))
+    needed = {field.name for field in dataclasses.fields(Target) if field.default is dataclasses.MISSING}
+    if not needed <= set(record) <= fields:
+        differing = ", ".join(sorted((needed - set(record)) | (set(record) - fields)))
         raise ArtifactError(
             f"{where}: its target record differs from this version's in: {differing}; save the model again"
         )

@@ -25,6 +25,7 @@ _EXAMPLES = {
           l0compile search minilm --resume            go on after Ctrl-C; completed trials are kept
           l0compile search minilm --storage postgresql+psycopg://me@db/studies
                                                       trials by every `l0compile worker` that joins, too
+          torchrun --nproc-per-node 4 -m l0compile search minilm     four processes train the chosen model
 
         What it leaves in --out: model/ (the chosen model, for l0compile.load), study.db (all trials),
         report.html, pareto.png, regions.png. Progress goes to standard error.""",
@@ -63,6 +64,8 @@ _EXAMPLES = {
           l0compile tune model.py:make                the kernels of a model, as its zeros are now
           l0compile tune model.py:make --blocks 4x1 4x4 --densities 0.5 0.2 0.1      and as pruning might leave them
           l0compile tune 768x768 3072x768 --tokens 64 512 --blocks 4x1               layers of given shapes
+          l0compile tune model.py:make --target 'rpc://127.0.0.1:9190/box?target=x86-64-avx2'
+                                                      on every free device `box` of a tracker of TVM's RPC
           l0compile tune --export here.jsonl          everything measured so far, one record a line
           l0compile tune --merge here.jsonl there.jsonl    take over what was measured elsewhere; the best time stays
 

@@ -13,7 +13,8 @@ from l0compile.cli.output import print_json, print_lines
 from l0compile.costs import Database, Work, default_path, read_records, write_records
 from l0compile.costs.record import DENSITIES
 from l0compile.errors import ConfigError
-from l0compile.targets import Target, load_target
+from l0compile.measure.device import device_and_target
+from l0compile.targets import Target
 from l0compile.tune import Plan, Progress, model_works, pruned, shape_works, tune
 
 
@@ -26,9 +27,10 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("tune: L0COMPILE_COSTS is off; give --db FILE, or set it to a file")
     with Database(path) as database:
         merged = sum(database.add(read_records(file)) for file in args.merge)
-        works = _works(args, load_target(args.target))
+        device, target = device_and_target(args.target)
+        works = _works(args, target)
         before = len(database)
-        measured = _measure(works, args, database) if works else 0
+        measured = _measure(works, args, database, target, device) if works else 0
         exported = write_records(args.export, database.records()) if args.export else None
         total = len(database)
     facts = {
@@ -56,10 +58,12 @@ def _works(args: argparse.Namespace, target: Target) -> tuple[Work, ...]:
     return pruned(found, [_block(text) for text in args.blocks], args.densities or DENSITIES[1:5])
 
 
-def _measure(works: tuple[Work, ...], args: argparse.Namespace, database: Database) -> int:
+def _measure(
+    works: tuple[Work, ...], args: argparse.Namespace, database: Database, target: Target, device: str | None
+) -> int:
     plan = Plan(schedules=1) if args.quick else Plan()
     with _bar(args.json) as told:
-        return tune(works, load_target(args.target), database, plan, told)
+        return tune(works, target, database, plan, told, device=device)
 
 
 @contextlib.contextmanager

@@ -15,19 +15,24 @@ _KERNELS, _SHARED = ("linear", "attention", "norm", "pack"), "lanes.py"
 
 
 def place(target: Target, op: str, threads: int | None = None, host: Host | None = None) -> Place | None:
-    """Where code for ``op`` made for ``target`` runs here; None when it does not run here.
+    """Where code for ``op`` made for ``target`` runs; None when that is neither here nor on devices of a farm.
 
     threads: that share the work; default: the cores of the target. host: default: this machine.
     """
     host = host or read_host()
-    if target.kind != "llvm" or host_supports(target, host) is not None:
+    if target.kind != "llvm" or not (target.device or host_supports(target, host) is None):
         return None
     return Place(device(target, host), threads or target.cores, versions(op))
 
 
 def device(target: Target, host: Host) -> str:
-    """The processor and the instructions that are used of it. Not the number of cores: that is the threads."""
+    """The processor and the instructions that are used of it. Not the number of cores: that is the threads.
+
+    Of devices behind a tracker only their name is known.
+    """
     code = "".join((target.cpu, *target.attrs))
+    if target.device:
+        return f"device {target.device}; {code}"
     caches = ", ".join(f"L{level} {size >> 10} KiB" for level, size in host.caches)
     return "; ".join(filter(None, (f"{host.arch} {host.model}", host.family, caches, code)))
 

@@ -3,6 +3,7 @@
 TVM's RPC neither authenticates nor encrypts: whoever reaches a server runs code on it.
 """
 
+import dataclasses
 import importlib
 import socket
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from l0compile.artifact import Bundle, read_bundle
 from l0compile.errors import ConfigError, DataError
 from l0compile.measure.protocol import Protocol
 from l0compile.measure.workload import Workload, call_factory, load_inputs
+from l0compile.targets import Target, load_target
 
 SCHEME = "rpc://"
 # Seconds after which a server takes the device back from a client that has died.
@@ -47,6 +49,15 @@ class Device:
 
         Raises: DataError when the tracker is not there, or has no device of the key.
         """
+        tracker, _ = self._ask()
+        return tracker.request(self.key, session_timeout=_SESSION_S)
+
+    def free(self) -> int:
+        """How many devices of that key nobody uses. Raises as ``session``."""
+        return int(self._ask()[1]["free"])
+
+    def _ask(self) -> tuple[Any, dict[str, Any]]:
+        """The tracker, and what it says of devices of the key."""
         importlib.import_module("l0compile._tvm")
         try:
             # TVM tries for a minute before it says that nobody is there.
@@ -64,7 +75,18 @@ class Device:
                 f"{', '.join(sorted(known)) or 'none'}; start one: python -m tvm.exec.rpc_server --tracker "
                 f"{self.host}:{self.port} --key {self.key}"
             )
-        return tracker.request(self.key, session_timeout=_SESSION_S)
+        return tracker, known[self.key]
+
+
+def device_and_target(text: str) -> tuple[str | None, Target]:
+    """From ``rpc://HOST:PORT/KEY?target=NAME`` the device's address and its target; of any other target just that.
+
+    Raises: ConfigError for a malformed address. TargetError for an unknown target.
+    """
+    if not text.startswith(SCHEME):
+        return None, load_target(text)
+    url, _, name = text.partition("?target=")
+    return url, dataclasses.replace(load_target(name or "native"), device=Device.parse(url).key)
 
 
 class RemoteModel:

@@ -59,16 +59,19 @@ _LOCAL = threading.local()
 
 @dataclass
 class _Meeting:
-    """Where runs wait for each other. One runs at a time: whose ``turn`` it is."""
+    """Where runs wait for each other. One runs at a time; each waits at a gate of its own, so that one ended turn wakes
+    one run and not all of them."""
 
     size: int
     visit: Visit
-    turn: int = 0
     error: BaseException | None = None
     visited: list[str] = field(default_factory=list)
     arrived: list[tuple[str, Tensor]] = field(default_factory=list)
     results: list[Tensor] = field(default_factory=list)
-    changed: threading.Condition = field(default_factory=threading.Condition)
+    gates: list[threading.Semaphore] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gates = [threading.Semaphore(int(number == 0)) for number in range(self.size)]
 
     def take_part(self, number: int, run: Callable[[], Any]) -> None:
         _LOCAL.number = number
@@ -103,20 +106,17 @@ class _Meeting:
         return self.results[number]
 
     def _next(self, number: int) -> None:
-        with self.changed:
-            self.turn = (number + 1) % self.size
-            self.changed.notify_all()
+        self.gates[(number + 1) % self.size].release()
 
     def _wait(self, number: int) -> None:
-        with self.changed:
-            self.changed.wait_for(lambda: self.turn == number or self.error is not None)
-            if self.error is not None:
-                raise _Stopped
+        self.gates[number].acquire()
+        if self.error is not None:
+            raise _Stopped
 
     def _stop(self, error: BaseException) -> None:
-        with self.changed:
-            self.error = self.error or error
-            self.changed.notify_all()
+        self.error = self.error or error
+        for gate in self.gates:
+            gate.release()
 
 
 class _Stopped(Exception):

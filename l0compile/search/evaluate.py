@@ -16,7 +16,7 @@ from l0compile.oneshot.plan import Menu, Plan
 from l0compile.oneshot.reconstruct import reconstruct
 from l0compile.search.candidate import Choices, gated, hardened
 from l0compile.search.space import Space
-from l0compile.tasks import Schedule, Task, Team, Trained, train
+from l0compile.tasks import Checkpoint, Schedule, Task, Team, Trained, train
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,18 @@ class Evaluator:
         *,
         budget: Budget | None = None,
         deadline: float | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> Trained:
         """As ``tasks.train``, in place, by the whole team."""
-        return train(self.task, model, schedule, budget=budget, deadline=deadline, team=self.team)
+        return train(
+            self.task,
+            model,
+            schedule,
+            budget=budget,
+            deadline=deadline,
+            checkpoint=checkpoint,
+            team=self.team,
+        )
 
     def evaluate(self, choices: Choices, price_ms: float) -> Outcome:
         """Quality of the best plan for `choices`. A structure seen before is not evaluated again.

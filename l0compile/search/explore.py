@@ -8,7 +8,8 @@ from l0compile.errors import L0CompileError
 from l0compile.oneshot.prices import Pricing
 from l0compile.result import Candidate
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.fit import HIGHEST, Fitted, Fitter
+from l0compile.search.finalist import Finalist
+from l0compile.search.fit import Fitted, Fitter
 from l0compile.search.jobs import post_job
 from l0compile.search.progress import Progress
 from l0compile.search.search_job import search_job
@@ -26,6 +27,7 @@ WINNER_AT_LEAST = 0.1
 FINALISTS = 3
 # Models compiled to learn the price of a plan that meets the budget, before any trial.
 _FIRST_ROUNDS = 3
+_KEPT = "finalists"
 
 
 @dataclass(frozen=True)
@@ -42,35 +44,6 @@ class Clock:
     def winner_deadline(self, final_seconds: float) -> float:
         """Until when the winner may train if compiling and measuring it takes `final_seconds`."""
         return max(self.at(1.0) - final_seconds, time.monotonic() + WINNER_AT_LEAST * self.seconds)
-
-
-@dataclass(frozen=True)
-class Finalist:
-    """A fitted candidate.
-
-    trial: what it was made from. quality: on validation data, after brief training. wanted: its budget over that of the
-    search.
-    """
-
-    trial: Trial
-    fitted: Fitted
-    quality: float
-    wanted: float
-
-    @property
-    def fast_enough(self) -> bool:
-        """Within its own budget."""
-        return self.fitted.load <= HIGHEST * self.wanted
-
-    def candidate(self, budget_ms: float) -> Candidate:
-        """As a result, in milliseconds of the minute it was measured in: a relative budget moves with the machine."""
-        found = self.fitted
-        scale = found.latency.median_ms / (found.load * budget_ms)
-        return Candidate(
-            self.trial.number, found.choices.to_params(), "fitted", found.latency, self.quality,
-            layers=found.plan.to_json(), wanted_ms=scale * self.wanted * budget_ms,
-            predicted_ms=scale * found.predicted_ms,
-        )  # fmt: skip
 
 
 @dataclass
@@ -137,6 +110,15 @@ class Exploration:
         self.progress.note(f"  {fitted.latency}, {fitted.load / self.wanted:.3f} of the budget")
         return self.fitter.price(wanted_ms)
 
+    def restore(self) -> None:
+        """Take up the finalists that an earlier run of the study has kept, and what their latencies tell of prices."""
+        trials = {trial.number: trial for trial in self.study.trials()}
+        for data in self.study.remembered(_KEPT) or ():
+            finalist = Finalist.from_json(data, self.evaluator.menu, trials)
+            if finalist is not None:
+                self.finalists.append(finalist)
+                self.fitter.know(finalist.fitted)
+
     def run_finalists(self) -> None:
         """The best trials, fitted to the budget."""
         self.progress.phase("finalists: fitted to the budget, measured, trained briefly")
@@ -160,8 +142,10 @@ class Exploration:
         return min(found, key=lambda finalist: finalist.fitted.load) if found else None
 
     def _fit_all(self, wanted: list[tuple[Trial, float]], until: float) -> None:
-        slowest = 0.0
+        slowest, known = 0.0, {(found.trial.number, found.wanted) for found in self.finalists}
         for place, (trial, ratio) in enumerate(wanted):
+            if (trial.number, ratio) in known:
+                continue
             begun = time.monotonic()
             if place and begun + slowest > self.clock.at(until):
                 return
@@ -181,6 +165,7 @@ class Exploration:
             return None
         found = Finalist(trial, fitted, quality, ratio)
         self.finalists.append(found)
+        self.study.remember(_KEPT, [finalist.to_json() for finalist in self.finalists])
         winner = self.winner()
         self.progress.candidate(found.candidate(budget), winner.candidate(budget) if winner else None)
         return found

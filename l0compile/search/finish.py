@@ -14,15 +14,16 @@ from torch import nn
 from l0compile import __version__
 from l0compile.gates import hardening
 from l0compile.measure import Measurement, Protocol
-from l0compile.oneshot.masks import live_weights
+from l0compile.oneshot.masks import live_weights, structure
 from l0compile.result import Candidate, Latency, Row, SearchResult, mark_front
 from l0compile.runtime import CompiledModel
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.explore import Exploration, Finalist
+from l0compile.search.explore import Exploration
+from l0compile.search.finalist import Finalist
 from l0compile.search.gates import fit_gates, train_gates
 from l0compile.search.latency import CHOSEN, ROW_OF, Job, compare
 from l0compile.targets import read_host
-from l0compile.tasks import Trained
+from l0compile.tasks import Checkpoint, Trained
 
 MODEL = "model"
 # Share of the winner's time after which its gates are constants.
@@ -61,6 +62,7 @@ def finish(
     rows.append(
         Row(CHOSEN, Latency.of(measured[CHOSEN]), quality, dense=False, note=measured[CHOSEN].error or "")
     )
+    bench.checkpoint.unlink(missing_ok=True)
     return SearchResult(
         title=f"{space.name}: chosen model against dense engines",
         quality_name=task.quality_name,
@@ -96,7 +98,9 @@ def train_winner(exploration: Exploration, finalist: Finalist, deadline: float) 
         model = evaluator.realised(finalist.fitted.choices, finalist.fitted.plan)
         evaluator.solve(model)
         chosen = Winner(finalist, model, {})
-    history = evaluator.train(chosen.model, plan.schedule(plan.tune_steps, seed + 2), deadline=deadline)
+    schedule = plan.schedule(plan.tune_steps, seed + 2)
+    kept = Checkpoint(exploration.fitter.bench.checkpoint, f"{structure(chosen.model)} {schedule}")
+    history = evaluator.train(chosen.model, schedule, deadline=deadline, checkpoint=kept)
     return dataclasses.replace(chosen, history={**chosen.history, "weights": history})
 
 

@@ -103,9 +103,13 @@ class Fitter:
         key = structure(model)
         if key not in self.measured:
             latency, load = self.time(model)
-            self.measured[key] = Fitted(choices, plan, key, latency, load, line.ms(plan.ms))
-            self.points.append((plan.ms, load * self.budget.ms))
+            self.know(Fitted(choices, plan, key, latency, load, line.ms(plan.ms)))
         return self.measured[key]
+
+    def know(self, fitted: Fitted) -> None:
+        """Take up what was measured."""
+        self.measured[fitted.structure] = fitted
+        self.points.append((fitted.plan.ms, fitted.load * self.budget.ms))
 
     def time(self, model: nn.Module) -> tuple[Latency, float]:
         """Compile a hardened model for the example's sizes and measure it: its latency, and that over the budget."""

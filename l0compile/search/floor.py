@@ -6,7 +6,8 @@ from math import sqrt
 
 from l0compile.errors import ConfigError
 from l0compile.search.candidate import Choices
-from l0compile.search.explore import Exploration, Finalist
+from l0compile.search.explore import Exploration
+from l0compile.search.finalist import Finalist
 from l0compile.search.finish import Winner, train_winner
 from l0compile.search.fit import AIM, Fitter
 from l0compile.search.progress import Progress

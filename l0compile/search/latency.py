@@ -90,6 +90,11 @@ class Bench:
         return jobs, failures
 
     @property
+    def checkpoint(self) -> Path:
+        """Where the training of the chosen model is kept while it lasts."""
+        return self.folder / "training.safetensors"
+
+    @property
     def _inputs(self) -> Path:
         return self.folder / "inputs.safetensors"
 

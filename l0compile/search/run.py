@@ -11,7 +11,7 @@ from pathlib import Path
 
 from l0compile.errors import BuildError, ConfigError, DataError
 from l0compile.measure import Measurement, Protocol
-from l0compile.measure.device import SCHEME, Device
+from l0compile.measure.device import device_and_target
 from l0compile.oneshot.candidates import all_paths
 from l0compile.oneshot.curvature import measure_curvature
 from l0compile.oneshot.plan import worth_pruning
@@ -28,7 +28,7 @@ from l0compile.search.progress import Ledger, Progress, Silent
 from l0compile.search.search_job import menu_of
 from l0compile.search.space import Space
 from l0compile.search.study import STUDY, open_study
-from l0compile.targets import Target, load_target, read_host
+from l0compile.targets import Target, read_host
 from l0compile.tasks import Task, Team, make_task
 
 
@@ -49,10 +49,8 @@ def run_search(
     """As `search`, for a space already read, and silent by default. task: instead of the one that `space` names."""
     space = space.quick() if quick else space
     clock = Clock(time.monotonic(), space.effort.seconds)
-    device, _, code = target.partition("?target=") if target.startswith(SCHEME) else ("", "", target)
-    if device:
-        Device.parse(device)
-    place = Place(out, load_target(code or "native"), resume, storage, study, device or None, team)
+    device, code = device_and_target(target)
+    place = Place(out, code, resume, storage, study, device, team)
     try:
         out.mkdir(parents=True, exist_ok=True)
         ledger = Ledger(progress or Silent())
@@ -96,6 +94,8 @@ def _run(
     groups = layers_of(task.dense(), space)
     bench = Bench(task, out / "work", place.target, place.device)
     bench.prepare()
+    if not place.resume:
+        bench.checkpoint.unlink(missing_ok=True)
     study = open_study(
         space,
         out,
@@ -118,8 +118,10 @@ def _run(
         raise BuildError(f"{space.name}: the dense model could not be compiled: {dense[DENSE].error}")
     fitter = Fitter(evaluator, bench, budget, [(evaluator.menu.dense_ms, budget.scaled(dense[DENSE], dense))])
     exploration = Exploration(study, evaluator, fitter, prices, clock, progress)
+    exploration.restore()
     if space.quality is not None:
-        exploration.wanted = first_share(fitter, space.quality, progress)
+        exploration.wanted = study.remembered("share") or first_share(fitter, space.quality, progress)
+        study.remember("share", exploration.wanted)
     progress.note(f"  latency budget: {exploration.wanted * budget.ms:.3f} ms")
     exploration.run_trials()
     exploration.run_finalists()

@@ -19,6 +19,8 @@ class Target:
     ``dtypes``      floating-point types the kernels may compute in.
     ``blocks``      (rows, cols) shapes of block-sparse weights that have a kernel, best first.
     ``efficiency``  pairs ((rows, cols), speed per nonzero relative to the dense kernel).
+    ``device``      what machines of this type call themselves at a tracker of TVM's RPC: costs measured on these hold;
+                    empty: those of this machine do.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Target:
     dtypes: tuple[str, ...]
     blocks: tuple[tuple[int, int], ...]
     efficiency: tuple[tuple[tuple[int, int], float], ...]
+    device: str = ""
 
     @property
     def lanes32(self) -> int:

@@ -1,5 +1,6 @@
 """Tasks: a pretrained model with data, a distillation loss, and a measure of how close a copy stays to it."""
 
+from l0compile.tasks.checkpoint import Checkpoint as Checkpoint
 from l0compile.tasks.own import OwnTask as OwnTask
 from l0compile.tasks.products import PRECISIONS as PRECISIONS
 from l0compile.tasks.sentence import SentenceOptions as SentenceOptions

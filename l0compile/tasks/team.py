@@ -174,11 +174,9 @@ def joined() -> Iterator[Team | None]:
         dist.destroy_process_group()
 
 
-def assignment_of(model: nn.Module, parameters: Sequence[nn.Parameter], **schedule: Any) -> Assignment:
-    """What to tell the others about a training."""
-    gates = tuple((name.rpartition(".")[0], gate.granularity) for name, gate in named_gates(model).items())
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    return Assignment(gates, tuple(names[id(parameter)] for parameter in parameters), **schedule)
+def gates_of(model: nn.Module) -> tuple[tuple[str, Granularity], ...]:
+    """(module, granularity) of every gate."""
+    return tuple((name.rpartition(".")[0], gate.granularity) for name, gate in named_gates(model).items())
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:

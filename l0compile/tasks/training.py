@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from l0compile.gates import Budget, Gate
+from l0compile.tasks.checkpoint import Checkpoint
 from l0compile.tasks.products import products_in, usable
 from l0compile.tasks.task import Task
-from l0compile.tasks.team import Assignment, Team, assignment_of
+from l0compile.tasks.team import Assignment, Team, gates_of
 
 Parameters = Sequence[nn.Parameter]
 # Between the seeds of the processes of a team.
@@ -57,6 +58,7 @@ def train(
     budget: Budget | None = None,
     deadline: float | None = None,
     on_step: Callable[[int], None] | None = None,
+    checkpoint: Checkpoint | None = None,
     team: Team | None = None,
 ) -> Trained:
     """Train `model` in place and leave it in evaluation mode.
@@ -64,8 +66,8 @@ def train(
     With a `budget`, its gates are trained too and its penalty added; without, gates are constants (harden them
     first). Embedding tables stay as they are: they are not gated, and most of a step would go into updating rows
     that few batches use. Past `deadline` (`time.monotonic` seconds) no step starts; the rates fall with whichever
-    of steps and time is used up first. With a `team`, of which this is rank 0, every step is of a batch for each of
-    its processes.
+    of steps and time is used up first. A training that is on file in `checkpoint` is gone on from, its steps and time
+    included. With a `team`, of which this is rank 0, every step is of a batch for each of its processes.
     """
     groups: list[dict[str, Any]] = [{"params": _weights(model), "lr": schedule.weight_rate}]
     groups += [budget.param_group(schedule.gate_rate)] if budget is not None else []
@@ -73,13 +75,16 @@ def train(
     peaks = [group["lr"] for group in optimiser.param_groups]
     trained = [parameter for group in groups for parameter in group["params"]]
     losses: list[float] = []
-    start = time.monotonic()
-    with _shared(team, model, trained, schedule), _training(model, trained):
-        for batch in _endless(task, schedule.batch, schedule.seed):
-            spent = _spent(len(losses), schedule, start, deadline)
+    named = _named(model, trained)
+    before, seconds = checkpoint.load(named, optimiser) if checkpoint is not None else (0, 0.0)
+    start = time.monotonic() - seconds
+    with _shared(team, model, named, schedule), _training(model, trained):
+        for batch in _endless(task, schedule.batch, schedule.seed + before):
+            done = before + len(losses)
+            spent = _spent(done, schedule, start, deadline)
             if spent >= 1.0:
                 break
-            scale = min(1.0, (len(losses) + 1) / schedule.warmup) * (1.0 - spent)
+            scale = min(1.0, (done + 1) / schedule.warmup) * (1.0 - spent)
             for group, peak in zip(optimiser.param_groups, peaks, strict=True):
                 group["lr"] = peak * scale
             losses.append(_backward(task, model, batch, trained, schedule.products, team))
@@ -89,10 +94,14 @@ def train(
             if budget is not None:
                 budget.step()
             if on_step is not None:
-                on_step(len(losses))
+                on_step(done + 1)
+            if checkpoint is not None:
+                checkpoint.save(named, optimiser, done + 1, time.monotonic() - start)
+        if checkpoint is not None and losses:
+            checkpoint.save(named, optimiser, before + len(losses), time.monotonic() - start, now=True)
     tail = losses[-max(1, len(losses) // 10) :]
     loss = sum(tail) / len(tail) if tail else None
-    return Trained(len(losses), time.monotonic() - start, loss, usable(schedule.products))
+    return Trained(before + len(losses), time.monotonic() - start, loss, usable(schedule.products))
 
 
 def assist(task: Task, team: Team) -> None:
@@ -150,12 +159,14 @@ def _training(model: nn.Module, trained: Parameters) -> Iterator[None]:
 
 
 def _shared(
-    team: Team | None, model: nn.Module, trained: Parameters, schedule: Schedule
+    team: Team | None, model: nn.Module, named: Mapping[str, nn.Parameter], schedule: Schedule
 ) -> contextlib.AbstractContextManager[None]:
     if team is None:
         return contextlib.nullcontext()
-    fields = {"batch": schedule.batch, "seed": schedule.seed, "products": schedule.products}
-    return team.training(model, assignment_of(model, trained, **fields))
+    names = tuple(named)
+    return team.training(
+        model, Assignment(gates_of(model), names, schedule.batch, schedule.seed, schedule.products)
+    )
 
 
 def _spent(done: int, schedule: Schedule, start: float, deadline: float | None) -> float:
@@ -172,6 +183,11 @@ def _endless(task: Task, batch: int, seed: int) -> Iterator[Any]:
     while True:
         yield from task.batches(batch, seed + epoch)
         epoch += 1
+
+
+def _named(model: nn.Module, trained: Parameters) -> dict[str, nn.Parameter]:
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return {names[id(parameter)]: parameter for parameter in trained}
 
 
 def _weights(model: nn.Module) -> list[nn.Parameter]:

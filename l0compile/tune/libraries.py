@@ -24,11 +24,12 @@ _START_S = 120.0
 Variant = tuple[Work, LinearSchedule | None]
 
 
-def worker(target: Target, threads: int, *, pinned: bool = False) -> JsonProcess:
-    """A process that builds and times kernels for ``target``."""
+def worker(
+    target: Target, threads: int, *, pinned: bool = False, device: str | None = None
+) -> tuple[JsonProcess, Mapping[str, Any]]:
+    """A process that builds and times kernels for ``target``, these on a device; and its first answer."""
     process = JsonProcess("l0compile.tune.worker", "tune", threads, pinned=pinned)
-    process.ask({"target": dump_target(target)}, _START_S)
-    return process
+    return process, process.ask({"target": dump_target(target), "device": device}, _START_S)
 
 
 def default_of(work: Work, tile: TokenTile) -> LinearSchedule | None:
@@ -86,7 +87,7 @@ class Libraries:
             thread.join()
 
     def _build_some(self, todo: "queue.SimpleQueue[Variant]") -> None:
-        process = self._idle.pop() if self._idle else worker(self._target, 1)
+        process = self._idle.pop() if self._idle else worker(self._target, 1)[0]
         while not todo.empty():
             try:
                 variant = todo.get_nowait()
@@ -94,7 +95,7 @@ class Libraries:
                 break
             if not process.alive:
                 process.close()
-                process = worker(self._target, 1)
+                process = worker(self._target, 1)[0]
             self._build(process, variant)
         self._idle.append(process)
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from l0compile.errors import DataError
 from l0compile.measure.device import Device
@@ -26,28 +26,47 @@ def started(*arguments: str) -> "subprocess.Popen[bytes]":
 
 
 @contextmanager
-def running_device() -> Iterator[str]:
-    """The address of a device ``here``, as ``Workload`` takes it."""
-    port, first = free_port(), free_port()
+def running_devices(count: int) -> Iterator[tuple[str, list["subprocess.Popen[bytes]"]]]:
+    """The address of so many devices ``here``, as ``Workload`` takes it, and the servers that are the devices."""
+    port = free_port()
     ports = ["--port", str(port), "--port-end", str(port + 1)]
     tracker = started("tvm.exec.rpc_tracker", "--host", "127.0.0.1", *ports)
-    server = started(
-        "tvm.exec.rpc_server", "--host", "127.0.0.1", "--port", str(first), "--port-end", str(first + 20),
-        "--tracker", f"127.0.0.1:{port}", "--key", "here",
-    )  # fmt: skip
+    servers = []
+    for _ in range(count):
+        first = free_port()
+        servers.append(started(
+            "tvm.exec.rpc_server", "--host", "127.0.0.1", "--port", str(first), "--port-end", str(first + 20),
+            "--tracker", f"127.0.0.1:{port}", "--key", "here",
+        ))  # fmt: skip
+    device = Device("127.0.0.1", port, "here")
     end = time.monotonic() + 60
     try:
-        while time.monotonic() < end:
-            try:
-                Device("127.0.0.1", port, "nowhere").session()
-            except DataError as error:
-                if "only here" in str(error):
-                    break
+        while _free(device) < count:
+            if time.monotonic() > end:
+                raise TimeoutError("neither tracker nor servers came up")
             time.sleep(0.2)
-        else:
-            raise TimeoutError("neither tracker nor server came up")
-        yield f"rpc://127.0.0.1:{port}/here"
+        yield f"rpc://127.0.0.1:{port}/here", servers
     finally:
-        for process in (server, tracker):
-            os.killpg(process.pid, signal.SIGKILL)  # with the processes that serve for it
-            process.wait()
+        for process in (*servers, tracker):
+            kill(process)
+
+
+@contextmanager
+def running_device() -> Iterator[str]:
+    """The address of one device."""
+    with running_devices(1) as (url, _):
+        yield url
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    """End a server at once, with the processes that serve for it."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _free(device: Device) -> int:
+    try:
+        return device.free()
+    except DataError:
+        return 0

@@ -11,7 +11,8 @@ from l0compile.errors import BuildError
 from l0compile.oneshot.prices import Prices
 from l0compile.search import Candidate, Silent, Space
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.explore import FINALISTS, Clock, Exploration, Finalist
+from l0compile.search.explore import FINALISTS, Clock, Exploration
+from l0compile.search.finalist import Finalist
 from l0compile.search.fit import AIM, HIGHEST, LOWEST
 from l0compile.search.study import open_study
 from l0compile.targets import load_target
@@ -102,6 +103,34 @@ def test_the_best_trials_are_fitted_and_swept(fitter: FormulaFitter, tmp_path: P
         assert candidate.wanted_ms == pytest.approx(finalist.wanted * fitter.budget.ms)
         assert candidate.layers == finalist.fitted.plan.to_json()
     assert exploration.failures == []
+
+
+def test_finalists_of_an_earlier_run_are_not_fitted_again(fitter: FormulaFitter, tmp_path: Path) -> None:
+    first = exploring(fitter, tmp_path, 4, sweep=(1.0, 0.8))
+    first.run_trials()
+    first.run_finalists()
+    fresh = make_fitter(fitter.evaluator, tmp_path, 0.7)
+    again = exploring(fresh, tmp_path, 4, sweep=(1.0, 0.8), resume=True)
+    again.restore()
+    again.run_trials()
+    again.run_finalists()
+    assert again.finalists == first.finalists and fresh.timed == []
+    assert fresh.points[1:] == [(f.fitted.plan.ms, f.fitted.load * fresh.budget.ms) for f in first.finalists]
+    again.run_sweep()
+    assert [finalist.wanted for finalist in again.finalists[len(first.finalists) :]] == [0.8] and fresh.timed
+
+
+def test_a_finalist_whose_levels_are_gone_is_left_out(fitter: FormulaFitter, tmp_path: Path) -> None:
+    first = exploring(fitter, tmp_path, 1)
+    first.run_trials()
+    first.run_finalists()
+    (data,) = first.study.remembered("finalists")
+    name = next(iter(data["levels"]))
+    gone = {**data, "levels": {**data["levels"], name: [[64, 64], 1]}}
+    first.study.remember("finalists", [gone, {**data, "trial": 99}])
+    again = exploring(fitter, tmp_path, 1, resume=True)
+    again.restore()
+    assert again.finalists == []
 
 
 def test_training_and_solving_are_what_a_finalist_is_rated_by(fitter: FormulaFitter, tmp_path: Path) -> None:

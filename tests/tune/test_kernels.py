@@ -12,13 +12,14 @@ from l0compile.schedule.work import spec_of, work_of
 from l0compile.targets import load_target
 from l0compile.tune.kernels import spills
 from l0compile.tune.operands import operands
+from l0compile.tune.timing import Here
 
 TILE = token_tile(load_target("x86-64-avx512"))
 
 
 def test_blocks_are_kept_at_random_places_in_order() -> None:
     work = Work("linear", (10, 24), (4, 1), 0.25, 70)
-    for x, data, indices, indptr, bias, y in operands(spec_of(work, TILE), work, TILE):
+    for x, data, indices, indptr, bias, y in operands(spec_of(work, TILE), work, TILE, Here().tensor):
         assert tuple(x.shape) == (2, 24, 64) and tuple(y.shape) == (2, 10, 64) and tuple(bias.shape) == (10,)
         columns, begins = indices.numpy(), indptr.numpy()
         assert tuple(data.shape) == (18, 1, 4) and begins[0] == 0 and begins[-1] == 18 and len(begins) == 4
@@ -30,8 +31,8 @@ def test_blocks_are_kept_at_random_places_in_order() -> None:
 def test_weights_take_turns_in_the_caches() -> None:
     small, large = (Work("linear", (64 * n, 384), (4, 1), 0.5, 64) for n in (1, 200))
     assert (
-        len(operands(spec_of(small, TILE), small, TILE))
-        > len(operands(spec_of(large, TILE), large, TILE))
+        len(operands(spec_of(small, TILE), small, TILE, Here().tensor))
+        > len(operands(spec_of(large, TILE), large, TILE, Here().tensor))
         == 1
     )
 

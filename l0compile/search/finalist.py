@@ -1,0 +1,74 @@
+"""A candidate that was compiled and measured to fit a budget, and its form in the study, for a search that goes on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from l0compile.oneshot.plan import Menu, Plan
+from l0compile.result import Candidate, Latency
+from l0compile.search.fit import HIGHEST, Fitted
+from l0compile.search.study import Trial
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A fitted candidate.
+
+    trial: what it was made from. quality: on validation data, after brief training. wanted: its budget over that of the
+    search.
+    """
+
+    trial: Trial
+    fitted: Fitted
+    quality: float
+    wanted: float
+
+    @property
+    def fast_enough(self) -> bool:
+        """Within its own budget."""
+        return self.fitted.load <= HIGHEST * self.wanted
+
+    def candidate(self, budget_ms: float) -> Candidate:
+        """As a result, in milliseconds of the minute it was measured in: a relative budget moves with the machine."""
+        found = self.fitted
+        scale = found.latency.median_ms / (found.load * budget_ms)
+        return Candidate(
+            self.trial.number, found.choices.to_params(), "fitted", found.latency, self.quality,
+            layers=found.plan.to_json(), wanted_ms=scale * self.wanted * budget_ms,
+            predicted_ms=scale * found.predicted_ms,
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; the plan by the numbers of its levels."""
+        found = self.fitted
+        return {
+            "trial": self.trial.number,
+            "quality": self.quality,
+            "wanted": self.wanted,
+            "structure": found.structure,
+            "latency": vars(found.latency),
+            "load": found.load,
+            "predicted_ms": found.predicted_ms,
+            "levels": {name: [level.block, level.number] for name, level in found.plan.layers.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], menu: Menu, trials: Mapping[int, Trial]) -> "Finalist | None":
+        """Inverse of `to_json`; None where its trial or one of its levels is not there any more."""
+        trial, plan = trials.get(data["trial"]), _plan(data["levels"], menu)
+        if trial is None or plan is None:
+            return None
+        latency = Latency(**data["latency"])
+        fitted = Fitted(trial.choices, plan, data["structure"], latency, data["load"], data["predicted_ms"])
+        return cls(trial, fitted, data["quality"], data["wanted"])
+
+
+def _plan(numbers: Mapping[str, Sequence[Any]], menu: Menu) -> Plan | None:
+    found = {}
+    for name, (block, number) in numbers.items():
+        wanted = (block and tuple(block), number)
+        same = [level for level in menu.layers.get(name, ()) if (level.block, level.number) == wanted]
+        if not same:
+            return None
+        found[name] = same[0]
+    return Plan(found) if set(found) == set(menu.layers) else None

@@ -1,0 +1,68 @@
+"""A training on disk: what an interrupted one goes on from."""
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass
+class Checkpoint:
+    """Parameters, the optimiser's moments, and how far a training is, in one safetensors file.
+
+    key: of what is trained; a file with another one is not for this training. every_s: seconds between writes at least.
+    """
+
+    file: Path
+    key: str
+    every_s: float = 60.0
+    _written: float = field(default_factory=time.monotonic)
+
+    def load(self, named: dict[str, nn.Parameter], optimiser: torch.optim.Optimizer) -> tuple[int, float]:
+        """(steps, seconds) of the training on file, parameters and optimiser as they were; (0, 0.0) without one."""
+        if not self.file.exists():
+            return 0, 0.0
+        try:
+            with safe_open(self.file, "pt") as stored:
+                facts = stored.metadata() or {}
+                names = set(stored.keys())
+                wanted = {f"{kind}.{name}" for name in named for kind in ("weight", *_MOMENTS)}
+                if facts.get("key") != self.key or names != wanted:
+                    return 0, 0.0
+                tensors = {name: stored.get_tensor(name) for name in names}
+        except (SafetensorError, OSError):
+            return 0, 0.0  # written by half, or by something else: the training begins anew
+        steps = int(facts["steps"])
+        for name, parameter in named.items():
+            with torch.no_grad():
+                parameter.copy_(tensors[f"weight.{name}"])
+            state: dict[str, Any] = {kind: tensors[f"{kind}.{name}"] for kind in _MOMENTS}
+            optimiser.state[parameter] = {"step": torch.tensor(float(steps)), **state}
+        return steps, float(facts["seconds"])
+
+    def save(
+        self, named: dict[str, nn.Parameter], optimiser: torch.optim.Optimizer, steps: int, seconds: float,
+        *, now: bool = False,
+    ) -> None:  # fmt: skip
+        """Write the training as it is, if it is time to or `now`."""
+        if not now and time.monotonic() - self._written < self.every_s:
+            return
+        tensors: dict[str, Tensor] = {}
+        for name, parameter in named.items():
+            moments = optimiser.state[parameter]
+            tensors[f"weight.{name}"] = parameter.detach().contiguous()
+            tensors |= {f"{kind}.{name}": moments.get(kind, torch.zeros_like(parameter)) for kind in _MOMENTS}
+        draft = self.file.with_suffix(".draft")
+        save_file(
+            tensors, draft, {"key": self.key, "steps": json.dumps(steps), "seconds": json.dumps(seconds)}
+        )
+        draft.replace(self.file)
+        self._written = time.monotonic()
