@@ -63,19 +63,21 @@ class Device:
             # TVM tries for a minute before it says that nobody is there.
             socket.create_connection((self.host, self.port), _CONNECT_S).close()
             tracker = importlib.import_module("tvm.rpc").connect_tracker(self.host, self.port)
-            known = tracker.summary()["queue_info"]
+            said = tracker.summary()
         except (OSError, RuntimeError) as error:
             raise DataError(
                 f"device: no tracker answers at {self.host}:{self.port} ({error}); start one: "
                 "python -m tvm.exec.rpc_tracker --host 127.0.0.1"
             ) from error
+        # Of servers that are connected now: the queues also hold what has gone.
+        known = {server["key"].partition(":")[2] for server in said["server_info"]}
         if self.key not in known:
             raise DataError(
                 f"device: the tracker at {self.host}:{self.port} has no device {self.key!r}, only "
                 f"{', '.join(sorted(known)) or 'none'}; start one: python -m tvm.exec.rpc_server --tracker "
                 f"{self.host}:{self.port} --key {self.key}"
             )
-        return tracker, known[self.key]
+        return tracker, said["queue_info"].get(self.key, {"free": 0})
 
 
 def device_and_target(text: str) -> tuple[str | None, Target]:

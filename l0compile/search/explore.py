@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 TRIALS_UNTIL, FINALISTS_UNTIL, SWEEP_UNTIL = 0.45, 0.55, 0.65
 # The winner trains at least this share of the time, even if everything before took longer than planned.
 WINNER_AT_LEAST = 0.1
-FINALISTS = 3
 # Models compiled to learn the price of a plan that meets the budget, before any trial.
 _FIRST_ROUNDS = 3
 _KEPT = "finalists"
@@ -122,7 +121,10 @@ class Exploration:
     def run_finalists(self) -> None:
         """The best trials, fitted to the budget."""
         self.progress.phase("finalists: fitted to the budget, measured, trained briefly")
-        self._fit_all([(trial, self.wanted) for trial in self.study.best(FINALISTS)], FINALISTS_UNTIL)
+        self._fit_all(
+            [(trial, self.wanted) for trial in self.study.best(self.study.space.effort.finalists)],
+            FINALISTS_UNTIL,
+        )
 
     def run_sweep(self) -> None:
         """Budgets around the wanted one, with the choices of the best finalist, for the Pareto front."""

@@ -130,6 +130,7 @@ def _effort(table: Table) -> Effort:
     effort = Effort(
         trials=table.integer("trials", 1, 10_000, default.trials),
         seconds=table.number("seconds", 10.0, 1e6, default.seconds),
+        finalists=table.integer("finalists", 1, 100, default.finalists),
         sweep=table.items("sweep", "numbers from 0.1 to 4", _sweep_point, list(default.sweep)),
         seed=table.integer("seed", 0, 2**31 - 1, default.seed),
     )

@@ -72,12 +72,13 @@ class QualityFloor:
 class Effort:
     """How long to search: `trials` at most, `seconds` in all.
 
-    `sweep`: budgets for the Pareto front, relative to the latency budget. `thorough`: measure the final table with the
+    `finalists`: of the best trials so many are compiled, fitted to the budget and trained briefly. `sweep`: budgets for the Pareto front, relative to the latency budget. `thorough`: measure the final table with the
     full protocol.
     """
 
     trials: int = 12
     seconds: float = 720.0
+    finalists: int = 3
     sweep: tuple[float, ...] = (1.0, 0.75, 1.3)
     seed: int = 0
     thorough: bool = True
@@ -140,6 +141,6 @@ class Space:
 
     def quick(self) -> "Space":
         """The same space with two trials and a few steps, for tests."""
-        effort = dataclasses.replace(self.effort, trials=2, sweep=(1.0,), thorough=False)
+        effort = dataclasses.replace(self.effort, trials=2, finalists=1, sweep=(1.0,), thorough=False)
         plan = dataclasses.replace(self.training, batch=8, candidate_steps=2, tune_steps=4)
         return dataclasses.replace(self, effort=effort, training=plan)

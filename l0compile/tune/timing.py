@@ -72,14 +72,17 @@ class There:
         """Raises as ``Device.session`` does."""
         self._session = Device.parse(url).session()
         self._cpu = self._session.cpu(0)
+        self._kernels: dict[Path, Any] = {}
 
     def tensor(self, array: NDArray[Any]) -> Any:
         return runtime.tensor(np.ascontiguousarray(array), self._cpu)
 
     def kernel(self, path: Path) -> Any:
-        self._session.upload(str(path))
-        library = self._session.load_module(path.name)
-        return library.time_evaluator("main", self._cpu, number=1, repeat=1)
+        if path not in self._kernels:  # a library must not be written to while it is loaded
+            self._session.upload(str(path))
+            library = self._session.load_module(path.name)
+            self._kernels[path] = library.time_evaluator("main", self._cpu, number=1, repeat=1)
+        return self._kernels[path]
 
     def pass_ms(self, kernel: Any, sets: list[tuple[Any, ...]]) -> float:
         return 1e3 * sum(kernel(*arguments).mean for arguments in sets) / len(sets)

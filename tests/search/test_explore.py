@@ -11,11 +11,14 @@ from l0compile.errors import BuildError
 from l0compile.oneshot.prices import Prices
 from l0compile.search import Candidate, Silent, Space
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.explore import FINALISTS, Clock, Exploration
+from l0compile.search.explore import Clock, Exploration
 from l0compile.search.finalist import Finalist
 from l0compile.search.fit import AIM, HIGHEST, LOWEST
+from l0compile.search.space import Effort
 from l0compile.search.study import open_study
 from l0compile.targets import load_target
+
+FINALISTS = Effort().finalists
 
 
 class Told(Silent):

@@ -61,7 +61,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     progress = Recorded()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
         patch.setattr("l0compile.search.entry.RichProgress", lambda seconds: progress)
-        patch.setattr("l0compile.search.explore.FINALISTS", 1)
         assert main(["search", str(SPACE), "--out", str(out), "--quick"]) == 0
     return Finished(SearchResult.load(out / "result.json"), out, printed.getvalue(), progress)
 
@@ -142,7 +141,6 @@ def test_resuming_pays_for_no_trial_and_no_finalist_twice(
 ) -> None:
     progress = Recorded()
     monkeypatch.setattr("l0compile.oneshot.candidates.prune", None)
-    monkeypatch.setattr("l0compile.search.explore.FINALISTS", 1)
     result = run_search(space, finished.out, quick=True, resume=True, progress=progress)
     assert progress.told == []
     assert split(result.candidates) == split(finished.result.candidates)
@@ -161,7 +159,6 @@ def test_under_a_floor_of_quality_with_trained_gates(
         return made
 
     monkeypatch.setattr("l0compile.search.run.Fitter", fitter)
-    monkeypatch.setattr("l0compile.search.explore.FINALISTS", 1)
     progress = Recorded()
     floored = dataclasses.replace(
         space,

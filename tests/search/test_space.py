@@ -84,7 +84,11 @@ def test_values_arrive(space: Space) -> None:
         ("search.trials", 0, r"search\.trials: expected an integer from 1 to 10000, got 0"),
         ("search.trials", True, r"search\.trials"),
         ("search.sweep", [9.0], r"search\.sweep: expected a list of numbers from 0.1 to 4"),
-        ("search.second", 3, r"search\.second: expected one of the keys seconds, seed, sweep, trials"),
+        (
+            "search.second",
+            3,
+            r"search\.second: expected one of the keys finalists, seconds, seed, sweep, trials",
+        ),
         ("training.batch", 1, r"training\.batch: expected an integer from 2 to 4096"),
         (
             "trainning",

@@ -19,6 +19,7 @@ LAYER = Work("linear", (64, 32), (4, 1), 0.5, 64)
 OTHERS = [Work("norm", (64,), tokens=128, variant="rms"), Work("linear", (32, 64), None, 1.0, 64)]
 
 
+@pytest.mark.slow
 def test_kernels_are_timed_there_and_known_by_the_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
