@@ -72,8 +72,8 @@ class QualityFloor:
 class Effort:
     """How long to search: `trials` at most, `seconds` in all.
 
-    `finalists`: of the best trials so many are compiled, fitted to the budget and trained briefly. `sweep`: budgets for the Pareto front, relative to the latency budget. `thorough`: measure the final table with the
-    full protocol.
+    `finalists`: of the best trials so many are compiled, fitted to the budget and trained briefly. `sweep`: budgets for
+    the Pareto front, relative to the latency budget. `thorough`: measure the final table with the full protocol.
     """
 
     trials: int = 12

@@ -4,6 +4,7 @@ import datetime
 import functools
 import statistics
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,7 +34,7 @@ class Timing:
     date: str
 
 
-class Machine(Protocol):
+class Machine(Hashable, Protocol):
     """Where kernels are called."""
 
     def tensor(self, array: NDArray[Any]) -> Any:
