@@ -22,7 +22,7 @@ _EXAMPLES = {
           l0compile search minilm                     the shipped space for all-MiniLM-L6-v2
           l0compile search my_space.toml --text docs  your space, your text (a folder of .txt, .jsonl, .jsonl.gz)
           l0compile search minilm --quick             two short trials: does everything work here?
-          l0compile search minilm --resume            go on after Ctrl-C; completed trials are kept
+          l0compile search minilm --resume            go on after Ctrl-C; trials, finalists and training are kept
           l0compile search minilm --storage postgresql+psycopg://me@db/studies
                                                       trials by every `l0compile worker` that joins, too
           torchrun --nproc-per-node 4 -m l0compile search minilm     four processes train the chosen model

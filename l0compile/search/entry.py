@@ -77,7 +77,8 @@ def search_space(
         target: what to compile for; its code has to run here. ``rpc://HOST:PORT/KEY?target=NAME`` times it on a device
             behind a tracker of TVM's RPC, see ``l0compile.measure.device``.
         quick: two trials and a few steps, to see that everything works; figures mean nothing then.
-        resume: continue the study in `out` (after Ctrl-C or a kill); completed trials are kept and not paid for again.
+        resume: continue the study in `out` (after Ctrl-C or a kill): completed trials and fitted finalists are not paid
+            for again, and the winner's training, with the zeros of its plan, goes on from where it was a minute before.
         storage: where the study is kept instead, for workers on other machines: ``postgresql+psycopg://...``; study:
             its name there.
         progress: told of every step; default: lines and a bar on standard error.

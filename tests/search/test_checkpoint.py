@@ -4,20 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_task import TinyTask
+from tiny_task import TinyTask, student
 from torch import nn
 
 from l0compile.tasks import Checkpoint, Schedule, train
 
 SCHEDULE = Schedule(8, batch=8, weight_rate=1e-3)
-
-
-def student(task: TinyTask) -> nn.Module:
-    model = task.dense()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(0.9)
-    return model
 
 
 def interrupted(task: TinyTask, file: Path, after: int) -> nn.Module:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_task import TinyOptions, TinyTask
+from tiny_task import TinyOptions, TinyTask, student
 from torch import Tensor, nn
 
 from l0compile.errors import BuildError
@@ -23,8 +23,8 @@ SCHEDULE = Schedule(6, batch=8, weight_rate=1e-3)
 TRAIN = """
 import sys
 from safetensors.torch import save_file
-from test_team import SCHEDULE, gated, student
-from tiny_task import TinyOptions, TinyTask
+from test_team import SCHEDULE, gated
+from tiny_task import TinyOptions, TinyTask, student
 from l0compile.gates import Budget, named_gates
 from l0compile.tasks import assist, joined, train
 
@@ -60,15 +60,6 @@ with joined() as team:
         os._exit(0)
     train(task, task.dense(), Schedule(5), team=team)
 """
-
-
-def student(task: TinyTask) -> nn.Module:
-    """A model that has something to learn from the dense one."""
-    model = task.dense()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(0.9)
-    return model
 
 
 def gated(model: nn.Module) -> nn.Module:

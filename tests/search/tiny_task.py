@@ -103,3 +103,12 @@ class TinyTask:
 def workload(tokens: int, hidden: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
     task = TinyTask(TinyOptions(tokens, hidden))
     return task.dense(), task.example()
+
+
+def student(task: TinyTask) -> nn.Module:
+    """A model that has something to learn from the dense one."""
+    model = task.dense()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.9)
+    return model
