@@ -6,8 +6,8 @@ Runs the shipped space with OpenVINO's dense latency as its reference, and more 
 12 minutes of ``make demo`` have a use for. ``quality``: Spearman correlation of pairwise similarities with the dense
 model, held-out text; wanted: 0.975 at 2 and 0.90 at 4, in an hour on two cores. ``overhead``: share of the time that
 was neither training and evaluating nor compiling and measuring; wanted: at most 0.05. With gate steps, gates are
-trained in the first half of the winner's time, where without them its zeros stay those of the plan. Set L0COMPILE_DATA for IMDB
-sentences. Appends to ``benchmarks/results/hour.jsonl``.
+trained in the first half of the winner's time, where without them its zeros stay those of the plan. Set L0COMPILE_DATA
+for IMDB sentences. Appends to ``benchmarks/results/hour.jsonl``.
 """
 
 import argparse

@@ -87,7 +87,7 @@ class Timer:
 
 
 class Timers:
-    """``count`` timers that share batches out among them; all but one are for devices."""
+    """``count`` timers that share batches out among them; more than one only of devices."""
 
     def __init__(
         self, libraries: Libraries, target: Target, tile: TokenTile, seconds: float, limit_s: float,
