@@ -119,12 +119,14 @@ class Exploration:
                 self.fitter.know(finalist.fitted)
 
     def run_finalists(self) -> None:
-        """The best trials, fitted to the budget."""
+        """The best trials, fitted to the budget; where that works with none of them, the first with which it does."""
         self.progress.phase("finalists: fitted to the budget, measured, trained briefly")
-        self._fit_all(
-            [(trial, self.wanted) for trial in self.study.best(self.study.space.effort.finalists)],
-            FINALISTS_UNTIL,
-        )
+        best, count = self.study.best(len(self.study.trials())), self.study.space.effort.finalists
+        self._fit_all([(trial, self.wanted) for trial in best[:count]], FINALISTS_UNTIL)
+        for trial in best[count:]:
+            if self.winner() is not None or time.monotonic() > self.clock.at(FINALISTS_UNTIL):
+                break
+            self.fit(trial, self.wanted)
 
     def run_sweep(self) -> None:
         """Budgets around the wanted one, with the choices of the best finalist, for the Pareto front."""

@@ -3,17 +3,18 @@
 import dataclasses
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from instant import FormulaFitter, make_evaluator, make_fitter
 
 from l0compile.errors import BuildError
 from l0compile.oneshot.prices import Prices
-from l0compile.search import Candidate, Silent, Space
+from l0compile.search import Candidate, Choices, Silent, Space
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.explore import Clock, Exploration
 from l0compile.search.finalist import Finalist
-from l0compile.search.fit import AIM, HIGHEST, LOWEST
+from l0compile.search.fit import AIM, HIGHEST, LOWEST, Fitted
 from l0compile.search.space import Effort
 from l0compile.search.study import open_study
 from l0compile.targets import load_target
@@ -174,6 +175,26 @@ def test_what_cannot_be_fitted_is_told(fitter: FormulaFitter, tmp_path: Path) ->
         ("failed", "no kernel for this")
     ] * len(exploration.study.best(FINALISTS))
     assert exploration.finalists == [] and exploration.winner() is None
+
+
+def test_where_no_finalist_can_be_built_the_next_trial_is_tried(
+    fitter: FormulaFitter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exploration = exploring(fitter, tmp_path, 6)
+    exploration.run_trials()
+    best = exploration.study.best(6)
+    assert len(best) > FINALISTS + 1
+    works, fit = best[FINALISTS], fitter.fit
+
+    def fails(choices: Choices, *rest: Any) -> Fitted:
+        if choices != works.choices:
+            raise BuildError("no kernel for this")
+        return fit(choices, *rest)
+
+    monkeypatch.setattr(fitter, "fit", fails)
+    exploration.run_finalists()
+    assert [finalist.trial for finalist in exploration.finalists] == [works]
+    assert len(exploration.failures) == FINALISTS
 
 
 def test_the_winner_keeps_a_share_of_the_time() -> None:
