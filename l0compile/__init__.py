@@ -6,6 +6,7 @@ The folders are the steps of one flow, in this order; each imports only from tho
     conditions what must hold between the sizes of a call, as data
     structure  how arguments and results nest, with what is no tensor in them
     instructions  code for PyTorch, as data
+    functions  the user's own code, found by the name of a module or file and of a function in it
     account    where the time of a compiled model goes, layer by layer, and what bounds its speed
     targets    what a device is: vector width, caches, cores, legal block shapes; read from TOML
     costs      what kernels take on a device: measured, remembered, and predicted

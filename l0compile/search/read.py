@@ -36,7 +36,7 @@ def parse_space(data: Mapping[str, Any], *, file: str = "space") -> Space:
     """The space in parsed TOML; `file` is named in errors."""
     root = Table(file, "", data)
     task = root.table("task")
-    name = task.choice("name", list_tasks())
+    name = _task(task, Path(file).parent)
     options = task_options(name, task.rest(), where=f"{file}: task")
     floor = root.table("quality")
     quality = _quality(floor) if root.has("quality") else None
@@ -53,6 +53,17 @@ def parse_space(data: Mapping[str, Any], *, file: str = "space") -> Space:
     )
     root.done()
     return space
+
+
+def _task(table: Table, folder: Path) -> str:
+    """Name of a task of ours, or of a function that makes one; a file is looked for beside the space's own."""
+    name = table.text("name")
+    where, colon, function = name.rpartition(":")
+    if colon and where and function:
+        return f"{folder / where}:{function}" if where.endswith(".py") else name
+    if name not in list_tasks():
+        raise table.error("name", f"one of {', '.join(list_tasks())}, or FILE.py:FUNCTION of your own", name)
+    return name
 
 
 def _groups(root: Table) -> tuple[GateGroup, ...]:

@@ -4,15 +4,18 @@ The protocol that every task implements, and the registry of tasks by name.
 """
 
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from torch import Tensor, nn
 
 from l0compile.errors import ConfigError
+from l0compile.functions import call_function
 
 Part = Literal["validation", "held_out"]
 
@@ -85,6 +88,13 @@ def register_task(name: str, options: type[Any]) -> Callable[[_F], _F]:
     return register
 
 
+@dataclass(frozen=True)
+class Arguments:
+    """Options of a task that a function of the user's makes: its keyword arguments, JSON values."""
+
+    values: Mapping[str, Any]
+
+
 def list_tasks() -> tuple[str, ...]:
     """Names that a search space may use."""
     return tuple(sorted(_TASKS))
@@ -92,6 +102,8 @@ def list_tasks() -> tuple[str, ...]:
 
 def task_options(name: str, values: Mapping[str, Any], where: str = "task") -> Any:
     """The checked options of task `name`. Raises ConfigError naming the key, what was expected and what came."""
+    if ":" in name:
+        return _arguments(values, where)
     if name not in _TASKS:
         raise ConfigError(f"{where}.name: expected one of {', '.join(list_tasks())}, got {name!r}")
     kind = _TASKS[name][0]
@@ -117,6 +129,29 @@ def task_options(name: str, values: Mapping[str, Any], where: str = "task") -> A
 def make_task(name: str, options: Any, text: Path | None = None) -> Task:
     """The task `name` with its data loaded; `options` from `task_options`.
 
-    `text` overrides where text comes from.
+    A name with a colon is that of a function, ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION``, which makes the task.
+    `text` overrides where text comes from. Raises ConfigError for such a function that is not there, raises, or makes
+    no task; and for `text` given to one.
     """
-    return _TASKS[name][1](options=options, text=text)
+    if ":" not in name:
+        return _TASKS[name][1](options=options, text=text)
+    if text is not None:
+        raise ConfigError(f"task: {name} brings its own data; leave --text out")
+    made: Task = call_function(name, "task", **options.values)
+    missing = [part for part in _PARTS if not hasattr(made, part)]
+    if missing:
+        raise ConfigError(
+            f"task: {name}: expected a l0compile.tasks.OwnTask or another Task, got {type(made).__name__} without "
+            f"{', '.join(missing)}"
+        )
+    return made
+
+
+_PARTS = tuple(part for part in vars(Task) if not part.startswith("_"))
+
+
+def _arguments(values: Mapping[str, Any], where: str) -> Arguments:
+    try:
+        return Arguments(json.loads(json.dumps(values)))
+    except TypeError as error:
+        raise ConfigError(f"{where}: expected texts, numbers, lists and tables, got {error}") from error

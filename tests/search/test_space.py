@@ -51,7 +51,11 @@ def test_values_arrive(space: Space) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "complaint"),
     [
-        ("task.name", "tinny", r"task\.name: expected one of .*tiny, got 'tinny'"),
+        (
+            "task.name",
+            "tinny",
+            r"task\.name: expected one of .*tiny, or FILE.py:FUNCTION of your own, got 'tinny'",
+        ),
         ("task.name", ..., r"task\.name: is missing; expected one of"),
         ("task.tokens", 1.5, r"task\.tokens: expected int, got 1.5"),
         ("task", 3, r"task: expected a table, got 3"),
