@@ -18,6 +18,8 @@ from l0compile.search.latency import Bench, Budgeted
 LOWEST, AIM, HIGHEST = 0.94, 0.975, 0.995
 ROUNDS = 6
 _LEAST = 0.02
+# Prices in this ratio may contradict each other: models of one price differ by some percent.
+_CLOSE = 1.05
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,21 @@ class Fitter:
         dense = self.evaluator.menu.dense_ms
         # Below that the line is no more than a guess; one model there corrects it.
         least = _LEAST * dense
-        return min(dense, max(least, Line.through(self.points, wanted_ms).price(AIM * wanted_ms)))
+        line = Line.through(self.points, wanted_ms).price(AIM * wanted_ms)
+        between = self._between(line, wanted_ms)
+        return min(dense, max(least, line)) if between is None else between
+
+    def _between(self, line: float, wanted_ms: float) -> float | None:
+        """A price between those of the nearest two measured models, where they contradict the line; else None.
+
+        The line is misled by a measurement that something else disturbed, as that of the dense model may be.
+        """
+        low = max(((p, ms) for p, ms in self.points if ms <= wanted_ms), default=None)
+        high = min(((p, ms) for p, ms in self.points if ms > wanted_ms), default=None)
+        if low is None or high is None or low[0] < line < high[0] or high[0] <= _CLOSE * low[0]:
+            return None
+        share = (AIM * wanted_ms - low[1]) / (high[1] - low[1])
+        return low[0] + min(max(share, 0.1), 0.9) * (high[0] - low[0])
 
     def expected_ms(self, price: float) -> float:
         """About what a model takes whose layers take ``price``."""

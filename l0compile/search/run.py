@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from l0compile.errors import BuildError, ConfigError, DataError
-from l0compile.measure import Measurement, Protocol
+from l0compile.measure import Measurement
 from l0compile.measure.device import device_and_target
 from l0compile.oneshot.candidates import all_paths
 from l0compile.oneshot.curvature import measure_curvature
@@ -23,7 +23,7 @@ from l0compile.search.explore import Clock, Exploration
 from l0compile.search.finish import finish, train_winner
 from l0compile.search.fit import Fitter
 from l0compile.search.floor import first_share, quickest_above
-from l0compile.search.latency import DENSE, Bench, budget_of, compare
+from l0compile.search.latency import DENSE, ROW_OF, Bench, budget_of, compare_quietly
 from l0compile.search.progress import Ledger, Progress, Silent
 from l0compile.search.search_job import menu_of
 from l0compile.search.space import Space
@@ -106,7 +106,7 @@ def _run(
     )
     progress.phase("measuring the dense engines")
     jobs, failures = bench.dense_jobs()
-    dense = compare(jobs, failures, Protocol.quick())
+    dense = compare_quietly(jobs, failures, ROW_OF[space.latency.reference], progress)
     budget = budget_of(space, dense, jobs)
     _tell_baselines(progress, dense)
     final_seconds = time.monotonic() - clock.start

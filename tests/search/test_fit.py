@@ -141,3 +141,17 @@ def test_what_was_measured_beside_the_reference_moves_with_it() -> None:
     # The reference took 10 ms when the budget was set; while this was measured everything took twice as long.
     assert budget.scaled(at(30.0), {ROW_OF["onnxruntime"]: at(20.0)}) == pytest.approx(15.0)
     assert Budgeted(5.0).scaled(at(30.0), {}) == 30.0
+
+
+@settings(max_examples=20)
+@given(st.floats(2.0, 8.0), st.floats(0.35, 0.6), st.floats(1.0, 1.6))
+def test_a_dense_model_that_was_disturbed_misleads_for_a_few_rounds_only(
+    evaluator: Evaluator, folder: Path, factor: float, share: float, slope: float
+) -> None:
+    fitter = make_fitter(evaluator, folder, share, slope)
+    price, ms = fitter.points[0]
+    fitter.points[0] = (price, factor * ms)
+    fitted = fitter.fit(Choices(), fitter.budget.ms)
+    assert 0.85 <= fitted.load <= HIGHEST, fitter.points
+    fitted = fitter.fit(Choices(), fitter.budget.ms)
+    assert LOWEST <= fitted.load <= HIGHEST, fitter.points
