@@ -57,13 +57,14 @@ def parse_space(data: Mapping[str, Any], *, file: str = "space") -> Space:
 
 def _task(table: Table, folder: Path) -> str:
     """Name of a task of ours, or of a function that makes one; a file is looked for beside the space's own."""
-    name = table.text("name")
-    where, colon, function = name.rpartition(":")
-    if colon and where and function:
-        return f"{folder / where}:{function}" if where.endswith(".py") else name
-    if name not in list_tasks():
-        raise table.error("name", f"one of {', '.join(list_tasks())}, or FILE.py:FUNCTION of your own", name)
-    return name
+
+    def known(name: Any) -> str | None:
+        where, _, function = name.rpartition(":") if isinstance(name, str) else ("", "", "")
+        if where and function:
+            return f"{folder / where}:{function}" if where.endswith(".py") else str(name)
+        return name if name in list_tasks() else None
+
+    return table.value("name", f"one of {', '.join(list_tasks())}, or FILE.py:FUNCTION of your own", known)
 
 
 def _groups(root: Table) -> tuple[GateGroup, ...]:

@@ -102,6 +102,7 @@ def test_steps_are_those_of_one_process_with_all_batches(tmp_path: Path) -> None
     assert (found["alpha"] != before).any()
 
 
+@pytest.mark.slow
 def test_a_whole_search(tmp_path: Path) -> None:
     out = tmp_path / "out"
     ended = torchrun(SEARCH, tmp_path, "search", str(HERE / "tiny.toml"), "--quick", "--out", str(out))

@@ -49,6 +49,7 @@ def test_costs_of_a_device_are_not_those_of_this_machine() -> None:
     assert place(load_target("aarch64-neon"), "linear") is None or here.device.startswith("aarch64")
 
 
+@pytest.mark.slow
 def test_a_device_that_dies_is_told_and_what_it_measured_is_kept(tmp_path: Path) -> None:
     with running_devices(1) as (url, servers), Database(tmp_path / "db") as database:
         device, target = device_and_target(url)
