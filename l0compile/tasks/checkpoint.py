@@ -1,6 +1,7 @@
 """A training on disk: what an interrupted one goes on from."""
 
 import json
+import logging
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+_log = logging.getLogger("l0compile")
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -38,8 +40,9 @@ class Checkpoint:
                 if facts.get("key") != self.key or names != wanted:
                     return 0, 0.0
                 tensors = {name: stored.get_tensor(name) for name in names}
-        except (SafetensorError, OSError):
-            return 0, 0.0  # written by half, or by something else: the training begins anew
+        except (SafetensorError, OSError) as error:
+            _log.warning("%s can't be read (%s): the training begins anew", self.file, error)
+            return 0, 0.0
         steps = int(facts["steps"])
         for name, parameter in named.items():
             with torch.no_grad():

@@ -152,7 +152,8 @@ def joined() -> Iterator[Team | None]:
     Raises BuildError on rank 0 if another process of the team has ended.
     """
     count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    if count == 1:
+    # Other launchers set WORLD_SIZE too, without what a process group needs.
+    if count == 1 or not dist.is_torchelastic_launched():
         yield None
         return
     cores = available_cores()

@@ -117,8 +117,9 @@ def test_a_process_that_is_gone_is_told(tmp_path: Path) -> None:
     assert "lost the others" in ended.stderr
 
 
-def test_without_torchrun_there_is_no_team(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "1")
+@pytest.mark.parametrize("size", ["1", "4"])
+def test_without_torchrun_there_is_no_team(monkeypatch: pytest.MonkeyPatch, size: str) -> None:
+    monkeypatch.setenv("WORLD_SIZE", size)
     with joined() as team:
         assert team is None
 
