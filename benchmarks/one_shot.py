@@ -130,7 +130,7 @@ def _by_multiplications(menu: Menu, price_ms: float) -> Plan:
 
 def live(evaluator: Evaluator, plan: Plan) -> float:
     """Share of the weights that are left."""
-    sizes = {name: evaluator.dense.get_submodule(name).weight.numel() for name in plan.layers}
+    sizes = {name: evaluator.origin.get_submodule(name).weight.numel() for name in plan.layers}
     return sum(sizes[name] * level.density for name, level in plan.layers.items()) / sum(sizes.values())
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from l0compile.errors import ConfigError
 
 
-def call_function(name: str, what: str, **arguments: Any) -> Any:
+def call_function(name: str, what: str, /, **arguments: Any) -> Any:
     """What the function ``name`` returns; ``what`` it is meant to make begins every error.
 
     A file is run as a script of yours would be: it can import what lies beside it. Raises ``ConfigError`` when there is

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from l0compile.measure import Workload
-from l0compile.oneshot.candidates import all_paths
-from l0compile.oneshot.curvature import measure_curvature
 from l0compile.oneshot.prices import Prices
 from l0compile.result import SearchResult
 from l0compile.search.candidate import layers_of, unique
@@ -16,7 +14,6 @@ from l0compile.search.latency import Job
 from l0compile.search.progress import RichProgress
 from l0compile.search.read import read_space
 from l0compile.search.run import legal_shapes, prepare
-from l0compile.search.search_job import menu_of
 from l0compile.search.space import Space
 from l0compile.targets import load_target
 from l0compile.tasks import Task, make_task
@@ -45,13 +42,10 @@ def every_shape(
 ) -> tuple[Evaluator, float]:
     """As ``evaluator``, with ``shapes`` in every layer, those that cannot win included."""
     start = time.monotonic()
-    prices = Prices.of(load_target(target))
-    groups = layers_of(task.dense(), space)
-    model, layers = task.dense(), unique(groups.values())
-    curvature = measure_curvature(model, layers, task.calibration(), task.predict, seed=space.effort.seed)
-    paths = all_paths(model, curvature, dict.fromkeys(layers, shapes), folder / "candidates", _told)
-    seconds = time.monotonic() - start
-    return Evaluator(task, space, groups, curvature, menu_of(task, space, groups, paths, prices)), seconds
+    layers = unique(layers_of(task.dense(), space).values())
+    prices, wanted = Prices.of(load_target(target)), dict.fromkeys(layers, shapes)
+    found = Evaluator.of(task, space, wanted, prices, folder / "candidates", told=_told)
+    return found, time.monotonic() - start
 
 
 def _told(done: int, total: int) -> None:

@@ -1,7 +1,6 @@
 """What an engine is asked to run: a model and its inputs, named by things another process can load."""
 
 import dataclasses
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from l0compile.errors import ConfigError, DataError
+from l0compile.functions import call_function
 
 ENGINES = ("pytorch", "torch.compile", "onnxruntime", "openvino", "l0compile")
 
@@ -22,8 +22,8 @@ ENGINES = ("pytorch", "torch.compile", "onnxruntime", "openvino", "l0compile")
 class Workload:
     """A model with inputs. Which fields are needed depends on the engine.
 
-    ``factory``      "package.module:function"; called with ``factory_kwargs`` (JSON values) it returns
-                     ``(nn.Module, tuple of tensors)``. Needed by "pytorch" and "torch.compile".
+    ``factory``      "package.module:function" or "FILE.py:function"; called with ``factory_kwargs`` (JSON values) it
+                     returns ``(nn.Module, tuple of tensors)``. Needed by "pytorch" and "torch.compile".
     ``onnx_path``    ONNX file, needed by "onnxruntime" and "openvino"; ``export_onnx`` writes one.
     ``artifact``     saved compiled model, needed by "l0compile".
     ``inputs_path``  .safetensors or .npz file of tensors named as the model's arguments; without it the
@@ -66,14 +66,10 @@ class Workload:
 def call_factory(workload: Workload) -> tuple[Any, tuple[Any, ...]]:
     """(model, args) of the factory. Raises ``ConfigError`` if it does not load or returns something else."""
     name = workload.factory or ""
-    module, colon, function = name.partition(":")
-    if not (module and colon and function):
+    where, _, function = name.rpartition(":")
+    if not (where and function):
         raise ConfigError(f"workload: factory: expected 'package.module:function', got {name!r}")
-    try:
-        factory = getattr(importlib.import_module(module), function)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise ConfigError(f"workload: factory {name!r} cannot be loaded: {error}") from error
-    made = factory(**workload.factory_kwargs)
+    made = call_function(name, "workload: factory", **workload.factory_kwargs)
     if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], tuple)):
         raise ConfigError(
             f"workload: factory {name!r}: expected (model, tuple of tensors), got {type(made).__name__}"

@@ -16,7 +16,7 @@ from l0compile.oneshot.prune import ROUNDS, Path, prune
 
 Shape = tuple[int, int]
 # Part of every key: raise it when ``prune`` gives other paths for the same numbers.
-_VERSION = 2
+_VERSION = 3
 
 
 def all_paths(

@@ -18,6 +18,9 @@ from l0compile.oneshot.least_squares import chosen, padded, stacked
 
 ROUNDS = (0.8, 0.65, 0.52, 0.42, 0.34, 0.27, 0.2, 0.14, 0.09, 0.05)
 _CHUNK_BYTES = 128e6
+# Share of live blocks below which the system of what is live is less work than that of what is closed.
+_BY_LIVE = 0.6
+_NEVER = 255
 
 
 @dataclass(frozen=True)
@@ -44,39 +47,45 @@ def prune(
 ) -> Path:
     """The path of ``weight`` [out, in] float32 in blocks of that shape.
 
-    rounds: densities in (0, 1), falling; each is solved for, and one is interpolated before it.
+    rounds: densities in (0, 1), falling; each is solved for, and one is interpolated before it. Blocks that are zero
+    already stay so: the first level is then the weight as it is.
     """
     layer = _Layer.of(weight, curvature, block)
-    live = torch.ones(layer.grid, dtype=torch.bool)
-    gone = torch.full(layer.grid, 2 * len(rounds), dtype=torch.uint8)
-    densities, losses = [], [0.0]
-    costs = layer.round(live)[1].flatten()
-    for number, density in enumerate(rounds):
+    live = layer.live()
+    gone = torch.where(live, torch.tensor(_NEVER, dtype=torch.uint8), torch.tensor(0, dtype=torch.uint8))
+    start = int(live.sum()) / live.numel()
+    densities, losses = ([], [0.0]) if start == 1.0 else ([start], [0.0, 0.0])
+    rounds = [density for density in rounds if density < start]
+    costs = layer.round(live)[1].flatten() if rounds else torch.empty(0)
+    for density in rounds:
         closing = costs.argsort(stable=True)[
             : max(0, int(live.sum()) - max(1, round(density * live.numel())))
         ]
         half = len(closing) // 2
-        gone.view(-1)[closing[:half]] = 2 * number
-        gone.view(-1)[closing[half:]] = 2 * number + 1
+        gone.view(-1)[closing[:half]] = len(densities)
+        gone.view(-1)[closing[half:]] = len(densities) + 1
         densities.append((int(live.sum()) - half) / live.numel())
         live.view(-1)[closing] = False
         densities.append(int(live.sum()) / live.numel())
         predicted = costs[closing].clamp(min=0)
         share = float(predicted[:half].sum() / predicted.sum().clamp(min=1e-30))
-        loss, costs = layer.round(live, last=number == len(rounds) - 1)
+        loss, costs = layer.round(live)
         # Rounding may make a round cheaper than the one before.
         loss = max(loss, losses[-1])
         losses += [losses[-1] + share * (loss - losses[-1]), loss]
-        costs = costs.flatten().masked_fill(~live.view(-1), float("inf"))
+        costs = costs.flatten()
+    gone[gone == _NEVER] = len(densities)
     return Path(block, (*densities, 0.0), (*losses[1:], max(layer.loss(layer.weight), losses[-1])), gone)
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """weight: W by row group [groups, rows, in'], targets: W A the same; sensitivity [groups, rows]."""
+    """weight: W by row group [groups, rows, in'], targets: W A the same; gram: A; inverse: A^-1, both [in', in'];
+    sensitivity [groups, rows]."""
 
     block: tuple[int, int]
     gram: Tensor
+    inverse: Tensor
     weight: Tensor
     targets: Tensor
     sensitivity: Tensor
@@ -87,67 +96,94 @@ class _Layer:
         out, width = weight.shape
         padding = -width % cols
         # Columns past the last are inputs of their own that no weight reads.
-        gram = torch.eye(width + padding)
-        gram[:width, :width] = curvature.damped
+        gram, inverse = padded(curvature.damped, padding), padded(curvature.inverse, padding)
         groups = nn.functional.pad(weight, (0, padding, 0, -out % rows)).unflatten(0, (-1, rows))
         sensitivity = nn.functional.pad(curvature.sensitivity, (0, -out % rows)).unflatten(0, (-1, rows))
-        return cls(block, gram, groups, groups @ gram, sensitivity)
+        return cls(block, gram, inverse, groups, groups @ gram, sensitivity)
 
     def loss(self, change: Tensor, part: Tensor | slice = slice(None)) -> float:
         """Of changing the weights of some row groups by that much. (The difference of two energies of weights would be
         lost in rounding.)"""
         return float((((change @ self.gram) * change).sum(2) * self.sensitivity[part]).double().sum())
 
-    @property
-    def grid(self) -> tuple[int, int]:
-        return self.targets.shape[0], self.targets.shape[2] // self.block[1]
+    def live(self) -> Tensor:
+        """Bool [groups, blocks]: blocks that are not zero already."""
+        return self.weight.unflatten(2, (-1, self.block[1])).ne(0).any(3).any(1)
 
-    def round(self, live: Tensor, last: bool = False) -> tuple[float, Tensor]:
-        """(loss with these blocks left, what removing each of them would add [groups, blocks]).
-
-        last: the loss alone is wanted.
-        """
-        costs = torch.full(self.grid, float("inf"))
-        if bool(live.all()):
-            inverse = torch.cholesky_inverse(torch.linalg.cholesky(self.gram))[None]
-            return 0.0, self._costs(self.targets @ inverse, inverse, self.sensitivity)
+    def round(self, live: Tensor) -> tuple[float, Tensor]:
+        """(loss with these blocks left, what removing each of them would add [groups, blocks])."""
+        costs = torch.full(live.shape, float("inf"))
         total = 0.0
         counts = live.sum(1)
         order = counts.argsort()
-        step = max(1, int(_CHUNK_BYTES / (4 * max(1, int(counts.max()) * self.block[1]) ** 2)))
-        for start in range(0, len(order), step):
-            part = order[start : start + step]
-            index, extra = chosen(live[part])
-            columns = _expanded(index, self.block[1])
-            factors = torch.linalg.cholesky(stacked(padded(self.gram, extra * self.block[1]), columns))
-            targets = nn.functional.pad(self.targets[part], (0, extra * self.block[1]))
-            wanted = targets.gather(2, columns[:, None, :].expand(-1, targets.shape[1], -1))
-            if last:
-                weights = torch.cholesky_solve(wanted.mT, factors).mT
-            else:
-                inverse = torch.cholesky_inverse(factors)
-                weights = wanted @ inverse
-                added = self._costs(weights, inverse, self.sensitivity[part])
-                wide = torch.full((len(part), self.grid[1] + extra), float("inf"))
-                costs[part] = wide.scatter_(1, index, added)[:, : self.grid[1]]
-            left = torch.zeros_like(targets).scatter_(2, columns[:, None, :].expand_as(weights), weights)
-            total += self.loss(self.weight[part] - left[..., : len(self.gram)], part)
+        few = counts[order] < _BY_LIVE * live.shape[1]
+        for some, solve in ((order[few], self._from_live), (order[~few], self._from_closed)):
+            step = max(1, int(_CHUNK_BYTES / (4 * self.gram.shape[0] ** 2)))
+            for part in some.split(step) if len(some) else ():
+                weights, inner = solve(part, live[part])
+                costs[part] = self._costs(weights, inner, part).masked_fill(~live[part], float("inf"))
+                total += self.loss(self.weight[part] - weights, part)
         return total, costs
 
-    def _costs(self, weights: Tensor, inverse: Tensor, sensitivity: Tensor) -> Tensor:
-        """What removing a block adds [groups, blocks]; weights [groups, rows, in], inverse [groups or 1, in, in]."""
-        cols = self.block[1]
-        if cols == 1:
-            squares = weights.square() / inverse.diagonal(dim1=1, dim2=2)[:, None, :]
-            return torch.einsum("gri,gr->gi", squares, sensitivity)
-        blocks = inverse.unflatten(1, (-1, cols)).unflatten(3, (-1, cols)).diagonal(dim1=1, dim2=3)
-        # [g, c, c, b] -> the inverse of each diagonal block
-        inner = torch.cholesky_inverse(torch.linalg.cholesky(blocks.permute(0, 3, 1, 2)))
-        parts = weights.unflatten(2, (-1, cols))
-        energy = torch.einsum("grbc,gbcd,grbd->gbr", parts, inner.expand(len(weights), -1, -1, -1), parts)
-        return torch.einsum("gbr,gr->gb", energy, sensitivity)
+    def _from_live(self, part: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
+        """(weights [g, rows, in], blocks on the diagonal of (A_SS)^-1 [g, blocks, cols, cols]) of row groups ``part``,
+        by the inverse of what is live."""
+        index, extra = chosen(live)
+        columns = _expanded(index, self.block[1])
+        systems = stacked(padded(self.gram, extra * self.block[1]), columns)
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(systems))
+        targets = nn.functional.pad(self.targets[part], (0, extra * self.block[1]))
+        places = columns[:, None, :].expand(-1, targets.shape[1], -1)
+        weights = torch.zeros_like(targets).scatter_(2, places, targets.gather(2, places) @ inverse)
+        inner = torch.eye(self.block[1]).repeat(len(part), live.shape[1] + extra, 1, 1)
+        inner.scatter_(
+            1, index[:, :, None, None].expand(-1, -1, *inner.shape[2:]), _diagonal(inverse, self.block[1])
+        )
+        return weights[..., : len(self.gram)], inner[:, : live.shape[1]]
+
+    def _from_closed(self, part: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``_from_live``, by what closing the others takes from the inverse of all: with C closed and B = A^-1,
+        ``V = W - W_C (B_CC)^-1 B_C`` and ``(A_SS)^-1 = B_SS - B_SC (B_CC)^-1 B_CS``."""
+        cols, size = self.block[1], len(self.gram)
+        index, extra = chosen(~live)
+        columns, inverse = _expanded(index, cols), padded(self.inverse, extra * cols)
+        factors = torch.linalg.cholesky(stacked(inverse, columns))
+        across = torch.linalg.solve_triangular(factors, inverse[columns][..., :size], upper=False)
+        weight = nn.functional.pad(self.weight[part], (0, extra * cols))
+        closing = weight.gather(2, columns[:, None, :].expand(-1, weight.shape[1], -1))
+        weights = (
+            self.weight[part] - torch.linalg.solve_triangular(factors, closing.mT, upper=False).mT @ across
+        )
+        inner = _diagonal(self.inverse[None], cols) - _gram_blocks(across, cols)
+        shut = ~live.repeat_interleave(cols, 1)
+        # Of closed blocks nothing is left but rounding.
+        return weights.masked_fill(shut[:, None], 0.0), torch.where(
+            live[:, :, None, None], inner, torch.eye(cols)
+        )
+
+    def _costs(self, weights: Tensor, inner: Tensor, part: Tensor) -> Tensor:
+        """What removing a block adds [groups, blocks]: the energy of its weights in the inverse of its own block."""
+        parts, sensitivity = weights.unflatten(2, (-1, self.block[1])), self.sensitivity[part]
+        if self.block[1] == 1:
+            return torch.einsum("grb,gr->gb", parts[..., 0].square() / inner[:, None, :, 0, 0], sensitivity)
+        own = torch.cholesky_inverse(torch.linalg.cholesky(inner))
+        return torch.einsum("grbc,gbcd,grbd,gr->gb", parts, own, parts, sensitivity)
 
 
 def _expanded(blocks: Tensor, cols: int) -> Tensor:
     """Columns of blocks [g, b] -> [g, b * cols]."""
     return (blocks[:, :, None] * cols + torch.arange(cols)).flatten(1)
+
+
+def _gram_blocks(x: Tensor, cols: int) -> Tensor:
+    """The blocks on the diagonal of ``x^T x`` for x [g, k, n]: [g, n / cols, cols, cols]."""
+    if cols == 1:
+        return x.square().sum(1)[:, :, None, None]
+    parts = x.unflatten(2, (-1, cols))
+    return torch.einsum("gkbc,gkbd->gbcd", parts, parts)
+
+
+def _diagonal(matrix: Tensor, cols: int) -> Tensor:
+    """The square blocks on the diagonal of matrices [g, n, n]: [g, n / cols, cols, cols]."""
+    blocks = matrix.unflatten(1, (-1, cols)).unflatten(3, (-1, cols))
+    return blocks.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)

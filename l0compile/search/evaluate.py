@@ -1,20 +1,23 @@
 """One candidate without training: what it keeps under a budget, its weights by least squares, and its quality."""
 
+import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from l0compile.gates import Budget
-from l0compile.oneshot.curvature import Curvature
+from l0compile.oneshot.candidates import all_paths
+from l0compile.oneshot.curvature import Curvature, measure_curvature
 from l0compile.oneshot.masks import cost_density, structure
-from l0compile.oneshot.plan import Menu, Plan
+from l0compile.oneshot.plan import Menu, Plan, Shape
+from l0compile.oneshot.prices import Pricing, sites
 from l0compile.oneshot.reconstruct import reconstruct
-from l0compile.search.candidate import Choices, gated, hardened
+from l0compile.search.candidate import Choices, gated, hardened, layers_of, unique
 from l0compile.search.space import Space
 from l0compile.tasks import Checkpoint, Schedule, Task, Team, Trained, train
 
@@ -51,23 +54,52 @@ class Outcome:
 class Evaluator:
     """Evaluates choices of one space and remembers every structure it has seen.
 
-    groups: layers of each group of gates. calibration: batches that weights are solved with, of a trial. team: of
-    processes that train.
+    groups: layers of each group of gates. origin: the model that zeros are made in, as it is: the dense one, or one
+    that was pruned already. calibration: batches that weights are solved with, of a trial. team: of processes that
+    train.
     """
 
     task: Task
     space: Space
     groups: Mapping[str, tuple[str, ...]]
+    origin: nn.Module
     curvature: Mapping[str, Curvature]
     menu: Menu
     calibration: int = 8
     team: Team | None = None
     seen: dict[str, Outcome] = field(default_factory=dict)
 
-    @cached_property
-    def dense(self) -> nn.Module:
-        """The dense model, for its outputs only."""
-        return self.task.dense()
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        space: Space,
+        shapes: Mapping[str, tuple[Shape, ...]],
+        prices: Pricing,
+        cache: Path | None,
+        *,
+        origin: nn.Module | None = None,
+        told: Callable[[int, int], None] = lambda done, total: None,
+    ) -> "Evaluator":
+        """Prune every layer in ``shapes`` to each of its block shapes, from its curvature on the calibration data.
+
+        cache, told: as of ``all_paths``. origin: default the dense model of the task.
+        """
+        origin = origin or task.dense()
+        groups = layers_of(task.dense(), space)
+        layers = unique(groups.values())
+        curvature = measure_curvature(
+            origin, layers, task.calibration(), task.predict, seed=space.effort.seed
+        )
+        paths = all_paths(origin, curvature, shapes, cache, told)
+        ranges = {
+            name: group.density
+            for group in space.gates
+            if group.kind == "block"
+            for name in groups[group.name]
+        }
+        menu = Menu.of(paths, sites(origin, tuple(paths), task.example()), prices, ranges)
+        return cls(task, space, groups, origin, curvature, menu)
 
     def plan(self, choices: Choices, price_ms: float) -> Plan:
         """The best plan whose layers take `price_ms`, with losses weighed by `choices`."""
@@ -75,13 +107,14 @@ class Evaluator:
         return self.menu.plan(price_ms, choices.factors(blocks))
 
     def realised(self, choices: Choices, plan: Plan) -> nn.Module:
-        """The dense model with gates that leave what `plan` says, hardened; weights as they were."""
-        return hardened(gated(self.task.dense(), self.space, plan, self.menu, choices, self.curvature))
+        """The model with gates that leave what `plan` says, hardened; weights as they were."""
+        model = copy.deepcopy(self.origin)
+        return hardened(gated(model, self.space, plan, self.menu, choices, self.curvature))
 
     def solve(self, model: nn.Module, batches: int | None = None) -> None:
         """Set the weights of a realised model by least squares, with that many calibration batches (default: all)."""
         given = list(islice(self.task.calibration(), batches))
-        reconstruct(model, self.dense, given, self.task.predict)
+        reconstruct(model, self.origin, given, self.task.predict)
 
     def train(
         self,
@@ -90,9 +123,10 @@ class Evaluator:
         *,
         budget: Budget | None = None,
         deadline: float | None = None,
-        checkpoint: Checkpoint | None = None,
+        kept: Path | None = None,
     ) -> Trained:
-        """As ``tasks.train``, in place, by the whole team."""
+        """As ``tasks.train``, in place, by the whole team. kept: folder for a checkpoint, to go on from."""
+        checkpoint = Checkpoint(kept / f"{structure(model)}.safetensors", str(schedule)) if kept else None
         return train(
             self.task,
             model,

@@ -8,10 +8,10 @@ from l0compile.errors import ConfigError
 from l0compile.search.candidate import Choices
 from l0compile.search.explore import Exploration
 from l0compile.search.finalist import Finalist
-from l0compile.search.finish import Winner, train_winner
 from l0compile.search.fit import AIM, Fitter
 from l0compile.search.progress import Progress
 from l0compile.search.space import QualityFloor
+from l0compile.search.winner import Winner, train_winner
 
 # Trainings among which the time of the winner is shared out.
 ATTEMPTS = 3
@@ -44,7 +44,7 @@ def first_share(fitter: Fitter, floor: QualityFloor, progress: Progress) -> floa
     """
     evaluator = fitter.evaluator
     task, dense_ms = evaluator.task, evaluator.menu.dense_ms
-    dense = task.quality(evaluator.dense, "validation")
+    dense = task.quality(evaluator.origin, "validation")
     least = dense - (dense - floor.least(dense)) / _LEFT_BY_TRAINING
     progress.phase("a first budget, from what pruning costs without training")
     low, high = 0.0, 1.0
@@ -67,7 +67,7 @@ def quickest_above(
     """The quickest trained finalist whose quality on validation data is not below the floor; the best, if none is."""
     evaluator, progress = exploration.evaluator, exploration.progress
     task = evaluator.task
-    dense = task.quality(evaluator.dense, "validation")
+    dense = task.quality(evaluator.origin, "validation")
     attempts: list[Attempt] = []
     finalist = winner
     for left in range(ATTEMPTS, 0, -1):

@@ -93,9 +93,9 @@ class Bench:
         return jobs, failures
 
     @property
-    def checkpoint(self) -> Path:
-        """Where the training of the chosen model is kept while it lasts."""
-        return self.folder / "training.safetensors"
+    def trainings(self) -> Path:
+        """The folder where the trainings of the chosen model are kept until it is there."""
+        return self.folder / "trainings"
 
     @property
     def _inputs(self) -> Path:

@@ -162,8 +162,11 @@ def _training(table: Table) -> TrainingPlan:
         candidate_steps=table.integer("candidate_steps", 0, 100_000, default.candidate_steps),
         gate_steps=table.integer("gate_steps", 0, 1_000_000, default.gate_steps),
         tune_steps=table.integer("tune_steps", 0, 1_000_000, default.tune_steps),
+        stages=table.integer("stages", 1, 16, default.stages),
         weight_rate=table.number("weight_rate", 1e-8, 1.0, default.weight_rate),
         products=table.choice("products", PRECISIONS, default.products),
     )
+    if plan.stages > 1 and plan.gate_steps:
+        raise table.error("stages", "1 beside gate_steps: zeros come in stages or are trained", plan.stages)
     table.done()
     return plan

@@ -4,6 +4,7 @@ Baselines, trials, Pareto sweep, the winner trained and compiled, the final tabl
 """
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,22 +13,20 @@ from pathlib import Path
 from l0compile.errors import BuildError, ConfigError, DataError
 from l0compile.measure import Measurement
 from l0compile.measure.device import device_and_target
-from l0compile.oneshot.candidates import all_paths
-from l0compile.oneshot.curvature import measure_curvature
 from l0compile.oneshot.plan import worth_pruning
 from l0compile.oneshot.prices import Prices, Pricing, sites
 from l0compile.result import RESULT, SearchResult
 from l0compile.search.candidate import layers_of, unique
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.explore import Clock, Exploration
-from l0compile.search.finish import finish, train_winner
+from l0compile.search.finish import finish
 from l0compile.search.fit import Fitter
 from l0compile.search.floor import first_share, quickest_above
 from l0compile.search.latency import DENSE, ROW_OF, Bench, budget_of, compare_quietly
 from l0compile.search.progress import Ledger, Progress, Silent
-from l0compile.search.search_job import menu_of
 from l0compile.search.space import Space
 from l0compile.search.study import STUDY, open_study
+from l0compile.search.winner import train_winner
 from l0compile.targets import Target, read_host
 from l0compile.tasks import Task, Team, make_task
 
@@ -95,7 +94,7 @@ def _run(
     bench = Bench(task, out / "work", place.target, place.device)
     bench.prepare()
     if not place.resume:
-        bench.checkpoint.unlink(missing_ok=True)
+        shutil.rmtree(bench.trainings, ignore_errors=True)
     study = open_study(
         space,
         out,
@@ -153,16 +152,14 @@ def prepare(
     cache: Path,
     progress: Progress,
 ) -> Evaluator:
-    """Everything that candidates are made of: the curvature of every gated layer, and its paths with their prices."""
-    progress.phase("measuring the curvature of every gated layer")
-    model, layers = task.dense(), unique(groups.values())
-    curvature = measure_curvature(model, layers, task.calibration(), task.predict, seed=space.effort.seed)
-    places = sites(model, layers, task.example())
+    """Everything that candidates are made of; block shapes that can't win are left out."""
+    progress.phase("pruning every gated layer, without training")
+    model = task.dense()
+    places = sites(model, unique(groups.values()), task.example())
     wanted: dict[str, tuple[tuple[int, int], ...]] = {}
     for group in space.gates:
         for name in groups[group.name] if group.kind == "block" else ():
             wanted[name] = worth_pruning(places[name], shapes[group.name], prices)
-    progress.phase("pruning every gated layer, without training")
     told = -1
 
     def tell(done: int, total: int) -> None:
@@ -171,8 +168,7 @@ def prepare(
             told = tenth
             progress.note(f"  {done} of {total} (layer, block shape)")
 
-    paths = all_paths(model, curvature, wanted, cache, tell)
-    return Evaluator(task, space, groups, curvature, menu_of(task, space, groups, paths, prices))
+    return Evaluator.of(task, space, wanted, prices, cache, origin=model, told=tell)
 
 
 def legal_shapes(space: Space, target: Target) -> dict[str, tuple[tuple[int, int], ...]]:

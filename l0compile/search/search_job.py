@@ -6,16 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from l0compile.errors import ConfigError
-from l0compile.oneshot.candidates import all_paths
-from l0compile.oneshot.curvature import measure_curvature
-from l0compile.oneshot.plan import Menu, Shape
 from l0compile.oneshot.prices import PriceTable, Pricing, sites
-from l0compile.search.candidate import layers_of, unique
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.space import Space
 from l0compile.search.space_json import space_from_json, space_to_json
 from l0compile.search.study import evaluate_trial
-from l0compile.tasks import Task, make_task
+from l0compile.tasks import make_task
 from l0compile.workers.worker import Objective
 
 if TYPE_CHECKING:
@@ -60,31 +56,9 @@ def search_objective(job: Mapping[str, Any], folder: Path) -> Objective:
                 f"job: source: expected the data {job.get('source')!r}, this machine has {task.source!r}; set "
                 "L0COMPILE_DATA to the same data on all machines"
             )
-        return _evaluator(task, space, shapes, PriceTable(points), folder / "candidates")
+        return Evaluator.of(task, space, shapes, PriceTable(points), folder / "candidates")
 
     def evaluate(trial: "optuna.trial.Trial") -> float:
         return evaluate_trial(trial, space, evaluator(), price_ms).quality
 
     return evaluate
-
-
-def _evaluator(
-    task: Task, space: Space, shapes: Mapping[str, tuple[Shape, ...]], prices: Pricing, folder: Path
-) -> Evaluator:
-    model = task.dense()
-    groups = layers_of(task.dense(), space)
-    layers = unique(groups.values())
-    curvature = measure_curvature(model, layers, task.calibration(), task.predict, seed=space.effort.seed)
-    paths = all_paths(model, curvature, shapes, folder)
-    return Evaluator(task, space, groups, curvature, menu_of(task, space, groups, paths, prices))
-
-
-def menu_of(
-    task: Task, space: Space, groups: Mapping[str, tuple[str, ...]], paths: Any, prices: Pricing
-) -> Menu:
-    """The levels of all layers of blocks, in the ranges of their groups."""
-    places = sites(task.dense(), tuple(paths), task.example())
-    ranges = {
-        name: group.density for group in space.gates if group.kind == "block" for name in groups[group.name]
-    }
-    return Menu.of(paths, places, prices, ranges)

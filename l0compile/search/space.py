@@ -90,12 +90,14 @@ class TrainingPlan:
 
     candidate_steps: of a finalist, with frozen zeros. gate_steps: of the winner's gates under its budget in
     milliseconds, in half of its time at most; 0 keeps the plan's zeros. tune_steps: of the winner with frozen zeros.
+    stages: in which the winner gets its zeros, with training between.
     """
 
     batch: int = 32
     candidate_steps: int = 20
     gate_steps: int = 0
     tune_steps: int = 400
+    stages: int = 1
     weight_rate: float = 2e-4
     products: str = "float32"
 

@@ -3,13 +3,13 @@
 from l0compile.tasks.checkpoint import Checkpoint as Checkpoint
 from l0compile.tasks.own import OwnTask as OwnTask
 from l0compile.tasks.products import PRECISIONS as PRECISIONS
+from l0compile.tasks.registry import list_tasks as list_tasks
+from l0compile.tasks.registry import make_task as make_task
+from l0compile.tasks.registry import register_task as register_task
+from l0compile.tasks.registry import task_options as task_options
 from l0compile.tasks.sentence import SentenceOptions as SentenceOptions
 from l0compile.tasks.sentence import SentenceTask as SentenceTask
 from l0compile.tasks.task import Task as Task
-from l0compile.tasks.task import list_tasks as list_tasks
-from l0compile.tasks.task import make_task as make_task
-from l0compile.tasks.task import register_task as register_task
-from l0compile.tasks.task import task_options as task_options
 from l0compile.tasks.team import Team as Team
 from l0compile.tasks.team import joined as joined
 from l0compile.tasks.text import Corpus as Corpus

@@ -16,6 +16,15 @@ _log = logging.getLogger("l0compile")
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
+@dataclass(frozen=True)
+class Done:
+    """How far a training on file is: steps, seconds, and whether it has ended."""
+
+    steps: int = 0
+    seconds: float = 0.0
+    finished: bool = False
+
+
 @dataclass
 class Checkpoint:
     """Parameters, the optimiser's moments, and how far a training is, in one safetensors file.
@@ -28,35 +37,35 @@ class Checkpoint:
     every_s: float = 60.0
     _written: float = field(default_factory=time.monotonic)
 
-    def load(self, named: dict[str, nn.Parameter], optimiser: torch.optim.Optimizer) -> tuple[int, float]:
-        """(steps, seconds) of the training on file, parameters and optimiser as they were; (0, 0.0) without one."""
+    def load(self, named: dict[str, nn.Parameter], optimiser: torch.optim.Optimizer) -> Done:
+        """How far the training on file is, parameters and optimiser as they were; nothing done without one."""
         if not self.file.exists():
-            return 0, 0.0
+            return Done()
         try:
             with safe_open(self.file, "pt") as stored:
                 facts = stored.metadata() or {}
                 names = set(stored.keys())
                 wanted = {f"{kind}.{name}" for name in named for kind in ("weight", *_MOMENTS)}
                 if facts.get("key") != self.key or names != wanted:
-                    return 0, 0.0
+                    return Done()
                 tensors = {name: stored.get_tensor(name) for name in names}
         except (SafetensorError, OSError) as error:
             _log.warning("%s can't be read (%s): the training begins anew", self.file, error)
-            return 0, 0.0
+            return Done()
         steps = int(facts["steps"])
         for name, parameter in named.items():
             with torch.no_grad():
                 parameter.copy_(tensors[f"weight.{name}"])
             state: dict[str, Any] = {kind: tensors[f"{kind}.{name}"] for kind in _MOMENTS}
             optimiser.state[parameter] = {"step": torch.tensor(float(steps)), **state}
-        return steps, float(facts["seconds"])
+        return Done(steps, float(facts["seconds"]), facts["finished"] == "true")
 
     def save(
         self, named: dict[str, nn.Parameter], optimiser: torch.optim.Optimizer, steps: int, seconds: float,
-        *, now: bool = False,
+        *, finished: bool = False,
     ) -> None:  # fmt: skip
-        """Write the training as it is, if it is time to or `now`."""
-        if not now and time.monotonic() - self._written < self.every_s:
+        """Write the training as it is, if it is time to or it has `finished`."""
+        if not finished and time.monotonic() - self._written < self.every_s:
             return
         tensors: dict[str, Tensor] = {}
         for name, parameter in named.items():
@@ -64,8 +73,10 @@ class Checkpoint:
             tensors[f"weight.{name}"] = parameter.detach().contiguous()
             tensors |= {f"{kind}.{name}": moments.get(kind, torch.zeros_like(parameter)) for kind in _MOMENTS}
         draft = self.file.with_suffix(".draft")
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        facts = {"steps": steps, "seconds": seconds, "finished": finished}
         save_file(
-            tensors, draft, {"key": self.key, "steps": json.dumps(steps), "seconds": json.dumps(seconds)}
+            tensors, draft, {"key": self.key, **{name: json.dumps(value) for name, value in facts.items()}}
         )
         draft.replace(self.file)
         self._written = time.monotonic()

@@ -24,10 +24,13 @@ class OwnTask:
         evaluate: takes a model in evaluation mode and returns its quality, higher is better.
         calibration: tuples of arguments like ``args``, without padding; default: ``args`` alone, which is little.
         dynamic_shapes: as of ``compile``.
+
+    maker: `workload`, where a function that other processes can call has made the task.
     """
 
     quality_name = "quality"
     source = "the caller's own data"
+    maker: tuple[str, dict[str, Any]] | None = None
 
     def __init__(
         self,
@@ -50,8 +53,8 @@ class OwnTask:
     def example(self) -> Args:
         return self._args
 
-    def workload(self) -> None:
-        """No other process can make the model: it is timed where it can be exported."""
+    def workload(self) -> tuple[str, dict[str, Any]] | None:
+        return self.maker
 
     def dynamic_shapes(self) -> Any:
         return self._shapes

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from l0compile.errors import ConfigError
 from l0compile.tasks.embedding import MAX_TOKENS, Batch, Encoded, SentenceEncoder, encode, load_encoder
+from l0compile.tasks.registry import register_task
 from l0compile.tasks.spearman import similarity_spearman
-from l0compile.tasks.task import Part, register_task
+from l0compile.tasks.task import Part
 from l0compile.tasks.text import load_corpus
 
 EVALUATED = 400

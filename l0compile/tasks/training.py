@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from l0compile.gates import Budget, Gate
-from l0compile.tasks.checkpoint import Checkpoint
+from l0compile.tasks.checkpoint import Checkpoint, Done
 from l0compile.tasks.products import products_in, usable
 from l0compile.tasks.task import Task
 from l0compile.tasks.team import Assignment, Team, gates_of
@@ -67,7 +67,8 @@ def train(
     first). Embedding tables stay as they are: they are not gated, and most of a step would go into updating rows
     that few batches use. Past `deadline` (`time.monotonic` seconds) no step starts; the rates fall with whichever
     of steps and time is used up first. A training that is on file in `checkpoint` is gone on from, its steps and time
-    included. With a `team`, of which this is rank 0, every step is of a batch for each of its processes.
+    included; one that has ended is not done again. With a `team`, of which this is rank 0, every step is of a batch for
+    each of its processes.
     """
     groups: list[dict[str, Any]] = [{"params": _weights(model), "lr": schedule.weight_rate}]
     groups += [budget.param_group(schedule.gate_rate)] if budget is not None else []
@@ -76,10 +77,10 @@ def train(
     trained = [parameter for group in groups for parameter in group["params"]]
     losses: list[float] = []
     named = _named(model, trained)
-    before, seconds = checkpoint.load(named, optimiser) if checkpoint is not None else (0, 0.0)
-    start = time.monotonic() - seconds
+    kept = checkpoint.load(named, optimiser) if checkpoint is not None else Done()
+    before, start = kept.steps, time.monotonic() - kept.seconds
     with _shared(team, model, named, schedule), _training(model, trained):
-        for batch in _endless(task, schedule.batch, schedule.seed + before):
+        for batch in () if kept.finished else _endless(task, schedule.batch, schedule.seed + before):
             done = before + len(losses)
             spent = _spent(done, schedule, start, deadline)
             if spent >= 1.0:
@@ -98,7 +99,7 @@ def train(
             if checkpoint is not None:
                 checkpoint.save(named, optimiser, done + 1, time.monotonic() - start)
         if checkpoint is not None and losses:
-            checkpoint.save(named, optimiser, before + len(losses), time.monotonic() - start, now=True)
+            checkpoint.save(named, optimiser, before + len(losses), time.monotonic() - start, finished=True)
     tail = losses[-max(1, len(losses) // 10) :]
     loss = sum(tail) / len(tail) if tail else None
     return Trained(before + len(losses), time.monotonic() - start, loss, usable(schedule.products))

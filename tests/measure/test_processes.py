@@ -41,7 +41,7 @@ def test_a_run_and_failures_beside_it() -> None:
     assert found["fine"].protocol.threads == 1
     assert found["raises"].error == "RuntimeError: threads=1 omp=1 denormals=flushed"
     assert "ended with code 3" in (found["dies"].error or "")
-    assert "factory 'tiny_models:absent' cannot be loaded" in (found["unknown"].error or "")
+    assert "factory: tiny_models has no function 'absent'" in (found["unknown"].error or "")
 
 
 @pytest.mark.slow

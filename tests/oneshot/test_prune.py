@@ -71,6 +71,36 @@ def test_what_goes_first_costs_least(case: tuple[tuple[int, int], tuple[int, int
     assert abs(path.losses[1] - costs[first]) < 1e-3 * path.losses[-1]
 
 
+@given(
+    st.integers(2, 24),
+    st.integers(2, 24),
+    BLOCKS,
+    st.floats(0.1, 0.95),
+    st.integers(0, 500),
+)
+def test_what_is_zero_already_stays_so(
+    out: int, width: int, block: tuple[int, int], share: float, seed: int
+) -> None:
+    dense, curvature = random_layer(out, width, seed)
+    grid = (-(-out // block[0]), -(-width // block[1]))
+    kept = torch.rand(grid, generator=torch.Generator().manual_seed(seed)) < share
+    weight = dense * blocks_to_weights(kept, block, dense.shape)
+    path = prune(weight, curvature, block)
+    if kept.all():
+        assert len(path.densities) == 2 * len(ROUNDS) + 1
+        return
+    assert path.losses[0] == 0.0
+    assert torch.equal(path.live(0), kept)
+    energy = least_loss(weight, curvature, torch.zeros(weight.shape, dtype=torch.bool))
+    left = [path.live(level) for level in range(len(path.densities))]
+    assert [int(live.sum()) / kept.numel() for live in left] == list(path.densities)
+    assert not any((after & ~before).any() for before, after in itertools.pairwise(left))
+    for level in range(0, len(left), 2):
+        mask = blocks_to_weights(left[level], block, weight.shape)
+        assert abs(path.losses[level] - least_loss(weight, curvature, mask)) <= 2e-3 * energy, level
+    assert path.densities[-1] == 0.0
+
+
 def test_curvature_beats_magnitude_where_inputs_are_correlated() -> None:
     weight, curvature = random_layer(32, 48, 0, tokens=2000)
     path = prune(weight, curvature, (4, 1))

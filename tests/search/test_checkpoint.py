@@ -59,7 +59,7 @@ def test_other_files_are_not_gone_on_from(task: TinyTask, tmp_path: Path, conten
     elif content == "another model":
         other = nn.Sequential(nn.Linear(4, 4))
         Checkpoint(file, "one").save(
-            dict(other.named_parameters()), torch.optim.AdamW(other.parameters()), 3, 1.0, now=True
+            dict(other.named_parameters()), torch.optim.AdamW(other.parameters()), 3, 1.0, finished=True
         )
     else:
         interrupted(task, file, 5)

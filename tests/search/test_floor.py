@@ -98,7 +98,7 @@ def test_a_search_under_a_floor(evaluator: Evaluator, fitter: FormulaFitter, tmp
     assert begun is not None and begun.wanted == exploration.wanted
     found = quickest_above(exploration, begun, FLOOR, time.monotonic() + 6.0)
     task = evaluator.task
-    dense, tried = task.quality(evaluator.dense, "validation"), [f.wanted for f in exploration.finalists]
+    dense, tried = task.quality(evaluator.origin, "validation"), [f.wanted for f in exploration.finalists]
     good = task.quality(found.model, "validation") >= FLOOR.least(dense)
     assert found.finalist.wanted in tried
     assert good or any("WARNING: no candidate kept" in note for note in progress.notes)

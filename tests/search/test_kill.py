@@ -25,6 +25,7 @@ from l0compile.search.study import open_study
 
 space = read_space({here!r} + "/tiny.toml")
 study = open_study(space, Path({out!r}), resume=False, conditions="here")
+(Path({out!r}) / "opened").touch()
 evaluator = make_evaluator(space, Path({out!r}))
 quality, calls = evaluator.task.quality, []
 
@@ -46,7 +47,7 @@ def test_completed_trials_survive_a_kill_and_the_running_one_is_tried_again(
     code = SCRIPT.format(here=here, out=str(tmp_path))
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
     try:
-        running = wait_for_running(tmp_path / STORAGE, process)
+        running = wait_for_running(tmp_path, process)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -66,16 +67,14 @@ def test_completed_trials_survive_a_kill_and_the_running_one_is_tried_again(
     assert study.trials() == (*kept, told)
 
 
-def wait_for_running(file: Path, process: "subprocess.Popen[bytes]") -> list[optuna.trial.FrozenTrial]:
+def wait_for_running(folder: Path, process: "subprocess.Popen[bytes]") -> list[optuna.trial.FrozenTrial]:
     """The trials once two are complete and a third, with its parameters, is running."""
+    url = f"sqlite:///{folder / STORAGE}"
     end = time.monotonic() + 120
     while time.monotonic() < end and process.poll() is None:
         time.sleep(0.2)
-        if file.exists():
-            try:
-                trials = optuna.load_study(study_name="l0compile", storage=f"sqlite:///{file}").trials
-            except (KeyError, RuntimeError, optuna.exceptions.StorageInternalError):
-                continue  # the tables are being made
+        if (folder / "opened").exists():  # not before: opening a storage makes the tables that are not there
+            trials = optuna.load_study(study_name="l0compile", storage=url).trials
             if len(trials) == 3 and len(trials[2].params) == 3:
                 return trials
     raise AssertionError("the study did not get to its third trial")

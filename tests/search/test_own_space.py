@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from l0compile.cli import main
 from l0compile.errors import ConfigError
+from l0compile.functions import call_function
 from l0compile.result import SearchResult
 from l0compile.search import read_space
 from l0compile.tasks import make_task
-from l0compile.tasks.task import Arguments
+from l0compile.tasks.registry import Arguments
 
 SPACE = """
 [task]
@@ -66,6 +68,9 @@ def test_the_file_is_beside_the_space_and_other_keys_are_arguments(folder: Path)
     task = make_task(space.task, space.options)
     assert task.dense()(*task.example()).shape == (4, 8)
     assert task.dense().get_submodule("0").out_features == 64
+    factory, arguments = task.workload() or ("", {})
+    model, example = call_function(factory, "factory", **arguments)
+    assert torch.equal(model(*example), task.dense()(*task.example()))
     assert space.fingerprint() != read_space(write(folder, "width = 64", "width = 32")).fingerprint()
 
 
@@ -76,6 +81,7 @@ def test_a_whole_search_from_a_shell(folder: Path, tmp_path: Path) -> None:
     result = SearchResult.load(out / "result.json")
     assert result.chosen is not None and result.facts["data"]["text"] == "the caller's own data"
     assert set(result.chosen.layers) == {"0", "2"}
+    assert "dense PyTorch" in {row.name for row in result.rows if row.latency is not None}
 
 
 @pytest.mark.parametrize(

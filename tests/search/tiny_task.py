@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from l0compile.tasks.registry import register_task
 from l0compile.tasks.spearman import similarity_spearman
-from l0compile.tasks.task import Part, register_task
+from l0compile.tasks.task import Part
 
 VOCABULARY = 50
 

@@ -1,0 +1,113 @@
+"""Tasks by name: those that search spaces may use, and those that a function of the user's makes."""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from l0compile.errors import ConfigError
+from l0compile.functions import call_function
+from l0compile.tasks.own import OwnTask
+from l0compile.tasks.task import Task
+
+Factory = Callable[..., Task]
+_TASKS: dict[str, tuple[type[Any], Factory]] = {}
+_F = TypeVar("_F", bound=Factory)
+
+
+def register_task(name: str, options: type[Any]) -> Callable[[_F], _F]:
+    """Class decorator: make a task known to search spaces by `name`.
+
+    `options` is its frozen options dataclass.
+    """
+
+    def register(factory: _F) -> _F:
+        if name in _TASKS and _TASKS[name][1] is not factory:
+            raise ConfigError(f"task: {name!r} is registered twice; choose another name")
+        _TASKS[name] = (options, factory)
+        return factory
+
+    return register
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Options of a task that a function of the user's makes: its keyword arguments, JSON values."""
+
+    values: Mapping[str, Any]
+
+
+def list_tasks() -> tuple[str, ...]:
+    """Names that a search space may use."""
+    return tuple(sorted(_TASKS))
+
+
+def task_options(name: str, values: Mapping[str, Any], where: str = "task") -> Any:
+    """The checked options of task `name`. Raises ConfigError naming the key, what was expected and what came."""
+    if ":" in name:
+        return _arguments(values, where)
+    if name not in _TASKS:
+        raise ConfigError(f"{where}.name: expected one of {', '.join(list_tasks())}, got {name!r}")
+    kind = _TASKS[name][0]
+    hints = typing.get_type_hints(kind)
+    fields = {field.name for field in dataclasses.fields(kind)}
+    for key, value in values.items():
+        if key not in fields:
+            raise ConfigError(
+                f"{where}.{key}: unknown key; task {name!r} has {', '.join(sorted(fields)) or 'no options'}"
+            )
+        wanted = typing.get_args(hints[key]) if isinstance(hints[key], types.UnionType) else (hints[key],)
+        allowed = wanted + ((int,) if float in wanted else ())
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+            raise ConfigError(
+                f"{where}.{key}: expected {' or '.join(kind.__name__ for kind in wanted)}, got {value!r}"
+            )
+    try:
+        return kind(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}.{error}") from error
+
+
+def make_task(name: str, options: Any, text: Path | None = None) -> Task:
+    """The task `name` with its data loaded; `options` from `task_options`.
+
+    A name with a colon is that of a function, ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION``, which makes the task.
+    `text` overrides where text comes from. Raises ConfigError for such a function that is not there, raises, or makes
+    no task; and for `text` given to one.
+    """
+    if ":" not in name:
+        return _TASKS[name][1](options=options, text=text)
+    if text is not None:
+        raise ConfigError(f"task: {name} brings its own data; leave --text out")
+    made: Task = call_function(name, "task", **options.values)
+    missing = [part for part in _PARTS if not hasattr(made, part)]
+    if missing:
+        raise ConfigError(
+            f"task: {name}: expected a l0compile.tasks.OwnTask or another Task, got {type(made).__name__} without "
+            f"{', '.join(missing)}"
+        )
+    if isinstance(made, OwnTask):
+        made.maker = (f"{__name__}:dense_and_example", {"name": name, "arguments": dict(options.values)})
+    return made
+
+
+def dense_and_example(name: str, arguments: Mapping[str, Any]) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """For another process: the dense model and the example of the task that the function ``name`` makes."""
+    task = make_task(name, Arguments(arguments))
+    return task.dense(), task.example()
+
+
+_PARTS = tuple(part for part in vars(Task) if not part.startswith("_"))
+
+
+def _arguments(values: Mapping[str, Any], where: str) -> Arguments:
+    try:
+        return Arguments(json.loads(json.dumps(values)))
+    except TypeError as error:
+        raise ConfigError(f"{where}: expected texts, numbers, lists and tables, got {error}") from error

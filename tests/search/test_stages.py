@@ -1,0 +1,129 @@
+"""A winner that gets its zeros in stages: nested zeros, weights that go on, the latency met, and a run that goes on."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from instant import FormulaFitter, make_evaluator, make_fitter, price
+from tiny_task import TinyTask
+
+from l0compile.oneshot.masks import gated_layers, live_mask
+from l0compile.oneshot.prices import Prices
+from l0compile.search import Choices, Silent, Space
+from l0compile.search.evaluate import Evaluator
+from l0compile.search.explore import Clock, Exploration
+from l0compile.search.finalist import Finalist
+from l0compile.search.fit import HIGHEST, LOWEST
+from l0compile.search.stages import EARLY, fit_last_stage, onwards, train_in_stages, without_gates
+from l0compile.search.study import open_study
+from l0compile.search.winner import train_winner
+from l0compile.targets import load_target
+
+PRICES = Prices(load_target("native"), None)
+STEPS = 20
+
+
+@pytest.fixture(scope="module")
+def evaluator(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
+    return make_evaluator(space, tmp_path_factory.mktemp("stages"))
+
+
+def exploring(evaluator: Evaluator, out: Path, stages: int, *, resume: bool = False) -> Exploration:
+    """With one trial and a finalist of it."""
+    plan = dataclasses.replace(evaluator.space.training, stages=stages, tune_steps=STEPS)
+    effort = dataclasses.replace(evaluator.space.effort, trials=1, finalists=1)
+    space = dataclasses.replace(evaluator.space, training=plan, effort=effort)
+    study = open_study(space, out, resume=resume, conditions="here")
+    clock = Clock(time.monotonic(), 3600.0)
+    found = Exploration(study, evaluator, make_fitter(evaluator, out, 0.6), PRICES, clock, Silent())
+    found.restore()
+    found.run_trials()
+    found.run_finalists()
+    return found
+
+
+def winner_of(exploration: Exploration) -> Finalist:
+    winner = exploration.winner()
+    assert winner is not None
+    return winner
+
+
+def test_without_gates_a_model_is_the_same(evaluator: Evaluator) -> None:
+    model = evaluator.realised(Choices(), evaluator.plan(Choices(), 0.5 * evaluator.menu.dense_ms))
+    evaluator.solve(model)
+    plain = without_gates(model, evaluator.task.dense())
+    (ids,) = evaluator.task.example()
+    assert torch.allclose(plain(ids), model(ids), atol=1e-6)
+    assert not gated_layers(plain)
+    for name, layer in gated_layers(model).items():
+        assert torch.equal(plain.get_submodule(name).weight.ne(0), live_mask(layer)), name
+
+
+def test_what_was_zero_stays_so_and_weights_go_on(evaluator: Evaluator) -> None:
+    plan = evaluator.plan(Choices(), 0.6 * evaluator.menu.dense_ms)
+    model = evaluator.realised(Choices(), plan)
+    evaluator.solve(model)
+    for parameter in model.parameters():
+        parameter.data.mul_(1.01)  # as if trained
+    further = onwards(evaluator, model, plan, PRICES)
+    same = further.plan(Choices(), plan.ms)
+    assert same.loss == pytest.approx(0.0, abs=1e-9)
+    again = further.realised(Choices(), same)
+    (ids,) = evaluator.task.example()
+    assert torch.allclose(again(ids), model(ids), atol=1e-6)
+    least = further.realised(Choices(), further.plan(Choices(), 0.7 * plan.ms))
+    first, last = gated_layers(model), gated_layers(least)
+    assert first.keys() == last.keys()
+    for name, layer in last.items():
+        assert not (live_mask(layer) & ~live_mask(first[name])).any(), name
+    assert sum(int(live_mask(layer).sum()) for layer in last.values()) < sum(
+        int(live_mask(layer).sum()) for layer in first.values()
+    )
+
+
+@pytest.mark.parametrize("stages", [2, 3])
+def test_a_winner_in_stages_meets_its_budget(evaluator: Evaluator, tmp_path: Path, stages: int) -> None:
+    exploration = exploring(evaluator, tmp_path, stages)
+    finalist = winner_of(exploration)
+    found = train_winner(exploration, finalist, time.monotonic() + 600.0)
+    early = [f"stage {number}" for number in range(1, stages)]
+    assert list(found.history) == [*early, "weights"]
+    assert [found.history[name].steps for name in early] == [round(EARLY * STEPS / (stages - 1))] * len(early)
+    assert found.history["weights"].steps == round((1 - EARLY) * STEPS)
+    assert LOWEST <= found.finalist.fitted.load <= HIGHEST
+    assert price(evaluator, found.model) == pytest.approx(found.finalist.fitted.plan.ms, rel=1e-3)
+    assert exploration.finalists == [found.finalist] and found.finalist.fitted != finalist.fitted
+    task = evaluator.task
+    assert task.quality(found.model, "validation") > found.finalist.quality - 0.02
+
+
+def test_a_last_stage_that_is_too_slow_leaves_the_first_plan(
+    evaluator: Evaluator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exploration = exploring(evaluator, tmp_path, 2)
+    finalist = winner_of(exploration)
+    fitter = exploration.fitter
+    assert isinstance(fitter, FormulaFitter)
+    fitter.rest = 2.0  # from now on nothing is quick enough
+    found = train_winner(exploration, finalist, time.monotonic() + 600.0)
+    assert found.finalist is finalist and list(found.history) == ["weights"]
+    assert price(evaluator, found.model) == pytest.approx(finalist.fitted.plan.ms, rel=1e-3)
+
+
+def test_a_search_that_goes_on_trains_no_stage_twice(evaluator: Evaluator, tmp_path: Path) -> None:
+    exploration = exploring(evaluator, tmp_path, 2)
+    finalist, deadline = winner_of(exploration), time.monotonic() + 600.0
+    staged = train_in_stages(exploration, finalist.fitted, deadline)
+    fitted = fit_last_stage(exploration, staged, finalist)
+    again = exploring(evaluator, tmp_path, 2, resume=True)
+    assert isinstance(again.fitter, FormulaFitter) and isinstance(evaluator.task, TinyTask)
+    before, timed = evaluator.task.losses, list(again.fitter.timed)
+    same = train_in_stages(again, winner_of(again).fitted, deadline)
+    refitted = fit_last_stage(again, same, winner_of(again))
+    assert evaluator.task.losses == before and again.fitter.timed == timed
+    assert (refitted.structure, refitted.plan.layers) == (fitted.structure, fitted.plan.layers)
+    model, other = (found.evaluator.realised(fitted.choices, refitted.plan) for found in (staged, same))
+    for one, two in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(one, two)
