@@ -56,7 +56,7 @@ def measured(folder: Path, text: Path | None, fractions: list[float]) -> list[di
     for fraction in fractions:
         before = len(fitter.points)
         fitted = fitter.fit(Choices(), fraction * dense_ms)
-        bench.build(found.realised(fitted.choices, fitted.plan), f"fitted-{fraction}", dynamic=False)
+        bench.build(found.realised(fitted.plan), f"fitted-{fraction}", dynamic=False)
         jobs[str(fraction)] = bench.job(folder / f"fitted-{fraction}")
         rows.append(
             {"fraction": fraction, "load": fitted.load / fraction, "rounds": len(fitter.points) - before}

@@ -62,7 +62,7 @@ def main() -> None:
 def compared(evaluator: Evaluator, fitter: Fitter, reference: Job) -> dict[str, object]:
     """Ours and the three others at one latency."""
     fitted = fitter.fit(Choices(), fitter.budget.ms)
-    model = evaluator.realised(fitted.choices, fitted.plan)
+    model = evaluator.realised(fitted.plan)
     fitter.bench.build(model, "fitted", dynamic=False)
     both = {"openvino": reference, "fitted": fitter.bench.job(fitter.bench.folder / "fitted")}
     measured = measure_engines(both, Protocol())
@@ -136,7 +136,7 @@ def live(evaluator: Evaluator, plan: Plan) -> float:
 
 def quality(evaluator: Evaluator, plan: Plan) -> float:
     """On held-out text, weights by least squares."""
-    model = evaluator.realised(Choices(), plan)
+    model = evaluator.realised(plan)
     evaluator.solve(model)
     return evaluator.task.quality(model, "held_out")
 

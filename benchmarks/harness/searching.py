@@ -44,7 +44,7 @@ def every_shape(
     start = time.monotonic()
     layers = unique(layers_of(task.dense(), space).values())
     prices, wanted = Prices.of(load_target(target)), dict.fromkeys(layers, shapes)
-    found = Evaluator.of(task, space, wanted, prices, folder / "candidates", told=_told)
+    found = Evaluator.of(task, space, wanted, {}, prices, folder / "candidates", told=_told)
     return found, time.monotonic() - start
 
 

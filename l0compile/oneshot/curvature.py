@@ -1,4 +1,4 @@
-"""Which gates cost least: second-order statistics of every gated layer, and the losses they predict.
+"""Second-order statistics of every gated layer: what a change of its weights costs.
 
 One pass over calibration batches gives, for each layer ``y = x W^T``, the Gram matrix ``A`` of its inputs and the
 sensitivity ``g_i = E[(d(v . model output) / d y_i)^2]`` for random ``v``. A token counts in ``A`` as much as its
@@ -7,7 +7,7 @@ Kronecker-factored Gauss-Newton curvature (Martens and Grosse, ICML 2015) of the
 output, with the output factor reduced to its diagonal.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -15,10 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from l0compile.errors import DataError
-from l0compile.gates import Block, Gate, dense_weight, named_gates
-from l0compile.gates.granularity import site
+from l0compile.gates import dense_weight
 from l0compile.oneshot.masks import linear_layers
-from l0compile.ops.gate import block_sum
 
 DAMPING = 3e-3
 
@@ -111,30 +109,3 @@ def _note(sums: _Sums, _layer: nn.Module, args: tuple[Tensor, ...], output: Tens
     output = output if output.requires_grad else output.requires_grad_().clone()
     output.register_hook(lambda gradient: sums.add(x, gradient.flatten(0, -2)))
     return output
-
-
-def gate_losses(model: nn.Module, curvature: Mapping[str, Curvature]) -> dict[str, Tensor]:
-    """Expected squared change of the output when one gate closes, per weight it switches: gate name -> [*grid].
-
-    For the weights ``w`` that a gate switches in output row i: ``g_i w^T A w`` with ``A`` the Gram matrix of
-    their inputs. Gates on outputs (Feature, Layer) have no score and are left out.
-    """
-    modules = dict(model.named_modules())
-    found: dict[str, Tensor] = {}
-    for name, gate in named_gates(model).items():
-        path = name.rpartition(".")[0]
-        if path in curvature and site(gate.granularity) != "output":
-            found[name] = _losses(gate, dense_weight(modules[path]).detach(), curvature[path])
-    return found
-
-
-def _losses(gate: Gate, weight: Tensor, curvature: Curvature) -> Tensor:
-    rows = gate.block[0] if isinstance(gate.granularity, Block) else weight.shape[0]
-    cols = gate.block[-1]
-    padding = -weight.shape[1] % cols
-    padded = nn.functional.pad(weight, (0, padding)).unflatten(1, (-1, cols))
-    gram = nn.functional.pad(curvature.gram, (0, padding, 0, padding))
-    inner = gram.unflatten(0, (-1, cols)).unflatten(2, (-1, cols)).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
-    energy = (torch.einsum("ncw,cwv->ncv", padded, inner) * padded).sum(2) * curvature.sensitivity[:, None]
-    grid = (-(-weight.shape[0] // rows), energy.shape[1])
-    return (block_sum(energy, grid, (rows, 1)) / (rows * cols)).reshape(gate.log_alpha.shape)

@@ -51,6 +51,14 @@ def block_of(layer: nn.Linear) -> Block | None:
     return None
 
 
+def block_density(layer: nn.Linear) -> float:
+    """Share of the blocks of the weight that are open; 1 where there is no gate on them."""
+    for gate in layer.children():
+        if isinstance(gate, Gate) and isinstance(gate.granularity, Block):
+            return float(open_gates(gate).float().mean())
+    return 1.0
+
+
 def block_rows(layer: nn.Linear) -> int:
     """How many consecutive rows of the weight share one pattern of live columns.
 

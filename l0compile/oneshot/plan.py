@@ -1,10 +1,11 @@
 """What a model is to keep: for each gated layer one level of one block shape, chosen under a budget of time."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from l0compile.oneshot.knapsack import Options, allocate
+from l0compile.oneshot.parts import Part
 from l0compile.oneshot.prices import Pricing, Site
 from l0compile.oneshot.prune import Path
 
@@ -13,9 +14,9 @@ Shape = tuple[int, int]
 
 @dataclass(frozen=True)
 class Level:
-    """One way to leave a layer.
+    """One way to leave a layer, or the heads or neurons that it reads.
 
-    block: shape; None: dense. number: level of the path of that shape. density: share of its blocks left.
+    block: shape; None: as it is. number: level of the path of that shape. density: share of its blocks left.
     loss: that the model has by it. ms: what the layer then takes.
     """
 
@@ -28,10 +29,14 @@ class Level:
 
 @dataclass(frozen=True)
 class Menu:
-    """Everything that gated layers can be. layers: name -> levels; paths: name -> block shape -> path."""
+    """Everything that gated layers can be, and the heads and neurons that they read.
+
+    layers: name -> levels; paths: name -> block shape -> path; parts: those names that are no layers.
+    """
 
     layers: Mapping[str, tuple[Level, ...]]
     paths: Mapping[str, Mapping[Shape, Path]]
+    parts: Mapping[str, Part] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -40,20 +45,24 @@ class Menu:
         sites: Mapping[str, Site],
         prices: Pricing,
         ranges: Mapping[str, tuple[float, float]] | None = None,
+        parts: Mapping[str, Part] | None = None,
     ) -> "Menu":
-        """The levels of every layer with their times; ``ranges``: of the density of a layer, default [0, 1]."""
-        layers = {}
+        """The levels of every name in ``paths`` with their times; ``ranges``: of densities, default [0, 1]."""
+        parts, layers = parts or {}, {}
         for name, by_shape in paths.items():
-            site = sites[name]
-            levels = [Level(None, 0, 1.0, 0.0, prices.ms(site, None, 1.0))]
+
+            def ms(shape: Shape | None, density: float, name: str = name) -> float:
+                return density * parts[name].ms if name in parts else prices.ms(sites[name], shape, density)
+
+            levels = [Level(None, 0, 1.0, 0.0, ms(None, 1.0))]
             for shape, path in by_shape.items():
                 for number, (density, loss) in enumerate(zip(path.densities, path.losses, strict=True)):
-                    levels.append(Level(shape, number, density, loss, prices.ms(site, shape, density)))
+                    levels.append(Level(shape, number, density, loss, ms(shape, density)))
             low, high = (ranges or {}).get(name, (0.0, 1.0))
             inside = tuple(level for level in levels if low <= level.density <= high)
             # A range that lies between two levels leaves the one above it.
             layers[name] = inside or (min(levels, key=lambda level: (level.density < low, level.density)),)
-        return cls(layers, paths)
+        return cls(layers, paths, parts)
 
     @property
     def dense_ms(self) -> float:

@@ -23,10 +23,12 @@ _NOMINAL = 1e8
 
 @dataclass(frozen=True)
 class Site:
-    """A linear layer where it is called. shape: (out, in). tokens: rows of its input in the call whose time counts."""
+    """A linear layer where it is called. shape: (out, in). tokens: rows of its input in the call whose time counts;
+    sequence: those of one sequence."""
 
     shape: tuple[int, int]
     tokens: int
+    sequence: int = 1
 
 
 def sites(model: nn.Module, names: tuple[str, ...], example: tuple[Tensor, ...]) -> dict[str, Site]:
@@ -34,7 +36,9 @@ def sites(model: nn.Module, names: tuple[str, ...], example: tuple[Tensor, ...])
     found: dict[str, Site] = {}
 
     def note(name: str, layer: nn.Linear, args: tuple[Tensor, ...]) -> None:
-        found[name] = Site((layer.out_features, layer.in_features), args[0].numel() // layer.in_features)
+        (x,) = args
+        sequence = x.shape[-2] if x.dim() > 1 else 1
+        found[name] = Site((layer.out_features, layer.in_features), x.numel() // layer.in_features, sequence)
 
     handles = [model.get_submodule(name).register_forward_pre_hook(partial(note, name)) for name in names]
     try:
@@ -71,6 +75,16 @@ class Prices:
             return 0.0
         dense = self._ms(site, None, 1.0)
         return dense if block is None else min(dense, self._ms(site, block, density))
+
+    def attention_ms(self, site: Site, heads: int) -> float:
+        """Milliseconds of attention between the projections, where ``site`` is the layer that reads its heads."""
+        width, sequence = site.shape[1], site.sequence
+        if self.costs is not None:
+            shape = (heads, heads, width // heads, width // heads, sequence, sequence)
+            found = self.costs.estimate(Work("attention", shape, tokens=site.tokens, variant="mask"))
+            if found is not None:
+                return found.ms
+        return 2 * width * sequence * site.tokens / _NOMINAL
 
     def _ms(self, site: Site, block: tuple[int, int] | None, density: float) -> float:
         if self.costs is not None:

@@ -48,7 +48,9 @@ def target_name(result: SearchResult) -> str:
 
 def shares(result: SearchResult) -> dict[str, Share]:
     """Block shape, "dense" or "none left" -> what of the chosen candidate took it; empty where layers are unknown."""
-    layers = result.chosen.layers if result.chosen else {}
+    chosen = result.chosen.layers if result.chosen else {}
+    # "layer (heads)" has no weights of its own.
+    layers = {name: layer for name, layer in chosen.items() if not name.endswith(")")}
     sizes = {r.name: math.prod(r.shape_before) for r in result.regions if r.kind == "linear"}
     known = all(name in sizes for name in layers)
     live = {name: sizes.get(name, 0) * kept(layer)[1] for name, layer in layers.items()}

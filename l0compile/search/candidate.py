@@ -8,31 +8,28 @@ from typing import Any
 import torch
 from torch import nn
 
-from l0compile.gates import Block, Gate, attach, harden, init_from_scores, named_gates
+from l0compile.gates import Block, Granularity, attach, harden, named_gates
+from l0compile.gates.granularity import gate_name
 from l0compile.gates.hard_concrete import LOG_ALPHA_BOUND
-from l0compile.gates.initialise import SURELY_CLOSED, SURELY_OPEN
-from l0compile.oneshot.curvature import Curvature, gate_losses
-from l0compile.oneshot.plan import Menu, Plan
-from l0compile.search.space import GateGroup, Space
+from l0compile.oneshot.plan import Level, Menu, Plan
+from l0compile.search.space import Space
 
-DENSITY_STEP = 0.01
-_KINDS = ("weight", "tilt", "density")
+_KINDS = ("weight", "tilt")
 
 
 @dataclass(frozen=True)
 class Choices:
     """One point of a space; what is not named is neutral.
 
-    weight: factor of the losses of a group of blocks. tilt: how much more its last layer counts than its first one,
-    as a logarithm. density: share of the gates that stay, of a group of heads or neurons.
+    weight: factor of the losses of a group of gates. tilt: how much more its last layer counts than its first one, as a
+    logarithm.
     """
 
     weight: Mapping[str, float] = field(default_factory=dict)
     tilt: Mapping[str, float] = field(default_factory=dict)
-    density: Mapping[str, float] = field(default_factory=dict)
 
     def to_params(self) -> dict[str, Any]:
-        """As Optuna parameters: ``{"weight.ffn": 1.5, "tilt.ffn": -0.2, "density.heads": 0.9}``."""
+        """As Optuna parameters: ``{"weight.ffn": 1.5, "tilt.ffn": -0.2}``."""
         return {f"{kind}.{name}": value for kind in _KINDS for name, value in getattr(self, kind).items()}
 
     @classmethod
@@ -45,10 +42,10 @@ class Choices:
                 found[kind][name] = round(float(value), 4)
         return cls(**found)
 
-    def factors(self, layers: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
-        """The factor of each layer's loss; ``layers``: of each group of blocks, in order."""
+    def factors(self, members: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
+        """The factor of the loss of each member of a group, in their order."""
         found = {}
-        for group, names in layers.items():
+        for group, names in members.items():
             for place, name in enumerate(names):
                 position = place / (len(names) - 1) - 0.5 if len(names) > 1 else 0.0
                 found[name] = self.weight.get(group, 1.0) * math.exp(self.tilt.get(group, 0.0) * position)
@@ -67,43 +64,32 @@ def layers_of(dense: nn.Module, space: Space) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def gated(
-    dense: nn.Module,
-    space: Space,
-    plan: Plan,
-    menu: Menu,
-    choices: Choices = Choices(),
-    curvature: Mapping[str, Curvature] | None = None,
-) -> nn.Module:
-    """Put gates on `dense`, in place, that leave what `plan` says, and of heads and neurons the best; not hardened."""
-    blocks = {name: Block(*level.block) for name, level in plan.layers.items() if level.block is not None}
-    for gate_name in _attached(dense, blocks):
-        name = gate_name.rpartition(".")[0]
-        level = plan.layers[name]
-        live = menu.paths[name][blocks[name].rows, blocks[name].cols].live(level.number)
+def gated(model: nn.Module, plan: Plan, menu: Menu) -> nn.Module:
+    """Put gates on `model`, in place, that leave what `plan` says; not hardened."""
+    for name, level in plan.layers.items():
+        if level.block is None:
+            continue
+        layer, granularity = _gate_of(name, level, menu)
+        attach(model, {layer: granularity})
+        gate = named_gates(model)[f"{layer}.{gate_name(granularity)}"]
+        live = menu.paths[name][level.block].live(level.number)
         with torch.no_grad():
-            named_gates(dense)[gate_name].log_alpha.copy_(
-                torch.where(live, LOG_ALPHA_BOUND, -LOG_ALPHA_BOUND)
-            )
-    for group in space.gates:
-        if group.kind != "block":
-            _whole(dense, group, choices, curvature or {})
-    return dense
+            alpha = torch.where(live, LOG_ALPHA_BOUND, -LOG_ALPHA_BOUND)
+            gate.log_alpha.copy_(alpha.reshape(gate.log_alpha.shape))
+    return model
+
+
+def _gate_of(name: str, level: Level, menu: Menu) -> tuple[str, Granularity]:
+    """The layer that a pruned level is of, and what is to be gated there."""
+    if name in menu.parts:
+        return menu.parts[name].layer, menu.parts[name].granularity
+    assert level.block is not None
+    return name, Block(*level.block)
 
 
 def hardened(model: nn.Module) -> nn.Module:
     """Make the gates constants, in place: those open now."""
     return harden(model, values="binary") if named_gates(model) else model
-
-
-def _whole(dense: nn.Module, group: GateGroup, choices: Choices, curvature: Mapping[str, Curvature]) -> None:
-    """Gates on heads or neurons, the best-scored share of the group open."""
-    names = _attached(dense, dict.fromkeys(group.patterns, group.granularity(None)))
-    losses = gate_losses(dense, curvature)
-    density = choices.density.get(group.name, group.density[1])
-    init_from_scores(dense, {name: losses[name] for name in names}, density, scope="global", band=0.0)
-    for name in names:
-        _settle(named_gates(dense)[name])
 
 
 def _attached(model: nn.Module, patterns: Mapping[str, Any]) -> list[str]:
@@ -112,17 +98,6 @@ def _attached(model: nn.Module, patterns: Mapping[str, Any]) -> list[str]:
     if patterns:
         attach(model, patterns)
     return [name for name in named_gates(model) if name not in before]
-
-
-def _settle(gate: Gate) -> None:
-    """Move gates outside the band to the bounds.
-
-    At P(open) = 0.99 one in five would still be noisy in training.
-    """
-    with torch.no_grad():
-        alpha = gate.log_alpha
-        alpha[alpha >= SURELY_OPEN] = LOG_ALPHA_BOUND
-        alpha[alpha <= SURELY_CLOSED] = -LOG_ALPHA_BOUND
 
 
 def unique(names: Iterable[Iterable[str]]) -> tuple[str, ...]:

@@ -12,12 +12,14 @@ from torch import nn
 
 from l0compile.gates import Budget
 from l0compile.oneshot.candidates import all_paths
-from l0compile.oneshot.curvature import Curvature, measure_curvature
+from l0compile.oneshot.curvature import measure_curvature
 from l0compile.oneshot.masks import cost_density, structure
+from l0compile.oneshot.parts import Part, part_paths
 from l0compile.oneshot.plan import Menu, Plan, Shape
 from l0compile.oneshot.prices import Pricing, sites
 from l0compile.oneshot.reconstruct import reconstruct
 from l0compile.search.candidate import Choices, gated, hardened, layers_of, unique
+from l0compile.search.parts import members_of
 from l0compile.search.space import Space
 from l0compile.tasks import Checkpoint, Schedule, Task, Team, Trained, train
 
@@ -54,16 +56,15 @@ class Outcome:
 class Evaluator:
     """Evaluates choices of one space and remembers every structure it has seen.
 
-    groups: layers of each group of gates. origin: the model that zeros are made in, as it is: the dense one, or one
-    that was pruned already. calibration: batches that weights are solved with, of a trial. team: of processes that
-    train.
+    members: of each group of gates, layers or the names of their heads or neurons. origin: the model that zeros are
+    made in, as it is: the dense one, or one that was pruned already. calibration: batches that weights are solved with,
+    of a trial. team: of processes that train.
     """
 
     task: Task
     space: Space
-    groups: Mapping[str, tuple[str, ...]]
+    members: Mapping[str, tuple[str, ...]]
     origin: nn.Module
-    curvature: Mapping[str, Curvature]
     menu: Menu
     calibration: int = 8
     team: Team | None = None
@@ -75,41 +76,37 @@ class Evaluator:
         task: Task,
         space: Space,
         shapes: Mapping[str, tuple[Shape, ...]],
+        parts: Mapping[str, Part],
         prices: Pricing,
         cache: Path | None,
         *,
         origin: nn.Module | None = None,
         told: Callable[[int, int], None] = lambda done, total: None,
     ) -> "Evaluator":
-        """Prune every layer in ``shapes`` to each of its block shapes, from its curvature on the calibration data.
+        """Prune every layer in ``shapes`` to each of its block shapes, and ``parts``, by their curvature on the
+        calibration data.
 
         cache, told: as of ``all_paths``. origin: default the dense model of the task.
         """
         origin = origin or task.dense()
         groups = layers_of(task.dense(), space)
-        layers = unique(groups.values())
         curvature = measure_curvature(
-            origin, layers, task.calibration(), task.predict, seed=space.effort.seed
+            origin, unique(groups.values()), task.calibration(), task.predict, seed=space.effort.seed
         )
         paths = all_paths(origin, curvature, shapes, cache, told)
-        ranges = {
-            name: group.density
-            for group in space.gates
-            if group.kind == "block"
-            for name in groups[group.name]
-        }
-        menu = Menu.of(paths, sites(origin, tuple(paths), task.example()), prices, ranges)
-        return cls(task, space, groups, origin, curvature, menu)
+        members = members_of(space, groups)
+        ranges = {name: group.density for group in space.gates for name in members[group.name]}
+        places = sites(origin, tuple(paths), task.example())
+        paths |= part_paths(origin, curvature, parts, cache)
+        return cls(task, space, members, origin, Menu.of(paths, places, prices, ranges, parts))
 
     def plan(self, choices: Choices, price_ms: float) -> Plan:
         """The best plan whose layers take `price_ms`, with losses weighed by `choices`."""
-        blocks = {group.name: self.groups[group.name] for group in self.space.gates if group.kind == "block"}
-        return self.menu.plan(price_ms, choices.factors(blocks))
+        return self.menu.plan(price_ms, choices.factors(self.members))
 
-    def realised(self, choices: Choices, plan: Plan) -> nn.Module:
+    def realised(self, plan: Plan) -> nn.Module:
         """The model with gates that leave what `plan` says, hardened; weights as they were."""
-        model = copy.deepcopy(self.origin)
-        return hardened(gated(model, self.space, plan, self.menu, choices, self.curvature))
+        return hardened(gated(copy.deepcopy(self.origin), plan, self.menu))
 
     def solve(self, model: nn.Module, batches: int | None = None) -> None:
         """Set the weights of a realised model by least squares, with that many calibration batches (default: all)."""
@@ -144,7 +141,7 @@ class Evaluator:
         """
         start = time.monotonic()
         plan = self.plan(choices, price_ms)
-        model = self.realised(choices, plan)
+        model = self.realised(plan)
         key = structure(model)
         if key not in self.seen:
             self.solve(model, self.calibration)

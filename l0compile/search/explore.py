@@ -177,7 +177,7 @@ class Exploration:
     def _train_briefly(self, fitted: Fitted) -> float:
         """Validation quality of a fitted plan: weights by least squares, then a few steps of training."""
         evaluator, plan = self.evaluator, self.study.space.training
-        model = evaluator.realised(fitted.choices, fitted.plan)
+        model = evaluator.realised(fitted.plan)
         evaluator.solve(model)
         evaluator.train(model, plan.schedule(plan.candidate_steps, self.study.space.effort.seed))
         return evaluator.task.quality(model, "validation")

@@ -115,7 +115,7 @@ class Fitter:
 
     def measure(self, choices: Choices, plan: Plan, line: Line) -> Fitted:
         """Compile a plan and measure it."""
-        model = self.evaluator.realised(choices, plan)
+        model = self.evaluator.realised(plan)
         key = structure(model)
         if key not in self.measured:
             latency, load = self.time(model)

@@ -14,7 +14,7 @@ from torch import nn
 from l0compile.gates import Block, Budget, dense_weight, harden, named_gates
 from l0compile.gates.cost import Cost
 from l0compile.gates.hard_concrete import LOG_ALPHA_BOUND
-from l0compile.oneshot.masks import gated_layers, live_mask, structure
+from l0compile.oneshot.masks import block_density, gated_layers, live_mask, structure
 from l0compile.oneshot.plan import Level, Plan
 from l0compile.oneshot.prices import Pricing, sites
 from l0compile.search.candidate import gated
@@ -87,10 +87,8 @@ def fit_gates(trained: Gated, fitter: Fitter, fitted: Fitted, wanted_ms: float) 
 
 
 def _as_left(model: nn.Module, name: str, level: Level) -> Level:
-    layer = model.get_submodule(name)
-    if level.block is None or not isinstance(layer, nn.Linear):
-        return level
-    return replace(level, density=float(live_mask(layer).float().mean()))
+    layer = gated_layers(model).get(name)  # None for heads and neurons, which stay as planned
+    return level if layer is None or level.block is None else replace(level, density=block_density(layer))
 
 
 _DENSITIES = tuple(round(0.05 * step, 2) for step in range(1, 21))
@@ -98,16 +96,9 @@ _DENSITIES = tuple(round(0.05 * step, 2) for step in range(1, 21))
 
 def undecided(evaluator: Evaluator, fitted: Fitted) -> nn.Module:
     """The model of a plan, weights by least squares, with gates that may go either way around the plan's boundary."""
-    solved = evaluator.realised(fitted.choices, fitted.plan)
+    solved = evaluator.realised(fitted.plan)
     evaluator.solve(solved)
-    model = gated(
-        evaluator.task.dense(),
-        evaluator.space,
-        fitted.plan,
-        evaluator.menu,
-        fitted.choices,
-        evaluator.curvature,
-    )
+    model = gated(evaluator.task.dense(), fitted.plan, evaluator.menu)
     layers = gated_layers(solved)
     with torch.no_grad():
         for name, layer in gated_layers(model).items():

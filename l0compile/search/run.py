@@ -14,7 +14,7 @@ from l0compile.errors import BuildError, ConfigError, DataError
 from l0compile.measure import Measurement
 from l0compile.measure.device import device_and_target
 from l0compile.oneshot.plan import worth_pruning
-from l0compile.oneshot.prices import Prices, Pricing, sites
+from l0compile.oneshot.prices import Prices, sites
 from l0compile.result import RESULT, SearchResult
 from l0compile.search.candidate import layers_of, unique
 from l0compile.search.evaluate import Evaluator
@@ -23,6 +23,7 @@ from l0compile.search.finish import finish
 from l0compile.search.fit import Fitter
 from l0compile.search.floor import first_share, quickest_above
 from l0compile.search.latency import DENSE, ROW_OF, Bench, budget_of, compare_quietly
+from l0compile.search.parts import parts_of
 from l0compile.search.progress import Ledger, Progress, Silent
 from l0compile.search.space import Space
 from l0compile.search.study import STUDY, open_study
@@ -148,7 +149,7 @@ def prepare(
     space: Space,
     groups: Mapping[str, tuple[str, ...]],
     shapes: Mapping[str, tuple[tuple[int, int], ...]],
-    prices: Pricing,
+    prices: Prices,
     cache: Path,
     progress: Progress,
 ) -> Evaluator:
@@ -168,7 +169,8 @@ def prepare(
             told = tenth
             progress.note(f"  {done} of {total} (layer, block shape)")
 
-    return Evaluator.of(task, space, wanted, prices, cache, origin=model, told=tell)
+    parts = parts_of(task, space, groups, prices)
+    return Evaluator.of(task, space, wanted, parts, prices, cache, origin=model, told=tell)
 
 
 def legal_shapes(space: Space, target: Target) -> dict[str, tuple[tuple[int, int], ...]]:

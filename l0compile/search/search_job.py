@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from l0compile.errors import ConfigError
+from l0compile.oneshot.parts import Part
 from l0compile.oneshot.prices import PriceTable, Pricing, sites
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.space import Space
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 def search_job(space: Space, evaluator: Evaluator, prices: Pricing, price_ms: float) -> dict[str, Any]:
     """The job of evaluating trials of ``space`` at ``price_ms``, with this machine's prices, as JSON values."""
-    places = sites(evaluator.task.dense(), tuple(evaluator.menu.layers), evaluator.task.example())
-    shapes = {name: sorted(paths) for name, paths in evaluator.menu.paths.items()}
+    menu, task = evaluator.menu, evaluator.task
+    shapes = {name: sorted(paths) for name, paths in menu.paths.items() if name not in menu.parts}
+    places = sites(task.dense(), tuple(shapes), task.example())
     table = PriceTable.of(prices, [(places[name], given) for name, given in shapes.items()])
     return {
         "kind": "search",
@@ -31,6 +33,7 @@ def search_job(space: Space, evaluator: Evaluator, prices: Pricing, price_ms: fl
         "price_ms": price_ms,
         "prices": dict(table.points),
         "shapes": shapes,
+        "parts": {name: part.to_json() for name, part in menu.parts.items()},
     }
 
 
@@ -43,6 +46,7 @@ def search_objective(job: Mapping[str, Any], folder: Path) -> Objective:
             str(key): [(float(d), float(ms)) for d, ms in value] for key, value in job["prices"].items()
         }
         shapes = {name: tuple((int(r), int(c)) for r, c in given) for name, given in job["shapes"].items()}
+        parts = {str(name): Part.from_json(part) for name, part in job["parts"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"job: does not fit this version of l0compile: {error}; install the same one"
@@ -56,7 +60,7 @@ def search_objective(job: Mapping[str, Any], folder: Path) -> Objective:
                 f"job: source: expected the data {job.get('source')!r}, this machine has {task.source!r}; set "
                 "L0COMPILE_DATA to the same data on all machines"
             )
-        return Evaluator.of(task, space, shapes, PriceTable(points), folder / "candidates")
+        return Evaluator.of(task, space, shapes, parts, PriceTable(points), folder / "candidates")
 
     def evaluate(trial: "optuna.trial.Trial") -> float:
         return evaluate_trial(trial, space, evaluator(), price_ms).quality

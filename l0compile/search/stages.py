@@ -48,7 +48,7 @@ def train_in_stages(exploration: Exploration, fitted: Fitted, deadline: float) -
         exploration.progress.note(f"  stage {stage} of {early + 1}")
         price = dense_ms * (fitted.plan.ms / dense_ms) ** (stage / (early + 1))
         plan = evaluator.plan(fitted.choices, price)
-        model = evaluator.realised(fitted.choices, plan)
+        model = evaluator.realised(plan)
         evaluator.solve(model)
         steps = round(EARLY * space.training.tune_steps / early)
         schedule = space.training.schedule(steps, space.effort.seed + 2 + stage)
@@ -87,11 +87,13 @@ def onwards(evaluator: Evaluator, model: nn.Module, plan: Plan, prices: Pricing)
     shapes = {
         name: (level.block,) if level.block is not None else tuple(menu.paths[name])
         for name, level in plan.layers.items()
+        if name not in menu.parts
     }
     found = Evaluator.of(
         evaluator.task,
         evaluator.space,
         shapes,
+        menu.parts,
         prices,
         None,
         origin=without_gates(model, evaluator.task.dense()),

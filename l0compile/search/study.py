@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from l0compile.errors import ConfigError, DataError
 from l0compile.result import Candidate
-from l0compile.search.candidate import DENSITY_STEP, Choices
+from l0compile.search.candidate import Choices
 from l0compile.search.evaluate import Evaluator, Outcome
 from l0compile.search.space import Space
 from l0compile.workers.retry import TWIN
@@ -61,13 +61,9 @@ class Study:
             self.handle.enqueue_trial(choices.to_params())
 
     def neutral(self) -> Choices:
-        """No group counts more than another, all heads and neurons that may stay do."""
-        blocks = block_groups(self.space)
-        return Choices(
-            dict.fromkeys(blocks[1:], 1.0),
-            dict.fromkeys(blocks, 0.0),
-            {group.name: group.density[1] for group in self.space.gates if group.kind != "block"},
-        )
+        """No group counts more than another."""
+        names = [group.name for group in self.space.gates]
+        return Choices(dict.fromkeys(names[1:], 1.0), dict.fromkeys(names, 0.0))
 
     def trials(self) -> tuple[Trial, ...]:
         """Every finished trial in order, those of earlier runs and other workers included.
@@ -103,24 +99,12 @@ class Study:
         return self.handle.user_attrs.get(key)
 
 
-def block_groups(space: Space) -> list[str]:
-    """Names of the groups of blocks. Only ratios of weights matter: the others are weighed against the first."""
-    return [group.name for group in space.gates if group.kind == "block"]
-
-
 def suggested(trial: "optuna.trial.Trial", space: Space) -> Choices:
-    """What `trial` draws."""
-    blocks = block_groups(space)
-    params: dict[str, object] = {}
-    for name in blocks[1:]:
-        params[f"weight.{name}"] = trial.suggest_float(f"weight.{name}", *WEIGHT, log=True)
-    for name in blocks:
-        params[f"tilt.{name}"] = trial.suggest_float(f"tilt.{name}", *TILT)
-    for group in space.gates:
-        if group.kind != "block":
-            name = f"density.{group.name}"
-            params[name] = trial.suggest_float(name, *group.density, step=DENSITY_STEP)
-    return Choices.from_params(params)
+    """What `trial` draws. Only ratios of weights matter: groups are weighed against the first."""
+    names = [group.name for group in space.gates]
+    weight = {name: trial.suggest_float(f"weight.{name}", *WEIGHT, log=True) for name in names[1:]}
+    tilt = {name: trial.suggest_float(f"tilt.{name}", *TILT) for name in names}
+    return Choices.from_params(Choices(weight, tilt).to_params())
 
 
 def evaluate_trial(

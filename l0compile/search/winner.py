@@ -36,7 +36,7 @@ def train_winner(exploration: Exploration, finalist: Finalist, deadline: float) 
     elif plan.stages > 1:
         chosen, share = _in_stages(exploration, finalist, deadline), 1.0 - EARLY
     if chosen is None:
-        model = evaluator.realised(finalist.fitted.choices, finalist.fitted.plan)
+        model = evaluator.realised(finalist.fitted.plan)
         evaluator.solve(model)
         chosen = Winner(finalist, model, {})
     schedule = plan.schedule(round(share * plan.tune_steps), space.effort.seed + 2)
@@ -68,7 +68,7 @@ def _in_stages(exploration: Exploration, finalist: Finalist, deadline: float) ->
     if finalist.fast_enough and not dataclasses.replace(finalist, fitted=fitted).fast_enough:
         exploration.progress.note("  the last stage did not meet the budget: going on with the first plan")
         return None
-    model = staged.evaluator.realised(fitted.choices, fitted.plan)
+    model = staged.evaluator.realised(fitted.plan)
     staged.evaluator.solve(model)
     return Winner(_changed(exploration, finalist, fitted, model), model, staged.history)
 

@@ -103,7 +103,7 @@ class Two(nn.Module):
 def test_sites_are_the_shapes_and_tokens_of_a_call() -> None:
     model = Two()
     found = sites(model, ("wide", "flat", "unused"), (torch.ones(2, 7, 3),))
-    assert found == {"wide": Site((5, 3), 14), "flat": Site((2, 5), 2)}
+    assert found == {"wide": Site((5, 3), 14, 7), "flat": Site((2, 5), 2, 2)}
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 

@@ -10,7 +10,7 @@ from tiny_task import TinyTask
 from torch import Tensor, nn
 
 from l0compile.gates import Block, Neuron, attach, dense_weight, harden, init_from_scores, named_gates
-from l0compile.oneshot.curvature import DAMPING, gate_losses, measure_curvature
+from l0compile.oneshot.curvature import DAMPING
 from l0compile.oneshot.masks import live_columns, live_mask
 from l0compile.oneshot.reconstruct import _RIDGE, reconstruct
 
@@ -22,11 +22,15 @@ def calibration(task: TinyTask) -> list[Tensor]:
 
 
 def pruned(task: TinyTask, density: float) -> nn.Module:
-    """The tiny transformer with the gates of least loss closed, and its weights as they were."""
-    curvature = measure_curvature(task.dense(), LAYERS, task.calibration(), task.predict)
+    """The tiny transformer with some gates closed, and its weights as they were."""
+    generator = torch.Generator().manual_seed(0)
     patterns = {name: Block(4, 1) for name in LAYERS[:-1]}
     model = attach(task.dense(), {**patterns, "down": (Block(4, 4), Neuron())})
-    init_from_scores(model, gate_losses(model, curvature), density, band=0.0)
+    scores = {
+        name: torch.rand(gate.log_alpha.shape, generator=generator)
+        for name, gate in named_gates(model).items()
+    }
+    init_from_scores(model, scores, density, band=0.0)
     return harden(model, values="binary")
 
 

@@ -9,7 +9,9 @@ import tiny_task
 from torch import nn
 
 from l0compile.errors import BuildError
-from l0compile.oneshot.masks import block_of, gated_layers, live_mask, structure
+from l0compile.gates import named_gates
+from l0compile.gates.granularity import gate_name
+from l0compile.oneshot.masks import block_density, block_of, gated_layers, open_gates, structure
 from l0compile.oneshot.plan import Plan
 from l0compile.oneshot.prices import Line, Prices, sites
 from l0compile.search import Choices, Latency, Silent, Space
@@ -83,14 +85,18 @@ class FormulaFitter(Fitter):
 
 
 def price(evaluator: Evaluator, model: nn.Module) -> float:
-    """What the gated layers of a hardened model take."""
-    prices, layers = Prices(load_target("native"), None), gated_layers(model)
-    places = sites(model, tuple(layers), evaluator.task.example())
-    found = 0.0
-    for name, layer in layers.items():
-        block = block_of(layer)
+    """What the gated layers of a hardened model take, and its heads and neurons."""
+    prices, layers, parts = Prices(load_target("native"), None), gated_layers(model), evaluator.menu.parts
+    names = [name for name in evaluator.menu.layers if name not in parts]
+    places = sites(evaluator.task.dense(), tuple(names), evaluator.task.example())
+    gates, found = named_gates(model), 0.0
+    for name in names:
+        block = block_of(layers[name]) if name in layers else None
         shape = (block.rows, block.cols) if block else None
-        found += prices.ms(places[name], shape, float(live_mask(layer).float().mean()))
+        found += prices.ms(places[name], shape, block_density(layers[name]) if shape else 1.0)
+    for part in parts.values():
+        gate = gates.get(f"{part.layer}.{gate_name(part.granularity)}")
+        found += part.ms * (float(open_gates(gate).float().mean()) if gate else 1.0)
     return found
 
 

@@ -27,10 +27,10 @@ def price(evaluator: Evaluator, share: float) -> float:
 def test_an_outcome_tells_what_was_made(evaluator: Evaluator, share: float) -> None:
     choices, ms = Choices(), price(evaluator, share)
     found, plan = evaluator.evaluate(choices, ms), evaluator.plan(choices, ms)
-    model = evaluator.realised(choices, plan)
+    model = evaluator.realised(plan)
     assert (found.structure, found.price_ms, found.loss) == (structure(model), plan.ms, plan.loss)
     assert found.layers == plan.to_json() and 0.9 * ms < found.price_ms <= ms * (1 + 1e-9)
-    masks = [live_mask(model.get_submodule(name)) for name in plan.layers]
+    masks = [live_mask(model.get_submodule(name)) for name in plan.layers if name not in evaluator.menu.parts]
     live = sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)
     assert found.live == pytest.approx(live, abs=1e-6)
     evaluator.solve(model)
@@ -44,7 +44,7 @@ def test_more_time_is_a_better_model(evaluator: Evaluator) -> None:
 
 
 def test_solving_is_better_than_masks_alone(evaluator: Evaluator) -> None:
-    model = evaluator.realised(Choices(), evaluator.plan(Choices(), price(evaluator, 0.4)))
+    model = evaluator.realised(evaluator.plan(Choices(), price(evaluator, 0.4)))
     before = evaluator.task.quality(model, "validation")
     evaluator.solve(model)
     assert evaluator.task.quality(model, "validation") > before + 0.02
@@ -58,9 +58,9 @@ def test_a_structure_is_evaluated_once(evaluator: Evaluator, monkeypatch: pytest
         raise AssertionError("evaluated again")
 
     monkeypatch.setattr(evaluator.task, "quality", fail)
-    assert evaluator.evaluate(Choices(weight={"blocks": 2.0}), ms) is first
+    assert evaluator.evaluate(Choices(dict.fromkeys(("heads", "neurons", "blocks"), 2.0)), ms) is first
     with pytest.raises(AssertionError, match="evaluated again"):
-        evaluator.evaluate(Choices(density={"heads": 0.5}), ms)
+        evaluator.evaluate(Choices(tilt={"blocks": 3.0}), ms)
 
 
 def test_what_no_plan_takes_is_an_error(evaluator: Evaluator) -> None:
@@ -87,6 +87,7 @@ def test_paths_serve_another_budget_and_another_run(
     latency = dataclasses.replace(space.latency, ms=3.0)
     again = make_evaluator(dataclasses.replace(space, latency=latency), tmp_path)
     assert again.menu.layers == first.menu.layers
-    assert {shape for shapes in again.menu.paths.values() for shape in shapes} <= {(4, 1), (4, 4)}
+    layers = {name: shapes for name, shapes in again.menu.paths.items() if name not in again.menu.parts}
+    assert {shape for shapes in layers.values() for shape in shapes} <= {(4, 1), (4, 4)}
     for name, by_shape in again.menu.paths.items():
         assert all(torch.equal(path.gone, first.menu.paths[name][s].gone) for s, path in by_shape.items())

@@ -63,8 +63,9 @@ def test_gates_start_at_the_plan_and_closed_blocks_keep_the_dense_weights(
 
 def test_hardened_gates_keep_the_limit_or_a_share_of_it(evaluator: Evaluator, fitted: Fitted) -> None:
     gated = trained(evaluator, fitted, 12)
-    assert gated.history.steps == 12 and gated.limit_ms == pytest.approx(fitted.plan.ms)
-    prices = [price(evaluator, gated.hardened(share)) for share in (1.0, 0.7, 1.0)]
+    whole = sum(level.ms for name, level in fitted.plan.layers.items() if name in evaluator.menu.parts)
+    assert gated.history.steps == 12 and gated.limit_ms + whole == pytest.approx(fitted.plan.ms)
+    prices = [price(evaluator, gated.hardened(share)) - whole for share in (1.0, 0.7, 1.0)]
     assert prices[0] == prices[2] <= gated.limit_ms * (1 + 1e-6)
     assert prices[1] <= 0.7 * gated.limit_ms * (1 + 1e-6)
 

@@ -75,6 +75,6 @@ def wait_for_running(folder: Path, process: "subprocess.Popen[bytes]") -> list[o
         time.sleep(0.2)
         if (folder / "opened").exists():  # not before: opening a storage makes the tables that are not there
             trials = optuna.load_study(study_name="l0compile", storage=url).trials
-            if len(trials) == 3 and len(trials[2].params) == 3:
+            if len(trials) == 3 and len(trials[2].params) == 5:
                 return trials
     raise AssertionError("the study did not get to its third trial")

@@ -99,8 +99,12 @@ def test_trials_and_what_was_fitted_are_recorded(finished: Finished, space: Spac
     low, high = space.gates[2].density
     for candidate in result.candidates:
         assert candidate.quality is not None and 0.8 < candidate.quality <= 1.0
-        assert set(candidate.layers) == {"query", "key", "value", "out", "up", "down"}
-        assert all(low <= density <= high for _, density in candidate.layers.values())
+        layers = {name: layer for name, layer in candidate.layers.items() if "(" not in name}
+        assert set(layers) == {"query", "key", "value", "out", "up", "down"}
+        assert all(low <= density <= high for _, density in layers.values())
+        wholes = {name: density for name, (_, density) in candidate.layers.items() if name not in layers}
+        assert set(wholes) == {"out (heads)", "down (neurons)"}
+        assert all(density >= 0.5 for density in wholes.values())
     for candidate in shots:
         assert candidate.latency is None and candidate.wanted_ms is None
         assert 0.0 < candidate.choices["live"] < 0.85

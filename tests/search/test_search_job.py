@@ -54,7 +54,7 @@ def test_a_worker_finds_what_the_search_finds(space: Space, prices: Prices, tmp_
     job = json.loads(json.dumps(read_job(study)))
     assert wanted_of(job) == space.effort.trials
     objective = objective_of(job, tmp_path / "worker")
-    params = {"tilt.blocks": 0.5, "density.heads": 1.0, "density.neurons": 0.75}
+    params = {"tilt.blocks": 0.5, "weight.blocks": 2.0}
     study.enqueue_trial(params)
     theirs = study.ask()
     found = objective(theirs)
@@ -74,7 +74,7 @@ def test_a_worker_with_other_data_says_so(space: Space, prices: Prices, tmp_path
         objective(optuna.create_study().ask())
 
 
-@pytest.mark.parametrize("key", ["space", "prices", "shapes", "price_ms"])
+@pytest.mark.parametrize("key", ["space", "prices", "shapes", "parts", "price_ms"])
 def test_a_job_that_lacks_something_is_refused(
     space: Space, prices: Prices, tmp_path: Path, key: str
 ) -> None:

@@ -60,6 +60,12 @@ def test_values_arrive(space: Space) -> None:
         ("task.tokens", 1.5, r"task\.tokens: expected int, got 1.5"),
         ("task", 3, r"task: expected a table, got 3"),
         ("latency.ratio", 0.5, r"latency\.: expected either ratio .* or ms"),
+        ("training.stages", 0, r"training\.stages: expected an integer from 1 to 16, got 0"),
+        (
+            "training",
+            {"stages": 2, "gate_steps": 5},
+            r"training\.stages: expected 1 beside gate_steps: zeros come in stages or are trained, got 2",
+        ),
         ("quality", {"drop": 0.01}, r"latency\.: expected no ratio or ms beside quality\.drop"),
         ("quality", {"drop": 2}, r"quality\.drop: expected a number from 1e-06 to 1, got 2"),
         ("quality", {"rise": 1}, r"quality\.drop: is missing; expected a number from 1e-06 to 1"),

@@ -51,7 +51,7 @@ def winner_of(exploration: Exploration) -> Finalist:
 
 
 def test_without_gates_a_model_is_the_same(evaluator: Evaluator) -> None:
-    model = evaluator.realised(Choices(), evaluator.plan(Choices(), 0.5 * evaluator.menu.dense_ms))
+    model = evaluator.realised(evaluator.plan(Choices(), 0.5 * evaluator.menu.dense_ms))
     evaluator.solve(model)
     plain = without_gates(model, evaluator.task.dense())
     (ids,) = evaluator.task.example()
@@ -63,17 +63,17 @@ def test_without_gates_a_model_is_the_same(evaluator: Evaluator) -> None:
 
 def test_what_was_zero_stays_so_and_weights_go_on(evaluator: Evaluator) -> None:
     plan = evaluator.plan(Choices(), 0.6 * evaluator.menu.dense_ms)
-    model = evaluator.realised(Choices(), plan)
+    model = evaluator.realised(plan)
     evaluator.solve(model)
     for parameter in model.parameters():
         parameter.data.mul_(1.01)  # as if trained
     further = onwards(evaluator, model, plan, PRICES)
     same = further.plan(Choices(), plan.ms)
     assert same.loss == pytest.approx(0.0, abs=1e-9)
-    again = further.realised(Choices(), same)
+    again = further.realised(same)
     (ids,) = evaluator.task.example()
     assert torch.allclose(again(ids), model(ids), atol=1e-6)
-    least = further.realised(Choices(), further.plan(Choices(), 0.7 * plan.ms))
+    least = further.realised(further.plan(Choices(), 0.7 * plan.ms))
     first, last = gated_layers(model), gated_layers(least)
     assert first.keys() == last.keys()
     for name, layer in last.items():
@@ -124,6 +124,6 @@ def test_a_search_that_goes_on_trains_no_stage_twice(evaluator: Evaluator, tmp_p
     refitted = fit_last_stage(again, same, winner_of(again))
     assert evaluator.task.losses == before and again.fitter.timed == timed
     assert (refitted.structure, refitted.plan.layers) == (fitted.structure, fitted.plan.layers)
-    model, other = (found.evaluator.realised(fitted.choices, refitted.plan) for found in (staged, same))
+    model, other = (found.evaluator.realised(refitted.plan) for found in (staged, same))
     for one, two in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(one, two)

@@ -17,8 +17,8 @@ def opened(space: Space, out: Path, resume: bool = False, conditions: str = "her
     return open_study(space, out, resume=resume, conditions=conditions)
 
 
-def at(tilt: float, heads: float = 1.0, neurons: float = 1.0) -> Choices:
-    return Choices(tilt={"blocks": tilt}, density={"heads": heads, "neurons": neurons})
+def at(tilt: float) -> Choices:
+    return Choices(dict.fromkeys(("neurons", "blocks"), 1.0), {"heads": 0.0, "neurons": 0.0, "blocks": tilt})
 
 
 @pytest.fixture
@@ -68,11 +68,11 @@ def test_one_structure_is_evaluated_and_listed_once(
     space: Space, tmp_path: Path, evaluator: Evaluator
 ) -> None:
     study = opened(space, tmp_path)
-    for choices in (at(0.0), at(0.0), at(0.0, heads=0.5), at(0.0)):
+    for choices in (at(0.0), at(0.0), at(1.5), at(0.0)):
         study.enqueue(choices)
         run_trials(study, evaluator, price(evaluator))
     assert len(study.trials()) == 4 and len(evaluator.seen) == 2
-    # All heads are better than half of them.
+    # To weigh all layers alike is better than to spare the last ones.
     assert [trial.number for trial in study.best(3)] == [0, 2] and len(study.best()) == 1
     assert study.outcomes() == evaluator.seen
 
@@ -126,9 +126,8 @@ def test_neutral_choices_weigh_all_groups_alike(space: Space, tmp_path: Path) ->
         for name, patterns in (("attention", ("query", "key", "value", "out")), ("ffn", ("up", "down")))
     ]
     study = opened(dataclasses.replace(space, gates=(heads, neurons, *halves)), tmp_path)
-    assert study.neutral() == Choices(
-        {"ffn": 1.0}, {"attention": 0.0, "ffn": 0.0}, {"heads": 1.0, "neurons": 1.0}
-    )
+    names = ("heads", "neurons", "attention", "ffn")
+    assert study.neutral() == Choices(dict.fromkeys(names[1:], 1.0), dict.fromkeys(names, 0.0))
 
 
 def test_draws_stay_in_their_ranges_and_are_not_repeated_on_resuming(
@@ -146,7 +145,7 @@ def test_draws_stay_in_their_ranges_and_are_not_repeated_on_resuming(
         drawn += [trial.choices for trial in run_trials(study, first, price(first), 3)]
     assert len({str(choices) for choices in drawn}) == 9
     for choices in drawn:
-        assert choices.weight.keys() == {"ffn"} and WEIGHT[0] <= choices.weight["ffn"] <= WEIGHT[1]
-        assert choices.tilt.keys() == {"attention", "ffn"}
+        assert choices.weight.keys() == {"neurons", "attention", "ffn"}
+        assert all(WEIGHT[0] <= weight <= WEIGHT[1] for weight in choices.weight.values())
+        assert choices.tilt.keys() == {"heads", "neurons", "attention", "ffn"}
         assert all(TILT[0] <= tilt <= TILT[1] for tilt in choices.tilt.values())
-        assert all(0.5 <= density <= 1.0 for density in choices.density.values())

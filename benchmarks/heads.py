@@ -1,0 +1,79 @@
+"""Claim: where attention takes time, a plan that may close whole heads is better. MiniLM on long texts, untrained.
+
+    python benchmarks/heads.py [--tokens 512] [--speedups 1.5 2 3] [--folder KEEP] [--text FOLDER]
+
+For each speed-up over OpenVINO's dense model two plans are fitted (compiled and measured, see budgets.py): of 4x1
+blocks alone, and of blocks and heads, which the plan prices by what attention takes. ``quality``: Spearman correlation
+of pairwise similarities with the dense model, held-out text, weights by least squares; ``heads``: share that is left.
+Wanted: better with heads. Appends to ``benchmarks/results/heads.jsonl``.
+"""
+
+import argparse
+import dataclasses
+import tempfile
+from pathlib import Path
+
+from harness import record, searching
+
+from l0compile.measure import Protocol, measure_engines, ratio
+from l0compile.search.candidate import Choices
+from l0compile.search.evaluate import Evaluator
+from l0compile.search.fit import Fitter
+from l0compile.search.latency import Bench, Budgeted, Job
+from l0compile.search.space import GateGroup
+from l0compile.tasks import make_task
+
+HEADS = GateGroup("heads", "head", ("bert.encoder.layer.?.attention.output.dense",), (0.05, 1.0), heads=12)
+
+
+def main() -> None:
+    """One row for each speed-up and space."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tokens", type=int, default=512)
+    parser.add_argument("--speedups", nargs="+", type=float, default=(1.5, 2.0, 3.0))
+    parser.add_argument("--folder", type=Path, help="where to keep candidates; default: a temporary one")
+    parser.add_argument("--text", type=Path)
+    options = parser.parse_args()
+    space, _ = searching.space_and_task(options.text)
+    blocks = tuple(dataclasses.replace(group, shapes=((4, 1),)) for group in space.gates)
+    task = make_task(space.task, dataclasses.replace(space.options, tokens=options.tokens), options.text)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        bench = Bench(task, folder)
+        bench.prepare()
+        bench.build(task.dense(), "dense", dynamic=False)
+        jobs = {"openvino": searching.openvino(task, folder), "dense": bench.job(folder / "dense")}
+        dense = measure_engines(jobs, Protocol())
+        for name, gates in {"blocks": blocks, "blocks and heads": (*blocks, HEADS)}.items():
+            evaluator, _ = searching.evaluator(dataclasses.replace(space, gates=gates), task, folder)
+            points = [(evaluator.menu.dense_ms, dense["dense"].median_ms)]
+            for speedup in options.speedups:
+                budget = Budgeted(dense["openvino"].median_ms / speedup, 1 / speedup, jobs["openvino"])
+                row = {"tokens": options.tokens, "speedup": speedup, "plan": name}
+                fitter = Fitter(evaluator, bench, budget, points)
+                record.append("heads", row | fitted(evaluator, fitter, jobs["openvino"]))
+
+
+def fitted(evaluator: Evaluator, fitter: Fitter, reference: Job) -> dict[str, object]:
+    """A plan at the latency, measured once more, and its quality."""
+    found = fitter.fit(Choices(), fitter.budget.ms)
+    model = evaluator.realised(found.plan)
+    fitter.bench.build(model, "fitted", dynamic=False)
+    both = {"openvino": reference, "fitted": fitter.bench.job(fitter.bench.folder / "fitted")}
+    measured = measure_engines(both, Protocol())
+    times = ratio(measured["openvino"], measured["fitted"], paired=True)
+    parts = [found.plan.layers[name].density for name in evaluator.menu.parts]
+    evaluator.solve(model)
+    return {
+        "measured_speedup": [round(x, 3) for x in (times.value, times.low, times.high)],
+        "predicted_ms": round(found.predicted_ms, 2),
+        "heads": round(sum(parts) / len(parts), 3) if parts else 1.0,
+        "quality": round(evaluator.task.quality(model, "held_out"), 4),
+    }
+
+
+if __name__ == "__main__":
+    main()
