@@ -82,7 +82,10 @@ def measure_curvature(
     layers = linear_layers(model, names)
     sums = {name: _Sums(layer) for name, layer in layers.items()}
     generator = torch.Generator().manual_seed(seed)
-    hooks = [layer.register_forward_hook(partial(_note, sums[name])) for name, layer in layers.items()]
+    hooks = [
+        layer.register_forward_hook(partial(_note, sums[name]), with_kwargs=True)
+        for name, layer in layers.items()
+    ]
     wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
     try:
         # Gradients of activations only: those of the weights would cost half as much again.
@@ -103,8 +106,10 @@ def measure_curvature(
     return {name: found.mean() for name, found in sums.items()}
 
 
-def _note(sums: _Sums, _layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    x = args[0].detach().flatten(0, -2)
+def _note(
+    sums: _Sums, _layer: nn.Module, args: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor
+) -> Tensor:
+    x = (args[0] if args else named["input"]).detach().flatten(0, -2)
     # Parameters are frozen, so the first layers' outputs have no history yet; a copy may be changed in place.
     output = output if output.requires_grad else output.requires_grad_().clone()
     output.register_hook(lambda gradient: sums.add(x, gradient.flatten(0, -2)))

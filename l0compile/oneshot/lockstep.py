@@ -87,14 +87,14 @@ class _Meeting:
         except BaseException as error:  # handed to the caller's thread
             self._stop(error)
 
-    def arrive(self, name: str, x: Tensor) -> Tensor:
-        """In place of a layer's ``forward``."""
+    def arrive(self, name: str, input: Tensor) -> Tensor:
+        """In place of a layer's ``forward``, whose argument has that name."""
         number = _LOCAL.number
         if number == 0:
             self.arrived = []
         elif len(self.arrived) != number or self.arrived[0][0] != name:
             raise DataError(_OUT_OF_STEP.format(name, self.arrived[0][0] if self.arrived else "its end"))
-        self.arrived.append((name, x))
+        self.arrived.append((name, input))
         if number == self.size - 1:
             if name in self.visited:
                 raise DataError(f"search: {name} runs twice in a call; leave layers with shared weights out")

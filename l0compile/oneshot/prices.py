@@ -35,12 +35,15 @@ def sites(model: nn.Module, names: tuple[str, ...], example: tuple[Tensor, ...])
     """The linear layers ``names`` of ``model`` in a call with ``example``; those it does not reach are left out."""
     found: dict[str, Site] = {}
 
-    def note(name: str, layer: nn.Linear, args: tuple[Tensor, ...]) -> None:
-        (x,) = args
+    def note(name: str, layer: nn.Linear, args: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+        x = args[0] if args else named["input"]
         sequence = x.shape[-2] if x.dim() > 1 else 1
         found[name] = Site((layer.out_features, layer.in_features), x.numel() // layer.in_features, sequence)
 
-    handles = [model.get_submodule(name).register_forward_pre_hook(partial(note, name)) for name in names]
+    handles = [
+        model.get_submodule(name).register_forward_pre_hook(partial(note, name), with_kwargs=True)
+        for name in names
+    ]
     try:
         with torch.no_grad():
             model(*example)

@@ -20,19 +20,19 @@ def parts_of(
     Heads take attention between the projections. The layer that reads a part, and those that feed it (``space.feeds``),
     count in proportion where they have no gates on blocks.
     """
-    model = task.dense()
+    modules = dict(task.dense().named_modules())
+    feeders = consumers_of(modules, space.feeds)
+    linear = tuple(name for name, module in modules.items() if isinstance(module, nn.Linear))
+    places = sites(modules[""], linear, task.example())
     blocks = {name for group in space.gates if group.kind == "block" for name in groups[group.name]}
-    feeders: dict[str, list[str]] = {}
-    for producer, consumer in consumers_of(dict(model.named_modules()), space.feeds).items():
-        feeders.setdefault(consumer, []).append(producer)
     found: dict[str, Part] = {}
     for group in space.gates:
+        granularity = group.granularity(None)
         for layer in groups[group.name] if group.kind != "block" else ():
-            granularity = group.granularity(None)
-            around = [name for name in (layer, *feeders.get(layer, ())) if name not in blocks]
-            linear = tuple(name for name in around if isinstance(model.get_submodule(name), nn.Linear))
-            places = sites(model, (layer, *linear), task.example())
-            ms = sum(prices.ms(places[name], None, 1.0) for name in linear if name in places)
+            around = (layer, *(name for name, consumer in feeders.items() if consumer == layer))
+            ms = sum(
+                prices.ms(places[name], None, 1.0) for name in around if name in places and name not in blocks
+            )
             if isinstance(granularity, Head) and layer in places:
                 ms += prices.attention_ms(places[layer], granularity.count)
             part = Part(layer, granularity, ms)

@@ -96,7 +96,7 @@ class Two(nn.Module):
         self.wide, self.flat, self.unused = nn.Linear(3, 5), nn.Linear(5, 2), nn.Linear(2, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        output: Tensor = self.flat(self.wide(x).sum(1))
+        output: Tensor = self.flat(input=self.wide(x).sum(1))
         return output
 
 

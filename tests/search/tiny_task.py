@@ -42,7 +42,7 @@ class TinyEncoder(nn.Module):
         )
         mixed = nn.functional.scaled_dot_product_attention(q, k, v)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
-        x = x + self.down(nn.functional.gelu(self.up(self.second(x))))
+        x = x + self.down(nn.functional.gelu(self.up(input=self.second(x))))
         return nn.functional.normalize(x.mean(1), dim=-1)
 
 
