@@ -1,6 +1,6 @@
 """Attach gates to the modules whose names match a pattern."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
@@ -30,7 +30,8 @@ def attach(
     Args:
         model: any module; its parameters keep their names in ``state_dict``, gates add entries beside them.
         gates: shell-style pattern on module names (``*`` also crosses dots) -> granularity, or several of them.
-            Patterns are applied in order; a module may be matched twice with different granularities.
+            Patterns are applied in order; a module may be matched twice with different granularities. Of what a pattern
+            with wildcards matches, gates on weights and inputs go on the linear layers.
         init: P(open) at the start, in (0, 1). From 0.961 on the median gate is exactly 1, so that the default leaves
             the model's evaluation output as it was.
 
@@ -48,8 +49,9 @@ def attach(
     modules = {name: module for name, module in model.named_modules() if not isinstance(module, Gate)}
     planned: dict[tuple[str, str], tuple[Granularity, tuple[int, ...], tuple[int, ...]]] = {}
     for pattern, value in gates.items():
-        for name in _matching(pattern, modules):
-            for granularity in value if isinstance(value, tuple | list) else (value,):
+        wanted = value if isinstance(value, tuple | list) else (value,)
+        for name in _matching(pattern, modules, wanted):
+            for granularity in wanted:
                 where = f"attach: module {name!r} (matched by {pattern!r})"
                 key = (name, _new_gate_name(modules[name], granularity, where))
                 if key in planned:
@@ -70,13 +72,16 @@ def accepts(module: nn.Module, granularity: Granularity) -> bool:
     return True
 
 
-def _matching(pattern: str, modules: Mapping[str, nn.Module]) -> list[str]:
+def _matching(pattern: str, modules: Mapping[str, nn.Module], wanted: Sequence[Granularity]) -> list[str]:
     names = [name for name in modules if fnmatchcase(name, pattern)]
     if not names:
         close = get_close_matches(pattern, modules, n=5, cutoff=0.4) or sorted(modules)[1:6]
         raise GateError(
             f"attach: pattern {pattern!r} matches no module; near matches: {', '.join(close) or 'none'}"
         )
+    if len(names) > 1 and all(isinstance(each, Block | Head | Neuron) for each in wanted):
+        # Where no linear layer is among them the error for the first of them says so.
+        return [name for name in names if isinstance(modules[name], nn.Linear)] or names
     return names
 
 

@@ -40,6 +40,18 @@ def set_values(model: nn.Module, seed: int = 0) -> dict[str, Tensor]:
     return {name: gate.z for name, gate in named_gates(model).items()}
 
 
+def test_of_what_a_wide_pattern_matches_the_linear_layers_get_the_gates() -> None:
+    model = nn.Sequential(Mlp(), nn.Sequential(Mlp()))
+    attach(model, {"*": Block(4, 1)})
+    assert sorted(named_gates(model)) == [
+        "0.down.l0_block", "0.up.l0_block", "1.0.down.l0_block", "1.0.up.l0_block",
+    ]  # fmt: skip
+    with pytest.raises(GateError, match=r"0\.down.*Head\(count=3\)|expected a head count that divides 8"):
+        attach(model, {"*.down": Head(3)})  # a linear layer that does not fit is not passed over
+    with pytest.raises(GateError, match="gates the input of an nn.Linear, got LayerNorm"):
+        attach(model, {"*.norm": Neuron()})
+
+
 def test_attach_returns_the_model_and_leaves_its_output() -> None:
     model = Mlp().eval()
     x = torch.randn(3, 6)

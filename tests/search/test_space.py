@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from l0compile.errors import ConfigError
 from l0compile.gates import Block, Head, Neuron
 from l0compile.search import Space, parse_space, read_space
+from l0compile.search.space import Effort, GateGroup, LatencyBudget, QualityFloor, TrainingPlan
+from l0compile.tasks import SentenceOptions
 
 TINY = tomllib.loads((Path(__file__).parent / "tiny.toml").read_text())
 SHIPPED = Path(__file__).parents[2] / "search_spaces"
@@ -153,3 +155,21 @@ def test_fingerprint_changes_with_what_trials_depend_on_only(space: Space) -> No
         ("training.candidate_steps", 9),
     ]:
         assert parse_space(changed(path, value)).fingerprint() != space.fingerprint()
+
+
+def test_the_reference_tells_every_key_and_its_default() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "search_space.md").read_text()
+    for kind in (GateGroup, LatencyBudget, QualityFloor, Effort, TrainingPlan, SentenceOptions):
+        for field in dataclasses.fields(kind):
+            if field.name == "thorough":  # of --quick
+                continue
+            row = next((line for line in text.splitlines() if f"`{field.name}`" in line), None)
+            assert row is not None, field.name
+            if isinstance(field.default, int | float) and field.name != "heads":
+                # The same key may be in two tables.
+                rows = [line for line in text.splitlines() if f"`{field.name}`" in line]
+                assert any(number in line for line in rows for number in spelt(field.default)), field.name
+
+
+def spelt(number: float) -> set[str]:
+    return {str(number), f"{number:g}", f"{number:.0e}".replace("e-0", "e-")}
