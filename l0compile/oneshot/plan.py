@@ -69,6 +69,11 @@ class Menu:
         """All layers as near to dense as they may be."""
         return sum(max(level.ms for level in levels) for levels in self.layers.values())
 
+    @property
+    def least_ms(self) -> float:
+        """All layers as quick as they may be."""
+        return sum(min(level.ms for level in levels) for levels in self.layers.values())
+
     def plan(self, budget_ms: float, weights: Mapping[str, float] | None = None) -> "Plan":
         """The plan of least loss whose layers together take at most ``budget_ms``.
 

@@ -4,6 +4,7 @@ import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from l0compile.oneshot.parts import Part, part_paths
 from l0compile.oneshot.plan import Menu, Plan, Shape
 from l0compile.oneshot.prices import Pricing, sites
 from l0compile.oneshot.reconstruct import reconstruct
+from l0compile.oneshot.size import Sizes
 from l0compile.search.candidate import Choices, gated, hardened, layers_of, unique
 from l0compile.search.parts import members_of
 from l0compile.search.space import Space
@@ -101,8 +103,19 @@ class Evaluator:
         return cls(task, space, members, origin, Menu.of(paths, places, prices, ranges, parts))
 
     def plan(self, choices: Choices, price_ms: float) -> Plan:
-        """The best plan whose layers take `price_ms`, with losses weighed by `choices`."""
-        return self.menu.plan(price_ms, choices.factors(self.members))
+        """The best plan whose layers take `price_ms` and whose model is not too large, losses weighed by `choices`.
+
+        Raises ConfigError if there is none.
+        """
+        factors = choices.factors(self.members)
+        if self.space.limits.artifact_mb is None:
+            return self.menu.plan(price_ms, factors)
+        return self.sizes.plan(self.menu, price_ms, factors, 1e6 * self.space.limits.artifact_mb)
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """Of models of the menu."""
+        return Sizes.of(self.origin, (name for name in self.menu.layers if name not in self.menu.parts))
 
     def realised(self, plan: Plan) -> nn.Module:
         """The model with gates that leave what `plan` says, hardened; weights as they were."""

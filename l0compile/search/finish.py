@@ -32,6 +32,9 @@ def finish(
     progress.phase("compiling and verifying the chosen candidate")
     compiled = bench.build(winner.model, MODEL)
     artifact = _publish(bench.folder / MODEL, out / MODEL)
+    size, limit = sum(file.stat().st_size for file in artifact.iterdir()) / 1e6, space.limits.artifact_mb
+    if limit is not None and size > limit:
+        progress.note(f"  WARNING: the model has {size:.1f} MB, {limit:g} were allowed: its code is large")
     progress.phase("final measurement: every engine in a process of its own")
     everything = {**jobs, CHOSEN: bench.job(artifact)}
     protocol = Protocol() if space.effort.thorough else Protocol.quick()
@@ -56,7 +59,7 @@ def finish(
         regions=compiled.explain().regions,
         budget_ms=winner.finalist.wanted * budget.ms,
         facts={
-            **_facts(evaluator, winner, compiled, measured[CHOSEN]),
+            **_facts(evaluator, winner, compiled, measured[CHOSEN], size),
             "overhead": {"choosing and recording trials": f"{exploration.overhead_s:.1f} s"},
         },
     )
@@ -82,13 +85,14 @@ def _publish(built: Path, place: Path) -> Path:
 
 
 def _facts(
-    evaluator: Evaluator, winner: Winner, compiled: CompiledModel, measured: Measurement
+    evaluator: Evaluator, winner: Winner, compiled: CompiledModel, measured: Measurement, size_mb: float
 ) -> dict[str, dict[str, Any]]:
     live, total = live_weights(winner.model)
     record = hardening(winner.model)
     return {
         "model": {
             "artifact": MODEL,
+            "size": f"{size_mb:.1f} MB",
             "live weights in gated layers": f"{live:,} of {total:,} ({live / max(1, total):.1%})",
             "hardening": str(record) if record else "",
             "compiled = gated": dict(compiled.explain().verification),

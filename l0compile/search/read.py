@@ -12,6 +12,7 @@ from l0compile.search.space import (
     Effort,
     GateGroup,
     LatencyBudget,
+    Limits,
     QualityFloor,
     Space,
     TrainingPlan,
@@ -38,7 +39,7 @@ def parse_space(data: Mapping[str, Any], *, file: str = "space") -> Space:
     task = root.table("task")
     name = _task(task, Path(file).parent)
     options = task_options(name, task.rest(), where=f"{file}: task")
-    floor = root.table("quality")
+    floor, limits = root.table("quality"), root.table("limits")
     quality = _quality(floor) if root.has("quality") else None
     space = Space(
         Path(file).stem,
@@ -50,6 +51,7 @@ def parse_space(data: Mapping[str, Any], *, file: str = "space") -> Space:
         _effort(root.table("search")),
         _training(root.table("training")),
         quality,
+        _limits(limits),
     )
     root.done()
     return space
@@ -107,6 +109,12 @@ def _quality(table: Table) -> QualityFloor:
     floor = QualityFloor(table.number("drop", 1e-6, 1.0))
     table.done()
     return floor
+
+
+def _limits(table: Table) -> Limits:
+    limits = Limits(table.number("artifact_mb", 0.001, 1e9) if table.has("artifact_mb") else None)
+    table.done()
+    return limits
 
 
 def _latency(table: Table, quality: QualityFloor | None) -> LatencyBudget:

@@ -69,6 +69,13 @@ class QualityFloor:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What the chosen model has to keep beside its budget. artifact_mb: size on disk, in millions of bytes."""
+
+    artifact_mb: float | None = None
+
+
+@dataclass(frozen=True)
 class Effort:
     """How long to search: `trials` at most, `seconds` in all.
 
@@ -122,6 +129,7 @@ class Space:
     effort: Effort = Effort()
     training: TrainingPlan = TrainingPlan()
     quality: QualityFloor | None = None
+    limits: Limits = Limits()
 
     def fingerprint(self) -> str:
         """Hash of everything that makes trials comparable: task, gates, latency budget and candidate training."""
@@ -139,6 +147,8 @@ class Space:
         }
         if self.quality is not None:
             facts["quality"] = dataclasses.asdict(self.quality)
+        if self.limits != Limits():
+            facts["limits"] = dataclasses.asdict(self.limits)
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def quick(self) -> "Space":

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from l0compile.errors import ConfigError
-from l0compile.search.space import Effort, GateGroup, LatencyBudget, QualityFloor, Space, TrainingPlan
+from l0compile.search.space import Effort, GateGroup, LatencyBudget, Limits, QualityFloor, Space, TrainingPlan
 from l0compile.tasks import task_options
 
 
@@ -23,6 +23,7 @@ def space_from_json(data: Mapping[str, Any]) -> Space:
         values["latency"] = LatencyBudget(**values["latency"])
         values["effort"] = Effort(**{**values["effort"], "sweep": tuple(values["effort"]["sweep"])})
         values["training"] = TrainingPlan(**values["training"])
+        values["limits"] = Limits(**values["limits"])
         values["quality"] = values["quality"] and QualityFloor(**values["quality"])
         return Space(**values)
     except (KeyError, TypeError, AttributeError) as error:

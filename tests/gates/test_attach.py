@@ -46,9 +46,9 @@ def test_of_what_a_wide_pattern_matches_the_linear_layers_get_the_gates() -> Non
     assert sorted(named_gates(model)) == [
         "0.down.l0_block", "0.up.l0_block", "1.0.down.l0_block", "1.0.up.l0_block",
     ]  # fmt: skip
-    with pytest.raises(GateError, match=r"0\.down.*Head\(count=3\)|expected a head count that divides 8"):
+    with pytest.raises(GateError, match="expected a head count that divides 8"):
         attach(model, {"*.down": Head(3)})  # a linear layer that does not fit is not passed over
-    with pytest.raises(GateError, match="gates the input of an nn.Linear, got LayerNorm"):
+    with pytest.raises(GateError, match=r"gates the input of an nn\.Linear, got LayerNorm"):
         attach(model, {"*.norm": Neuron()})
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from instant import make_evaluator
+from instant import make_evaluator, make_fitter
 
 from l0compile.errors import ConfigError
 from l0compile.oneshot.masks import live_mask, structure
 from l0compile.search import Choices, Space
 from l0compile.search.evaluate import Evaluator, Outcome
+from l0compile.search.space import Limits
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,22 @@ def test_a_structure_is_evaluated_once(evaluator: Evaluator, monkeypatch: pytest
 def test_what_no_plan_takes_is_an_error(evaluator: Evaluator) -> None:
     with pytest.raises(ConfigError, match="no choice of blocks takes"):
         evaluator.evaluate(Choices(), price(evaluator, 0.01))
+
+
+def test_a_model_is_no_larger_than_it_may_be(space: Space, tmp_path: Path, evaluator: Evaluator) -> None:
+    ms = price(evaluator, 0.8)
+    free = evaluator.plan(Choices(), ms)
+    limit = (evaluator.sizes.bytes_of(free) - 5000) / 1e6
+    small = make_evaluator(dataclasses.replace(space, limits=Limits(limit)), tmp_path)
+    found = small.plan(Choices(), ms)
+    assert found.ms < free.ms and 1e6 * limit - 1500 < small.sizes.bytes_of(found) <= 1e6 * limit
+    fitter = make_fitter(small, tmp_path, 0.8)
+    fitted = fitter.fit(Choices(), fitter.budget.ms)
+    # Less than the time that is there, and no round spent on plans that are the same.
+    assert small.sizes.bytes_of(fitted.plan) <= 1e6 * limit and len(fitter.timed) <= 2
+    none = make_evaluator(dataclasses.replace(space, limits=Limits(0.01)), tmp_path)
+    with pytest.raises(ConfigError, match=r"limits\.artifact_mb: expected at least 2\.0"):
+        none.plan(Choices(), ms)
 
 
 def test_outcomes_go_through_json(evaluator: Evaluator) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from l0compile.errors import ConfigError
 from l0compile.gates import Block, Head, Neuron
 from l0compile.search import Space, parse_space, read_space
-from l0compile.search.space import Effort, GateGroup, LatencyBudget, QualityFloor, TrainingPlan
+from l0compile.search.space import Effort, GateGroup, LatencyBudget, Limits, QualityFloor, TrainingPlan
 from l0compile.tasks import SentenceOptions
 
 TINY = tomllib.loads((Path(__file__).parent / "tiny.toml").read_text())
@@ -62,6 +62,11 @@ def test_values_arrive(space: Space) -> None:
         ("task.tokens", 1.5, r"task\.tokens: expected int, got 1.5"),
         ("task", 3, r"task: expected a table, got 3"),
         ("latency.ratio", 0.5, r"latency\.: expected either ratio .* or ms"),
+        (
+            "limits",
+            {"artifact_mb": "9"},
+            r"limits\.artifact_mb: expected a number from 0.001 to 1e\+09, got '9'",
+        ),
         ("training.stages", 0, r"training\.stages: expected an integer from 1 to 16, got 0"),
         (
             "training",
@@ -105,7 +110,7 @@ def test_values_arrive(space: Space) -> None:
         (
             "trainning",
             {},
-            r"trainning: expected one of the keys feeds, gates, latency, quality, search, task, training",
+            r"trainning: expected one of the keys feeds, gates, latency, limits, quality, search, task, training",
         ),
     ],
 )
@@ -159,7 +164,7 @@ def test_fingerprint_changes_with_what_trials_depend_on_only(space: Space) -> No
 
 def test_the_reference_tells_every_key_and_its_default() -> None:
     text = (Path(__file__).parents[2] / "docs" / "search_space.md").read_text()
-    for kind in (GateGroup, LatencyBudget, QualityFloor, Effort, TrainingPlan, SentenceOptions):
+    for kind in (GateGroup, LatencyBudget, Limits, QualityFloor, Effort, TrainingPlan, SentenceOptions):
         for field in dataclasses.fields(kind):
             if field.name == "thorough":  # of --quick
                 continue
