@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ DENSE = ("pytorch", "onnxruntime", "openvino")
 def run(args: argparse.Namespace) -> int:
     """Measure and print; 1 when nothing could be measured."""
     protocol = Protocol.quick() if args.quick else Protocol()
+    protocol = dataclasses.replace(protocol, percentile=args.percentile)
     with _jobs(args) as (jobs, failures):
         results = measure_engines(jobs, protocol, args.threads) if jobs else {}
     results |= {engine: Measurement.failed(reason, protocol) for engine, reason in failures.items()}
@@ -30,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         measured = {engine: result.to_dict() for engine, result in results.items()}
         print_json({"model": args.model, "machine": read_host().fingerprint(), "results": measured})
     else:
-        print_rich(_table(args.model, results))
+        print_rich(_table(args.model, results, args.percentile))
     return 0 if any(result.ok for result in results.values()) else 1
 
 
@@ -86,7 +88,7 @@ def _made(args: argparse.Namespace, folder: Path) -> tuple[dict[str, tuple[str, 
     return {engine: (engine, job) for engine in engines if engine not in failures}, failures
 
 
-def _table(title: str, results: Mapping[str, Measurement]) -> object:
+def _table(title: str, results: Mapping[str, Measurement], percentile: float) -> object:
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -94,7 +96,8 @@ def _table(title: str, results: Mapping[str, Measurement]) -> object:
     table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD)
     dense = {engine: result for engine, result in results.items() if result.ok and engine != "l0compile"}
     best = min(dense, key=lambda engine: dense[engine].median_ms, default=None)
-    for name in ("engine", "latency, ms", "95 % interval", f"speed-up over {best}" if best else "speed-up"):
+    latency = "latency, ms" if percentile == 50 else f"percentile {percentile:g}, ms"
+    for name in ("engine", latency, "95 % interval", f"speed-up over {best}" if best else "speed-up"):
         table.add_column(name, justify="left" if name == "engine" else "right")
     for engine, result in results.items():
         if not result.ok:

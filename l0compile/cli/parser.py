@@ -189,6 +189,13 @@ def _bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "--threads", type=_count, metavar="N", help="threads of every engine (default: all cores)"
     )
     parser.add_argument(
+        "--percentile",
+        type=float,
+        default=50.0,
+        metavar="P",
+        help="of calls; 95 tells of stragglers (default: 50)",
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="half a second an engine: enough to compare, not to publish"
     )
     _compile_options(parser)

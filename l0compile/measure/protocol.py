@@ -17,6 +17,7 @@ class Protocol:
     ``block_s``          seconds of timed calls in a block (always at least ``min_calls``).
     ``settle_s``         untimed seconds (at least one call) before each block, so that it does not pay for
                          what ran before it: another engine's caches and spinning threads.
+    ``percentile``       of its calls that stands for a block: 50, their median; 95 tells of stragglers.
     ``threads``          threads of the measured code; None leaves the library's own choice.
     ``flush_denormals``  treat denormal numbers as zero, as a compiled model does.
     ``seed``, ``resamples``  of the bootstrap, which makes it repeatable.
@@ -29,6 +30,7 @@ class Protocol:
     block_s: float = 0.1
     settle_s: float = 0.02
     min_calls: int = 3
+    percentile: float = 50.0
     threads: int | None = None
     flush_denormals: bool = True
     seed: int = 0
@@ -43,6 +45,8 @@ class Protocol:
         for name in ("blocks", "min_calls", "resamples"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"protocol: {name}: expected at least 1, got {getattr(self, name)!r}")
+        if not 0 <= self.percentile <= 100:
+            raise ConfigError(f"protocol: percentile: expected 0 to 100, got {self.percentile!r}")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"protocol: threads: expected None or at least 1, got {self.threads!r}")
 

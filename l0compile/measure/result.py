@@ -7,6 +7,8 @@ from itertools import accumulate
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from l0compile.errors import DataError
 from l0compile.measure.protocol import Protocol
 from l0compile.measure.statistics import bootstrap_interval
@@ -23,7 +25,8 @@ class Measurement:
     """Latency of one callable in milliseconds.
 
     ``samples_ms``  every timed call in order; ``calls`` says how many of them each block holds.
-    ``median_ms``   median of the block medians; ``low_ms``, ``high_ms`` its 95 % bootstrap interval.
+    ``median_ms``   median over the blocks of what stands for each, the median of its calls (or another percentile, see
+                    ``Protocol``); ``low_ms``, ``high_ms`` its 95 % bootstrap interval.
     ``drift``       median of the last third of the blocks over that of the first; 1.0 is steady.
     ``noisy``       the interval or the drift is too wide to quote.
     ``error``       None, or why there are no samples (all numbers are NaN then).
@@ -46,7 +49,7 @@ class Measurement:
             raise DataError(
                 f"measurement: expected at least one call in each block, got {[*map(len, blocks)]}"
             )
-        medians = [median(block) for block in blocks]
+        medians = [float(np.percentile(block, protocol.percentile)) for block in blocks]
         middle = median(medians)
         low, high = bootstrap_interval(medians, protocol.resamples, protocol.seed)
         third = max(1, len(medians) // 3)
@@ -79,10 +82,11 @@ class Measurement:
 
     @property
     def block_ms(self) -> tuple[float, ...]:
-        """Median of each block in ms."""
+        """What stands for each block, in ms."""
         ends = [*accumulate(self.calls)]
         return tuple(
-            median(self.samples_ms[end - count : end]) for end, count in zip(ends, self.calls, strict=True)
+            float(np.percentile(self.samples_ms[end - count : end], self.protocol.percentile))
+            for end, count in zip(ends, self.calls, strict=True)
         )
 
     def __str__(self) -> str:

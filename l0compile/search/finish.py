@@ -38,7 +38,7 @@ def finish(
     progress.phase("final measurement: every engine in a process of its own")
     everything = {**jobs, CHOSEN: bench.job(artifact)}
     protocol = Protocol() if space.effort.thorough else Protocol.quick()
-    measured = compare(everything, failures, protocol)
+    measured = compare(everything, failures, bench.timed(protocol))
     fixed = task.dynamic_shapes() is None
     quality = task.quality(winner.model if fixed else compiled, "held_out")
     rows = [

@@ -1,5 +1,6 @@
 """Latency of dense engines and of candidates, each in a process of its own, against the budget."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +29,18 @@ _TURNS, _QUIET = 3, 0.1
 class Bench:
     """Where a task's latency is measured: `folder` holds the inputs, the ONNX file and models compiled for `target`.
 
-    device: ``rpc://HOST:PORT/KEY`` of where compiled models run, instead of here.
+    device: ``rpc://HOST:PORT/KEY`` of where compiled models run, instead of here. percentile: of calls that counts.
     """
 
     task: Task
     folder: Path
     target: Target | str = "native"
     device: str | None = None
+    percentile: float = 50.0
+
+    def timed(self, protocol: Protocol) -> Protocol:
+        """``protocol`` with this percentile."""
+        return dataclasses.replace(protocol, percentile=self.percentile)
 
     def prepare(self) -> None:
         """Write the example inputs."""
@@ -127,10 +133,11 @@ class Budgeted:
         slower or faster since the reference was measured first.
         """
         jobs = {"candidate": bench.job(bench.folder / name)}
+        protocol = bench.timed(Protocol.careful())
         if self.ratio is None or self.reference is None:
-            found = measure_engines(jobs, Protocol.careful())["candidate"]
+            found = measure_engines(jobs, protocol)["candidate"]
             return found, found.median_ms / self.ms
-        both = measure_engines({**jobs, "reference": self.reference}, Protocol.careful())
+        both = measure_engines({**jobs, "reference": self.reference}, protocol)
         found, reference = both["candidate"], both["reference"]
         if not (found.ok and reference.ok):
             return found, found.median_ms / self.ms
@@ -152,9 +159,13 @@ def compare(
 
 
 def compare_quietly(
-    jobs: Mapping[str, Job], failures: Mapping[str, str], reference: str, progress: Progress
+    jobs: Mapping[str, Job],
+    failures: Mapping[str, str],
+    protocol: Protocol,
+    reference: str,
+    progress: Progress,
 ) -> dict[str, Measurement]:
-    """As ``compare``, shortly; again where something else disturbed the reference or the compiled model, up to twice.
+    """As ``compare``; again where something else disturbed the reference or the compiled model, up to twice.
 
     Of the comparisons the one is taken in which the wider interval of the two is least.
     """
@@ -163,10 +174,10 @@ def compare_quietly(
         both = [found[name] for name in (reference, DENSE) if found[name].ok]
         return max(((each.high_ms - each.low_ms) / each.median_ms for each in both), default=0.0)
 
-    found = [compare(jobs, failures, Protocol.quick())]
+    found = [compare(jobs, failures, protocol)]
     while len(found) < _TURNS and width(found[-1]) > _QUIET:
         progress.note("  something else uses this machine: measuring again")
-        found.append(compare(jobs, failures, Protocol.quick()))
+        found.append(compare(jobs, failures, protocol))
     return min(found, key=width)
 
 

@@ -132,6 +132,7 @@ def _latency(table: Table, quality: QualityFloor | None) -> LatencyBudget:
         ratio=table.number("ratio", 0.01, 10.0) if table.has("ratio") else None,
         ms=table.number("ms", 0.001, 1e6) if table.has("ms") else None,
         reference=table.choice("reference", REFERENCES, "onnxruntime"),
+        percentile=table.number("percentile", 1.0, 99.0, 50.0),
     )
     table.done()
     return budget

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from l0compile.errors import BuildError, ConfigError, DataError
-from l0compile.measure import Measurement
+from l0compile.measure import Measurement, Protocol
 from l0compile.measure.device import device_and_target
 from l0compile.oneshot.plan import worth_pruning
 from l0compile.oneshot.prices import Prices, sites
@@ -92,7 +92,7 @@ def _run(
     progress.phase("loading model and text")
     task = task or make_task(space.task, space.options, text)
     groups = layers_of(task.dense(), space)
-    bench = Bench(task, out / "work", place.target, place.device)
+    bench = Bench(task, out / "work", place.target, place.device, space.latency.percentile)
     bench.prepare()
     if not place.resume:
         shutil.rmtree(bench.trainings, ignore_errors=True)
@@ -106,7 +106,8 @@ def _run(
     )
     progress.phase("measuring the dense engines")
     jobs, failures = bench.dense_jobs()
-    dense = compare_quietly(jobs, failures, ROW_OF[space.latency.reference], progress)
+    protocol = bench.timed(Protocol.quick())
+    dense = compare_quietly(jobs, failures, protocol, ROW_OF[space.latency.reference], progress)
     budget = budget_of(space, dense, jobs)
     _tell_baselines(progress, dense)
     final_seconds = time.monotonic() - clock.start

@@ -45,12 +45,14 @@ class GateGroup:
 class LatencyBudget:
     """At most `ms` milliseconds, or `ratio` times the dense latency of the engine `reference` on this machine.
 
-    Neither where a `QualityFloor` is given: the latency is then what is made as short as possible.
+    Neither where a `QualityFloor` is given: the latency is then what is made as short as possible. `percentile`: of back-
+    to-back calls that is meant, as of `Protocol`.
     """
 
     ratio: float | None
     ms: float | None
     reference: str = "onnxruntime"
+    percentile: float = 50.0
 
     def in_ms(self, reference_ms: float) -> float:
         """The budget in milliseconds, given the reference's dense latency."""

@@ -30,10 +30,11 @@ def test_the_saved_model_gives_the_answers_of_the_original(artifact: Path, model
 
 
 def test_bench_measures_a_saved_model(cli, artifact: Path) -> None:
-    code, out, err = cli("bench", artifact, "--size", "batch=2", "--quick", "--json")
+    code, out, err = cli("bench", artifact, "--size", "batch=2", "--quick", "--json", "--percentile", "90")
     assert code == 0, err
     result = json.loads(out)["results"]["l0compile"]
     assert result["error"] is None and result["median_ms"] > 0 and result["protocol"]["blocks"] == 8
+    assert result["protocol"]["percentile"] == 90
 
 
 def test_bench_asks_for_the_sizes(cli, artifact: Path) -> None:

@@ -23,7 +23,15 @@ def test_quick_is_quicker() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"blocks": 0}, {"block_s": -1.0}, {"warmup_s": float("nan")}, {"threads": 0}, {"min_calls": 0}]
+    "wrong",
+    [
+        {"blocks": 0},
+        {"block_s": -1.0},
+        {"warmup_s": float("nan")},
+        {"threads": 0},
+        {"min_calls": 0},
+        {"percentile": 101},
+    ],
 )
 def test_values_out_of_range(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"protocol: {next(iter(wrong))}: expected"):

@@ -27,6 +27,12 @@ def test_median_is_over_blocks_not_calls() -> None:
     assert made.median_ms == 2.0
 
 
+@pytest.mark.parametrize(("percentile", "wanted"), [(0, 1.0), (50, 3.0), (75, 4.0), (100, 50.0)])
+def test_another_percentile_may_stand_for_a_block(percentile: float, wanted: float) -> None:
+    made = Measurement.from_blocks([[1.0, 2.0, 3.0, 4.0, 50.0]] * 6, Protocol(percentile=percentile))
+    assert made.median_ms == made.low_ms == made.high_ms == wanted and made.block_ms == (wanted,) * 6
+
+
 @pytest.mark.parametrize(
     ("medians", "noisy"),
     [
