@@ -45,8 +45,8 @@ class GateGroup:
 class LatencyBudget:
     """At most `ms` milliseconds, or `ratio` times the dense latency of the engine `reference` on this machine.
 
-    Neither where a `QualityFloor` is given: the latency is then what is made as short as possible. `percentile`: of back-
-    to-back calls that is meant, as of `Protocol`.
+    Neither where a `QualityFloor` is given: the latency is then what is made as short as possible. `percentile`: of the
+    calls that are measured.
     """
 
     ratio: float | None
