@@ -23,7 +23,7 @@ from l0compile.search.latency import Bench, Budgeted, Job
 from l0compile.search.space import GateGroup
 from l0compile.tasks import make_task
 
-HEADS = GateGroup("heads", "head", ("bert.encoder.layer.?.attention.output.dense",), (0.05, 1.0), heads=12)
+HEADS = GateGroup("heads", "head", ("bert.encoder.layer.?.attention.output.dense",), (0.0, 1.0), heads=12)
 
 
 def main() -> None:

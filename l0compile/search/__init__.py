@@ -13,4 +13,6 @@ from l0compile.search.progress import Silent as Silent
 from l0compile.search.read import parse_space as parse_space
 from l0compile.search.read import read_space as read_space
 from l0compile.search.run import run_search as run_search
+from l0compile.search.space import Effort as Effort
 from l0compile.search.space import Space as Space
+from l0compile.search.space import TrainingPlan as TrainingPlan

@@ -1,5 +1,6 @@
 """``l0compile.search``: a search space with a task of ours, or a model with a training loop of one's own."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from l0compile.result import SearchResult
 from l0compile.search.progress import Progress, RichProgress
 from l0compile.search.read import read_space
 from l0compile.search.run import run_search
-from l0compile.search.space import Effort, GateGroup, LatencyBudget, Space, TrainingPlan
+from l0compile.search.space import Effort, GateGroup, LatencyBudget, Limits, QualityFloor, Space, TrainingPlan
 from l0compile.search.study import STUDY
 from l0compile.tasks import Team, assist, make_task
 from l0compile.tasks.own import Args, OwnTask
@@ -122,6 +123,8 @@ def search_model(
     args: Args,
     out: str | Path,
     budget_ms: float | None = None,
+    drop: float | None = None,
+    artifact_mb: float | None = None,
     calibration: Sequence[Args] | None = None,
     dynamic_shapes: Any = None,
     effort: Effort | None = None,
@@ -139,21 +142,33 @@ def search_model(
         space: module-name pattern -> block shapes to choose from, or a Space, whose task is not used.
         target, out, resume, progress: as of :func:`search_space`.
         args: positional example inputs at the size whose latency counts.
-        budget_ms: milliseconds a call may take; needed where ``space`` has no budget.
+        budget_ms: milliseconds a call may take; or drop: the share of the dense quality that may be lost, as 0.01, for
+            the quickest model that is good enough. One of them is needed where ``space`` is no Space.
+        artifact_mb: millions of bytes that the saved model may have.
         calibration: tuples of arguments like ``args``, without padding, for the statistics of every layer.
         dynamic_shapes: as of ``compile``. effort, training: how long to search and to train.
     """
-    found = space if isinstance(space, Space) else _space(space, budget_ms, effort or Effort(), training)
+    found = space if isinstance(space, Space) else _space(space, budget_ms, drop, artifact_mb)
+    if effort is not None:
+        found = dataclasses.replace(found, effort=effort)
+    if training is not None:
+        found = dataclasses.replace(found, training=training)
     task = OwnTask(model, args, train_step, evaluate, calibration, dynamic_shapes)
     with _shown(progress, found) as bar:
         return run_search(found, Path(out), task=task, target=target, resume=resume, progress=bar)
 
 
 def _space(
-    patterns: Patterns, budget_ms: float | None, effort: Effort, training: TrainingPlan | None
+    patterns: Patterns, budget_ms: float | None, drop: float | None, artifact_mb: float | None
 ) -> Space:
-    if budget_ms is None or not budget_ms > 0:
+    if (budget_ms is None) == (drop is None):
+        raise ConfigError(f"search: expected one of budget_ms and drop, got {budget_ms!r} and {drop!r}")
+    if budget_ms is not None and not budget_ms > 0:
         raise ConfigError(f"search: budget_ms: expected milliseconds above 0, got {budget_ms!r}")
+    if drop is not None and not 0 < drop <= 1:
+        raise ConfigError(f"search: drop: expected a share above 0, up to 1, got {drop!r}")
+    if artifact_mb is not None and not artifact_mb > 0:
+        raise ConfigError(f"search: artifact_mb: expected megabytes above 0, got {artifact_mb!r}")
     groups = []
     for pattern, blocks in patterns.items():
         given = (blocks,) if isinstance(blocks, Block) else tuple(blocks)
@@ -165,8 +180,15 @@ def _space(
         groups.append(GateGroup(pattern, "block", (pattern,), (0.0, 1.0), shapes))
     if not groups:
         raise ConfigError("search: space: expected a pattern of modules with block shapes, got none")
-    latency = LatencyBudget(None, budget_ms)
-    return Space("model", "own", OwnOptions(), tuple(groups), latency, {}, effort, training or TrainingPlan())
+    return Space(
+        "model",
+        "own",
+        OwnOptions(),
+        tuple(groups),
+        LatencyBudget(None, budget_ms),
+        quality=None if drop is None else QualityFloor(drop),
+        limits=Limits(artifact_mb),
+    )
 
 
 class _Given:

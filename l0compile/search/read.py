@@ -85,7 +85,7 @@ def _group(table: Table) -> GateGroup:
         name=table.text("name"),
         kind=kind,
         patterns=table.items("patterns", "module-name patterns", word),
-        density=_density(table, kind),
+        density=_density(table),
         shapes=table.items("shapes", 'block shapes such as "4x1"', shape) if kind == "block" else (),
         heads=table.integer("heads", 1, 1024) if kind == "head" else 0,
     )
@@ -96,13 +96,10 @@ def _group(table: Table) -> GateGroup:
     return group
 
 
-def _density(table: Table, kind: str) -> tuple[float, float]:
-    if kind == "block" and not table.has("density"):
+def _density(table: Table) -> tuple[float, float]:
+    if not table.has("density"):
         return (0.0, 1.0)
-    low, high = table.value("density", "[low, high] with 0 <= low <= high <= 1, high above 0", pair)
-    if kind != "block" and low == 0.0:
-        raise table.error("density", "above 0: some heads and neurons have to stay", [low, high])
-    return low, high
+    return table.value("density", "[low, high] with 0 <= low <= high <= 1, high above 0", pair)
 
 
 def _quality(table: Table) -> QualityFloor:

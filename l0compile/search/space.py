@@ -18,9 +18,8 @@ REFERENCES = ("onnxruntime", "openvino", "pytorch", "l0compile")
 class GateGroup:
     """Gates of one kind on every module that matches one of `patterns` (shell style; `*` crosses dots).
 
-    `density`: range (low, high] of the share of gates that stay open, ranked over the whole group. `shapes`:
-    block shapes (rows, columns) to choose from, for blocks only. `heads`: attention heads of each module, for
-    heads only.
+    `density`: range [low, high] of the share of gates that stay open in each module. `shapes`: block shapes (rows,
+    columns) to choose from, for blocks only. `heads`: attention heads that each module reads, for heads only.
     """
 
     name: str

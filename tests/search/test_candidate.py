@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from instant import make_evaluator
 from tiny_task import TinyTask
 
+import l0compile as l0
 from l0compile.errors import GateError
 from l0compile.gates import Head, Neuron, dense_weight, named_gates
 from l0compile.oneshot.masks import cost_density, live_mask, structure
@@ -107,6 +109,19 @@ def test_closed_heads_and_neurons_are_whole_and_save_their_producers(
     neurons = named_gates(model)["down.l0_neuron"].z
     assert int(neurons.sum()) == round(plan.layers["down (neurons)"].density * 64) <= 48
     assert cost_density(model, space.feeds) < cost_density(model, {}) < cost_density(full, {})
+
+
+def test_without_any_of_its_heads_an_attention_layer_is_gone(space: Space, tmp_path: Path) -> None:
+    heads = dataclasses.replace(space.gates[0], density=(0.0, 1.0))
+    evaluator = make_evaluator(dataclasses.replace(space, gates=(heads, *space.gates[1:])), tmp_path)
+    model = evaluator.realised(with_level(evaluator, dense_plan(evaluator), "out (heads)", 0.0))
+    example = evaluator.task.example()
+    compiled = l0.compile(model, example, engine="tvm")
+    with torch.no_grad():
+        assert torch.allclose(compiled(*example), model(*example), atol=2e-5)
+    formats = {region.name: region.format for region in compiled.explain().regions}
+    gone = ("query", "key", "value", "out")
+    assert {formats.get(name, "dropped") for name in gone} == {"dropped"} and formats["up"] == "dense"
 
 
 def test_the_heads_that_go_first_are_those_that_are_missed_least(evaluator: Evaluator) -> None:
