@@ -15,11 +15,9 @@ from pathlib import Path
 
 from harness import record, searching
 
-from l0compile.measure import Protocol, measure_engines, ratio
-from l0compile.search.candidate import Choices
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.fit import Fitter
-from l0compile.search.latency import Bench, Budgeted, Job
+from l0compile.search.latency import Budgeted, Job
 from l0compile.search.space import GateGroup
 from l0compile.tasks import make_task
 
@@ -42,11 +40,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        bench = Bench(task, folder)
-        bench.prepare()
-        bench.build(task.dense(), "dense", dynamic=False)
-        jobs = {"openvino": searching.openvino(task, folder), "dense": bench.job(folder / "dense")}
-        dense = measure_engines(jobs, Protocol())
+        bench, jobs, dense = searching.dense_jobs(task, folder)
         for name, gates in {"blocks": blocks, "blocks and heads": (*blocks, HEADS)}.items():
             evaluator, _ = searching.evaluator(dataclasses.replace(space, gates=gates), task, folder)
             points = [(evaluator.menu.dense_ms, dense["dense"].median_ms)]
@@ -58,17 +52,13 @@ def main() -> None:
 
 
 def fitted(evaluator: Evaluator, fitter: Fitter, reference: Job) -> dict[str, object]:
-    """A plan at the latency, measured once more, and its quality."""
-    found = fitter.fit(Choices(), fitter.budget.ms)
-    model = evaluator.realised(found.plan)
-    fitter.bench.build(model, "fitted", dynamic=False)
-    both = {"openvino": reference, "fitted": fitter.bench.job(fitter.bench.folder / "fitted")}
-    measured = measure_engines(both, Protocol())
-    times = ratio(measured["openvino"], measured["fitted"], paired=True)
+    """A plan at the latency, and its quality."""
+    found, speedup = searching.fitted(fitter, reference)
     parts = [found.plan.layers[name].density for name in evaluator.menu.parts]
+    model = evaluator.realised(found.plan)
     evaluator.solve(model)
     return {
-        "measured_speedup": [round(x, 3) for x in (times.value, times.low, times.high)],
+        "measured_speedup": speedup,
         "predicted_ms": round(found.predicted_ms, 2),
         "heads": round(sum(parts) / len(parts), 3) if parts else 1.0,
         "quality": round(evaluator.task.quality(model, "held_out"), 4),

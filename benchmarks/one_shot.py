@@ -19,12 +19,11 @@ from pathlib import Path
 
 from harness import record, searching
 
-from l0compile.measure import Protocol, measure_engines, ratio
 from l0compile.oneshot.plan import Level, Menu, Plan
 from l0compile.search.candidate import Choices
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.fit import Fitted, Fitter
-from l0compile.search.latency import Bench, Budgeted, Job
+from l0compile.search.latency import Budgeted, Job
 
 SPEEDUPS = (1.5, 2.0, 3.0, 4.0)
 SHAPES = ((2, 1), (4, 1), (8, 1), (4, 4), (8, 8), (16, 16))
@@ -46,11 +45,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         space, task = searching.space_and_task(options.text)
         evaluator, seconds = searching.every_shape(space, task, SHAPES, folder)
-        bench = Bench(task, folder)
-        bench.prepare()
-        bench.build(task.dense(), "dense", dynamic=False)
-        jobs = {"openvino": searching.openvino(task, folder), "dense": bench.job(folder / "dense")}
-        dense = measure_engines(jobs, Protocol())
+        bench, jobs, dense = searching.dense_jobs(task, folder)
         points = [(evaluator.menu.dense_ms, dense["dense"].median_ms)]
         for speedup in options.speedups:
             budget = Budgeted(dense["openvino"].median_ms / speedup, 1 / speedup, jobs["openvino"])
@@ -61,17 +56,12 @@ def main() -> None:
 
 def compared(evaluator: Evaluator, fitter: Fitter, reference: Job) -> dict[str, object]:
     """Ours and the three others at one latency."""
-    fitted = fitter.fit(Choices(), fitter.budget.ms)
-    model = evaluator.realised(fitted.plan)
-    fitter.bench.build(model, "fitted", dynamic=False)
-    both = {"openvino": reference, "fitted": fitter.bench.job(fitter.bench.folder / "fitted")}
-    measured = measure_engines(both, Protocol())
-    found = ratio(measured["openvino"], measured["fitted"], paired=True)
+    fitted, speedup = searching.fitted(fitter, reference)
     against = others(evaluator.menu, fitted)
     equal = {name: evaluator.plan(Choices(), plan.ms) for name, plan in against.items()}
     plans = {"ours": fitted.plan, **against}
     return {
-        "measured_speedup": [round(x, 3) for x in (found.value, found.low, found.high)],
+        "measured_speedup": speedup,
         "price_ms": round(fitted.plan.ms, 3),
         "live": {name: round(live(evaluator, plan), 4) for name, plan in plans.items()},
         "quality": {name: round(quality(evaluator, plan), 4) for name, plan in plans.items()},

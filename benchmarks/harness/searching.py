@@ -5,12 +5,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from l0compile.measure import Workload
+from l0compile.measure import Measurement, Protocol, Workload, measure_engines, ratio
 from l0compile.oneshot.prices import Prices
 from l0compile.result import SearchResult
-from l0compile.search.candidate import layers_of, unique
+from l0compile.search.candidate import Choices, layers_of, unique
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.latency import Job
+from l0compile.search.fit import Fitted, Fitter
+from l0compile.search.latency import Bench, Job
 from l0compile.search.progress import RichProgress
 from l0compile.search.read import read_space
 from l0compile.search.run import legal_shapes, prepare
@@ -56,6 +57,25 @@ def _told(done: int, total: int) -> None:
 def final_table(result: SearchResult) -> dict[str, dict[str, Any]]:
     """The rows of a search's table by name, each with its speed-up over the reference."""
     return {row.name: {**dataclasses.asdict(row), "speedup": result.speedup(row)} for row in result.rows}
+
+
+def dense_jobs(task: Task, folder: Path) -> tuple[Bench, dict[str, Job], dict[str, Measurement]]:
+    """A bench in ``folder``, and the dense model in OpenVINO and compiled, measured."""
+    bench = Bench(task, folder)
+    bench.prepare()
+    bench.build(task.dense(), "dense", dynamic=False)
+    jobs = {"openvino": openvino(task, folder), "dense": bench.job(folder / "dense")}
+    return bench, jobs, measure_engines(jobs, Protocol())
+
+
+def fitted(fitter: Fitter, reference: Job) -> tuple[Fitted, list[float]]:
+    """The neutral plan fitted to the budget, and its speed-up over the reference with its interval, measured again."""
+    found = fitter.fit(Choices(), fitter.budget.ms)
+    fitter.bench.build(fitter.evaluator.realised(found.plan), "fitted", dynamic=False)
+    both = {"reference": reference, "fitted": fitter.bench.job(fitter.bench.folder / "fitted")}
+    measured = measure_engines(both, Protocol())
+    times = ratio(measured["reference"], measured["fitted"], paired=True)
+    return found, [round(x, 3) for x in (times.value, times.low, times.high)]
 
 
 def openvino(task: Task, folder: Path) -> Job:
