@@ -31,6 +31,14 @@ class Sizes:
         rest -= sum(weight.numel() * weight.element_size() for weight in layers.values())
         return cls({name: weight.numel() for name, weight in layers.items()}, rest)
 
+    def check(self, limit: float) -> None:
+        """Raise ConfigError where not even a model without any of the layers has at most ``limit`` bytes."""
+        if (least := self.rest + _CODE) > limit:
+            raise ConfigError(
+                f"search: limits.artifact_mb: expected more than {least / 1e6:.1f}, what the code and the layers that are "
+                f"not pruned take, got {limit / 1e6:g}; prune more layers, or allow more"
+            )
+
     def bytes_of(self, plan: Plan) -> float:
         """Blocks that are left in float32 with an index each; heads and neurons that go save more than is counted."""
         total = float(self.rest + _CODE)

@@ -15,6 +15,7 @@ from l0compile.measure import Measurement, Protocol
 from l0compile.measure.device import device_and_target
 from l0compile.oneshot.plan import worth_pruning
 from l0compile.oneshot.prices import Prices, sites
+from l0compile.oneshot.size import Sizes
 from l0compile.result import RESULT, SearchResult
 from l0compile.search.candidate import layers_of, unique
 from l0compile.search.evaluate import Evaluator
@@ -92,6 +93,8 @@ def _run(
     progress.phase("loading model and text")
     task = task or make_task(space.task, space.options, text)
     groups = layers_of(task.dense(), space)
+    if space.limits.artifact_mb is not None:
+        Sizes.of(task.dense(), unique(groups.values())).check(1e6 * space.limits.artifact_mb)
     bench = Bench(task, out / "work", place.target, place.device, space.latency.percentile)
     bench.prepare()
     if not place.resume:

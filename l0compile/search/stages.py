@@ -103,9 +103,12 @@ def onwards(evaluator: Evaluator, model: nn.Module, plan: Plan, prices: Pricing)
 
 
 def without_gates(model: nn.Module, dense: nn.Module) -> nn.Module:
-    """``dense``, in place, with the parameters of ``model`` and zeros where its gates are closed."""
+    """``dense``, in place, with the parameters and buffers of ``model`` and zeros where its gates are closed."""
     trained, layers = dict(model.named_parameters()), gated_layers(model)
+    buffers = dict(model.named_buffers())
     with torch.no_grad():
+        for name, buffer in dense.named_buffers():  # running statistics of norms, which training moves
+            buffer.copy_(buffers[name])
         for name, parameter in dense.named_parameters():
             owner, _, leaf = name.rpartition(".")
             if owner in layers and leaf == "weight":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from l0compile.errors import L0CompileError
 from l0compile.search.explore import Exploration
 from l0compile.search.finalist import Finalist
 from l0compile.search.fit import Fitted
@@ -62,9 +63,13 @@ def _with_trained_gates(exploration: Exploration, finalist: Finalist, deadline: 
 
 
 def _in_stages(exploration: Exploration, finalist: Finalist, deadline: float) -> Winner | None:
-    """None where the last stage's plan does not meet the budget."""
+    """None where there is no plan of the last stage, or it does not meet the budget."""
     staged = train_in_stages(exploration, finalist.fitted, deadline)
-    fitted = fit_last_stage(exploration, staged, finalist)
+    try:
+        fitted = fit_last_stage(exploration, staged, finalist)
+    except L0CompileError as error:
+        exploration.progress.note(f"  WARNING: the last stage failed: going on with the first plan ({error})")
+        return None
     if finalist.fast_enough and not dataclasses.replace(finalist, fitted=fitted).fast_enough:
         exploration.progress.note("  the last stage did not meet the budget: going on with the first plan")
         return None

@@ -19,7 +19,7 @@ from l0compile.search import Candidate, SearchResult, Silent, Space, run_search
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.latency import CHOSEN, DENSE, PYTORCH, ROW_OF, Bench, Budgeted
 from l0compile.search.run import legal_shapes
-from l0compile.search.space import LatencyBudget, QualityFloor
+from l0compile.search.space import LatencyBudget, Limits, QualityFloor
 from l0compile.targets import load_target
 
 SPACE = Path(__file__).parent / "tiny.toml"
@@ -182,6 +182,13 @@ def test_under_a_floor_of_quality_with_trained_gates(
         "finalists",
         "measuring the dense engines",
     }
+
+
+def test_a_size_that_no_plan_has_is_told_before_anything_is_measured(space: Space, tmp_path: Path) -> None:
+    progress = Recorded()
+    with pytest.raises(ConfigError, match=r"limits\.artifact_mb: expected more than 2\.0"):
+        run_search(dataclasses.replace(space, limits=Limits(1.0)), tmp_path, progress=progress)
+    assert progress.phases == ["loading model and text"]
 
 
 def test_patterns_are_checked_before_anything_is_measured(space: Space, tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ import pytest
 import torch
 from instant import FormulaFitter, make_evaluator, make_fitter, price
 from tiny_task import TinyTask
+from torch import nn
 
+from l0compile.errors import BuildError
+from l0compile.gates import Block, attach, harden, named_gates
 from l0compile.oneshot.masks import gated_layers, live_mask
 from l0compile.oneshot.prices import Prices
 from l0compile.search import Choices, Silent, Space
@@ -59,6 +62,36 @@ def test_without_gates_a_model_is_the_same(evaluator: Evaluator) -> None:
     assert not gated_layers(plain)
     for name, layer in gated_layers(model).items():
         assert torch.equal(plain.get_submodule(name).weight.ne(0), live_mask(layer)), name
+
+
+def test_running_statistics_go_on_as_well() -> None:
+    def made() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Linear(8, 4))
+
+    model = attach(made(), {"0": Block(4, 1)})
+    for gate in named_gates(model).values():
+        with torch.no_grad():
+            gate.log_alpha[:, ::2] = -9.0
+    harden(model, values="binary").train()
+    x = 5.0 + torch.randn(64, 8)
+    for _ in range(20):
+        model(x)
+    model.eval()
+    assert torch.allclose(without_gates(model, made())(x), model(x), atol=1e-5)
+
+
+def test_a_last_stage_that_fails_is_told_and_leaves_the_first_plan(
+    evaluator: Evaluator, tmp_path: Path
+) -> None:
+    exploration = exploring(evaluator, tmp_path, 2)
+    finalist, told = winner_of(exploration), []
+    assert isinstance(exploration.fitter, FormulaFitter)
+    exploration.fitter.error = BuildError("no kernel for this")
+    exploration.progress.note = told.append  # type: ignore[method-assign]
+    found = train_winner(exploration, finalist, time.monotonic() + 600.0)
+    assert found.finalist is finalist and list(found.history) == ["weights"]
+    assert any("the last stage failed" in note and "no kernel for this" in note for note in told)
 
 
 def test_what_was_zero_stays_so_and_weights_go_on(evaluator: Evaluator) -> None:
