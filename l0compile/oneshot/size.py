@@ -35,8 +35,8 @@ class Sizes:
         """Raise ConfigError where not even a model without any of the layers has at most ``limit`` bytes."""
         if (least := self.rest + _CODE) > limit:
             raise ConfigError(
-                f"search: limits.artifact_mb: expected more than {least / 1e6:.1f}, what the code and the layers that are "
-                f"not pruned take, got {limit / 1e6:g}; prune more layers, or allow more"
+                f"search: limits.artifact_mb: expected more than {least / 1e6:.1f}, what the code and the layers that "
+                f"are not pruned take, got {limit / 1e6:g}; prune more layers, or allow more"
             )
 
     def bytes_of(self, plan: Plan) -> float:

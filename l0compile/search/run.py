@@ -92,9 +92,7 @@ def _run(
     shapes = legal_shapes(space, place.target)
     progress.phase("loading model and text")
     task = task or make_task(space.task, space.options, text)
-    groups = layers_of(task.dense(), space)
-    if space.limits.artifact_mb is not None:
-        Sizes.of(task.dense(), unique(groups.values())).check(1e6 * space.limits.artifact_mb)
+    groups = _groups(task, space)
     bench = Bench(task, out / "work", place.target, place.device, space.latency.percentile)
     bench.prepare()
     if not place.resume:
@@ -146,6 +144,14 @@ def _run(
         progress.phase("training the chosen candidate")
         trained = train_winner(exploration, winner, deadline)
     return finish(exploration, trained, jobs, failures, out)
+
+
+def _groups(task: Task, space: Space) -> dict[str, tuple[str, ...]]:
+    """The layers of each group of gates. Raises ConfigError where no model of theirs can be as small as it has to."""
+    groups = layers_of(task.dense(), space)
+    if space.limits.artifact_mb is not None:
+        Sizes.of(task.dense(), unique(groups.values())).check(1e6 * space.limits.artifact_mb)
+    return groups
 
 
 def prepare(
