@@ -21,6 +21,10 @@ from l0compile.search.latency import Budgeted, Job
 from l0compile.search.space import GateGroup
 from l0compile.tasks import make_task
 
+FEEDS = {
+    f"bert.encoder.layer.*.attention.self.{name}": "bert.encoder.layer.*.attention.output.dense"
+    for name in ("query", "key", "value")
+}
 HEADS = GateGroup("heads", "head", ("bert.encoder.layer.?.attention.output.dense",), (0.0, 1.0), heads=12)
 
 
@@ -42,7 +46,9 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         bench, jobs, dense = searching.dense_jobs(task, folder)
         for name, gates in {"blocks": blocks, "blocks and heads": (*blocks, HEADS)}.items():
-            evaluator, _ = searching.evaluator(dataclasses.replace(space, gates=gates), task, folder)
+            evaluator, _ = searching.evaluator(
+                dataclasses.replace(space, gates=gates, feeds=FEEDS), task, folder
+            )
             points = [(evaluator.menu.dense_ms, dense["dense"].median_ms)]
             for speedup in options.speedups:
                 budget = Budgeted(dense["openvino"].median_ms / speedup, 1 / speedup, jobs["openvino"])

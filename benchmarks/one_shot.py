@@ -21,7 +21,8 @@ from pathlib import Path
 import optuna
 from harness import record, searching
 
-from l0compile.oneshot.plan import Level, Menu, Plan
+from l0compile.oneshot.level import Level
+from l0compile.oneshot.plan import Menu, Plan
 from l0compile.search.candidate import Choices
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.fit import Fitted, Fitter

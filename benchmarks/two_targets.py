@@ -63,7 +63,7 @@ def row(evaluator: Evaluator, share: float) -> dict[str, object]:
     sizes = {name: evaluator.origin.get_submodule(name).weight.numel() for name in plan.layers}
     left = {name: sizes[name] * level.density for name, level in plan.layers.items()}
     by_group = {}
-    for group, names in evaluator.groups.items():
+    for group, names in evaluator.members.items():
         counts = Counter[str]()
         for name in names:
             block = plan.layers[name].block

@@ -57,7 +57,7 @@ class Candidate:
     `choices`: the searched values by name, and under "live" the share of the gated layers' multiplications that
     they leave. `quality` is on validation data. `front`: no other candidate is both faster and better. `error`:
     why it failed. `layers`: gated layer -> [block shape or None, density]. `wanted_ms`, `predicted_ms`: the latency
-    that it was fitted to, and what the costs of kernels predicted.
+    that it was fitted to, and what the costs of kernels predicted. `rounds`: of brief training before `quality`.
     """
 
     number: int
@@ -71,6 +71,7 @@ class Candidate:
     layers: Mapping[str, Any] = field(default_factory=dict)
     wanted_ms: float | None = None
     predicted_ms: float | None = None
+    rounds: int = 0
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from torch import nn
 
 from l0compile.gates import dense_weight
 from l0compile.oneshot.curvature import Curvature
+from l0compile.oneshot.level import Shape
 from l0compile.oneshot.prune import ROUNDS, Path, prune
 
-Shape = tuple[int, int]
 # Part of every key: raise it when ``prune`` gives other paths for the same numbers.
-_VERSION = 3
+_VERSION = 4
 
 
 def all_paths(
@@ -55,8 +55,8 @@ def _read(file: File, shape: Shape) -> Path | None:
     """None where there is no such file, or a damaged one."""
     try:
         with safe_open(file, framework="pt") as opened:
-            densities, losses = (tuple(opened.get_tensor(name).tolist()) for name in ("densities", "losses"))
-            return Path(shape, densities, losses, opened.get_tensor("gone"))
+            densities = tuple(opened.get_tensor("densities").tolist())
+            return Path(shape, densities, opened.get_tensor("row_losses"), opened.get_tensor("gone"))
     except (OSError, SafetensorError):
         return None
 
@@ -64,7 +64,6 @@ def _read(file: File, shape: Shape) -> Path | None:
 def _write(file: File, path: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_suffix(f".{os.getpid()}.part")
-    numbers = {"densities": path.densities, "losses": path.losses}
-    tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in numbers.items()}
-    save_file({**tensors, "gone": path.gone}, draft)
+    densities = torch.tensor(path.densities, dtype=torch.float64)
+    save_file({"densities": densities, "row_losses": path.row_losses, "gone": path.gone}, draft)
     draft.replace(file)

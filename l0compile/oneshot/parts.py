@@ -23,12 +23,13 @@ class Part:
     """The heads or the neurons that a linear layer reads.
 
     layer: its name. granularity: Head or Neuron, of the gates on its input. ms: what all of them together take, beside
-    the layers whose blocks have prices of their own.
+    the layers whose blocks have prices of their own. makers: of those the ones whose rows are the heads or neurons.
     """
 
     layer: str
     granularity: Granularity
     ms: float
+    makers: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -38,13 +39,15 @@ class Part:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; no heads: neurons."""
         heads = self.granularity.count if isinstance(self.granularity, Head) else None
-        return {"layer": self.layer, "heads": heads, "ms": self.ms}
+        return {"layer": self.layer, "heads": heads, "ms": self.ms, "makers": list(self.makers)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Part":
         """Inverse of `to_json`."""
         heads = data["heads"]
-        return cls(str(data["layer"]), Neuron() if heads is None else Head(int(heads)), float(data["ms"]))
+        granularity = Neuron() if heads is None else Head(int(heads))
+        makers = tuple(str(name) for name in data["makers"])
+        return cls(str(data["layer"]), granularity, float(data["ms"]), makers)
 
     def block(self, layer: nn.Linear) -> tuple[int, int]:
         """One of them as a block of the weight [out, in] of ``layer``."""

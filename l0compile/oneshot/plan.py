@@ -2,41 +2,33 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from l0compile.oneshot.knapsack import Options, allocate
+from l0compile.oneshot.coupled import Around, Coupled, couple
+from l0compile.oneshot.knapsack import TICKS, Bundle, Options, allocate
+from l0compile.oneshot.level import Level, Shape
 from l0compile.oneshot.parts import Part
 from l0compile.oneshot.prices import Pricing, Site
 from l0compile.oneshot.prune import Path
 
-Shape = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Level:
-    """One way to leave a layer, or the heads or neurons that it reads.
-
-    block: shape; None: as it is. number: level of the path of that shape. density: share of its blocks left.
-    loss: that the model has by it. ms: what the layer then takes.
-    """
-
-    block: Shape | None
-    number: int
-    density: float
-    loss: float
-    ms: float
+_Cases = tuple[tuple[Level, ...], ...]
+# With parts there are several cases for each of their layers: as many times the work, for as many fewer ticks.
+_TICKS_OF_PARTS = TICKS // 4
 
 
 @dataclass(frozen=True)
 class Menu:
     """Everything that gated layers can be, and the heads and neurons that they read.
 
-    layers: name -> levels; paths: name -> block shape -> path; parts: those names that are no layers.
+    layers: name -> levels, where all heads and neurons are left; paths: name -> block shape -> path; parts: those names
+    that are no layers; coupled: what layers are where some of a part are closed.
     """
 
     layers: Mapping[str, tuple[Level, ...]]
     paths: Mapping[str, Mapping[Shape, Path]]
     parts: Mapping[str, Part] = field(default_factory=dict)
+    coupled: tuple[Coupled, ...] = ()
 
     @classmethod
     def of(
@@ -62,7 +54,7 @@ class Menu:
             inside = tuple(level for level in levels if low <= level.density <= high)
             # A range that lies between two levels leaves the one above it.
             layers[name] = inside or (min(levels, key=lambda level: (level.density < low, level.density)),)
-        return cls(layers, paths, parts)
+        return cls(layers, paths, parts, _coupled(layers, paths, sites, prices, parts))
 
     @property
     def dense_ms(self) -> float:
@@ -72,21 +64,84 @@ class Menu:
     @property
     def least_ms(self) -> float:
         """All layers as quick as they may be."""
-        return sum(min(level.ms for level in levels) for levels in self.layers.values())
+        return sum(bundle.least_ms for _, bundle in self._bundles({}))
 
     def plan(self, budget_ms: float, weights: Mapping[str, float] | None = None) -> "Plan":
         """The plan of least loss whose layers together take at most ``budget_ms``.
 
         weights: factor of the loss of each layer; default 1. Raises: ConfigError if no plan is as quick as that.
         """
-        factors = [(weights or {}).get(name, 1.0) for name in self.layers]
-        units = [
-            Options(tuple(factor * level.loss for level in levels), tuple(level.ms for level in levels))
-            for factor, levels in zip(factors, self.layers.values(), strict=True)
-        ]
-        found = allocate(units, budget_ms)
-        chosen = zip(self.layers.items(), found.choice, strict=True)
-        return Plan({name: levels[index] for (name, levels), index in chosen}, found.gap)
+        bundles = self._bundles(weights or {})
+        ticks = _TICKS_OF_PARTS if self.coupled else TICKS
+        allocation = allocate([bundle for _, bundle in bundles], budget_ms, ticks)
+        found: dict[str, Level] = {}
+        for (cases, _), choice in zip(bundles, allocation.choice, strict=True):
+            chosen = zip(cases.items(), choice.options, strict=True)
+            found |= {name: levels[choice.case][index] for (name, levels), index in chosen}
+        return Plan({name: found[name] for name in self.layers}, allocation.gap)
+
+    def restored(self, numbers: Mapping[str, tuple[Shape | None, int]]) -> "Plan | None":
+        """The plan of these block shapes and numbers of levels; None where one of them is not there."""
+        places = {
+            name: [(level.block, level.number) for level in levels] for name, levels in self.layers.items()
+        }
+        if set(numbers) != set(places) or any(numbers[name] not in found for name, found in places.items()):
+            return None
+        index = {name: places[name].index(numbers[name]) for name in places}
+        plan = {name: levels[index[name]] for name, levels in self.layers.items()}
+        for coupled in self.coupled:
+            case = index[coupled.part]
+            plan |= {
+                name: cases[case][index[name]]
+                for name, cases in coupled.levels.items()
+                if name != coupled.part
+            }
+        return Plan(plan)
+
+    def _bundles(self, factors: Mapping[str, float]) -> list[tuple[Mapping[str, _Cases], Bundle]]:
+        """What is chosen together: the levels of its layers by case, and as options of the knapsack."""
+        together: list[Mapping[str, _Cases]] = [coupled.levels for coupled in self.coupled]
+        seen = {name for levels in together for name in levels}
+        together += [{name: (levels,)} for name, levels in self.layers.items() if name not in seen]
+        return [(levels, _bundle(levels, factors)) for levels in together]
+
+
+def _bundle(layers: Mapping[str, _Cases], factors: Mapping[str, float]) -> Bundle:
+    def options(name: str, levels: Sequence[Level]) -> Options:
+        factor = factors.get(name, 1.0)
+        return Options(tuple(factor * level.loss for level in levels), tuple(level.ms for level in levels))
+
+    count = len(next(iter(layers.values())))
+    return Bundle(
+        tuple(tuple(options(name, cases[case]) for name, cases in layers.items()) for case in range(count))
+    )
+
+
+def _coupled(
+    layers: Mapping[str, tuple[Level, ...]],
+    paths: Mapping[str, Mapping[Shape, Path]],
+    sites: Mapping[str, Site],
+    prices: Pricing,
+    parts: Mapping[str, Part],
+) -> tuple[Coupled, ...]:
+    """Each part with the layers around it that have levels of their own. A layer goes with one part alone: in a chain
+    with that which it reads."""
+    readers, found, seen = {part.layer for part in parts.values()}, list[Coupled](), set[str]()
+    for name, part in parts.items():
+        makers = [layer for layer in part.makers if layer in paths and layer not in readers | seen]
+        seen |= set(makers)
+
+        def around(layer: str, reads: bool) -> Around:
+            site = sites[layer]
+            return Around(paths[layer], layers[layer], reads, site.shape[reads], partial(prices.ms, site))
+
+        near = {layer: around(layer, False) for layer in makers}
+        if part.layer in paths:
+            near[part.layer] = around(part.layer, True)
+        if near:
+            (path,) = paths[name].values()
+            found.append(couple(name, path, layers[name], near))
+    return tuple(found)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ weights that stay are solved for again, exactly. Half-way through a round is a l
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -28,14 +29,19 @@ class Path:
     """How a layer loses its blocks, level by level.
 
     block: (rows, columns). densities: share of the blocks left at each level, falling, the last one 0.
-    losses: of the layer then, ``sum_i g_i E[((w_i - v_i) x)^2]``.
-    gone: uint8 [ceil(out / rows), ceil(in / columns)], the level at which a block goes.
+    row_losses: float64 [levels, ceil(out / rows)], what each row of blocks has then of the layer's loss ``sum_i g_i
+    E[((w_i - v_i) x)^2]``. gone: uint8 [ceil(out / rows), ceil(in / columns)], the level at which a block goes.
     """
 
     block: tuple[int, int]
     densities: tuple[float, ...]
-    losses: tuple[float, ...]
+    row_losses: Tensor
     gone: Tensor
+
+    @cached_property
+    def losses(self) -> tuple[float, ...]:
+        """Of the layer at each level."""
+        return tuple(self.row_losses.sum(1).tolist())
 
     def live(self, level: int) -> Tensor:
         """Bool, the shape of ``gone``: the blocks left at a level."""
@@ -54,7 +60,8 @@ def prune(
     live = layer.live()
     gone = torch.where(live, torch.tensor(_NEVER, dtype=torch.uint8), torch.tensor(0, dtype=torch.uint8))
     start = int(live.sum()) / live.numel()
-    densities, losses = ([], [0.0]) if start == 1.0 else ([start], [0.0, 0.0])
+    none = torch.zeros(len(live), dtype=torch.float64)
+    densities, losses = ([], [none]) if start == 1.0 else ([start], [none, none])
     rounds = [density for density in rounds if density < start]
     costs = layer.round(live)[1].flatten() if rounds else torch.empty(0)
     for density in rounds:
@@ -70,12 +77,17 @@ def prune(
         predicted = costs[closing].clamp(min=0)
         share = float(predicted[:half].sum() / predicted.sum().clamp(min=1e-30))
         loss, costs = layer.round(live)
-        # Rounding may make a round cheaper than the one before.
-        loss = max(loss, losses[-1])
+        loss = _later(losses[-1], loss)
         losses += [losses[-1] + share * (loss - losses[-1]), loss]
         costs = costs.flatten()
     gone[gone == _NEVER] = len(densities)
-    return Path(block, (*densities, 0.0), (*losses[1:], max(layer.loss(layer.weight), losses[-1])), gone)
+    losses.append(_later(losses[-1], layer.loss(layer.weight)))
+    return Path(block, (*densities, 0.0), torch.stack(losses[1:]), gone)
+
+
+def _later(before: Tensor, loss: Tensor) -> Tensor:
+    """Losses of rows at the next level: rounding may make it cheaper than the one before."""
+    return loss if loss.sum() >= before.sum() else before
 
 
 @dataclass(frozen=True)
@@ -101,19 +113,19 @@ class _Layer:
         sensitivity = nn.functional.pad(curvature.sensitivity, (0, -out % rows)).unflatten(0, (-1, rows))
         return cls(block, gram, inverse, groups, groups @ gram, sensitivity)
 
-    def loss(self, change: Tensor, part: Tensor | slice = slice(None)) -> float:
-        """Of changing the weights of some row groups by that much. (The difference of two energies of weights would be
-        lost in rounding.)"""
-        return float((((change @ self.gram) * change).sum(2) * self.sensitivity[part]).double().sum())
+    def loss(self, change: Tensor, part: Tensor | slice = slice(None)) -> Tensor:
+        """Float64 [g]: of changing the weights of some row groups by that much. (The difference of two energies of
+        weights would be lost in rounding.)"""
+        return (((change @ self.gram) * change).sum(2) * self.sensitivity[part]).double().sum(1)
 
     def live(self) -> Tensor:
         """Bool [groups, blocks]: blocks that are not zero already."""
         return self.weight.unflatten(2, (-1, self.block[1])).ne(0).any(3).any(1)
 
-    def round(self, live: Tensor) -> tuple[float, Tensor]:
-        """(loss with these blocks left, what removing each of them would add [groups, blocks])."""
+    def round(self, live: Tensor) -> tuple[Tensor, Tensor]:
+        """(losses with these blocks left [groups], what removing each of them would add [groups, blocks])."""
         costs = torch.full(live.shape, float("inf"))
-        total = 0.0
+        losses = torch.zeros(len(live), dtype=torch.float64)
         counts = live.sum(1)
         order = counts.argsort()
         few = counts[order] < _BY_LIVE * live.shape[1]
@@ -122,8 +134,8 @@ class _Layer:
             for part in some.split(step) if len(some) else ():
                 weights, inner = solve(part, live[part])
                 costs[part] = self._costs(weights, inner, part).masked_fill(~live[part], float("inf"))
-                total += self.loss(self.weight[part] - weights, part)
-        return total, costs
+                losses[part] = self.loss(self.weight[part] - weights, part)
+        return losses, costs
 
     def _from_live(self, part: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
         """(weights [g, rows, in], blocks on the diagonal of (A_SS)^-1 [g, blocks, cols, cols]) of row groups ``part``,

@@ -93,7 +93,7 @@ def fitted_table(result: SearchResult) -> Markup:
 
 _TITLES = (
     "candidate", "of trial", "wanted, ms", "measured, ms", "95 % interval", "measured / wanted", "budget",
-    "predicted, ms", "predicted / measured", "quality", "result",
+    "predicted, ms", "predicted / measured", "quality", "rounds of training", "result",
 )  # fmt: skip
 _WORDS = ("budget", "result")
 
@@ -113,5 +113,6 @@ def _cells(result: SearchResult, point: Point) -> tuple[str, ...]:
         "" if predicted is None else f"{predicted:.3f}",
         "" if predicted is None else f"{predicted / latency.median_ms:.3f}",
         f"{quality:.4f}",
+        str(item.rounds or ""),
         "chosen" if item.chosen else "Pareto front" if item.front else "",
     )

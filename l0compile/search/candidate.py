@@ -11,7 +11,8 @@ from torch import nn
 from l0compile.gates import Block, Granularity, attach, harden, named_gates
 from l0compile.gates.granularity import gate_name
 from l0compile.gates.hard_concrete import LOG_ALPHA_BOUND
-from l0compile.oneshot.plan import Level, Menu, Plan
+from l0compile.oneshot.level import Level
+from l0compile.oneshot.plan import Menu, Plan
 from l0compile.search.space import Space
 
 _KINDS = ("weight", "tilt")

@@ -14,9 +14,10 @@ from torch import nn
 from l0compile.gates import Budget
 from l0compile.oneshot.candidates import all_paths
 from l0compile.oneshot.curvature import measure_curvature
+from l0compile.oneshot.level import Shape
 from l0compile.oneshot.masks import cost_density, structure
 from l0compile.oneshot.parts import Part, part_paths
-from l0compile.oneshot.plan import Menu, Plan, Shape
+from l0compile.oneshot.plan import Menu, Plan
 from l0compile.oneshot.prices import Pricing, sites
 from l0compile.oneshot.reconstruct import reconstruct
 from l0compile.oneshot.size import Sizes

@@ -1,15 +1,16 @@
 """The phases of a search: trials without training, then finalists and a sweep of budgets, fitted to a latency."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from l0compile.errors import L0CompileError
 from l0compile.oneshot.prices import Pricing
 from l0compile.result import Candidate
+from l0compile.search.brief import BriefTraining
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.finalist import Finalist
-from l0compile.search.fit import Fitted, Fitter
+from l0compile.search.fit import Fitter
 from l0compile.search.jobs import post_job
 from l0compile.search.progress import Progress
 from l0compile.search.search_job import search_job
@@ -107,7 +108,7 @@ class Exploration:
         wanted_ms = self.wanted * self.fitter.budget.ms
         fitted = self.fitter.fit(self.study.neutral(), wanted_ms, rounds=_FIRST_ROUNDS)
         self.progress.note(f"  {fitted.latency}, {fitted.load / self.wanted:.3f} of the budget")
-        return self.fitter.price(wanted_ms)
+        return self.fitter.price(wanted_ms, [self.fitter.point(fitted)])
 
     def restore(self) -> None:
         """Take up the finalists that an earlier run of the study has kept, and what their latencies tell of prices."""
@@ -138,11 +139,11 @@ class Exploration:
         self._fit_all([(winner.trial, point * self.wanted) for point in points], SWEEP_UNTIL)
 
     def winner(self) -> Finalist | None:
-        """The best finalist that meets the budget; the quickest where none does."""
+        """Of the finalists that meet the budget the best of those trained the most; the quickest where none does."""
         found = [finalist for finalist in self.finalists if finalist.wanted == self.wanted]
         quick = [finalist for finalist in found if finalist.fast_enough]
         if quick:
-            return max(quick, key=lambda finalist: finalist.quality)
+            return max(quick, key=lambda finalist: (len(finalist.qualities), finalist.quality))
         return min(found, key=lambda finalist: finalist.fitted.load) if found else None
 
     def _fit_all(self, wanted: list[tuple[Trial, float]], until: float) -> None:
@@ -161,23 +162,33 @@ class Exploration:
         budget = self.fitter.budget.ms
         try:
             fitted = self.fitter.fit(trial.choices, ratio * budget)
-            quality = self._train_briefly(fitted)
+            same = (item for item in self.finalists if item.fitted.structure == fitted.structure)
+            known = next(same, None)
+            qualities = known.qualities if known else (self.brief.train(fitted, 0),)
         except L0CompileError as error:
             failed = Candidate(trial.number, trial.choices.to_params(), "failed", error=str(error))
             self.failures.append(failed)
             self.progress.candidate(failed, None)
             return None
-        found = Finalist(trial, fitted, quality, ratio)
+        found = Finalist(trial, fitted, qualities, ratio)
         self.finalists.append(found)
-        self.study.remember(_KEPT, [finalist.to_json() for finalist in self.finalists])
-        winner = self.winner()
-        self.progress.candidate(found.candidate(budget), winner.candidate(budget) if winner else None)
+        self._tell(found)
         return found
 
-    def _train_briefly(self, fitted: Fitted) -> float:
-        """Validation quality of a fitted plan: weights by least squares, then a few steps of training."""
-        evaluator, plan = self.evaluator, self.study.space.training
-        model = evaluator.realised(fitted.plan)
-        evaluator.solve(model)
-        evaluator.train(model, plan.schedule(plan.candidate_steps, self.study.space.effort.seed))
-        return evaluator.task.quality(model, "validation")
+    def train_on(self, finalist: Finalist) -> Finalist:
+        """A finalist after one round more of brief training, in its place."""
+        quality = self.brief.train(finalist.fitted, len(finalist.qualities))
+        found = replace(finalist, qualities=(*finalist.qualities, quality))
+        self.finalists[self.finalists.index(finalist)] = found
+        self._tell(found)
+        return found
+
+    @property
+    def brief(self) -> BriefTraining:
+        """The trainings of finalists."""
+        return BriefTraining(self.evaluator, self.fitter.bench.trainings)
+
+    def _tell(self, found: Finalist) -> None:
+        self.study.remember(_KEPT, [finalist.to_json() for finalist in self.finalists])
+        budget, winner = self.fitter.budget.ms, self.winner()
+        self.progress.candidate(found.candidate(budget), winner.candidate(budget) if winner else None)

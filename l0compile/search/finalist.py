@@ -1,10 +1,10 @@
 """A candidate that was compiled and measured to fit a budget, and its form in the study, for a search that goes on."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from l0compile.oneshot.plan import Menu, Plan
+from l0compile.oneshot.plan import Menu
 from l0compile.result import Candidate, Latency
 from l0compile.search.fit import HIGHEST, Fitted
 from l0compile.search.study import Trial
@@ -14,14 +14,19 @@ from l0compile.search.study import Trial
 class Finalist:
     """A fitted candidate.
 
-    trial: what it was made from. quality: on validation data, after brief training. wanted: its budget over that of the
-    search.
+    trial: what it was made from. qualities: on validation data, after each round of brief training, one at least.
+    wanted: its budget over that of the search.
     """
 
     trial: Trial
     fitted: Fitted
-    quality: float
+    qualities: tuple[float, ...]
     wanted: float
+
+    @property
+    def quality(self) -> float:
+        """After the last round."""
+        return self.qualities[-1]
 
     @property
     def fast_enough(self) -> bool:
@@ -34,7 +39,7 @@ class Finalist:
         scale = found.latency.median_ms / (found.load * budget_ms)
         return Candidate(
             self.trial.number, found.choices.to_params(), "fitted", found.latency, self.quality,
-            layers=found.plan.to_json(), wanted_ms=scale * self.wanted * budget_ms,
+            rounds=len(self.qualities), layers=found.plan.to_json(), wanted_ms=scale * self.wanted * budget_ms,
             predicted_ms=scale * found.predicted_ms,
         )  # fmt: skip
 
@@ -43,32 +48,23 @@ class Finalist:
         found = self.fitted
         return {
             "trial": self.trial.number,
-            "quality": self.quality,
+            "qualities": list(self.qualities),
             "wanted": self.wanted,
             "structure": found.structure,
             "latency": vars(found.latency),
             "load": found.load,
             "predicted_ms": found.predicted_ms,
+            "gap": found.plan.gap,
             "levels": {name: [level.block, level.number] for name, level in found.plan.layers.items()},
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], menu: Menu, trials: Mapping[int, Trial]) -> "Finalist | None":
         """Inverse of `to_json`; None where its trial or one of its levels is not there any more."""
-        trial, plan = trials.get(data["trial"]), _plan(data["levels"], menu)
+        levels = {name: (block and tuple(block), number) for name, (block, number) in data["levels"].items()}
+        trial, plan = trials.get(data["trial"]), menu.restored(levels)
         if trial is None or plan is None:
             return None
-        latency = Latency(**data["latency"])
+        latency, plan = Latency(**data["latency"]), replace(plan, gap=data["gap"])
         fitted = Fitted(trial.choices, plan, data["structure"], latency, data["load"], data["predicted_ms"])
-        return cls(trial, fitted, data["quality"], data["wanted"])
-
-
-def _plan(numbers: Mapping[str, Sequence[Any]], menu: Menu) -> Plan | None:
-    found = {}
-    for name, (block, number) in numbers.items():
-        wanted = (block and tuple(block), number)
-        same = [level for level in menu.layers.get(name, ()) if (level.block, level.number) == wanted]
-        if not same:
-            return None
-        found[name] = same[0]
-    return Plan(found) if set(found) == set(menu.layers) else None
+        return cls(trial, fitted, tuple(data["qualities"]), data["wanted"])

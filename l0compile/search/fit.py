@@ -1,6 +1,7 @@
 """Meeting a budget: plan, compile, measure, and correct the prediction until the measured latency fits."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
@@ -18,6 +19,8 @@ from l0compile.search.latency import Bench, Budgeted
 LOWEST, AIM, HIGHEST = 0.94, 0.975, 0.995
 ROUNDS = 6
 _LEAST = 0.02
+# How often a measurement counts for other models made by the same choices.
+_OWN = 8
 # Prices in this ratio may contradict each other: models of one price differ by some percent.
 _CLOSE = 1.05
 
@@ -62,25 +65,25 @@ class Fitter:
     points: list[tuple[float, float]]
     measured: dict[str, Fitted] = field(default_factory=dict)
 
-    def price(self, wanted_ms: float) -> float:
-        """What layers may take for the model to take about ``wanted_ms``."""
+    def price(self, wanted_ms: float, own: Sequence[tuple[float, float]] = ()) -> float:
+        """What layers may take for the model to take about ``wanted_ms``; own: points of the choices it is for."""
         dense = self.evaluator.menu.dense_ms
         # Below that the line is no more than a guess; one model there corrects it.
         least = _LEAST * dense
-        line = Line.through(self.points, wanted_ms).price(AIM * wanted_ms)
-        between = self._between(line, wanted_ms)
+        line = Line.through([*self.points, *_OWN * list(own)], wanted_ms).price(AIM * wanted_ms)
+        between = self._between(line, AIM * wanted_ms)
         return min(dense, max(least, line)) if between is None else between
 
-    def _between(self, line: float, wanted_ms: float) -> float | None:
+    def _between(self, line: float, aim_ms: float) -> float | None:
         """A price between those of the nearest two measured models, where they contradict the line; else None.
 
         The line is misled by a measurement that something else disturbed, as that of the dense model may be.
         """
-        low = max(((p, ms) for p, ms in self.points if ms <= wanted_ms), default=None)
-        high = min(((p, ms) for p, ms in self.points if ms > wanted_ms), default=None)
+        low = max(((p, ms) for p, ms in self.points if ms <= aim_ms), default=None)
+        high = min(((p, ms) for p, ms in self.points if ms > aim_ms), default=None)
         if low is None or high is None or low[0] < line < high[0] or high[0] <= _CLOSE * low[0]:
             return None
-        share = (AIM * wanted_ms - low[1]) / (high[1] - low[1])
+        share = (aim_ms - low[1]) / (high[1] - low[1])
         return low[0] + min(max(share, 0.1), 0.9) * (high[0] - low[0])
 
     def expected_ms(self, price: float) -> float:
@@ -97,7 +100,8 @@ class Fitter:
         """
         found: dict[str, Fitted] = {}
         for _ in range(rounds):
-            line, price = Line.through(self.points, wanted_ms), self.price(wanted_ms)
+            line = Line.through(self.points, wanted_ms)
+            price = self.price(wanted_ms, [self.point(fitted) for fitted in found.values()])
             try:
                 fitted = self.measure(choices, self.evaluator.plan(choices, price), line)
             except L0CompileError:
@@ -120,12 +124,16 @@ class Fitter:
         if key not in self.measured:
             latency, load = self.time(model)
             self.know(Fitted(choices, plan, key, latency, load, line.ms(plan.ms)))
-        return self.measured[key]
+        return replace(self.measured[key], choices=choices)
 
     def know(self, fitted: Fitted) -> None:
         """Take up what was measured."""
         self.measured[fitted.structure] = fitted
-        self.points.append((fitted.plan.ms, fitted.load * self.budget.ms))
+        self.points.append(self.point(fitted))
+
+    def point(self, fitted: Fitted) -> tuple[float, float]:
+        """(price, measured) milliseconds."""
+        return fitted.plan.ms, fitted.load * self.budget.ms
 
     def time(self, model: nn.Module) -> tuple[Latency, float]:
         """Compile a hardened model for the example's sizes and measure it: its latency, and that over the budget."""

@@ -14,8 +14,9 @@ from torch import nn
 from l0compile.gates import Block, Budget, dense_weight, harden, named_gates
 from l0compile.gates.cost import Cost
 from l0compile.gates.hard_concrete import LOG_ALPHA_BOUND
+from l0compile.oneshot.level import Level
 from l0compile.oneshot.masks import block_density, gated_layers, live_mask, structure
-from l0compile.oneshot.plan import Level, Plan
+from l0compile.oneshot.plan import Plan
 from l0compile.oneshot.prices import Pricing, sites
 from l0compile.search.candidate import gated
 from l0compile.search.evaluate import Evaluator
@@ -57,7 +58,8 @@ def train_gates(
         name: [(0.0, 0.0), *((d, prices.ms(places[name], level.block, d)) for d in _DENSITIES)]
         for name, level in levels.items()
     }
-    limit = sum(level.ms for level in levels.values())
+    # By the curves of the penalty, which know nothing of what closed heads save in a layer's time.
+    limit = sum(prices.ms(places[name], level.block, level.density) for name, level in levels.items())
     budget = Budget.within(model, limit, schedule.steps, cost=costs, warmup=0.0)
     history = evaluator.train(model, schedule, budget=budget, deadline=deadline)
     return Gated(model, costs, limit, history)

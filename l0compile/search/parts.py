@@ -18,7 +18,7 @@ def parts_of(
     """The heads and neurons that ``space`` gates, by name.
 
     Heads take attention between the projections. The layer that reads a part, and those that feed it (``space.feeds``),
-    count in proportion where they have no gates on blocks.
+    count in proportion where they have no gates on blocks; where they have, the part knows those that feed it.
     """
     modules = dict(task.dense().named_modules())
     feeders = consumers_of(modules, space.feeds)
@@ -29,13 +29,15 @@ def parts_of(
     for group in space.gates:
         granularity = group.granularity(None)
         for layer in groups[group.name] if group.kind != "block" else ():
-            around = (layer, *(name for name, consumer in feeders.items() if consumer == layer))
+            makers = tuple(name for name, consumer in feeders.items() if consumer == layer)
             ms = sum(
-                prices.ms(places[name], None, 1.0) for name in around if name in places and name not in blocks
+                prices.ms(places[name], None, 1.0)
+                for name in (layer, *makers)
+                if name in places and name not in blocks
             )
             if isinstance(granularity, Head) and layer in places:
                 ms += prices.attention_ms(places[layer], granularity.count)
-            part = Part(layer, granularity, ms)
+            part = Part(layer, granularity, ms, tuple(name for name in makers if name in blocks))
             found[part.name] = part
     return found
 

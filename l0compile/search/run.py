@@ -23,6 +23,7 @@ from l0compile.search.explore import Clock, Exploration
 from l0compile.search.finish import finish
 from l0compile.search.fit import Fitter
 from l0compile.search.floor import first_share, quickest_above
+from l0compile.search.halving import halve
 from l0compile.search.latency import DENSE, ROW_OF, Bench, budget_of, compare_quietly
 from l0compile.search.parts import parts_of
 from l0compile.search.progress import Ledger, Progress, Silent
@@ -127,6 +128,7 @@ def _run(
     progress.note(f"  latency budget: {exploration.wanted * budget.ms:.3f} ms")
     exploration.run_trials()
     exploration.run_finalists()
+    halve(exploration)
     winner = exploration.winner()
     if winner is None:
         errors = [item.error for item in exploration.failures] + [trial.error for trial in study.trials()]

@@ -80,8 +80,9 @@ class Limits:
 class Effort:
     """How long to search: `trials` at most, `seconds` in all.
 
-    `finalists`: of the best trials so many are compiled, fitted to the budget and trained briefly. `sweep`: budgets for
-    the Pareto front, relative to the latency budget. `thorough`: measure the final table with the full protocol.
+    `finalists`: of the best trials so many are compiled, fitted to the budget and trained briefly; the better half
+    twice as long, and so on. `sweep`: budgets for the Pareto front, relative to the latency budget. `thorough`: measure
+    the final table with the full protocol.
     """
 
     trials: int = 12
@@ -96,9 +97,9 @@ class Effort:
 class TrainingPlan:
     """Items a batch; the peak rate of weights; the precision of products (as of `Schedule`); steps.
 
-    candidate_steps: of a finalist, with frozen zeros. gate_steps: of the winner's gates under its budget in
-    milliseconds, in half of its time at most; 0 keeps the plan's zeros. tune_steps: of the winner with frozen zeros.
-    stages: in which the winner gets its zeros, with training between.
+    candidate_steps: of a finalist in the first round, with frozen zeros. gate_steps: of the winner's gates under its
+    budget in milliseconds, in half of its time at most; 0 keeps the plan's zeros. tune_steps: of the winner with frozen
+    zeros. stages: in which the winner gets its zeros, with training between.
     """
 
     batch: int = 32

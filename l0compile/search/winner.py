@@ -37,9 +37,7 @@ def train_winner(exploration: Exploration, finalist: Finalist, deadline: float) 
     elif plan.stages > 1:
         chosen, share = _in_stages(exploration, finalist, deadline), 1.0 - EARLY
     if chosen is None:
-        model = evaluator.realised(finalist.fitted.plan)
-        evaluator.solve(model)
-        chosen = Winner(finalist, model, {})
+        chosen = Winner(finalist, exploration.brief.model(finalist.fitted), {})
     schedule = plan.schedule(round(share * plan.tune_steps), space.effort.seed + 2)
     kept = exploration.fitter.bench.trainings
     history = evaluator.train(chosen.model, schedule, deadline=deadline, kept=kept)
@@ -81,6 +79,6 @@ def _in_stages(exploration: Exploration, finalist: Finalist, deadline: float) ->
 def _changed(exploration: Exploration, finalist: Finalist, fitted: Fitted, model: nn.Module) -> Finalist:
     """The finalist with other zeros than those that its quality was found with, in its place."""
     quality = exploration.evaluator.task.quality(model, "validation")
-    found = dataclasses.replace(finalist, fitted=fitted, quality=quality)
+    found = dataclasses.replace(finalist, fitted=fitted, qualities=(quality,))
     exploration.finalists[exploration.finalists.index(finalist)] = found
     return found

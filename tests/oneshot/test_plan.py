@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l0compile.errors import ConfigError
-from l0compile.oneshot.plan import Menu, Shape, worth_pruning
+from l0compile.oneshot.level import Shape
+from l0compile.oneshot.plan import Menu, worth_pruning
 from l0compile.oneshot.prices import Prices, Site
 from l0compile.oneshot.prune import Path, prune
 from l0compile.targets import Target, load_target

@@ -11,7 +11,8 @@ from torch import nn
 import l0compile as l0
 from l0compile.errors import ConfigError
 from l0compile.gates import Block, attach, harden, named_gates
-from l0compile.oneshot.plan import Level, Menu, Plan
+from l0compile.oneshot.level import Level
+from l0compile.oneshot.plan import Menu, Plan
 from l0compile.oneshot.size import _CODE, Sizes
 
 

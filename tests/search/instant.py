@@ -11,7 +11,8 @@ from torch import nn
 from l0compile.errors import BuildError
 from l0compile.gates import named_gates
 from l0compile.gates.granularity import gate_name
-from l0compile.oneshot.masks import block_density, block_of, gated_layers, open_gates, structure
+from l0compile.oneshot.masks import block_of, gated_layers, open_gates, structure
+from l0compile.oneshot.parts import Part
 from l0compile.oneshot.plan import Plan
 from l0compile.oneshot.prices import Line, Prices, sites
 from l0compile.search import Choices, Latency, Silent, Space
@@ -58,9 +59,11 @@ def run_trials(
 class FormulaFitter(Fitter):
     """Latency = slope * price + rest * the dense price, and up to `noise` of that more or less.
 
-    timed: structures in the order of their measurement. error: raised instead of a measurement.
+    dense_ms: that price, which does not change with the menu. timed: structures in the order of their measurement.
+    error: raised instead of a measurement.
     """
 
+    dense_ms: float = 0.0
     slope: float = 1.4
     rest: float = 0.25
     noise: float = 0.0
@@ -68,7 +71,7 @@ class FormulaFitter(Fitter):
     error: BuildError | None = None
 
     def formula(self, price: float) -> float:
-        return self.slope * price + self.rest * self.evaluator.menu.dense_ms
+        return self.slope * price + self.rest * self.dense_ms
 
     def measure(self, choices: Choices, plan: Plan, line: Line) -> Fitted:
         self.planned = plan
@@ -93,11 +96,31 @@ def price(evaluator: Evaluator, model: nn.Module) -> float:
     for name in names:
         block = block_of(layers[name]) if name in layers else None
         shape = (block.rows, block.cols) if block else None
-        found += prices.ms(places[name], shape, block_density(layers[name]) if shape else 1.0)
+        share, density = _left(name, model, parts)
+        found += share * prices.ms(places[name], shape, density)
     for part in parts.values():
         gate = gates.get(f"{part.layer}.{gate_name(part.granularity)}")
         found += part.ms * (float(open_gates(gate).float().mean()) if gate else 1.0)
     return found
+
+
+def _left(name: str, model: nn.Module, parts: Mapping[str, Part]) -> tuple[float, float]:
+    """The share of a layer that belongs to heads or neurons that are left, and the density of its blocks there."""
+    gates, block = named_gates(model), block_of(gated_layers(model).get(name, nn.Linear(1, 1)))
+    blocks = open_gates(gates[f"{name}.{gate_name(block)}"]).float() if block else None
+    for part in parts.values():
+        gate = gates.get(f"{part.layer}.{gate_name(part.granularity)}")
+        if gate is None or name not in (part.layer, *part.makers):
+            continue
+        live = open_gates(gate).flatten()
+        share = float(live.float().mean())
+        if blocks is None:
+            return share, 1.0
+        grid = blocks.T if name == part.layer else blocks
+        if len(grid) % len(live):
+            break  # blocks that lie in two of them
+        return share, float(grid.unflatten(0, (len(live), -1))[live].mean()) if share else 0.0
+    return 1.0, 1.0 if blocks is None else float(blocks.mean())
 
 
 @dataclass
@@ -122,7 +145,7 @@ def make_fitter(
     fitter = FormulaFitter(
         evaluator, Bench(evaluator.task, folder), Budgeted(1.0), [], slope=slope, rest=rest, noise=noise
     )
-    dense = evaluator.menu.dense_ms
+    dense = fitter.dense_ms = evaluator.menu.dense_ms
     fitter.budget = Budgeted(share * fitter.formula(dense))
     fitter.points.append((dense, fitter.formula(dense)))
     return fitter

@@ -15,9 +15,10 @@ from tiny_task import TinyTask
 import l0compile as l0
 from l0compile.errors import GateError
 from l0compile.gates import Head, Neuron, dense_weight, named_gates
+from l0compile.oneshot.level import Level
 from l0compile.oneshot.masks import cost_density, live_mask, structure
 from l0compile.oneshot.parts import Part
-from l0compile.oneshot.plan import Level, Plan
+from l0compile.oneshot.plan import Plan
 from l0compile.oneshot.prices import Prices, sites
 from l0compile.search import Choices, Space
 from l0compile.search.candidate import hardened, layers_of, unique
@@ -152,7 +153,7 @@ def test_a_part_takes_what_no_block_price_tells(space: Space, task: TinyTask) ->
     found = parts(space)
     assert found == {
         "out (heads)": Part("out", Head(2), attention),
-        "down (neurons)": Part("down", Neuron(), 0.0),
+        "down (neurons)": Part("down", Neuron(), 0.0, ("up",)),
     }
     assert {name: Part.from_json(part.to_json()) for name, part in found.items()} == found
     # Without gates on blocks of theirs, layers go in proportion with what they read or feed.

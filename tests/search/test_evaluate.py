@@ -9,7 +9,8 @@ import torch
 from instant import make_evaluator, make_fitter
 
 from l0compile.errors import ConfigError
-from l0compile.oneshot.masks import live_mask, structure
+from l0compile.gates import named_gates
+from l0compile.oneshot.masks import linear_layers, live_mask, open_gates, structure
 from l0compile.search import Choices, Space
 from l0compile.search.evaluate import Evaluator, Outcome
 from l0compile.search.space import Limits
@@ -31,8 +32,12 @@ def test_an_outcome_tells_what_was_made(evaluator: Evaluator, share: float) -> N
     model = evaluator.realised(plan)
     assert (found.structure, found.price_ms, found.loss) == (structure(model), plan.ms, plan.loss)
     assert found.layers == plan.to_json() and 0.9 * ms < found.price_ms <= ms * (1 + 1e-9)
-    masks = [live_mask(model.get_submodule(name)) for name in plan.layers if name not in evaluator.menu.parts]
-    live = sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)
+    layers = [name for name in plan.layers if name not in evaluator.menu.parts]
+    masks = {name: live_mask(linear_layers(model, [name])[name]) for name in layers}
+    neurons = named_gates(model).get("down.l0_neuron")
+    if neurons is not None:  # what they are made of goes with them
+        masks["up"] &= open_gates(neurons).view(-1, 1)
+    live = sum(int(mask.sum()) for mask in masks.values()) / sum(mask.numel() for mask in masks.values())
     assert found.live == pytest.approx(live, abs=1e-6)
     evaluator.solve(model)
     assert found.quality == pytest.approx(evaluator.task.quality(model, "validation"), abs=1e-6)

@@ -42,10 +42,10 @@ def fitter(evaluator: Evaluator, tmp_path: Path) -> FormulaFitter:
 
 def exploring(
     fitter: FormulaFitter, out: Path, trials: int, seconds: float = 3600, resume: bool = False,
-    sweep: tuple[float, ...] = (1.0,),
+    sweep: tuple[float, ...] = (1.0,), finalists: int = FINALISTS,
 ) -> Exploration:  # fmt: skip
     space = fitter.evaluator.space
-    effort = dataclasses.replace(space.effort, trials=trials, sweep=sweep)
+    effort = dataclasses.replace(space.effort, trials=trials, sweep=sweep, finalists=finalists)
     study = open_study(dataclasses.replace(space, effort=effort), out, resume=resume, conditions="here")
     prices = Prices(load_target("native"), None)
     return Exploration(study, fitter.evaluator, fitter, prices, Clock(time.monotonic(), seconds), Told())
@@ -58,7 +58,7 @@ def test_trials_begin_with_the_neutral_one_and_have_one_price(fitter: FormulaFit
     assert len(trials) == 5 and trials[0].choices == exploration.study.neutral()
     price = exploration.study.remembered("price_ms")
     # Learned from a few plans that were measured before the first trial; trials are not.
-    assert price == fitter.price(fitter.budget.ms) and 1 <= len(fitter.timed) <= 3
+    assert 1 <= len(fitter.timed) <= 3
     assert abs(fitter.formula(price) / fitter.budget.ms - AIM) < 0.02
     for trial in trials:
         assert trial.outcome is not None and 0.9 * price < trial.outcome.price_ms <= price * (1 + 1e-9)
@@ -156,7 +156,7 @@ def test_the_winner_is_the_best_of_those_in_time(fitter: FormulaFitter, tmp_path
     fitted, trial = fitter.fit(exploration.study.neutral(), fitter.budget.ms), exploration.study.trials()[0]
 
     def finalist(load: float, quality: float, wanted: float = 1.0) -> Finalist:
-        return Finalist(trial, dataclasses.replace(fitted, load=load), quality, wanted)
+        return Finalist(trial, dataclasses.replace(fitted, load=load), (quality,), wanted)
 
     exploration.finalists = [finalist(1.2, 0.99), finalist(1.1, 0.9), finalist(0.9, 0.999, 1.3)]
     assert exploration.winner() is exploration.finalists[1]

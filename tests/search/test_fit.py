@@ -86,6 +86,21 @@ def test_nothing_is_measured_twice(evaluator: Evaluator, folder: Path) -> None:
     check(fitter)
 
 
+@pytest.mark.parametrize("rest", [0.15, 0.3])
+@pytest.mark.parametrize("share", [0.5, 0.6])
+def test_a_machine_that_is_not_what_it_was_takes_few_rounds_more(
+    evaluator: Evaluator, folder: Path, share: float, rest: float
+) -> None:
+    fitter = make_fitter(evaluator, folder, share)
+    for tilt in (0.0, 0.5, 1.0):
+        fitter.fit(Choices(tilt={"blocks": tilt}), fitter.budget.ms)
+    fitter.measured.clear()
+    fitter.timed.clear()
+    fitter.rest = rest
+    fitted = fitter.fit(Choices(), fitter.budget.ms)
+    assert LOWEST <= fitted.load <= HIGHEST and len(fitter.timed) <= 3
+
+
 @pytest.mark.parametrize("share", [1.0, 1.2, 50.0])
 def test_a_budget_for_everything_keeps_everything(evaluator: Evaluator, folder: Path, share: float) -> None:
     fitter = make_fitter(evaluator, folder, share)

@@ -156,8 +156,8 @@ def test_under_a_floor_of_quality_with_trained_gates(
 ) -> None:
     def fitter(evaluator: Evaluator, bench: Bench, *_: object) -> MaskFitter:
         # Of so small a model the calls take most of the time, and noise the rest.
-        made = MaskFitter(evaluator, bench, Budgeted(1.0), [])
-        dense = evaluator.menu.dense_ms
+        made = MaskFitter(evaluator, bench, Budgeted(1.0), [], dense_ms=evaluator.menu.dense_ms)
+        dense = made.dense_ms
         made.budget = Budgeted(made.formula(dense))
         made.points.append((dense, made.formula(dense)))
         return made

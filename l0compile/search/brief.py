@@ -1,0 +1,56 @@
+"""Brief trainings of finalists, by which they are compared: each goes on from where the one before ended."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from l0compile.search.evaluate import Evaluator
+from l0compile.search.fit import Fitted
+
+_log = logging.getLogger("l0compile")
+# Between the seeds of rounds, so that each sees other batches.
+_APART = 1009
+
+
+@dataclass(frozen=True)
+class BriefTraining:
+    """folder: where the models are kept, weights alone."""
+
+    evaluator: Evaluator
+    folder: Path
+
+    def model(self, fitted: Fitted) -> nn.Module:
+        """The model of a plan as its last round left it; with weights by least squares, where there was none."""
+        model, file = self.evaluator.realised(fitted.plan), self._file(fitted)
+        if file.exists():
+            try:
+                load_model(model, file)
+                return model
+            except (SafetensorError, OSError, RuntimeError) as error:
+                _log.warning("%s can't be read (%s): weights by least squares instead", file, error)
+                model = self.evaluator.realised(fitted.plan)
+        self.evaluator.solve(model)
+        return model
+
+    def train(self, fitted: Fitted, rounds: int) -> float:
+        """Validation quality after one round more than ``rounds``: each has twice the steps of the one before."""
+        model, space = self.model(fitted), self.evaluator.space
+        steps = space.training.candidate_steps * 2**rounds
+        self.evaluator.train(model, space.training.schedule(steps, space.effort.seed + _APART * rounds))
+        file = self._file(fitted)
+        draft = file.with_suffix(".draft")
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        save_model(model, str(draft))
+        draft.replace(file)
+        return self.evaluator.task.quality(model, "validation")
+
+    def forget(self, fitted: Fitted) -> None:
+        """Of a finalist that is out: its file goes."""
+        self._file(fitted).unlink(missing_ok=True)
+
+    def _file(self, fitted: Fitted) -> Path:
+        return self.folder / f"{fitted.structure}-brief.safetensors"
