@@ -1,6 +1,6 @@
 """Claim: an hour of search keeps what matters. MiniLM at a multiple of the speed of OpenVINO's dense model.
 
-    python benchmarks/hour.py [--speedups 2 4] [--drops 0.03] [--seconds 3600] [--stages 1] [--gate-steps 0] [--out KEEP]
+    python benchmarks/hour.py [--speedups 2 4] [--drops 0.03] [--seconds 3600] [--stages 1] [--gate-steps 0] [--out DIR]
 
 Runs the shipped space with OpenVINO's dense latency as its reference, and more text to prune and to train with than the
 12 minutes of ``make demo`` have a use for. ``quality``: Spearman correlation of pairwise similarities with the dense
