@@ -5,16 +5,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from l0compile.oneshot.bundle import Bundle, Options
 from l0compile.oneshot.coupled import Around, Coupled, couple
-from l0compile.oneshot.knapsack import TICKS, Bundle, Options, allocate
+from l0compile.oneshot.knapsack import allocate
 from l0compile.oneshot.level import Level, Shape
 from l0compile.oneshot.parts import Part
 from l0compile.oneshot.prices import Pricing, Site
 from l0compile.oneshot.prune import Path
 
 _Cases = tuple[tuple[Level, ...], ...]
-# With parts there are several cases for each of their layers: as many times the work, for as many fewer ticks.
-_TICKS_OF_PARTS = TICKS // 4
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,7 @@ class Menu:
         weights: factor of the loss of each layer; default 1. Raises: ConfigError if no plan is as quick as that.
         """
         bundles = self._bundles(weights or {})
-        ticks = _TICKS_OF_PARTS if self.coupled else TICKS
-        allocation = allocate([bundle for _, bundle in bundles], budget_ms, ticks)
+        allocation = allocate([bundle for _, bundle in bundles], budget_ms)
         found: dict[str, Level] = {}
         for (cases, _), choice in zip(bundles, allocation.choice, strict=True):
             chosen = zip(cases.items(), choice.options, strict=True)

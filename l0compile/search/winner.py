@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from l0compile.errors import L0CompileError
+from l0compile.result import Candidate
 from l0compile.search.explore import Exploration
 from l0compile.search.finalist import Finalist
 from l0compile.search.fit import Fitted
@@ -54,7 +55,7 @@ def _with_trained_gates(exploration: Exploration, finalist: Finalist, deadline: 
     )
     fitted = fit_gates(trained, fitter, finalist.fitted, finalist.wanted * fitter.budget.ms)
     if fitted is None:
-        exploration.progress.note("  trained gates did not meet the budget: going on with the plan's")
+        _first_plan(exploration, finalist, "trained gates did not meet the budget")
         return None
     found = _changed(exploration, finalist, fitted, trained.model)
     return Winner(found, trained.model, {"gates": trained.history})
@@ -66,14 +67,21 @@ def _in_stages(exploration: Exploration, finalist: Finalist, deadline: float) ->
     try:
         fitted = fit_last_stage(exploration, staged, finalist)
     except L0CompileError as error:
-        exploration.progress.note(f"  WARNING: the last stage failed: going on with the first plan ({error})")
+        _first_plan(exploration, finalist, f"the last stage failed: {error}")
         return None
     if finalist.fast_enough and not dataclasses.replace(finalist, fitted=fitted).fast_enough:
-        exploration.progress.note("  the last stage did not meet the budget: going on with the first plan")
+        _first_plan(exploration, finalist, "the last stage did not meet the budget")
         return None
     model = staged.evaluator.realised(fitted.plan)
     staged.evaluator.solve(model)
     return Winner(_changed(exploration, finalist, fitted, model), model, staged.history)
+
+
+def _first_plan(exploration: Exploration, finalist: Finalist, reason: str) -> None:
+    """Tell, and keep with the result, why the zeros stay those of the finalist's plan."""
+    params = finalist.trial.choices.to_params()
+    exploration.failures.append(Candidate(finalist.trial.number, params, "failed", error=reason))
+    exploration.progress.note(f"  WARNING: {reason}: going on with the first plan")
 
 
 def _changed(exploration: Exploration, finalist: Finalist, fitted: Fitted, model: nn.Module) -> Finalist:

@@ -5,11 +5,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from l0compile.errors import ConfigError
-from l0compile.oneshot.knapsack import Allocation, Bundle, Choice, Options, allocate
+from l0compile.oneshot.bundle import Bundle, Choice, Options
+from l0compile.oneshot.knapsack import Allocation, allocate
+from l0compile.oneshot.relaxed import Relaxed
 
 # Sums of such numbers are exact, so that a budget of just what a choice takes is one that it fits.
 TIMES = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.integers(0, 2048).map(lambda n: n / 1024))
@@ -114,16 +116,55 @@ def test_where_everything_fits_the_loss_is_the_least(bundles: list[Bundle]) -> N
     assert found.loss == pytest.approx(min(loss for loss, _ in every(bundles))) and found.gap == 0.0
 
 
+@given(BUNDLES, st.floats(0.0, 1.0))
+def test_what_is_ruled_out_is_in_no_better_choice(bundles: list[Bundle], share: float) -> None:
+    budget = least(bundles) + share * (most(bundles) - least(bundles))
+    assume(bundles and budget > 0)
+    kept = [[[list(range(len(unit.ms))) for unit in units] for units in item.cases] for item in bundles]
+    relaxed = Relaxed.of(bundles, kept, budget)
+    fitting = [
+        (sums(bundles, chosen)[0], chosen)
+        for chosen in itertools.product(*map(choices, bundles))
+        if sums(bundles, chosen)[1] <= budget
+    ]
+    best = min(loss for loss, _ in fitting)
+    assert relaxed.bound <= best * (1 + 1e-9) + 1e-12
+    for limit in (best, best + 0.5):
+        needed = relaxed.needed(limit)
+        for loss, chosen in fitting:
+            if loss <= limit:
+                for choice, lists in zip(chosen, needed, strict=True):
+                    pairs = zip(choice.options, lists[choice.case], strict=True)
+                    assert all(index in indices for index, indices in pairs)
+
+
+def options(chance: np.random.Generator, scale: float = 1.0) -> Options:
+    """Levels of a layer that takes up to ``scale`` times a few milliseconds."""
+    density = np.sort(chance.random(60))
+    loss = chance.random() * (1 - density) ** 2 + 0.01 * chance.random(60)
+    return Options(tuple(loss.tolist()), tuple((scale * density * chance.uniform(0.5, 2.0)).tolist()))
+
+
+def attention(chance: np.random.Generator, heads: int) -> Bundle:
+    """Heads and four projections, which are the quicker the fewer are left."""
+    shares = [(heads - closed) / heads for closed in range(heads + 1)]
+    return Bundle(
+        tuple(
+            (Options((0.3 * (1 - share) ** 2,), (share,)), *(options(chance, share) for _ in range(4)))
+            for share in shares
+        )
+    )
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5])
-def test_a_model_of_72_layers_has_a_small_gap(share: float) -> None:
+@pytest.mark.parametrize("heads", [0, 12])
+def test_a_model_of_72_layers_has_a_small_gap(share: float, heads: int) -> None:
     chance = np.random.default_rng(0)
-    units = []
-    for _ in range(72):
-        density = np.sort(chance.random(60))
-        loss = chance.random() * (1 - density) ** 2 + 0.01 * chance.random(60)
-        units.append(Options(tuple(loss.tolist()), tuple((density * chance.uniform(0.5, 2.0)).tolist())))
-    least, most = (sum(pick(unit.ms) for unit in units) for pick in (min, max))
-    budget = least + share * (most - least)
-    found = allocate([Bundle.single(unit) for unit in units], budget)
-    assert found.gap <= 0.005 and found.ms <= budget
-    assert found.loss > sum(min(unit.loss) for unit in units)
+    bundles = [Bundle.single(options(chance)) for _ in range(24 if heads else 72)]
+    bundles += [attention(chance, heads) for _ in range(12)] if heads else []
+    cases = [[sum(max(unit.ms) for unit in units) for units in bundle.cases] for bundle in bundles]
+    quickest, slowest = sum(bundle.least_ms for bundle in bundles), sum(map(max, cases))
+    budget = quickest + share * (slowest - quickest)
+    found = allocate(bundles, budget)
+    assert found.gap <= 0.005 and found.ms <= budget * (1 + 1e-9)
+    assert found.loss > 0.0

@@ -91,7 +91,9 @@ def test_a_last_stage_that_fails_is_told_and_leaves_the_first_plan(
     exploration.progress.note = told.append  # type: ignore[method-assign]
     found = train_winner(exploration, finalist, time.monotonic() + 600.0)
     assert found.finalist is finalist and list(found.history) == ["weights"]
-    assert any("the last stage failed" in note and "no kernel for this" in note for note in told)
+    reason = "the last stage failed: no kernel for this"
+    assert f"  WARNING: {reason}: going on with the first plan" in told
+    assert [item.error for item in exploration.failures] == [reason]
 
 
 def test_what_was_zero_stays_so_and_weights_go_on(evaluator: Evaluator) -> None:
@@ -142,6 +144,7 @@ def test_a_last_stage_that_is_too_slow_leaves_the_first_plan(
     fitter.rest = 2.0  # from now on nothing is quick enough
     found = train_winner(exploration, finalist, time.monotonic() + 600.0)
     assert found.finalist is finalist and list(found.history) == ["weights"]
+    assert [item.error for item in exploration.failures] == ["the last stage did not meet the budget"]
     assert price(evaluator, found.model) == pytest.approx(finalist.fitted.plan.ms, rel=1e-3)
 
 
