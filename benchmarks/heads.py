@@ -3,8 +3,10 @@
     python benchmarks/heads.py [--tokens 512] [--speedups 1.5 2 3] [--folder KEEP] [--text FOLDER]
 
 For each speed-up over OpenVINO's dense model two plans are fitted (compiled and measured, see budgets.py): of 4x1
-blocks alone, and of blocks and heads, which the plan prices by what attention takes. ``quality``: Spearman correlation
-of pairwise similarities with the dense model, held-out text, weights by least squares; ``heads``: share that is left.
+blocks alone, and of blocks and heads, which the plan prices by what attention and the layers around it take. Each has
+the best weights, by validation text, of a search's first three trials: all groups alike, by what the model loses by
+each group alone, and half of that. ``quality``: Spearman correlation of pairwise similarities with the dense model,
+held-out text, weights by least squares; ``neutral``: all groups alike, at the same price; ``heads``: share left.
 Wanted: better with heads. Appends to ``benchmarks/results/heads.jsonl``.
 """
 
@@ -15,9 +17,12 @@ from pathlib import Path
 
 from harness import record, searching
 
+from l0compile.oneshot.plan import Plan
+from l0compile.search.candidate import Choices
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.fit import Fitter
 from l0compile.search.latency import Budgeted, Job
+from l0compile.search.probe import probe
 from l0compile.search.space import GateGroup
 from l0compile.tasks import make_task
 
@@ -59,16 +64,27 @@ def main() -> None:
 
 def fitted(evaluator: Evaluator, fitter: Fitter, reference: Job) -> dict[str, object]:
     """A plan at the latency, and its quality."""
-    found, speedup = searching.fitted(fitter, reference)
+    price = fitter.price(fitter.budget.ms)
+    probed = probe(evaluator, Choices(), price)
+    tried = [Choices(), *probed.to_try()]
+    best = max(tried, key=lambda choices: evaluator.evaluate(choices, price).quality)
+    found, speedup = searching.fitted(fitter, reference, best)
     parts = [found.plan.layers[name].density for name in evaluator.menu.parts]
-    model = evaluator.realised(found.plan)
-    evaluator.solve(model)
     return {
         "measured_speedup": speedup,
         "predicted_ms": round(found.predicted_ms, 2),
+        "weights": dict(best.weight),
         "heads": round(sum(parts) / len(parts), 3) if parts else 1.0,
-        "quality": round(evaluator.task.quality(model, "held_out"), 4),
+        "quality": quality(evaluator, found.plan),
+        "neutral": quality(evaluator, evaluator.plan(Choices(), found.plan.ms)),
     }
+
+
+def quality(evaluator: Evaluator, plan: Plan) -> float:
+    """On held-out text, weights by least squares."""
+    model = evaluator.realised(plan)
+    evaluator.solve(model)
+    return round(evaluator.task.quality(model, "held_out"), 4)
 
 
 if __name__ == "__main__":

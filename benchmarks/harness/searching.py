@@ -19,6 +19,7 @@ from l0compile.search.space import Space
 from l0compile.targets import load_target
 from l0compile.tasks import Task, make_task
 
+_NEUTRAL = Choices()
 SPACE = Path(__file__).parents[2] / "search_spaces" / "minilm.toml"
 
 
@@ -68,9 +69,9 @@ def dense_jobs(task: Task, folder: Path) -> tuple[Bench, dict[str, Job], dict[st
     return bench, jobs, measure_engines(jobs, Protocol())
 
 
-def fitted(fitter: Fitter, reference: Job) -> tuple[Fitted, list[float]]:
-    """The neutral plan fitted to the budget, and its speed-up over the reference with its interval, measured again."""
-    found = fitter.fit(Choices(), fitter.budget.ms)
+def fitted(fitter: Fitter, reference: Job, choices: Choices = _NEUTRAL) -> tuple[Fitted, list[float]]:
+    """A plan fitted to the budget, and its speed-up over the reference with its interval, measured again."""
+    found = fitter.fit(choices, fitter.budget.ms)
     fitter.bench.build(fitter.evaluator.realised(found.plan), "fitted", dynamic=False)
     both = {"reference": reference, "fitted": fitter.bench.job(fitter.bench.folder / "fitted")}
     measured = measure_engines(both, Protocol())

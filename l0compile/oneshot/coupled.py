@@ -2,7 +2,8 @@
 
 A head that is closed takes with it the rows that make it, in the layers that feed it, and the columns that read it. So
 the levels of these layers are others for each number of heads. Blocks in what is gone take no time. The loss of rows is
-known row by row; that of columns is counted by the blocks that are pruned where heads are left.
+known row by row; that of columns is counted by the blocks that are pruned where heads are left. The weights that read
+other heads make up for those that are closed, the less the fewer they are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,11 @@ from torch import Tensor
 
 from l0compile.oneshot.level import Level, Shape
 from l0compile.oneshot.prune import Path
+
+# Of what weights make up for, the share (1 - density) ** this is lost where they are pruned as well. Measured on the
+# attention outputs of MiniLM in blocks of 4x1, heads 0.92 to 0.08 and densities 0.65 to 0.27: within 5 % of the loss of
+# both together, where their sum is up to 30 % too low.
+_LESS_HELP = 1.5
 
 
 @dataclass(frozen=True)
@@ -43,16 +49,19 @@ class Around:
     ms: Callable[[Shape, float], float]
 
 
-def couple(name: str, part: Path, levels: Sequence[Level], around: Mapping[str, Around]) -> Coupled:
+def couple(
+    name: str, part: Path, saved: Sequence[float], levels: Sequence[Level], around: Mapping[str, Around]
+) -> Coupled:
     """The part ``name`` with the layers around it.
 
     Args:
-        part: its path, one block for each head. levels: its own. around: by name. A layer that makes fewer rows than
-            heads read has KV heads, each for a group of heads. Where a head's share of a layer is no whole number, it
-            stays as it is, and so do its blocks where they lie in two heads.
+        part: its path, one block for each head. saved: as of ``Part``. levels: its own. around: by name. A layer that
+            makes fewer rows than heads read has KV heads, each for a group of heads. Where a head's share of a layer is
+            no whole number, it stays as it is, and so do its blocks where they lie in two heads.
     """
     every = torch.ones(part.gone.shape[1], dtype=torch.bool)
     masks = [every if level.block is None else part.live(level.number)[0] for level in levels]
+    made_up = [0.0 if level.block is None or not saved else saved[level.number] for level in levels]
     width = len(every) * part.block[1]
     found: dict[str, tuple[tuple[Level, ...], ...]] = {name: tuple((level,) for level in levels)}
     for other, layer in around.items():
@@ -61,12 +70,13 @@ def couple(name: str, part: Path, levels: Sequence[Level], around: Mapping[str, 
             found[other] = (tuple(layer.levels),) * len(masks)
         else:
             # A KV head is left as long as any head reads it.
-            found[other] = tuple(_left(layer, mask.unflatten(0, (heads, -1)).any(1)) for mask in masks)
+            kept = [mask.unflatten(0, (heads, -1)).any(1) for mask in masks]
+            found[other] = tuple(_left(layer, *pair) for pair in zip(kept, made_up, strict=True))
     return Coupled(name, found)
 
 
-def _left(layer: Around, mask: Tensor) -> tuple[Level, ...]:
-    """The levels of a layer with only these heads."""
+def _left(layer: Around, mask: Tensor, made_up: float) -> tuple[Level, ...]:
+    """The levels of a layer with only these heads. made_up: what its weights make up for, all of them left."""
     share = float(mask.float().mean())
     tables = {shape: _by_head(path, layer, len(mask)) for shape, path in layer.paths.items()}
     found = []
@@ -79,7 +89,8 @@ def _left(layer: Around, mask: Tensor) -> tuple[Level, ...]:
         else:
             live, loss = (values[level.number][mask] for values in table)
             density = float(live.mean()) if share else 0.0
-            found.append(replace(level, loss=float(loss.sum()), ms=share * layer.ms(level.block, density)))
+            total = float(loss.sum()) + (made_up * (1 - density) ** _LESS_HELP if layer.reads else 0.0)
+            found.append(replace(level, loss=total, ms=share * layer.ms(level.block, density)))
     return tuple(found)
 
 

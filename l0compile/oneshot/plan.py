@@ -138,7 +138,7 @@ def _coupled(
             near[part.layer] = around(part.layer, True)
         if near:
             (path,) = paths[name].values()
-            found.append(couple(name, path, layers[name], near))
+            found.append(couple(name, path, part.saved, layers[name], near))
     return tuple(found)
 
 

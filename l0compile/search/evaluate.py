@@ -16,7 +16,7 @@ from l0compile.oneshot.candidates import all_paths
 from l0compile.oneshot.curvature import measure_curvature
 from l0compile.oneshot.level import Shape
 from l0compile.oneshot.masks import cost_density, structure
-from l0compile.oneshot.parts import Part, part_paths
+from l0compile.oneshot.parts import Part, measured_parts
 from l0compile.oneshot.plan import Menu, Plan
 from l0compile.oneshot.prices import Pricing, sites
 from l0compile.oneshot.reconstruct import reconstruct
@@ -100,7 +100,8 @@ class Evaluator:
         members = members_of(space, groups)
         ranges = {name: group.density for group in space.gates for name in members[group.name]}
         places = sites(origin, tuple(paths), task.example())
-        paths |= part_paths(origin, curvature, parts, cache)
+        parts, part_paths = measured_parts(origin, curvature, parts, cache)
+        paths |= part_paths
         return cls(task, space, members, origin, Menu.of(paths, places, prices, ranges, parts))
 
     def plan(self, choices: Choices, price_ms: float) -> Plan:

@@ -12,6 +12,7 @@ from l0compile.search.evaluate import Evaluator
 from l0compile.search.finalist import Finalist
 from l0compile.search.fit import Fitter
 from l0compile.search.jobs import post_job
+from l0compile.search.probe import probe
 from l0compile.search.progress import Progress
 from l0compile.search.search_job import search_job
 from l0compile.search.study import Study, Trial, evaluate_trial, finished
@@ -78,7 +79,15 @@ class Exploration:
             # A model of the caller's own exists in this process only: there is nothing to hand out.
             post_job(study.handle, search_job(space, self.evaluator, self.prices, price))
         if not study.handle.trials:
-            study.enqueue(study.neutral())
+            in_time = time.monotonic() < self.clock.at(TRIALS_UNTIL)
+            found = (
+                probe(self.evaluator, study.neutral(), price) if in_time and space.effort.trials > 1 else None
+            )
+            self.progress.note(
+                f"  what a loss of each group is worth: {found}" if found else "  groups count alike"
+            )
+            for choices in (study.neutral(), *(found.to_try() if found else ())):
+                study.enqueue(choices)
         begun, slowest = time.monotonic(), 0.0
         self.overhead_s -= begun
 

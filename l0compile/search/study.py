@@ -25,7 +25,7 @@ STORAGE = "study.sqlite"
 STUDY = "l0compile"
 STARTUP_TRIALS = 6
 # Ranges of what a trial draws: factors of losses, and logarithms of what the last layer counts over the first.
-WEIGHT, TILT = (0.25, 4.0), (-1.5, 1.5)
+WEIGHT, TILT = (0.125, 8.0), (-1.5, 1.5)
 
 
 @dataclass(frozen=True)

@@ -200,7 +200,7 @@ def test_nothing_left_takes_nothing() -> None:
     part = Path((INPUTS, 4), (0.0,), torch.zeros(1, 1), torch.zeros(1, HEADS, dtype=torch.uint8))
     around = Around(paths()["query"], menu().layers["query"], False, WIDTH, lambda shape, density: density)
     levels = (Level(None, 0, 1.0, 0.0, 1.0), Level(part.block, 0, 0.0, 1.0, 0.0))
-    found = couple("heads", part, levels, {"query": around})
+    found = couple("heads", part, (0.0,), levels, {"query": around})
     whole, none = found.levels["query"]
     assert {level.ms for level in none if level.block != (8, 8)} == {0.0}
     assert {level.loss for level in none if level.block != (8, 8)} == {0.0}
