@@ -8,9 +8,9 @@ measured, see budgets.py), and three others of the same price are made: (a) 4x4 
 the best single block shape at one density everywhere; (c) levels chosen under a budget of multiplications instead of
 milliseconds. All weights by least squares on the calibration sentences. ``ours`` weighs all layers alike. Uniform plans
 exist at the densities of levels only, so ``ours at its price`` says what ours reaches for what each of them takes, and
-``searched`` what the best of some trials, as in a search, by validation text, reaches for what (b) takes. ``quality``: Spearman
-correlation of pairwise similarities with the dense model, held-out text. Wanted: 0.97 at 1.5 and 0.90 at 2; ours above
-(a), (b) and (c). Appends to ``benchmarks/results/one_shot.jsonl``.
+``searched`` what the best of some trials, as in a search, by validation text, reaches for what (b) takes. ``quality``:
+Spearman correlation of pairwise similarities with the dense model, held-out text. Wanted: 0.97 at 1.5 and 0.90 at 2;
+ours above (a), (b) and (c). Appends to ``benchmarks/results/one_shot.jsonl``.
 """
 
 import argparse

@@ -78,6 +78,10 @@ class Menu:
             found |= {name: levels[choice.case][index] for (name, levels), index in chosen}
         return Plan({name: found[name] for name in self.layers}, allocation.gap)
 
+    def alone(self, name: str, level: Level) -> Level:
+        """A level of a plan as it is where no head or neuron is closed."""
+        return next(o for o in self.layers[name] if (o.block, o.number) == (level.block, level.number))
+
     def restored(self, numbers: Mapping[str, tuple[Shape | None, int]]) -> "Plan | None":
         """The plan of these block shapes and numbers of levels; None where one of them is not there."""
         places = {

@@ -8,6 +8,8 @@ from l0compile.errors import L0CompileError
 from l0compile.oneshot.prices import Pricing
 from l0compile.result import Candidate
 from l0compile.search.brief import BriefTraining
+from l0compile.search.candidate import Choices
+from l0compile.search.clock import Clock
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.finalist import Finalist
 from l0compile.search.fit import Fitter
@@ -24,27 +26,9 @@ if TYPE_CHECKING:
 
 # Shares of the time at whose end the trials, the finalists and then the sweep have to leave room for the winner.
 TRIALS_UNTIL, FINALISTS_UNTIL, SWEEP_UNTIL = 0.45, 0.55, 0.65
-# The winner trains at least this share of the time, even if everything before took longer than planned.
-WINNER_AT_LEAST = 0.1
 # Models compiled to learn the price of a plan that meets the budget, before any trial.
 _FIRST_ROUNDS = 3
 _KEPT = "finalists"
-
-
-@dataclass(frozen=True)
-class Clock:
-    """When a search began (`time.monotonic` seconds) and how long it may take."""
-
-    start: float
-    seconds: float
-
-    def at(self, share: float) -> float:
-        """The moment at which `share` of the time is over."""
-        return self.start + share * self.seconds
-
-    def winner_deadline(self, final_seconds: float) -> float:
-        """Until when the winner may train if compiling and measuring it takes `final_seconds`."""
-        return max(self.at(1.0) - final_seconds, time.monotonic() + WINNER_AT_LEAST * self.seconds)
 
 
 @dataclass
@@ -79,14 +63,8 @@ class Exploration:
             # A model of the caller's own exists in this process only: there is nothing to hand out.
             post_job(study.handle, search_job(space, self.evaluator, self.prices, price))
         if not study.handle.trials:
-            in_time = time.monotonic() < self.clock.at(TRIALS_UNTIL)
-            found = (
-                probe(self.evaluator, study.neutral(), price) if in_time and space.effort.trials > 1 else None
-            )
-            self.progress.note(
-                f"  what a loss of each group is worth: {found}" if found else "  groups count alike"
-            )
-            for choices in (study.neutral(), *(found.to_try() if found else ())):
+            study.enqueue(study.neutral())
+            for choices in self._probed(price):
                 study.enqueue(choices)
         begun, slowest = time.monotonic(), 0.0
         self.overhead_s -= begun
@@ -110,6 +88,14 @@ class Exploration:
 
         work(study.handle, objective, space.effort.trials, on_trial=told, stop=stop, reseed=False)
         self.overhead_s += time.monotonic()
+
+    def _probed(self, price: float) -> tuple[Choices, ...]:
+        """What to try next, from what each group of gates alone does to the model."""
+        if self.study.space.effort.trials < 2 or time.monotonic() > self.clock.at(TRIALS_UNTIL):
+            return ()
+        found = probe(self.evaluator, self.study.neutral(), price)
+        self.progress.note(f"  what a loss of each group is worth: {found}")
+        return found.to_try()
 
     def _first_price(self) -> float:
         """What layers may take, learned from a plan that meets the budget: trials should compare such plans."""

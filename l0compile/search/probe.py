@@ -43,10 +43,12 @@ def probe(evaluator: Evaluator, neutral: Choices, price_ms: float) -> Probe:
     plan, task = evaluator.plan(neutral, price_ms), evaluator.task
     dense, found = task.quality(evaluator.origin, "validation"), dict[str, float]()
     for group, names in evaluator.members.items():
-        loss = sum(plan.layers[name].loss for name in names if name in plan.layers)
+        chosen = {
+            name: evaluator.menu.alone(name, plan.layers[name]) for name in names if name in plan.layers
+        }
+        loss = sum(level.loss for level in chosen.values())
         if loss > 0.0:
-            alone = {name: level if name in names else _AS_IT_IS for name, level in plan.layers.items()}
-            model = evaluator.realised(Plan(alone))
+            model = evaluator.realised(Plan({**dict.fromkeys(plan.layers, _AS_IT_IS), **chosen}))
             evaluator.solve(model, evaluator.calibration)
             found[group] = (dense - task.quality(model, "validation")) / loss
     if max(found.values(), default=0.0) <= 0.0:

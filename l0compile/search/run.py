@@ -18,8 +18,9 @@ from l0compile.oneshot.prices import Prices, sites
 from l0compile.oneshot.size import Sizes
 from l0compile.result import RESULT, SearchResult
 from l0compile.search.candidate import layers_of, unique
+from l0compile.search.clock import Clock
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.explore import Clock, Exploration
+from l0compile.search.explore import Exploration
 from l0compile.search.finish import finish
 from l0compile.search.fit import Fitter
 from l0compile.search.floor import first_share, quickest_above

@@ -11,8 +11,9 @@ from instant import FormulaFitter, make_evaluator, make_fitter
 from l0compile.errors import BuildError
 from l0compile.oneshot.prices import Prices
 from l0compile.search import Candidate, Choices, Silent, Space
+from l0compile.search.clock import Clock
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.explore import Clock, Exploration
+from l0compile.search.explore import Exploration
 from l0compile.search.finalist import Finalist
 from l0compile.search.fit import AIM, HIGHEST, LOWEST, Fitted
 from l0compile.search.space import Effort

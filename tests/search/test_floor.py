@@ -12,8 +12,9 @@ from instant import FormulaFitter, make_evaluator, make_fitter
 
 from l0compile.oneshot.prices import Prices
 from l0compile.search import Silent, Space
+from l0compile.search.clock import Clock
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.explore import Clock, Exploration
+from l0compile.search.explore import Exploration
 from l0compile.search.fit import AIM
 from l0compile.search.floor import Attempt, chosen, first_share, next_share, quickest_above
 from l0compile.search.space import QualityFloor

@@ -15,8 +15,9 @@ from l0compile.gates import Block, attach, harden, named_gates
 from l0compile.oneshot.masks import gated_layers, live_mask
 from l0compile.oneshot.prices import Prices
 from l0compile.search import Choices, Silent, Space
+from l0compile.search.clock import Clock
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.explore import Clock, Exploration
+from l0compile.search.explore import Exploration
 from l0compile.search.finalist import Finalist
 from l0compile.search.fit import HIGHEST, LOWEST
 from l0compile.search.stages import EARLY, fit_last_stage, onwards, train_in_stages, without_gates
