@@ -1,5 +1,6 @@
 """Brief trainings of finalists, by which they are compared: each goes on from where the one before ended."""
 
+import copy
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,16 +38,20 @@ class BriefTraining:
         return model
 
     def train(self, fitted: Fitted, rounds: int) -> float:
-        """Validation quality after one round more than ``rounds``: each has twice the steps of the one before."""
-        model, space = self.model(fitted), self.evaluator.space
+        """Validation quality after one round more than ``rounds``: each has twice the steps of the one before. A round
+        that makes the model worse is undone."""
+        space, task = self.evaluator.space, self.evaluator.task
+        model = self.model(fitted)
+        trained = copy.deepcopy(model)
         steps = space.training.candidate_steps * 2**rounds
-        self.evaluator.train(model, space.training.schedule(steps, space.effort.seed + _APART * rounds))
+        self.evaluator.train(trained, space.training.schedule(steps, space.effort.seed + _APART * rounds))
+        before, after = task.quality(model, "validation"), task.quality(trained, "validation")
         file = self._file(fitted)
         draft = file.with_suffix(".draft")
         draft.parent.mkdir(parents=True, exist_ok=True)
-        save_model(model, str(draft))
+        save_model(trained if after >= before else model, str(draft))
         draft.replace(file)
-        return self.evaluator.task.quality(model, "validation")
+        return max(before, after)
 
     def forget(self, fitted: Fitted) -> None:
         """Of a finalist that is out: its file goes."""

@@ -1,5 +1,6 @@
 """The chosen finalist with the rest of the time: its zeros in stages or by gates, where asked for, then its weights."""
 
+import copy
 import dataclasses
 import time
 from collections.abc import Mapping
@@ -41,8 +42,16 @@ def train_winner(exploration: Exploration, finalist: Finalist, deadline: float) 
         chosen = Winner(finalist, exploration.brief.model(finalist.fitted), {})
     schedule = plan.schedule(round(share * plan.tune_steps), space.effort.seed + 2)
     kept = exploration.fitter.bench.trainings
-    history = evaluator.train(chosen.model, schedule, deadline=deadline, kept=kept)
-    return dataclasses.replace(chosen, history={**chosen.history, "weights": history})
+    trained = copy.deepcopy(chosen.model)
+    history = evaluator.train(trained, schedule, deadline=deadline, kept=kept)
+    before, after = (evaluator.task.quality(model, "validation") for model in (chosen.model, trained))
+    if after >= before:
+        return dataclasses.replace(chosen, model=trained, history={**chosen.history, "weights": history})
+    exploration.progress.note(
+        f"  WARNING: training made it worse ({before:.4f} to {after:.4f}) and is undone: lower weight_rate, or train "
+        "for longer"
+    )
+    return dataclasses.replace(chosen, history={**chosen.history, "weights (undone)": history})
 
 
 def _with_trained_gates(exploration: Exploration, finalist: Finalist, deadline: float) -> Winner | None:

@@ -1,6 +1,7 @@
 """Successive halving: who goes on, for how long, from where, and what a search that goes on does again."""
 
 import dataclasses
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from test_explore import evaluator, exploring, fitter
 from l0compile.oneshot.masks import live_mask
 from l0compile.search.explore import Exploration
 from l0compile.search.halving import halve
+from l0compile.search.winner import train_winner
 
 __all__ = ["evaluator", "fitter"]  # fixtures
 
@@ -124,3 +126,23 @@ def test_finalists_of_one_structure_are_one(
     assert twin is not None and twin.qualities == exploration.finalists[0].qualities
     halve(exploration)
     assert losses(fitter) == before  # two structures: nobody to rule out
+
+
+def test_training_that_makes_it_worse_is_undone(
+    fitter: FormulaFitter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluator = fitter.evaluator
+    training = dataclasses.replace(evaluator.space.training, weight_rate=1.0)
+    monkeypatch.setattr(evaluator, "space", dataclasses.replace(evaluator.space, training=training))
+    exploration = finalists(fitter, tmp_path, 1)
+    (finalist,) = exploration.finalists
+    solved = evaluator.realised(finalist.fitted.plan)
+    evaluator.solve(solved)
+    quality = evaluator.task.quality(solved, "validation")
+    assert finalist.qualities == (pytest.approx(quality, abs=1e-6),)
+    notes: list[str] = []
+    exploration.progress.note = notes.append  # type: ignore[method-assign]
+    winner = train_winner(exploration, finalist, time.monotonic() + 60.0)
+    assert list(winner.history) == ["weights (undone)"] and winner.history["weights (undone)"].steps > 0
+    assert evaluator.task.quality(winner.model, "validation") == pytest.approx(quality, abs=1e-6)
+    assert any("training made it worse" in note for note in notes)
