@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from l0compile.errors import BuildError, ConfigError, DataError
+from l0compile.gates.feeds import consumers_of
 from l0compile.measure import Measurement, Protocol
 from l0compile.measure.device import device_and_target
 from l0compile.oneshot.plan import worth_pruning
@@ -150,8 +151,10 @@ def _run(
 
 
 def _groups(task: Task, space: Space) -> dict[str, tuple[str, ...]]:
-    """The layers of each group of gates. Raises ConfigError where no model of theirs can be as small as it has to."""
+    """The layers of each group of gates. Raises ConfigError where no model of theirs can be as small as it has to, and
+    GateError for patterns, of gates or of feeds, that match nothing."""
     groups = layers_of(task.dense(), space)
+    consumers_of(dict(task.dense().named_modules()), space.feeds)
     if space.limits.artifact_mb is not None:
         Sizes.of(task.dense(), unique(groups.values())).check(1e6 * space.limits.artifact_mb)
     return groups

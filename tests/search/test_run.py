@@ -199,6 +199,13 @@ def test_patterns_are_checked_before_anything_is_measured(space: Space, tmp_path
     assert progress.phases == ["loading model and text"]
 
 
+def test_feeds_are_checked_before_anything_is_measured(space: Space, tmp_path: Path) -> None:
+    progress = Recorded()
+    with pytest.raises(GateError, match="feeds pattern 'upp' matches no module"):
+        run_search(dataclasses.replace(space, feeds={"upp": "down"}), tmp_path, progress=progress)
+    assert progress.phases == ["loading model and text"]
+
+
 def test_shapes_without_a_kernel_are_left_out_or_refused(space: Space) -> None:
     blocks = space.gates[2]
     target = dataclasses.replace(load_target("x86-64-avx2"), blocks=((4, 1),), efficiency=(((4, 1), 1.0),))
