@@ -24,11 +24,13 @@ DAMPING = 3e-3
 @dataclass
 class Curvature:
     """``gram`` [in, in]: mean of x x^T over tokens, each as heavy as its squared output gradient, less that of the mean
-    input where a bias can make up for it. ``sensitivity`` [out]: mean squared output gradient. Float32.
+    input where a bias can make up for it. ``sensitivity`` [out]: mean squared output gradient. ``tokens``: of each
+    batch [tokens], the size of their output gradients. Float32.
     """
 
     gram: Tensor
     sensitivity: Tensor
+    tokens: tuple[Tensor, ...] = ()
 
     @cached_property
     def damped(self) -> Tensor:
@@ -46,23 +48,25 @@ class _Sums:
 
     def __init__(self, layer: nn.Linear) -> None:
         out, width = dense_weight(layer).shape
-        self.centred, self.tokens = layer.bias is not None, 0
+        self.centred = layer.bias is not None
+        self.tokens: list[Tensor] = []
         self.gram, self.inputs, self.squares = torch.zeros(width, width), torch.zeros(width), torch.zeros(out)
 
     def add(self, x: Tensor, gradient: Tensor) -> None:
         """Sum up inputs [tokens, in] and output gradients [tokens, out]."""
         squares = gradient.square()
-        heavy = x * squares.sum(1, keepdim=True)
+        weight = squares.sum(1)
+        heavy = x * weight[:, None]
         self.gram.addmm_(x.T, heavy)
         self.inputs += heavy.sum(0)
         self.squares += squares.sum(0)
-        self.tokens += len(x)
+        self.tokens.append(weight.sqrt())
 
     def mean(self) -> Curvature:
         weight = self.squares.sum().clamp(min=1e-30)
         mean = self.inputs / weight
         gram = self.gram / weight - (torch.outer(mean, mean) if self.centred else 0.0)
-        return Curvature(gram, self.squares / self.tokens)
+        return Curvature(gram, self.squares / sum(map(len, self.tokens)), tuple(self.tokens))
 
 
 def measure_curvature(

@@ -2,11 +2,14 @@
 
 Each layer is solved for with the inputs that it gets from the layers already pruned before it, towards the outputs of
 the dense model: ``min_V,b' E|x' V^T + b' - x W^T - b|^2`` over the live weights V, with x' and x what the pruned and
-the dense model put in. So a layer also mends, as far as it can, what those before it have lost.
+the dense model put in. So a layer also mends, as far as it can, what those before it have lost. Tokens may weigh more
+and less in the mean. By the size of their gradients, the root of what the curvature would give them, is best: MiniLM at
+0.66 and 0.27 of its layers' time has 0.960 and 0.802 with all alike, 0.961 and 0.811 so, 0.958 and 0.802 by the
+curvature, which knows the pruned model the less the more of it is gone.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,7 +23,7 @@ from l0compile.oneshot.lockstep import run_in_step
 from l0compile.oneshot.masks import block_rows, gated_layers, linear_layers, live_columns
 
 # Pull towards the dense weights, as a share of the mean square of an input: calibration text is short.
-_RIDGE = 0.03
+_RIDGE = 0.02
 
 
 def reconstruct(
@@ -28,6 +31,7 @@ def reconstruct(
     dense: nn.Module,
     batches: Sequence[Any],
     predict: Callable[[nn.Module, Any], Tensor],
+    tokens: Mapping[str, Sequence[Tensor]] | None = None,
 ) -> None:
     """Set weights and biases of the gated linear layers of ``model`` in place; other parameters stay as they are.
 
@@ -35,28 +39,26 @@ def reconstruct(
         model: gates as they are to be (hardened or in evaluation mode). dense: the same without gates.
         batches: of calibration data without padding, all held in memory side by side.
         predict: runs a model on a batch.
+        tokens: of a layer and each batch, what its tokens [tokens] weigh; default: all alike.
     """
     layers = gated_layers(model)
     origins = linear_layers(dense, layers)
     pairs = {name: (origins[name], layer) for name, layer in layers.items()}
     runs = [partial(predict, net, batch) for net in (dense.eval(), model.eval()) for batch in batches]
-    run_in_step(runs, pairs, _Solver(pairs).visit)
+    run_in_step(runs, pairs, _Solver(pairs, tokens or {}).visit)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Solver:
-    layers: dict[str, tuple[nn.Linear, nn.Linear]]
-    inputs: list[Tensor] = field(default_factory=list)
-    moments: "_Moments | None" = None
+    layers: Mapping[str, tuple[nn.Linear, nn.Linear]]
+    tokens: Mapping[str, Sequence[Tensor]]
 
     def visit(self, name: str, inputs: list[Tensor]) -> list[Tensor]:
         """Solve for one layer; what it returns in the dense runs, and then in those of the pruned model."""
         (origin, layer), half = self.layers[name], len(inputs) // 2
         weight, bias = dense_weight(origin).detach(), origin.bias
-        if self.moments is None or any(a is not b for a, b in zip(inputs, self.inputs, strict=True)):
-            # Layers that read the same (query, key and value) share the sums.
-            self.inputs, self.moments = inputs, _Moments.of(inputs[:half], inputs[half:])
-        solved, shift = self.moments.solve(weight, live_columns(layer), block_rows(layer), bias is not None)
+        moments = _Moments.of(inputs[:half], inputs[half:], self.tokens.get(name, ())[:half])
+        solved, shift = moments.solve(weight, live_columns(layer), block_rows(layer), bias is not None)
         dense_weight(layer).data.copy_(solved)
         after = None if bias is None else bias.detach() + shift
         if layer.bias is not None:
@@ -67,7 +69,7 @@ class _Solver:
 
 @dataclass(frozen=True)
 class _Moments:
-    """Means over tokens: of x [in], of x' [in], of x x'^T and of x' x'^T [in, in]."""
+    """Weighed means over tokens: of x [in], of x' [in], of x x'^T and of x' x'^T [in, in]."""
 
     dense: Tensor
     pruned: Tensor
@@ -75,10 +77,13 @@ class _Moments:
     gram: Tensor
 
     @classmethod
-    def of(cls, dense: Sequence[Tensor], pruned: Sequence[Tensor]) -> "_Moments":
+    def of(cls, dense: Sequence[Tensor], pruned: Sequence[Tensor], tokens: Sequence[Tensor]) -> "_Moments":
         x = torch.cat([part.flatten(0, -2) for part in dense])
         y = torch.cat([part.flatten(0, -2) for part in pruned])
-        return cls(x.mean(0), y.mean(0), x.T @ y / len(x), y.T @ y / len(y))
+        given = torch.cat(list(tokens)) if tokens else torch.ones(len(x))
+        share = given / given.sum() if given.any() else torch.full_like(given, 1 / len(x))
+        heavy = y * share[:, None]
+        return cls(share @ x, heavy.sum(0), x.T @ heavy, y.T @ heavy)
 
     def solve(self, weight: Tensor, live: Tensor, rows: int, centred: bool) -> tuple[Tensor, Tensor]:
         """(V, b' - b) for one layer; ``live`` and ``rows`` as in ``least_squares``; without a bias b' - b is 0."""

@@ -2,14 +2,14 @@
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from l0compile.gates import Budget
 from l0compile.oneshot.candidates import all_paths
@@ -61,7 +61,7 @@ class Evaluator:
 
     members: of each group of gates, layers or the names of their heads or neurons. origin: the model that zeros are
     made in, as it is: the dense one, or one that was pruned already. calibration: batches that weights are solved with,
-    of a trial. team: of processes that train.
+    of a trial. tokens: what they weigh in that, as of ``reconstruct``. team: of processes that train.
     """
 
     task: Task
@@ -70,6 +70,7 @@ class Evaluator:
     origin: nn.Module
     menu: Menu
     calibration: int = 8
+    tokens: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
     team: Team | None = None
     seen: dict[str, Outcome] = field(default_factory=dict)
 
@@ -102,7 +103,9 @@ class Evaluator:
         places = sites(origin, tuple(paths), task.example())
         parts, part_paths = measured_parts(origin, curvature, parts, cache)
         paths |= part_paths
-        return cls(task, space, members, origin, Menu.of(paths, places, prices, ranges, parts))
+        menu = Menu.of(paths, places, prices, ranges, parts)
+        tokens = {name: found.tokens for name, found in curvature.items()}
+        return cls(task, space, members, origin, menu, tokens=tokens)
 
     def plan(self, choices: Choices, price_ms: float) -> Plan:
         """The best plan whose layers take `price_ms` and whose model is not too large, losses weighed by `choices`.
@@ -126,7 +129,7 @@ class Evaluator:
     def solve(self, model: nn.Module, batches: int | None = None) -> None:
         """Set the weights of a realised model by least squares, with that many calibration batches (default: all)."""
         given = list(islice(self.task.calibration(), batches))
-        reconstruct(model, self.origin, given, self.task.predict)
+        reconstruct(model, self.origin, given, self.task.predict, self.tokens)
 
     def train(
         self,

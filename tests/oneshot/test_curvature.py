@@ -16,7 +16,8 @@ def weighed(x: Tensor, gradient: Tensor, centred: bool) -> Curvature:
     share = gradient.square().sum(1)
     share = share / share.sum()
     mean = share @ x * centred
-    return Curvature((x - mean).T @ (share[:, None] * (x - mean)), gradient.square().mean(0))
+    gram = (x - mean).T @ (share[:, None] * (x - mean))
+    return Curvature(gram, gradient.square().mean(0), gradient.norm(dim=1).split(70))
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -37,6 +38,8 @@ def test_statistics_of_a_linear_model(bias: bool) -> None:
     for name, curvature in wanted.items():
         assert torch.allclose(found[name].gram, curvature.gram, rtol=1e-3, atol=1e-4), name
         assert torch.allclose(found[name].sensitivity, curvature.sensitivity, rtol=1e-4), name
+        pairs = zip(found[name].tokens, curvature.tokens, strict=True)
+        assert all(torch.allclose(one, other, rtol=1e-4) for one, other in pairs), name
     required = {name: p.requires_grad for name, p in model.named_parameters()}
     assert not required.pop("0.weight") and all(required.values())
     assert all(p.grad is None for p in model.parameters())

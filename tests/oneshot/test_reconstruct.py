@@ -55,36 +55,55 @@ def masked(model: nn.Sequential, rows: int, seed: int) -> nn.Sequential:
     return gated
 
 
-def direct(weight: Tensor, x: Tensor, y: Tensor, live: Tensor, bias: bool) -> tuple[Tensor, Tensor]:
+def direct(
+    weight: Tensor, x: Tensor, y: Tensor, share: Tensor, live: Tensor, bias: bool
+) -> tuple[Tensor, Tensor]:
     """(V, b' - b): regression of ``x W^T`` on the live columns of y and, with a bias, 1, drawn towards W."""
-    weight, x, y, count = weight.double(), x.double(), y.double(), len(x)
-    centred = (x - x.mean(0), y - y.mean(0)) if bias else (x, y)
-    pull = _RIDGE * y.square().mean()
-    pull = pull + DAMPING * (centred[1].square().mean() + pull)
-    solved = torch.zeros_like(weight)
+    weight, x, y, share = weight.double(), x.double(), y.double(), share.double()
+    centred = (x - share @ x, y - share @ y) if bias else (x, y)
+    pull = _RIDGE * (share @ y.square()).mean()
+    pull = pull + DAMPING * ((share @ centred[1].square()).mean() + pull)
+    solved, root = torch.zeros_like(weight), share.sqrt()
     for row, columns in enumerate(live):
-        rows = torch.cat([centred[1] / count**0.5, pull.sqrt() * torch.eye(y.shape[1])])
-        wanted = torch.cat([centred[0] @ weight[row] / count**0.5, pull.sqrt() * weight[row]])
+        rows = torch.cat([centred[1] * root[:, None], pull.sqrt() * torch.eye(y.shape[1])])
+        wanted = torch.cat([centred[0] @ weight[row] * root, pull.sqrt() * weight[row]])
         if columns.any():
             solved[row, columns] = torch.linalg.lstsq(rows[:, columns], wanted[:, None]).solution[:, 0]
-    return solved, (x @ weight.T - y @ solved.T).mean(0) * bias
+    return solved, share @ (x @ weight.T - y @ solved.T) * bias
 
 
-@given(st.sampled_from([1, 2, 4]), st.booleans(), st.integers(0, 500))
-def test_a_layer_is_the_regression_on_what_those_before_it_give(rows: int, bias: bool, seed: int) -> None:
+@given(st.sampled_from([1, 2, 4]), st.booleans(), st.booleans(), st.integers(0, 500))
+def test_a_layer_is_the_regression_on_what_those_before_it_give(
+    rows: int, bias: bool, weighed: bool, seed: int
+) -> None:
     torch.manual_seed(seed)
     dense = nn.Sequential(nn.Linear(6, 7, bias), nn.Linear(7, 5, bias)).eval().requires_grad_(False)
     model = masked(dense, rows, seed).eval().requires_grad_(False)
     batches = [torch.randn(9, 3, 6) + 0.5 for _ in range(3)]
-    reconstruct(model, dense, batches, lambda net, batch: net(batch))
+    tokens = {name: [torch.rand(27) for _ in range(4)] for name in "01"}  # of one batch more than there is
+    reconstruct(model, dense, batches, lambda net, batch: net(batch), tokens if weighed else None)
     x = torch.cat(batches).flatten(0, 1)
     y = x
     for place in (0, 1):
-        wanted, shift = direct(dense[place].weight, x, y, live_mask(model[place]), bias)
+        heavy = torch.cat(tokens[str(place)][:3]) if weighed else torch.ones(len(x))
+        wanted, shift = direct(
+            dense[place].weight, x, y, heavy / heavy.sum(), live_mask(model[place]), bias
+        )
         assert torch.allclose(dense_weight(model[place]).double(), wanted, rtol=1e-3, atol=1e-3)
         if bias:
             assert torch.allclose((model[place].bias - dense[place].bias).double(), shift, atol=1e-3)
         x, y = dense[place](x), model[place](y)
+
+
+def test_where_no_token_counts_all_are_alike(task: TinyTask) -> None:
+    one, other, batches = pruned(task, 0.5), pruned(task, 0.5), calibration(task)
+    reconstruct(one, task.dense(), batches, task.predict)
+    nothing = [torch.zeros(batch.numel()) for batch in batches]
+    reconstruct(other, task.dense(), batches, task.predict, dict.fromkeys(LAYERS, nothing))
+    for name in LAYERS:
+        assert torch.equal(
+            dense_weight(one.get_submodule(name)), dense_weight(other.get_submodule(name))
+        ), name
 
 
 @pytest.mark.parametrize("density", [0.3, 0.6])

@@ -56,6 +56,16 @@ def test_solving_is_better_than_masks_alone(evaluator: Evaluator) -> None:
     assert evaluator.task.quality(model, "validation") > before + 0.02
 
 
+def test_tokens_weigh_what_they_do_to_the_output(evaluator: Evaluator) -> None:
+    plan = evaluator.plan(Choices(), price(evaluator, 0.4))
+    found = []
+    for tokens in (evaluator.tokens, {}):
+        model = evaluator.realised(plan)
+        dataclasses.replace(evaluator, tokens=tokens).solve(model)
+        found.append(model.get_submodule("up").weight.detach())
+    assert not torch.allclose(*found, atol=1e-3)
+
+
 def test_a_structure_is_evaluated_once(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
     ms = price(evaluator, 0.5)
     first = evaluator.evaluate(Choices(), ms)
