@@ -86,9 +86,7 @@ def test_a_layer_is_the_regression_on_what_those_before_it_give(
     y = x
     for place in (0, 1):
         heavy = torch.cat(tokens[str(place)][:3]) if weighed else torch.ones(len(x))
-        wanted, shift = direct(
-            dense[place].weight, x, y, heavy / heavy.sum(), live_mask(model[place]), bias
-        )
+        wanted, shift = direct(dense[place].weight, x, y, heavy / heavy.sum(), live_mask(model[place]), bias)
         assert torch.allclose(dense_weight(model[place]).double(), wanted, rtol=1e-3, atol=1e-3)
         if bias:
             assert torch.allclose((model[place].bias - dense[place].bias).double(), shift, atol=1e-3)
@@ -101,9 +99,9 @@ def test_where_no_token_counts_all_are_alike(task: TinyTask) -> None:
     nothing = [torch.zeros(batch.numel()) for batch in batches]
     reconstruct(other, task.dense(), batches, task.predict, dict.fromkeys(LAYERS, nothing))
     for name in LAYERS:
-        assert torch.equal(
-            dense_weight(one.get_submodule(name)), dense_weight(other.get_submodule(name))
-        ), name
+        assert torch.equal(dense_weight(one.get_submodule(name)), dense_weight(other.get_submodule(name))), (
+            name
+        )
 
 
 @pytest.mark.parametrize("density", [0.3, 0.6])
