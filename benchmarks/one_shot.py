@@ -28,7 +28,7 @@ from l0compile.search.evaluate import Evaluator
 from l0compile.search.fit import Fitted, Fitter
 from l0compile.search.latency import Budgeted, Job
 from l0compile.search.probe import probe
-from l0compile.search.study import STARTUP_TRIALS, evaluate_trial
+from l0compile.search.study import KNOWN, STARTUP_TRIALS, evaluate_trial
 
 SPEEDUPS = (1.5, 2.0, 3.0, 4.0)
 SHAPES = ((2, 1), (4, 1), (8, 1), (4, 4), (8, 8), (16, 16))
@@ -85,7 +85,9 @@ def searched(evaluator: Evaluator, price_ms: float, trials: int) -> Plan:
     )
     names = [group.name for group in evaluator.space.gates]
     neutral = Choices(dict.fromkeys(names[1:], 1.0), dict.fromkeys(names, 0.0))
-    for choices in (neutral, *probe(evaluator, neutral, price_ms).to_try()):
+    first, *others = probe(evaluator, neutral, price_ms).to_try()
+    study.set_user_attr(KNOWN, dict(first.weight))
+    for choices in (neutral, first, *others):
         study.enqueue_trial(choices.to_params())
     study.optimize(lambda trial: evaluate_trial(trial, evaluator.space, evaluator, price_ms).quality, trials)
     return evaluator.plan(Choices.from_params(study.best_params), price_ms)

@@ -17,7 +17,7 @@ from l0compile.search.jobs import post_job
 from l0compile.search.probe import probe
 from l0compile.search.progress import Progress
 from l0compile.search.search_job import search_job
-from l0compile.search.study import Study, Trial, evaluate_trial, finished
+from l0compile.search.study import KNOWN, Study, Trial, evaluate_trial, finished
 from l0compile.tasks import list_tasks
 from l0compile.workers.worker import work
 
@@ -59,13 +59,12 @@ class Exploration:
         price = study.remembered("price_ms") or self._first_price()
         study.remember("price_ms", price)
         self.progress.phase("trials: what to keep, without training")
+        if not study.handle.trials:
+            for choices in (study.neutral(), *self._probed(price)):
+                study.enqueue(choices)
         if space.task in list_tasks():
             # A model of the caller's own exists in this process only: there is nothing to hand out.
             post_job(study.handle, search_job(space, self.evaluator, self.prices, price))
-        if not study.handle.trials:
-            study.enqueue(study.neutral())
-            for choices in self._probed(price):
-                study.enqueue(choices)
         begun, slowest = time.monotonic(), 0.0
         self.overhead_s -= begun
 
@@ -90,12 +89,14 @@ class Exploration:
         self.overhead_s += time.monotonic()
 
     def _probed(self, price: float) -> tuple[Choices, ...]:
-        """What to try next, from what each group of gates alone does to the model."""
+        """What to try next, from what each group of gates alone does to the model; the study keeps it for all trials."""
         if self.study.space.effort.trials < 2 or time.monotonic() > self.clock.at(TRIALS_UNTIL):
             return ()
         found = probe(self.evaluator, self.study.neutral(), price)
         self.progress.note(f"  what a loss of each group is worth: {found}")
-        return found.to_try()
+        first, *others = found.to_try()
+        self.study.remember(KNOWN, dict(first.weight))
+        return first, *others
 
     def _first_price(self) -> float:
         """What layers may take, learned from a plan that meets the budget: trials should compare such plans."""

@@ -11,9 +11,10 @@ from l0compile.oneshot.level import Level
 from l0compile.oneshot.plan import Plan
 from l0compile.search.candidate import Choices
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.study import WEIGHT
 
 _AS_IT_IS = Level(None, 0, 1.0, 0.0, 0.0)
+# No group counts so much less or more than the first.
+WEIGHT = (0.125, 8.0)
 # A group of which the model is better without some weights still counts this share of the group that counts most.
 _LEAST = 0.01
 

@@ -89,7 +89,7 @@ def test_without_time_one_of_each_is_run(fitter: FormulaFitter, tmp_path: Path) 
 
 
 def test_the_best_trials_are_fitted_and_swept(fitter: FormulaFitter, tmp_path: Path) -> None:
-    exploration = exploring(fitter, tmp_path, 5, sweep=(1.0, 0.8, 1.2))
+    exploration = exploring(fitter, tmp_path, 12, sweep=(1.0, 0.8, 1.2))
     exploration.run_trials()
     exploration.run_finalists()
     numbers = [trial.number for trial in exploration.study.best(FINALISTS)]

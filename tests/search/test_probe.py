@@ -14,8 +14,7 @@ from l0compile.gates import named_gates
 from l0compile.oneshot.masks import open_gates
 from l0compile.search import Choices, Space
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.probe import Probe, probe
-from l0compile.search.study import WEIGHT
+from l0compile.search.probe import WEIGHT, Probe, probe
 
 __all__ = ["fitter"]  # a fixture
 

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from l0compile.errors import BuildError, ConfigError, DataError
 from l0compile.search import Choices, Space
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.study import STORAGE, TILT, WEIGHT, Study, open_study
+from l0compile.search.study import KNOWN, NEAR, STORAGE, TILT, Study, open_study
 
 
 def opened(space: Space, out: Path, resume: bool = False, conditions: str = "here") -> Study:
@@ -68,7 +68,7 @@ def test_one_structure_is_evaluated_and_listed_once(
     space: Space, tmp_path: Path, evaluator: Evaluator
 ) -> None:
     study = opened(space, tmp_path)
-    for choices in (at(0.0), at(0.0), at(1.5), at(0.0)):
+    for choices in (at(0.0), at(0.0), at(1.0), at(0.0)):
         study.enqueue(choices)
         run_trials(study, evaluator, price(evaluator))
     assert len(study.trials()) == 4 and len(evaluator.seen) == 2
@@ -141,11 +141,13 @@ def test_draws_stay_in_their_ranges_and_are_not_repeated_on_resuming(
     drawn: list[Choices] = []
     for resume in (False, True, True):
         study = opened(wide, tmp_path, resume=resume)
+        study.remember(KNOWN, {"attention": 6.0, "ffn": 0.25})
         first = make_evaluator(wide, tmp_path, study.outcomes())
         drawn += [trial.choices for trial in run_trials(study, first, price(first), 3)]
     assert len({str(choices) for choices in drawn}) == 9
     for choices in drawn:
         assert choices.weight.keys() == {"neurons", "attention", "ffn"}
-        assert all(WEIGHT[0] <= weight <= WEIGHT[1] for weight in choices.weight.values())
+        for name, low, high in (("neurons", 1, 1), ("attention", 1, 6), ("ffn", 0.25, 1)):
+            assert low / NEAR - 1e-4 <= choices.weight[name] <= high * NEAR
         assert choices.tilt.keys() == {"heads", "neurons", "attention", "ffn"}
         assert all(TILT[0] <= tilt <= TILT[1] for tilt in choices.tilt.values())
