@@ -89,7 +89,7 @@ class Exploration:
         self.overhead_s += time.monotonic()
 
     def _probed(self, price: float) -> tuple[Choices, ...]:
-        """What to try next, from what each group of gates alone does to the model; the study keeps it for all trials."""
+        """What to try next, from what each group of gates alone does to the model; trials draw around it."""
         if self.study.space.effort.trials < 2 or time.monotonic() > self.clock.at(TRIALS_UNTIL):
             return ()
         found = probe(self.evaluator, self.study.neutral(), price)
