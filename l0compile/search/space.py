@@ -93,9 +93,15 @@ class Effort:
     thorough: bool = True
 
 
+# Steps of a training from which on it has the whole rate. At the rate that is best for hundreds of steps twenty leave a
+# model worse than they found it: MiniLM at 0.6 of its time has 0.934 before, 0.897 after twenty at 8e-4, 0.937 at 5e-5.
+FULL_STEPS = 400
+
+
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Items a batch; the peak rate of weights; the precision of products (as of `Schedule`); steps.
+    """Items a batch; the peak rate of weights, proportionally less in trainings of less than `FULL_STEPS`; the
+    precision of products (as of `Schedule`); steps.
 
     candidate_steps: of a finalist in the first round, with frozen zeros. gate_steps: of the winner's gates under its
     budget in milliseconds, in half of its time at most; 0 keeps the plan's zeros. tune_steps: of the winner with frozen
@@ -112,7 +118,8 @@ class TrainingPlan:
 
     def schedule(self, steps: int, seed: int) -> Schedule:
         """A training of so many steps."""
-        return Schedule(steps, self.batch, self.weight_rate, seed=seed, products=self.products)
+        rate = self.weight_rate * min(1.0, steps / FULL_STEPS)
+        return Schedule(steps, self.batch, rate, seed=seed, products=self.products)
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def test_training_that_makes_it_worse_is_undone(
     fitter: FormulaFitter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluator = fitter.evaluator
-    training = dataclasses.replace(evaluator.space.training, weight_rate=1.0)
+    training = dataclasses.replace(evaluator.space.training, weight_rate=100.0)
     monkeypatch.setattr(evaluator, "space", dataclasses.replace(evaluator.space, training=training))
     exploration = finalists(fitter, tmp_path, 1)
     (finalist,) = exploration.finalists

@@ -179,3 +179,10 @@ def test_the_reference_tells_every_key_and_its_default() -> None:
 
 def spelt(number: float) -> set[str]:
     return {str(number), f"{number:g}", f"{number:.0e}".replace("e-0", "e-")}
+
+
+@given(st.integers(0, 5000))
+def test_short_trainings_have_a_lower_rate(steps: int) -> None:
+    schedule = TrainingPlan(batch=4, weight_rate=1e-3, products="bfloat16").schedule(steps, seed=7)
+    assert (schedule.steps, schedule.batch, schedule.seed, schedule.products) == (steps, 4, 7, "bfloat16")
+    assert schedule.weight_rate == pytest.approx(1e-3 if steps >= 400 else 1e-3 * steps / 400)
