@@ -6,6 +6,7 @@ through its wrapper, which a task's loss does not take, and the number of steps 
 """
 
 import contextlib
+import gc
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -165,6 +166,9 @@ def joined() -> Iterator[Team | None]:
         yield team
         if rank == 0:
             team.dismiss()
+        # Who leaves while another is still at work, or with a process group that waits for the collector, may abort at
+        # the end of the interpreter: "terminate called without an active exception".
+        dist.barrier()
     except RuntimeError as error:
         if isinstance(error, dist.DistError | dist.DistBackendError) or "gloo" in str(error):
             raise BuildError(
@@ -173,6 +177,7 @@ def joined() -> Iterator[Team | None]:
         raise
     finally:
         dist.destroy_process_group()
+        gc.collect()
 
 
 def gates_of(model: nn.Module) -> tuple[tuple[str, Granularity], ...]:

@@ -27,15 +27,15 @@ space = read_space({here!r} + "/tiny.toml")
 study = open_study(space, Path({out!r}), resume=False, conditions="here")
 (Path({out!r}) / "opened").touch()
 evaluator = make_evaluator(space, Path({out!r}))
-quality, calls = evaluator.task.quality, []
+evaluate, calls = evaluator.evaluate, []
 
-def slow(model, part):
-    calls.append(part)
+def slow(*choices):
+    calls.append(choices)
     if len(calls) == 3:
         time.sleep(600)  # the third trial never ends
-    return quality(model, part)
+    return evaluate(*choices)
 
-evaluator.task.quality = slow
+evaluator.evaluate = slow
 run_trials(study, evaluator, 0.5 * evaluator.menu.dense_ms, 3)
 """
 
