@@ -24,11 +24,12 @@ from harness import record, searching
 from l0compile.oneshot.level import Level
 from l0compile.oneshot.plan import Menu, Plan
 from l0compile.search.candidate import Choices
+from l0compile.search.draw import KNOWN, evaluate_trial
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.fit import Fitted, Fitter
 from l0compile.search.latency import Budgeted, Job
 from l0compile.search.probe import probe
-from l0compile.search.study import KNOWN, STARTUP_TRIALS, evaluate_trial
+from l0compile.search.study import STARTUP_TRIALS
 
 SPEEDUPS = (1.5, 2.0, 3.0, 4.0)
 SHAPES = ((2, 1), (4, 1), (8, 1), (4, 4), (8, 8), (16, 16))

@@ -10,6 +10,7 @@ from l0compile.result import Candidate
 from l0compile.search.brief import BriefTraining
 from l0compile.search.candidate import Choices
 from l0compile.search.clock import Clock
+from l0compile.search.draw import KNOWN, evaluate_trial
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.finalist import Finalist
 from l0compile.search.fit import Fitter
@@ -17,7 +18,7 @@ from l0compile.search.jobs import post_job
 from l0compile.search.probe import probe
 from l0compile.search.progress import Progress
 from l0compile.search.search_job import search_job
-from l0compile.search.study import KNOWN, Study, Trial, evaluate_trial, finished
+from l0compile.search.study import Study, Trial, finished
 from l0compile.tasks import list_tasks
 from l0compile.workers.worker import work
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from l0compile.errors import ConfigError
 from l0compile.oneshot.parts import Part
 from l0compile.oneshot.prices import PriceTable, Pricing, sites
+from l0compile.search.draw import evaluate_trial
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.space import Space
 from l0compile.search.space_json import space_from_json, space_to_json
-from l0compile.search.study import evaluate_trial
 from l0compile.tasks import make_task
 from l0compile.workers.worker import Objective
 

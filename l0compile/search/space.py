@@ -118,8 +118,9 @@ class TrainingPlan:
 
     def schedule(self, steps: int, seed: int) -> Schedule:
         """A training of so many steps."""
-        rate = self.weight_rate * min(1.0, steps / FULL_STEPS)
-        return Schedule(steps, self.batch, rate, seed=seed, products=self.products)
+        return Schedule(
+            steps, self.batch, self.weight_rate, seed=seed, products=self.products, full_steps=FULL_STEPS
+        )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from l0compile.errors import ConfigError, DataError
 from l0compile.result import Candidate
 from l0compile.search.candidate import Choices
-from l0compile.search.evaluate import Evaluator, Outcome
+from l0compile.search.evaluate import Outcome
 from l0compile.search.space import Space
 from l0compile.workers.retry import TWIN
 from l0compile.workers.storage import hidden, open_storage
@@ -24,11 +24,8 @@ if TYPE_CHECKING:
 STORAGE = "study.sqlite"
 STUDY = "l0compile"
 STARTUP_TRIALS = 6
-# What a trial draws: factors of losses, up to so many times less and more than what is known of them, and logarithms of
-# what the last layer counts over the first. From wider ranges (64 and e^3) half of the trials were wasted.
-NEAR, TILT = 2.75, (-1.0, 1.0)
-# Where a study keeps what is known: groups -> factors.
-KNOWN = "known weights"
+# Of what trials draw and how their models are made: those of another version are not comparable.
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -102,30 +99,6 @@ class Study:
         return self.handle.user_attrs.get(key)
 
 
-def suggested(trial: "optuna.trial.Trial", space: Space) -> Choices:
-    """What `trial` draws, around neutral weights and those that its study knows.
-
-    Only ratios of weights matter: groups are weighed against the first.
-    """
-    names, known = [group.name for group in space.gates], trial.study.user_attrs.get(KNOWN, {})
-    weight = {}
-    for name in names[1:]:
-        ends = (1.0, float(known.get(name, 1.0)))
-        weight[name] = trial.suggest_float(f"weight.{name}", min(ends) / NEAR, max(ends) * NEAR, log=True)
-    tilt = {name: trial.suggest_float(f"tilt.{name}", *TILT) for name in names}
-    return Choices.from_params(Choices(weight, tilt).to_params())
-
-
-def evaluate_trial(
-    trial: "optuna.trial.Trial", space: Space, evaluator: Evaluator, price_ms: float
-) -> Outcome:
-    """Evaluate what `trial` draws, and keep the outcome with it. Raises L0CompileError where there is none."""
-    outcome = evaluator.evaluate(suggested(trial, space), price_ms)
-    for key, value in outcome.to_attrs().items():
-        trial.set_user_attr(key, value)
-    return outcome
-
-
 def open_study(
     space: Space, out: Path, *, resume: bool, conditions: str, storage: str | None = None, name: str = STUDY
 ) -> Study:
@@ -153,12 +126,13 @@ def open_study(
             raise ConfigError(
                 f"storage: there is a study {name!r} already; continue it with --resume, or choose another --study"
             ) from error
-        mark = f"{space.fingerprint()} {conditions}"
+        mark = f"{space.fingerprint()} {conditions} version {VERSION}"
         where = hidden(storage) if storage else str(file)
         found = study.user_attrs.get("made_with", mark)
         if found != mark:
             raise ConfigError(
-                f"{where}: holds a study of another search space, text or machine: expected {mark!r}, got {found!r}; "
+                f"{where}: holds a study of another search space, text, machine or version: expected {mark!r}, got "
+                f"{found!r}; "
                 "choose another --out or --study, or leave --resume out to start anew"
             )
         study.set_user_attr("made_with", mark)

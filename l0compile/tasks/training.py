@@ -24,8 +24,9 @@ _APART = 100_003
 class Schedule:
     """Steps, items a batch, and the peak rates of weights and gates.
 
-    The rates rise over `warmup` steps and fall linearly. products: "bfloat16" lets linear layers multiply in it, where
-    the CPU does.
+    The rates rise over `warmup` steps and fall linearly. full_steps: a training of fewer, or one that its deadline cuts
+    down to fewer, has proportionally less of the rate of weights. products: "bfloat16" lets linear layers multiply in
+    it, where the CPU does.
     """
 
     steps: int
@@ -35,6 +36,13 @@ class Schedule:
     warmup: int = 8
     seed: int = 0
     products: str = "float32"
+    full_steps: int = 0
+
+    def rates(self, done: int, spent: float) -> tuple[float, float]:
+        """Of weights and of gates after `done` steps, which used up the share `spent` of all there will be."""
+        scale = min(1.0, (done + 1) / self.warmup) * (1.0 - spent)
+        steps = min(self.steps, (done + 1) / spent) if spent else self.steps
+        return self.weight_rate * scale * min(1.0, steps / max(self.full_steps, 1)), self.gate_rate * scale
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,6 @@ def train(
     groups: list[dict[str, Any]] = [{"params": _weights(model), "lr": schedule.weight_rate}]
     groups += [budget.param_group(schedule.gate_rate)] if budget is not None else []
     optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
-    peaks = [group["lr"] for group in optimiser.param_groups]
     trained = [parameter for group in groups for parameter in group["params"]]
     losses: list[float] = []
     named = _named(model, trained)
@@ -85,9 +92,9 @@ def train(
             spent = _spent(done, schedule, start, deadline)
             if spent >= 1.0:
                 break
-            scale = min(1.0, (done + 1) / schedule.warmup) * (1.0 - spent)
-            for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-                group["lr"] = peak * scale
+            rates = schedule.rates(done, spent)
+            for group, rate in zip(optimiser.param_groups, rates, strict=False):  # without a budget no gates
+                group["lr"] = rate
             losses.append(_backward(task, model, batch, trained, schedule.products, team))
             if budget is not None:
                 budget.penalty().backward()

@@ -10,10 +10,10 @@ from instant import make_evaluator
 from l0compile.errors import ConfigError
 from l0compile.oneshot.prices import Prices, PriceTable, Site
 from l0compile.search import Space
+from l0compile.search.draw import evaluate_trial
 from l0compile.search.jobs import objective_of, post_job, read_job, wanted_of
 from l0compile.search.search_job import search_job
 from l0compile.search.space_json import space_from_json, space_to_json
-from l0compile.search.study import evaluate_trial
 from l0compile.targets import load_target
 
 

@@ -181,8 +181,20 @@ def spelt(number: float) -> set[str]:
     return {str(number), f"{number:g}", f"{number:.0e}".replace("e-0", "e-")}
 
 
-@given(st.integers(0, 5000))
-def test_short_trainings_have_a_lower_rate(steps: int) -> None:
+@given(st.integers(1, 5000), st.integers(0, 5000))
+def test_short_trainings_have_a_lower_rate_of_weights(steps: int, done: int) -> None:
     schedule = TrainingPlan(batch=4, weight_rate=1e-3, products="bfloat16").schedule(steps, seed=7)
     assert (schedule.steps, schedule.batch, schedule.seed, schedule.products) == (steps, 4, 7, "bfloat16")
-    assert schedule.weight_rate == pytest.approx(1e-3 if steps >= 400 else 1e-3 * steps / 400)
+    done = min(done, steps - 1)
+    weights, gates = schedule.rates(done, done / steps)
+    scale = min(1.0, (done + 1) / schedule.warmup) * (1.0 - done / steps)
+    assert weights == pytest.approx(1e-3 * scale * min(1.0, steps / 400))
+    assert gates == pytest.approx(schedule.gate_rate * scale)
+
+
+def test_a_training_that_its_deadline_cuts_short_is_a_short_one() -> None:
+    schedule = TrainingPlan(weight_rate=1e-3).schedule(100_000, seed=0)
+    # 50 steps in half of the time: of the 100,000 about 100 will be made.
+    assert schedule.rates(50, 0.5)[0] == pytest.approx(1e-3 * 0.5 * 102 / 400)
+    # Half of the time went before the first step: one more at most.
+    assert 0.0 < schedule.rates(0, 0.5)[0] < 1e-6

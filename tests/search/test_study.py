@@ -9,8 +9,9 @@ from optuna.trial import TrialState
 
 from l0compile.errors import BuildError, ConfigError, DataError
 from l0compile.search import Choices, Space
+from l0compile.search.draw import KNOWN, NEAR, TILT, evaluate_trial
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.study import KNOWN, NEAR, STORAGE, TILT, Study, open_study
+from l0compile.search.study import STORAGE, Study, open_study
 
 
 def opened(space: Space, out: Path, resume: bool = False, conditions: str = "here") -> Study:
@@ -108,7 +109,7 @@ def test_another_space_or_machine_is_refused_and_changes_nothing(
     space: Space, tmp_path: Path, evaluator: Evaluator
 ) -> None:
     run_trials(opened(space, tmp_path), evaluator, price(evaluator))
-    with pytest.raises(ConfigError, match=r"another search space, text or machine.*--resume"):
+    with pytest.raises(ConfigError, match=r"another search space, text, machine or version.*--resume"):
         opened(space, tmp_path, resume=True, conditions="elsewhere")
     assert len(opened(space, tmp_path, resume=True).trials()) == 1
 
@@ -151,3 +152,13 @@ def test_draws_stay_in_their_ranges_and_are_not_repeated_on_resuming(
             assert low / NEAR - 1e-4 <= choices.weight[name] <= high * NEAR
         assert choices.tilt.keys() == {"heads", "neurons", "attention", "ffn"}
         assert all(TILT[0] <= tilt <= TILT[1] for tilt in choices.tilt.values())
+
+
+@pytest.mark.parametrize("damaged", [[1.0], {"attention": "much"}, {"attention": 0.0}, {"attention": float("inf")}])
+def test_damaged_knowledge_is_told(
+    damaged: object, space: Space, tmp_path: Path, evaluator: Evaluator
+) -> None:
+    study = opened(space, tmp_path)
+    study.handle.set_user_attr(KNOWN, damaged)
+    with pytest.raises(DataError, match="known weights.*expected"):
+        evaluate_trial(study.handle.ask(), space, evaluator, price(evaluator))
