@@ -48,7 +48,9 @@ def _known(attributes: Mapping[str, Any]) -> dict[str, float]:
     try:
         weights = {name: float(value) for name, value in found.items()}
     except (AttributeError, TypeError, ValueError) as error:
-        raise DataError(f"study: {KNOWN!r}: expected a factor for each group of gates, got {found!r}") from error
+        raise DataError(
+            f"study: {KNOWN!r}: expected a factor for each group of gates, got {found!r}"
+        ) from error
     if not all(0.0 < value < inf for value in weights.values()):
         raise DataError(f"study: {KNOWN!r}: expected positive factors, got {found!r}")
     return weights

@@ -154,11 +154,13 @@ def test_draws_stay_in_their_ranges_and_are_not_repeated_on_resuming(
         assert all(TILT[0] <= tilt <= TILT[1] for tilt in choices.tilt.values())
 
 
-@pytest.mark.parametrize("damaged", [[1.0], {"attention": "much"}, {"attention": 0.0}, {"attention": float("inf")}])
+@pytest.mark.parametrize(
+    "damaged", [[1.0], {"attention": "much"}, {"attention": 0.0}, {"attention": float("inf")}]
+)
 def test_damaged_knowledge_is_told(
     damaged: object, space: Space, tmp_path: Path, evaluator: Evaluator
 ) -> None:
     study = opened(space, tmp_path)
     study.handle.set_user_attr(KNOWN, damaged)
-    with pytest.raises(DataError, match="known weights.*expected"):
+    with pytest.raises(DataError, match=r"known weights.*expected"):
         evaluate_trial(study.handle.ask(), space, evaluator, price(evaluator))
