@@ -15,6 +15,9 @@ from l0compile.records import Region
 RESULT = "result.json"
 """Name of the file that a search leaves in its output folder."""
 
+BAND = (0.9, 1.03)
+"""A budget is met by a latency of this share of it: slower misses it, quicker gives away quality."""
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -75,12 +78,25 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """Something that was asked of the chosen model, and what was found in the end, both in words."""
+
+    what: str
+    found: str
+    met: bool
+
+    def __str__(self) -> str:
+        return f"{'met' if self.met else 'MISSED'}: {self.what}: {self.found}"
+
+
+@dataclass(frozen=True)
 class SearchResult:
     """The outcome of a search.
 
     `rows`: dense engines and the chosen model, latency measured in processes of their own, quality on held-out
     data; `reference` is the row that speed-ups are relative to. `candidates`: every trial in order. `regions`: of
-    the chosen model, empty if no candidate met the budget. `facts`: by group, for people.
+    the chosen model, empty if no candidate met the budget. `facts`: by group, for people. `asked`: what the space
+    asks for, against the final measurement.
     """
 
     title: str
@@ -91,6 +107,7 @@ class SearchResult:
     regions: tuple[Region, ...]
     budget_ms: float | None = None
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    asked: tuple[Asked, ...] = ()
 
     @property
     def chosen(self) -> Candidate | None:
@@ -126,6 +143,7 @@ class SearchResult:
                     "rows": tuple(_with_latency(Row, row) for row in data["rows"]),
                     "candidates": tuple(_with_latency(Candidate, item) for item in data["candidates"]),
                     "regions": tuple(Region.from_json(item) for item in data["regions"]),
+                    "asked": tuple(Asked(**item) for item in data.get("asked", ())),
                 }
             )
         except (KeyError, TypeError) as error:

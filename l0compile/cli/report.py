@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from l0compile.cli.output import print_json, print_rich
-from l0compile.report import comparison_table, targets_table, write_report
+from l0compile.report import asked_lines, comparison_table, targets_table, write_report
 from l0compile.result import RESULT, SearchResult
 
 
@@ -22,7 +22,8 @@ def run(args: argparse.Namespace) -> int:
         facts = {folder: report.to_dict() for folder, report in reports.items()}
         print_json(files | ({"results": facts} if several else facts[args.folders[0]]))
         return 0
-    print_rich(*map(comparison_table, reports.values()), *([targets_table(reports)] if several else []))
+    found = [part for report in reports.values() for part in (comparison_table(report), *asked_lines(report))]
+    print_rich(*found, *([targets_table(reports)] if several else []))
     for path in paths:
         print(path)
     return 0

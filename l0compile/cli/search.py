@@ -6,7 +6,7 @@ from pathlib import Path
 import l0compile as l0
 from l0compile.cli.output import print_json, print_rich
 from l0compile.errors import ConfigError
-from l0compile.report import comparison_table, write_report
+from l0compile.report import asked_lines, comparison_table, write_report
 from l0compile.search import assist_search
 from l0compile.targets import shipped_folder
 from l0compile.tasks import joined
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"files": [str(path) for path in paths]} | result.to_dict())
         return 0
-    print_rich(comparison_table(result), f"chosen model, study and report: {out}")
+    print_rich(comparison_table(result), *asked_lines(result), f"chosen model, study and report: {out}")
     return 0
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from statistics import median
 
 from l0compile.report.colours import CHOSEN, FRONT
-from l0compile.report.fitted import BAND, note, verdict
+from l0compile.report.fitted import note, verdict
 from l0compile.report.markup import Markup
 from l0compile.report.scale import Scale, spread
 from l0compile.report.svg import HALF, Size, axes, dot, figure, line, path, text
-from l0compile.result import Candidate, Latency, SearchResult
+from l0compile.result import BAND, Candidate, Latency, SearchResult
 
 
 @dataclass(frozen=True)

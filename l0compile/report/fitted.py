@@ -4,16 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from l0compile.report.markup import Markup, table, tag
-from l0compile.result import Candidate, Latency, SearchResult
+from l0compile.result import BAND, Candidate, Latency, SearchResult
 
 Point = tuple[Candidate, Latency, float]
 """A candidate that was both measured and trained, with its latency and quality."""
 
 SEARCHED = ("weight", "tilt", "density")
 """Kinds of searched values: ``weight.ffn``."""
-
-BAND = (0.9, 1.03)
-"""A budget is met by a latency of this share of it: slower misses it, quicker gives away quality."""
 
 
 def measured(result: SearchResult) -> list[Point]:

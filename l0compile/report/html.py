@@ -27,6 +27,7 @@ def render_page(report: SearchResult, targets: Mapping[str, SearchResult] | None
         tag("h1", report.title),
         tag("h2", "Result"),
         _comparison(report),
+        *(tag("p", item if item.met else tag("strong", item)) for item in report.asked),
         tag("h2", "Latency against quality"),
         tradeoff(report),
         fitted_table(report),

@@ -24,6 +24,13 @@ def comparison_table(report: SearchResult) -> "Table":
     return table
 
 
+def asked_lines(report: SearchResult) -> tuple[str, ...]:
+    """What was asked for and what was found, a line each, as ``rich`` prints them; what is missed in bold."""
+    return tuple(
+        _escaped(str(item)) if item.met else f"[bold]{_escaped(str(item))}[/bold]" for item in report.asked
+    )
+
+
 def targets_table(results: Mapping[str, SearchResult]) -> "Table":
     """A ``rich`` table of the block shapes that the chosen models took: layers, and share of their live weights."""
     table = _table("block shapes of the chosen models")

@@ -13,6 +13,7 @@ from l0compile.measure import Measurement, Protocol
 from l0compile.oneshot.masks import live_weights
 from l0compile.result import Candidate, Latency, Row, SearchResult, mark_front
 from l0compile.runtime import CompiledModel
+from l0compile.search.asked import asked_of
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.explore import Exploration
 from l0compile.search.finalist import Finalist
@@ -32,28 +33,22 @@ def finish(
     progress.phase("compiling and verifying the chosen candidate")
     compiled = bench.build(winner.model, MODEL)
     artifact = _publish(bench.folder / MODEL, out / MODEL)
-    size, limit = sum(file.stat().st_size for file in artifact.iterdir()) / 1e6, space.limits.artifact_mb
-    if limit is not None and size > limit:
-        progress.note(f"  WARNING: the model has {size:.1f} MB, {limit:g} were allowed: its code is large")
+    size = sum(file.stat().st_size for file in artifact.iterdir()) / 1e6
     progress.phase("final measurement: every engine in a process of its own")
     everything = {**jobs, CHOSEN: bench.job(artifact)}
     protocol = Protocol() if space.effort.thorough else Protocol.quick()
     measured = compare(everything, failures, bench.timed(protocol))
     fixed = task.dynamic_shapes() is None
     quality = task.quality(winner.model if fixed else compiled, "held_out")
-    rows = [
-        Row(name, Latency.of(found), 1.0 if found.ok else None, note=found.error or "")
-        for name, found in measured.items()
-        if name != CHOSEN
-    ]
-    rows.append(
-        Row(CHOSEN, Latency.of(measured[CHOSEN]), quality, dense=False, note=measured[CHOSEN].error or "")
-    )
+    dense = task.quality(evaluator.origin, "held_out")
+    asked = asked_of(space, budget, measured, quality, dense, size)
+    for item in asked:
+        progress.note(f"  {'' if item.met else 'WARNING: '}{item}")
     shutil.rmtree(bench.trainings, ignore_errors=True)
     return SearchResult(
         title=f"{space.name}: chosen model against dense engines",
         quality_name=task.quality_name,
-        rows=tuple(rows),
+        rows=_rows(measured, quality, dense),
         reference=ROW_OF[space.latency.reference],
         candidates=_candidates(exploration, winner.finalist),
         regions=compiled.explain().regions,
@@ -62,7 +57,19 @@ def finish(
             **_facts(evaluator, winner, compiled, measured[CHOSEN], size),
             "overhead": {"choosing and recording trials": f"{exploration.overhead_s:.1f} s"},
         },
+        asked=asked,
     )
+
+
+def _rows(measured: Mapping[str, Measurement], quality: float, dense: float) -> tuple[Row, ...]:
+    """Dense engines, those that failed included, and the chosen model last."""
+    others = [
+        Row(name, Latency.of(found), dense if found.ok else None, note=found.error or "")
+        for name, found in measured.items()
+        if name != CHOSEN
+    ]
+    chosen = measured[CHOSEN]
+    return (*others, Row(CHOSEN, Latency.of(chosen), quality, dense=False, note=chosen.error or ""))
 
 
 def _candidates(exploration: Exploration, winner: Finalist) -> tuple[Candidate, ...]:

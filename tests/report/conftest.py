@@ -6,7 +6,7 @@
 import pytest
 
 from l0compile.records import Region
-from l0compile.result import Candidate, Latency, Row, SearchResult
+from l0compile.result import Asked, Candidate, Latency, Row, SearchResult
 
 Layers = dict[str, list[object]]
 
@@ -55,6 +55,10 @@ def report() -> SearchResult:
         regions=tuple(regions),
         budget_ms=4.0,
         facts={"machine": {"cpu": "EPYC", "cores": 2}, "protocol": {"blocks": 20, "warmup_s": 0.5}},
+        asked=(
+            Asked("latency of at most 4 ms", "0.775 of that [0.763, 0.8], quicker than needed", met=True),
+            Asked("at most 30 MB on disk", "31.2 MB", met=False),
+        ),
     )
 
 

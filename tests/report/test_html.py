@@ -26,6 +26,7 @@ def test_every_fact_is_on_the_page(report: SearchResult) -> None:
     ]
     facts += [row.name for row in report.rows] + [region.reason for region in report.regions]
     facts += ["build: LLVM ran out of registers", "bsr 4×1", "384×384 → 320×384", "384×384 → none"]
+    facts += [str(item) for item in report.asked]
     assert [fact for fact in facts if fact not in text] == []
 
 

@@ -6,7 +6,7 @@ import re
 
 from rich.console import Console
 
-from l0compile.report import comparison_table, targets_table
+from l0compile.report import asked_lines, comparison_table, targets_table
 from l0compile.result import Candidate, SearchResult
 
 
@@ -26,6 +26,15 @@ def test_the_comparison_holds_every_row(report: SearchResult) -> None:
 def test_names_that_look_like_tags_are_shown(report: SearchResult) -> None:
     rows = (dataclasses.replace(report.rows[0], name="layers[red]0[/]"),)
     assert "layers[red]0[/]" in shown(comparison_table(dataclasses.replace(report, rows=rows, title="[b]")))
+
+
+def test_what_was_asked_has_a_line_each(report: SearchResult) -> None:
+    met, missed = asked_lines(report)
+    assert shown(met).strip() == (
+        "met: latency of at most 4 ms: 0.775 of that [0.763, 0.8], quicker than needed"
+    )
+    assert shown(missed).strip() == "MISSED: at most 30 MB on disk: 31.2 MB"
+    assert missed.startswith("[bold]") and not met.startswith("[bold]")
 
 
 def test_targets_are_side_by_side(search: SearchResult) -> None:

@@ -82,6 +82,8 @@ def test_a_whole_search_from_a_shell(folder: Path, tmp_path: Path) -> None:
     assert result.chosen is not None and result.facts["data"]["text"] == "the caller's own data"
     assert set(result.chosen.layers) == {"0", "2"}
     assert "dense PyTorch" in {row.name for row in result.rows if row.latency is not None}
+    # The quality is the caller's own, here a distance from 0.
+    assert {row.quality for row in result.rows if row.dense and row.latency is not None} == {0.0}
 
 
 @pytest.mark.parametrize(

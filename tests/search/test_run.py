@@ -89,6 +89,12 @@ def test_the_table_has_every_engine_and_the_choice(finished: Finished) -> None:
     assert not chosen.dense and chosen.quality is not None and 0.9 < chosen.quality <= 1.0
 
 
+def test_what_was_asked_is_told(finished: Finished) -> None:
+    (asked,) = finished.result.asked
+    assert asked.met and asked.what == "latency of at most 1000 ms"
+    assert str(asked) in finished.printed
+
+
 def test_trials_and_what_was_fitted_are_recorded(finished: Finished, space: Space) -> None:
     result, progress = finished.result, finished.progress
     shots, fitted = split(result.candidates)
