@@ -41,9 +41,9 @@ def _latency(budget: Budgeted, measured: Mapping[str, Measurement]) -> Asked:
         return Asked(what, f"not measured: {chosen.error}", met=False)
     load, low, high = (ms / budget.ms for ms in (chosen.median_ms, chosen.low_ms, chosen.high_ms))
     if budget.ratio is not None and budget.reference is not None:
-        what = f"latency of at most {budget.ratio:.3g} of that of {ROW_OF[budget.reference[0]]}"
+        what = f"latency of at most {budget.ratio:.3g} × {ROW_OF[budget.reference[0]]}"
     if budget.ratio is not None and reference is not None and reference.ok:
         found = ratio(reference, chosen, paired=True)
         load, low, high = (1.0 / (speedup * budget.ratio) for speedup in (found.value, found.high, found.low))
     words = ", quicker than needed" if load < BAND[0] else ""
-    return Asked(what, f"{load:.3f} of that [{low:.3f}, {high:.3f}]{words}", met=load <= BAND[1])
+    return Asked(what, f"{load:.3f} of the budget [{low:.3f}, {high:.3f}]{words}", met=load <= BAND[1])

@@ -22,6 +22,8 @@ from l0compile.tasks.text import load_corpus
 
 EVALUATED = 400
 EVALUATION_TOKENS = 128
+# Sentences that tell the variance of hidden states.
+_SAMPLE = 1024
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class SentenceOptions:
     """`batch` x `tokens`: the input whose latency counts. `train_tokens`: where training sentences are cut.
 
     `train_sentences`, `calibration_sentences`: at most so many, as far as there is text. What the dense model makes of
-    the former is kept in memory (about 0.1 MB each). The latter are what pruning and least squares see.
+    the former is kept in memory (about 0.1 MB each) once they are used. The latter are what pruning and least squares
+    see.
     """
 
     batch: int = 1
@@ -53,16 +56,13 @@ class SentenceOptions:
 
 @register_task("sentence-embedding", SentenceOptions)
 class SentenceTask:
-    """See `Task`. Batches are `embedding.Batch`.
-
-    The teacher's outputs are computed once, on first use, and kept in memory.
-    """
+    """See `Task`. Batches are `embedding.Batch`."""
 
     quality_name = "Spearman correlation of pairwise similarities with the dense model"
 
     def __init__(self, options: SentenceOptions, text: Path | None = None) -> None:
         self.options = options
-        self._corpus = load_corpus(text)
+        self._corpus = load_corpus(text, train=max(options.train_sentences, options.calibration_sentences))
         self.source = self._corpus.source
         self._dense = load_encoder()
 
@@ -83,7 +83,10 @@ class SentenceTask:
         yield from self._train.equal_length_batches(16, limit=self.options.calibration_sentences)
 
     def batches(self, size: int, seed: int) -> Iterator[Batch]:
-        yield from self._train.batches(size, generator=torch.Generator().manual_seed(seed))
+        for batch in self._train.batches(size, generator=torch.Generator().manual_seed(seed)):
+            # Here, not in `loss`: that may run where products are in another precision.
+            self._teacher.learn(batch)
+            yield batch
 
     def predict(self, model: nn.Module, batch: Batch) -> Tensor:
         output: Tensor = model(*batch.inputs)
@@ -100,8 +103,7 @@ class SentenceTask:
                 f"sentence task: expected a SentenceEncoder to train, got {type(model).__name__}"
             )
         embedding, states = model.states(*batch.inputs)
-        wanted = self._teacher.embeddings[batch.rows]
-        hidden = self._teacher.hidden(batch.rows)
+        wanted, hidden = self._teacher.outputs(batch)
         tokens = torch.cat([state[batch.inputs[1].bool()].unsqueeze(0) for state in states])
         distance = (tokens - hidden).square().mean((1, 2)) / self._teacher.variance
         similarity = (embedding @ embedding.T - wanted @ wanted.T).square().mean()
@@ -118,7 +120,7 @@ class SentenceTask:
 
     @functools.cached_property
     def _teacher(self) -> "Teacher":
-        return Teacher.of(self._dense, self._train)
+        return Teacher(self._dense, self._train)
 
     @functools.cache  # noqa: B019 (a task lives as long as its search)
     def _evaluation(self, part: Part) -> tuple[Encoded, Tensor]:
@@ -126,35 +128,40 @@ class SentenceTask:
         return sentences, _embed(self._dense, sentences)
 
 
-@dataclass(frozen=True)
 class Teacher:
-    """The dense model's outputs: `embeddings` [n, width].
+    """The dense model's outputs, of each sentence computed when it is first used, and kept.
 
-    `states[i]` float16 [layers, tokens of sentence i, width]; `variance` [layers]: mean over sentences.
+    variance: of hidden states [layers], mean over sentences, estimated on the first of them.
     """
 
-    embeddings: Tensor
-    states: tuple[Tensor, ...]
-    variance: Tensor
+    def __init__(self, model: SentenceEncoder, sentences: Encoded) -> None:
+        self._model = model
+        self._embeddings: dict[int, Tensor] = {}
+        # float16 [layers, tokens of the sentence, width]
+        self._states: dict[int, Tensor] = {}
+        for batch in Encoded(sentences.ids[:_SAMPLE], sentences.pad).batches(32):
+            self.learn(batch)
+        self.variance = torch.stack([state.float().var((1, 2)) for state in self._states.values()]).mean(0)
 
-    @classmethod
-    def of(cls, model: SentenceEncoder, sentences: Encoded) -> "Teacher":
-        """Run `model` over all sentences once."""
-        embeddings: list[Tensor] = [torch.empty(0)] * len(sentences.ids)
-        states: list[Tensor] = [torch.empty(0)] * len(sentences.ids)
+    def learn(self, batch: Batch) -> None:
+        """Run the dense model on those sentences of the batch that it has not seen."""
+        new = [place for place, row in enumerate(batch.rows.tolist()) if row not in self._states]
+        if not new:
+            return
+        ids, mask = (tensor[new] for tensor in batch.inputs)
         with torch.no_grad():
-            for batch in sentences.batches(32):
-                embedding, hidden = model.states(*batch.inputs)
-                stacked = torch.stack(hidden, 1).half()
-                for place, row in enumerate(batch.rows.tolist()):
-                    embeddings[row] = embedding[place]
-                    states[row] = stacked[place, :, : len(sentences.ids[row])].clone()
-        variance = torch.stack([state.float().var((1, 2)) for state in states]).mean(0)
-        return cls(torch.stack(embeddings), tuple(states), variance)
+            embedding, hidden = self._model.states(ids, mask)
+        stacked = torch.stack(hidden, 1).half()
+        for place, row in enumerate(batch.rows[new].tolist()):
+            self._embeddings[row] = embedding[place].clone()
+            self._states[row] = stacked[place, :, : int(mask[place].sum())].clone()
 
-    def hidden(self, rows: Tensor) -> Tensor:
-        """float32 [layers, real tokens of the sentences `rows` in order, width]."""
-        return torch.cat([self.states[row] for row in rows.tolist()], 1).float()
+    def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """float32: embeddings [B, width], and hidden states [layers, real tokens of the sentences in order, width]."""
+        self.learn(batch)
+        rows = batch.rows.tolist()
+        hidden = torch.cat([self._states[row] for row in rows], 1).float()
+        return torch.stack([self._embeddings[row] for row in rows]), hidden
 
 
 def dense_workload(batch: int, tokens: int) -> tuple[nn.Module, tuple[Tensor, ...]]:

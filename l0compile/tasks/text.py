@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import ceil
 from pathlib import Path
 
 from l0compile.errors import DataError
@@ -17,6 +18,8 @@ from l0compile.tasks.sources import Document, folder, imdb, python_topics
 DATA_VARIABLE = "L0COMPILE_DATA"
 HELD_OUT_SHARE, VALIDATION_SHARE = 0.2, 0.1
 MIN_SENTENCES, MIN_DOCUMENTS = 60, 3
+# Sentences read from a folder, unless more are wanted to train with.
+READ = 40_000
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,14 @@ class Corpus:
     held_out: tuple[str, ...]
 
 
-def load_corpus(path: Path | None = None, *, limit: int = 40_000) -> Corpus:
+def load_corpus(path: Path | None = None, *, train: int = 0) -> Corpus:
     """Text of the folder `path`; without one, IMDB below $L0COMPILE_DATA; else Python's help topics.
 
-    `limit` bounds how many sentences are read from a folder, whole documents in name order. The same text gives
-    the same split on every machine. Raises DataError for an empty or unreadable folder and for too little text to
-    split.
+    Of a folder `READ` sentences are read, whole documents in name order, or more, where so many are needed to have
+    about `train` to train with. The same text and numbers give the same split on every machine. Raises DataError for
+    an empty or unreadable folder and for too little text to split.
     """
+    limit = max(READ, ceil(train / (1 - HELD_OUT_SHARE - VALIDATION_SHARE)))
     root = os.environ.get(DATA_VARIABLE)
     if path is not None:
         return split(folder(path, limit=limit), source=f"text in {path}")

@@ -56,7 +56,9 @@ def report() -> SearchResult:
         budget_ms=4.0,
         facts={"machine": {"cpu": "EPYC", "cores": 2}, "protocol": {"blocks": 20, "warmup_s": 0.5}},
         asked=(
-            Asked("latency of at most 4 ms", "0.775 of that [0.763, 0.8], quicker than needed", met=True),
+            Asked(
+                "latency of at most 4 ms", "0.775 of the budget [0.763, 0.8], quicker than needed", met=True
+            ),
             Asked("at most 30 MB on disk", "31.2 MB", met=False),
         ),
     )

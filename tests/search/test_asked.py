@@ -30,7 +30,7 @@ def only(space: Space, budget: Budgeted, **measured: Measurement) -> Asked:
 def test_milliseconds(space: Space) -> None:
     budget = Budgeted(4.0)
     assert str(only(space, budget, chosen=took(3.92))) == (
-        "met: latency of at most 4 ms: 0.980 of that [0.980, 0.980]"
+        "met: latency of at most 4 ms: 0.980 of the budget [0.980, 0.980]"
     )
     assert str(only(space, budget, chosen=took(4.4))).startswith("MISSED: latency of at most 4 ms: 1.100")
     assert only(space, budget, chosen=took(2.0)).found.endswith("quicker than needed")
@@ -41,8 +41,8 @@ def test_a_share_is_of_what_the_reference_takes_then(space: Space, slowdown: flo
     # 4 ms were 0.5 of 8 ms when the search began.
     budget = Budgeted(4.0, 0.5, REFERENCE)
     found = only(space, budget, chosen=took(4.0 * load * slowdown), openvino=took(8.0 * slowdown))
-    assert found.what == "latency of at most 0.5 of that of dense OpenVINO"
-    assert found.found.startswith(f"{load:.3f} of that") or abs(float(found.found[:5]) - load) < 2e-3
+    assert found.what == "latency of at most 0.5 × dense OpenVINO"
+    assert found.found.startswith(f"{load:.3f} of the budget") or abs(float(found.found[:5]) - load) < 2e-3
     if abs(load - 1.03) > 1e-6:
         assert found.met is (load <= 1.03)
 
@@ -53,7 +53,7 @@ def test_engines_that_failed(space: Space) -> None:
     assert not missed.met and missed.found == "not measured: no memory"
     # Without its reference a share is that of the reference's latency when the search began.
     alone = only(space, budget, chosen=took(3.6), openvino=failed)
-    assert alone.met and alone.found.startswith("0.900 of that")
+    assert alone.met and alone.found.startswith("0.900 of the budget")
 
 
 @pytest.mark.parametrize(("quality", "met"), [(0.8, True), (0.79, False)])

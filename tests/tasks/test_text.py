@@ -101,6 +101,17 @@ def test_limit_stops_after_whole_documents(tmp_path: Path) -> None:
     assert [len(document) for _, document in found] == [12, 12]
 
 
+def test_more_is_read_where_more_is_wanted_to_train_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("l0compile.tasks.text.READ", 100)
+    for number in range(40):
+        (tmp_path / f"{number:02}.txt").write_text(prose(number, 12), encoding="utf-8")
+    usual, more = load_corpus(tmp_path), load_corpus(tmp_path, train=200)
+    assert sum(map(len, (usual.train, usual.validation, usual.held_out))) == 108
+    assert len(usual.train) < 100 and 200 <= len(more.train) < 260
+
+
 def test_imdb_where_the_environment_points_at_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "imdb").mkdir()
     rows = [{"text": prose(n, 12), "movie": f"film {n // 2}"} for n in range(24)]
