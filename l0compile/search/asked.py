@@ -33,7 +33,7 @@ def asked_of(
 
 
 def _latency(budget: Budgeted, measured: Mapping[str, Measurement]) -> Asked:
-    """In milliseconds also where the budget's reference failed."""
+    """Where the budget's reference failed, against what it took when the search began, and saying so."""
     chosen = measured[CHOSEN]
     reference = measured.get(ROW_OF[budget.reference[0]]) if budget.reference else None
     what = f"latency of at most {budget.ms:.4g} ms"
@@ -45,5 +45,7 @@ def _latency(budget: Budgeted, measured: Mapping[str, Measurement]) -> Asked:
     if budget.ratio is not None and reference is not None and reference.ok:
         found = ratio(reference, chosen, paired=True)
         load, low, high = (1.0 / (speedup * budget.ratio) for speedup in (found.value, found.high, found.low))
+    elif budget.ratio is not None:
+        what += f" when the search began ({budget.ms:.4g} ms): in the end it could not be measured"
     words = ", quicker than needed" if load < BAND[0] else ""
     return Asked(what, f"{load:.3f} of the budget [{low:.3f}, {high:.3f}]{words}", met=load <= BAND[1])

@@ -15,6 +15,8 @@ from l0compile.errors import DataError
 Document = tuple[str, list[str]]
 """Document name and its sentences, in order."""
 
+# Sentences read from a folder, unless more are wanted to train with.
+READ = 40_000
 SUFFIXES = (".txt", ".jsonl", ".jsonl.gz")
 MIN_WORDS, MAX_WORDS = 5, 80
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')]*\s+(?=[\"'(]?[A-Z])")
@@ -37,7 +39,7 @@ def python_topics() -> list[Document]:
     return [(name, sentences(topics[name])) for name in sorted(topics)]
 
 
-def folder(path: Path, *, group: str | None = None, limit: int = 40_000) -> list[Document]:
+def folder(path: Path, *, group: str | None = None, limit: int = READ) -> list[Document]:
     """Documents of every .txt, .jsonl and .jsonl.gz below `path`, in name order.
 
     A .txt file is one document. A line of a .jsonl file is one document, or, where `group` names a key that the
@@ -65,7 +67,7 @@ def folder(path: Path, *, group: str | None = None, limit: int = 40_000) -> list
     return list(documents.items())
 
 
-def imdb(root: Path, *, limit: int = 40_000) -> list[Document]:
+def imdb(root: Path, *, limit: int = READ) -> list[Document]:
     """IMDB reviews below `root`/imdb, one document a film (`{train,test}-*.jsonl.gz`, see `folder`)."""
     return folder(root / "imdb", group="movie", limit=limit)
 

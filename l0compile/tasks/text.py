@@ -13,13 +13,11 @@ from math import ceil
 from pathlib import Path
 
 from l0compile.errors import DataError
-from l0compile.tasks.sources import Document, folder, imdb, python_topics
+from l0compile.tasks.sources import READ, Document, folder, imdb, python_topics
 
 DATA_VARIABLE = "L0COMPILE_DATA"
 HELD_OUT_SHARE, VALIDATION_SHARE = 0.2, 0.1
 MIN_SENTENCES, MIN_DOCUMENTS = 60, 3
-# Sentences read from a folder, unless more are wanted to train with.
-READ = 40_000
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,9 @@ def test_engines_that_failed(space: Space) -> None:
     assert not missed.met and missed.found == "not measured: no memory"
     # Without its reference a share is that of the reference's latency when the search began.
     alone = only(space, budget, chosen=took(3.6), openvino=failed)
+    assert alone.what.endswith(
+        "dense OpenVINO when the search began (4 ms): in the end it could not be measured"
+    )
     assert alone.met and alone.found.startswith("0.900 of the budget")
 
 
