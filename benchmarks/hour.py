@@ -7,7 +7,8 @@ Runs the shipped space with OpenVINO's dense latency as its reference, and more 
 model, held-out text; wanted: 0.975 at 2 and 0.90 at 4, in an hour on two cores. ``overhead``: share of the time that
 was neither training and evaluating nor compiling and measuring; wanted: at most 0.05. In stages a part of the zeros
 comes first, and the rest after training with those. With gate steps, gates are trained in the first half of the
-winner's time, where without them its zeros stay those of the plan. With drops, the other way round: as quick as can be
+winner's time, where without them its zeros stay those of the plan. ``--again DIR`` measures the models that ``--out
+DIR`` kept once more. With drops, the other way round: as quick as can be
 at a quality, which is to be at least 1 less the drop on validation text. Set L0COMPILE_DATA for IMDB sentences. Appends
 to ``benchmarks/results/hour.jsonl``.
 """
@@ -20,7 +21,10 @@ from pathlib import Path
 from harness import record, searching
 
 import l0compile as l0
-from l0compile.result import SearchResult
+from l0compile.measure import Protocol, ratio
+from l0compile.result import RESULT, Latency, SearchResult
+from l0compile.search.latency import CHOSEN, ROW_OF, Bench, compare_quietly
+from l0compile.search.progress import Silent
 from l0compile.search.space import LatencyBudget, QualityFloor, Space, TrainingPlan
 
 # What two_targets.py finds best on AVX-512 and on AVX2; others are not worth the time to prune to them.
@@ -49,7 +53,12 @@ def main() -> None:
     parser.add_argument("--gate-steps", type=int, default=0)
     parser.add_argument("--stages", type=int, default=1)
     parser.add_argument("--out", type=Path, help="keep the searches there")
+    parser.add_argument("--again", type=Path, help="no search: measure what is kept there")
     options = parser.parse_args()
+    if options.again is not None:
+        for speedup in options.speedups:
+            record.append("hour", {"speedup": speedup} | again(options.again / f"{speedup:g}"))
+        return
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.out or Path(temporary)
         for speedup in options.speedups:
@@ -87,11 +96,29 @@ def row(asked: Space, result: SearchResult) -> dict[str, object]:
         "gate_steps": asked.training.gate_steps,
         "weight_rate": asked.training.weight_rate,
         "stages": asked.training.stages,
-        "measured_speedup": rows["chosen l0compile"]["speedup"],
-        "quality": rows["chosen l0compile"]["quality"],
+        "measured_speedup": rows[CHOSEN]["speedup"],
+        "quality": rows[CHOSEN]["quality"],
         "overhead": round(overhead / float(result.facts["time"]["search seconds"]), 5),
         "rows": rows,
         "facts": result.facts,
+    }
+
+
+def again(found: Path) -> dict[str, object]:
+    """Of a finished search: its model's speed-up over OpenVINO's dense one, measured now."""
+    _, task = searching.space_and_task(None)
+    reference = ROW_OF["openvino"]
+    with tempfile.TemporaryDirectory() as temporary:
+        bench = Bench(task, Path(temporary))
+        bench.prepare()
+        jobs = {reference: searching.openvino(task, bench.folder), CHOSEN: bench.job(found / "model")}
+        measured = compare_quietly(jobs, {}, Protocol(), tuple(jobs), Silent())
+    times = ratio(measured[reference], measured[CHOSEN], paired=True)
+    return {
+        "again": True,
+        "measured_speedup": dataclasses.asdict(times),
+        "ms": {name: str(Latency.of(one)) for name, one in measured.items()},
+        "quality": SearchResult.load(found / RESULT).row(CHOSEN).quality,
     }
 
 

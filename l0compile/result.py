@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from l0compile.errors import DataError
-from l0compile.measure import Measurement
+from l0compile.measure import Measurement, Ratio
 from l0compile.records import Region
 
 RESULT = "result.json"
@@ -42,7 +42,8 @@ class Latency:
 class Row:
     """One line of the final comparison. `note` says why an engine could not run.
 
-    `quality` is on held-out data.
+    `quality` is on held-out data. `speedup`: how many times as fast as the reference row, block by block, so that what
+    slowed the whole machine for a while cancels out; None where one of the two was not measured.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Row:
     quality: float | None
     dense: bool = True
     note: str = ""
+    speedup: Ratio | None = None
 
 
 @dataclass(frozen=True)
@@ -121,13 +123,6 @@ class SearchResult:
                 return row
         raise DataError(f"search result: no row {name!r}; it has {', '.join(row.name for row in self.rows)}")
 
-    def speedup(self, row: Row) -> float | None:
-        """How many times faster `row` is than the reference row (medians); None when either was not measured."""
-        times = {other.name: other.latency.median_ms for other in self.rows if other.latency is not None}
-        if self.reference not in times or row.latency is None:
-            return None
-        return times[self.reference] / row.latency.median_ms
-
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; a number that is not finite becomes null."""
         plain: dict[str, Any] = _finite(dataclasses.asdict(self))
@@ -140,7 +135,7 @@ class SearchResult:
             return cls(
                 **{
                     **data,
-                    "rows": tuple(_with_latency(Row, row) for row in data["rows"]),
+                    "rows": tuple(_row(row) for row in data["rows"]),
                     "candidates": tuple(_with_latency(Candidate, item) for item in data["candidates"]),
                     "regions": tuple(Region.from_json(item) for item in data["regions"]),
                     "asked": tuple(Asked(**item) for item in data.get("asked", ())),
@@ -195,6 +190,12 @@ def _is_point(candidate: Candidate) -> bool:
 def _with_latency(kind: Any, data: Mapping[str, Any]) -> Any:
     latency = data["latency"]
     return kind(**{**data, "latency": None if latency is None else Latency(**latency)})
+
+
+def _row(data: Mapping[str, Any]) -> Row:
+    speedup = data.get("speedup")
+    row: Row = _with_latency(Row, {**data, "speedup": None if speedup is None else Ratio(**speedup)})
+    return row
 
 
 def _finite(value: Any) -> Any:

@@ -32,9 +32,10 @@ def last(claim: str, first_axis: str) -> list[dict[str, Any]]:
 
 def machine() -> dict[str, Any]:
     """What the figures depend on: processor, cores in use, load, and versions."""
-    target = load_target("native")
+    target, host = load_target("native"), read_host()
     return {
-        **read_host().fingerprint(),
+        **host.fingerprint(),
+        "family": host.family,
         "cores": target.cores,
         "vector_bits": target.vector_bits,
         "load_1min": round(os.getloadavg()[0], 2),

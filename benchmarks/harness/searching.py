@@ -56,8 +56,8 @@ def _told(done: int, total: int) -> None:
 
 
 def final_table(result: SearchResult) -> dict[str, dict[str, Any]]:
-    """The rows of a search's table by name, each with its speed-up over the reference."""
-    return {row.name: {**dataclasses.asdict(row), "speedup": result.speedup(row)} for row in result.rows}
+    """The rows of a search's table by name."""
+    return {row.name: dataclasses.asdict(row) for row in result.rows}
 
 
 def dense_jobs(task: Task, folder: Path) -> tuple[Bench, dict[str, Job], dict[str, Measurement]]:

@@ -59,7 +59,7 @@ def _comparison(report: SearchResult) -> Markup:
         tag(
             "tr",
             tag("td", row.name),
-            *(tag("td", text, class_="n") for text in comparison_cells(report, row)),
+            *(tag("td", text, class_="n") for text in comparison_cells(row)),
             class_="" if row.dense else "chosen",
         )
         for row in report.rows

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from l0compile.measure import Ratio
 from l0compile.report.blocks import block_order, shares, target_name
 from l0compile.result import Row, SearchResult
 
@@ -19,7 +20,7 @@ def comparison_table(report: SearchResult) -> "Table":
     table.add_column(f"vs {_escaped(report.reference)}", justify="right")
     table.add_column(_escaped(report.quality_name), justify="right")
     for row in report.rows:
-        cells = (row.name, *comparison_cells(report, row))
+        cells = (row.name, *comparison_cells(row))
         table.add_row(*map(_escaped, cells), style="" if row.dense else "bold")
     return table
 
@@ -44,14 +45,17 @@ def targets_table(results: Mapping[str, SearchResult]) -> "Table":
     return table
 
 
-def comparison_cells(report: SearchResult, row: Row) -> tuple[str, str, str, str]:
+def comparison_cells(row: Row) -> tuple[str, str, str, str]:
     """Latency, interval, speed-up and quality of ``row`` as text; the note in place of what was not measured."""
     quality = "–" if row.quality is None else f"{row.quality:.4f}"
     if row.latency is None:
         return "–", row.note or "not measured", "–", quality
-    speedup = report.speedup(row)
     interval = f"{row.latency.low_ms:.3f} to {row.latency.high_ms:.3f}"
-    return f"{row.latency.median_ms:.3f}", interval, "–" if speedup is None else f"{speedup:.2f}×", quality
+    return f"{row.latency.median_ms:.3f}", interval, _times(row.speedup), quality
+
+
+def _times(found: Ratio | None) -> str:
+    return "–" if found is None else f"{found.value:.2f}× [{found.low:.2f}, {found.high:.2f}]"
 
 
 def _table(title: str) -> "Table":

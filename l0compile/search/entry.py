@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -191,18 +192,6 @@ def _space(
     )
 
 
-class _Given:
-    """A progress of the caller's, which the caller closes."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def __enter__(self) -> Progress:
-        return self._progress
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-def _shown(progress: Progress | None, space: Space) -> "_Given | RichProgress":
-    return RichProgress(space.effort.seconds) if progress is None else _Given(progress)
+def _shown(progress: Progress | None, space: Space) -> AbstractContextManager[Progress]:
+    """Ours, closed in the end, or the caller's, which the caller closes."""
+    return RichProgress(space.effort.seconds) if progress is None else nullcontext(progress)

@@ -9,7 +9,7 @@ from typing import Any
 
 from l0compile import __version__
 from l0compile.gates import hardening
-from l0compile.measure import Measurement, Protocol
+from l0compile.measure import Measurement, Protocol, ratio
 from l0compile.oneshot.masks import live_weights
 from l0compile.result import Candidate, Latency, Row, SearchResult, mark_front
 from l0compile.runtime import CompiledModel
@@ -17,7 +17,7 @@ from l0compile.search.asked import asked_of
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.explore import Exploration
 from l0compile.search.finalist import Finalist
-from l0compile.search.latency import CHOSEN, ROW_OF, Job, compare
+from l0compile.search.latency import CHOSEN, ROW_OF, Job, compare_quietly
 from l0compile.search.winner import Winner
 from l0compile.targets import read_host
 
@@ -37,7 +37,8 @@ def finish(
     progress.phase("final measurement: every engine in a process of its own")
     everything = {**jobs, CHOSEN: bench.job(artifact)}
     protocol = Protocol() if space.effort.thorough else Protocol.quick()
-    measured = compare(everything, failures, bench.timed(protocol))
+    reference = ROW_OF[space.latency.reference]
+    measured = compare_quietly(everything, failures, bench.timed(protocol), (reference, CHOSEN), progress)
     fixed = task.dynamic_shapes() is None
     quality = task.quality(winner.model if fixed else compiled, "held_out")
     dense = task.quality(evaluator.origin, "held_out")
@@ -48,8 +49,8 @@ def finish(
     return SearchResult(
         title=f"{space.name}: chosen model against dense engines",
         quality_name=task.quality_name,
-        rows=_rows(measured, quality, dense),
-        reference=ROW_OF[space.latency.reference],
+        rows=_rows(measured, reference, quality, dense),
+        reference=reference,
         candidates=_candidates(exploration, winner.finalist),
         regions=compiled.explain().regions,
         budget_ms=winner.finalist.wanted * budget.ms,
@@ -61,15 +62,18 @@ def finish(
     )
 
 
-def _rows(measured: Mapping[str, Measurement], quality: float, dense: float) -> tuple[Row, ...]:
+def _rows(
+    measured: Mapping[str, Measurement], reference: str, quality: float, dense: float
+) -> tuple[Row, ...]:
     """Dense engines, those that failed included, and the chosen model last."""
-    others = [
-        Row(name, Latency.of(found), dense if found.ok else None, note=found.error or "")
-        for name, found in measured.items()
-        if name != CHOSEN
-    ]
-    chosen = measured[CHOSEN]
-    return (*others, Row(CHOSEN, Latency.of(chosen), quality, dense=False, note=chosen.error or ""))
+
+    def row(name: str, quality: float | None) -> Row:
+        found, beside = measured[name], measured.get(reference)
+        speedup = ratio(beside, found, paired=True) if beside is not None and beside.ok and found.ok else None
+        return Row(name, Latency.of(found), quality, name != CHOSEN, found.error or "", speedup)
+
+    others = [name for name in measured if name != CHOSEN]
+    return (*(row(name, dense if measured[name].ok else None) for name in others), row(CHOSEN, quality))
 
 
 def _candidates(exploration: Exploration, winner: Finalist) -> tuple[Candidate, ...]:

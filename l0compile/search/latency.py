@@ -1,7 +1,7 @@
 """Latency of dense engines and of candidates, each in a process of its own, against the budget."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ PYTORCH, DENSE, CHOSEN = "dense PyTorch", "dense l0compile", "chosen l0compile"
 _READ_ONNX = {"onnxruntime": "dense ONNX Runtime", "openvino": "dense OpenVINO"}
 ROW_OF = {"pytorch": PYTORCH, "l0compile": DENSE, **_READ_ONNX}
 Job = tuple[str, Workload]
-# The dense engines are measured so often at most, until intervals are within this share of the median.
+# Engines are compared so often at most, until intervals of those that matter are within this share of the median.
 _TURNS, _QUIET = 3, 0.1
 
 
@@ -162,17 +162,17 @@ def compare_quietly(
     jobs: Mapping[str, Job],
     failures: Mapping[str, str],
     protocol: Protocol,
-    reference: str,
+    watched: Sequence[str],
     progress: Progress,
 ) -> dict[str, Measurement]:
-    """As ``compare``; again where something else disturbed the reference or the compiled model, up to twice.
+    """As ``compare``; again where something else disturbed one of those watched, up to twice.
 
-    Of the comparisons the one is taken in which the wider interval of the two is least.
+    Of the comparisons the one is taken in which the widest interval of these is least.
     """
 
     def width(found: Mapping[str, Measurement]) -> float:
-        both = [found[name] for name in (reference, DENSE) if found[name].ok]
-        return max(((each.high_ms - each.low_ms) / each.median_ms for each in both), default=0.0)
+        each = [found[name] for name in watched if found[name].ok]
+        return max(((one.high_ms - one.low_ms) / one.median_ms for one in each), default=0.0)
 
     found = [compare(jobs, failures, protocol)]
     while len(found) < _TURNS and width(found[-1]) > _QUIET:

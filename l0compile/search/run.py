@@ -111,7 +111,7 @@ def _run(
     progress.phase("measuring the dense engines")
     jobs, failures = bench.dense_jobs()
     protocol = bench.timed(Protocol.quick())
-    dense = compare_quietly(jobs, failures, protocol, ROW_OF[space.latency.reference], progress)
+    dense = compare_quietly(jobs, failures, protocol, (ROW_OF[space.latency.reference], DENSE), progress)
     budget = budget_of(space, dense, jobs)
     _tell_baselines(progress, dense)
     final_seconds = time.monotonic() - clock.start

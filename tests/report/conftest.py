@@ -5,6 +5,7 @@
 
 import pytest
 
+from l0compile.measure import Ratio
 from l0compile.records import Region
 from l0compile.result import Asked, Candidate, Latency, Row, SearchResult
 
@@ -40,7 +41,13 @@ def report() -> SearchResult:
             Row("ONNX Runtime, dense", Latency(10.6, 10.4, 10.9), 1.0),
             Row("OpenVINO, dense", None, None, note="openvino is not installed"),
             Row("l0compile, dense", Latency(6.9, 6.85, 7.0), 1.0),
-            Row("l0compile, chosen", Latency(3.1, 3.05, 3.2), 0.931, dense=False),
+            Row(
+                "l0compile, chosen",
+                Latency(3.1, 3.05, 3.2),
+                0.931,
+                dense=False,
+                speedup=Ratio(3.42, 3.38, 3.5),
+            ),
         ),
         reference="ONNX Runtime, dense",
         candidates=(

@@ -18,7 +18,7 @@ def test_every_fact_is_on_the_page(report: SearchResult) -> None:
     facts = [
         report.title,
         report.quality_name,
-        "3.42×",
+        "3.42× [3.38, 3.50]",
         "3.050 to 3.200",
         "openvino is not installed",
         "EPYC",

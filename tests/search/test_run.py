@@ -15,6 +15,7 @@ from tiny_task import TinyTask
 import l0compile as l0
 from l0compile.cli import main
 from l0compile.errors import ConfigError, DataError, GateError
+from l0compile.measure import Ratio
 from l0compile.search import Candidate, SearchResult, Silent, Space, run_search
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.latency import CHOSEN, DENSE, PYTORCH, ROW_OF, Bench, Budgeted
@@ -85,6 +86,9 @@ def test_the_table_has_every_engine_and_the_choice(finished: Finished) -> None:
         latency = result.row(name).latency
         assert latency is not None and 0 < latency.low_ms <= latency.median_ms <= latency.high_ms
     assert result.reference == PYTORCH
+    assert result.row(PYTORCH).speedup == Ratio(1.0, 1.0, 1.0)
+    speedup = result.row(CHOSEN).speedup
+    assert speedup is not None and 0 < speedup.low <= speedup.value <= speedup.high
     chosen = result.row(CHOSEN)
     assert not chosen.dense and chosen.quality is not None and 0.9 < chosen.quality <= 1.0
 
