@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from l0compile.measure import Ratio
 from l0compile.report import write_report
 from l0compile.result import RESULT, Candidate, Latency, Row, SearchResult
 
@@ -13,7 +14,7 @@ from l0compile.result import RESULT, Candidate, Latency, Row, SearchResult
 def folder(tmp_path: Path) -> Path:
     rows = (
         Row("dense", Latency(4.0, 3.9, 4.1), 1.0),
-        Row("chosen", Latency(1.0, 0.9, 1.1), 0.95, dense=False),
+        Row("chosen", Latency(1.0, 0.9, 1.1), 0.95, dense=False, speedup=Ratio(4.0, 3.6, 4.4)),
     )
     candidates = (
         Candidate(0, {"density": 0.2}, "trained", Latency(1.0, 0.9, 1.1), 0.95, front=True, chosen=True),
