@@ -193,8 +193,9 @@ def _with_latency(kind: Any, data: Mapping[str, Any]) -> Any:
 
 
 def _row(data: Mapping[str, Any]) -> Row:
-    speedup = data.get("speedup")
-    row: Row = _with_latency(Row, {**data, "speedup": None if speedup is None else Ratio(**speedup)})
+    plain = {"speedup": None, **data}
+    speedup = plain["speedup"]
+    row: Row = _with_latency(Row, {**plain, "speedup": None if speedup is None else Ratio(**speedup)})
     return row
 
 

@@ -64,7 +64,9 @@ def test_damaged_results_are_told(tmp_path: Path) -> None:
         RESULT.row("y")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"rows": [{"name": 1}]}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"rows": [{"name": 1}]}', '{"rows": [1]}', '{"rows": ["x"]}']
+)
 def test_a_file_that_is_no_result_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(DataError):

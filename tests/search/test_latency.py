@@ -59,3 +59,11 @@ def test_what_failed_is_not_waited_for(runs: list[Mapping[str, Measurement]]) ->
     runs.append({"reference": Measurement.failed("gone", PROTOCOL), "model": took(1.0)})
     notes = Notes()
     assert compare_quietly({}, {}, PROTOCOL, ("reference", "model"), notes) == runs[0] and not notes.texts
+
+
+def test_a_disturbed_comparison_is_worth_more_than_one_that_failed(
+    runs: list[Mapping[str, Measurement]],
+) -> None:
+    failed = {"reference": took(2.0), "model": Measurement.failed("out of memory", PROTOCOL)}
+    runs += [{"reference": took(2.0), "model": took(1.0, 0.9)}, failed]
+    assert compare_quietly({}, {}, PROTOCOL, ("reference", "model"), Notes()) == runs[0]
