@@ -1,9 +1,9 @@
 """The explanation as lines of text, for a terminal or ``print``."""
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from l0compile.account.bound import Account, RegionTime
 from l0compile.records import Region, StageRecord
@@ -56,7 +56,17 @@ def checked(explanation: "Explanation") -> str:
         return "not compared with the original model"
     return (
         f"checked: compiled = gated within {result['max_difference']:.1e} of the largest value "
-        f"on {result['inputs']} inputs (tolerance {result['tolerance']:.0e})"
+        f"on {result['inputs']} inputs (tolerance {result['tolerance']:.0e}){_fast_path(result)}"
+    )
+
+
+def _fast_path(result: Mapping[str, Any]) -> str:
+    if "fast_path" not in result:
+        return ""
+    return (
+        "; padded tokens are computed like others, as torch.export and torch.compile do; an eager nn.TransformerEncoder "
+        f"gives zeros there unless torch.backends.mha.set_fastpath_enabled(False): results differ by up to "
+        f"{result['fast_path']:.1e} of the largest value"
     )
 
 

@@ -9,6 +9,7 @@ from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from l0compile.capture.dynamic import Call, DynamicSpec, Path, key_of, resize
+from l0compile.capture.fast_path import without_fast_path
 from l0compile.capture.program import Program
 from l0compile.conditions import Condition, evaluate, symbols
 
@@ -96,7 +97,7 @@ def _exceptions(condition: Condition, program: Program) -> tuple[str, list[int]]
 
 def _agrees(program: Program, model: nn.Module, inputs: Call) -> bool:
     try:
-        with torch.no_grad():
+        with torch.no_grad(), without_fast_path():
             results = pytree.tree_leaves(model(*inputs.args, **inputs.kwargs))
             expected = [result for result in results if isinstance(result, torch.Tensor)]
             actual = _Checked(program.module()).run(*program.flatten(inputs.args, inputs.kwargs))

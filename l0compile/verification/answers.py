@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from l0compile.capture import Program
+from l0compile.capture.fast_path import has_fast_path, without_fast_path
 from l0compile.errors import RewriteError
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -33,22 +34,39 @@ def verify(
     places. All else must be equal: other types exactly, and structure. A NaN in the reference is refused as well:
     nothing can be said about an answer that is none.
 
-    Returns: the record for ``explain()``: ``checked``, ``max_difference``, ``tolerance``, ``inputs``.
+    The model runs as tracing saw it: without the fast path of ``nn.TransformerEncoder``, which makes padded tokens zero.
+
+    Returns: the record for ``explain()``: ``checked``, ``max_difference``, ``tolerance``, ``inputs``, and ``fast_path``
+        where the model's own answer with that path differs: by how much.
 
     Raises:
         RewriteError: names call and output, the tolerance, and the difference.
     """
-    worst = 0.0
+    worst = fast_path = 0.0
     for number, (args, kwargs) in enumerate(calls):
         where = f"verification: call {number}, " if len(calls) > 1 else "verification: "
-        with torch.no_grad():
+        with torch.no_grad(), without_fast_path():
             expected = _leaves(reference(*args, **kwargs))
         actual = _leaves(_called(compiled, args, kwargs))
         if list(expected) != list(actual):
             raise RewriteError(f"{where}expected results {list(expected)}, got {list(actual)}")
         for name, want in expected.items():
             worst = max(worst, _compare(f"{where}output {name}", want, actual[name], limit))
-    return {"checked": True, "max_difference": worst, "tolerance": limit, "inputs": len(calls)}
+        if has_fast_path(reference):
+            with torch.no_grad():
+                fast_path = max(fast_path, _distance(expected, _leaves(reference(*args, **kwargs))))
+    record = {"checked": True, "max_difference": worst, "tolerance": limit, "inputs": len(calls)}
+    return {**record, "fast_path": fast_path} if fast_path > limit else record
+
+
+def _distance(expected: Mapping[str, Any], others: Mapping[str, Any]) -> float:
+    """Largest difference between two results of one structure, as a share of the largest value of each output."""
+    shares = [0.0]
+    for name, want in expected.items():
+        if isinstance(want, Tensor) and want.dtype.is_floating_point and want.numel():
+            gap, scale = (want - others[name]).abs().max(), want.abs().max()
+            shares.append(float(gap / scale) if scale else float(gap))
+    return max(shares)
 
 
 def read_calls(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], wanted: Any) -> list[Call]:

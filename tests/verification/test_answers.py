@@ -95,3 +95,39 @@ def test_compile_verifies_a_list_of_calls() -> None:
     compiled = l0.compile(model, (example(),), verify=[((example(),), {}), ((example(),), {})], engine="tvm")
     record = compiled.explain().verification
     assert record["inputs"] == 3 and record["tolerance"] == TOLERANCES[torch.bfloat16]
+
+
+class _Padded(nn.Module):
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, **options)
+        self.encoder = nn.TransformerEncoder(layer, 1)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return self.encoder(x, src_key_padding_mask=mask)
+
+
+@pytest.mark.filterwarnings("ignore:.*nested tensors.*")
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")
+@pytest.mark.parametrize("engine", ["tvm", "torch"])
+def test_padded_tokens_are_those_of_the_graph(engine: str) -> None:
+    model, x = _Padded().eval(), torch.randn(2, 5, 16)
+    mask = torch.tensor([[False, False, False, True, True], [False] * 5])
+    sizes = {"x": {0: "batch", 1: "tokens"}, "mask": {0: "batch", 1: "tokens"}}
+    compiled = l0.compile(model, (x, mask), dynamic_shapes=sizes, engine=engine)
+    assert torch.backends.mha.get_fastpath_enabled()
+    with torch.no_grad():
+        eager = model(x, mask)
+    got = compiled(x, mask)
+    assert eager[0, 3:].abs().max() == 0 < got[0, 3:].abs().max()
+    torch.testing.assert_close(got[~mask], eager[~mask], rtol=1e-4, atol=1e-5)
+    assert compiled.explain().verification["fast_path"] > 0.1
+    assert "padded tokens are computed like others" in " ".join(str(compiled.explain()).split())
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")
+def test_no_word_of_padding_where_both_paths_agree() -> None:
+    model, x = _Padded(norm_first=True).eval(), torch.randn(2, 5, 16)
+    mask = torch.tensor([[False, False, False, True, True], [False] * 5])
+    for case, padding in ((model, mask), (_Padded().eval(), torch.zeros_like(mask))):
+        assert "fast_path" not in l0.compile(case, (x, padding), engine="torch").explain().verification
