@@ -1,21 +1,27 @@
 """Conditions on the sizes of a call, as plain data: what tracing took for granted beyond the range of each size.
 
-A condition is a tree of nested tuples: an integer, the name of a size symbol, or ``(operator, operand, ...)``. It goes
+A condition is a tree of nested tuples: a number, the name of a size symbol, or ``(operator, operand, ...)``. It goes
 through JSON and is evaluated by walking it, so that an artifact can carry it without carrying code.
 """
 
+import math
 import operator
 from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import Any
 
-Condition = int | str | tuple[Any, ...]
+Condition = int | float | str | tuple[Any, ...]
 
 OPERATORS: dict[str, Callable[..., Any]] = {
     "+": lambda *values: sum(values),
     "*": lambda *values: reduce(operator.mul, values),
     "**": operator.pow,
     "//": operator.floordiv,
+    "/": operator.truediv,
+    "float": float,
+    "trunc": math.trunc,
+    "floor": math.floor,
+    "ceil": math.ceil,
     "%": operator.mod,
     "min": min,
     "max": max,
@@ -33,7 +39,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 
 def evaluate(condition: Condition, sizes: Mapping[str, int]) -> Any:
     """The value of ``condition`` for the sizes of one call: a number, or a bool for a relation."""
-    if isinstance(condition, int):
+    if isinstance(condition, int | float):
         return condition
     if isinstance(condition, str):
         return sizes[condition]
@@ -41,9 +47,17 @@ def evaluate(condition: Condition, sizes: Mapping[str, int]) -> Any:
     return OPERATORS[name](*(evaluate(operand, sizes) for operand in operands))
 
 
+def holds(condition: Condition, sizes: Mapping[str, int]) -> bool:
+    """Whether a relation is true of these sizes. One that divides by a size of 0 is not."""
+    try:
+        return bool(evaluate(condition, sizes))
+    except ZeroDivisionError:
+        return False
+
+
 def symbols(condition: Condition) -> set[str]:
     """The size symbols in ``condition``."""
-    if isinstance(condition, int):
+    if isinstance(condition, int | float):
         return set()
     if isinstance(condition, str):
         return {condition}
@@ -52,13 +66,13 @@ def symbols(condition: Condition) -> set[str]:
 
 def show(condition: Condition, labels: Mapping[str, str]) -> str:
     """``condition`` as text, with the user's names for sizes."""
-    if isinstance(condition, int):
+    if isinstance(condition, int | float):
         return str(condition)
     if isinstance(condition, str):
         return labels.get(condition, condition)
     name, *operands = condition
     texts = [show(operand, labels) for operand in operands]
-    if name in ("min", "max", "not"):
+    if name in ("min", "max", "not", "float", "trunc", "floor", "ceil"):
         return f"{name}({', '.join(texts)})"
     return "(" + f" {name} ".join(texts) + ")"
 

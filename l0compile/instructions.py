@@ -17,9 +17,10 @@ OPERATORS = frozenset({
     "ge", "and_", "or_", "not_", "xor", "invert",
 })  # fmt: skip
 SIZE_FUNCTIONS = frozenset({
-    "sym_max", "sym_min", "sym_float", "sym_int", "sym_not", "sym_ite", "sym_sum",
+    "sym_max", "sym_min", "sym_float", "sym_int", "sym_not", "sym_ite", "sym_sum", "_sym_sqrt",
 })  # fmt: skip
-NAMESPACES = ("aten", "prims", "l0compile", "_operator", "torch")
+ROUNDINGS = frozenset({"trunc", "floor", "ceil"})  # of Python's math module
+NAMESPACES = ("aten", "prims", "l0compile", "_operator", "torch", "math")
 # Reads and writes files.
 _REFUSED = ("aten.from_file",)
 
@@ -110,6 +111,7 @@ def check_target(target: Any) -> None:
     allowed = len(parts) == 3 and parts[0] in NAMESPACES[:3] and not target.startswith(_REFUSED)
     allowed |= len(parts) == 2 and parts[0] == "_operator" and parts[1] in OPERATORS
     allowed |= len(parts) == 2 and parts[0] == "torch" and parts[1] in SIZE_FUNCTIONS
+    allowed |= len(parts) == 2 and parts[0] == "math" and parts[1] in ROUNDINGS
     if not allowed:
         raise ArtifactError(
             f"load: expected operators of {', '.join(NAMESPACES)}, got {target!r}; "

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l0compile.conditions import evaluate, from_json, show
+from l0compile.conditions import evaluate, from_json, holds, show
 
 
 @given(a=st.integers(1, 50), b=st.integers(1, 50))
@@ -21,3 +21,14 @@ def test_evaluates_like_python(a: int, b: int) -> None:
 
 def test_shown_with_labels() -> None:
     assert show(("<", "s0", ("max", "s1", 3)), {"s0": "batch"}) == "(batch < max(s1, 3))"
+
+
+def test_a_relation_that_divides_by_zero_does_not_hold() -> None:
+    condition = ("==", ("%", "n", ("//", "n", 2)), 0)
+    assert holds(condition, {"n": 4}) and not holds(condition, {"n": 5}) and not holds(condition, {"n": 1})
+
+
+def test_floating_point_is_that_of_python() -> None:
+    rounded = ("trunc", ("*", 0.29, ("float", "n")))
+    assert evaluate(from_json(json.loads(json.dumps(rounded))), {"n": 100}) == 28 == int(0.29 * 100)
+    assert show(rounded, {"n": "tokens"}) == "trunc((0.29 * float(tokens)))"

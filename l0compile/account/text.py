@@ -15,6 +15,7 @@ Style = Literal["plain", "title", "faint"]
 _PART = 34  # width of a part's name
 _NAME, _REST = 20, 48  # least width of a region's name; of the columns beside name and shape
 _ORDINARY = 8  # operators listed before "and more"
+_SIZES = 8  # conditions on sizes, likewise
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,10 @@ def report_lines(explanation: "Explanation", width: int) -> list[Line]:
     if explanation.choice is not None:
         lines += _wrapped(f"engine: {explanation.choice.engine}: {explanation.choice.reason}", width)
     if explanation.sizes:
-        lines += _wrapped(f"sizes: {'; '.join(explanation.sizes)}", width)
+        told = explanation.sizes[:_SIZES]
+        more = len(explanation.sizes) - len(told)
+        rest = f"; and {more} more conditions, each checked at a call" if more else ""
+        lines += _wrapped(f"sizes: {'; '.join(told)}{rest}", width)
     return [*lines, *_wrapped(checked(explanation), width)]
 
 
@@ -64,9 +68,9 @@ def _fast_path(result: Mapping[str, Any]) -> str:
     if "fast_path" not in result:
         return ""
     return (
-        "; padded tokens are computed like others, as torch.export and torch.compile do; an eager nn.TransformerEncoder "
-        f"gives zeros there unless torch.backends.mha.set_fastpath_enabled(False): results differ by up to "
-        f"{result['fast_path']:.1e} of the largest value"
+        "; padded tokens are computed like others, as torch.export and torch.compile do; an eager "
+        f"nn.TransformerEncoder gives zeros there unless torch.backends.mha.set_fastpath_enabled(False): results "
+        f"differ by up to {result['fast_path']:.1e} of the largest value"
     )
 
 

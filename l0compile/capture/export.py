@@ -1,6 +1,7 @@
 """nn.Module or ExportedProgram -> Program."""
 
 import inspect
+import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,11 +16,14 @@ from torch.utils import _pytree as pytree
 from l0compile.capture.diagnose import explain
 from l0compile.capture.dynamic import Call, DynamicSpec, enlarged, lookup, read_spec
 from l0compile.capture.functional import is_functional
+from l0compile.capture.guards import pins_a_rounded_size
 from l0compile.capture.lift import lift
 from l0compile.capture.program import Program
 from l0compile.capture.sizes import accept_size_one, drop_needless_conditions, label_symbols
 from l0compile.capture.tensors import refuse_unusual
 from l0compile.errors import CaptureError
+
+_log = logging.getLogger("l0compile")
 
 
 def capture(
@@ -103,13 +107,40 @@ class _OwnMarks(dict[int, torch.Tensor]):
 
 
 def _export(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedProgram:
-    shapes = spec.shapes if spec else None
+    """Non-strict export; strict where that fails, or makes a size that should vary a number (``int(0.5 * n)``)."""
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.export.export(model, call.args, call.kwargs, dynamic_shapes=shapes)
+        exported = _traced(model, call, spec, strict=False)
     except Exception as error:  # tracing runs the user's code: anything can come out of it
-        raise explain(model, error) from error
+        second = _strict(model, call, spec)
+        if second is None:
+            raise explain(model, error) from error
+        return second
+    if spec is not None and pins_a_rounded_size(exported):
+        return _strict(model, call, spec) or exported
+    return exported
+
+
+def _strict(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedProgram | None:
+    """Strict export reads the model's byte code: ``len(x)`` and ``int(size)`` stay sizes. None where it fails too."""
+    loggers = [logging.getLogger(name) for name in ("torch._guards", "torch._dynamo")]
+    before = [logger.disabled for logger in loggers]
+    try:
+        for logger in loggers:  # what it has to say of a failure, it says of code that the user never wrote
+            logger.disabled = True
+        return _traced(model, call, spec, strict=True)
+    except Exception as error:  # as above; the first attempt's error is the one to tell
+        _log.debug("strict export fails as well: %s", error)
+        return None
+    finally:
+        for logger, disabled in zip(loggers, before, strict=True):
+            logger.disabled = disabled
+
+
+def _traced(model: nn.Module, call: Call, spec: DynamicSpec | None, strict: bool) -> ExportedProgram:
+    shapes = spec.shapes if spec else None
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.export.export(model, call.args, call.kwargs, dynamic_shapes=shapes, strict=strict)
 
 
 def _decompose(exported: ExportedProgram, model: nn.Module | None) -> ExportedProgram:

@@ -7,6 +7,8 @@ import torch
 from torch import fx
 from torch._ops import OpOverload
 
+from l0compile.capture.integral_sizes import integral
+
 
 def is_op(node: Any, *targets: OpOverload) -> bool:
     """Whether ``node`` calls one of the given operators."""
@@ -55,8 +57,8 @@ def is_static(size: Any) -> bool:
 
 
 def expression(size: Any) -> Any:
-    """A size as a value that compares without adding a guard: int, or sympy expression."""
-    return size if isinstance(size, int) else size.node.expr
+    """A size as a value that compares without adding a guard: int, or sympy expression in integers where it has one."""
+    return size if isinstance(size, int) else integral(size.node.expr)
 
 
 def same_size(left: Any, right: Any) -> bool:

@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 from l0compile.capture.dynamic import Call, DynamicSpec, Path, key_of, resize
 from l0compile.capture.fast_path import without_fast_path
 from l0compile.capture.program import Program
-from l0compile.conditions import Condition, evaluate, symbols
+from l0compile.conditions import Condition, holds, symbols
 
 _MOST_TRIED = 4
 _LARGEST_TRIED = 1024
@@ -66,7 +66,7 @@ def accept_size_one(program: Program, model: nn.Module, example: Call, spec: Dyn
 
 
 def drop_needless_conditions(program: Program, model: nn.Module, example: Call, spec: DynamicSpec) -> Program:
-    """Drop conditions ``expression != number`` that torch makes only because it treats sizes 0 and 1 apart.
+    """Drop conditions that torch makes only because it treats sizes 0 and 1 apart.
 
     Tracing takes for granted that a derived size, such as half a length, is not 1. Where only few sizes of one symbol
     break such a condition, the model is run at each of them; the condition goes if the program gives the same results.
@@ -83,14 +83,14 @@ def drop_needless_conditions(program: Program, model: nn.Module, example: Call, 
 
 
 def _exceptions(condition: Condition, program: Program) -> tuple[str, list[int]]:
-    """(symbol, its sizes that break ``condition``); no sizes when it is not of that kind or too many break it."""
+    """(symbol, its sizes that break ``condition``); no sizes when it is about several or too many break it."""
     found = symbols(condition)
-    if len(found) != 1 or not isinstance(condition, tuple) or condition[0] != "!=":
+    if len(found) != 1:
         return "", []
     (symbol,) = found
     low, high = program.symbols[symbol]
     sizes = range(low, min(high or _LARGEST_TRIED, _LARGEST_TRIED) + 1)
-    broken = [size for size in sizes if not evaluate(condition, {symbol: size})]
+    broken = [size for size in sizes if not holds(condition, {symbol: size})]
     few = len(broken) <= _MOST_TRIED and all(size <= _LARGEST_TRIED // 4 for size in broken)
     return symbol, broken if few else []
 

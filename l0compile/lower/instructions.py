@@ -1,5 +1,6 @@
 """Program -> Code: the operators of a graph in the form that the runtime's PyTorch engine reads."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,16 @@ from torch._ops import OpOverload
 
 from l0compile.capture import Program
 from l0compile.errors import BuildError
-from l0compile.instructions import OPERATORS, SIZE_FUNCTIONS, Code, Instruction, Named, Slot, slots_of
+from l0compile.instructions import (
+    OPERATORS,
+    ROUNDINGS,
+    SIZE_FUNCTIONS,
+    Code,
+    Instruction,
+    Named,
+    Slot,
+    slots_of,
+)
 
 
 def instructions(program: Program) -> Code:
@@ -58,6 +68,8 @@ def _target(node: fx.Node) -> str:
         return f"_operator.{name}"
     if name in SIZE_FUNCTIONS and getattr(torch, name, None) is target:
         return f"torch.{name}"
+    if name in ROUNDINGS and getattr(math, name) is target:
+        return f"math.{name}"
     raise BuildError(
         f"{node.name}: expected an operator of ATen, or arithmetic on sizes, got {target}; "
         "replace it in the model, or compile the part of the model without it",

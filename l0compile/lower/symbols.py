@@ -4,9 +4,10 @@ from typing import Any
 
 import sympy
 import torch
-from torch.utils._sympy.functions import CeilToInt, CleanDiv, FloorDiv, Max, Min, Mod, PythonMod
+from torch.utils._sympy.functions import CleanDiv, FloorDiv, Max, Min, Mod, PythonMod
 
 from l0compile._tvm import tirx
+from l0compile.capture.nodes import expression
 from l0compile.errors import BuildError
 
 
@@ -18,7 +19,7 @@ class Symbols:
 
     def dimension(self, size: int | torch.SymInt) -> Any:
         """``size`` as a Python int or a TensorIR expression. Raises BuildError for an unknown operator."""
-        return int(size) if isinstance(size, int) else self._expression(size.node.expr)
+        return int(size) if isinstance(size, int) else self._expression(expression(size))
 
     def shape(self, shape: Any) -> list[Any]:
         return [self.dimension(size) for size in shape]
@@ -28,6 +29,12 @@ class Symbols:
             return tirx.const(int(e), "int64")
         if e.is_Symbol:
             return self.variables.setdefault(str(e), tirx.Var(str(e), "int64"))
+        if isinstance(e, FloorDiv | CleanDiv | Mod | PythonMod) and e.args[1].atoms(FloorDiv, CleanDiv):
+            # TVM's simplifier takes minutes for quotients of quotients, if it ends.
+            raise BuildError(
+                f"size {e}: expected a divisor without a division in it; where {e.args[1]} divides a dimension of an "
+                "input, fix that dimension or make it a multiple in dynamic_shapes"
+            )
         args = [self._expression(a) for a in e.args]
         match e:
             case sympy.Add():
@@ -44,8 +51,6 @@ class Symbols:
                 return _fold(args, tirx.min)
             case sympy.Pow() if e.args[1].is_Integer and int(e.args[1]) > 0:
                 return _fold([args[0]] * int(e.args[1]), lambda a, b: a * b)
-            case CeilToInt():
-                return args[0]
         raise BuildError(f"size {e}: expected integer arithmetic on input sizes, got {type(e).__name__}")
 
 

@@ -90,7 +90,8 @@ class _Translator:
 
     def _convert(self, node: fx.Node) -> Any:
         value = node.meta["val"]
-        if isinstance(value, (int, float, bool)):
+        # A float that follows from sizes is only read by what rounds it; an operator on tensors refuses it.
+        if isinstance(value, (int, float, bool, torch.SymFloat)):
             return value
         if isinstance(value, torch.SymInt):
             return self.symbols.dimension(value)

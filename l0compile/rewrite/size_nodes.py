@@ -10,6 +10,7 @@ from torch import fx
 from torch.utils._sympy.functions import CleanDiv, FloorDiv, Max, Min, Mod, PythonMod
 
 from l0compile.capture import Editor
+from l0compile.capture.nodes import expression
 from l0compile.errors import RewriteError
 
 Size: TypeAlias = int | fx.Node
@@ -40,7 +41,7 @@ class SizeNodes:
 
     def of(self, size: int | torch.SymInt) -> Size:
         """The node (or int) for ``size``. Raises RewriteError when no input dimension gives one of its symbols."""
-        return int(size) if isinstance(size, int) else self._expression(size.node.expr)
+        return int(size) if isinstance(size, int) else self._expression(expression(size))
 
     def shape(self, shape: Any) -> list[Size]:
         return [self.of(size) for size in shape]

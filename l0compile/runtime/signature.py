@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from l0compile.conditions import Condition, evaluate, show
+from l0compile.conditions import Condition, holds, show
 from l0compile.errors import InputError
 from l0compile.structure import Structure
 
@@ -164,7 +164,7 @@ class Signature:
 
     def _check_conditions(self, sizes: Mapping[str, int]) -> None:
         for condition in self.conditions:
-            if not evaluate(condition, sizes):
+            if not holds(condition, sizes):
                 got = ", ".join(
                     f"{self.labels.get(symbol, symbol)} = {size}" for symbol, size in sizes.items()
                 )

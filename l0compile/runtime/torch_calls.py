@@ -1,5 +1,6 @@
 """Instructions made ready to be called: each a function, what fetches its arguments, and where the result goes."""
 
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -97,6 +98,8 @@ def resolve(target: str) -> Callable[..., Any]:
             return getattr(operator, rest[0])
         if namespace == "torch":
             return getattr(torch, rest[0])
+        if namespace == "math":
+            return getattr(math, rest[0])
         overload = getattr(getattr(getattr(torch.ops, namespace), rest[0]), rest[1])
     except AttributeError as error:
         raise ArtifactError(

@@ -117,7 +117,7 @@ def _value(graph: fx.Graph, value: Fixed | SizeOf, program: Program) -> Any:
 
 def _size(graph: fx.Graph, expression: Condition, program: Program) -> Any:
     """``expression`` in operators on sizes, at the insertion point of ``graph``."""
-    if isinstance(expression, int):
+    if isinstance(expression, int | float):
         return expression
     if isinstance(expression, str):
         name, axis = _dimension(program, expression)

@@ -34,7 +34,7 @@ def verify(
     places. All else must be equal: other types exactly, and structure. A NaN in the reference is refused as well:
     nothing can be said about an answer that is none.
 
-    The model runs as tracing saw it: without the fast path of ``nn.TransformerEncoder``, which makes padded tokens zero.
+    The model runs as tracing saw it: without the fast path of ``nn.TransformerEncoder``, where padded tokens are zero.
 
     Returns: the record for ``explain()``: ``checked``, ``max_difference``, ``tolerance``, ``inputs``, and ``fast_path``
         where the model's own answer with that path differs: by how much.
