@@ -27,7 +27,7 @@ class Bundle:
     ``constants``: the tensors by name, on the CPU, in the shape and dtype they were saved with. Names that shared one
     tensor when they were saved share one again.
     ``libraries``: paths of the shared libraries inside the folder, none or more, in the order in which they were
-    given; they must stay there while they are in use.
+    given.
     """
 
     manifest: dict[str, Any]

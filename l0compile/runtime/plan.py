@@ -12,6 +12,7 @@ from torch import Tensor
 
 from l0compile.errors import ArtifactError
 from l0compile.instructions import Code
+from l0compile.runtime.library import Library
 from l0compile.runtime.torch_stage import TorchStage
 from l0compile.runtime.tvm_stage import TvmStage
 
@@ -133,11 +134,9 @@ def _dump(step: Step) -> dict[str, Any]:
 def _load(item: Mapping[str, Any], constants: Mapping[str, Tensor], libraries: list[Path]) -> Step:
     stage: TvmStage | TorchStage
     if item["engine"] == "tvm":
-        from l0compile._tvm import runtime
-
         parameters = {name: constants[name] for name in item["parameters"]}
-        library = libraries.pop(0)
-        stage = TvmStage(runtime.load_module(str(library)), parameters, library)
+        library = Library(libraries.pop(0))
+        stage = TvmStage(library.module, parameters, library)
     else:
         stage = TorchStage(Code.from_json(item["code"]), constants, item["threads"], item["pauses"])
     return Step(stage, *(tuple(item[key]) for key in ("inputs", "outputs", "frees")))

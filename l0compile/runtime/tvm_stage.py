@@ -1,6 +1,5 @@
 """A stage that TVM compiled, on torch tensors."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from l0compile._tvm import relax, runtime, tvm
 from l0compile.errors import InputError
+from l0compile.runtime.library import Library
 from l0compile.runtime.profile import time_functions
 
 _ALIGNMENT = 64  # kernels load whole cache lines
@@ -20,10 +20,10 @@ class TvmStage:
     """Runs the function ``main`` of an executable; not by two threads at once."""
 
     def __init__(
-        self, executable: Any, parameters: Mapping[str, Tensor], library: Path | None = None
+        self, executable: Any, parameters: Mapping[str, Tensor], library: Library | None = None
     ) -> None:
-        """``parameters``: name -> tensor, in the order in which the executable takes them. ``library``: the file that
-        the executable was loaded from."""
+        """``parameters``: name -> tensor, in the order in which the executable takes them. ``library``: what the
+        executable was loaded from."""
         self.executable, self._library = executable, library
         self.constants = {name: aligned(tensor.detach()) for name, tensor in parameters.items()}
         self._owned = {tensor.data_ptr() for tensor in self.constants.values()}
@@ -41,7 +41,7 @@ class TvmStage:
     def export(self, path: Path) -> None:
         """Write the machine code as a shared library."""
         if self._library is not None:
-            shutil.copyfile(self._library, path)
+            self._library.export(path)
         else:
             self.executable.export_library(str(path))
 

@@ -1,0 +1,30 @@
+"""A shared library of an artifact, loaded from a copy that nobody else can name."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from l0compile._tvm import runtime
+
+
+class Library:
+    """Machine code in a file of its own.
+
+    The dynamic loader knows libraries by their path: where one artifact replaces another at the same path, a process that
+    has loaded the first would get its code for the second as well. So a copy under a new name is loaded. It goes with this
+    object, and a model can be saved again after its folder was replaced or removed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = tempfile.NamedTemporaryFile(prefix="l0compile-", suffix=".so")  # noqa: SIM115, kept open
+        with path.open("rb") as source:
+            shutil.copyfileobj(source, self._file)
+        self._file.flush()
+        self.module: Any = runtime.load_module(self._file.name)
+
+    def export(self, path: Path) -> None:
+        """Write the machine code to ``path``."""
+        self._file.seek(0)
+        with path.open("wb") as destination:
+            shutil.copyfileobj(self._file, destination)
