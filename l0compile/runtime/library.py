@@ -11,9 +11,9 @@ from l0compile._tvm import runtime
 class Library:
     """Machine code in a file of its own.
 
-    The dynamic loader knows libraries by their path: where one artifact replaces another at the same path, a process that
-    has loaded the first would get its code for the second as well. So a copy under a new name is loaded. It goes with this
-    object, and a model can be saved again after its folder was replaced or removed.
+    The dynamic loader knows libraries by their path: where one artifact replaces another at the same path, a process
+    that has loaded the first would get its code for the second as well. So a copy under a new name is loaded. It goes
+    with this object, and a model can be saved again after its folder was replaced or removed.
     """
 
     def __init__(self, path: Path) -> None:
