@@ -13,14 +13,15 @@ from torch.export import ExportedProgram
 
 from l0compile.artifact import load_spec, read_bundle, restore_target
 from l0compile.assembly import assemble, explanation
-from l0compile.capture import Program, capture
+from l0compile.capture import Program, capture, dense_weights
 from l0compile.conditions import from_json
 from l0compile.costs import Costs, costs_of
 from l0compile.errors import BuildError, ConfigError, RewriteError
 from l0compile.gates import hardening
 from l0compile.lower import BuiltStage, dtype_name, lower, lower_torch, provable_bounds
+from l0compile.process import denormals_kept
 from l0compile.records import EngineChoice
-from l0compile.rewrite.pipeline import choose, dense_steps, optimise_dense
+from l0compile.rewrite.pipeline import choose, dense_steps, lost_denormals, optimise_dense
 from l0compile.runtime import CompiledModel, Derived, Explanation, InputSpec, Plan, Signature, race, release
 from l0compile.schedule import token_tile
 from l0compile.targets import Target, load_target
@@ -30,6 +31,7 @@ from l0compile.verification import verify as verify_calls
 _log = logging.getLogger("l0compile")
 
 
+@denormals_kept()
 def compile(
     model: nn.Module | ExportedProgram,
     args: Sequence[Any] = (),
@@ -68,6 +70,8 @@ def compile(
     captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes)
     dense = optimise_dense(captured, ignore_zeros=ignore_zeros)
     program = dense if ignore_zeros else choose(dense, target, _costs(target))
+    if lost_denormals(dense):
+        dense = optimise_dense(captured, ignore_zeros=ignore_zeros, denormals=True)
     calls = read_calls(model, args, kwargs or {}, verify)
     job = _Job(model, tuple(args), dict(kwargs or {}), target, captured, dense, program, calls)
     compiled = job.run(engine)
@@ -78,8 +82,8 @@ def compile(
 
 @dataclass(frozen=True)
 class _Job:
-    """One model on its way to a callable: ``program`` as TVM gets it, ``dense`` as PyTorch gets it; ``calls``: what is
-    verified."""
+    """One model on its way to a callable: ``program`` as TVM gets it; ``dense`` as PyTorch gets it, denormals included;
+    ``calls``: what is verified."""
 
     model: Any
     args: tuple[Any, ...]
@@ -132,7 +136,8 @@ class _Job:
             return unchecked
         reference = self.model.module() if isinstance(self.model, ExportedProgram) else self.model
         try:
-            return finished(verify_calls(unchecked, reference, self.calls, tolerance(self.captured)))
+            with dense_weights(reference):
+                return finished(verify_calls(unchecked, reference, self.calls, tolerance(self.captured)))
         except RewriteError as error:
             raise RewriteError(f"{error}. In {choice.engine}: {self._where(choice.engine)}") from error
 
@@ -147,7 +152,8 @@ class _Job:
         args, kwargs = self.calls[0]
         inputs = self.captured.flatten(args, kwargs)
         last = self.dense if engine == "torch" else self.program
-        return locate(self.captured, last, dense_steps(), code, inputs, tolerance(self.captured))
+        passes = dense_steps(denormals=engine == "torch")
+        return locate(self.captured, last, passes, code, inputs, tolerance(self.captured))
 
 
 def _lower(program: Program, target: Target) -> tuple[BuiltStage, ...]:

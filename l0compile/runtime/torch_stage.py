@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from l0compile.instructions import Code
+from l0compile.process import stop_spinning, torch_threads
 from l0compile.runtime.prepacked import prepack
-from l0compile.runtime.threads import stop_spinning, torch_threads
 from l0compile.runtime.torch_calls import bind, bind_outputs
 
 
@@ -48,7 +48,8 @@ class TorchStage:
         }
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Any]:
-        """Outputs for ``inputs``; a result that is an input, or part of a constant, is a copy."""
+        """Outputs for ``inputs``; a result that is an input, or part of a constant, is a copy, and none is negated or
+        conjugated lazily."""
         if torch.is_grad_enabled():
             with torch.no_grad():
                 return self(inputs)
@@ -67,6 +68,10 @@ class TorchStage:
     def _copied(self, value: Any, given: set[int]) -> Any:
         if not isinstance(value, Tensor):
             return value
+        if value.layout is not torch.strided:  # a sparse result has no memory of its own to share
+            return value
+        if value.is_neg() or value.is_conj():  # compiled code, which may come next, reads memory
+            return value.resolve_conj().resolve_neg()
         memory = value.untyped_storage().data_ptr()
         own = memory not in given and memory not in self._owned
         return value if own else value.clone(memory_format=torch.contiguous_format)
