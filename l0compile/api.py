@@ -1,20 +1,18 @@
 """``compile`` and ``load``: the line from a model, or from an artifact, to a callable."""
 
+import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from l0compile.artifact import load_spec, read_bundle, restore_target
 from l0compile.assembly import assemble, explanation
 from l0compile.capture import Program, capture, dense_weights
-from l0compile.conditions import from_json
 from l0compile.costs import Costs, costs_of
 from l0compile.errors import BuildError, ConfigError, RewriteError
 from l0compile.gates import hardening
@@ -22,7 +20,8 @@ from l0compile.lower import BuiltStage, dtype_name, lower, lower_torch, provable
 from l0compile.process import denormals_kept
 from l0compile.records import EngineChoice
 from l0compile.rewrite.pipeline import choose, dense_steps, lost_denormals, optimise_dense
-from l0compile.runtime import CompiledModel, Derived, Explanation, InputSpec, Plan, Signature, race, release
+from l0compile.runtime import CompiledModel, Derived, InputSpec, Parameters, Signature, race, release
+from l0compile.runtime import load as load
 from l0compile.schedule import token_tile
 from l0compile.targets import Target, load_target
 from l0compile.verification import Call, locate, read_calls, tolerance
@@ -125,7 +124,8 @@ class _Job:
     def _finish(self, built: Sequence[BuiltStage], choice: EngineChoice) -> CompiledModel:
         plan, facts = assemble(self.program, built), {"gate_rule": _gate_rule(self.model)}
         examples = _example_shapes(self.program, self.args, self.kwargs)
-        signature = _signature(self.program, provable_bounds(self.program)[0], examples)
+        bounds = provable_bounds(self.program)[0]
+        signature = _signature(self.program, bounds, examples, _parameters(self.model))
 
         def finished(verified: dict[str, Any]) -> CompiledModel:
             account = explanation(self.program, built, verified, choice)
@@ -167,35 +167,6 @@ def _costs(target: Target) -> Costs | None:
     return costs_of(target, tile.lanes, tile.vector)
 
 
-def load(path: str | Path) -> CompiledModel:
-    """The model that ``CompiledModel.save`` wrote at ``path``.
-
-    Raises: ArtifactError when it is damaged, of another version, or made for another machine type.
-    """
-    bundle = read_bundle(path)
-    record = bundle.manifest
-    signature = Signature(
-        inputs=tuple(_input_spec(item) for item in record["inputs"]),
-        outputs=tuple(_input_spec(item) for item in record["outputs"]),
-        symbols={name: (low, high) for name, (low, high) in record["symbols"].items()},
-        labels=record["labels"],
-        in_spec=load_spec(record["in_spec"]),
-        out_spec=load_spec(record["out_spec"]),
-        conditions=tuple(from_json(item) for item in record["conditions"]),
-        derived=tuple(Derived(**item) for item in record["derived"]),
-    )
-    plan = Plan.from_json(
-        record, bundle.constants, bundle.libraries, [item.name for item in signature.inputs]
-    )
-    return CompiledModel(
-        plan,
-        signature,
-        restore_target(record["target"], str(path)),
-        Explanation.from_json(record["explanation"]),
-        {"gate_rule": record["gate_rule"]},
-    )
-
-
 def _example_shapes(
     program: Program, args: Sequence[Any], kwargs: Mapping[str, Any] | None
 ) -> list[tuple[int, ...]]:
@@ -206,7 +177,12 @@ def _example_shapes(
     return [tuple(s if isinstance(s, int) else int(s.node.hint) for s in shape) for shape in shapes]
 
 
-def _signature(program: Program, bounds: Mapping[str, int], examples: Sequence[tuple[int, ...]]) -> Signature:
+def _signature(
+    program: Program,
+    bounds: Mapping[str, int],
+    examples: Sequence[tuple[int, ...]],
+    parameters: Parameters,
+) -> Signature:
     inputs = tuple(
         replace(_spec(node.name, node.meta["val"], program, bounds.get(node.name)), example=example)
         for node, example in zip(program.placeholders, examples, strict=True)
@@ -222,6 +198,7 @@ def _signature(program: Program, bounds: Mapping[str, int], examples: Sequence[t
         program.out_spec,
         program.conditions,
         tuple(_derived(program)),
+        parameters,
     )
 
 
@@ -244,15 +221,9 @@ def _spec(name: str, value: torch.Tensor, program: Program, below: int | None) -
     return InputSpec(name, dtype_name(value.dtype), tuple(dim(size) for size in value.shape), below)
 
 
-def _input_spec(item: Mapping[str, Any]) -> InputSpec:
-    example = item["example"]
-    return InputSpec(
-        item["name"],
-        item["dtype"],
-        tuple(item["shape"]),
-        item["below"],
-        None if example is None else tuple(example),
-    )
+def _parameters(model: nn.Module | ExportedProgram) -> Parameters:
+    module = model.module(check_guards=False) if isinstance(model, ExportedProgram) else model
+    return Parameters.of(inspect.signature(module.forward))
 
 
 def _gate_rule(model: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from l0compile.conditions import Condition, holds, show
 from l0compile.errors import InputError
+from l0compile.runtime.parameters import Parameters
 from l0compile.structure import Structure
 from l0compile.tensors import ORDINARY_TYPES, oddity, resolved
 
@@ -59,8 +60,8 @@ class Derived:
 
 @dataclass(frozen=True)
 class Signature:
-    """Inputs, ranges of the size symbols and conditions between them, user-given labels of the symbols, and the pytrees
-    of arguments and result."""
+    """Inputs, ranges of the size symbols and conditions between them, user-given labels of the symbols, the pytrees of
+    arguments and result, and the parameters that arguments may be named by."""
 
     inputs: tuple[InputSpec, ...]
     outputs: tuple[InputSpec, ...]
@@ -70,6 +71,7 @@ class Signature:
     out_spec: pytree.TreeSpec
     conditions: tuple[Condition, ...] = ()
     derived: tuple[Derived, ...] = ()
+    parameters: Parameters = field(default_factory=Parameters)
 
     def flatten(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
         """The checked flat inputs of a call. Raises InputError naming the input, what was expected and what came."""
@@ -135,6 +137,8 @@ class Signature:
 
     def _leaves(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
         leaves = self._call.flatten(args, kwargs)
+        if leaves is None and self.parameters.items:
+            leaves = self._call.flatten(*self.parameters.arranged(args, kwargs, self._call.plain))
         if leaves is None:
             names = ", ".join(i.name for i in self.inputs)
             raise InputError(

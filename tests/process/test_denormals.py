@@ -32,6 +32,11 @@ def example() -> Tensor:
 
 
 @pytest.fixture
+def tiny() -> Tiny:
+    return Tiny().eval()
+
+
+@pytest.fixture
 def flushing() -> Iterator[None]:
     if not torch.set_flush_denormal(True):
         pytest.skip("this machine cannot flush denormals")
@@ -60,8 +65,8 @@ def test_denormal_weights_that_do_not_matter_do_not_keep_a_model_from_tvm() -> N
     torch.testing.assert_close(compiled(x), model(x).detach())
 
 
-def test_a_thread_that_flushes_gets_the_same_model(example: Tensor, flushing: None) -> None:
-    model = Tiny().eval()
+def test_a_thread_that_flushes_gets_the_same_model(example: Tensor, tiny: Tiny, flushing: None) -> None:
+    model = tiny
     assert not bool((model.up.weight != 0).any())  # as such a thread sees it
     compiled = l0.compile(model, (example,), engine="torch")
     assert flushes_denormals()
