@@ -15,7 +15,14 @@ from l0compile.errors import ArtifactError, InputError
 from l0compile.structure import PLAIN, Fixed, with_values
 
 _KINDS = {kind.name: kind for kind in inspect._ParameterKind}
-_VARIADIC = ("VAR_POSITIONAL", "VAR_KEYWORD")
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A parameter, or (``extra``) one of the variadic keywords, which may have the name of a positional parameter."""
+
+    name: str
+    extra: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,36 +86,42 @@ class Parameters:
         count, names = example.child(0).num_children, list(example.child(1).context or [])
         wanted = self._bound([None] * count, dict.fromkeys(names))
         given = self._bound(args, kwargs)
-        known = {item.name: item for item in self.items}
-        for name in given.keys() - wanted.keys():
-            item = known.get(name)
-            if item is None or item.kind in _VARIADIC or not item.is_default(given[name]):
-                raise InputError(f"{name}: {_unlike_the_example(item)}; compile it again with this argument")
-        for name in wanted.keys() - given.keys():
-            item = known.get(name)
+        known = {_Key(item.name): item for item in self.items}
+        for key in given.keys() - wanted.keys():
+            item = known.get(key)
+            if item is None or not item.is_default(given[key]):
+                raise InputError(
+                    f"{key.name}: {_unlike_the_example(item)}; compile it again with this argument"
+                )
+        for key in wanted.keys() - given.keys():
+            item = known.get(key)
             if item is None or item.default is None:
-                raise InputError(f"{name}: missing; the model was compiled for calls that give it")
-            given[name] = item.value
-        return self._positional(count, given), {name: given[name] for name in names}
-
-    def _positional(self, count: int, given: Mapping[str, Any]) -> list[Any]:
-        values: list[Any] = []
+                raise InputError(f"{key.name}: missing; the model was compiled for calls that give it")
+            given[key] = item.value
+        positional: list[Any] = []
         for item in self.items:
-            if len(values) >= count:
-                break
-            values.extend(given[item.name] if item.kind == "VAR_POSITIONAL" else [given[item.name]])
-        return values
+            if item.kind == "VAR_POSITIONAL":
+                _check_number(item, wanted, given)
+                positional.extend(given[_Key(item.name)])
+            elif item.kind.startswith("POSITIONAL") and len(positional) < count:
+                positional.append(given[_Key(item.name)])
+        by_name = {item.name for item in self.items if item.kind in ("POSITIONAL_OR_KEYWORD", "KEYWORD_ONLY")}
+        return positional, {name: given[_Key(name, name not in by_name)] for name in names}
 
-    def _bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Parameter -> argument; variadic keywords by their own names."""
+    def _bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> "dict[_Key, Any]":
+        """Parameter -> argument, for those that are given and any variadic positional one."""
         try:
             bound = dict(self._signature.bind(*args, **kwargs).arguments)
         except TypeError as error:
             raise InputError(f"inputs: {error}; the model takes {self._signature}") from None
+        others: dict[str, Any] = {}
         for item in self.items:
-            if item.kind == "VAR_KEYWORD":
-                bound |= bound.pop(item.name, {})
-        return bound
+            if item.kind == "VAR_POSITIONAL":
+                bound.setdefault(item.name, ())
+            elif item.kind == "VAR_KEYWORD":
+                others = bound.pop(item.name, {})
+        named = {_Key(name): value for name, value in bound.items()}
+        return named | {_Key(name, True): value for name, value in others.items()}
 
     @cached_property
     def _signature(self) -> inspect.Signature:
@@ -151,7 +164,13 @@ def _storable(spec: TreeSpec) -> bool:
 
 
 def _unlike_the_example(item: Parameter | None) -> str:
-    if item is None or item.kind in _VARIADIC:
+    if item is None:
         return "the model was compiled for calls without it"
     default = repr(item.value) if item.default is not None else "its default"
     return f"the model was compiled for calls without it, where it is {default}"
+
+
+def _check_number(item: Parameter, wanted: Mapping[_Key, Any], given: Mapping[_Key, Any]) -> None:
+    number, found = (len(each[_Key(item.name)]) for each in (wanted, given))
+    if number != found:
+        raise InputError(f"{item.name}: the model was compiled for {number} of these arguments, got {found}")
