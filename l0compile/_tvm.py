@@ -5,9 +5,14 @@ wheel dies by segmentation fault instead of raising. All three are handled here 
 to know.
 """
 
+import ctypes
 import functools
 import importlib.metadata
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from l0compile.errors import MissingDependency
 from l0compile.targets import Target, available_cores
@@ -60,6 +65,11 @@ except ImportError as error:
         f"apache-tvm is installed but does not import ({error}); run: {INSTALL}"
     ) from error
 
+_LIBRARY = ctypes.CDLL(str(Path(tvm.__file__).parent / "lib" / "libtvm_runtime.so"))
+# What 0.27 exports to C++ alone. `runtime.config_threadpool` cannot undo itself: a pool of one thread stays one.
+_set_most_threads = _LIBRARY._ZN3tvm7runtime9threading17SetMaxConcurrencyEi
+_remake_pool = _LIBRARY._ZN3tvm7runtime9threading15ResetThreadPoolEv
+
 __all__ = [
     "INSTALL",
     "TB",
@@ -74,7 +84,45 @@ __all__ = [
     "topi",
     "tvm",
     "tvm_target",
+    "tvm_threads",
+    "use_all_threads",
 ]
+
+
+class _Pool(threading.local):
+    """TVM's threads for the calling thread, which are started when they are first needed.
+
+    size: what their number was last set to; None: what ``TVM_NUM_THREADS`` says.
+    """
+
+    size: int | None = None
+
+
+_POOL = _Pool()
+
+
+@contextmanager
+def tvm_threads(count: int) -> Iterator[None]:
+    """Run kernels on ``count`` threads, the calling one included.
+
+    Each calling thread has threads of its own. One alone needs none and starts none; for another number than the last
+    one here they are made anew, which takes some tens of microseconds.
+    """
+    _set_most_threads(count)
+    if count not in (1, _POOL.size):
+        _remake_pool()
+        _POOL.size = count
+    try:
+        yield
+    finally:
+        _set_most_threads(0)
+
+
+def use_all_threads() -> None:
+    """Run kernels on as many threads as ``TVM_NUM_THREADS`` says; costs nothing where that is so."""
+    if _POOL.size is not None:
+        _remake_pool()
+        _POOL.size = None
 
 
 @functools.lru_cache(maxsize=64)

@@ -20,7 +20,16 @@ from l0compile.lower import BuiltStage, dtype_name, lower, lower_torch, provable
 from l0compile.process import denormals_kept
 from l0compile.records import EngineChoice
 from l0compile.rewrite.pipeline import choose, dense_steps, lost_denormals, optimise_dense
-from l0compile.runtime import CompiledModel, Derived, InputSpec, Parameters, Signature, race, release
+from l0compile.runtime import (
+    CompiledModel,
+    Derived,
+    InputSpec,
+    Parameters,
+    Signature,
+    check_threads,
+    race,
+    release,
+)
 from l0compile.runtime import load as load
 from l0compile.schedule import token_tile
 from l0compile.targets import Target, load_target
@@ -41,6 +50,7 @@ def compile(
     verify: bool | Sequence[Call] = True,
     ignore_zeros: bool = False,
     engine: str = "auto",
+    threads: int | None = None,
 ) -> CompiledModel:
     """Compile a model with zeros in it for one target.
 
@@ -56,15 +66,19 @@ def compile(
         ignore_zeros: compute the zeros like any other number: the dense model that gains are measured against.
         engine: ``"tvm"``: compiled, with islands in PyTorch for what TVM does not take; ``"torch"``: the smaller dense
             model in PyTorch; ``"auto"``: the quicker of the two, timed on the example inputs (half a second).
+        threads: that a call uses; None: all cores, one call at a time. With 1, calls from several threads run side by
+            side. The code is the same; the engines are timed with that number.
 
     Returns: a callable with the model's signature and result structure; its ``explain()`` says what was done.
 
     Raises:
-        CaptureError: the model cannot be exported. TargetError, ConfigError: no such target or engine.
+        CaptureError: the model cannot be exported. TargetError: no such target. ConfigError: no such engine, or number
+        of threads.
         BuildError: neither engine has an operator. RewriteError: verification found a difference above the tolerance.
     """
     if engine not in ("auto", "tvm", "torch"):
         raise ConfigError(f"compile: engine: expected 'auto', 'tvm' or 'torch', got {engine!r}")
+    check_threads(threads)
     target = target if isinstance(target, Target) else load_target(target)
     captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes)
     dense = optimise_dense(captured, ignore_zeros=ignore_zeros)
@@ -72,7 +86,7 @@ def compile(
     if lost_denormals(dense):
         dense = optimise_dense(captured, ignore_zeros=ignore_zeros, denormals=True)
     calls = read_calls(model, args, kwargs or {}, verify)
-    job = _Job(model, tuple(args), dict(kwargs or {}), target, captured, dense, program, calls)
+    job = _Job(model, tuple(args), dict(kwargs or {}), target, captured, dense, program, calls, threads)
     compiled = job.run(engine)
     del captured, dense, program, job
     release()
@@ -92,6 +106,7 @@ class _Job:
     dense: Program
     program: Program
     calls: list[Call]
+    threads: int | None
 
     def run(self, engine: str) -> CompiledModel:
         if engine == "torch":
@@ -129,7 +144,7 @@ class _Job:
 
         def finished(verified: dict[str, Any]) -> CompiledModel:
             account = explanation(self.program, built, verified, choice)
-            return CompiledModel(plan, signature, self.target, account, facts)
+            return CompiledModel(plan, signature, self.target, account, facts, self.threads)
 
         unchecked = finished({"checked": False})
         if not self.calls:

@@ -3,6 +3,7 @@
 import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from l0compile.artifact import (
     unpack,
     write_bundle,
 )
+from l0compile.errors import ConfigError
 from l0compile.records import EngineChoice
 from l0compile.runtime.module import InferenceModule
 from l0compile.runtime.plan import Plan
@@ -33,7 +35,8 @@ _PROFILE_SECONDS = 0.5  # of back-to-back calls
 
 
 class CompiledModel(InferenceModule):
-    """Runs a compiled program. Calls from several threads are served one after the other: each uses all cores.
+    """Runs a compiled program. Calls from several threads are served one after the other, since each uses all cores;
+    with ``threads=1`` each runs in the thread that it comes from, beside the others.
 
     Outputs are new tensors with the structure that the original model returns. Inference only: no autograd. To code
     that expects an ``nn.Module`` it is one, see :class:`InferenceModule`. A copy or a pickle is the saved artifact, and
@@ -47,12 +50,19 @@ class CompiledModel(InferenceModule):
         target: Target,
         explanation: Explanation,
         facts: Mapping[str, Any],
+        threads: int | None = None,
     ) -> None:
-        """``facts``: JSON for the manifest."""
+        """``facts``: JSON for the manifest. ``threads``: that a call uses; None: all.
+
+        Raises ConfigError for a number of threads below 1.
+        """
+        check_threads(threads)
         super().__init__()
         self.signature, self.target = signature, target
         self._plan, self._explanation, self._facts = plan, explanation, dict(facts)
-        self._lock = threading.Lock()
+        self.threads = threads
+        self._lock = nullcontext() if threads == 1 else threading.Lock()
+        plan.limit(threads)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model; arguments bind as in the ``forward`` of the original model, defaults included.
@@ -122,12 +132,12 @@ class CompiledModel(InferenceModule):
             for dim, size in zip(spec.shape, leaf.shape, strict=True)
             if isinstance(dim, str) and dim != "?"
         }
-        return Profile(sizes, worker_threads(self.target.cores), total, tuple(functions))
+        return Profile(sizes, self.threads or worker_threads(self.target.cores), total, tuple(functions))
 
     def chosen(self, choice: EngineChoice) -> "CompiledModel":
         """The same model with another account of why it runs in its engine."""
         account = replace(self._explanation, choice=choice)
-        return CompiledModel(self._plan, self.signature, self.target, account, self._facts)
+        return CompiledModel(self._plan, self.signature, self.target, account, self._facts, self.threads)
 
     @property
     def weight_bytes(self) -> int:
@@ -143,6 +153,7 @@ class CompiledModel(InferenceModule):
             **dump_signature(self.signature),
             **self._plan.to_json(),
             "explanation": self._explanation.to_json(),
+            "threads": self.threads,
             **self._facts,
         }
 
@@ -180,21 +191,20 @@ class CompiledModel(InferenceModule):
             return _unpickled, (pack(path),)
 
 
-def load(path: str | Path) -> CompiledModel:
+def check_threads(threads: Any) -> None:
+    """Raise ConfigError unless ``threads`` is None or a number from 1."""
+    if threads is not None and (type(threads) is not int or threads < 1):
+        raise ConfigError(f"threads: expected None or a number from 1, got {threads!r}")
+
+
+def load(path: str | Path, threads: int | None = None) -> CompiledModel:
     """The model that ``CompiledModel.save`` wrote at ``path``.
 
-    Raises: ArtifactError when it is damaged, of another version, or made for another machine type.
+    ``threads``: that a call uses; None: as it was compiled.
+
+    Raises: ArtifactError when it is damaged, of another version, or made for another machine type. ConfigError for a
+    number of threads below 1.
     """
-    return _loaded(path)
-
-
-def _unpickled(data: bytes) -> CompiledModel:
-    with tempfile.TemporaryDirectory() as folder:
-        unpack(data, Path(folder))
-        return _loaded(folder)
-
-
-def _loaded(path: str | Path) -> CompiledModel:
     bundle = read_bundle(path)
     record = bundle.manifest
     signature = read_signature(record)
@@ -205,4 +215,11 @@ def _loaded(path: str | Path) -> CompiledModel:
         restore_target(record["target"], str(path)),
         Explanation.from_json(record["explanation"]),
         {"gate_rule": record["gate_rule"]},
+        threads or record["threads"],
     )
+
+
+def _unpickled(data: bytes) -> CompiledModel:
+    with tempfile.TemporaryDirectory() as folder:
+        unpack(data, Path(folder))
+        return load(folder)

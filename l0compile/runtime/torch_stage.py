@@ -26,7 +26,7 @@ class TorchStage:
 
         Raises: ArtifactError for an operator that this PyTorch does not have.
         """
-        self.code, self.threads, self.pauses = code, threads, pauses
+        self.code, self.threads, self.pauses, self._limit = code, threads, pauses, threads
         plain = {name: constants[name] for name in code.constants}
         self._packed = prepack(code, plain)
         self._plain = {name: t for name, t in plain.items() if name not in self._packed.originals}
@@ -38,6 +38,10 @@ class TorchStage:
         self._calls = bind(code, self._packed.kernels, self._slots)
         self._outputs = bind_outputs(code, self._slots)
         self._owned = {t.untyped_storage().data_ptr() for t in self._plain.values()}
+
+    def limit(self, threads: int | None) -> None:
+        """Use no more threads than that from now on; None: as many as before."""
+        self._limit = min(filter(None, (threads, self.threads)), default=None)
 
     @property
     def constants(self) -> dict[str, Tensor]:
@@ -55,12 +59,12 @@ class TorchStage:
                 return self(inputs)
         slots = list(self._slots)
         slots[: len(inputs)] = inputs
-        with torch_threads(self.threads):
+        with torch_threads(self._limit):
             for function, arguments, result, frees in self._calls:
                 slots[result] = function(*arguments(slots))
                 for number in frees:
                     slots[number] = None
-        if self.pauses and self.threads != 1:
+        if self.pauses and self._limit != 1:
             stop_spinning()
         given = {tensor.untyped_storage().data_ptr() for tensor in inputs}
         return [self._copied(value, given) for value in self._outputs(slots)]
