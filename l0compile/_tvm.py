@@ -65,10 +65,12 @@ except ImportError as error:
         f"apache-tvm is installed but does not import ({error}); run: {INSTALL}"
     ) from error
 
-_LIBRARY = ctypes.CDLL(str(Path(tvm.__file__).parent / "lib" / "libtvm_runtime.so"))
-# What 0.27 exports to C++ alone. `runtime.config_threadpool` cannot undo itself: a pool of one thread stays one.
-_set_most_threads = _LIBRARY._ZN3tvm7runtime9threading17SetMaxConcurrencyEi
-_remake_pool = _LIBRARY._ZN3tvm7runtime9threading15ResetThreadPoolEv
+# Exported to C++ alone. `runtime.config_threadpool` can limit a calling thread to one as well, but not undo it.
+_set_most_threads = ctypes.CDLL(
+    str(Path(tvm.__file__).parent / "lib" / "libtvm_runtime.so")
+)._ZN3tvm7runtime9threading17SetMaxConcurrencyEi
+_set_threads = tvm.get_global_func("runtime.config_threadpool")
+_BIG_CORES = 1  # which cores to take: what a pool starts with
 
 __all__ = [
     "INSTALL",
@@ -90,12 +92,12 @@ __all__ = [
 
 
 class _Pool(threading.local):
-    """TVM's threads for the calling thread, which are started when they are first needed.
+    """TVM's threads for the calling thread, started when they are first needed.
 
-    size: what their number was last set to; None: what ``TVM_NUM_THREADS`` says.
+    used: how many of them, where that was set; None: what ``TVM_NUM_THREADS`` says, which is also the most.
     """
 
-    size: int | None = None
+    used: int | None = None
 
 
 _POOL = _Pool()
@@ -103,26 +105,28 @@ _POOL = _Pool()
 
 @contextmanager
 def tvm_threads(count: int) -> Iterator[None]:
-    """Run kernels on ``count`` threads, the calling one included.
+    """Run kernels on ``count`` threads, the calling one included, or on ``TVM_NUM_THREADS`` if that is less.
 
-    Each calling thread has threads of its own. One alone needs none and starts none; for another number than the last
-    one here they are made anew, which takes some tens of microseconds.
+    Each calling thread has threads of its own; one alone needs none, and starts none.
     """
-    _set_most_threads(count)
-    if count not in (1, _POOL.size):
-        _remake_pool()
-        _POOL.size = count
-    try:
-        yield
-    finally:
-        _set_most_threads(0)
+    if count == 1:
+        _set_most_threads(1)
+        try:
+            yield
+        finally:
+            _set_most_threads(0)
+        return
+    if count != _POOL.used:
+        _set_threads(0, count, [])
+        _POOL.used = count
+    yield
 
 
 def use_all_threads() -> None:
     """Run kernels on as many threads as ``TVM_NUM_THREADS`` says; costs nothing where that is so."""
-    if _POOL.size is not None:
-        _remake_pool()
-        _POOL.size = None
+    if _POOL.used is not None:
+        _set_threads(_BIG_CORES, 0, [])
+        _POOL.used = None
 
 
 @functools.lru_cache(maxsize=64)

@@ -215,7 +215,7 @@ def load(path: str | Path, threads: int | None = None) -> CompiledModel:
         restore_target(record["target"], str(path)),
         Explanation.from_json(record["explanation"]),
         {"gate_rule": record["gate_rule"]},
-        threads or record["threads"],
+        record["threads"] if threads is None else threads,
     )
 
 
