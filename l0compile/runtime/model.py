@@ -23,6 +23,7 @@ from l0compile.artifact import (
     write_bundle,
 )
 from l0compile.errors import ConfigError
+from l0compile.process import denormals_kept
 from l0compile.records import EngineChoice
 from l0compile.runtime.module import InferenceModule
 from l0compile.runtime.plan import Plan
@@ -157,6 +158,7 @@ class CompiledModel(InferenceModule):
             **self._facts,
         }
 
+    @denormals_kept()  # weights are packed and unpacked by arithmetic
     def save(self, path: str | Path) -> None:
         """Write the model as an artifact folder (manifest, weights, libraries). Raises ArtifactError; see artifact."""
         with tempfile.TemporaryDirectory() as folder:
@@ -197,6 +199,7 @@ def check_threads(threads: Any) -> None:
         raise ConfigError(f"threads: expected None or a number from 1, got {threads!r}")
 
 
+@denormals_kept()
 def load(path: str | Path, threads: int | None = None) -> CompiledModel:
     """The model that ``CompiledModel.save`` wrote at ``path``.
 

@@ -1,6 +1,7 @@
 """Denormal weights count where they matter, whatever the process has done to the mode of its threads."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import l0compile as l0
 from l0compile.capture import capture
 from l0compile.errors import RewriteError
 from l0compile.process import denormals_kept, flushes_denormals
+from l0compile.rewrite.pipeline import lost_denormals, optimise_dense
 
 
 class Tiny(nn.Module):
@@ -65,17 +67,22 @@ def test_denormal_weights_that_do_not_matter_do_not_keep_a_model_from_tvm() -> N
     torch.testing.assert_close(compiled(x), model(x).detach())
 
 
-def test_a_thread_that_flushes_gets_the_same_model(example: Tensor, tiny: Tiny, flushing: None) -> None:
+def test_a_thread_that_flushes_gets_the_same_model(
+    example: Tensor, tiny: Tiny, tmp_path: Path, flushing: None
+) -> None:
     model = tiny
     assert not bool((model.up.weight != 0).any())  # as such a thread sees it
     compiled = l0.compile(model, (example,), engine="torch")
     assert flushes_denormals()
     compacted = l0.compact(model, (example,))
     assert flushes_denormals()
+    compiled.save(tmp_path / "m")
+    loaded = l0.load(tmp_path / "m")
+    assert flushes_denormals()
     with denormals_kept():
         assert not flushes_denormals()
         assert bool((model.up.weight != 0).any())
-        for each in (compiled, compacted):
+        for each in (compiled, compacted, loaded):
             torch.testing.assert_close(each(example).detach(), model(example).detach(), rtol=2e-5, atol=0)
     assert flushes_denormals()
 
@@ -109,11 +116,9 @@ def test_pytorchs_other_threads_follow() -> None:
         assert not bool((values * 1.0 == 0).any())
 
 
-def test_half_precision_has_denormals_that_are_no_burden(example: Tensor) -> None:
+def test_half_precision_has_denormals_that_are_no_burden() -> None:
     """What float16 calls denormal, up to 6e-5, is an ordinary weight: it is computed in float32."""
     model = nn.Linear(8, 4, dtype=torch.float16).eval()
     with torch.no_grad():
         model.weight.copy_(torch.rand(4, 8) * 5e-5)
-    from l0compile.rewrite.pipeline import lost_denormals, optimise_dense
-
     assert not lost_denormals(optimise_dense(capture(model, (torch.ones(3, 8, dtype=torch.float16),))))
