@@ -123,7 +123,7 @@ def test_pytorchs_limit_belongs_to_the_calling_thread() -> None:
 def test_threads_of_tvm(saved: dict[str, Path]) -> None:
     """One starts no other; a number holds for a model, whichever ran in this thread before."""
     code = f"""
-        import json, os, threading
+        import json, os, signal, threading
         import torch, l0compile as l0
         from l0compile._tvm import tvm
 
@@ -154,7 +154,11 @@ def test_threads_of_tvm(saved: dict[str, Path]) -> None:
                 thread.start()
             for thread in threads:
                 thread.join()
-        print(json.dumps([max(beside), used]))
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            os._exit(0 if torch.equal(alone(x), expected) else 1)
+        print(json.dumps([max(beside), used, os.waitpid(child, 0)[1]]))
     """
     environment = {**os.environ, "TVM_NUM_THREADS": "3"}
     ran = subprocess.run(
@@ -164,7 +168,8 @@ def test_threads_of_tvm(saved: dict[str, Path]) -> None:
         check=True,
         env=environment,
     )
-    beside, used = json.loads(ran.stdout)
+    beside, used, forked = json.loads(ran.stdout)
+    assert forked == 0  # a child has none of its parent's threads, and needs none
     assert beside <= 3  # the three callers themselves
     usual = used[0]
     assert used == [usual, 3, usual, 2, 2, usual, 3, 2]
