@@ -2,9 +2,11 @@
 
 The folders are the steps of one flow, in this order; each imports only from those before it:
 
+    process    what belongs to the whole process: PyTorch's threads, and whether denormals are numbers
     records    what a compiled model remembers about its making: passes, and the fate of each region
     conditions what must hold between the sizes of a call, as data
     structure  how arguments and results nest, with what is no tensor in them
+    tensors    what a tensor carries besides its memory: resolved where it enters, or refused by name
     instructions  code for PyTorch, as data
     functions  the user's own code, found by the name of a module or file and of a function in it
     account    where the time of a compiled model goes, layer by layer, and what bounds its speed

@@ -5,9 +5,14 @@ wheel dies by segmentation fault instead of raising. All three are handled here 
 to know.
 """
 
+import ctypes
 import functools
 import importlib.metadata
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from l0compile.errors import MissingDependency
 from l0compile.targets import Target, available_cores
@@ -60,6 +65,13 @@ except ImportError as error:
         f"apache-tvm is installed but does not import ({error}); run: {INSTALL}"
     ) from error
 
+# Exported to C++ alone. `runtime.config_threadpool` can limit a calling thread to one as well, but not undo it.
+_set_most_threads = ctypes.CDLL(
+    str(Path(tvm.__file__).parent / "lib" / "libtvm_runtime.so")
+)._ZN3tvm7runtime9threading17SetMaxConcurrencyEi
+_set_threads = tvm.get_global_func("runtime.config_threadpool")
+_BIG_CORES = 1  # which cores to take: what a pool starts with
+
 __all__ = [
     "INSTALL",
     "TB",
@@ -74,7 +86,47 @@ __all__ = [
     "topi",
     "tvm",
     "tvm_target",
+    "tvm_threads",
+    "use_all_threads",
 ]
+
+
+class _Pool(threading.local):
+    """TVM's threads for the calling thread, started when they are first needed.
+
+    used: how many of them, where that was set; None: what ``TVM_NUM_THREADS`` says, which is also the most.
+    """
+
+    used: int | None = None
+
+
+_POOL = _Pool()
+
+
+@contextmanager
+def tvm_threads(count: int) -> Iterator[None]:
+    """Run kernels on ``count`` threads, the calling one included, or on ``TVM_NUM_THREADS`` if that is less.
+
+    Each calling thread has threads of its own; one alone needs none, and starts none.
+    """
+    if count == 1:
+        _set_most_threads(1)
+        try:
+            yield
+        finally:
+            _set_most_threads(0)
+        return
+    if count != _POOL.used:
+        _set_threads(0, count, [])
+        _POOL.used = count
+    yield
+
+
+def use_all_threads() -> None:
+    """Run kernels on as many threads as ``TVM_NUM_THREADS`` says; costs nothing where that is so."""
+    if _POOL.used is not None:
+        _set_threads(_BIG_CORES, 0, [])
+        _POOL.used = None
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,27 +1,36 @@
 """``compile`` and ``load``: the line from a model, or from an artifact, to a callable."""
 
+import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from l0compile.artifact import load_spec, read_bundle, restore_target
 from l0compile.assembly import assemble, explanation
-from l0compile.capture import Program, capture
-from l0compile.conditions import from_json
+from l0compile.capture import Program, capture, dense_weights
 from l0compile.costs import Costs, costs_of
 from l0compile.errors import BuildError, ConfigError, RewriteError
 from l0compile.gates import hardening
 from l0compile.lower import BuiltStage, dtype_name, lower, lower_torch, provable_bounds
+from l0compile.process import denormals_kept
 from l0compile.records import EngineChoice
-from l0compile.rewrite.pipeline import choose, dense_steps, optimise_dense
-from l0compile.runtime import CompiledModel, Derived, Explanation, InputSpec, Plan, Signature, race, release
+from l0compile.rewrite.pipeline import choose, dense_steps, lost_denormals, optimise_dense
+from l0compile.runtime import (
+    CompiledModel,
+    Derived,
+    InputSpec,
+    Parameters,
+    Signature,
+    check_threads,
+    race,
+    release,
+)
+from l0compile.runtime import load as load
 from l0compile.schedule import token_tile
 from l0compile.targets import Target, load_target
 from l0compile.verification import Call, locate, read_calls, tolerance
@@ -30,6 +39,7 @@ from l0compile.verification import verify as verify_calls
 _log = logging.getLogger("l0compile")
 
 
+@denormals_kept()
 def compile(
     model: nn.Module | ExportedProgram,
     args: Sequence[Any] = (),
@@ -40,6 +50,7 @@ def compile(
     verify: bool | Sequence[Call] = True,
     ignore_zeros: bool = False,
     engine: str = "auto",
+    threads: int | None = None,
 ) -> CompiledModel:
     """Compile a model with zeros in it for one target.
 
@@ -55,21 +66,27 @@ def compile(
         ignore_zeros: compute the zeros like any other number: the dense model that gains are measured against.
         engine: ``"tvm"``: compiled, with islands in PyTorch for what TVM does not take; ``"torch"``: the smaller dense
             model in PyTorch; ``"auto"``: the quicker of the two, timed on the example inputs (half a second).
+        threads: that a call uses; None: all cores, one call at a time. With 1, calls from several threads run side by
+            side. The code is the same; the engines are timed with that number.
 
     Returns: a callable with the model's signature and result structure; its ``explain()`` says what was done.
 
     Raises:
-        CaptureError: the model cannot be exported. TargetError, ConfigError: no such target or engine.
+        CaptureError: the model cannot be exported. TargetError: no such target. ConfigError: no such engine, or number
+        of threads.
         BuildError: neither engine has an operator. RewriteError: verification found a difference above the tolerance.
     """
     if engine not in ("auto", "tvm", "torch"):
         raise ConfigError(f"compile: engine: expected 'auto', 'tvm' or 'torch', got {engine!r}")
+    check_threads(threads)
     target = target if isinstance(target, Target) else load_target(target)
     captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes)
     dense = optimise_dense(captured, ignore_zeros=ignore_zeros)
     program = dense if ignore_zeros else choose(dense, target, _costs(target))
+    if lost_denormals(dense):
+        dense = optimise_dense(captured, ignore_zeros=ignore_zeros, denormals=True)
     calls = read_calls(model, args, kwargs or {}, verify)
-    job = _Job(model, tuple(args), dict(kwargs or {}), target, captured, dense, program, calls)
+    job = _Job(model, tuple(args), dict(kwargs or {}), target, captured, dense, program, calls, threads)
     compiled = job.run(engine)
     del captured, dense, program, job
     release()
@@ -78,8 +95,8 @@ def compile(
 
 @dataclass(frozen=True)
 class _Job:
-    """One model on its way to a callable: ``program`` as TVM gets it, ``dense`` as PyTorch gets it; ``calls``: what is
-    verified."""
+    """One model on its way to a callable: ``program`` as TVM gets it; ``dense`` as PyTorch gets it, denormals included;
+    ``calls``: what is verified."""
 
     model: Any
     args: tuple[Any, ...]
@@ -89,6 +106,7 @@ class _Job:
     dense: Program
     program: Program
     calls: list[Call]
+    threads: int | None
 
     def run(self, engine: str) -> CompiledModel:
         if engine == "torch":
@@ -121,18 +139,20 @@ class _Job:
     def _finish(self, built: Sequence[BuiltStage], choice: EngineChoice) -> CompiledModel:
         plan, facts = assemble(self.program, built), {"gate_rule": _gate_rule(self.model)}
         examples = _example_shapes(self.program, self.args, self.kwargs)
-        signature = _signature(self.program, provable_bounds(self.program)[0], examples)
+        bounds = provable_bounds(self.program)[0]
+        signature = _signature(self.program, bounds, examples, _parameters(self.model))
 
         def finished(verified: dict[str, Any]) -> CompiledModel:
             account = explanation(self.program, built, verified, choice)
-            return CompiledModel(plan, signature, self.target, account, facts)
+            return CompiledModel(plan, signature, self.target, account, facts, self.threads)
 
         unchecked = finished({"checked": False})
         if not self.calls:
             return unchecked
         reference = self.model.module() if isinstance(self.model, ExportedProgram) else self.model
         try:
-            return finished(verify_calls(unchecked, reference, self.calls, tolerance(self.captured)))
+            with dense_weights(reference):
+                return finished(verify_calls(unchecked, reference, self.calls, tolerance(self.captured)))
         except RewriteError as error:
             raise RewriteError(f"{error}. In {choice.engine}: {self._where(choice.engine)}") from error
 
@@ -147,7 +167,8 @@ class _Job:
         args, kwargs = self.calls[0]
         inputs = self.captured.flatten(args, kwargs)
         last = self.dense if engine == "torch" else self.program
-        return locate(self.captured, last, dense_steps(), code, inputs, tolerance(self.captured))
+        passes = dense_steps(denormals=engine == "torch")
+        return locate(self.captured, last, passes, code, inputs, tolerance(self.captured))
 
 
 def _lower(program: Program, target: Target) -> tuple[BuiltStage, ...]:
@@ -161,35 +182,6 @@ def _costs(target: Target) -> Costs | None:
     return costs_of(target, tile.lanes, tile.vector)
 
 
-def load(path: str | Path) -> CompiledModel:
-    """The model that ``CompiledModel.save`` wrote at ``path``.
-
-    Raises: ArtifactError when it is damaged, of another version, or made for another machine type.
-    """
-    bundle = read_bundle(path)
-    record = bundle.manifest
-    signature = Signature(
-        inputs=tuple(_input_spec(item) for item in record["inputs"]),
-        outputs=tuple(_input_spec(item) for item in record["outputs"]),
-        symbols={name: (low, high) for name, (low, high) in record["symbols"].items()},
-        labels=record["labels"],
-        in_spec=load_spec(record["in_spec"]),
-        out_spec=load_spec(record["out_spec"]),
-        conditions=tuple(from_json(item) for item in record["conditions"]),
-        derived=tuple(Derived(**item) for item in record["derived"]),
-    )
-    plan = Plan.from_json(
-        record, bundle.constants, bundle.libraries, [item.name for item in signature.inputs]
-    )
-    return CompiledModel(
-        plan,
-        signature,
-        restore_target(record["target"], str(path)),
-        Explanation.from_json(record["explanation"]),
-        {"gate_rule": record["gate_rule"]},
-    )
-
-
 def _example_shapes(
     program: Program, args: Sequence[Any], kwargs: Mapping[str, Any] | None
 ) -> list[tuple[int, ...]]:
@@ -200,7 +192,12 @@ def _example_shapes(
     return [tuple(s if isinstance(s, int) else int(s.node.hint) for s in shape) for shape in shapes]
 
 
-def _signature(program: Program, bounds: Mapping[str, int], examples: Sequence[tuple[int, ...]]) -> Signature:
+def _signature(
+    program: Program,
+    bounds: Mapping[str, int],
+    examples: Sequence[tuple[int, ...]],
+    parameters: Parameters,
+) -> Signature:
     inputs = tuple(
         replace(_spec(node.name, node.meta["val"], program, bounds.get(node.name)), example=example)
         for node, example in zip(program.placeholders, examples, strict=True)
@@ -216,6 +213,7 @@ def _signature(program: Program, bounds: Mapping[str, int], examples: Sequence[t
         program.out_spec,
         program.conditions,
         tuple(_derived(program)),
+        parameters,
     )
 
 
@@ -238,15 +236,9 @@ def _spec(name: str, value: torch.Tensor, program: Program, below: int | None) -
     return InputSpec(name, dtype_name(value.dtype), tuple(dim(size) for size in value.shape), below)
 
 
-def _input_spec(item: Mapping[str, Any]) -> InputSpec:
-    example = item["example"]
-    return InputSpec(
-        item["name"],
-        item["dtype"],
-        tuple(item["shape"]),
-        item["below"],
-        None if example is None else tuple(example),
-    )
+def _parameters(model: nn.Module | ExportedProgram) -> Parameters:
+    module = model.module(check_guards=False) if isinstance(model, ExportedProgram) else model
+    return Parameters.of(inspect.signature(module.forward))
 
 
 def _gate_rule(model: Any) -> Any:

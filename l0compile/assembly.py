@@ -91,6 +91,7 @@ def explanation(
         choice,
         launches=launches,
         sizes=_size_rules(program),
+        stored=program.stored,
         plain=tuple(dict.fromkeys(name for part in built for name in part.plain)),
     )
 

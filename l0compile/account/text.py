@@ -45,6 +45,9 @@ def report_lines(explanation: "Explanation", width: int) -> list[Line]:
     ]
     if explanation.choice is not None:
         lines += _wrapped(f"engine: {explanation.choice.engine}: {explanation.choice.reason}", width)
+    if explanation.stored:
+        weights = ", ".join(f"{name} ({form})" for name, form in explanation.stored.items())
+        lines += _wrapped(f"stored sparse in the model, and made dense with its zeros: {weights}", width)
     if explanation.sizes:
         told = explanation.sizes[:_SIZES]
         more = len(explanation.sizes) - len(told)

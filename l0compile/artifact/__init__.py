@@ -11,10 +11,12 @@ from l0compile.artifact.host import dump_target as dump_target
 from l0compile.artifact.host import restore_target as restore_target
 from l0compile.artifact.manifest import FORMAT as FORMAT
 from l0compile.artifact.manifest import read_manifest as read_manifest
+from l0compile.artifact.packed import pack as pack
+from l0compile.artifact.packed import unpack as unpack
 from l0compile.artifact.spec import dump_spec as dump_spec
 from l0compile.artifact.spec import load_spec as load_spec
 
 __all__ = [
     "FORMAT", "Bundle", "check_destination", "check_host", "dump_spec", "dump_target", "example_leaves",
-    "example_sizes", "load_spec", "read_bundle", "read_manifest", "restore_target", "write_bundle",
+    "example_sizes", "load_spec", "pack", "read_bundle", "read_manifest", "restore_target", "unpack", "write_bundle",
 ]  # fmt: skip

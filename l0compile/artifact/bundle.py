@@ -15,6 +15,7 @@ from l0compile.artifact.folder import check_file, check_replaceable, fingerprint
 from l0compile.artifact.host import check_host, restore_target
 from l0compile.artifact.manifest import MANIFEST, read_manifest, seal
 from l0compile.errors import ArtifactError
+from l0compile.tensors import resolved
 
 WEIGHTS = "weights.safetensors"
 
@@ -115,7 +116,7 @@ def _distinct(constants: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Te
     views: dict[tuple[object, ...], str] = {}
     storages: set[int] = set()
     for name, value in constants.items():
-        tensor = value.detach().cpu()
+        tensor = resolved(value.detach()).cpu()  # safetensors would drop a lazy sign without a word
         view = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
         if tensor.numel() and view in views:
             aliases[name] = views[view]

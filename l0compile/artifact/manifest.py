@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from l0compile import __version__
+from l0compile.artifact.nesting import check_depth, parse
 from l0compile.errors import ArtifactError
 
-FORMAT = 3
+FORMAT = 4
 """Version of the folder layout and of the manifest's keys. A reader accepts exactly its own."""
 
 MANIFEST = "manifest.json"
@@ -34,6 +35,7 @@ def seal(manifest: Mapping[str, Any], files: Mapping[str, dict[str, Any]]) -> st
     full: dict[str, Any] = {**manifest, "format": FORMAT, "versions": _versions(), "files": dict(files)}
     try:
         # Through JSON first: the reader hashes what JSON gives back, where tuples are lists and keys are text.
+        check_depth(full)
         full = json.loads(json.dumps(full, allow_nan=False))
         full["seal"] = _digest(full)
         return json.dumps(full, indent=1, sort_keys=True, allow_nan=False) + "\n"
@@ -50,7 +52,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     """
     file = Path(path) / MANIFEST
     try:
-        loaded = json.loads(file.read_text(encoding="utf-8"))
+        loaded = parse(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(
             f"{path}: expected a folder written by save(), found no {MANIFEST} in it"

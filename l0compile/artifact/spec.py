@@ -15,6 +15,7 @@ from typing import Any
 from torch.utils import _pytree as pytree
 from torch.utils._pytree import TreeSpec
 
+from l0compile.artifact.nesting import check_depth, parse
 from l0compile.conditions import from_json
 from l0compile.errors import ArtifactError
 from l0compile.structure import PLAIN, Fixed, SizeOf
@@ -45,7 +46,9 @@ pytree.register_pytree_node(
 def dump_spec(spec: TreeSpec) -> str:
     """JSON text of ``spec``. Raises ``ArtifactError`` for a container that cannot be named in JSON."""
     try:
-        return json.dumps(_dump(spec), allow_nan=False)
+        dumped = _dump(spec)
+        check_depth(dumped)
+        return json.dumps(dumped, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ArtifactError(
             f"save: the model's inputs or outputs use a container that cannot be stored as JSON ({error}); "
@@ -56,7 +59,7 @@ def dump_spec(spec: TreeSpec) -> str:
 def load_spec(text: str) -> TreeSpec:
     """The spec that ``dump_spec`` gave ``text`` for. Raises ``ArtifactError`` for a text that is none."""
     try:
-        return _load(json.loads(text))
+        return _load(parse(text))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(
             f"load: the artifact's input or output structure cannot be rebuilt ({error})"

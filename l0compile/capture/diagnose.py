@@ -14,6 +14,10 @@ _TORCH = os.path.dirname(torch.__file__) + os.sep
 # First match wins: (pattern over exception type and text, what to do).
 _ADVICE = (
     (
+        r"InputError.*FakeTensor",
+        "a part of the model is compiled already, and cannot be looked into: compile the original of the whole model",
+    ),
+    (
         r"DataDependent|data-dependent|Could not guard|unbacked|GuardOnDataDependent",
         "control flow or a size depends on values in a tensor: write it with torch.where, pass the value as a "
         "Python argument, or move it out of forward()",
@@ -41,7 +45,11 @@ _DEFAULT = "make forward() traceable by torch.export (tensors in, tensors out, n
 
 
 def explain(model: torch.nn.Module | None, error: Exception) -> CaptureError:
-    """A CaptureError for ``error``, which tracing ``model`` raised."""
+    """A CaptureError for ``error``, which tracing ``model`` raised.
+
+    To be raised ``from None``: a message that names module and line is lost below the stack of torch.export. The error
+    itself stays at hand as ``__context__``.
+    """
     where = _location(model, error)
     text = " ".join(str(error).split("\n\n")[0].split())[:400]
     described = f"{type(error).__name__} {error}"

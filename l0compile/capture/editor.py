@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from l0compile.capture.nodes import is_op, is_static, same_size, tensor
 from l0compile.capture.program import Program
+from l0compile.tensors import resolved
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Editor:
     def add_constant(self, name: str, tensor: torch.Tensor, before: fx.Node) -> fx.Node:
         """A ``get_attr`` node, placed before ``before``, for a new constant called ``name`` (made unique)."""
         key = self._unique(name)
-        self.constants[key] = tensor.detach().contiguous()
+        self.constants[key] = resolved(tensor.detach()).contiguous()
         with self.graph.inserting_before(before):
             node = self.graph.create_node("get_attr", key)
         node.meta["val"] = _fake_like(before, self.constants[key])

@@ -20,8 +20,9 @@ from l0compile.capture.guards import pins_a_rounded_size
 from l0compile.capture.lift import lift
 from l0compile.capture.program import Program
 from l0compile.capture.sizes import accept_size_one, drop_needless_conditions, label_symbols
-from l0compile.capture.tensors import refuse_unusual
+from l0compile.capture.tensors import dense_weights, refuse_unusual
 from l0compile.errors import CaptureError
+from l0compile.tensors import resolved
 
 _log = logging.getLogger("l0compile")
 
@@ -35,7 +36,8 @@ def capture(
     """Export ``model`` to a :class:`Program`.
 
     ``linear``, ``layer_norm``, ``gelu``, ``embedding``, ``scaled_dot_product_attention`` and the gates stay whole
-    operators; parameters and buffers become constants; checks that tracing inserted are dropped.
+    operators; parameters and buffers become constants; checks that tracing inserted are dropped. Weights
+    that are stored sparse become dense ones with the same zeros.
 
     Args:
         model: a module in eval mode, an ``fx.GraphModule``, or an ExportedProgram (then ``args`` and
@@ -55,7 +57,13 @@ def capture(
             )
         return lift(_decompose(model, None))
     _check_module(model)
-    call = _bind(model, args, kwargs or {})
+    with dense_weights(model) as stored:
+        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+            refuse_unusual(name, resolved(tensor))
+        return replace(_capture(model, _bind(model, args, kwargs or {}), dynamic_shapes), stored=stored)
+
+
+def _capture(model: nn.Module, call: Call, dynamic_shapes: Any) -> Program:
     spec = read_spec(call, dynamic_shapes)
     example = enlarged(call, spec) if spec else call
     with _equal_names(model, spec):
@@ -69,6 +77,11 @@ def capture(
 
 
 def _check_module(model: nn.Module) -> None:
+    if isinstance(model, torch.jit.ScriptModule | torch.jit.ScriptFunction):
+        raise CaptureError(
+            f"capture: expected a model whose forward() is Python code, got TorchScript ({type(model).__name__}); "
+            "compile the nn.Module that it was made from"
+        )
     if not isinstance(model, nn.Module):
         raise CaptureError(f"capture: expected an nn.Module or ExportedProgram, got {type(model).__name__}")
     # A traced graph has its training flags written into it; random operators are found later.
@@ -76,14 +89,12 @@ def _check_module(model: nn.Module) -> None:
         raise CaptureError(
             "capture: expected a model in eval mode, got training mode; call model.eval() first"
         )
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        refuse_unusual(name, tensor)
 
 
 def _bind(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
     for path, leaf in pytree.tree_leaves_with_path((tuple(args), dict(kwargs))):
         if isinstance(leaf, torch.Tensor):
-            refuse_unusual(f"example input {pytree.keystr(path[1:])}", leaf)
+            refuse_unusual(f"example input {pytree.keystr(path[1:])}", resolved(leaf))
     fresh = pytree.tree_map_only(torch.Tensor, _OwnMarks(), (tuple(args), dict(kwargs)))
     call = Call(inspect.signature(model.forward), *fresh)
     try:
@@ -96,14 +107,14 @@ def _bind(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> C
 
 
 class _OwnMarks(dict[int, torch.Tensor]):
-    """Tensor -> another object for the same memory, one for each tensor.
+    """Tensor -> another object for the same values, one for each tensor, which is a plain tensor.
 
     torch.export notes on a tensor which of its dimensions are dynamic, and when it fails the note stays: the next
     export with the same example would be about other sizes than asked for.
     """
 
     def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
-        return self.setdefault(id(tensor), tensor.detach())
+        return self.setdefault(id(tensor), resolved(tensor).detach())
 
 
 def _export(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedProgram:
@@ -113,7 +124,7 @@ def _export(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedP
     except Exception as error:  # tracing runs the user's code: anything can come out of it
         second = _strict(model, call, spec)
         if second is None:
-            raise explain(model, error) from error
+            raise explain(model, error) from None
         return second
     if spec is not None and pins_a_rounded_size(exported):
         return _strict(model, call, spec) or exported
@@ -151,7 +162,7 @@ def _decompose(exported: ExportedProgram, model: nn.Module | None) -> ExportedPr
             warnings.simplefilter("ignore")
             return exported.run_decompositions({})
     except Exception as error:  # same: fake kernels of the user's custom operators run here
-        raise explain(model, error) from error
+        raise explain(model, error) from None
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from l0compile.capture.sizes import symbol_ranges
 from l0compile.capture.tensors import refuse_unusual
 from l0compile.errors import CaptureError
 from l0compile.structure import PLAIN, Fixed, SizeOf, with_values
+from l0compile.tensors import resolved
 
 _CHECKS = (
     "aten::_assert_tensor_metadata",
@@ -109,10 +110,11 @@ def _constant(
         )
     store = exported.state_dict if spec.target in exported.state_dict else exported.constants
     tensor = store[spec.target].detach()
-    refuse_unusual(spec.target, tensor)
+    plain = resolved(tensor)
+    refuse_unusual(spec.target, plain)
     # Tied parameters come as several inputs with one storage: one constant, so that sharing stays visible.
-    key = next((name for name, other in constants.items() if _same_storage(tensor, other)), spec.target)
-    constants[key] = tensor
+    key = next((name for name, other in constants.items() if _same_storage(plain, other)), spec.target)
+    constants[key] = plain
     created = graph.create_node("get_attr", key, name=node.name)
     created.meta.update(node.meta)
     return created

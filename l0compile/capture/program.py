@@ -32,6 +32,7 @@ class Program:
         labels: size symbol -> the name the user gave that dimension, where one was given.
         history: the passes that ran, in order.
         regions: what was decided for each layer.
+        stored: name of a weight that the model stores sparse -> the format. It is dense in ``constants``.
     """
 
     graph: fx.Graph
@@ -43,6 +44,7 @@ class Program:
     conditions: tuple[Condition, ...] = ()
     history: tuple[PassRecord, ...] = ()
     regions: tuple[Region, ...] = ()
+    stored: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def placeholders(self) -> tuple[fx.Node, ...]:

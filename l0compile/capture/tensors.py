@@ -1,24 +1,80 @@
-"""Tensors that no step after capture can deal with."""
+"""Weights and example inputs as the steps after capture need them: dense real numbers in main memory."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.sparse import SparseSemiStructuredTensor
 
 from l0compile.errors import CaptureError
+from l0compile.tensors import oddity
+
+_SPARSE = {
+    torch.sparse_coo: "COO",
+    torch.sparse_csr: "CSR",
+    torch.sparse_csc: "CSC",
+    torch.sparse_bsr: "BSR",
+    torch.sparse_bsc: "BSC",
+}
 
 
-def refuse_unusual(name: str, tensor: torch.Tensor) -> None:
-    """Raise CaptureError for a tensor without values, or with values in another form than dense real numbers."""
-    if tensor.is_meta:
-        found, cure = "the meta device", "load the weights first"
-    elif tensor.is_complex():
-        found, cure = str(tensor.dtype), "pass real and imaginary parts with torch.view_as_real"
-    elif tensor.is_quantized:
-        found, cure = str(tensor.dtype), "compile the floating-point model"
-    elif tensor.layout is not torch.strided:
-        found, cure = str(tensor.layout), "convert it with .to_dense(); zeros are used all the same"
-    elif tensor.device.type != "cpu":
-        found, cure = f"a tensor on {tensor.device}", "move model and inputs with .cpu()"
-    else:
-        return
-    raise CaptureError(
-        f"capture: {name}: expected a dense real tensor with values in main memory, got {found}; {cure}"
+def refuse_unusual(name: str, tensor: Tensor) -> None:
+    """Raise CaptureError for a tensor without values, or with values in another form than dense real numbers.
+
+    ``tensor`` has been through :func:`l0compile.tensors.resolved`.
+    """
+    found = oddity(tensor)
+    if found is None and tensor.is_complex():
+        found = str(tensor.dtype), "pass real and imaginary parts with torch.view_as_real"
+    if found is not None:
+        raise CaptureError(
+            f"capture: {name}: expected a dense real tensor with values in main memory, got {found[0]}; {found[1]}"
+        )
+
+
+@contextmanager
+def dense_weights(model: nn.Module | ExportedProgram) -> Iterator[dict[str, str]]:
+    """While the block runs, weights of ``model`` that are stored sparse are dense; gives name -> format of each.
+
+    PyTorch computes the same with both, where it has the operator at all: 2:4 sparse weights are for its GPU kernels.
+    """
+    found: dict[str, str] = {}
+    kept: list[tuple[dict[str, Tensor | None], str, Tensor]] = []
+    dense: dict[int, Tensor] = {}  # tied weights stay tied
+    for path, module in model.named_modules() if isinstance(model, nn.Module) else ():
+        for store in (module._parameters, module._buffers):
+            for key, tensor in store.items():
+                form = None if tensor is None else _sparse_format(tensor)
+                if tensor is None or form is None:
+                    continue
+                found[f"{path}.{key}" if path else key] = form
+                kept.append((store, key, tensor))
+                if id(tensor) not in dense:
+                    dense[id(tensor)] = _dense(tensor)
+                store[key] = dense[id(tensor)]
+    try:
+        yield found
+    finally:
+        for store, key, tensor in kept:
+            store[key] = tensor
+
+
+def _sparse_format(tensor: Tensor) -> str | None:
+    if isinstance(tensor, SparseSemiStructuredTensor):
+        return "2:4"
+    form = _SPARSE.get(tensor.layout)
+    if form in ("BSR", "BSC"):
+        rows, columns = tensor.values().shape[-2:]
+        return f"{form} {rows}×{columns}"
+    return form
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    values = tensor.detach().to_dense()
+    return (
+        nn.Parameter(values, requires_grad=tensor.requires_grad)
+        if isinstance(tensor, nn.Parameter)
+        else values
     )

@@ -14,7 +14,7 @@ from l0compile.dynamo.training import refuse_training
 from l0compile.errors import BuildError, CaptureError, ConfigError
 
 _log = logging.getLogger("l0compile")
-_OPTIONS = {"target": "native", "verify": True, "engine": "auto", "fallback": True}
+_OPTIONS = {"target": "native", "verify": True, "engine": "auto", "threads": None, "fallback": True}
 
 
 def backend(
@@ -33,8 +33,8 @@ def backend(
 
     Args:
         graph_module, example_inputs: as PyTorch passes them.
-        options: ``torch.compile``'s: ``target``, ``verify`` and ``engine`` as in :func:`l0compile.compile`;
-            ``fallback=False`` raises where PyTorch would take over.
+        options: ``torch.compile``'s: ``target``, ``verify``, ``engine`` and ``threads`` as in
+            :func:`l0compile.compile`; ``fallback=False`` raises where PyTorch would take over.
 
     Raises:
         CaptureError: training mode, or a graph that would need gradients.
@@ -69,7 +69,10 @@ def _compiled(
     if not outputs.computed:
         return graph_module.forward  # views and sizes only: nothing to compute
     graph = CompiledGraph(
-        graph_module, inputs, outputs, {name: options[name] for name in ("target", "verify", "engine")}
+        graph_module,
+        inputs,
+        outputs,
+        {name: options[name] for name in ("target", "verify", "engine", "threads")},
     )
     graph.prepare(examples)
     return graph

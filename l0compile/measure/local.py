@@ -2,13 +2,13 @@
 
 import contextlib
 import gc
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from l0compile.measure.protocol import Protocol
 from l0compile.measure.result import Measurement
+from l0compile.process import flushes_denormals
 
 
 def measure(
@@ -53,7 +53,7 @@ def quiet(protocol: Protocol) -> Iterator[None]:
     """Denormals flushed, PyTorch's thread count set, the garbage collector off; all restored on leaving."""
     import torch
 
-    threads, flushed, collecting = torch.get_num_threads(), _flushes_denormals(), gc.isenabled()
+    threads, flushed, collecting = torch.get_num_threads(), flushes_denormals(), gc.isenabled()
     if protocol.flush_denormals:
         torch.set_flush_denormal(True)
     if protocol.threads is not None:
@@ -68,8 +68,3 @@ def quiet(protocol: Protocol) -> Iterator[None]:
         if protocol.threads is not None:
             torch.set_num_threads(threads)
         torch.set_flush_denormal(flushed)
-
-
-def _flushes_denormals() -> bool:
-    # PyTorch sets the mode but cannot tell it. Half the smallest normal double is zero when it flushes.
-    return sys.float_info.min / 2 == 0.0

@@ -7,13 +7,15 @@ from l0compile.capture import Program
 # Elements looked at together: small enough to stay in cache, and the most that torch does on one thread. Waking its
 # thread pool for each step costs milliseconds on a machine that is busy.
 _CHUNK = 1 << 15
+_TYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
 def flush_denormals(program: Program) -> Program:
     """Exactness rule 9: denormal operands make many CPUs 5 to 50 times slower.
 
     Rewrite: every constant element with 0 < |x| < smallest normal number of its dtype -> 0.
-    Checks: floating dtypes only; the difference is below 1.2e-38 for float32.
+    Checks: types that arithmetic takes as they are, or with the same exponents (bfloat16); the difference is below
+    1.2e-38 for float32. A denormal float16, up to 6e-5, is a normal number in the float32 that it is computed in.
     Returns: the program, itself when no constant holds a denormal.
     """
     flushed = {
@@ -26,7 +28,7 @@ def flush_denormals(program: Program) -> Program:
 
 
 def _flush(value: torch.Tensor) -> torch.Tensor:
-    if not value.dtype.is_floating_point or not any(map(_has_denormal, value.reshape(-1).split(_CHUNK))):
+    if value.dtype not in _TYPES or not any(map(_has_denormal, value.reshape(-1).split(_CHUNK))):
         return value
     return value.masked_fill(_denormal(value), 0.0)
 

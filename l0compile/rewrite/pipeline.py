@@ -34,6 +34,7 @@ from l0compile.targets import Target
 
 USES_ZEROS = {"drop_dead", "compact", "choose_formats"}
 """Names of the passes that a dense compile leaves out."""
+_FLUSH = "flush_denormals"
 
 
 def optimise(
@@ -55,7 +56,7 @@ def optimise(
     Raises:
         RewriteError: a pass broke the program; nothing is returned then.
     """
-    wanted = _without_zeros(steps(target)) if ignore_zeros else steps(target, costs)
+    wanted = _without(USES_ZEROS, steps(target)) if ignore_zeros else steps(target, costs)
     return run(program, wanted, max_rewrites=max_rewrites)
 
 
@@ -78,14 +79,22 @@ def compact(program: Program) -> Program:
     """Use the zeros that free whole channels: the same function in fewer and smaller dense ATen operators.
 
     The part of :func:`optimise` that needs no target and introduces no operator of ours, so that the result is
-    ordinary PyTorch. Raises RewriteError as ``optimise`` does.
+    ordinary PyTorch: denormal weights are kept. Raises RewriteError as ``optimise`` does.
     """
-    return run(program, [*normal_form_steps(), *compaction_steps()])
+    return run(program, _without({_FLUSH}, [*normal_form_steps(), *compaction_steps()]))
 
 
-def optimise_dense(program: Program, *, ignore_zeros: bool = False) -> Program:
-    """What :func:`optimise` does before it looks at the target: all weights are still dense. Same errors."""
-    return run(program, _without_zeros(dense_steps()) if ignore_zeros else dense_steps())
+def optimise_dense(program: Program, *, ignore_zeros: bool = False, denormals: bool = False) -> Program:
+    """What :func:`optimise` does before it looks at the target: all weights are still dense. Same errors.
+
+    ``denormals``: keep denormal weights.
+    """
+    return run(program, _without(USES_ZEROS if ignore_zeros else set(), dense_steps(denormals)))
+
+
+def lost_denormals(program: Program) -> bool:
+    """Whether a pass that made ``program`` has set denormal weights to zero."""
+    return any(record.name == _FLUSH and record.changed for record in program.history)
 
 
 def choose(program: Program, target: Target, costs: Costs | None = None) -> Program:
@@ -98,15 +107,16 @@ def steps(target: Target, costs: Costs | None = None) -> list[Pass]:
     return [*dense_steps(), *format_steps(target, costs)]
 
 
-def dense_steps() -> list[Pass]:
-    """The passes that do not depend on the target."""
-    return [
+def dense_steps(denormals: bool = False) -> list[Pass]:
+    """The passes that do not depend on the target. ``denormals``: keep denormal weights."""
+    passes = [
         *normal_form_steps(),
         fuse_rope,
         fuse_attention,
         canonicalize,  # cancels the transposes that attention no longer needs
         *compaction_steps(),
     ]
+    return _without({_FLUSH}, passes) if denormals else passes
 
 
 def format_steps(target: Target, costs: Costs | None = None) -> list[Pass]:
@@ -148,5 +158,5 @@ def compaction_steps() -> list[Pass]:
     ]
 
 
-def _without_zeros(passes: list[Pass]) -> list[Pass]:
-    return [step for step in passes if pass_name(step) not in USES_ZEROS]
+def _without(names: set[str], passes: list[Pass]) -> list[Pass]:
+    return [step for step in passes if pass_name(step) not in names]

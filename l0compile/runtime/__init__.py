@@ -4,6 +4,9 @@ from l0compile.account import Explanation as Explanation
 from l0compile.account import Profile as Profile
 from l0compile.runtime.memory import release as release
 from l0compile.runtime.model import CompiledModel as CompiledModel
+from l0compile.runtime.model import check_threads as check_threads
+from l0compile.runtime.model import load as load
+from l0compile.runtime.parameters import Parameters as Parameters
 from l0compile.runtime.plan import Plan as Plan
 from l0compile.runtime.plan import Step as Step
 from l0compile.runtime.race import race as race

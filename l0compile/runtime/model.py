@@ -3,6 +3,7 @@
 import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,36 @@ import torch
 from torch import Tensor
 
 from l0compile.account import Explanation, FunctionTime, Profile
-from l0compile.artifact import dump_spec, dump_target, example_leaves, example_sizes, write_bundle
+from l0compile.artifact import (
+    dump_target,
+    example_leaves,
+    example_sizes,
+    pack,
+    read_bundle,
+    restore_target,
+    unpack,
+    write_bundle,
+)
+from l0compile.errors import ConfigError
+from l0compile.process import denormals_kept
 from l0compile.records import EngineChoice
+from l0compile.runtime.module import InferenceModule
 from l0compile.runtime.plan import Plan
 from l0compile.runtime.profile import attribute, time_call, worker_threads
 from l0compile.runtime.signature import Signature
+from l0compile.runtime.stored import dump_signature, read_signature
 from l0compile.targets import Target
 
 _PROFILE_SECONDS = 0.5  # of back-to-back calls
 
 
-class CompiledModel:
-    """Runs a compiled program. Calls from several threads are served one after the other: each uses all cores.
+class CompiledModel(InferenceModule):
+    """Runs a compiled program. Calls from several threads are served one after the other, since each uses all cores;
+    with ``threads=1`` each runs in the thread that it comes from, beside the others.
 
-    Outputs are new tensors with the structure that the original model returns. Inference only: no autograd.
+    Outputs are new tensors with the structure that the original model returns. Inference only: no autograd. To code
+    that expects an ``nn.Module`` it is one, see :class:`InferenceModule`. A copy or a pickle is the saved artifact, and
+    so it runs where that runs; hooks are left behind. Unpickle only what you trust: it loads machine code.
     """
 
     def __init__(
@@ -34,14 +51,25 @@ class CompiledModel:
         target: Target,
         explanation: Explanation,
         facts: Mapping[str, Any],
+        threads: int | None = None,
     ) -> None:
-        """``facts``: JSON for the manifest."""
+        """``facts``: JSON for the manifest. ``threads``: that a call uses; None: all.
+
+        Raises ConfigError for a number of threads below 1.
+        """
+        check_threads(threads)
+        super().__init__()
         self.signature, self.target = signature, target
         self._plan, self._explanation, self._facts = plan, explanation, dict(facts)
-        self._lock = threading.Lock()
+        self.threads = threads
+        self._lock = nullcontext() if threads == 1 else threading.Lock()
+        plan.limit(threads)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the model. Raises InputError for a wrong structure, shape, dtype or index; nothing has run then."""
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model; arguments bind as in the ``forward`` of the original model, defaults included.
+
+        Raises InputError for a wrong structure, shape, dtype or index; nothing has run then.
+        """
         leaves = self.signature.flatten(args, kwargs)
         with self._lock:
             results = self._plan(leaves)
@@ -105,12 +133,12 @@ class CompiledModel:
             for dim, size in zip(spec.shape, leaf.shape, strict=True)
             if isinstance(dim, str) and dim != "?"
         }
-        return Profile(sizes, worker_threads(self.target.cores), total, tuple(functions))
+        return Profile(sizes, self.threads or worker_threads(self.target.cores), total, tuple(functions))
 
     def chosen(self, choice: EngineChoice) -> "CompiledModel":
         """The same model with another account of why it runs in its engine."""
         account = replace(self._explanation, choice=choice)
-        return CompiledModel(self._plan, self.signature, self.target, account, self._facts)
+        return CompiledModel(self._plan, self.signature, self.target, account, self._facts, self.threads)
 
     @property
     def weight_bytes(self) -> int:
@@ -121,24 +149,80 @@ class CompiledModel:
     @property
     def manifest(self) -> dict[str, Any]:
         """What ``save`` writes beside weights and code: JSON values only."""
-        s = self.signature
         return {
             "target": dump_target(self.target),
-            "inputs": [vars(i) for i in s.inputs],
-            "outputs": [vars(o) for o in s.outputs],
-            "in_spec": dump_spec(s.in_spec),
-            "out_spec": dump_spec(s.out_spec),
-            "symbols": {name: list(bounds) for name, bounds in s.symbols.items()},
-            "labels": dict(s.labels),
-            "conditions": list(s.conditions),
-            "derived": [vars(d) for d in s.derived],
+            **dump_signature(self.signature),
             **self._plan.to_json(),
             "explanation": self._explanation.to_json(),
+            "threads": self.threads,
             **self._facts,
         }
 
+    @denormals_kept()  # weights are packed and unpacked by arithmetic
     def save(self, path: str | Path) -> None:
         """Write the model as an artifact folder (manifest, weights, libraries). Raises ArtifactError; see artifact."""
         with tempfile.TemporaryDirectory() as folder:
             libraries = self._plan.export(Path(folder))
             write_bundle(path, self.manifest, self._plan.constants, *libraries)
+
+    def floating_types(self) -> set[torch.dtype]:
+        """Types of inputs, results and weights."""
+        items = (*self.signature.inputs, *self.signature.outputs)
+        types = {getattr(torch, item.dtype) for item in items}
+        types |= {tensor.dtype for tensor in self._plan.constants.values()}
+        return {dtype for dtype in types if dtype.is_floating_point}
+
+    def __repr__(self) -> str:
+        inputs, outputs = (
+            ", ".join(
+                f"{item.name}: {item.dtype}[{', '.join(map(self._size, item.shape))}]" for item in items
+            )
+            for items in (self.signature.inputs, self.signature.outputs)
+        )
+        choice = self._explanation.choice
+        engine = f"{choice.engine}, " if choice else ""
+        return f"CompiledModel({inputs} -> {outputs}; {engine}{self.target.name}, {self.weight_bytes / 1e6:.3g} MB)"
+
+    def _size(self, dim: int | str) -> str:
+        return str(self.signature.labels.get(str(dim), dim))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model"
+            self.save(path)
+            return _unpickled, (pack(path),)
+
+
+def check_threads(threads: Any) -> None:
+    """Raise ConfigError unless ``threads`` is None or a number from 1."""
+    if threads is not None and (type(threads) is not int or threads < 1):
+        raise ConfigError(f"threads: expected None or a number from 1, got {threads!r}")
+
+
+@denormals_kept()
+def load(path: str | Path, threads: int | None = None) -> CompiledModel:
+    """The model that ``CompiledModel.save`` wrote at ``path``.
+
+    ``threads``: that a call uses; None: as it was compiled.
+
+    Raises: ArtifactError when it is damaged, of another version, or made for another machine type. ConfigError for a
+    number of threads below 1.
+    """
+    bundle = read_bundle(path)
+    record = bundle.manifest
+    signature = read_signature(record)
+    names = [item.name for item in signature.inputs]
+    return CompiledModel(
+        Plan.from_json(record, bundle.constants, bundle.libraries, names),
+        signature,
+        restore_target(record["target"], str(path)),
+        Explanation.from_json(record["explanation"]),
+        {"gate_rule": record["gate_rule"]},
+        record["threads"] if threads is None else threads,
+    )
+
+
+def _unpickled(data: bytes) -> CompiledModel:
+    with tempfile.TemporaryDirectory() as folder:
+        unpack(data, Path(folder))
+        return load(folder)

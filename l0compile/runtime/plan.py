@@ -72,6 +72,11 @@ class Plan:
                 found.append([("", _median_ms(partial(step.stage, inputs), repeats))])
         return found
 
+    def limit(self, threads: int | None) -> None:
+        """Use no more threads than that from now on; None: all. With one, several calls may run at once."""
+        for step in self.steps:
+            step.stage.limit(threads)
+
     @property
     def constants(self) -> dict[str, Tensor]:
         """All constants by name."""

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from l0compile.instructions import Code
+from l0compile.process import stop_spinning, torch_threads
 from l0compile.runtime.prepacked import prepack
-from l0compile.runtime.threads import stop_spinning, torch_threads
 from l0compile.runtime.torch_calls import bind, bind_outputs
 
 
@@ -26,7 +26,7 @@ class TorchStage:
 
         Raises: ArtifactError for an operator that this PyTorch does not have.
         """
-        self.code, self.threads, self.pauses = code, threads, pauses
+        self.code, self.threads, self.pauses, self._limit = code, threads, pauses, threads
         plain = {name: constants[name] for name in code.constants}
         self._packed = prepack(code, plain)
         self._plain = {name: t for name, t in plain.items() if name not in self._packed.originals}
@@ -39,6 +39,10 @@ class TorchStage:
         self._outputs = bind_outputs(code, self._slots)
         self._owned = {t.untyped_storage().data_ptr() for t in self._plain.values()}
 
+    def limit(self, threads: int | None) -> None:
+        """Use no more threads than that from now on; None: as many as before."""
+        self._limit = min(filter(None, (threads, self.threads)), default=None)
+
     @property
     def constants(self) -> dict[str, Tensor]:
         """The constants by name; packed ones are unpacked for this call."""
@@ -48,18 +52,19 @@ class TorchStage:
         }
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Any]:
-        """Outputs for ``inputs``; a result that is an input, or part of a constant, is a copy."""
+        """Outputs for ``inputs``; a result that is an input, or part of a constant, is a copy, and none is negated or
+        conjugated lazily."""
         if torch.is_grad_enabled():
             with torch.no_grad():
                 return self(inputs)
         slots = list(self._slots)
         slots[: len(inputs)] = inputs
-        with torch_threads(self.threads):
+        with torch_threads(self._limit):
             for function, arguments, result, frees in self._calls:
                 slots[result] = function(*arguments(slots))
                 for number in frees:
                     slots[number] = None
-        if self.pauses and self.threads != 1:
+        if self.pauses and self._limit != 1:
             stop_spinning()
         given = {tensor.untyped_storage().data_ptr() for tensor in inputs}
         return [self._copied(value, given) for value in self._outputs(slots)]
@@ -67,6 +72,10 @@ class TorchStage:
     def _copied(self, value: Any, given: set[int]) -> Any:
         if not isinstance(value, Tensor):
             return value
+        if value.layout is not torch.strided:  # a sparse result has no memory of its own to share
+            return value
+        if value.is_neg() or value.is_conj():  # compiled code, which may come next, reads memory
+            return value.resolve_conj().resolve_neg()
         memory = value.untyped_storage().data_ptr()
         own = memory not in given and memory not in self._owned
         return value if own else value.clone(memory_format=torch.contiguous_format)

@@ -1,6 +1,8 @@
 """A stage that TVM compiled, on torch tensors."""
 
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from l0compile._tvm import relax, runtime, tvm
+from l0compile._tvm import relax, runtime, tvm, tvm_threads, use_all_threads
 from l0compile.errors import InputError
 from l0compile.runtime.library import Library
 from l0compile.runtime.profile import time_functions
@@ -17,7 +19,10 @@ _ALIGNMENT = 64  # kernels load whole cache lines
 
 
 class TvmStage:
-    """Runs the function ``main`` of an executable; not by two threads at once."""
+    """Runs the function ``main`` of an executable.
+
+    By several threads at once where it is limited to one thread each: then each has a virtual machine of its own.
+    """
 
     def __init__(
         self, executable: Any, parameters: Mapping[str, Tensor], library: Library | None = None
@@ -29,14 +34,35 @@ class TvmStage:
         self._owned = {tensor.data_ptr() for tensor in self.constants.values()}
         self._bundle = [runtime.from_dlpack(tensor) for tensor in self.constants.values()]
         self._main = relax.VirtualMachine(executable, tvm.cpu())["main"]
+        self._threads: int | None = None
+        self._machines = threading.local()
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Any]:
         """New tensors. Inputs must already have the shapes and dtypes that the stage was compiled for."""
         # Results come as torch tensors where an input is one.
         arrays = [aligned(tensor) for tensor in inputs]
-        results = [_torch(result) for result in self._main(*arrays, self._bundle)]
+        if self._threads is None:
+            use_all_threads()
+            found = self._main(*arrays, self._bundle)
+        else:
+            with tvm_threads(self._threads):
+                found = self._own_main()(*arrays, self._bundle)
+        results = [_torch(result) for result in found]
         taken = self._owned | {tensor.data_ptr() for tensor in inputs}
         return [result.clone() if result.data_ptr() in taken else result for result in results]
+
+    def limit(self, threads: int | None) -> None:
+        """Run kernels on that many threads from now on; None: on all."""
+        self._threads = threads
+
+    def _own_main(self) -> Any:
+        """The function; on a virtual machine of the calling thread where others may run it too."""
+        if self._threads != 1:
+            return self._main
+        machines = self._machines
+        if not hasattr(machines, "main"):
+            machines.main = relax.VirtualMachine(self.executable, tvm.cpu())["main"]
+        return machines.main
 
     def export(self, path: Path) -> None:
         """Write the machine code as a shared library."""
@@ -47,7 +73,9 @@ class TvmStage:
 
     def times(self, inputs: Sequence[Tensor], repeats: int) -> list[tuple[str, float]]:
         """(name, median ms) of each function that a call runs, in order."""
-        return time_functions(self.executable, [*_arrays(inputs), self._bundle], repeats)
+        use_all_threads()
+        with nullcontext() if self._threads is None else tvm_threads(self._threads):
+            return time_functions(self.executable, [*_arrays(inputs), self._bundle], repeats)
 
 
 def _torch(result: Any) -> Tensor:

@@ -10,10 +10,11 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 from torch.fx.graph import _PyTreeCodeGen, _PyTreeInfo
 
-from l0compile.capture import Program, capture
+from l0compile.capture import Program, capture, dense_weights
 from l0compile.capture.modules import hold
 from l0compile.conditions import Condition
 from l0compile.errors import RewriteError
+from l0compile.process import denormals_kept
 from l0compile.rewrite import run
 from l0compile.rewrite.pipeline import compact as compact_program
 from l0compile.structure import Fixed, SizeOf, Structure
@@ -26,6 +27,7 @@ _ARITHMETIC = {
 }  # fmt: skip
 
 
+@denormals_kept()
 def compact(
     model: nn.Module | ExportedProgram,
     args: Sequence[Any] = (),
@@ -47,9 +49,10 @@ def compact(
     Raises:
         CaptureError: the model cannot be exported. RewriteError: a rewrite failed.
     """
-    program = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes)
-    program = run(compact_program(program), [plain_operators])
-    return _module(program, model)
+    with dense_weights(model):
+        program = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes)
+        program = run(compact_program(program), [plain_operators])
+        return _module(program, model)
 
 
 def _module(program: Program, model: nn.Module | ExportedProgram) -> fx.GraphModule:

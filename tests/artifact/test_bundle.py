@@ -15,7 +15,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l0compile.artifact import check_destination, dump_target, read_bundle, read_manifest, write_bundle
+from l0compile.artifact import (
+    check_destination,
+    dump_target,
+    load_spec,
+    read_bundle,
+    read_manifest,
+    write_bundle,
+)
 from l0compile.errors import ArtifactError
 from l0compile.targets import load_target
 
@@ -206,3 +213,26 @@ def test_an_artifact_for_another_machine_is_refused_before_its_files_are_read(
 def test_bundle_is_a_value(tmp_path: Path, library: Path) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         read_bundle(saved(tmp_path, library)).libraries = (library,)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("depth", [300, 900, 100_000])
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_deeply_nested_json_is_an_artifact_error(
+    tmp_path: Path, library: Path, depth: int, opening: str
+) -> None:
+    closing = "]" if opening == "[" else "}"
+    text = opening * depth + "1" + closing * depth
+    (saved(tmp_path, library) / "manifest.json").write_text(text)
+    with pytest.raises(ArtifactError, match="nested deeper than 200 levels"):
+        read_bundle(tmp_path / "model")
+    for spec in (text, '{"kind":"tuple","keys":null,"children":[' * depth + "null" + "]}" * depth):
+        with pytest.raises(ArtifactError, match="nested deeper than 200 levels"):
+            load_spec(spec)
+
+
+def test_what_could_not_be_read_back_is_not_written(tmp_path: Path, library: Path) -> None:
+    nested: list[object] = []
+    for _ in range(300):
+        nested = [nested]
+    with pytest.raises(ArtifactError, match="nested deeper"):
+        write_bundle(tmp_path / "m", {**MANIFEST, "x": nested}, {}, library)

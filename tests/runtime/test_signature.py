@@ -38,7 +38,11 @@ def test_good_call(signature: Signature) -> None:
         ((torch.zeros(1, 9, dtype=torch.int64),), {"mask": torch.ones(1, 9)}, "of 2 to 8, got 9"),
         ((IDS + 10,), {"mask": MASK}, "ids: expected indices from 0 to 9 .* got 10"),
         ((IDS - 1,), {"mask": MASK}, "got -1"),
-        ((IDS.to("meta"),), {"mask": MASK}, "expected a CPU tensor"),
+        (
+            (IDS.to("meta"),),
+            {"mask": MASK},
+            "expected a CPU tensor of dense int64, got one on the meta device",
+        ),
     ],
 )
 def test_bad_calls(signature: Signature, args, kwargs, message: str) -> None:  # type: ignore[no-untyped-def]

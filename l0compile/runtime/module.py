@@ -1,0 +1,53 @@
+"""What a compiled model is to code that expects an ``nn.Module``."""
+
+import warnings
+from collections.abc import Callable
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from l0compile.errors import TargetError
+
+
+class InferenceModule(nn.Module):
+    """A module without parameters, for inference on the CPU in the types that it was compiled for.
+
+    Its weights are constants inside the compiled code: ``parameters()`` and ``state_dict()`` are empty, and there is
+    nothing to load into it. Forward hooks work as on any module; gradients do not come through. ``train()`` warns and
+    leaves it in eval mode. ``to``, ``half``, ``cuda`` and the like raise TargetError unless they change nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.training = False
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in eval mode; warn where training was asked for."""
+        if mode:
+            warnings.warn(
+                "a compiled model is for inference only: it stays in eval mode and gives no gradients; "
+                "train the original model and compile it again",
+                stacklevel=2,
+            )
+        return self
+
+    def floating_types(self) -> set[torch.dtype]:
+        """The types that a conversion must leave as they are."""
+        return {torch.float32}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # Everything that converts a module, or a module around this one, comes through here.
+        for dtype in self.floating_types():
+            try:
+                got = fn(torch.zeros(1, dtype=dtype))
+            except (RuntimeError, AssertionError) as error:  # a PyTorch without the device that was asked for
+                raise TargetError(
+                    f"compiled model: cannot be converted: {str(error).splitlines()[0]}"
+                ) from error
+            if got.device.type != "cpu" or got.dtype != dtype:
+                raise TargetError(
+                    f"compiled model: runs on the CPU in {dtype}, cannot be converted to {got.dtype} on {got.device}; "
+                    "convert the original model and compile it again, or convert inputs and results"
+                )
+        return self
