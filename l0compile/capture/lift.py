@@ -110,12 +110,19 @@ def _constant(
     store = exported.state_dict if spec.target in exported.state_dict else exported.constants
     tensor = store[spec.target].detach()
     refuse_unusual(spec.target, tensor)
+    if tensor.is_complex():
+        # Files of weights cannot hold complex numbers everywhere: constants are real.
+        tensor = torch.view_as_real(tensor.resolve_conj().resolve_neg())
     # Tied parameters come as several inputs with one storage: one constant, so that sharing stays visible.
     key = next((name for name, other in constants.items() if _same_storage(tensor, other)), spec.target)
     constants[key] = tensor
     created = graph.create_node("get_attr", key, name=node.name)
-    created.meta.update(node.meta)
-    return created
+    if tensor.dtype == node.meta["val"].dtype:
+        created.meta.update(node.meta)
+        return created
+    whole = graph.call_function(torch.ops.aten.view_as_complex.default, (created,))
+    whole.meta.update(node.meta)
+    return whole
 
 
 def _same_storage(left: torch.Tensor, right: torch.Tensor) -> bool:

@@ -6,11 +6,9 @@ from l0compile.errors import CaptureError
 
 
 def refuse_unusual(name: str, tensor: torch.Tensor) -> None:
-    """Raise CaptureError for a tensor without values, or with values in another form than dense real numbers."""
+    """Raise CaptureError for a tensor without values, or with values in another form than dense numbers."""
     if tensor.is_meta:
         found, cure = "the meta device", "load the weights first"
-    elif tensor.is_complex():
-        found, cure = str(tensor.dtype), "pass real and imaginary parts with torch.view_as_real"
     elif tensor.is_quantized:
         found, cure = str(tensor.dtype), "compile the floating-point model"
     elif tensor.layout is not torch.strided:
@@ -20,5 +18,5 @@ def refuse_unusual(name: str, tensor: torch.Tensor) -> None:
     else:
         return
     raise CaptureError(
-        f"capture: {name}: expected a dense real tensor with values in main memory, got {found}; {cure}"
+        f"capture: {name}: expected a dense tensor with values in main memory, got {found}; {cure}"
     )

@@ -7,12 +7,14 @@ from l0compile.costs import Costs
 from l0compile.rewrite.canonicalize import canonicalize
 from l0compile.rewrite.choose_formats import choose_formats
 from l0compile.rewrite.compact import compact as compact_channels
+from l0compile.rewrite.complex_pairs import complex_to_pairs
 from l0compile.rewrite.drop_dead import drop_dead
 from l0compile.rewrite.flush_denormals import flush_denormals
 from l0compile.rewrite.fold_batch_norm import fold_batch_norm
 from l0compile.rewrite.fold_constants import fold_constants
 from l0compile.rewrite.fold_gates import fold_gates
 from l0compile.rewrite.fuse_attention import fuse_attention
+from l0compile.rewrite.fuse_complex_rope import fuse_complex_rope
 from l0compile.rewrite.fuse_conv_epilogue import fuse_conv_epilogue
 from l0compile.rewrite.fuse_eager_attention import fuse_eager_attention
 from l0compile.rewrite.fuse_epilogue import fuse_epilogue
@@ -103,6 +105,7 @@ def dense_steps() -> list[Pass]:
     return [
         *normal_form_steps(),
         fuse_rope,
+        fuse_complex_rope,
         fuse_attention,
         canonicalize,  # cancels the transposes that attention no longer needs
         *compaction_steps(),
@@ -119,6 +122,7 @@ def normal_form_steps() -> list[Pass]:
     return [
         plain_arithmetic,
         canonicalize,
+        complex_to_pairs,
         merge_equal,
         fold_constants,  # gates on weights, and index arithmetic on fixed sizes
         matmul_to_linear,

@@ -67,6 +67,8 @@ class TorchStage:
     def _copied(self, value: Any, given: set[int]) -> Any:
         if not isinstance(value, Tensor):
             return value
+        # What reads memory itself would miss a sign, or a conjugation, that PyTorch has only noted.
+        value = value.resolve_conj().resolve_neg()
         memory = value.untyped_storage().data_ptr()
         own = memory not in given and memory not in self._owned
         return value if own else value.clone(memory_format=torch.contiguous_format)
