@@ -33,6 +33,11 @@ _ADVICE = (
         "for a dataclass, or use a dict, a tuple or a named tuple",
     ),
     (
+        r"FunctionalTensor on its own",
+        "a branch or loop body makes a tensor from Python numbers, which PyTorch cannot export there: make it a buffer, "
+        "or use torch.full",
+    ),
+    (
         r"mutat|in-place|inplace",
         "the model changes a buffer or an input: return the new value instead",
     ),

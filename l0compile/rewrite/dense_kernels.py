@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch._ops import OpOverload
 
 import l0compile.ops  # noqa: F401  registers the operators
-from l0compile.capture import Editor, Program
+from l0compile.capture import ControlFlow, Editor, Program
 from l0compile.capture.nodes import arguments, example_size, is_op, same_shape, shape, tensor
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
@@ -48,7 +49,7 @@ def dense_kernels(program: Program) -> Program:
         elif is_op(node, *_VIEWS):
             node.target = aten.reshape.default
             editor.changed += 1
-        elif is_op(node, *_READS_STRIDES):
+        elif is_op(node, *_READS_STRIDES) or _is_foreign(node):
             _keep_strides(editor, node)
     for node in list(editor.graph.nodes):
         _fuse(editor, node)
@@ -91,15 +92,22 @@ def _convolution(editor: Editor, node: fx.Node) -> None:
     editor.replace(node, editor.call(l0.dense_convolution.default, args, before=node))
 
 
+def _is_foreign(node: fx.Node) -> bool:
+    """Whether it calls an operator, or control flow, whose code may look at how its inputs lie in memory."""
+    if isinstance(node.target, OpOverload):
+        return node.target.namespace not in ("aten", "prims", "l0compile")
+    return isinstance(node.target, ControlFlow)
+
+
 def _keep_strides(editor: Editor, node: fx.Node) -> None:
-    value = tensor(node.args[0])
-    if value is None or not value.is_contiguous():
-        return
-    copy = editor.call(
-        aten.clone.default, (node.args[0],), before=node, kwargs={"memory_format": torch.contiguous_format}
-    )
-    node.update_arg(0, copy)
-    editor.changed += 1
+    for source in node.all_input_nodes:
+        value = tensor(source)
+        if value is None or source.op != "call_function" or not value.is_contiguous():
+            continue
+        # Copies where the input lies otherwise by now, and nowhere else.
+        fixed = editor.call(aten.contiguous.default, (source,), before=node)
+        node.replace_input_with(source, fixed)
+        editor.changed += 1
 
 
 def _fuse(editor: Editor, node: fx.Node) -> None:

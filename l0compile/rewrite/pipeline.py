@@ -103,9 +103,8 @@ def steps(target: Target, costs: Costs | None = None) -> list[Pass]:
 def dense_steps() -> list[Pass]:
     """The passes that do not depend on the target."""
     return [
-        *normal_form_steps(),
+        *normal_form_steps(fuse_complex_rope),  # before a layer is split into even and odd features
         fuse_rope,
-        fuse_complex_rope,
         fuse_attention,
         canonicalize,  # cancels the transposes that attention no longer needs
         *compaction_steps(),
@@ -117,13 +116,17 @@ def format_steps(target: Target, costs: Costs | None = None) -> list[Pass]:
     return [partial(choose_formats, target=target, costs=costs)]
 
 
-def normal_form_steps() -> list[Pass]:
-    """The same operators written one way; what does not depend on the inputs is computed."""
+def normal_form_steps(*early: Pass) -> list[Pass]:
+    """The same operators written one way; what does not depend on the inputs is computed.
+
+    early: passes to run on pairs of reals that stand for complex numbers, before what feeds them is taken apart.
+    """
     return [
         plain_arithmetic,
         canonicalize,
         complex_to_pairs,
         merge_equal,
+        *early,
         fold_constants,  # gates on weights, and index arithmetic on fixed sizes
         matmul_to_linear,
         canonicalize,  # reshapes around what was a product of matrices

@@ -9,7 +9,7 @@ from torch import Tensor
 from l0compile.instructions import Code
 from l0compile.runtime.prepacked import prepack
 from l0compile.runtime.threads import stop_spinning, torch_threads
-from l0compile.runtime.torch_calls import bind, bind_outputs
+from l0compile.runtime.torch_calls import bind, bind_outputs, carry_out
 
 
 class TorchStage:
@@ -55,10 +55,7 @@ class TorchStage:
         slots = list(self._slots)
         slots[: len(inputs)] = inputs
         with torch_threads(self.threads):
-            for function, arguments, result, frees in self._calls:
-                slots[result] = function(*arguments(slots))
-                for number in frees:
-                    slots[number] = None
+            carry_out(self._calls, slots)
         if self.pauses and self.threads != 1:
             stop_spinning()
         given = {tensor.untyped_storage().data_ptr() for tensor in inputs}
