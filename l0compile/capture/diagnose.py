@@ -9,7 +9,8 @@ import torch
 
 from l0compile.errors import CaptureError
 
-_TORCH = os.path.dirname(torch.__file__) + os.sep
+# Frames of PyTorch and of this folder are not the user's code.
+_TRACERS = (os.path.dirname(torch.__file__) + os.sep, os.path.dirname(__file__) + os.sep)
 
 # First match wins: (pattern over exception type and text, what to do).
 _ADVICE = (
@@ -45,14 +46,19 @@ _ADVICE = (
 _DEFAULT = "make forward() traceable by torch.export (tensors in, tensors out, no side effects), or compile a submodule"
 
 
-def explain(model: torch.nn.Module | None, error: Exception) -> CaptureError:
-    """A CaptureError for ``error``, which tracing ``model`` raised."""
+def decides_by_values(error: Exception) -> bool:
+    """Whether tracing failed because a size or a branch depends on values."""
+    return re.search(_ADVICE[0][0], f"{type(error).__name__} {error}") is not None
+
+
+def explain(model: torch.nn.Module | None, error: Exception, culprit: str = "") -> CaptureError:
+    """A CaptureError for ``error``, which tracing ``model`` raised; ``culprit``: what is known of the cause."""
     where = _location(model, error)
     text = " ".join(str(error).split("\n\n")[0].split())[:400]
     described = f"{type(error).__name__} {error}"
     advice = next((advice for pattern, advice in _ADVICE if re.search(pattern, described)), _DEFAULT)
     return CaptureError(
-        f"capture: {where}: expected a graph, got {type(error).__name__}: {text}. What to do: {advice}"
+        f"capture: {where}: expected a graph, got {culprit}{type(error).__name__}: {text}. What to do: {advice}"
     )
 
 
@@ -64,7 +70,7 @@ def _location(model: torch.nn.Module | None, error: BaseException) -> str:
         if isinstance(owner, torch.nn.Module) and id(owner) in names:
             module = f"module {names[id(owner)] or '(root)'!s} ({type(owner).__name__})"
         path = frame.f_code.co_filename
-        if module and not path.startswith(_TORCH) and os.path.isfile(path):
+        if module and not path.startswith(_TRACERS) and os.path.isfile(path):
             source = linecache.getline(path, number).strip()
             line = f", {os.path.basename(path)}:{number}: `{source}`"
     return (module or "the model") + line

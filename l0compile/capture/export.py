@@ -21,6 +21,7 @@ from l0compile.capture.lift import lift
 from l0compile.capture.program import Program
 from l0compile.capture.sizes import accept_size_one, drop_needless_conditions, label_symbols
 from l0compile.capture.tensors import refuse_unusual
+from l0compile.capture.trace import trace
 from l0compile.errors import CaptureError
 
 _log = logging.getLogger("l0compile")
@@ -113,6 +114,8 @@ def _export(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedP
     except Exception as error:  # tracing runs the user's code: anything can come out of it
         second = _strict(model, call, spec)
         if second is None:
+            if isinstance(error, CaptureError):
+                raise
             raise explain(model, error) from error
         return second
     if spec is not None and pins_a_rounded_size(exported):
@@ -140,7 +143,9 @@ def _traced(model: nn.Module, call: Call, spec: DynamicSpec | None, strict: bool
     shapes = spec.shapes if spec else None
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torch.export.export(model, call.args, call.kwargs, dynamic_shapes=shapes, strict=strict)
+        if strict:
+            return torch.export.export(model, call.args, call.kwargs, dynamic_shapes=shapes, strict=True)
+        return trace(model, call, shapes)
 
 
 def _decompose(exported: ExportedProgram, model: nn.Module | None) -> ExportedProgram:
