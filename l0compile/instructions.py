@@ -25,7 +25,7 @@ SIZE_FUNCTIONS = frozenset({
 })  # fmt: skip
 ROUNDINGS = frozenset({"trunc", "floor", "ceil"})  # of Python's math module
 FLOW = frozenset({"cond", "while_loop", "map", "scan"})
-_NAME = re.compile(r"[A-Za-z_]\w*")
+_OPERATOR = re.compile(r"(?!__)[A-Za-z_]\w*\.[A-Za-z_]\w*\.[A-Za-z_]\w*")
 # Reads and writes files; and PyTorch's own operators that touch memory outside their arguments, other processes, or the
 # state of this one.
 _REFUSED = re.compile(
@@ -123,7 +123,7 @@ class Code:
 def check_target(target: Any) -> None:
     """Raise ArtifactError unless ``target`` names an operator that code may call."""
     parts = target.split(".") if isinstance(target, str) else []
-    allowed = len(parts) == 3 and all(map(_NAME.fullmatch, parts)) and not _REFUSED.match(target)
+    allowed = len(parts) == 3 and bool(_OPERATOR.fullmatch(target)) and not _REFUSED.match(target)
     allowed |= len(parts) == 2 and parts[0] == "flow" and parts[1] in FLOW
     allowed |= len(parts) == 2 and parts[0] == "_operator" and parts[1] in OPERATORS
     allowed |= len(parts) == 2 and parts[0] == "torch" and parts[1] in SIZE_FUNCTIONS

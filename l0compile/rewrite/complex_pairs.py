@@ -8,7 +8,7 @@ from torch import fx
 from torch.utils import _pytree as pytree
 
 from l0compile.capture import Editor, Program
-from l0compile.capture.nodes import is_op
+from l0compile.capture.nodes import is_op, shape
 from l0compile.rewrite.complex_rules import REAL, RULES, Pair, Writer, is_complex, source_rule
 
 aten = torch.ops.aten
@@ -19,8 +19,8 @@ def complex_to_pairs(program: Program) -> Program:
 
     Rewrite: view_as_complex(x) -> (x[..., 0], x[..., 1]); (a, b)(c, d) -> (ac - bd, ad + bc); conj -> (a, -b);
         polar(r, t) -> (r cos t, r sin t); views, joins, selections and sums -> the same on either part;
-        view_as_real -> stack([a, b], -1); a view with the sign changed -> neg. A complex input is taken apart where it comes in, a complex result put
-        together where it goes out.
+        view_as_real -> stack([a, b], -1), real -> a, imag -> b; a view with the sign changed -> neg. A complex input is
+        taken apart where it comes in, a complex result put together where it goes out.
     Checks: a region, all that depends on one another through complex values, is rewritten if there is a rule for each
         operator in it, else it stays whole: a Fourier transform runs in PyTorch together with the products around it.
         Half-precision complex types stay, which PyTorch computes wider.
@@ -29,11 +29,15 @@ def complex_to_pairs(program: Program) -> Program:
     editor = Editor(program)
     regions = _Regions(editor.graph)
     pairs: dict[fx.Node, Pair] = {}
+    joined: set[Any] = set()
     for node in list(editor.graph.nodes):
         if node.op == "output":
             _put_together(editor, node, pairs)
         elif regions.rewritten(node):
-            _rewrite(editor, node, pairs)
+            result = _rewrite(editor, node, pairs)
+            joined |= {result} if is_op(result, aten.stack.default) else set()
+        elif is_op(node, aten.select.int) and node.args[0] in joined:
+            _read_part(editor, node)
         elif is_op(node, aten._neg_view.default) and not is_complex(node):
             editor.replace(node, editor.call(aten.neg.default, node.args, before=node))
     return editor.finish()
@@ -84,7 +88,7 @@ def _writable(node: fx.Node, members: Container[fx.Node]) -> bool:
     return rule is not None and bool(sources) and known and complex_types <= REAL.keys() and rule.accepts(node)
 
 
-def _rewrite(editor: Editor, node: fx.Node, pairs: dict[fx.Node, Pair]) -> None:
+def _rewrite(editor: Editor, node: fx.Node, pairs: dict[fx.Node, Pair]) -> Pair | fx.Node:
     def pair(operand: fx.Node) -> Pair:
         if operand not in pairs:
             rule = source_rule(operand)
@@ -100,6 +104,14 @@ def _rewrite(editor: Editor, node: fx.Node, pairs: dict[fx.Node, Pair]) -> None:
         editor.changed += 1
     else:
         editor.replace(node, result)
+    return result
+
+
+def _read_part(editor: Editor, node: fx.Node) -> None:
+    """stack([a, b], -1)[..., i], which is how ``real`` and ``imag`` are exported, -> a or b."""
+    stack: Any = node.args[0]
+    if node.args[1] in (-1, len(shape(node))):
+        editor.replace(node, stack.args[0][node.args[2]])
 
 
 def _put_together(editor: Editor, output: fx.Node, pairs: dict[fx.Node, Pair]) -> None:

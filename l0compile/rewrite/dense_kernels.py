@@ -35,7 +35,7 @@ def dense_kernels(program: Program) -> Program:
 
     Rewrite: linear and convolution -> l0compile::dense_linear, dense_convolution; an activation, or a sum with a tensor
         of the result's shape, that alone reads them is fused; view -> reshape; what reads strides gets a contiguous
-        input if it had one.
+        input if it had one, and an operator of somebody else contiguous inputs.
     Checks: float32; weight and bias are constants; one reader; equal shapes and dtypes; a linear layer is large
         enough, at the sizes of the example, to be worth a call of oneDNN.
     Returns: the program, itself when there is nothing to do.
@@ -49,8 +49,10 @@ def dense_kernels(program: Program) -> Program:
         elif is_op(node, *_VIEWS):
             node.target = aten.reshape.default
             editor.changed += 1
-        elif is_op(node, *_READS_STRIDES) or _is_foreign(node):
+        elif is_op(node, *_READS_STRIDES):
             _keep_strides(editor, node)
+        elif _is_foreign(node):
+            _lay_out(editor, node)
     for node in list(editor.graph.nodes):
         _fuse(editor, node)
     return editor.finish()
@@ -93,21 +95,29 @@ def _convolution(editor: Editor, node: fx.Node) -> None:
 
 
 def _is_foreign(node: fx.Node) -> bool:
-    """Whether it calls an operator, or control flow, whose code may look at how its inputs lie in memory."""
+    """Whether it calls an operator, or control flow, whose code may insist on how its inputs lie in memory."""
     if isinstance(node.target, OpOverload):
         return node.target.namespace not in ("aten", "prims", "l0compile")
     return isinstance(node.target, ControlFlow)
 
 
-def _keep_strides(editor: Editor, node: fx.Node) -> None:
+def _lay_out(editor: Editor, node: fx.Node) -> None:
     for source in node.all_input_nodes:
-        value = tensor(source)
-        if value is None or source.op != "call_function" or not value.is_contiguous():
-            continue
-        # Copies where the input lies otherwise by now, and nowhere else.
-        fixed = editor.call(aten.contiguous.default, (source,), before=node)
-        node.replace_input_with(source, fixed)
-        editor.changed += 1
+        if tensor(source) is not None and not is_op(source, aten.contiguous.default):
+            # Copies where the input lies otherwise by now, and nowhere else.
+            node.replace_input_with(source, editor.call(aten.contiguous.default, (source,), before=node))
+            editor.changed += 1
+
+
+def _keep_strides(editor: Editor, node: fx.Node) -> None:
+    value = tensor(node.args[0])
+    if value is None or not value.is_contiguous():
+        return
+    copy = editor.call(
+        aten.clone.default, (node.args[0],), before=node, kwargs={"memory_format": torch.contiguous_format}
+    )
+    node.update_arg(0, copy)
+    editor.changed += 1
 
 
 def _fuse(editor: Editor, node: fx.Node) -> None:

@@ -49,12 +49,21 @@ def _fused(editor: Editor, node: fx.Node, turn: _Turn, tables: list[fx.Node]) ->
         return editor.call(target, args, before=node, origin=node)
 
     count, half = shape(turn.x)[turn.heads], shape(turn.x)[3]
-    x = turn.x if turn.heads == 2 else call(aten.transpose.int, turn.x, 1, 2)
-    joined = call(aten.flatten.using_ints, x, 2, 4)
+    x = _as_heads(turn.x)
+    x = call(aten.flatten.using_ints, turn.x, 3, 4) if x is None else x
+    x = x if turn.heads == 2 else call(aten.transpose.int, x, 1, 2)
+    joined = call(aten.flatten.using_ints, x, 2, 3)
     turned = call(torch.ops.l0compile.rope.default, joined, *tables, count, True)
     apart = call(aten.unflatten.int, turned, -1, [count, 2 * half])
     apart = apart if turn.heads == 2 else call(aten.transpose.int, apart, 1, 2)
     return call(aten.unflatten.int, apart, -1, [half, 2])
+
+
+def _as_heads(x: fx.Node) -> fx.Node | None:
+    """What x [.., D/2, 2] is a view of, if that is [.., D]."""
+    source = x.args[0] if is_op(x, aten.reshape.default, aten.unflatten.int) else None
+    whole = (*shape(x)[:3], 2 * shape(x)[3])
+    return source if isinstance(source, fx.Node) and same_shape(shape(source), whole) else None
 
 
 def _without_heads(editor: Editor, node: fx.Node, table: fx.Node, heads: int) -> fx.Node:

@@ -140,6 +140,8 @@ def resolve(target: str, home: str | None = None) -> Callable[..., Any]:
         overload = getattr(getattr(getattr(torch.ops, namespace), rest[0]), rest[1])
     except AttributeError as error:
         raise ArtifactError(_missing(target, namespace, home)) from error
+    if not isinstance(overload, OpOverload):
+        raise ArtifactError(_missing(target, namespace, home))
     if overload._schema.is_mutable:
         raise ArtifactError(
             f"load: operator {target} changes its arguments; l0compile never writes such code"
