@@ -100,7 +100,7 @@ class Code:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Code":
-        """The code that ``to_json`` wrote. Raises ArtifactError for a name that is no operator's, or a refused one's."""
+        """The code that ``to_json`` wrote. Raises ArtifactError for a name that no operator has, or a refused one."""
         try:
             instructions = tuple(
                 Instruction(

@@ -51,8 +51,12 @@ def test_foreign_names_are_refused(target: object) -> None:
 
 
 def test_what_control_flow_runs_is_checked_too() -> None:
-    inner = Code(1, (), (Instruction("aten.neg.default", (Slot(0),), {}, 1, (0,)),), (Slot(1),), {"x.y.z": "m"})
-    outer = Code(2, (), (Instruction("flow.cond", (inner, inner, Slot(0), Slot(1)), {}, 2, (0, 1)),), (Slot(2),))
+    inner = Code(
+        1, (), (Instruction("aten.neg.default", (Slot(0),), {}, 1, (0,)),), (Slot(1),), {"x.y.z": "m"}
+    )
+    outer = Code(
+        2, (), (Instruction("flow.cond", (inner, inner, Slot(0), Slot(1)), {}, 2, (0, 1)),), (Slot(2),)
+    )
     record = json.loads(json.dumps(outer.to_json()))
     assert Code.from_json(record) == outer
     record["instructions"][0][1][0]["code"]["instructions"][0][0] = "os.system"
@@ -62,7 +66,9 @@ def test_what_control_flow_runs_is_checked_too() -> None:
 
 @pytest.mark.parametrize("target", ["nobodys.operator.default", "load_library.a.b", "nobodys.name.typename"])
 def test_operators_of_nobody(target: str) -> None:
-    with pytest.raises(ArtifactError, match=rf"{target} is neither PyTorch's nor registered .* import made.up, which"):
+    with pytest.raises(
+        ArtifactError, match=rf"{target} is neither PyTorch's nor registered .* import made.up, which"
+    ):
         resolve(target, "made.up")
 
 

@@ -25,7 +25,8 @@ def example_leaves(
 ) -> list[Tensor]:
     """Flat inputs, always the same values: one tensor an item of the manifest's ``inputs``.
 
-    Floats and complex numbers are normal numbers, indices are spread over their table, other whole numbers (masks, counts) are ones.
+    Floats and complex numbers are normal numbers, indices are spread over their table, other whole numbers (masks,
+    counts) are ones.
 
     Args:
         sizes: size of every dynamic dimension by label; ``example_sizes`` gives those of the example.

@@ -31,7 +31,9 @@ class Bodies:
         if is_control_flow(node):
             return self._control_flow(graph, node, mapped)
         if node.op not in ("placeholder", "call_function"):
-            raise CaptureError(f"capture: {where(node)}: expected ATen operators only, got {node.op} {node.target}")
+            raise CaptureError(
+                f"capture: {where(node)}: expected ATen operators only, got {node.op} {node.target}"
+            )
         refuse_random(node)
         return plain_copy(graph, node, mapped)
 
@@ -69,4 +71,3 @@ def _attribute(module: Any, node: fx.Node) -> Any:
     for part in str(node.target).split("."):
         module = getattr(module, part, None)
     return module
-

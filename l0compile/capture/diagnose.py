@@ -35,8 +35,8 @@ _ADVICE = (
     ),
     (
         r"FunctionalTensor on its own",
-        "a branch or loop body makes a tensor from Python numbers, which PyTorch cannot export there: make it a buffer, "
-        "or use torch.full",
+        "a branch or loop body makes a tensor from Python numbers, which PyTorch cannot export there: make it a "
+        "buffer, or use torch.full",
     ),
     (
         r"mutat|in-place|inplace",

@@ -23,8 +23,8 @@ def with_positions(
 ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     """The call of ``func`` with positions in place of masks that are known.
 
-    ``x[mask]`` and ``masked_select(x, mask)`` -> ``x[positions]``, likewise where it is assigned to; ``repeat_interleave``
-    gets the size of its result.
+    ``x[mask]`` and ``masked_select(x, mask)`` -> ``x[positions]``, likewise where it is assigned to;
+    ``repeat_interleave`` gets the size of its result.
 
     Args:
         value: the value of a tensor, None where it is not known. note: told of each tensor whose value is used.

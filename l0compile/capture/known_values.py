@@ -109,7 +109,10 @@ class KnownValues(TorchFunctionMode):
     def _value(self, tensor: Tensor) -> Tensor | None:
         if id(tensor) in self._values:
             return self._values[id(tensor)]
-        plain = type(tensor) in (Tensor, nn.Parameter) and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        plain = type(tensor) in (
+            Tensor,
+            nn.Parameter,
+        ) and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
         return tensor if plain and id(tensor) not in self._sources else None
 
     def _sources_of(self, given: Any) -> frozenset[str]:
@@ -136,7 +139,9 @@ class KnownValues(TorchFunctionMode):
         value = self._values.get(id(tensor))
         if value is not None:
             storage = value.untyped_storage().data_ptr()
-            views = [key for key, other in self._values.items() if other.untyped_storage().data_ptr() == storage]
+            views = [
+                key for key, other in self._values.items() if other.untyped_storage().data_ptr() == storage
+            ]
             for key in views:
                 del self._values[key]
                 self._sources[key] = self._sources.get(key, frozenset()) | sources

@@ -9,8 +9,8 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 
-from l0compile.capture.editor import remove_dead_nodes
 from l0compile.capture.bodies import Bodies, is_graph
+from l0compile.capture.editor import remove_dead_nodes
 from l0compile.capture.guards import size_conditions, size_expression
 from l0compile.capture.operators import is_check
 from l0compile.capture.program import Program
@@ -19,6 +19,7 @@ from l0compile.capture.sizes import symbol_ranges
 from l0compile.capture.tensors import refuse_unusual
 from l0compile.errors import CaptureError
 from l0compile.structure import PLAIN, Fixed, SizeOf, with_values
+
 
 def lift(exported: ExportedProgram) -> Program:
     """The graph of ``exported`` with user inputs as its only placeholders.

@@ -98,7 +98,7 @@ def _refuse_state(exported: ExportedProgram, known: KnownValues) -> None:
     changed = {str(spec.target) for spec in specs if spec.kind is OutputKind.BUFFER_MUTATION}
     if changed & known.read:
         raise CaptureError(
-            f"capture: {', '.join(sorted(changed & known.read))}: expected branches and sizes that follow from constants "
-            "and sizes of inputs, got one that depends on a buffer which forward() changes. What to do: pass the value "
+            f"capture: {', '.join(sorted(changed & known.read))}: expected branches and sizes that follow from "
+            "constants and sizes of inputs, got one that depends on a buffer which forward() changes. What to do: pass the value "
             "as a Python argument"
         )

@@ -22,7 +22,9 @@ def rope(spec: RopeSpec, tile: TokenTile) -> Any:
             t, s = register // tile.vectors, ramp((register % tile.vectors) * tile.vector, tile.vector)
             with TB.serial(0, half) as d:
                 # Features that are turned into each other, and where the angle of the second is.
-                one, two = (first + 2 * d, first + 2 * d + 1) if spec.interleaved else (first + d, first + half + d)
+                one, two = (
+                    (first + 2 * d, first + 2 * d + 1) if spec.interleaved else (first + d, first + half + d)
+                )
                 e = d if spec.interleaved else half + d
                 low, high = x[t, one, s], x[t, two, s]
                 store(y, low * cos[t, d, s] - high * sin[t, d, s], t, one, s)

@@ -82,10 +82,15 @@ def _writable(node: fx.Node, members: Container[fx.Node]) -> bool:
     rule = RULES.get(node.target)
     sources = [source for source in node.all_input_nodes if is_complex(source)]
     known = all(source in members or _is_source(source) for source in sources)
-    types = {getattr(leaf, "dtype", None)
-             for value in (node, *sources) for leaf in pytree.tree_leaves(value.meta.get("val"))}
+    types = {
+        getattr(leaf, "dtype", None)
+        for value in (node, *sources)
+        for leaf in pytree.tree_leaves(value.meta.get("val"))
+    }
     complex_types = {kind for kind in types if isinstance(kind, torch.dtype) and kind.is_complex}
-    return rule is not None and bool(sources) and known and complex_types <= REAL.keys() and rule.accepts(node)
+    return (
+        rule is not None and bool(sources) and known and complex_types <= REAL.keys() and rule.accepts(node)
+    )
 
 
 def _rewrite(editor: Editor, node: fx.Node, pairs: dict[fx.Node, Pair]) -> Pair | fx.Node:

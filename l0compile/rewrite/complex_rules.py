@@ -96,7 +96,9 @@ def _part_type(value: Any) -> Any:
 def _alike(node: fx.Node) -> bool:
     """Complex operands of one type, a complex result, and no real data among complex ones."""
     kinds = {leaf.dtype for source in node.all_input_nodes if is_complex(source) for leaf in _leaves(source)}
-    data: Any = node.args[0] if node.target in _JOINS else node.args[1:] if is_op(node, aten.where.self) else ()
+    data: Any = (
+        node.args[0] if node.target in _JOINS else node.args[1:] if is_op(node, aten.where.self) else ()
+    )
     return len(kinds) == 1 and is_complex(node) and all(map(is_complex, data)) and _real_numbers(node)
 
 

@@ -26,8 +26,8 @@ def fuse_complex_rope(program: Program) -> Program:
     """stack([a cos - b sin, a sin + b cos], -1) with a = x[..., 0], b = x[..., 1] -> l0compile::rope, interleaved.
 
     Rewrite: x [B, S, H, D/2, 2] with tables [B or 1, S, 1, D/2], or x [B, H, S, D/2, 2] with tables [B or 1, 1, S, D/2]
-        -> unflatten(rope(flatten(x), cos, sin, H, interleaved=True)), transposed around it in the second case, the heads
-        side by side as a linear layer makes them; canonicalizing then cancels these against the model's own.
+        -> unflatten(rope(flatten(x), cos, sin, H, interleaved=True)), transposed around it in the second case, the
+        heads side by side as a linear layer makes them; canonicalizing then cancels these against the model's own.
     Checks: float32, H and D are numbers; a and b are the parts of the same x, and each product is there in this order
         and with this sign; cos and sin are the same for all heads and have the batch of x or 1.
     Returns: the program, itself when there is none.
@@ -40,7 +40,9 @@ def fuse_complex_rope(program: Program) -> Program:
             for table in (turn.cos, turn.sin):
                 if (table, turn.heads) not in tables:  # the first reader comes before the others
                     tables[table, turn.heads] = _without_heads(editor, node, table, turn.heads)
-            editor.replace(node, _fused(editor, node, turn, [tables[t, turn.heads] for t in (turn.cos, turn.sin)]))
+            editor.replace(
+                node, _fused(editor, node, turn, [tables[t, turn.heads] for t in (turn.cos, turn.sin)])
+            )
     return editor.finish()
 
 
@@ -75,7 +77,12 @@ def _without_heads(editor: Editor, node: fx.Node, table: fx.Node, heads: int) ->
 
 def _turn(node: fx.Node) -> _Turn | None:
     value = tensor(node)
-    if not is_op(node, aten.stack.default) or value is None or value.ndim != 5 or value.dtype != torch.float32:
+    if (
+        not is_op(node, aten.stack.default)
+        or value is None
+        or value.ndim != 5
+        or value.dtype != torch.float32
+    ):
         return None
     if arguments(node)["dim"] not in (-1, 4) or len(node.args[0]) != 2:
         return None
@@ -85,7 +92,11 @@ def _turn(node: fx.Node) -> _Turn | None:
     for a, cos in _factors(real.args[0]):
         for b, sin in _factors(real.args[1]):
             x = _whole(a, b)
-            if x is not None and same_shape(shape(x), value.shape) and _are(imag.args[:2], (a, sin), (b, cos)):
+            if (
+                x is not None
+                and same_shape(shape(x), value.shape)
+                and _are(imag.args[:2], (a, sin), (b, cos))
+            ):
                 return next((found for heads in (2, 1) if (found := _fitting(x, cos, sin, heads))), None)
     return None
 
@@ -93,7 +104,9 @@ def _turn(node: fx.Node) -> _Turn | None:
 def _are(summands: Any, *products: tuple[Any, Any]) -> bool:
     """Whether the two summands are these products, in either order."""
     orders = (summands, summands[::-1])
-    return any(all(want in _factors(got) for want, got in zip(products, order, strict=True)) for order in orders)
+    return any(
+        all(want in _factors(got) for want, got in zip(products, order, strict=True)) for order in orders
+    )
 
 
 def _factors(node: Any) -> list[tuple[Any, Any]]:
@@ -124,6 +137,11 @@ def _fitting(x: fx.Node, cos: fx.Node, sin: fx.Node, heads: int) -> _Turn | None
             return None
         own: list[Any] = [1] * (4 - value.ndim) + list(value.shape)
         batch = same_size(own[0], 1) or same_size(own[0], sizes[0])
-        if not batch or own[heads] != 1 or not same_size(own[3 - heads], sizes[3 - heads]) or own[3] != sizes[3]:
+        if (
+            not batch
+            or own[heads] != 1
+            or not same_size(own[3 - heads], sizes[3 - heads])
+            or own[3] != sizes[3]
+        ):
             return None
     return _Turn(x, cos, sin, heads)

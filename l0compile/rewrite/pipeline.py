@@ -32,6 +32,7 @@ from l0compile.rewrite.simplify_masks import simplify_masks
 from l0compile.rewrite.spell_out import spell_out
 from l0compile.rewrite.split_linear import split_linear
 from l0compile.rewrite.splits_to_slices import splits_to_slices
+from l0compile.rewrite.strides_to_rows import strides_to_rows
 from l0compile.targets import Target
 
 USES_ZEROS = {"drop_dead", "compact", "choose_formats"}
@@ -122,6 +123,7 @@ def normal_form_steps(*early: Pass) -> list[Pass]:
     early: passes to run on pairs of reals that stand for complex numbers, before what feeds them is taken apart.
     """
     return [
+        strides_to_rows,  # while values still lie in memory as they did when the model was traced
         plain_arithmetic,
         canonicalize,
         complex_to_pairs,

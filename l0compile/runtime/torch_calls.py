@@ -156,7 +156,9 @@ def _missing(target: str, namespace: str, home: str | None) -> str:
             f"load: operator {target} is not in PyTorch {torch.__version__}; load the model with the version it was "
             "compiled with, or compile it again"
         )
-    package = f"import {home}, which registered it" if home else f"import the package that registers {namespace!r}"
+    package = (
+        f"import {home}, which registered it" if home else f"import the package that registers {namespace!r}"
+    )
     return (
         f"load: operator {target} is neither PyTorch's nor registered in this process; {package} when the model was "
         "compiled, before loading it"

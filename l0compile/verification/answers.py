@@ -30,9 +30,9 @@ def verify(
 ) -> dict[str, Any]:
     """Compare ``compiled`` with ``reference`` on each call.
 
-    Floating results, and the parts of complex ones, may differ by ``limit`` of the output's largest finite value, and have infinities in the same
-    places. All else must be equal: other types exactly, and structure. A NaN in the reference is refused as well:
-    nothing can be said about an answer that is none.
+    Floating results, and the parts of complex ones, may differ by ``limit`` of the output's largest finite value, and
+    have infinities in the same places. All else must be equal: other types exactly, and structure. A NaN in the
+    reference is refused as well: nothing can be said about an answer that is none.
 
     The model runs as tracing saw it: without the fast path of ``nn.TransformerEncoder``, where padded tokens are zero.
 

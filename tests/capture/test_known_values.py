@@ -113,7 +113,9 @@ def test_a_decision_by_an_input_names_it() -> None:
             allowed = attention_mask > 0
             return x * 2 if allowed.flatten().any().item() else x
 
-    with pytest.raises(CaptureError, match=r"test_known_values.py:\d+: `return x.*item.*input attention_mask"):
+    with pytest.raises(
+        CaptureError, match=r"test_known_values.py:\d+: `return x.*item.*input attention_mask"
+    ):
         capture(Reads().eval(), (torch.ones(3), torch.ones(3)))
 
 
@@ -124,7 +126,7 @@ def test_a_mask_changed_by_an_input_is_not_known() -> None:
         mask[1] = h.mean()
         return h * 2 if view.sum() > 3 else h
 
-    with pytest.raises(CaptureError, match="depend on .*input x"):
+    with pytest.raises(CaptureError, match=r"depend on .*input x"):
         capture(Held(mixed).eval(), (torch.randn(2, 8),))
 
 

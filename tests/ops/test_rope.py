@@ -32,7 +32,13 @@ def test_formula(b: int, s: int, heads: int, half: int, own: bool) -> None:
 
 
 @settings(max_examples=20)
-@given(b=st.integers(1, 3), s=st.integers(1, 5), heads=st.integers(1, 3), half=st.integers(1, 3), own=st.booleans())
+@given(
+    b=st.integers(1, 3),
+    s=st.integers(1, 5),
+    heads=st.integers(1, 3),
+    half=st.integers(1, 3),
+    own=st.booleans(),
+)
 def test_interleaved_is_a_complex_product(b: int, s: int, heads: int, half: int, own: bool) -> None:
     x = torch.randn(b, s, heads * 2 * half)
     angles = torch.randn(b if own else 1, s, half, dtype=torch.complex64)

@@ -116,7 +116,9 @@ class Spectrum(nn.Module):
         return torch.fft.irfft(spectrum * self.weight), spectrum.abs(), turned, spectrum.conj().imag
 
 
-def test_what_has_no_rule_keeps_its_region(apply_once: Callable[..., Program], count: Callable[..., int]) -> None:
+def test_what_has_no_rule_keeps_its_region(
+    apply_once: Callable[..., Program], count: Callable[..., int]
+) -> None:
     x = torch.randn(2, 8)
     result = apply_once(capture(Spectrum().eval(), (x,)), complex_to_pairs, x)
     kept = complex_operators(result)
@@ -160,7 +162,9 @@ def test_symbolic_sizes(agree: Callable[..., None]) -> None:
         agree(program, result, torch.randn(*size, 8), table)
 
 
-def test_complex_constants_are_folded_as_pairs(captured: Callable[..., Program], agree: Callable[..., None]) -> None:
+def test_complex_constants_are_folded_as_pairs(
+    captured: Callable[..., Program], agree: Callable[..., None]
+) -> None:
     class Table(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -56,7 +56,9 @@ OTHERS: dict[str, Callable[..., Tensor]] = {
 
 
 def pairs(model: nn.Module, x: Tensor, dynamic: Any = None) -> Program:
-    return run(capture(model.eval(), (x,), dynamic_shapes=dynamic), [canonicalize, complex_to_pairs, canonicalize])
+    return run(
+        capture(model.eval(), (x,), dynamic_shapes=dynamic), [canonicalize, complex_to_pairs, canonicalize]
+    )
 
 
 @pytest.mark.parametrize("first", [False, True], ids=["llama", "sam"])
@@ -68,7 +70,10 @@ def test_both_layouts(
     x = torch.randn(2, 3, 6)
     program = pairs(Turn(first=first), x, dynamic)
     result = run(apply_once(program, fuse_complex_rope, x), [canonicalize])
-    assert count(result, ROPE) == 1 and count(result, aten.stack.default) == count(result, aten.transpose.int) == 0
+    assert (
+        count(result, ROPE) == 1
+        and count(result, aten.stack.default) == count(result, aten.transpose.int) == 0
+    )
     packed = apply_once(result, partial(assign_layout, lanes=4, rows=4), x)
     names = [str(node.target) for node in packed.graph.nodes if "l0compile" in str(node.target)]
     assert names.count("l0compile.packed_rope.default") == 1 and names.count("l0compile.unpack.default") == 1

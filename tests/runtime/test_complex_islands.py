@@ -1,4 +1,4 @@
-"""Models with complex numbers: rotations run in compiled code, transforms in islands; saved or not, the answers agree."""
+"""Models with complex numbers: rotations run in compiled code, transforms in islands, saved or not."""
 
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,12 @@ class Spectral(nn.Module):
 
 
 CASES: dict[str, tuple[type[nn.Module], Any, Any, Any]] = {
-    "rotation": (Decoder, (torch.randn(2, 5, 16),), {"x": {0: "batch", 1: "length"}}, (torch.randn(1, 9, 16),)),
+    "rotation": (
+        Decoder,
+        (torch.randn(2, 5, 16),),
+        {"x": {0: "batch", 1: "length"}},
+        (torch.randn(1, 9, 16),),
+    ),
     "transform": (
         Spectral,
         (torch.randn(2, 4, 16), torch.randn(9, dtype=torch.complex64)),
@@ -83,7 +88,9 @@ def test_answers_before_and_after_saving(name: str, engine: str, tmp_path: Path)
         assert not any(file.get_tensor(key).is_complex() for key in file.keys())  # noqa: SIM118
     if (name, engine) == ("rotation", "tvm"):
         explanation = compiled.explain()
-        assert not explanation.islands and sum("rope" in launch.function for launch in explanation.launches) == 2
+        assert (
+            not explanation.islands and sum("rope" in launch.function for launch in explanation.launches) == 2
+        )
     compiled.profile()  # makes up complex inputs
 
 

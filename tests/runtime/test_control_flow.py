@@ -59,7 +59,9 @@ class Loop(Two):
             return (i < 6) & (h.abs().sum() < 100)
 
         h = self.up(x)
-        i, h = while_loop(small, lambda i, h: (i + 1, self.inner(h) + h * 1.3), (torch.zeros((), dtype=torch.int64), h))
+        i, h = while_loop(
+            small, lambda i, h: (i + 1, self.inner(h) + h * 1.3), (torch.zeros((), dtype=torch.int64), h)
+        )
         return self.down(h), i
 
 
@@ -152,5 +154,5 @@ def test_unknown_operators_on_graphs_are_refused() -> None:
         def forward(self, x: Tensor) -> Any:
             return torch.ops.higher_order.hints_wrapper(lambda t: t + 1, (x,), {}, hints={})
 
-    with pytest.raises(CaptureError, match="expected .*, got"):
+    with pytest.raises(CaptureError, match=r"expected .*, got"):
         capture(Hinted().eval(), (torch.ones(3, 2),))

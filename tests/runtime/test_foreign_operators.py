@@ -52,7 +52,9 @@ class Wave(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = F.relu(self.up(x))
-        y, total = torch.ops.foreigntest.wave(h.transpose(0, 1).contiguous(), [h.transpose(0, 1)], 2.0, "wave")
+        y, total = torch.ops.foreigntest.wave(
+            h.transpose(0, 1).contiguous(), [h.transpose(0, 1)], 2.0, "wave"
+        )
         return self.down(y.transpose(0, 1)) + total.t()[..., None]
 
 
@@ -66,7 +68,9 @@ def test_an_operator_of_the_users(engine: str, home: Path, tmp_path: Path) -> No
     with torch.no_grad():
         torch.testing.assert_close(compiled(x), model(x), rtol=1e-5, atol=1e-5)
     if engine == "tvm":
-        assert any(o.target == "foreigntest.wave.default" for s in compiled.explain().islands for o in s.operators)
+        assert any(
+            o.target == "foreigntest.wave.default" for s in compiled.explain().islands for o in s.operators
+        )
     compiled.save(tmp_path / "model")
     assert torch.equal(l0.load(tmp_path / "model")(x), compiled(x))
     if engine == "torch":
@@ -94,7 +98,7 @@ numpy.save({str(folder / "y.npy")!r}, l0.load({str(folder / "model")!r})(x).nump
 
 
 def test_quantize_and_dequantize_of_pt2e(tmp_path: Path) -> None:
-    import torch.ao.quantization.fx._decomposed  # noqa: F401  registers the operators
+    import torch.ao.quantization.fx._decomposed
 
     class Quantized(nn.Module):
         def __init__(self) -> None:
@@ -138,5 +142,5 @@ def test_an_operator_that_draws_is_refused() -> None:
             def forward(self, x: Tensor) -> Tensor:
                 return x + torch.ops.foreigndraw.noise(x)
 
-        with pytest.raises(CaptureError, match="random operator foreigndraw.noise.default"):
+        with pytest.raises(CaptureError, match=r"random operator foreigndraw.noise.default"):
             l0.compile(Noisy().eval(), (torch.randn(3),))
