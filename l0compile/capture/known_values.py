@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload, OpOverloadPacket
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
@@ -78,7 +79,7 @@ class KnownValues(TorchFunctionMode):
     ) -> None:
         """Note what ``func`` gave for ``given``, and what it changed; ``real``: the values of ``given``, if known."""
         fakes = [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, FakeTensor)]
-        changed = _changed(name, *given)
+        changed = _changed(func, name, *given)
         follows = real is not None and not _RANDOM.search(name) and _is_small([*fakes, *changed])
         if (fakes or changed) and follows and not any(map(self._is_given, changed)):
             known = pytree.tree_leaves(self._evaluate(func, *real))
@@ -148,11 +149,20 @@ class KnownValues(TorchFunctionMode):
         self._note(tensor, None, sources)
 
 
-def _changed(name: str, args: Any, kwargs: Any) -> list[Tensor]:
-    """The tensors that a function writes to."""
-    in_place = name in _IN_PLACE or (name.endswith("_") and not name.endswith("__"))
-    written = [*args[:1]] if in_place else []
-    return [leaf for leaf in pytree.tree_leaves([*written, kwargs.get("out")]) if isinstance(leaf, Tensor)]
+def _changed(func: Any, name: str, args: Any, kwargs: Any) -> list[Tensor]:
+    """The tensors that a function writes to, or may write to."""
+    in_place = name in _IN_PLACE or (name.endswith("_") and not name.endswith("__")) or kwargs.get("inplace")
+    if getattr(func, "__module__", "") == "torch.nn.functional":
+        in_place = in_place or any(arg is True for arg in args)  # one of the flags may be "inplace"
+    written = (args, kwargs) if _is_mutable(func) else [*(args[:1] if in_place else ()), kwargs.get("out")]
+    return [leaf for leaf in pytree.tree_leaves(written) if isinstance(leaf, Tensor)]
+
+
+def _is_mutable(func: Any) -> bool:
+    """Whether an operator called by its name in ``torch.ops`` changes its arguments."""
+    if isinstance(func, OpOverloadPacket):
+        return any(getattr(func, overload)._schema.is_mutable for overload in func.overloads())
+    return isinstance(func, OpOverload) and bool(func._schema.is_mutable)
 
 
 def _is_small(tensors: list[Tensor]) -> bool:

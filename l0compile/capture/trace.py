@@ -99,6 +99,6 @@ def _refuse_state(exported: ExportedProgram, known: KnownValues) -> None:
     if changed & known.read:
         raise CaptureError(
             f"capture: {', '.join(sorted(changed & known.read))}: expected branches and sizes that follow from "
-            "constants and sizes of inputs, got one that depends on a buffer which forward() changes. What to do: pass the value "
-            "as a Python argument"
+            "constants and sizes of inputs, got one that depends on a buffer which forward() changes. What to do: "
+            "pass the value as a Python argument"
         )

@@ -153,6 +153,19 @@ def test_state_decides_nothing(first: bool) -> None:
     assert int(model.calls) == 3
 
 
+def test_a_mask_changed_by_a_flag_or_an_operator_is_followed() -> None:
+    def changed(m: Held, h: Tensor) -> Tensor:
+        mask = m.counts.float() - 1
+        view = mask[:4]
+        nn.functional.relu(mask, inplace=True)
+        torch.ops.aten.add_.Tensor(mask, 1)
+        return h * 2 if view.sum() == 5 else h
+
+    model, x = Held(changed).eval(), torch.randn(2, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(capture(model, (x,)).run(x), 2 * model.linear(x))
+
+
 def test_a_random_mask_is_not_known() -> None:
     with pytest.raises(CaptureError):
         capture(Held(lambda m, h: h * 2 if torch.rand(3).sum() > 1 else h).eval(), (torch.randn(2, 8),))

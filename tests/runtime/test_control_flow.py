@@ -26,6 +26,10 @@ class Two(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.up, self.inner, self.down = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+        with torch.no_grad():  # dead channels, which control flow reads all the same
+            self.up.weight[:2] = 0
+            self.up.bias[:2] = 0
+            self.inner.weight[:, 3:5] = 0
 
 
 class Branches(Two):
