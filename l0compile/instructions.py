@@ -1,12 +1,16 @@
 """Code for PyTorch as plain data: the operators of a graph in order, on numbered slots.
 
-It goes through JSON and names operators of a few namespaces only, so that an artifact can carry it without carrying
-Python code. ``Instruction`` arguments are numbers, texts, None, lists of these, ``Slot`` and ``Named``.
+It goes through JSON and names operators, so that an artifact can carry it without carrying Python code. ``Instruction``
+arguments are numbers, texts, None, lists of these, ``Slot``, ``Named``, and ``Code`` for what control flow runs.
+
+An operator outside PyTorch (``torch.library``) runs whatever the loading process has registered under its name: nothing
+of it is in the code.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from l0compile.errors import ArtifactError
@@ -20,9 +24,14 @@ SIZE_FUNCTIONS = frozenset({
     "sym_max", "sym_min", "sym_float", "sym_int", "sym_not", "sym_ite", "sym_sum", "_sym_sqrt",
 })  # fmt: skip
 ROUNDINGS = frozenset({"trunc", "floor", "ceil"})  # of Python's math module
-NAMESPACES = ("aten", "prims", "l0compile", "_operator", "torch", "math")
-# Reads and writes files.
-_REFUSED = ("aten.from_file",)
+FLOW = frozenset({"cond", "while_loop", "map", "scan"})
+_OPERATOR = re.compile(r"(?!__)[A-Za-z_]\w*\.[A-Za-z_]\w*\.[A-Za-z_]\w*")
+# Reads and writes files; and PyTorch's own operators that touch memory outside their arguments, other processes, or the
+# state of this one.
+_REFUSED = re.compile(
+    r"(aten\.from_file|(inductor|profiler|symm_mem|static_runtime|export|_test|debugprims|debug_mode_ops|_?c10d\w*"
+    r"|fsdp|rpc|streams|_dtensor)\.)"
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,8 @@ class Named:
 class Instruction:
     """One call.
 
-    target: ``aten.cumsum.default``, ``l0compile.dense_linear.default``, ``_operator.getitem``, ``torch.sym_max``.
+    target: ``aten.cumsum.default``, ``l0compile.dense_linear.default``, ``_operator.getitem``, ``torch.sym_max``,
+    ``flow.cond``.
     result: the slot that the value goes to. frees: slots that nobody reads after this call.
     """
 
@@ -60,12 +70,14 @@ class Code:
     """A straight-line program. Slots 0.. hold the inputs, then the constants, then results.
 
     inputs: how many. constants: their names, in the order of their slots. outputs: arguments, one a result.
+    homes: of operators that PyTorch does not have by itself, the Python module that registers them, where one is known.
     """
 
     inputs: int
     constants: tuple[str, ...]
     instructions: tuple[Instruction, ...]
     outputs: tuple[Any, ...]
+    homes: Mapping[str, str] = field(default_factory=dict)
 
     def constant(self, argument: Any) -> str | None:
         """The name of the constant that an argument of an instruction is; None when it is something else."""
@@ -83,11 +95,12 @@ class Code:
             "constants": list(self.constants),
             "instructions": listed,
             "outputs": _dump(self.outputs),
+            **({"homes": dict(self.homes)} if self.homes else {}),
         }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Code":
-        """The code that ``to_json`` wrote. Raises ArtifactError for an operator outside the allowed namespaces."""
+        """The code that ``to_json`` wrote. Raises ArtifactError for a name that no operator has, or a refused one."""
         try:
             instructions = tuple(
                 Instruction(
@@ -95,7 +108,9 @@ class Code:
                 )
                 for target, args, kwargs, result, frees in record["instructions"]
             )
-            code = cls(record["inputs"], tuple(record["constants"]), instructions, _load(record["outputs"]))
+            homes = {str(name): str(module) for name, module in record.get("homes", {}).items()}
+            constants = tuple(record["constants"])
+            code = cls(record["inputs"], constants, instructions, _load(record["outputs"]), homes)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(
                 f"load: the list of PyTorch operators is malformed ({error!r}); save the model again"
@@ -108,13 +123,14 @@ class Code:
 def check_target(target: Any) -> None:
     """Raise ArtifactError unless ``target`` names an operator that code may call."""
     parts = target.split(".") if isinstance(target, str) else []
-    allowed = len(parts) == 3 and parts[0] in NAMESPACES[:3] and not target.startswith(_REFUSED)
+    allowed = len(parts) == 3 and bool(_OPERATOR.fullmatch(target)) and not _REFUSED.match(target)
+    allowed |= len(parts) == 2 and parts[0] == "flow" and parts[1] in FLOW
     allowed |= len(parts) == 2 and parts[0] == "_operator" and parts[1] in OPERATORS
     allowed |= len(parts) == 2 and parts[0] == "torch" and parts[1] in SIZE_FUNCTIONS
     allowed |= len(parts) == 2 and parts[0] == "math" and parts[1] in ROUNDINGS
     if not allowed:
         raise ArtifactError(
-            f"load: expected operators of {', '.join(NAMESPACES)}, got {target!r}; "
+            f"load: expected the name of an operator without effects, got {target!r}; "
             "this is not an artifact that l0compile wrote: do not use it"
         )
 
@@ -139,6 +155,8 @@ def _dump(value: Any) -> Any:
         return {"float": str(value)}
     if isinstance(value, complex):
         return {"complex": [value.real, value.imag]}
+    if isinstance(value, Code):
+        return {"code": value.to_json()}
     if isinstance(value, list | tuple):
         return [_dump(item) for item in value]
     return value
@@ -153,6 +171,8 @@ def _load(value: Any) -> Any:
     match kind:
         case "slot":
             return Slot(int(content))
+        case "code":
+            return Code.from_json(content)
         case "float":
             return float(content)
         case "complex":

@@ -1,4 +1,4 @@
-"""Code goes through JSON as it was, and names no operator outside the allowed namespaces."""
+"""Code goes through JSON as it was, and names no operator that it must not call."""
 
 import json
 
@@ -32,18 +32,44 @@ def test_json_and_back() -> None:
         "_operator.methodcaller",
         "torch.load",
         "l0compile.errors",
+        "__class__.__init__.__globals__",
+        "inductor._reinterpret_tensor.default",
+        "c10d.recv_.default",
+        "flow.exec",
         "",
         None,
         3,
     ],
 )
 def test_foreign_names_are_refused(target: object) -> None:
-    with pytest.raises(ArtifactError, match="expected operators of"):
+    with pytest.raises(ArtifactError, match="expected the name of an operator"):
         check_target(target)
     record = CODE.to_json()
     record["instructions"][0][0] = target
-    with pytest.raises(ArtifactError, match="expected operators of"):
+    with pytest.raises(ArtifactError, match="expected the name of an operator"):
         Code.from_json(record)
+
+
+def test_what_control_flow_runs_is_checked_too() -> None:
+    inner = Code(
+        1, (), (Instruction("aten.neg.default", (Slot(0),), {}, 1, (0,)),), (Slot(1),), {"x.y.z": "m"}
+    )
+    outer = Code(
+        2, (), (Instruction("flow.cond", (inner, inner, Slot(0), Slot(1)), {}, 2, (0, 1)),), (Slot(2),)
+    )
+    record = json.loads(json.dumps(outer.to_json()))
+    assert Code.from_json(record) == outer
+    record["instructions"][0][1][0]["code"]["instructions"][0][0] = "os.system"
+    with pytest.raises(ArtifactError, match="expected the name of an operator"):
+        Code.from_json(record)
+
+
+@pytest.mark.parametrize("target", ["nobodys.operator.default", "load_library.a.b", "nobodys.name.typename"])
+def test_operators_of_nobody(target: str) -> None:
+    with pytest.raises(
+        ArtifactError, match=rf"{target} is neither PyTorch's nor registered .* import made.up, which"
+    ):
+        resolve(target, "made.up")
 
 
 def test_operators_that_change_their_arguments_are_refused() -> None:

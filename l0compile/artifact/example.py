@@ -25,7 +25,8 @@ def example_leaves(
 ) -> list[Tensor]:
     """Flat inputs, always the same values: one tensor an item of the manifest's ``inputs``.
 
-    Floats are normal numbers, indices are spread over their table, other whole numbers (masks, counts) are ones.
+    Floats and complex numbers are normal numbers, indices are spread over their table, other whole numbers (masks,
+    counts) are ones.
 
     Args:
         sizes: size of every dynamic dimension by label; ``example_sizes`` gives those of the example.
@@ -66,6 +67,8 @@ def _tensor(item: Mapping[str, Any], shape: Sequence[int], generator: torch.Gene
     dtype: torch.dtype = getattr(torch, item["dtype"])
     if dtype.is_floating_point:
         return torch.randn(shape, generator=generator).to(dtype)
+    if dtype.is_complex:
+        return torch.randn(shape, generator=generator, dtype=dtype)
     if item.get("below") is not None:
         return torch.randint(0, item["below"], shape, generator=generator).to(dtype)
     # Whole numbers that index nothing are masks and counts: ones keep every token in play.

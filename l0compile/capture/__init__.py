@@ -1,5 +1,6 @@
 """nn.Module or ExportedProgram in, :class:`Program` out: one flat ATen graph with gates intact."""
 
+from l0compile.capture.control_flow import ControlFlow as ControlFlow
 from l0compile.capture.editor import Editor as Editor
 from l0compile.capture.export import capture as capture
 from l0compile.capture.program import Program as Program

@@ -9,7 +9,8 @@ import torch
 
 from l0compile.errors import CaptureError
 
-_TORCH = os.path.dirname(torch.__file__) + os.sep
+# Frames of PyTorch and of this folder are not the user's code.
+_TRACERS = (os.path.dirname(torch.__file__) + os.sep, os.path.dirname(__file__) + os.sep)
 
 # First match wins: (pattern over exception type and text, what to do).
 _ADVICE = (
@@ -37,6 +38,11 @@ _ADVICE = (
         "for a dataclass, or use a dict, a tuple or a named tuple",
     ),
     (
+        r"FunctionalTensor on its own",
+        "a branch or loop body makes a tensor from Python numbers, which PyTorch cannot export there: make it a "
+        "buffer, or use torch.full",
+    ),
+    (
         r"mutat|in-place|inplace",
         "the model changes a buffer or an input: return the new value instead",
     ),
@@ -44,8 +50,13 @@ _ADVICE = (
 _DEFAULT = "make forward() traceable by torch.export (tensors in, tensors out, no side effects), or compile a submodule"
 
 
-def explain(model: torch.nn.Module | None, error: Exception) -> CaptureError:
-    """A CaptureError for ``error``, which tracing ``model`` raised.
+def decides_by_values(error: Exception) -> bool:
+    """Whether tracing failed because a size or a branch depends on values."""
+    return re.search(_ADVICE[0][0], f"{type(error).__name__} {error}") is not None
+
+
+def explain(model: torch.nn.Module | None, error: Exception, culprit: str = "") -> CaptureError:
+    """A CaptureError for ``error``, which tracing ``model`` raised; ``culprit``: what is known of the cause.
 
     To be raised ``from None``: a message that names module and line is lost below the stack of torch.export. The error
     itself stays at hand as ``__context__``.
@@ -55,7 +66,7 @@ def explain(model: torch.nn.Module | None, error: Exception) -> CaptureError:
     described = f"{type(error).__name__} {error}"
     advice = next((advice for pattern, advice in _ADVICE if re.search(pattern, described)), _DEFAULT)
     return CaptureError(
-        f"capture: {where}: expected a graph, got {type(error).__name__}: {text}. What to do: {advice}"
+        f"capture: {where}: expected a graph, got {culprit}{type(error).__name__}: {text}. What to do: {advice}"
     )
 
 
@@ -67,7 +78,7 @@ def _location(model: torch.nn.Module | None, error: BaseException) -> str:
         if isinstance(owner, torch.nn.Module) and id(owner) in names:
             module = f"module {names[id(owner)] or '(root)'!s} ({type(owner).__name__})"
         path = frame.f_code.co_filename
-        if module and not path.startswith(_TORCH) and os.path.isfile(path):
+        if module and not path.startswith(_TRACERS) and os.path.isfile(path):
             source = linecache.getline(path, number).strip()
             line = f", {os.path.basename(path)}:{number}: `{source}`"
     return (module or "the model") + line

@@ -21,6 +21,7 @@ from l0compile.capture.lift import lift
 from l0compile.capture.program import Program
 from l0compile.capture.sizes import accept_size_one, drop_needless_conditions, label_symbols
 from l0compile.capture.tensors import dense_weights, refuse_unusual
+from l0compile.capture.trace import trace
 from l0compile.errors import CaptureError
 from l0compile.tensors import resolved
 
@@ -124,7 +125,7 @@ def _export(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedP
     except Exception as error:  # tracing runs the user's code: anything can come out of it
         second = _strict(model, call, spec)
         if second is None:
-            raise explain(model, error) from None
+            raise error if isinstance(error, CaptureError) else explain(model, error) from None
         return second
     if spec is not None and pins_a_rounded_size(exported):
         return _strict(model, call, spec) or exported
@@ -133,8 +134,8 @@ def _export(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedP
 
 def _strict(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedProgram | None:
     """Strict export reads the model's byte code: ``len(x)`` and ``int(size)`` stay sizes. None where it fails too."""
-    loggers = [logging.getLogger(name) for name in ("torch._guards", "torch._dynamo")]
-    before = [logger.disabled for logger in loggers]
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("torch.")]
+    loggers = [logger for logger in map(logging.getLogger, names) if not logger.disabled]
     try:
         for logger in loggers:  # what it has to say of a failure, it says of code that the user never wrote
             logger.disabled = True
@@ -143,15 +144,17 @@ def _strict(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedP
         _log.debug("strict export fails as well: %s", error)
         return None
     finally:
-        for logger, disabled in zip(loggers, before, strict=True):
-            logger.disabled = disabled
+        for logger in loggers:
+            logger.disabled = False
 
 
 def _traced(model: nn.Module, call: Call, spec: DynamicSpec | None, strict: bool) -> ExportedProgram:
     shapes = spec.shapes if spec else None
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torch.export.export(model, call.args, call.kwargs, dynamic_shapes=shapes, strict=strict)
+        if strict:
+            return torch.export.export(model, call.args, call.kwargs, dynamic_shapes=shapes, strict=True)
+        return trace(model, call, shapes)
 
 
 def _decompose(exported: ExportedProgram, model: nn.Module | None) -> ExportedProgram:

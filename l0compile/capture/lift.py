@@ -5,15 +5,14 @@ from typing import Any
 
 import torch
 from torch import fx
-from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 
+from l0compile.capture.bodies import Bodies, is_graph
 from l0compile.capture.editor import remove_dead_nodes
-from l0compile.capture.functional import plain_copy
 from l0compile.capture.guards import size_conditions, size_expression
-from l0compile.capture.nodes import arguments
+from l0compile.capture.operators import is_check
 from l0compile.capture.program import Program
 from l0compile.capture.shapes import infer_shapes
 from l0compile.capture.sizes import symbol_ranges
@@ -22,24 +21,19 @@ from l0compile.errors import CaptureError
 from l0compile.structure import PLAIN, Fixed, SizeOf, with_values
 from l0compile.tensors import resolved
 
-_CHECKS = (
-    "aten::_assert_tensor_metadata",
-    "aten::_assert_async",
-    "aten::_assert_scalar",
-    "aten::sym_constrain_range",
-)
-
 
 def lift(exported: ExportedProgram) -> Program:
     """The graph of ``exported`` with user inputs as its only placeholders.
 
     Raises:
-        CaptureError: the model mutates a buffer or an input, or holds control-flow operators.
+        CaptureError: the model mutates a buffer or an input, draws random numbers, or holds an operator on graphs that
+            is unknown.
     """
     _refuse_mutation(exported)
     graph = fx.Graph()
     constants: dict[str, torch.Tensor] = {}
     mapped: dict[fx.Node, Any] = {}
+    bodies = Bodies(exported.graph_module)
     inputs = {spec.arg.name: spec for spec in exported.graph_signature.input_specs}
     # Inputs first: a get_attr may stand among placeholders, but readers of the graph expect inputs on top.
     ordered = sorted(exported.graph.nodes, key=lambda node: _rank(node, inputs))
@@ -52,12 +46,8 @@ def lift(exported: ExportedProgram) -> Program:
             results = [mapped.get(result, result) for result in _user_outputs(node, exported)]
             tensors = [result for result in results if _is_tensor(result)]
             graph.output(tuple(tensors)).meta.update(node.meta)
-        elif _is_check(node):
-            continue
-        else:
-            _refuse_unknown(node)
-            _refuse_random(node)
-            mapped[node] = plain_copy(graph, node, mapped)
+        elif not is_check(node) and not is_graph(node, exported.graph_module):
+            mapped[node] = bodies.copy(graph, node, mapped)
             if node.op == "placeholder":
                 mapped[node].meta["val"] = _with_known_sizes(node.meta["val"])
     program = Program(
@@ -112,12 +102,19 @@ def _constant(
     tensor = store[spec.target].detach()
     plain = resolved(tensor)
     refuse_unusual(spec.target, plain)
+    if plain.is_complex():
+        # Files of weights cannot hold complex numbers everywhere: constants are real.
+        plain = torch.view_as_real(plain)
     # Tied parameters come as several inputs with one storage: one constant, so that sharing stays visible.
     key = next((name for name, other in constants.items() if _same_storage(plain, other)), spec.target)
     constants[key] = plain
     created = graph.create_node("get_attr", key, name=node.name)
-    created.meta.update(node.meta)
-    return created
+    if plain.dtype == node.meta["val"].dtype:
+        created.meta.update(node.meta)
+        return created
+    whole = graph.call_function(torch.ops.aten.view_as_complex.default, (created,))
+    whole.meta.update(node.meta)
+    return whole
 
 
 def _same_storage(left: torch.Tensor, right: torch.Tensor) -> bool:
@@ -155,24 +152,6 @@ def _user_outputs(node: fx.Node, exported: ExportedProgram) -> list[Any]:
     return [arg for arg, kind in zip(results, kinds, strict=True) if kind is OutputKind.USER_OUTPUT]
 
 
-def _is_check(node: fx.Node) -> bool:
-    if node.op == "call_function" and isinstance(node.target, OpOverload):
-        return node.target._schema.name.startswith(_CHECKS)
-    return False
-
-
-def _refuse_unknown(node: fx.Node) -> None:
-    if node.op == "placeholder":
-        return
-    if node.op == "call_function" and not isinstance(node.target, torch._ops.HigherOrderOperator):
-        return
-    what = f"{node.op} {node.target}"
-    raise CaptureError(
-        f"capture: {_where(node)}: expected ATen operators only, got {what}. What to do: take torch.cond, "
-        "scan, autocast and set_grad_enabled blocks out of forward()"
-    )
-
-
 def _refuse_mutation(exported: ExportedProgram) -> None:
     for spec in exported.graph_signature.output_specs:
         if spec.kind in (OutputKind.BUFFER_MUTATION, OutputKind.USER_INPUT_MUTATION):
@@ -181,23 +160,3 @@ def _refuse_mutation(exported: ExportedProgram) -> None:
                 f"capture: {spec.target}: expected a forward() without side effects, got one that changes this "
                 f"{what}. What to do: return the new value instead"
             )
-
-
-def _refuse_random(node: fx.Node) -> None:
-    if not isinstance(node.target, OpOverload) or torch.Tag.nondeterministic_seeded not in node.target.tags:
-        return
-    given = arguments(node)
-    # Dropout that is off, and attention without dropout, draw nothing.
-    if given.get("train") is False or given.get("dropout_p") == 0 or given.get("p") == 0:
-        return
-    raise CaptureError(
-        f"capture: {_where(node)}: expected a result that follows from the inputs, got the random operator "
-        f"{node.target}. What to do: call model.eval(), or pass the random numbers as an input"
-    )
-
-
-def _where(node: fx.Node) -> str:
-    stack = node.meta.get("nn_module_stack") or {}
-    modules = [entry[0] for entry in stack.values()]
-    lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines() if "File" in line]
-    return " ".join([f"module {modules[-1] or '(root)'}" if modules else node.name, *lines[-1:]])

@@ -21,7 +21,8 @@ class Program:
     Attributes:
         graph: placeholders are the flat tensor inputs, in order; parameters, buffers and lifted constants are
             ``get_attr`` nodes whose target is a key of ``constants``; ``call_function`` targets are OpOverloads of
-            ``aten`` or ``l0compile`` or Python operators on sizes; the one output node holds a flat tuple.
+            ``aten``, ``l0compile`` or a library of the user's, Python operators on sizes, or ``ControlFlow``; none has
+            a side effect. The one output node holds a flat tuple.
             ``node.meta["val"]`` is a FakeTensor (sizes may be symbolic) on every tensor node.
         constants: name -> plain detached tensor. Never changed in place.
         in_spec: pytree of ``(args, kwargs)``; its leaves are the placeholders. What is no tensor is part of it, see

@@ -1,4 +1,4 @@
-"""Weights and example inputs as the steps after capture need them: dense real numbers in main memory."""
+"""Weights and example inputs as the steps after capture need them: dense numbers in main memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,16 +21,14 @@ _SPARSE = {
 
 
 def refuse_unusual(name: str, tensor: Tensor) -> None:
-    """Raise CaptureError for a tensor without values, or with values in another form than dense real numbers.
+    """Raise CaptureError for a tensor without values, or with values in another form than dense numbers.
 
     ``tensor`` has been through :func:`l0compile.tensors.resolved`.
     """
     found = oddity(tensor)
-    if found is None and tensor.is_complex():
-        found = str(tensor.dtype), "pass real and imaginary parts with torch.view_as_real"
     if found is not None:
         raise CaptureError(
-            f"capture: {name}: expected a dense real tensor with values in main memory, got {found[0]}; {found[1]}"
+            f"capture: {name}: expected a dense tensor with values in main memory, got {found[0]}; {found[1]}"
         )
 
 

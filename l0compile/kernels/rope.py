@@ -10,18 +10,23 @@ from l0compile.kernels.spec import RopeSpec, TokenTile
 def rope(spec: RopeSpec, tile: TokenTile) -> Any:
     """PrimFunc(x, cos, sin[, tokens], y). A task is one head of one register of tokens."""
     half = spec.dim // 2
+    angles = half if spec.interleaved else spec.dim
     with kernel("rope") as builder:
         tiles = symbol("tiles")
         x = param("x", (tiles, spec.heads * spec.dim, tile.lanes))
-        cos, sin = (param(name, (tiles, spec.dim, tile.lanes)) for name in ("cos", "sin"))
+        cos, sin = (param(name, (tiles, angles, tile.lanes)) for name in ("cos", "sin"))
         registers = live_registers(spec.tail, tile, tiles)
         y = param("y", (tiles, spec.heads * spec.dim, tile.lanes))
         with body(), TB.parallel(0, registers * spec.heads) as task:
             register, first = task // spec.heads, (task % spec.heads) * spec.dim
             t, s = register // tile.vectors, ramp((register % tile.vectors) * tile.vector, tile.vector)
             with TB.serial(0, half) as d:
-                low, high = x[t, first + d, s], x[t, first + half + d, s]
-                store(y, low * cos[t, d, s] - high * sin[t, d, s], t, first + d, s)
-                turned = high * cos[t, half + d, s] + low * sin[t, half + d, s]
-                store(y, turned, t, first + half + d, s)
+                # Features that are turned into each other, and where the angle of the second is.
+                one, two = (
+                    (first + 2 * d, first + 2 * d + 1) if spec.interleaved else (first + d, first + half + d)
+                )
+                e = d if spec.interleaved else half + d
+                low, high = x[t, one, s], x[t, two, s]
+                store(y, low * cos[t, d, s] - high * sin[t, d, s], t, one, s)
+                store(y, high * cos[t, e, s] + low * sin[t, e, s], t, two, s)
     return builder.get()

@@ -114,11 +114,15 @@ class NormSpec:
 
 @dataclass(frozen=True)
 class RopeSpec:
-    """Turn the halves of each of ``heads`` heads of ``dim`` features by an angle per token and feature."""
+    """Turn the halves of each of ``heads`` heads of ``dim`` features by an angle per token and feature.
+
+    interleaved: neighbouring features instead, by an angle per token and pair.
+    """
 
     heads: int
     dim: int
     tail: Tail = 0
+    interleaved: bool = False
 
 
 @dataclass(frozen=True)

@@ -68,21 +68,24 @@ def _reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
 def _rope(node: fx.Node, view: View) -> Fact | None:
     """Zero where both features that are turned into each other are."""
     zero = view.fact(node.args[0]).zero
-    zero = zero & _partner(zero, arguments(node)["heads"])
+    zero = zero & _partner(zero, node)
     return Fact(zero, torch.zeros([1] * zero.ndim))
 
 
 def _rope_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
     source = node.args[0]
     assert isinstance(source, fx.Node)
-    return {source: live | _partner(live, arguments(node)["heads"])}
+    return {source: live | _partner(live, node)}
 
 
-def _partner(mask: Tensor, heads: int) -> Tensor:
-    """For each feature what a mask says of the other one of its pair: half a head further, or before."""
+def _partner(mask: Tensor, node: fx.Node) -> Tensor:
+    """For each feature what a mask says of the other one of its pair: half a head further or before, or next to it."""
     if mask.shape[-1] == 1:
         return mask
-    by_half = mask.unflatten(-1, (heads, 2, -1))
+    given = arguments(node)
+    if given["interleaved"]:
+        return mask.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    by_half = mask.unflatten(-1, (given["heads"], 2, -1))
     return by_half.flip(-2).flatten(-3)
 
 

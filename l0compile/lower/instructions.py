@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch._library.custom_ops import OPDEFS
 from torch._ops import OpOverload
 
-from l0compile.capture import Program
+from l0compile.capture import ControlFlow, Program
 from l0compile.errors import BuildError
 from l0compile.instructions import (
     OPERATORS,
@@ -40,9 +41,10 @@ def instructions(program: Program) -> Code:
         [r for r in program.output.args[0] if isinstance(r, fx.Node)], slots, program.output
     )
     listed: list[Instruction] = []
+    homes = {_target(node): home for node in calls if (home := _home(node)) is not None}
     needed = set(slots_of(results))
     for node in reversed(calls):
-        args = _argument(node.args, slots, node)
+        args = (*_bodies(node), *_argument(node.args, slots, node))
         kwargs = {name: _argument(value, slots, node) for name, value in node.kwargs.items()}
         read = {
             number
@@ -52,7 +54,7 @@ def instructions(program: Program) -> Code:
         frees = tuple(sorted(read - needed))
         needed |= read
         listed.append(Instruction(_target(node), args, kwargs, slots[node].number, frees))
-    return Code(inputs, tuple(names), tuple(reversed(listed)), results)
+    return Code(inputs, tuple(names), tuple(reversed(listed)), results, homes)
 
 
 def _is_constant(number: int, inputs: int, names: Mapping[str, Slot]) -> bool:
@@ -61,8 +63,10 @@ def _is_constant(number: int, inputs: int, names: Mapping[str, Slot]) -> bool:
 
 def _target(node: fx.Node) -> str:
     target: Any = node.target
-    if isinstance(target, OpOverload) and target.namespace in ("aten", "prims", "l0compile"):
+    if isinstance(target, OpOverload):
         return str(target)
+    if isinstance(target, ControlFlow):
+        return f"flow.{target.kind}"
     name = getattr(target, "__name__", "")
     if getattr(target, "__module__", "") == "_operator" and name in OPERATORS:
         return f"_operator.{name}"
@@ -71,9 +75,22 @@ def _target(node: fx.Node) -> str:
     if name in ROUNDINGS and getattr(math, name) is target:
         return f"math.{name}"
     raise BuildError(
-        f"{node.name}: expected an operator of ATen, or arithmetic on sizes, got {target}; "
+        f"{node.name}: expected a registered operator, or arithmetic on sizes, got {target}; "
         "replace it in the model, or compile the part of the model without it",
     )
+
+
+def _bodies(node: fx.Node) -> tuple[Any, ...]:
+    """The arguments that control flow has before those of its node: what it runs, and how many of which it takes."""
+    flow = node.target
+    return (*map(instructions, flow.bodies), *flow.counts) if isinstance(flow, ControlFlow) else ()
+
+
+def _home(node: fx.Node) -> str | None:
+    """The module that registers a Python operator; None for PyTorch's own and ours, and where it is not known."""
+    target = node.target
+    definition = OPDEFS.get(target.name().split(".")[0]) if isinstance(target, OpOverload) else None
+    return None if definition is None or target.namespace == "l0compile" else definition._init_fn.__module__
 
 
 def _argument(value: Any, slots: Mapping[fx.Node, Slot], node: fx.Node) -> Any:

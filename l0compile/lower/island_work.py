@@ -7,7 +7,7 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from l0compile.capture import Program
+from l0compile.capture import ControlFlow, Program
 from l0compile.capture.nodes import example_size
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
@@ -35,6 +35,8 @@ def _milliseconds(node: fx.Node) -> float:
         return 0.0
     results = sum(map(_elements, pytree.tree_leaves(node.meta.get("val"))))
     sources = [leaf for n in node.all_input_nodes for leaf in pytree.tree_leaves(n.meta.get("val"))]
+    if isinstance(node.target, ControlFlow):
+        return _SMALL_MS  # how often it runs what is not known
     name = getattr(node.target, "_schema", None) and node.target._schema.name
     if str(name).startswith(_RECURRENT):
         # The first is the sequence; every weight meets every element of time and batch.

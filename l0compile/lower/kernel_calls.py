@@ -166,9 +166,10 @@ def _strips(node: fx.Node) -> KernelCall:
 
 
 def _rope(node: fx.Node) -> KernelCall:
-    x, cos, sin, heads, *tokens = node.args
-    tail, sizes = _tail(x, *tokens)
-    return KernelCall(RopeSpec(heads, int(cos.meta["val"].shape[1]), tail), (x, cos, sin), sizes)
+    x, cos, sin, heads, tokens, interleaved = (*node.args, None, False)[:6]
+    tail, sizes = _tail(x, tokens)
+    dim = int(x.meta["val"].shape[1]) // heads
+    return KernelCall(RopeSpec(heads, dim, tail, interleaved), (x, cos, sin), sizes)
 
 
 _CALLS: dict[Any, Callable[[fx.Node], KernelCall]] = {

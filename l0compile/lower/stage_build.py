@@ -10,7 +10,7 @@ from torch import fx
 from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 from torch.utils import _pytree as pytree
 
-from l0compile.capture import Program
+from l0compile.capture import ControlFlow, Program
 from l0compile.costs import Costs
 from l0compile.errors import BuildError, RewriteError
 from l0compile.instructions import Code
@@ -98,7 +98,9 @@ def static_refusals(program: Program) -> dict[str, str]:
         values = [node.meta.get("val"), *(source.meta.get("val") for source in node.all_input_nodes)]
         leaves = [leaf for value in values for leaf in pytree.tree_leaves(value)]
         tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-        if any(_depends_on_values(leaf) for leaf in leaves):
+        if isinstance(node.target, ControlFlow):
+            found[node.name] = "what it runs is decided when it runs"
+        elif any(_depends_on_values(leaf) for leaf in leaves):
             found[node.name] = "a size or number in it depends on values in a tensor"
         elif any(isinstance(size, int) and size == 0 for t in tensors for size in t.shape):
             found[node.name] = "it has an empty tensor"

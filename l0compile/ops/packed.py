@@ -145,14 +145,16 @@ def _(q, k, v, mask, bias, batch, queries, keys, heads, scale, causal):  # type:
 
 
 @torch.library.custom_op("l0compile::packed_rope", mutates_args=())
-def packed_rope(x: Tensor, cos: Tensor, sin: Tensor, heads: int, tokens: int | None = None) -> Tensor:
-    """``l0compile::rope`` on packed tokens: x [T, heads*D, L], cos and sin [T, D, L] of the same tokens."""
+def packed_rope(
+    x: Tensor, cos: Tensor, sin: Tensor, heads: int, tokens: int | None = None, interleaved: bool = False
+) -> Tensor:
+    """``l0compile::rope`` on packed tokens: x [T, heads*D, L], cos and sin [T, D, L] of the same tokens, or D/2."""
     rows = [_to_rows(t, t.shape[0] * t.shape[2]).unsqueeze(0) for t in (x, cos, sin)]
-    return pack(rope(*rows, heads), x.shape[2])
+    return pack(rope(*rows, heads, interleaved), x.shape[2])
 
 
 @packed_rope.register_fake
-def _(x, cos, sin, heads, tokens=None):  # type: ignore[no-untyped-def]
+def _(x, cos, sin, heads, tokens=None, interleaved=False):  # type: ignore[no-untyped-def]
     return torch.empty_like(x)
 
 

@@ -84,7 +84,7 @@ def _identity(node: fx.Node) -> fx.Node | None:
     if is_op(node, aten.dropout.default):
         given = arguments(node)
         return None if given["train"] and given["p"] else source
-    if is_op(node, aten.add.Tensor) and not after.dtype.is_floating_point:
+    if is_op(node, aten.add.Tensor) and not (after.dtype.is_floating_point or after.dtype.is_complex):
         # Not for floating types here: -0.0 + 0 is 0.0.
         return source if isinstance(node.args[1], int) and node.args[1] == 0 else None
     if is_op(node, aten.permute.default):

@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch._ops import OpOverload
 
 import l0compile.ops  # noqa: F401  registers the operators
-from l0compile.capture import Editor, Program
+from l0compile.capture import ControlFlow, Editor, Program
 from l0compile.capture.nodes import arguments, example_size, is_op, same_shape, shape, tensor
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
@@ -34,7 +35,7 @@ def dense_kernels(program: Program) -> Program:
 
     Rewrite: linear and convolution -> l0compile::dense_linear, dense_convolution; an activation, or a sum with a tensor
         of the result's shape, that alone reads them is fused; view -> reshape; what reads strides gets a contiguous
-        input if it had one.
+        input if it had one, and an operator of somebody else contiguous inputs.
     Checks: float32; weight and bias are constants; one reader; equal shapes and dtypes; a linear layer is large
         enough, at the sizes of the example, to be worth a call of oneDNN.
     Returns: the program, itself when there is nothing to do.
@@ -50,6 +51,8 @@ def dense_kernels(program: Program) -> Program:
             editor.changed += 1
         elif is_op(node, *_READS_STRIDES):
             _keep_strides(editor, node)
+        elif _is_foreign(node):
+            _lay_out(editor, node)
     for node in list(editor.graph.nodes):
         _fuse(editor, node)
     return editor.finish()
@@ -89,6 +92,21 @@ def _convolution(editor: Editor, node: fx.Node) -> None:
     example = [example_size(size) for size in value.shape]
     args = (x, weight, bias, None, *steps, given["groups"], example, "")
     editor.replace(node, editor.call(l0.dense_convolution.default, args, before=node))
+
+
+def _is_foreign(node: fx.Node) -> bool:
+    """Whether it calls an operator, or control flow, whose code may insist on how its inputs lie in memory."""
+    if isinstance(node.target, OpOverload):
+        return node.target.namespace not in ("aten", "prims", "l0compile")
+    return isinstance(node.target, ControlFlow)
+
+
+def _lay_out(editor: Editor, node: fx.Node) -> None:
+    for source in node.all_input_nodes:
+        if tensor(source) is not None and not is_op(source, aten.contiguous.default):
+            # Copies where the input lies otherwise by now, and nowhere else.
+            node.replace_input_with(source, editor.call(aten.contiguous.default, (source,), before=node))
+            editor.changed += 1
 
 
 def _keep_strides(editor: Editor, node: fx.Node) -> None:

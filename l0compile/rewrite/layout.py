@@ -119,13 +119,12 @@ class _Layout(Packing):
         return self.editor.call(l0.packed_attention.default, args, before=node)
 
     def _rope(self, node: fx.Node) -> fx.Node | None:
-        x, cos, sin, heads = node.args
+        x, cos, sin, heads, interleaved = (*node.args, False)[:5]
         if not all(packable(t) for t in (x, cos, sin)):
             return None
         tables = [self.pack(self.for_every_sequence(table, x, node), node) for table in (cos, sin)]
-        return self.editor.call(
-            l0.packed_rope.default, (self.pack(x, node), *tables, heads, self.tokens(x)), before=node
-        )
+        args = (self.pack(x, node), *tables, heads, self.tokens(x), interleaved)
+        return self.editor.call(l0.packed_rope.default, args, before=node)
 
     def _layer_norm(self, node: fx.Node) -> fx.Node | None:
         x, shape, weight, bias, eps = (*node.args, *(None, None, 1e-5)[len(node.args) - 2 :])[:5]

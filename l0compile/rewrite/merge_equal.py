@@ -1,5 +1,7 @@
 """Compute once what is computed twice."""
 
+from typing import Any
+
 import torch
 from torch import fx
 from torch._ops import OpOverload
@@ -16,12 +18,12 @@ def merge_equal(program: Program) -> Program:
     Returns: the program, itself when nothing is computed twice.
     """
     editor = Editor(program)
-    seen: dict[tuple[str, str, str, str], fx.Node] = {}
+    seen: dict[tuple[Any, ...], fx.Node] = {}
     for node in list(editor.graph.nodes):
         if node.op not in ("call_function", "get_attr") or _is_random(node):
             continue
         # Nodes print as their names, which are unique.
-        key = (node.op, str(node.target), repr(node.args), repr(node.kwargs))
+        key = (node.op, node.target, repr(node.args), repr(node.kwargs))
         first = seen.setdefault(key, node)
         if first is not node:
             editor.replace(node, first)

@@ -7,12 +7,14 @@ from l0compile.costs import Costs
 from l0compile.rewrite.canonicalize import canonicalize
 from l0compile.rewrite.choose_formats import choose_formats
 from l0compile.rewrite.compact import compact as compact_channels
+from l0compile.rewrite.complex_pairs import complex_to_pairs
 from l0compile.rewrite.drop_dead import drop_dead
 from l0compile.rewrite.flush_denormals import flush_denormals
 from l0compile.rewrite.fold_batch_norm import fold_batch_norm
 from l0compile.rewrite.fold_constants import fold_constants
 from l0compile.rewrite.fold_gates import fold_gates
 from l0compile.rewrite.fuse_attention import fuse_attention
+from l0compile.rewrite.fuse_complex_rope import fuse_complex_rope
 from l0compile.rewrite.fuse_conv_epilogue import fuse_conv_epilogue
 from l0compile.rewrite.fuse_eager_attention import fuse_eager_attention
 from l0compile.rewrite.fuse_epilogue import fuse_epilogue
@@ -30,6 +32,7 @@ from l0compile.rewrite.simplify_masks import simplify_masks
 from l0compile.rewrite.spell_out import spell_out
 from l0compile.rewrite.split_linear import split_linear
 from l0compile.rewrite.splits_to_slices import splits_to_slices
+from l0compile.rewrite.strides_to_rows import strides_to_rows
 from l0compile.targets import Target
 
 USES_ZEROS = {"drop_dead", "compact", "choose_formats"}
@@ -110,7 +113,7 @@ def steps(target: Target, costs: Costs | None = None) -> list[Pass]:
 def dense_steps(denormals: bool = False) -> list[Pass]:
     """The passes that do not depend on the target. ``denormals``: keep denormal weights."""
     passes = [
-        *normal_form_steps(),
+        *normal_form_steps(fuse_complex_rope),  # before a layer is split into even and odd features
         fuse_rope,
         fuse_attention,
         canonicalize,  # cancels the transposes that attention no longer needs
@@ -124,12 +127,18 @@ def format_steps(target: Target, costs: Costs | None = None) -> list[Pass]:
     return [partial(choose_formats, target=target, costs=costs)]
 
 
-def normal_form_steps() -> list[Pass]:
-    """The same operators written one way; what does not depend on the inputs is computed."""
+def normal_form_steps(*early: Pass) -> list[Pass]:
+    """The same operators written one way; what does not depend on the inputs is computed.
+
+    early: passes to run on pairs of reals that stand for complex numbers, before what feeds them is taken apart.
+    """
     return [
+        strides_to_rows,  # while values still lie in memory as they did when the model was traced
         plain_arithmetic,
         canonicalize,
+        complex_to_pairs,
         merge_equal,
+        *early,
         fold_constants,  # gates on weights, and index arithmetic on fixed sizes
         matmul_to_linear,
         canonicalize,  # reshapes around what was a product of matrices

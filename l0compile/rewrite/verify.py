@@ -7,7 +7,7 @@ import torch
 from torch import fx
 from torch._ops import OpOverload
 
-from l0compile.capture import Program
+from l0compile.capture import ControlFlow, Program
 from l0compile.capture.nodes import example_size, expression
 from l0compile.conditions import holds, symbols
 from l0compile.errors import RewriteError
@@ -47,6 +47,8 @@ def _problem(node: fx.Node, program: Program, shapes: bool) -> str | None:
 
 
 def _known(target: Any) -> bool:
+    if isinstance(target, ControlFlow):
+        return True
     if isinstance(target, OpOverload):
         return not target._schema.is_mutable
     return getattr(target, "__module__", "").startswith(("_operator", "operator", "math", "torch"))

@@ -1,5 +1,6 @@
 """Instructions made ready to be called: each a function, what fetches its arguments, and where the result goes."""
 
+import importlib
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from torch._ops import OpOverload
 import l0compile.ops  # noqa: F401  registers the operators
 from l0compile.errors import ArtifactError
 from l0compile.instructions import Code, Named, Slot, check_target
+from l0compile.ops.control_flow import CONTROL_FLOW
 from l0compile.runtime.torch_kernels import own_function
 
 Call = tuple[Callable[..., Any], Callable[[list[Any]], Sequence[Any]], int, tuple[int, ...]]
@@ -57,6 +59,10 @@ _BINDINGS: dict[str, Callable[..., Any]] = {
 }
 
 
+# Operators that PyTorch brings along, but registers only when a module of its own is imported.
+_REGISTERED_BY = {"quantized_decomposed": "torch.ao.quantization.fx._decomposed"}
+
+
 def bind(code: Code, kernels: Mapping[int, Any], slots: list[Any]) -> list[Call]:
     """The calls that carry out ``code``; what they need besides its slots is appended to ``slots``.
 
@@ -66,7 +72,8 @@ def bind(code: Code, kernels: Mapping[int, Any], slots: list[Any]) -> list[Call]
     """
     calls: list[Call] = []
     for number, instruction in enumerate(code.instructions):
-        function, args = kernels.get(number) or (resolve(instruction.target), instruction.args)
+        home = code.homes.get(instruction.target)
+        function, args = kernels.get(number) or (resolve(instruction.target, home), instruction.args)
         function = function._op if isinstance(function, OpOverload) else function
         made: list[int] = []  # slots of lists that are put together for this call alone
         operands = [_operand(value, slots, calls, made) for value in args]
@@ -87,8 +94,34 @@ def bind_outputs(code: Code, slots: list[Any]) -> Callable[[list[Any]], Sequence
     return _getter([_operand(value, slots, [], []) for value in code.outputs])
 
 
-def resolve(target: str) -> Callable[..., Any]:
-    """The function that ``target`` names. Raises ArtifactError when it may not be called, or is not there."""
+class Subroutine:
+    """Code that control flow runs: flat arguments -> flat results."""
+
+    def __init__(self, code: Code) -> None:
+        """Raises ArtifactError as ``bind`` does."""
+        self._slots: list[Any] = [None] * (code.inputs + len(code.instructions))
+        self._calls = bind(code, {}, self._slots)
+        self._outputs = bind_outputs(code, self._slots)
+
+    def __call__(self, *inputs: Any) -> Sequence[Any]:
+        slots = [*inputs, *self._slots[len(inputs) :]]
+        carry_out(self._calls, slots)
+        return self._outputs(slots)
+
+
+def carry_out(calls: Sequence[Call], slots: list[Any]) -> None:
+    """Run ``calls`` in order on ``slots``."""
+    for function, arguments, result, frees in calls:
+        slots[result] = function(*arguments(slots))
+        for number in frees:
+            slots[number] = None
+
+
+def resolve(target: str, home: str | None = None) -> Callable[..., Any]:
+    """The function that ``target`` names; ``home``: the module that registered it when the code was written.
+
+    Raises: ArtifactError when it may not be called, or is not there.
+    """
     check_target(target)
     if target in _BINDINGS:
         return _BINDINGS[target]
@@ -100,18 +133,36 @@ def resolve(target: str) -> Callable[..., Any]:
             return getattr(torch, rest[0])
         if namespace == "math":
             return getattr(math, rest[0])
+        if namespace == "flow":
+            return CONTROL_FLOW[rest[0]]
+        if namespace in _REGISTERED_BY:
+            importlib.import_module(_REGISTERED_BY[namespace])
         overload = getattr(getattr(getattr(torch.ops, namespace), rest[0]), rest[1])
     except AttributeError as error:
-        raise ArtifactError(
-            f"load: operator {target} is not in PyTorch {torch.__version__}; load the model with the version it was "
-            "compiled with, or compile it again"
-        ) from error
+        raise ArtifactError(_missing(target, namespace, home)) from error
+    if not isinstance(overload, OpOverload):
+        raise ArtifactError(_missing(target, namespace, home))
     if overload._schema.is_mutable:
         raise ArtifactError(
             f"load: operator {target} changes its arguments; l0compile never writes such code"
         )
     own = own_function(rest[0]) if namespace == "l0compile" else None
     return own or overload
+
+
+def _missing(target: str, namespace: str, home: str | None) -> str:
+    if namespace in ("aten", "prims", "l0compile"):
+        return (
+            f"load: operator {target} is not in PyTorch {torch.__version__}; load the model with the version it was "
+            "compiled with, or compile it again"
+        )
+    package = (
+        f"import {home}, which registered it" if home else f"import the package that registers {namespace!r}"
+    )
+    return (
+        f"load: operator {target} is neither PyTorch's nor registered in this process; {package} when the model was "
+        "compiled, before loading it"
+    )
 
 
 def _with_keywords(function: Callable[..., Any], names: tuple[str, ...], *args: Any) -> Any:
@@ -151,6 +202,8 @@ _VARIES = object()
 
 def _constant(value: Any) -> Any:
     """The value of an argument that reads no slot, else ``_VARIES``."""
+    if isinstance(value, Code):
+        return Subroutine(value)
     if isinstance(value, Named):
         return torch.device(value.name) if value.kind == "device" else getattr(torch, value.name)
     if isinstance(value, Slot):

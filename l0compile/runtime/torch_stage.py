@@ -9,7 +9,7 @@ from torch import Tensor
 from l0compile.instructions import Code
 from l0compile.process import stop_spinning, torch_threads
 from l0compile.runtime.prepacked import prepack
-from l0compile.runtime.torch_calls import bind, bind_outputs
+from l0compile.runtime.torch_calls import bind, bind_outputs, carry_out
 
 
 class TorchStage:
@@ -60,10 +60,7 @@ class TorchStage:
         slots = list(self._slots)
         slots[: len(inputs)] = inputs
         with torch_threads(self._limit):
-            for function, arguments, result, frees in self._calls:
-                slots[result] = function(*arguments(slots))
-                for number in frees:
-                    slots[number] = None
+            carry_out(self._calls, slots)
         if self.pauses and self._limit != 1:
             stop_spinning()
         given = {tensor.untyped_storage().data_ptr() for tensor in inputs}
@@ -74,8 +71,8 @@ class TorchStage:
             return value
         if value.layout is not torch.strided:  # a sparse result has no memory of its own to share
             return value
-        if value.is_neg() or value.is_conj():  # compiled code, which may come next, reads memory
-            return value.resolve_conj().resolve_neg()
+        # What reads memory itself would miss a sign, or a conjugation, that PyTorch has only noted.
+        value = value.resolve_conj().resolve_neg()
         memory = value.untyped_storage().data_ptr()
         own = memory not in given and memory not in self._owned
         return value if own else value.clone(memory_format=torch.contiguous_format)

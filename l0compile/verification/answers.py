@@ -21,7 +21,7 @@ model: sums come out otherwise in another order, and each operator rounds to its
 def tolerance(program: Program) -> float:
     """The tolerance for a model: that of the least exact floating type that any of its values has."""
     values = [node.meta.get("val") for node in program.graph.nodes]
-    types = {value.dtype for value in values if isinstance(value, Tensor)}
+    types = {value.dtype.to_real() for value in values if isinstance(value, Tensor)}
     return max((TOLERANCES.get(kind, 0.0) for kind in types), default=0.0)
 
 
@@ -30,9 +30,9 @@ def verify(
 ) -> dict[str, Any]:
     """Compare ``compiled`` with ``reference`` on each call.
 
-    Floating results may differ by ``limit`` of the output's largest finite value, and have infinities in the same
-    places. All else must be equal: other types exactly, and structure. A NaN in the reference is refused as well:
-    nothing can be said about an answer that is none.
+    Floating results, and the parts of complex ones, may differ by ``limit`` of the output's largest finite value, and
+    have infinities in the same places. All else must be equal: other types exactly, and structure. A NaN in the
+    reference is refused as well: nothing can be said about an answer that is none.
 
     The model runs as tracing saw it: without the fast path of ``nn.TransformerEncoder``, where padded tokens are zero.
 
@@ -108,6 +108,8 @@ def _compare(where: str, want: Any, got: Any, limit: float) -> float:
     if want.shape != got.shape or want.dtype != got.dtype:
         kinds = [f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in (want, got)]
         raise RewriteError(f"{where}: expected {kinds[0]}, got {kinds[1]}")
+    if want.is_complex():
+        want, got = (torch.view_as_real(value.detach().resolve_conj()) for value in (want, got))
     if not want.dtype.is_floating_point:
         if not torch.equal(want, got):
             raise RewriteError(f"{where}: expected {want.dtype} values equal to the model's, got others")

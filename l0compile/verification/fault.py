@@ -120,7 +120,7 @@ def _run(program: Program, inputs: Flat) -> Flat:
 
 
 def _differ(expected: Flat, got: Flat, limit: float) -> bool:
-    for want, have in zip(expected, got, strict=True):
+    for want, have in zip(map(_in_reals, expected), map(_in_reals, got), strict=True):
         if want.shape != have.shape or not torch.equal(want.isnan(), have.isnan()):
             return True
         finite = want.isfinite()
@@ -133,3 +133,7 @@ def _differ(expected: Flat, got: Flat, limit: float) -> bool:
         if gap > limit * (scale or 1.0):
             return True
     return False
+
+
+def _in_reals(value: Tensor) -> Tensor:
+    return torch.view_as_real(value.resolve_conj()) if value.is_complex() else value

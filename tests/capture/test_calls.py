@@ -188,14 +188,13 @@ def assign(m: Model, x: Tensor) -> Tensor:
         (lambda m, x: x if x.sum() > 0 else -x, (X,), r"test_calls.py:\d+: .*x\.sum\(\) > 0.*torch\.where"),
         (mutate, (X,), "table: expected a forward.. without side effects"),
         (assign, (X.clone(),), "changes this input"),
-        (lambda m, x: x, (X.to(torch.complex64),), r"example input \[0\]: .* got torch.complex64; pass real"),
         (lambda m, x: x, (X.to_sparse(),), r"got torch.sparse_coo; convert it with \.to_dense"),
         (lambda m, x: x, (X.to("meta"),), "got one on the meta device, which has no values"),
         (lambda m, x: x, (torch.quantize_per_tensor(X, 0.1, 0, torch.qint8),), r"got torch\.qint8; pass \.deq"),
         (lambda m, x: Unknown(x), (X,), r"torch\.export\.register_dataclass\(TheClass\)"),
         (lambda m, u: u.value, (Unknown(X),), r"torch\.export\.register_dataclass\(TheClass\)"),
     ],
-    ids=["loop", "branch", "buffer", "input", "complex", "sparse", "meta", "quantised", "result", "class"],
+    ids=["loop", "branch", "buffer", "input", "sparse", "meta", "quantised", "result", "class"],
 )  # fmt: skip
 def test_refusals(forward: Callable[..., Any], args: tuple[Any, ...], words: str) -> None:
     with pytest.raises(CaptureError, match=words):

@@ -61,12 +61,15 @@ def test_pack_and_unpack(launch, tile: TokenTile, tokens: int) -> None:  # type:
     assert torch.equal(launch(PackSpec(21, unpack=True), (packed,), (tokens, 21)), x)
 
 
+@pytest.mark.parametrize("interleaved", [False, True])
 @pytest.mark.parametrize(("heads", "dim"), [(1, 2), (3, 6), (2, 16)])
-def test_rope(launch, tile: TokenTile, heads: int, dim: int) -> None:  # type: ignore[no-untyped-def]
+def test_rope(launch, tile: TokenTile, heads: int, dim: int, interleaved: bool) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(0)
-    x, cos, sin = (l0.pack(torch.randn(70, width), tile.lanes) for width in (heads * dim, dim, dim))
-    actual = launch(RopeSpec(heads, dim), (x, cos, sin), tuple(x.shape))
-    torch.testing.assert_close(actual, l0.packed_rope(x, cos, sin, heads), rtol=1e-6, atol=1e-6)
+    angles = dim // 2 if interleaved else dim
+    x, cos, sin = (l0.pack(torch.randn(70, width), tile.lanes) for width in (heads * dim, angles, angles))
+    actual = launch(RopeSpec(heads, dim, interleaved=interleaved), (x, cos, sin), tuple(x.shape))
+    expected = l0.packed_rope(x, cos, sin, heads, None, interleaved)
+    torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("tokens", [1, 16, 17, 63, 64, 70, 128])

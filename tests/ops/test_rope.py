@@ -31,12 +31,36 @@ def test_formula(b: int, s: int, heads: int, half: int, own: bool) -> None:
     torch.testing.assert_close(l0.unpack(packed, [b, s]), expected)
 
 
+@settings(max_examples=20)
+@given(
+    b=st.integers(1, 3),
+    s=st.integers(1, 5),
+    heads=st.integers(1, 3),
+    half=st.integers(1, 3),
+    own=st.booleans(),
+)
+def test_interleaved_is_a_complex_product(b: int, s: int, heads: int, half: int, own: bool) -> None:
+    x = torch.randn(b, s, heads * 2 * half)
+    angles = torch.randn(b if own else 1, s, half, dtype=torch.complex64)
+    product = torch.view_as_complex(x.unflatten(-1, (heads, half, 2))) * angles.unsqueeze(2)
+    cos, sin = angles.real.contiguous(), angles.imag.contiguous()
+    expected = torch.view_as_real(product).flatten(2)
+    torch.testing.assert_close(l0.rope(x, cos, sin, heads, True), expected)
+    tables = [l0.pack(t.expand(b, -1, -1), 4) for t in (cos, sin)]
+    packed = l0.packed_rope(l0.pack(x, 4), *tables, heads, None, True)
+    torch.testing.assert_close(l0.unpack(packed, [b, s]), expected)
+
+
 def test_fake_and_refusals() -> None:
     x, table = torch.randn(2, 3, 8), torch.randn(1, 3, 4)
     checks = ("test_schema", "test_faketensor")
     torch.library.opcheck(l0.rope.default, (x, table, table, 2), test_utils=checks)
     packed = l0.pack(x, 4), l0.pack(table.expand(2, -1, -1), 4)
     torch.library.opcheck(l0.packed_rope.default, (*packed, packed[1], 2), test_utils=checks)
+    half = torch.randn(1, 3, 2)
+    torch.library.opcheck(l0.rope.default, (x, half, half, 2, True), test_utils=checks)
+    with pytest.raises(InputError, match=r"cos and sin \[batch, tokens, 2\]"):
+        l0.rope(x, table, table, 2, True)
     with pytest.raises(InputError, match="3 heads of even width"):
         l0.rope(x, table, table, 3)
     with pytest.raises(InputError, match=r"cos and sin \[batch, tokens, 8\]"):

@@ -1,0 +1,79 @@
+"""strides_to_rows: windows into memory are rows of it, whatever became of its layout."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from l0compile.capture import Program, capture
+from l0compile.rewrite.pipeline import optimise_dense
+from l0compile.rewrite.strides_to_rows import strides_to_rows
+
+AS_STRIDED = torch.ops.aten.as_strided.default
+
+
+class Windows(nn.Module):
+    def __init__(self, size: list[int], stride: list[int], start: int) -> None:
+        super().__init__()
+        self.window = size, stride, start
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * 2).as_strided(*self.window)
+
+
+@settings(max_examples=15)
+@given(
+    size=st.lists(st.integers(1, 4), min_size=0, max_size=3),
+    stride=st.lists(st.sampled_from([0, 1, 2, 4, 6, 8]), min_size=3, max_size=3),
+    last=st.sampled_from([1, 1, 1, 2]),
+    start=st.sampled_from([0, 1, 4, 8]),
+)
+def test_any_window(
+    size: list[int],
+    stride: list[int],
+    last: int,
+    start: int,
+    apply_once: Callable[..., Program],
+    count: Callable[..., int],
+) -> None:
+    x = torch.randn(8, 12)
+    model = Windows([*size, 4], [*stride[: len(size)], last], start)
+    result = apply_once(capture(model.eval(), (x,)), strides_to_rows, x)
+    assert count(result, AS_STRIDED) == 0
+
+
+def test_overlapping_chunks_are_whole_rows(apply_once: Callable[..., Program]) -> None:
+    """As Longformer cuts keys into overlapping chunks: one index for each token, not for each of its features."""
+    x = torch.randn(2, 16, 8)
+    model = Windows([2, 3, 8, 8], [128, 32, 8, 1], 0)
+    result = apply_once(capture(model.eval(), (x,)), strides_to_rows, x)
+    (rows,) = result.constants.values()
+    assert rows.numel() == 2 * 3 * 8
+
+
+def test_a_layout_that_passes_change(agree: Callable[..., None]) -> None:
+    class Folded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("ones", torch.ones(4, 6))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + (self.ones * 1.0).as_strided([2, 3], [12, 1]) * x.t().contiguous().t().sum()
+
+    x = torch.randn(2, 3)
+    program = capture(Folded().eval(), (x,))
+    agree(program, optimise_dense(program), x)
+
+
+@pytest.mark.parametrize("dynamic", [None, {0: "rows"}])
+def test_what_was_not_contiguous_stays(dynamic: Any, count: Callable[..., int]) -> None:
+    class Turned(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x.t() if dynamic is None else x).as_strided([2, 2], [3, 1])
+
+    program = capture(Turned().eval(), (torch.randn(4, 3),), dynamic_shapes=dynamic)
+    assert count(strides_to_rows(program), AS_STRIDED) == 1
