@@ -33,7 +33,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("nets", nargs="*", metavar="NET", help=f"of {', '.join(NETS)}; default: all")
-    parser.add_argument("--share", type=float, default=0.6, help="share of channels that are zero (default 0.6)")
+    parser.add_argument(
+        "--share", type=float, default=0.6, help="share of channels that are zero (default 0.6)"
+    )
     parser.add_argument("--label", default="", help="what to call this state of the code in the results")
     parser.add_argument("--dynamic", action="store_true", help="with a symbolic batch")
     parser.add_argument("--no-record", action="store_true", help="print only")

@@ -22,6 +22,7 @@ from l0compile.rewrite.fuse_rope import fuse_rope
 from l0compile.rewrite.layout import assign_layout
 from l0compile.rewrite.matmul_to_linear import matmul_to_linear
 from l0compile.rewrite.merge_equal import merge_equal
+from l0compile.rewrite.narrow import narrow
 from l0compile.rewrite.plain_arithmetic import plain_arithmetic
 from l0compile.rewrite.planes import assign_planes
 from l0compile.rewrite.regions import survey
@@ -32,7 +33,7 @@ from l0compile.rewrite.split_linear import split_linear
 from l0compile.rewrite.splits_to_slices import splits_to_slices
 from l0compile.targets import Target
 
-USES_ZEROS = {"drop_dead", "compact", "choose_formats"}
+USES_ZEROS = {"drop_dead", "narrow", "compact", "choose_formats"}
 """Names of the passes that a dense compile leaves out."""
 
 
@@ -141,6 +142,7 @@ def compaction_steps() -> list[Pass]:
         flush_denormals,  # after gates were multiplied in, before zeros are counted
         survey,  # from here on each layer's fate is written down
         drop_dead,
+        narrow,  # what compaction alone would have to leave
         compact_channels,
         drop_dead,  # what compaction left neutral
         flush_denormals,  # constants folded into biases

@@ -14,7 +14,9 @@ class ResBlock(nn.Module):
         self.wide = nn.ModuleList(
             weight_norm(nn.Conv1d(width, width, kernel, 1, d * (kernel // 2), d)) for d in (1, 3)
         )
-        self.narrow = nn.ModuleList(weight_norm(nn.Conv1d(width, width, kernel, 1, kernel // 2)) for _ in (1, 3))
+        self.narrow = nn.ModuleList(
+            weight_norm(nn.Conv1d(width, width, kernel, 1, kernel // 2)) for _ in (1, 3)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         for wide, narrow in zip(self.wide, self.narrow, strict=True):
@@ -27,10 +29,16 @@ class Vocoder(nn.Module):
 
     def __init__(self, width: int = 96):
         super().__init__()
-        self.pre, self.ups, self.blocks = weight_norm(nn.Conv1d(20, width, 7, 1, 3)), nn.ModuleList(), nn.ModuleList()
+        self.pre, self.ups, self.blocks = (
+            weight_norm(nn.Conv1d(20, width, 7, 1, 3)),
+            nn.ModuleList(),
+            nn.ModuleList(),
+        )
         for step, (rate, kernel) in enumerate(((4, 8), (4, 8))):
             inside, outside = width >> step, width >> (step + 1)
-            self.ups.append(weight_norm(nn.ConvTranspose1d(inside, outside, kernel, rate, (kernel - rate) // 2)))
+            self.ups.append(
+                weight_norm(nn.ConvTranspose1d(inside, outside, kernel, rate, (kernel - rate) // 2))
+            )
             self.blocks.append(nn.ModuleList(ResBlock(outside, k) for k in (3, 7)))
         self.post = weight_norm(nn.Conv1d(outside, 1, 7, 1, 3))
 

@@ -12,7 +12,10 @@ class UNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        double = lambda a, b: nn.Sequential(Conv(a, b), Conv(b, b))  # noqa: E731
+
+        def double(a: int, b: int) -> nn.Sequential:
+            return nn.Sequential(Conv(a, b), Conv(b, b))
+
         self.a, self.b, self.c = double(3, 24), double(24, 48), double(48, 96)
         self.up1, self.up2 = nn.ConvTranspose2d(96, 48, 2, 2), nn.ConvTranspose2d(48, 24, 2, 2)
         self.d, self.e, self.out = double(96, 48), double(48, 24), nn.Conv2d(24, 2, 1)
@@ -36,9 +39,14 @@ class UNet3d(nn.Module):
         super().__init__()
 
         def layer(a: int, b: int, stride: int = 1) -> nn.Sequential:
-            return nn.Sequential(nn.Conv3d(a, b, 3, stride, 1), nn.InstanceNorm3d(b, affine=True), nn.LeakyReLU())
+            return nn.Sequential(
+                nn.Conv3d(a, b, 3, stride, 1), nn.InstanceNorm3d(b, affine=True), nn.LeakyReLU()
+            )
 
-        self.a, self.b = nn.Sequential(layer(1, 16), layer(16, 16)), nn.Sequential(layer(16, 32, 2), layer(32, 32))
+        self.a, self.b = (
+            nn.Sequential(layer(1, 16), layer(16, 16)),
+            nn.Sequential(layer(16, 32, 2), layer(32, 32)),
+        )
         self.c = nn.Sequential(nn.MaxPool3d(2), nn.Conv3d(32, 48, 3, 1, 1), nn.BatchNorm3d(48), nn.ReLU())
         self.up1, self.up2 = nn.ConvTranspose3d(48, 32, 2, 2), nn.ConvTranspose3d(32, 16, 2, 2)
         self.d, self.e, self.out = layer(64, 32), layer(32, 16), nn.Conv3d(16, 2, 1)
@@ -59,9 +67,18 @@ class SuperResolution(nn.Module):
 
     def __init__(self, width: int = 48):
         super().__init__()
-        block = lambda: nn.Sequential(nn.Conv2d(width, width, 3, 1, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 1, 1))  # noqa: E731
+
+        def block() -> nn.Sequential:
+            return nn.Sequential(
+                nn.Conv2d(width, width, 3, 1, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 1, 1)
+            )
+
         self.head, self.blocks = nn.Conv2d(3, width, 3, 1, 1), nn.ModuleList(block() for _ in range(3))
-        up = [m for _ in range(2) for m in (nn.Conv2d(width, 4 * width, 3, 1, 1), nn.PixelShuffle(2), nn.PReLU(width))]
+        up = [
+            m
+            for _ in range(2)
+            for m in (nn.Conv2d(width, 4 * width, 3, 1, 1), nn.PixelShuffle(2), nn.PReLU(width))
+        ]
         self.up, self.out = nn.Sequential(*up), nn.Conv2d(width, 3, 3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,7 +99,10 @@ class NAFBlock(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.norm1, self.norm2 = LayerNorm2d(width), LayerNorm2d(width)
-        self.conv1, self.conv2 = nn.Conv2d(width, 2 * width, 1), nn.Conv2d(2 * width, 2 * width, 3, 1, 1, groups=2 * width)
+        self.conv1, self.conv2 = (
+            nn.Conv2d(width, 2 * width, 1),
+            nn.Conv2d(2 * width, 2 * width, 3, 1, 1, groups=2 * width),
+        )
         self.attention, self.conv3 = nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 1)
         self.conv4, self.conv5 = nn.Conv2d(width, 2 * width, 1), nn.Conv2d(width, width, 1)
         self.beta, self.gamma = (nn.Parameter(torch.ones(1, width, 1, 1)) for _ in range(2))
@@ -124,7 +144,11 @@ class Style(nn.Module):
         super().__init__()
 
         def layer(a: int, b: int, kernel: int, stride: int = 1) -> list[nn.Module]:
-            return [nn.ReflectionPad2d(kernel // 2), nn.Conv2d(a, b, kernel, stride), nn.InstanceNorm2d(b, affine=True)]
+            return [
+                nn.ReflectionPad2d(kernel // 2),
+                nn.Conv2d(a, b, kernel, stride),
+                nn.InstanceNorm2d(b, affine=True),
+            ]
 
         self.down = nn.Sequential(
             *layer(3, 24, 9), nn.ReLU(), *layer(24, 48, 3, 2), nn.ReLU(), *layer(48, 64, 3, 2), nn.ReLU()
@@ -132,7 +156,10 @@ class Style(nn.Module):
         self.blocks = nn.ModuleList(
             nn.Sequential(*layer(64, 64, 3), nn.ReLU(), *layer(64, 64, 3)) for _ in range(2)
         )
-        self.up1, self.up2 = nn.Sequential(*layer(64, 48, 3), nn.ReLU()), nn.Sequential(*layer(48, 24, 3), nn.ReLU())
+        self.up1, self.up2 = (
+            nn.Sequential(*layer(64, 48, 3), nn.ReLU()),
+            nn.Sequential(*layer(48, 24, 3), nn.ReLU()),
+        )
         self.out = nn.Sequential(nn.ReflectionPad2d(4), nn.Conv2d(24, 3, 9))
 
     def forward(self, x: Tensor) -> Tensor:

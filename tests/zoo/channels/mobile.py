@@ -30,7 +30,13 @@ class Shuffle(nn.Module):
 
 
 def shufflenet() -> tuple[nn.Module, tuple[Tensor, ...]]:
-    units = Shuffle(24, 64, 2), Shuffle(64, 64, 1), Shuffle(64, 64, 1), Shuffle(64, 128, 2), Shuffle(128, 128, 1)
+    units = (
+        Shuffle(24, 64, 2),
+        Shuffle(64, 64, 1),
+        Shuffle(64, 64, 1),
+        Shuffle(64, 128, 2),
+        Shuffle(128, 128, 1),
+    )
     head = Conv(128, 160, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(160, 10)
     stem = Conv(3, 24, 3, 2), nn.MaxPool2d(3, 2, 1)
     return nn.Sequential(*stem, *units, *head), (torch.randn(2, 3, 64, 64),)
@@ -76,7 +82,10 @@ class InvertedV3(nn.Module):
 
     def __init__(self, inside: int, inner: int, outside: int, kernel: int, stride: int, act: type[nn.Module]):
         super().__init__()
-        self.up, self.depthwise = Conv(inside, inner, 1, act=act), Conv(inner, inner, kernel, stride, inner, nn.Identity)
+        self.up, self.depthwise = (
+            Conv(inside, inner, 1, act=act),
+            Conv(inner, inner, kernel, stride, inner, nn.Identity),
+        )
         self.excite, self.act = Excite(inner, inner // 4, nn.Hardsigmoid), act()
         self.down, self.residual = Conv(inner, outside, 1, act=nn.Identity), inside == outside and stride == 1
 
@@ -92,7 +101,9 @@ def mobilenet_v3() -> tuple[nn.Module, tuple[Tensor, ...]]:
     )  # fmt: skip
     head = Conv(64, 160, 1, act=nn.Hardswish), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(160, 128)
     tail = nn.Hardswish(), nn.Linear(128, 10)
-    return nn.Sequential(Conv(3, 32, 3, 2, act=nn.Hardswish), *units, *head, *tail), (torch.randn(2, 3, 48, 48),)
+    return nn.Sequential(Conv(3, 32, 3, 2, act=nn.Hardswish), *units, *head, *tail), (
+        torch.randn(2, 3, 48, 48),
+    )
 
 
 class CoordinateAttention(nn.Module):

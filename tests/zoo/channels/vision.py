@@ -32,7 +32,12 @@ def densenet() -> tuple[nn.Module, tuple[Tensor, ...]]:
         for _ in range(3):
             layers.append(DenseLayer(width, 24))
             width += 24
-        layers += [nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, width // 2, 1, bias=False), nn.AvgPool2d(2)]
+        layers += [
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width // 2, 1, bias=False),
+            nn.AvgPool2d(2),
+        ]
         width //= 2
     head = nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10)
     return nn.Sequential(*layers, *head), (torch.randn(2, 3, 48, 48),)
@@ -94,7 +99,13 @@ class SSD(nn.Module):
         inside = 3
         for width in (32, 64, 96):
             pool = nn.MaxPool2d(2, ceil_mode=True)
-            layers = nn.Conv2d(inside, width, 3, 1, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 1, 1), nn.ReLU(), pool
+            layers = (
+                nn.Conv2d(inside, width, 3, 1, 1),
+                nn.ReLU(),
+                nn.Conv2d(width, width, 3, 1, 1),
+                nn.ReLU(),
+                pool,
+            )
             self.backbone.append(nn.Sequential(*layers))
             inside = width
         self.extra = nn.Sequential(nn.Conv2d(96, 48, 1), nn.ReLU(), nn.Conv2d(48, 96, 3, 2, 1), nn.ReLU())
@@ -111,7 +122,9 @@ class SSD(nn.Module):
                 features.append(x / norm * self.scale[None, :, None, None])
         features += [x, self.extra(x)]
         boxes, classes = (
-            torch.cat([head(f).permute(0, 2, 3, 1).flatten(1) for head, f in zip(heads, features, strict=True)], 1)
+            torch.cat(
+                [head(f).permute(0, 2, 3, 1).flatten(1) for head, f in zip(heads, features, strict=True)], 1
+            )
             for heads in (self.boxes, self.classes)
         )
         return boxes.unflatten(1, (-1, 4)), classes.unflatten(1, (-1, 5)).softmax(-1)
@@ -126,7 +139,9 @@ class Head(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        layers = [m for _ in range(2) for m in (nn.Conv2d(width, width, 3, 1, 1), nn.GroupNorm(8, width), nn.ReLU())]
+        layers = [
+            m for _ in range(2) for m in (nn.Conv2d(width, width, 3, 1, 1), nn.GroupNorm(8, width), nn.ReLU())
+        ]
         self.stem, self.lateral = nn.Sequential(Conv(3, 32, 3, 2), Conv(32, 64, 3, 2)), nn.ModuleList()
         self.down = nn.ModuleList(Conv(64, 64, 3, 2) for _ in range(2))
         self.lateral = nn.ModuleList(nn.Conv2d(64, width, 1) for _ in range(3))

@@ -12,7 +12,11 @@ class Bottleneck(nn.Module):
 
     def __init__(self, width: int, shortcut: bool):
         super().__init__()
-        self.cv1, self.cv2, self.shortcut = Conv(width, width, act=nn.SiLU), Conv(width, width, act=nn.SiLU), shortcut
+        self.cv1, self.cv2, self.shortcut = (
+            Conv(width, width, act=nn.SiLU),
+            Conv(width, width, act=nn.SiLU),
+            shortcut,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.cv2(self.cv1(x))
@@ -56,11 +60,14 @@ class PSA(nn.Module):
         super().__init__()
         self.heads, self.size, self.key = heads, width // heads, width // heads // 2
         self.qkv = Conv(width, width + 2 * self.key * heads, 1, act=nn.Identity)
-        self.pe, self.proj = Conv(width, width, 3, 1, width, nn.Identity), Conv(width, width, 1, act=nn.Identity)
+        self.pe, self.proj = (
+            Conv(width, width, 3, 1, width, nn.Identity),
+            Conv(width, width, 1, act=nn.Identity),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, channels, height, width = x.shape
-        qkv = self.qkv(x).view(batch, self.heads, 2 * self.key + self.size, height * width)
+        parts = self.heads, 2 * self.key + self.size
+        qkv = self.qkv(x).flatten(2).unflatten(1, parts)
         q, k, v = qkv.split([self.key, self.key, self.size], 2)
         attention = ((q.transpose(-2, -1) @ k) * self.key**-0.5).softmax(-1)
         y = (v @ attention.transpose(-2, -1)).view(x.shape)
@@ -98,10 +105,18 @@ class YOLO(nn.Module):
         super().__init__()
         act = nn.SiLU
         self.p3 = nn.Sequential(
-            Conv(3, 32, 3, 2, act=act), Conv(32, 48, 3, 2, act=act), C2f(48, 48), Conv(48, 64, 3, 2, act=act), C2f(64, 64)
+            Conv(3, 32, 3, 2, act=act),
+            Conv(32, 48, 3, 2, act=act),
+            C2f(48, 48),
+            Conv(48, 64, 3, 2, act=act),
+            C2f(64, 64),
         )
         self.p4 = nn.Sequential(Conv(64, 96, 3, 2, act=act), C2f(96, 96), SPPF(96), PSA(96, 4))
-        self.up, self.shrink, self.down = C2f(160, 64, shortcut=False), Conv(64, 64, 3, 2, act=act), C2f(160, 96)
+        self.up, self.shrink, self.down = (
+            C2f(160, 64, shortcut=False),
+            Conv(64, 64, 3, 2, act=act),
+            C2f(160, 96),
+        )
         self.detect = Detect((64, 96))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -121,8 +136,8 @@ class CRNN(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stages = nn.Sequential(
-            nn.Conv2d(1, 32, 3, 1, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, 1, 1), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(64, 96, 3, 1, 1), nn.BatchNorm2d(96), nn.ReLU(), nn.Conv2d(96, 96, 3, 1, 1), nn.ReLU(),
+            nn.Conv2d(1, 32, 3, 1, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, 1, 1), nn.ReLU(),
+            nn.MaxPool2d(2), nn.Conv2d(64, 96, 3, 1, 1), nn.BatchNorm2d(96), nn.ReLU(), nn.Conv2d(96, 96, 3, 1, 1), nn.ReLU(),
             nn.MaxPool2d((2, 2), (2, 1), (0, 1)), nn.Conv2d(96, 128, 3, 1, 1), nn.BatchNorm2d(128), nn.ReLU(),
             nn.MaxPool2d((2, 2), (2, 1), (0, 1)), nn.Conv2d(128, 128, 2), nn.ReLU(),
         )  # fmt: skip
