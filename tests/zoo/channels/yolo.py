@@ -137,7 +137,8 @@ class CRNN(nn.Module):
         super().__init__()
         self.stages = nn.Sequential(
             nn.Conv2d(1, 32, 3, 1, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, 1, 1), nn.ReLU(),
-            nn.MaxPool2d(2), nn.Conv2d(64, 96, 3, 1, 1), nn.BatchNorm2d(96), nn.ReLU(), nn.Conv2d(96, 96, 3, 1, 1), nn.ReLU(),
+            nn.MaxPool2d(2), nn.Conv2d(64, 96, 3, 1, 1), nn.BatchNorm2d(96), nn.ReLU(),
+            nn.Conv2d(96, 96, 3, 1, 1), nn.ReLU(),
             nn.MaxPool2d((2, 2), (2, 1), (0, 1)), nn.Conv2d(96, 128, 3, 1, 1), nn.BatchNorm2d(128), nn.ReLU(),
             nn.MaxPool2d((2, 2), (2, 1), (0, 1)), nn.Conv2d(128, 128, 2), nn.ReLU(),
         )  # fmt: skip
