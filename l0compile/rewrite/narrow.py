@@ -39,14 +39,17 @@ def narrow(program: Program) -> Program:
         layer = _layer(editor, node, kept)
         if layer is None:
             continue
-        if _pays(layer.dead(kept, layer.inputs), layer.per_input, kept.masks[layer.inputs], layer.read):
+        if _pays(layer.dead(kept, layer.inputs), layer.per_input, kept.needed[layer.inputs], layer.read):
             _gather(editor, layer)
-        dead = layer.dead(kept, layer.outputs)
-        if _pays(dead, layer.per_output, torch.ones_like(dead), layer.written) and not bool(dead.all()):
-            obstacle = kept.obstacle(layer.outputs)
-            if obstacle is not None:
-                reasons[region_of(node)] = f"{obstacle[0]} of {len(dead)} outputs are put back: {obstacle[1]}"
+        dead, obstacle = layer.dead(kept, layer.outputs), kept.obstacle(layer.outputs)
+        if obstacle is None or bool(dead.all()):
+            continue
+        if _pays(dead, layer.per_output, torch.ones_like(dead), layer.written):
+            why = f"{obstacle[0]} of {len(dead)} outputs are constants that are put back: {obstacle[1]}"
             _scatter(editor, layer, dead, liveness)
+        else:
+            why = "to put its dead outputs back would cost more time than to compute them"
+        reasons[region_of(node)] = why
     return note(editor.finish(), reasons)
 
 
@@ -101,7 +104,7 @@ def _elements(axis: tuple[fx.Node, int]) -> int:
 
 
 def _pays(dead: Tensor, saved: int, copied: Tensor, each: int) -> bool:
-    return bool(dead.any()) and int(dead.sum()) * saved >= _WORTH * int((copied & ~dead).sum()) * each
+    return bool(dead.any()) and int(dead.sum()) * saved >= _WORTH * int(copied.sum()) * each
 
 
 def _gather(editor: Editor, layer: _Layer) -> None:

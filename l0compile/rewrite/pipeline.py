@@ -27,6 +27,7 @@ from l0compile.rewrite.plain_arithmetic import plain_arithmetic
 from l0compile.rewrite.planes import assign_planes
 from l0compile.rewrite.regions import survey
 from l0compile.rewrite.runner import Pass, pass_name, run
+from l0compile.rewrite.shuffles_to_selects import shuffles_to_selects
 from l0compile.rewrite.simplify_masks import simplify_masks
 from l0compile.rewrite.spell_out import spell_out
 from l0compile.rewrite.split_linear import split_linear
@@ -126,6 +127,7 @@ def normal_form_steps() -> list[Pass]:
         canonicalize,  # reshapes around what was a product of matrices
         split_linear,  # each of a fused query, key and value projection has zeros of its own
         splits_to_slices,  # those that no linear layer feeds
+        shuffles_to_selects,
         fold_batch_norm,
         simplify_masks,  # a padding mask reaches attention as [batch, 1, 1, keys]
         fuse_rms_norm,

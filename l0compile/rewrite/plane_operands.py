@@ -13,7 +13,9 @@ from l0compile.ops.planes import Planes
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
 
-def plane_constant(editor: Editor, value: object, image: fx.Node, planes: Planes, before: fx.Node) -> fx.Node | None:
+def plane_constant(
+    editor: Editor, value: object, image: fx.Node, planes: Planes, before: fx.Node
+) -> fx.Node | None:
     """A constant image [1, C, ...] of the sizes of ``image`` in planes, laid out now; None if it is no such constant.
 
     It is repeated for each image of a small fixed batch, as a convolution takes it with its result's own shape only.
@@ -31,8 +33,10 @@ def plane_constant(editor: Editor, value: object, image: fx.Node, planes: Planes
 
 
 def scale_and_shift(editor: Editor, node: fx.Node) -> tuple[fx.Node, Tensor, Tensor] | None:
-    """(x, scale [C, 1], shift [C]) of an addition of a constant for each channel, with the multiplication before it;
-    None if ``node`` is no such addition. Around the pixels there are zeros, which an addition by itself would change."""
+    """(x, scale [C, 1], shift [C]) of an addition of a constant for each channel, with the multiplication before it.
+
+    None if ``node`` is no such addition. Around the pixels are zeros, which an addition by itself would change.
+    """
     if not is_op(node, aten.add.Tensor) or node.kwargs:
         return None
     shift, x = _per_channel(editor, node)

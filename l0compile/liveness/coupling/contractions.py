@@ -35,7 +35,11 @@ def _absorb(node: fx.Node, x: fx.Node, axis: int, weight: fx.Node, coupling: Cou
         coupling.pin(
             (x, axis), f"{node.target} '{node.name}' multiplies them by an activation", known & (value != 0)
         )
-    coupling.pin((x, axis), "their constants differ by position (rule 3)", known & ~single)
+    coupling.pin(
+        (x, axis),
+        f"their constants differ by position, and the bias of '{node.name}' is one number for all",
+        known & ~single,
+    )
 
 
 def convolution(node: fx.Node, coupling: Coupling) -> None:

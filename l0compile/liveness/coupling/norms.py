@@ -17,7 +17,7 @@ def account(axis: Axis, coupling: Coupling) -> None:
     size = coupling.size(axis)
     if size is not None:
         single, _ = coupling.single(axis)
-        coupling.pin(axis, "a norm or mean over them counts each one (rule 4)", ~single)
+        coupling.pin(axis, "a norm or mean over them counts each one, and they are no constants", ~single)
 
 
 def layer_norm(node: fx.Node, coupling: Coupling) -> None:
@@ -30,7 +30,7 @@ def layer_norm(node: fx.Node, coupling: Coupling) -> None:
     if len(given["normalized_shape"]) > 1:
         for other in (node, x, *parameters):
             for axis in range(len(shape(other)) - len(given["normalized_shape"]), len(shape(other))):
-                coupling.pin((other, axis), "a norm over several axes (rule 4)")
+                coupling.pin((other, axis), "a norm runs over several axes")
         return
     coupling.same(node, (node, rank - 1), (x, rank - 1))
     for parameter in parameters:
@@ -73,7 +73,7 @@ def group_norm(node: fx.Node, coupling: Coupling) -> None:
     if coupling.size((x, 1)) is not None:
         coupling.link(node, [(x, 1), (node, 1)], by_group(groups))
     for axis in range(2, len(shape(node))):
-        coupling.pin((x, axis), "positions that a norm counts (rule 4)")
+        coupling.pin((x, axis), "positions that a norm counts")
 
 
 def instance_norm(node: fx.Node, coupling: Coupling) -> None:
@@ -83,7 +83,7 @@ def instance_norm(node: fx.Node, coupling: Coupling) -> None:
     for axis in range(len(shape(node))):
         coupling.same(node, (node, axis), (x, axis))
         if axis > 1:
-            coupling.pin((x, axis), "positions that a norm counts (rule 4)")
+            coupling.pin((x, axis), "positions that a norm counts")
     for name in ("weight", "bias", "running_mean", "running_var"):
         if given[name] is not None:
             coupling.same(node, (node, 1), (given[name], 0))
