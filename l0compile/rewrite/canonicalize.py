@@ -40,9 +40,10 @@ def canonicalize(program: Program) -> Program:
     """Remove what does nothing.
 
     Rewrite: clone(x), dropout(x, p, train=False), detach, contiguous, a cast to the same dtype, a view, expand or
-        full slice to the same shape, an index_select of all in order, add(x, 0) of integers, a swap of two axes done twice -> x. A reshape of a reshape
-        reads the first one's input, and arithmetic reads what ``expand`` broadcasts. ``view`` becomes ``reshape``,
-        because the copy that made it legal may be gone. Sizes are read from the inputs. Unused nodes go.
+        full slice to the same shape, an index_select of all in order, add(x, 0) of integers, a swap of two axes done
+        twice -> x. A reshape of a reshape reads the first one's input, and arithmetic reads what ``expand``
+        broadcasts. ``view`` becomes ``reshape``, because the copy that made it legal may be gone. Sizes are read from
+        the inputs. Unused nodes go.
     Checks: shape and dtype of the two sides are provably equal, symbols included.
     Returns: the program, itself when it was in normal form.
     """

@@ -173,8 +173,9 @@ class _Planes:
             data = self.editor.add_constant(f"{stem}_planes", blocks, node)
         tap, order = torch.tensor(places), torch.arange(channels)
         selected = order_of(self.editor, node.args[0])
-        if selected is not None and selected[0] in self.packed and self.windows[node].keeps_size:
-            # The channels are read where they are: nothing is copied.
+        once = selected is not None and len(selected[1].unique()) == len(selected[1])
+        if once and selected is not None and selected[0] in self.packed and self.windows[node].keeps_size:
+            # The channels are read where they are: nothing is copied. (Offsets of columns differ by definition.)
             x, order = self.packed[selected[0]], selected[1]
         offsets = (order[:, None] * source.size + tap).flatten()
         offsets = offsets if columns is None else offsets[columns.long()]
