@@ -11,11 +11,13 @@ from l0compile.capture.nodes import is_float, shape, tensor
 from l0compile.liveness import attention as _attention  # noqa: F401  (each fills its part of the table)
 from l0compile.liveness import convolution as _convolution  # noqa: F401
 from l0compile.liveness import linear as _linear  # noqa: F401
+from l0compile.liveness import norms as _norms  # noqa: F401
 from l0compile.liveness import placement as _placement  # noqa: F401
 from l0compile.liveness import pointwise as _pointwise  # noqa: F401
 from l0compile.liveness import products as _products  # noqa: F401
 from l0compile.liveness import selection as _selection  # noqa: F401
 from l0compile.liveness import views as _views  # noqa: F401
+from l0compile.liveness import windows as _windows  # noqa: F401
 from l0compile.liveness.lattice import Fact, constant, fit, reduce_to, unknown
 from l0compile.liveness.table import View, everything, lookup
 

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from l0compile.capture.nodes import arguments, tensor
+from l0compile.capture.nodes import arguments, shape, tensor
 from l0compile.liveness.lattice import Fact, constant
-from l0compile.liveness.table import View, register
+from l0compile.liveness.table import View, everything, register
 
 aten = torch.ops.aten
 
@@ -62,6 +62,23 @@ def _multiply_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node,
     return reads
 
 
+def _prelu(node: fx.Node, view: View) -> Fact | None:
+    """x where positive, else x times the slope of its channel (axis 1): known where x is known, as a constant slope
+    is, and zero where x is zero."""
+    fact, slope, rank = view.fact(node.args[0]), view.constant(node.args[1]), len(shape(node))
+    if slope is None:
+        zero = fact.zero
+        return Fact(zero, torch.zeros([1] * rank, dtype=fact.value.dtype))
+    slope = slope.reshape(1, -1, *[1] * (rank - 2)) if rank > 1 else slope
+    return Fact(fact.known, torch.where(fact.value > 0, fact.value, fact.value * slope))
+
+
+def _prelu_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
+    source, slope = node.args[0], node.args[1]
+    assert isinstance(source, fx.Node) and isinstance(slope, fx.Node)
+    return {source: live, slope: everything(slope)}
+
+
 def gate_values(node: fx.Node, view: View) -> Fact:
     """The gate values of an ``l0compile::gate`` node spread over the elements that they multiply."""
     grid, block = view.constant(node.args[1]), node.args[2]
@@ -95,4 +112,5 @@ def _gate_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Ten
 register(*UNARY, *SCALAR, forward=_unary, backward=_reads)
 register(*BINARY, forward=_binary, backward=_reads)
 register(*MULTIPLY, forward=_multiply, backward=_multiply_reads)
+register(aten.prelu.default, forward=_prelu, backward=_prelu_reads)
 register(torch.ops.l0compile.gate.default, forward=_gate, backward=_gate_reads)

@@ -75,14 +75,23 @@ def _select_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, T
 
 
 def _index_select_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    """Rows are picked at run time; a channel of another axis is read where the result's is."""
+    """Rows picked at run time may be any; a channel of another axis is read where the result's is."""
     given = arguments(node)
     source, index = given["self"], given["index"]
-    axis = int(given["dim"]) % len(shape(source))
-    return {source: live.any(axis, keepdim=True), index: everything(index)}
+    axis, order = int(given["dim"]) % len(shape(source)), view.constant(index)
+    mask = live.any(axis, keepdim=True)
+    if order is not None and is_static(shape(source)[axis]):
+        sizes = [*live.shape[:axis], int(shape(source)[axis]), *live.shape[axis + 1 :]]
+        each = live.expand([*live.shape[:axis], order.numel(), *live.shape[axis + 1 :]]).to(torch.int32)
+        mask = torch.zeros(sizes, dtype=torch.int32).index_add(axis, order.reshape(-1), each) != 0
+    return {source: mask, index: everything(index)}
 
 
 def _index_select(node: fx.Node, view: View) -> Fact:
+    index = view.constant(arguments(node)["index"])
+    if index is not None:  # channels in another order
+        axis, fact = int(arguments(node)["dim"]) % len(shape(node)), view.fact(node.args[0])
+        return Fact(_cut(fact.known, axis, index.reshape(-1)), _cut(fact.value, axis, index.reshape(-1)))
     fact, axis = view.fact(node.args[0]), int(arguments(node)["dim"]) % len(shape(node))
     known, value = torch.broadcast_tensors(fact.known, fact.value)
     first = value.select(axis, 0).unsqueeze(axis)
@@ -100,19 +109,36 @@ def _where_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Te
 
 
 def _sum(node: fx.Node, view: View) -> Fact | None:
-    """The mean of equal numbers is that number; the sum of zeros is zero."""
+    """The mean of equal numbers is that number, the sum of zeros zero, whatever their number. Others want a fixed one;
+    the maximum of constants is one of them."""
     x, axes, keepdim = reduced_axes(node)
     known, value = torch.broadcast_tensors(view.fact(x).known, view.fact(x).value)
-    for axis in axes:
-        first = value.narrow(axis, 0, 1)
-        known = (known & (value == first)).all(axis, keepdim=True)
-        value = first
-    if node.target is not aten.mean.dim:
-        known = known & (value == 0)
+    known = known.all(axes, keepdim=True) if axes else known
+    value = torch.where(known, value, torch.zeros((), dtype=value.dtype))
+    if node.target in _EXTREMES:
+        value = _EXTREMES[node.target](value, axes, keepdim=True)
+    else:
+        for axis in axes:
+            known, value = _added(known, value, axis, shape(x)[axis], node.target is aten.mean.dim)
+        known = known.all(axes, keepdim=True) if axes else known
     if not keepdim:
         rest = [size for axis, size in enumerate(known.shape) if axis not in axes]
         known, value = known.reshape(rest), value.reshape(rest)
     return Fact(known, value.to(node.meta["val"].dtype))
+
+
+_EXTREMES = {aten.amax.default: torch.amax, aten.amin.default: torch.amin}
+
+
+def _added(known: Tensor, value: Tensor, axis: int, size: Any, mean: bool) -> tuple[Tensor, Tensor]:
+    """(known, values) after one axis is summed, or averaged; ``known`` has size 1 along it already."""
+    first = value.narrow(axis, 0, 1)
+    alike = (value == first).all(axis, keepdim=True)
+    if is_static(size):
+        total = (value / size).sum(axis, keepdim=True) if mean else value.sum(axis, keepdim=True)
+        scale = 1 if value.shape[axis] == size else size
+        return known, torch.where(alike, first if mean else first * size, total * scale)
+    return known & alike & (first == 0 if not mean else alike), first
 
 
 def _sum_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
@@ -167,7 +193,7 @@ register(aten.slice.Tensor, forward=_slice, backward=_slice_reads)
 register(aten.select.int, forward=_select, backward=_select_reads)
 register(aten.index_select.default, forward=_index_select, backward=_index_select_reads)
 register(aten.where.self, forward=_where, backward=_where_reads)
-register(aten.mean.dim, aten.sum.dim_IntList, forward=_sum, backward=_sum_reads)
+register(aten.mean.dim, aten.sum.dim_IntList, *_EXTREMES, forward=_sum, backward=_sum_reads)
 register(aten.stack.default, forward=_stack, backward=_stack_reads)
 register(
     aten.softmax.int, aten._softmax.default, aten.log_softmax.int, aten._log_softmax.default,

@@ -40,9 +40,10 @@ def canonicalize(program: Program) -> Program:
     """Remove what does nothing.
 
     Rewrite: clone(x), dropout(x, p, train=False), detach, contiguous, a cast to the same dtype, a view, expand or
-        full slice to the same shape, add(x, 0) of integers, a swap of two axes done twice -> x. A reshape of a reshape
-        reads the first one's input, and arithmetic reads what ``expand`` broadcasts. ``view`` becomes ``reshape``,
-        because the copy that made it legal may be gone. Sizes are read from the inputs. Unused nodes go.
+        full slice to the same shape, an index_select of all in order, add(x, 0) of integers, a swap of two axes done
+        twice -> x. A reshape of a reshape reads the first one's input, and arithmetic reads what ``expand``
+        broadcasts. ``view`` becomes ``reshape``, because the copy that made it legal may be gone. Sizes are read from
+        the inputs. Unused nodes go.
     Checks: shape and dtype of the two sides are provably equal, symbols included.
     Returns: the program, itself when it was in normal form.
     """
@@ -56,7 +57,7 @@ def canonicalize(program: Program) -> Program:
         if is_op(node, *_VIEWS):
             node.target = aten.reshape.default
             editor.changed += 1
-        replacement = _identity(node) or _double_swap(node)
+        replacement = _identity(node) or _double_swap(node) or _in_order(editor, node)
         if replacement is not None:
             editor.replace(node, replacement)
         else:
@@ -90,6 +91,19 @@ def _identity(node: fx.Node) -> fx.Node | None:
     if is_op(node, aten.permute.default):
         return source if list(node.args[1]) == list(range(after.ndim)) else None
     return None
+
+
+def _in_order(editor: Editor, node: fx.Node) -> fx.Node | None:
+    """x of index_select(x, axis, [0, 1, ...]) where that is all of them."""
+    if not is_op(node, aten.index_select.default):
+        return None
+    given = arguments(node)
+    order, x = editor.value(given["index"]), given["self"]
+    size = shape(x)[given["dim"]] if shape(x) else 0
+    if order is None or order.ndim != 1 or not is_static(size) or len(order) != size:
+        return None
+    assert isinstance(x, fx.Node)
+    return x if torch.equal(order, torch.arange(size, dtype=order.dtype)) else None
 
 
 def swapped_axes(node: Any) -> tuple[int, int] | None:

@@ -24,10 +24,12 @@ from l0compile.rewrite.fuse_rope import fuse_rope
 from l0compile.rewrite.layout import assign_layout
 from l0compile.rewrite.matmul_to_linear import matmul_to_linear
 from l0compile.rewrite.merge_equal import merge_equal
+from l0compile.rewrite.narrow import narrow
 from l0compile.rewrite.plain_arithmetic import plain_arithmetic
 from l0compile.rewrite.planes import assign_planes
 from l0compile.rewrite.regions import survey
 from l0compile.rewrite.runner import Pass, pass_name, run
+from l0compile.rewrite.shuffles_to_selects import shuffles_to_selects
 from l0compile.rewrite.simplify_masks import simplify_masks
 from l0compile.rewrite.spell_out import spell_out
 from l0compile.rewrite.split_linear import split_linear
@@ -35,7 +37,7 @@ from l0compile.rewrite.splits_to_slices import splits_to_slices
 from l0compile.rewrite.strides_to_rows import strides_to_rows
 from l0compile.targets import Target
 
-USES_ZEROS = {"drop_dead", "compact", "choose_formats"}
+USES_ZEROS = {"drop_dead", "narrow", "compact", "choose_formats"}
 """Names of the passes that a dense compile leaves out."""
 _FLUSH = "flush_denormals"
 
@@ -144,6 +146,7 @@ def normal_form_steps(*early: Pass) -> list[Pass]:
         canonicalize,  # reshapes around what was a product of matrices
         split_linear,  # each of a fused query, key and value projection has zeros of its own
         splits_to_slices,  # those that no linear layer feeds
+        shuffles_to_selects,
         fold_batch_norm,
         simplify_masks,  # a padding mask reaches attention as [batch, 1, 1, keys]
         fuse_rms_norm,
@@ -160,6 +163,7 @@ def compaction_steps() -> list[Pass]:
         flush_denormals,  # after gates were multiplied in, before zeros are counted
         survey,  # from here on each layer's fate is written down
         drop_dead,
+        narrow,  # what compaction alone would have to leave
         compact_channels,
         drop_dead,  # what compaction left neutral
         flush_denormals,  # constants folded into biases

@@ -11,6 +11,7 @@ from l0compile.capture.nodes import arguments, follower, is_op, same_shape, shap
 from l0compile.ops.bsr import to_blocks
 from l0compile.ops.planes import Planes
 from l0compile.rewrite.layout import dense_blocks
+from l0compile.rewrite.plane_operands import order_of, plane_constant, scale_and_shift
 from l0compile.rewrite.sliding import CONVOLUTIONS, Sliding, conv_weight, layouts, sliding
 from l0compile.rewrite.strips import readable, strip_height, strip_layout, strip_weight
 
@@ -67,6 +68,7 @@ class _Planes:
             aten.sub.Tensor: self._binary,
             aten.mul.Tensor: self._binary,
             aten.cat.default: self._concatenate,
+            aten.index_select.default: self._select,
             aten.adaptive_avg_pool2d.default: self._mean,
             aten.mean.dim: self._mean,
         }
@@ -169,8 +171,13 @@ class _Planes:
             else:
                 blocks, columns, indptr = dense_blocks(weight.flatten(1), self.rows), None, None
             data = self.editor.add_constant(f"{stem}_planes", blocks, node)
-        tap = torch.tensor(places)
-        offsets = (torch.arange(channels)[:, None] * source.size + tap).flatten()
+        tap, order = torch.tensor(places), torch.arange(channels)
+        selected = order_of(self.editor, node.args[0])
+        once = selected is not None and len(selected[1].unique()) == len(selected[1])
+        if once and selected is not None and selected[0] in self.packed and self.windows[node].keeps_size:
+            # The channels are read where they are: nothing is copied. (Offsets of columns differ by definition.)
+            x, order = self.packed[selected[0]], selected[1]
+        offsets = (order[:, None] * source.size + tap).flatten()
         offsets = offsets if columns is None else offsets[columns.long()]
         table = self.editor.add_constant(f"{stem}_offsets", offsets.to(torch.int32), node)
         args = (x, data, table, indptr, given["bias"], None, n, result.numbers(), "")
@@ -247,12 +254,30 @@ class _Planes:
         return self._unary(node) if keeps_zero else None
 
     def _binary(self, node: fx.Node) -> fx.Node | None:
+        affine = scale_and_shift(self.editor, node)
+        if affine is not None and affine[0] in self.packed:
+            return self._affine(node, *affine)
         if not any(argument in self.packed for argument in node.args[:2]):
             return None
         operands = tuple(self._operand(argument, node) for argument in node.args[:2])
         if None in operands:
             return None
         return self.editor.call(node.target, operands, before=node, kwargs=node.kwargs)
+
+    def _affine(self, node: fx.Node, x: fx.Node, scale: Tensor, shift: Tensor) -> fx.Node:
+        """A scale and a shift for each channel: a window of one tap."""
+        planes = self.layouts[_size(x)]
+        weight = self.editor.add_constant(f"{node.name}_scale", scale, node)
+        bias = self.editor.add_constant(f"{node.name}_shift", shift, node)
+        args = (self.packed[x], weight, bias, len(shift), [planes.lead], planes.numbers(), "")
+        return self.editor.call(l0.packed_window.default, args, before=node)
+
+    def _select(self, node: fx.Node) -> fx.Node | None:
+        """Channels in another order."""
+        found = order_of(self.editor, node)
+        if found is None or found[0] not in self.packed:
+            return None
+        return self.editor.call(node.target, (self.packed[found[0]], *node.args[1:]), before=node)
 
     def _operand(self, value: Any, node: fx.Node) -> Any:
         """An operand for planes: an image of the result's size, or a factor per image and channel."""
@@ -261,6 +286,12 @@ class _Planes:
             return value if product else None
         if value in self.packed and same_shape(shape(value), shape(node)):
             return self.packed[value]
+        other = next((a for a in node.args[:2] if a in self.packed), None)
+        if other is not None and same_shape(shape(other), shape(node)):
+            # In front of the convolution that it is added to, so that it can be part of it.
+            image = plane_constant(self.editor, value, node, self.layouts[_size(node)], self.packed[other])
+            if image is not None:
+                return image
         given = tensor(value)
         if given is None or given.dtype != torch.float32 or given.ndim != len(shape(node)):
             return None

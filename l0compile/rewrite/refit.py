@@ -153,6 +153,21 @@ def _select(cutter: Cutter, node: fx.Node) -> None:
         node.args = (x, axis, int(mask[:index].sum()))
 
 
+def _index_select(cutter: Cutter, node: fx.Node) -> None:
+    """The channels that stay have other numbers."""
+    given = arguments(node)
+    x, index = given["self"], given["index"]
+    axis = int(given["dim"]) % len(shape(x))
+    kept, result, order = cutter.masks(x).get(axis), cutter.masks(node).get(axis), cutter.editor.value(index)
+    if order is None or (kept is None and result is None):
+        return
+    order = order.reshape(-1) if result is None else order.reshape(-1)[result]
+    if kept is not None:
+        order = (kept.cumsum(0) - 1).to(order.dtype)[order]
+    created = cutter.editor.add_constant(str(index.target), order, node)
+    node.args = (x, axis, created)
+
+
 register(
     aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.new_zeros.default, aten.new_ones.default,
     aten.new_full.default, aten.new_empty.default, change=_sizes(1),
@@ -162,4 +177,5 @@ register(aten.expand.default, change=_expand)
 register(aten.unflatten.int, change=_unflatten)
 register(aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims, change=_squeeze)
 register(aten.slice.Tensor, change=_slice)
+register(aten.index_select.default, change=_index_select)
 register(aten.select.int, change=_select)

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, fx
 
 from l0compile.capture.nodes import arguments, shape
+from l0compile.liveness.channels import is_flat, known_channels, without_repeats
+from l0compile.liveness.convolution import CONVOLUTIONS, is_transposed, share
 from l0compile.liveness.coupling.axes import single_values
-from l0compile.liveness.coupling.contractions import carrier, meets_border
+from l0compile.liveness.coupling.contractions import carrier
 from l0compile.liveness.selection import reduced_axes
 from l0compile.rewrite.refit import Cutter, register
 
@@ -24,22 +26,43 @@ def _linear(cutter: Cutter, node: fx.Node) -> None:
 
 
 def _convolution(cutter: Cutter, node: fx.Node) -> None:
-    """bias += sum over taps of W[:, removed] times the constants; with padding another channel carries them."""
+    """The convolution of the removed constants goes into the bias, or is added as a plane where a border makes it
+    differ by position; where that has no fixed size another channel carries them (rule 3)."""
     given = arguments(node)
     weight, groups = cutter.editor.value(given["weight"]), int(given["groups"])
-    removed = cutter.removed(given["input"], 1)
-    if weight is not None and bool((removed != 0).any()):
-        if meets_border(given, node):
-            return _carry(cutter, given, weight, removed)
-        taps = weight.flatten(2).sum(2)  # [out, in of a group]
-        per_group = removed.to(weight.dtype).reshape(groups, 1, -1)
-        share = (taps.reshape(groups, -1, taps.shape[1]) * per_group).sum(2).reshape(-1)
-        _add_to_bias(cutter, node, share, 1)
+    removed = _removed_planes(cutter, given["input"])
+    if weight is not None and removed is not None and bool((removed != 0).any()):
+        found = share(node, weight, removed)
+        if found is None:
+            _carry(cutter, given, weight, removed.flatten(2)[0, :, 0])
+        elif is_flat(found := without_repeats(found)):
+            _add_to_bias(cutter, node, found.reshape(-1), 1)
+        else:
+            _add_plane(cutter, node, found)
     kept = cutter.kept.size(given["weight"], 0)
     if groups > 1 and kept is not None:
         position = next(i for i, a in enumerate(node.target._schema.arguments) if a.name == "groups")
         _set(node, position, groups * kept // shape(given["weight"])[0])
-    return None
+
+
+def _removed_planes(cutter: Cutter, x: fx.Node) -> Tensor | None:
+    """[1, channels, *positions]: what each removed channel held, 0 for the others; None where none was removed."""
+    mask, fact = cutter.masks(x).get(1), cutter.liveness.facts.get(cutter.original(x))
+    if mask is None or fact is None:
+        return None
+    _, value = known_channels(fact, shape(x)[1])
+    return torch.where(
+        mask.reshape(1, -1, *[1] * (value.ndim - 2)), torch.zeros((), dtype=value.dtype), value
+    )
+
+
+def _add_plane(cutter: Cutter, node: fx.Node, plane: Tensor) -> None:
+    """result + plane [1, channels, *positions]: the convolution itself stays as it is, for the kernels' sake."""
+    mask, following = cutter.masks(node).get(1), node.next
+    kept = plane if mask is None else plane[:, mask]
+    constant = cutter.editor.add_constant(f"{node.name}_border", kept, following)
+    total = cutter.editor.call(aten.add.Tensor, (node, constant), before=following, origin=node)
+    cutter.replace(node, total, inside=total)
 
 
 def _carry(cutter: Cutter, given: dict[str, Any], weight: Tensor, removed: Tensor) -> None:
@@ -49,7 +72,7 @@ def _carry(cutter: Cutter, given: dict[str, Any], weight: Tensor, removed: Tenso
     single, value = single_values(fact, 1, shape(x)[1])
     stays = cutter.masks(x)[1] & single
     channel = carrier(stays, value)
-    inputs = 0 if "transpose" in str(next(iter(given["weight"].users)).target) else 1
+    inputs = 0 if is_transposed(next(iter(given["weight"].users))) else 1
     factors = (
         (removed / value[channel])
         .to(weight.dtype)
@@ -172,6 +195,8 @@ def _mean(cutter: Cutter, node: fx.Node) -> None:
     if axis is None:
         return
     mask = cutter.masks(x)[axis]
+    if node.target in _BOUNDS:
+        return _extreme(cutter, node, cutter.removed(x, axis)[~mask])
     constant = float(cutter.removed(x, axis)[~mask].double().sum())
     steps: list[tuple[Any, float]] = [(aten.add.Tensor, constant)]
     if node.target is aten.mean.dim:
@@ -180,13 +205,25 @@ def _mean(cutter: Cutter, node: fx.Node) -> None:
     for operator, number in steps:
         value = cutter.editor.call(operator, (value, number), before=following, origin=node)
     cutter.replace(node, value, inside=node.next)
+    return None
+
+
+_BOUNDS = {
+    aten.amax.default: (torch.amax, aten.clamp_min.default),
+    aten.amin.default: (torch.amin, aten.clamp_max.default),
+}
+
+
+def _extreme(cutter: Cutter, node: fx.Node, constants: Tensor) -> None:
+    """The maximum of all is that of what is left and of the constants."""
+    reduce, bound = _BOUNDS[node.target]
+    limit, following = float(reduce(constants, 0)), node.next
+    value = cutter.editor.call(bound, (node, limit), before=following, origin=node)
+    cutter.replace(node, value, inside=value)
 
 
 register(aten.linear.default, change=_linear)
-register(
-    aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.conv1d.padding, aten.conv2d.padding,
-    aten.conv_transpose1d.default, aten.conv_transpose2d.input, change=_convolution,
-)  # fmt: skip
+register(*CONVOLUTIONS, change=_convolution)
 register(l0.attention.default, change=_attention)
 register(torch.ops.l0compile.rope.default, change=_rope)
 register(aten.group_norm.default, change=_group_norm)
@@ -194,4 +231,4 @@ register(aten.layer_norm.default, change=_layer_norm)
 register(l0.compacted_layer_norm.default, change=_compacted_layer_norm)
 register(aten.rms_norm.default, change=_rms_norm)
 register(l0.compacted_rms_norm.default, change=_compacted_rms_norm)
-register(aten.mean.dim, aten.sum.dim_IntList, change=_mean)
+register(aten.mean.dim, aten.sum.dim_IntList, *_BOUNDS, change=_mean)

@@ -102,7 +102,7 @@ def unpadded(g: Graph, x: Tensor) -> Tensor:
 
 
 def padded(g: Graph, x: Tensor) -> Tensor:
-    """Constants reach two padded convolutions and a transposed one: a channel that stays carries the others."""
+    """Constants reach two padded convolutions and a transposed one: planes stand for them."""
     h = torch.sigmoid(g.a(x))
     return g.b(h) + g.c(F.relu(h - 0.25)) + g.up(F.avg_pool2d(h, 2))
 

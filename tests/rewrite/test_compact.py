@@ -79,9 +79,9 @@ CASES: dict[str, tuple[dict[str, list[int]], dict[str, tuple[int, ...]]]] = {
     "skips": ({"b.weight": [3], "b.bias": [3]}, {"b": (7, 6, 3, 3), "up": (7, 4, 2, 2)}),
     "line": ({"norm.weight": [2, 3], "norm.bias": [2, 3]}, {"a": (6, 3, 3), "b": (6, 6, 3)}),
     "messages": ({"a.weight": [1, 4], "a.bias": [1, 4]}, {"a": (6, 5), "head": (3, 6)}),
-    # sigmoid(0) = 0.5 in three channels, of which one carries the others
+    # sigmoid(0) = 0.5 in three channels: what they add differs at the border
     "padded": ({"a.weight": [0, 5, 6], "a.bias": [0, 5, 6]},
-               {"a": (6, 3, 1, 1), "b": (4, 6, 3, 3), "up": (6, 4, 2, 2)}),
+               {"a": (5, 3, 1, 1), "b": (4, 5, 3, 3), "up": (5, 4, 2, 2)}),
     # sigmoid(0) = 0.5 goes into the bias of b
     "unpadded": ({"a.weight": [0, 5], "a.bias": [0, 5]}, {"a": (6, 3, 1, 1), "b": (6, 6, 3, 3)}),
 }  # fmt: skip

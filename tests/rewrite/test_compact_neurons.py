@@ -144,7 +144,7 @@ class Coupled(nn.Module):
     [
         ("residual", "an input of the model"),
         ("joined", "aten.cumsum.default"),
-        ("norm", "a norm or mean over them counts each one (rule 4)"),
+        ("norm", "a norm or mean over them counts each one"),
         ("output", "an output of the model"),
         ("unknown", "aten.flip.default"),
     ],

@@ -185,3 +185,61 @@ def test_formats(captured, agree, target: Target, count: Count, density: float, 
     assert count(packed, l0.packed_conv2d.default) == 1
     conv_node = packed.graph.find_nodes(op="call_function", target=l0.packed_conv2d.default)[0]
     assert (conv_node.args[3] is not None) == sparse
+
+
+class Constants(nn.Module):
+    """Convolutions with what compaction leaves between them: a plane of constants, channels picked and put back."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what = what
+        self.a, self.b = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 6, 1)
+        self.register_buffer("plane", torch.randn(1, 8, 6, 5))
+        self.register_buffer("scale", torch.randn(8, 1, 1))
+        self.register_buffer("shift", torch.randn(1, 8, 1, 1))
+        self.register_buffer("order", torch.tensor([5, 2, 4, 0, 7, 1, 3, 6]))
+        self.register_buffer("twice", torch.tensor([5, 2, 2, 0, 7, 1, 3, 6]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu(self.a(x))
+        match self.what:
+            case "plane":
+                h = F.relu(self.a(x) + self.plane)
+            case "shift":
+                h = h + self.shift
+            case "scale and shift":
+                h = h * self.scale + self.shift
+            case "order":
+                h = h.index_select(1, self.order)
+            case "one twice":
+                h = h.index_select(1, self.twice)
+            case "order, for another too":
+                h = F.silu(h.index_select(1, self.order)) + self.a(x)
+        return self.b(h)
+
+
+@pytest.mark.parametrize(
+    ("what", "fused"),
+    [
+        ("plane", {aten.add.Tensor: 0, aten.relu.default: 0}),
+        ("shift", {aten.add.Tensor: 0, l0.packed_window.default: 1}),
+        ("scale and shift", {aten.add.Tensor: 0, aten.mul.Tensor: 0, l0.packed_window.default: 1}),
+        ("order", {aten.index_select.default: 0}),
+        ("one twice", {aten.index_select.default: 1}),
+        ("order, for another too", {aten.index_select.default: 1}),
+    ],
+)
+def test_constants_of_compaction_stay_in_planes(
+    captured: Callable[..., Program],
+    agree: Callable[..., None],
+    count: Count,
+    what: str,
+    fused: dict[object, int],
+) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 6, 5)
+    program = captured(Constants(what), x)
+    result = run(program, PASSES)
+    agree(program, result, x)
+    assert count(result, l0.packed_conv2d.default) >= 2 and count(result, l0.copy_planes.default) == 2
+    assert {operator: count(result, operator) for operator in fused} == fused

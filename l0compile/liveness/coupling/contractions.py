@@ -1,12 +1,11 @@
 """Operators that sum over channels: linear, convolution, matrix products, embedding."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor, fx
 
 from l0compile.capture.nodes import arguments, shape, tensor
+from l0compile.liveness.channels import known_channels
+from l0compile.liveness.convolution import CONVOLUTIONS, holds_planes, is_transposed, meets_border
 from l0compile.liveness.coupling.axes import Axis, Coupling, Grow
 from l0compile.liveness.coupling.table import register
 
@@ -36,22 +35,27 @@ def _absorb(node: fx.Node, x: fx.Node, axis: int, weight: fx.Node, coupling: Cou
         coupling.pin(
             (x, axis), f"{node.target} '{node.name}' multiplies them by an activation", known & (value != 0)
         )
-    coupling.pin((x, axis), "their constants differ by position (rule 3)", known & ~single)
+    coupling.pin(
+        (x, axis),
+        f"their constants differ by position, and the bias of '{node.name}' is one number for all",
+        known & ~single,
+    )
 
 
 def convolution(node: fx.Node, coupling: Coupling) -> None:
     """Any rank, also transposed: channels are axis 1; a constant through zero padding differs at the border."""
     given = arguments(node)
     x, weight, bias, groups = given["input"], given["weight"], given["bias"], int(given["groups"])
-    transposed = "transpose" in str(node.target)
-    inputs, outputs = (0, 1) if transposed else (1, 0)  # axes of the weight
+    if len(shape(node)) != len(shape(weight)):
+        for other in (node, *node.all_input_nodes):
+            coupling.pin_all(other, "a convolution without a batch keeps its channels")
+        return
+    inputs, outputs = (0, 1) if is_transposed(node) else (1, 0)  # axes of the weight
     coupling.same(node, (node, 0), (x, 0))
     _stay(node, x, coupling)
     if bias is not None:
         coupling.same(node, (node, 1), (bias, 0))
-    _absorb(node, x, 1, weight, coupling)
-    if meets_border(given, node):
-        _carry(x, weight, groups, coupling)
+    _fold(node, x, weight, coupling)
     if groups == 1:
         coupling.same(node, (x, 1), (weight, inputs))
         coupling.same(node, (node, 1), (weight, outputs))
@@ -59,17 +63,46 @@ def convolution(node: fx.Node, coupling: Coupling) -> None:
         _grouped(node, x, weight, inputs, outputs, groups, coupling)
 
 
-def _carry(x: fx.Node, weight: fx.Node, groups: int, coupling: Coupling) -> None:
-    """Constants that meet a border: no bias stands for them, but one channel that stays can carry them all (rule 3)."""
-    single, value = coupling.single((x, 1))
-    constants = single & (value != 0)
-    if groups == 1 and coupling.program.constant(weight) is not None and bool(constants.any()):
-        reason = "it carries the constants of the channels that were removed past the padding (rule 3)"
+def _fold(node: fx.Node, x: fx.Node, weight: fx.Node, coupling: Coupling) -> None:
+    """Which constants of the input a convolution can do without (rule 3).
+
+    One number a channel goes into the bias. What differs by position, or meets a border, becomes a plane that is added
+    to the result, where sizes are fixed. Where they are symbolic, one channel that stays carries the constants that
+    meet a border.
+    """
+    fact = coupling.liveness.facts.get(x)
+    if fact is None:
+        return
+    whole, value = known_channels(fact, shape(x)[1])
+    coupling.pin((x, 1), "only a part of each is constant", coupling.known((x, 1)) & ~whole)
+    constants = whole & (value != 0).flatten(2).any(2)[0]
+    if coupling.program.constant(weight) is None:
+        reason = f"they are constant, and the weight of {node.target} '{node.name}' is computed when the model runs"
+        coupling.pin((x, 1), reason, constants)
+    elif not holds_planes(node):
+        _carry(node, x, constants, value, coupling)
+
+
+def _carry(node: fx.Node, x: fx.Node, constants: Tensor, value: Tensor, coupling: Coupling) -> None:
+    """Constants at a border of symbolic size: no bias stands for them, but one channel that stays can carry them."""
+    flat = value.flatten(2)
+    differ = constants & (flat != flat[:, :, :1]).any(2)[0]
+    where = (
+        f"and the image of {node.target} '{node.name}' has no fixed size, or is too large to store their sum"
+    )
+    coupling.pin((x, 1), f"their constants differ by position, {where}", differ)
+    if not meets_border(arguments(node), node):
+        return
+    constants, numbers = constants & ~differ, flat[0, :, 0]
+    if int(arguments(node)["groups"]) == 1 and bool(constants.any()):
+        reason = (
+            f"one channel carries the constants of all that were removed past the padding of '{node.name}'"
+        )
         chosen = torch.zeros_like(constants)
-        chosen[carrier(constants, value)] = True
+        chosen[carrier(constants, numbers)] = True
         coupling.pin((x, 1), reason, chosen)
     else:
-        reason = "they are constant and not zero, and zero padding makes the border differ (rule 3)"
+        reason = f"they are constant and not zero, zero padding makes the border differ, {where}"
         coupling.pin((x, 1), reason, constants)
 
 
@@ -114,14 +147,6 @@ def _stay(node: fx.Node, x: fx.Node, coupling: Coupling) -> None:
     for axis in range(2, len(shape(node))):
         for other in (node, x, weight):
             coupling.pin((other, axis), "positions of a convolution")
-
-
-def meets_border(given: Mapping[str, Any], node: fx.Node) -> bool:
-    """Whether some results of a convolution see fewer inputs than others: it is padded, or transposed."""
-    padding = given["padding"]
-    if "transpose" in str(node.target) or isinstance(padding, str):
-        return padding != "valid"
-    return any(padding) if isinstance(padding, (list, tuple)) else bool(padding)
 
 
 def matmul(node: fx.Node, coupling: Coupling) -> None:
@@ -175,10 +200,7 @@ def _bsr_linear(node: fx.Node, coupling: Coupling) -> None:
 
 
 register(aten.linear.default, rule=linear)
-register(
-    aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.conv1d.padding, aten.conv2d.padding,
-    aten.conv_transpose1d.default, aten.conv_transpose2d.input, rule=convolution,
-)  # fmt: skip
+register(*CONVOLUTIONS, rule=convolution)
 register(aten.matmul.default, aten.bmm.default, aten.mm.default, rule=matmul)
 register(aten.embedding.default, rule=embedding)
 register(torch.ops.l0compile.bsr_linear.default, rule=_bsr_linear)

@@ -17,7 +17,7 @@ def account(axis: Axis, coupling: Coupling) -> None:
     size = coupling.size(axis)
     if size is not None:
         single, _ = coupling.single(axis)
-        coupling.pin(axis, "a norm or mean over them counts each one (rule 4)", ~single)
+        coupling.pin(axis, "a norm or mean over them counts each one, and they are no constants", ~single)
 
 
 def layer_norm(node: fx.Node, coupling: Coupling) -> None:
@@ -30,7 +30,7 @@ def layer_norm(node: fx.Node, coupling: Coupling) -> None:
     if len(given["normalized_shape"]) > 1:
         for other in (node, x, *parameters):
             for axis in range(len(shape(other)) - len(given["normalized_shape"]), len(shape(other))):
-                coupling.pin((other, axis), "a norm over several axes (rule 4)")
+                coupling.pin((other, axis), "a norm runs over several axes")
         return
     coupling.same(node, (node, rank - 1), (x, rank - 1))
     for parameter in parameters:
@@ -73,11 +73,24 @@ def group_norm(node: fx.Node, coupling: Coupling) -> None:
     if coupling.size((x, 1)) is not None:
         coupling.link(node, [(x, 1), (node, 1)], by_group(groups))
     for axis in range(2, len(shape(node))):
-        coupling.pin((x, axis), "positions that a norm counts (rule 4)")
+        coupling.pin((x, axis), "positions that a norm counts")
+
+
+def instance_norm(node: fx.Node, coupling: Coupling) -> None:
+    """Each channel of axis 1 has statistics of its own over the positions."""
+    given = arguments(node)
+    x = given["input"]
+    for axis in range(len(shape(node))):
+        coupling.same(node, (node, axis), (x, axis))
+        if axis > 1:
+            coupling.pin((x, axis), "positions that a norm counts")
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        if given[name] is not None:
+            coupling.same(node, (node, 1), (given[name], 0))
 
 
 def reduction(node: fx.Node, coupling: Coupling) -> None:
-    """sum and mean: constants that go are added to the result; axes that are not summed stay the same."""
+    """sum, mean, amax and amin: the result counts constants that went; axes that are not reduced stay the same."""
     x, dims, keepdim = reduced_axes(node)
     position = 0
     for axis in range(len(shape(x))):
@@ -89,11 +102,11 @@ def reduction(node: fx.Node, coupling: Coupling) -> None:
             position += 1
     if len([axis for axis in dims if coupling.size((x, axis)) is not None]) > 1:
         for axis in dims:
-            coupling.pin((x, axis), "a sum over several axes")
+            coupling.pin((x, axis), f"{node.target} '{node.name}' runs over several axes")
 
 
 def extreme(node: fx.Node, coupling: Coupling) -> None:
-    """amax, amin, argmax, softmax, cumsum and the like: the axis they run over stays whole."""
+    """argmax, softmax, cumsum and the like: the axis they run over stays whole."""
     x, dims, _ = reduced_axes(node)
     kept = len(shape(node)) == len(shape(x))
     position = 0
@@ -116,9 +129,10 @@ register(
 )
 register(aten.batch_norm.default, rule=batch_norm)
 register(aten.group_norm.default, rule=group_norm)
-register(aten.mean.dim, aten.sum.dim_IntList, rule=reduction)
+register(aten.instance_norm.default, rule=instance_norm)
+register(aten.mean.dim, aten.sum.dim_IntList, aten.amax.default, aten.amin.default, rule=reduction)
 register(
-    aten.amax.default, aten.amin.default, aten.softmax.int, aten._softmax.default, aten.log_softmax.int,
+    aten.softmax.int, aten._softmax.default, aten.log_softmax.int,
     aten._log_softmax.default, aten.cumsum.default, aten.argmax.default, aten.argmin.default, aten.any.dim,
     aten.all.dim, aten.prod.dim_int, aten.var.correction, aten.std.correction, aten.logsumexp.default,
     aten.sum.default, aten.mean.default, rule=extreme,

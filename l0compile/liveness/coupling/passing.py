@@ -1,11 +1,13 @@
 """Operators that work position by position on some axes and leave the channels of the others alone."""
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from l0compile.capture.nodes import arguments, shape, tensor
-from l0compile.liveness.coupling.axes import Coupling
+from l0compile.liveness.coupling.axes import Coupling, Grow
+from l0compile.liveness.coupling.contractions import by_group
 from l0compile.liveness.coupling.table import Rule, register
+from l0compile.liveness.windows import WINDOWS
 
 aten = torch.ops.aten
 
@@ -24,6 +26,25 @@ def spatial(axes: int) -> Rule:
                 coupling.pin((x, axis), f"positions of {node.target}")
 
     return rule
+
+
+def pixel_shuffle(node: fx.Node, coupling: Coupling) -> None:
+    """[batch, channels * r * r, height, width] <-> [batch, channels, height * r, width * r]: r * r channels go with
+    the one that they make."""
+    x = node.args[0]
+    assert isinstance(x, fx.Node)
+    rank = len(shape(node))
+    for axis in range(rank - 3):
+        coupling.same(node, (node, axis), (x, axis))
+    for axis in (rank - 2, rank - 1):
+        coupling.pin((node, axis), f"positions of {node.target}")
+        coupling.pin((x, axis), f"positions of {node.target}")
+    sides = [(x, rank - 3), (node, rank - 3)]
+    if all(coupling.size(side) is not None for side in sides):
+        coupling.link(node, sides, by_group(min(int(coupling.size(side) or 1) for side in sides)))
+    for side in sides:
+        if not all(coupling.size(other) is not None for other in sides):
+            coupling.pin(side, "they make one channel")
 
 
 def pad(node: fx.Node, coupling: Coupling) -> None:
@@ -47,17 +68,32 @@ def made(node: fx.Node, coupling: Coupling) -> None:
 
 
 def index_select(node: fx.Node, coupling: Coupling) -> None:
-    """The indexed axis stays whole; the others are the same."""
+    """The indexed axis stays whole, unless the index is a constant: then channels only move. Others are the same."""
     given = arguments(node)
     x, index = given["self"], given["index"]
     dim = given["dim"] % len(shape(x))
+    order = coupling.program.constant(index)
+    sides = [(x, dim), (node, dim)]
     coupling.pin_all(index, "they are indices")
     for axis in range(len(shape(x))):
-        if axis == dim:
+        if axis == dim and order is not None and all(coupling.size(side) is not None for side in sides):
+            coupling.link(node, sides, moved(order.reshape(-1)))
+        elif axis == dim:
             coupling.pin((x, axis), "they are indexed")
             coupling.pin((node, axis), "they are indexed")
         else:
             coupling.same(node, (node, axis), (x, axis))
+
+
+def moved(order: Tensor) -> Grow:
+    """Channel i of the second axis is channel ``order[i]`` of the first."""
+
+    def grow(masks: list[Tensor]) -> list[Tensor]:
+        source, result = masks
+        source = source.index_fill(0, order[result], True)
+        return [source, result]
+
+    return grow
 
 
 def index(node: fx.Node, coupling: Coupling) -> None:
@@ -103,13 +139,9 @@ def _size(node: fx.Node, axis: int) -> object:
     return shape(node)[axis]
 
 
-register(
-    aten.max_pool2d.default, aten.avg_pool2d.default, aten.adaptive_avg_pool2d.default,
-    aten._adaptive_avg_pool2d.default, aten.adaptive_max_pool2d.default,
-    aten.upsample_nearest2d.vec, aten.upsample_bilinear2d.vec,
-    aten.upsample_nearest2d.default, aten.upsample_bilinear2d.default, rule=spatial(2),
-)  # fmt: skip
-register(aten.max_pool1d.default, aten.avg_pool1d.default, aten.adaptive_avg_pool1d.default, rule=spatial(1))
+for _operator, _axes in WINDOWS.items():
+    register(_operator, rule=spatial(_axes))
+register(aten.pixel_shuffle.default, aten.pixel_unshuffle.default, rule=pixel_shuffle)
 register(aten.constant_pad_nd.default, aten.pad.default, rule=pad)
 register(aten.index_select.default, rule=index_select)
 register(

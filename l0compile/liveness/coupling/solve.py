@@ -19,6 +19,7 @@ from l0compile.liveness.coupling.axes import Axis, Coupling, along
 from l0compile.liveness.coupling.closure import close
 from l0compile.liveness.coupling.rounding import keep_blocks, round_up
 from l0compile.liveness.coupling.table import lookup
+from l0compile.liveness.coupling.words import describe
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ class Kept:
                 if self._keeps(pin.channels, stays):
                     return int(stays.sum()), pin.reason
             if self._keeps(self.needed[other], stays):
-                return int(stays.sum()), f"'{other[0].name}' needs the same channels (rule 7)"
-        return int(stays.sum()), "other channels of their group, head, block or vector stay (rule 7)"
+                return int(stays.sum()), f"{describe(other[0])} has live values in the same channels"
+        return int(stays.sum()), "other channels of their group, head, block or vector register are live"
 
     @staticmethod
     def _keeps(channels: Tensor, stays: Tensor) -> bool:
@@ -96,7 +97,7 @@ def _state(node: fx.Node, coupling: Coupling) -> None:
         coupling.pin_all(node, "they belong to an input of the model")
     elif node.op == "output":
         for result in node.all_input_nodes:
-            coupling.pin_all(result, "they are read by an output of the model (rule 7)")
+            coupling.pin_all(result, "they are read by an output of the model")
     elif node.op == "call_function":
         rule = lookup(node)
         if rule is not None and tensor(node) is not None:
