@@ -9,6 +9,7 @@ from torch import fx
 import l0compile.ops  # noqa: F401  registers the operators
 from l0compile.capture import Editor, Program
 from l0compile.capture.nodes import arguments, example_size, is_op, same_shape, shape, tensor
+from l0compile.ops.dense import AFTER_SUM
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
@@ -111,8 +112,9 @@ def _fuse(editor: Editor, node: fx.Node) -> None:
             activation = "relu6"
     if activation and _open(node.args[0]):
         dense: Any = node.args[0]
-        # oneDNN has a sum before an activation for convolutions only.
-        if is_op(dense, l0.dense_convolution.default) or dense.args[3] is None:
+        # oneDNN has a sum before an activation for convolutions only, and few of these.
+        after_sum = is_op(dense, l0.dense_convolution.default) and activation in AFTER_SUM
+        if dense.args[3] is None or after_sum:
             _absorb(editor, node, dense, -1, activation)
     elif is_op(node, aten.add.Tensor) and node.kwargs.get("alpha", 1) == 1:
         _fuse_sum(editor, node)
