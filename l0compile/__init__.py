@@ -2,6 +2,7 @@
 
 The folders are the steps of one flow, in this order; each imports only from those before it:
 
+    statistics intervals of medians and ratios
     records    what a compiled model remembers about its making: passes, and the fate of each region
     conditions what must hold between the sizes of a call, as data
     structure  how arguments and results nest, with what is no tensor in them

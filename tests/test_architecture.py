@@ -13,9 +13,9 @@ PACKAGE = Path(__file__).parent.parent / "l0compile"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 FLOW = (
-    "errors", "records", "conditions", "structure", "instructions", "functions", "account", "targets", "costs",
-    "_tvm", "ops", "gates", "trainers", "capture", "liveness", "rewrite", "twin", "kernels", "schedule", "lower",
-    "artifact", "runtime", "assembly", "verification", "api", "advice", "dynamo", "measure", "tune", "result",
+    "errors", "statistics", "records", "conditions", "structure", "instructions", "functions", "account", "targets",
+    "costs", "_tvm", "ops", "gates", "trainers", "capture", "liveness", "rewrite", "twin", "kernels", "schedule",
+    "lower", "artifact", "runtime", "assembly", "verification", "api", "advice", "dynamo", "measure", "tune", "result",
     "tasks", "oneshot", "workers", "search", "report", "cli", "__main__",
 )  # fmt: skip
 
