@@ -1,6 +1,6 @@
 """Claim: small images, short signals and loops over experts are never slower than in eager PyTorch.
 
-    python benchmarks/small_convs.py [onet shared_head vocoder looped_experts ...] [--blocks 12] [--engines tvm torch auto]
+    python benchmarks/small_convs.py [onet shared_head ...] [--blocks 12] [--engines tvm torch auto]
 
 Models of tests/zoo with small maps and batches above one, all weights dense: eager PyTorch against each engine of
 ``l0.compile``. Every engine lives in a process of its own; all take turns, block by block. ``speedup`` is eager's time
@@ -17,9 +17,9 @@ from harness import record
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import l0compile as l0  # noqa: E402
-from l0compile.measure import Measurement, Protocol, Workload, measure_engines, ratio  # noqa: E402
-from tests.zoo.timed import make  # noqa: E402
+import l0compile as l0
+from l0compile.measure import Measurement, Protocol, Workload, measure_engines, ratio
+from tests.zoo.timed import make
 
 FACTORY = "tests.zoo.timed:make"
 NAMES = ("onet", "shared_head", "vocoder", "looped_experts")

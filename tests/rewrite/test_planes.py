@@ -122,7 +122,13 @@ class Tail(nn.Module):
         return self.then(self.conv(x))
 
 
-JOINS = {
+def slopes(*values: float) -> nn.Module:
+    module = nn.PReLU(len(values))
+    module.weight.data = torch.tensor(values)
+    return module
+
+
+JOINS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu6": lambda x: F.relu6(x),
     "hardswish": lambda x: F.hardswish(x),
     "squeeze and excite": lambda x: x * x.mean((2, 3), keepdim=True).sigmoid(),
@@ -130,15 +136,23 @@ JOINS = {
     "concatenated": lambda x: torch.cat([x, x.relu(), x * 2], 1),
     "max pool of what is not negative": lambda x: F.max_pool2d(F.relu(x), 3, 2, 1),
     "max pool without padding": lambda x: F.max_pool2d(x, 2),
+    "max pool of anything": lambda x: F.max_pool2d(x, 3, 2, 1),
+    "max pool that keeps the size": lambda x: F.max_pool2d(x, 3, 1, 1),
+    "ceil mode": lambda x: F.max_pool2d(x, 2, ceil_mode=True),
+    "ceil mode, padded": lambda x: F.max_pool2d(x, (3, 2), (3, 2), 1, (2, 1), ceil_mode=True),
+    "leaky": lambda x: F.leaky_relu(x, 0.3),
+    "leaky twice": lambda x: F.leaky_relu(x, 0.3) - x,
+    "a slope a channel": slopes(0.1, -0.2, 3.0, 0.0),
+    "one slope": slopes(-0.2),
+    "one slope, pooled": nn.Sequential(slopes(-0.2), nn.MaxPool2d(3, 2, 1)),
     "average pool": lambda x: F.avg_pool2d(x, 3, 2, 1),
 }
-STAYS = {
+STAYS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": lambda x: x.sigmoid(),
     "a number added": lambda x: x + 1,
     "clamped above zero": lambda x: x.clamp(0.5, 1.0),
-    "max pool of anything": lambda x: F.max_pool2d(x, 3, 2, 1),
     "average without the padding": lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
-    "ceil mode": lambda x: F.max_pool2d(x, 2, ceil_mode=True),
+    "average in ceil mode": lambda x: F.avg_pool2d(x, 2, ceil_mode=True),
     "divided by a number per pixel": lambda x: x / (x.abs() + 1),
     "mean over rows": lambda x: x.mean(2),
     "concatenated elsewhere": lambda x: torch.cat([x, x], 2),

@@ -88,9 +88,10 @@ def pyramid(batch: int, side: int) -> Call:
 
 BATCH: dict[str, Any] = {"x": {0: "batch"}}
 
-ONET = tuple(
-    Coupled(out=(f"convs.{i}",), into=((f"convs.{i + 1}",) if i < 3 else ())) for i in range(3)
-) + (Coupled(out=("dense",), into=("face", "box", "landmarks")),)
+ONET = (
+    *(Coupled(out=(f"convs.{i}",), into=(f"convs.{i + 1}",)) for i in range(3)),
+    Coupled(out=("dense",), into=("face", "box", "landmarks")),
+)
 
 HEAD = (Coupled(out=("classes.2.conv",), into=("classify",), norms=("classes.2.norm",)),)
 
