@@ -110,9 +110,20 @@ def _convolution(
     if residual is not None:
         unary = _ATTRIBUTES[activation] if activation else (None, (), None)
         args = (x, residual, packed[key], bias, *steps, "add", 1.0, *unary)
-        return (_on_two_axes(kernel.binary, 2) if one_axis else kernel.binary), args
+        return (_on_two_axes(kernel.binary, 2) if one_axis else _channels_last(kernel.binary._op, 2)), args
     args = (x, packed[key], bias, *steps, *_ATTRIBUTES[activation])
-    return (_on_two_axes(kernel.default, 1) if one_axis else kernel.default), args
+    return (_on_two_axes(kernel.default, 1) if one_axis else _channels_last(kernel.default._op, 1)), args
+
+
+def _channels_last(kernel: Callable[..., Tensor], tensors: int) -> Callable[..., Tensor]:
+    """``kernel`` on images whose channels lie side by side, as its result's do: oneDNN would reorder others, both ways,
+    at each call."""
+
+    def run(*args: Any) -> Tensor:
+        images = [image.contiguous(memory_format=torch.channels_last) for image in args[:tensors]]
+        return kernel(*images, *args[tensors:])
+
+    return run
 
 
 def _on_two_axes(kernel: Callable[..., Tensor], tensors: int) -> Callable[..., Tensor]:

@@ -48,7 +48,7 @@ class TorchStage:
         }
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Any]:
-        """Outputs for ``inputs``; a result that is an input, or part of a constant, is a copy."""
+        """Contiguous outputs for ``inputs``; a result that is an input, or part of a constant, is a copy."""
         if torch.is_grad_enabled():
             with torch.no_grad():
                 return self(inputs)
@@ -68,5 +68,6 @@ class TorchStage:
         if not isinstance(value, Tensor):
             return value
         memory = value.untyped_storage().data_ptr()
-        own = memory not in given and memory not in self._owned
-        return value if own else value.clone(memory_format=torch.contiguous_format)
+        if memory in given or memory in self._owned:
+            return value.clone(memory_format=torch.contiguous_format)
+        return value.contiguous()

@@ -39,7 +39,7 @@ def operands(kind: str) -> tuple[str, Any, torch.Tensor, tuple[Any, ...], torch.
 
 
 @pytest.mark.parametrize(
-    ("kind", "activation", "added"), itertools.product(KINDS, ACTIVATIONS, (False, True))
+    ("kind", "activation", "added"), [*itertools.product(KINDS, ACTIVATIONS, (False, True))]
 )
 def test_packed_layers(kind: str, activation: str, added: bool) -> None:
     torch.manual_seed(0)
