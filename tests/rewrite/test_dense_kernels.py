@@ -121,7 +121,7 @@ def test_images_come_back_contiguous() -> None:
             return y, y.flatten(2)
 
     model, x = Images(), torch.randn(2, 32, 12, 12)
-    program, stage = engines(model, x)
+    _, stage = engines(model, x)
     assert stage._packed.kernels
     for got, wanted in zip(stage([x]), model(x), strict=True):
         torch.testing.assert_close(got, wanted, rtol=2e-5, atol=2e-5)
