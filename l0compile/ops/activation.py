@@ -14,6 +14,7 @@ def activate(x: Tensor, activation: str, slope: Tensor | None = None) -> Tensor:
         case "":
             return x
         case "prelu":
+            assert slope is not None  # whoever asks for this one has it
             return torch.where(x > 0, x, x * slope)
         case "gelu_tanh":
             return F.gelu(x, approximate="tanh")

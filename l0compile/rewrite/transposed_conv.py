@@ -89,10 +89,10 @@ def _rewrite(editor: Editor, node: fx.Node) -> None:
     y.meta[TAPS] = _phase_weight(torch.ones_like(weight), axes) != 0
     # [N, phases, channels, places] -> [N, channels, place, phase, ...]
     y = editor.call(aten.unflatten.int, (y, 1, [*phases, channels]), before=node)
-    order = [0, 1 + count, *(i for axis in range(count) for i in (2 + count + axis, 1 + axis))]
+    order = [0, 1 + count, *(dim for i in range(count) for dim in (2 + count + i, 1 + i))]
     y = editor.call(aten.permute.default, (y, order), before=node)
-    for axis in range(count):
-        y = editor.call(aten.flatten.using_ints, (y, 2 + axis, 3 + axis), before=node)
+    for dim in range(2, 2 + count):
+        y = editor.call(aten.flatten.using_ints, (y, dim, dim + 1), before=node)
     for number, axis in enumerate(axes):
         if axis.begin or axis.result != axis.length:
             cut = (y, 2 + number, axis.begin, axis.begin + axis.result)
@@ -105,9 +105,9 @@ def _phase_weight(weight: Tensor, axes: list[_Axis]) -> Tensor:
     phases, taps = [axis.stride for axis in axes], [axis.taps for axis in axes]
     result = weight.new_zeros(*phases, weight.shape[1], weight.shape[0], *taps)
     for reads in product(*(axis.reads.items() for axis in axes)):
-        places = [place for place, _ in reads]
-        own = weight[(..., *(tap for _, tap in reads))]
-        result[(*(phase for phase, _ in places), ..., *(shift for _, shift in places))] = own.t()
+        own: Any = tuple(tap for _, tap in reads)
+        place: Any = (*(phase for (phase, _), _ in reads), ..., *(shift for (_, shift), _ in reads))
+        result[place] = weight[(..., *own)].t()
     return result.flatten(0, len(axes))
 
 
