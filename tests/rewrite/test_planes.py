@@ -92,6 +92,23 @@ def test_any_convolution(apply_once, captured, count: Count, data: st.DataObject
     assert count(result, l0.copy_planes.default) <= 3
 
 
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_any_maximum(captured, agree, count: Count, data: st.DataObject) -> None:  # type: ignore[no-untyped-def]
+    """Windows that reach out of the image on any side, also by ceil mode, of values of either sign."""
+    torch.manual_seed(0)
+    size, kernel, stride = data.draw(sizes(2, 9)), data.draw(sizes(1, 4)), data.draw(sizes(1, 3))
+    padding = tuple(data.draw(st.integers(0, k // 2)) for k in kernel)
+    pool = nn.MaxPool2d(kernel, stride, padding, data.draw(sizes(1, 2)), ceil_mode=data.draw(st.booleans()))
+    window = Sliding(size, kernel, stride, padding, pool.dilation, pool.ceil_mode)  # type: ignore[arg-type]
+    assume(min(window.result) > 0)
+    x = torch.randn(2, 3, *size) - 1
+    program = captured(nn.Sequential(nn.Conv2d(3, 4, 1), pool), x)
+    result = run(program, PASSES)
+    agree(program, result, x)
+    assert count(result, l0.packed_window.default) == 1
+
+
 def test_a_chain_is_packed_once(captured, agree, count: Count) -> None:  # type: ignore[no-untyped-def]
     x = torch.randn(2, 3, 9, 7)
     program = captured(Block(), x)
