@@ -3,6 +3,7 @@
 The folders are the steps of one flow, in this order; each imports only from those before it:
 
     process    what belongs to the whole process: PyTorch's threads, and whether denormals are numbers
+    statistics intervals of medians and ratios
     records    what a compiled model remembers about its making: passes, and the fate of each region
     conditions what must hold between the sizes of a call, as data
     structure  how arguments and results nest, with what is no tensor in them

@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 from l0compile.assembly import assemble, explanation
 from l0compile.capture import Program, capture, dense_weights
 from l0compile.costs import Costs, costs_of
-from l0compile.errors import BuildError, ConfigError, RewriteError
+from l0compile.errors import ArtifactError, BuildError, ConfigError, RewriteError
 from l0compile.gates import hardening
 from l0compile.lower import BuiltStage, dtype_name, lower, lower_torch, provable_bounds
 from l0compile.process import denormals_kept
@@ -29,6 +29,7 @@ from l0compile.runtime import (
     check_threads,
     race,
     release,
+    without,
 )
 from l0compile.runtime import load as load
 from l0compile.schedule import token_tile
@@ -65,7 +66,8 @@ def compile(
             eager PyTorch's fast path makes them zero. ``explain()`` says by how much results then differ.
         ignore_zeros: compute the zeros like any other number: the dense model that gains are measured against.
         engine: ``"tvm"``: compiled, with islands in PyTorch for what TVM does not take; ``"torch"``: the smaller dense
-            model in PyTorch; ``"auto"``: the quicker of the two, timed on the example inputs (half a second).
+            model in PyTorch; ``"auto"``: the quicker of the two, timed in turns on the example inputs (half a second,
+            two where they are close), or the one that works.
         threads: that a call uses; None: all cores, one call at a time. With 1, calls from several threads run side by
             side. The code is the same; the engines are timed with that number.
 
@@ -116,9 +118,7 @@ class _Job:
         except (BuildError, RewriteError) as error:
             if engine == "tvm":
                 raise
-            if isinstance(error, RewriteError):  # a defect of ours, which the answers will not show
-                _log.warning("compiled code is not used: %s", error)
-            return self.in_torch(EngineChoice("torch", f"what was compiled could not be used: {error}"))
+            return self.in_torch(_warned(without("tvm", error)))
         return compiled if engine == "tvm" else self.quicker(compiled)
 
     def in_torch(self, choice: EngineChoice) -> CompiledModel:
@@ -131,10 +131,13 @@ class _Job:
         """``compiled``, or the model in PyTorch where that is quicker on the example inputs."""
         if not self.args and not self.kwargs:
             return compiled.chosen(EngineChoice("tvm", "there are no example inputs to compare engines on"))
-        other = self.in_torch(EngineChoice("torch", "the quicker engine"))
+        try:
+            other = self.in_torch(EngineChoice("torch", "the quicker engine"))
+        except (ArtifactError, BuildError, RewriteError) as error:
+            return compiled.chosen(_warned(without("torch", error)))
         models = {"tvm": compiled, "torch": other}
         choice = race(*(partial(model, *self.args, **self.kwargs) for model in models.values()))
-        return models[choice.engine].chosen(choice)
+        return models[choice.engine].chosen(_warned(choice))
 
     def _finish(self, built: Sequence[BuiltStage], choice: EngineChoice) -> CompiledModel:
         plan, facts = assemble(self.program, built), {"gate_rule": _gate_rule(self.model)}
@@ -169,6 +172,13 @@ class _Job:
         last = self.dense if engine == "torch" else self.program
         passes = dense_steps(denormals=engine == "torch")
         return locate(self.captured, last, passes, code, inputs, tolerance(self.captured))
+
+
+def _warned(choice: EngineChoice) -> EngineChoice:
+    """The choice; a warning says which engine failed, which the answers will not show."""
+    if choice.failed:
+        _log.warning("compile: engine %s: %s", choice.engine, choice.reason)
+    return choice
 
 
 def _lower(program: Program, target: Target) -> tuple[BuiltStage, ...]:

@@ -103,12 +103,20 @@ class EngineChoice:
         engine: ``tvm``: compiled, but for the islands among the stages; ``torch``: all of it in PyTorch.
         reason: one sentence.
         tvm_ms, torch_ms: median time of a call on the example inputs, None where it was not measured.
+        low, high: 95 % interval of PyTorch's time over the compiled one's, by turns; None as above.
+        decided: whether the measurement tells the engines apart, or finds a tie; otherwise ``reason`` says why this
+            one was taken.
+        failed: the other engine, when it could not be used at all.
     """
 
     engine: Engine
     reason: str
     tvm_ms: float | None = None
     torch_ms: float | None = None
+    low: float | None = None
+    high: float | None = None
+    decided: bool = True
+    failed: Engine | None = None
 
 
 @dataclass(frozen=True)

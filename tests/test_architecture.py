@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "l0compile"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 FLOW = (
-    "errors", "process", "records", "conditions", "structure", "tensors", "instructions", "functions",
+    "errors", "process", "statistics", "records", "conditions", "structure", "tensors", "instructions", "functions",
     "account", "targets", "costs", "_tvm", "ops", "gates", "trainers", "capture", "liveness", "rewrite", "twin",
     "kernels", "schedule", "lower", "artifact", "runtime", "assembly", "verification", "api", "advice",
     "dynamo", "measure", "tune", "result", "tasks", "oneshot", "workers", "search", "report", "cli", "__main__",

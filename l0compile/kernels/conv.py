@@ -7,14 +7,14 @@ vector load per register of pixels from a place that a table gives, and one broa
 from typing import Any
 
 from l0compile._tvm import TB
-from l0compile.kernels.lanes import ACTIVATIONS, Expr, ahead, body, kernel, param, store, symbol, variable
+from l0compile.kernels.lanes import Expr, activated, ahead, body, kernel, param, store, symbol, variable
 from l0compile.kernels.planes import clear_border, only_pixels, pieces
 from l0compile.kernels.sharing import AHEAD, rows_share_better, share, tasks
 from l0compile.kernels.spec import ConvSpec, TokenTile
 
 
 def conv(spec: ConvSpec, tile: TokenTile) -> Any:
-    """PrimFunc(x, data, offsets[, indptr][, bias][, residual], y); images and nnz are symbolic."""
+    """PrimFunc(x, data, offsets[, indptr][, bias][, residual][, slope], y); images and nnz are symbolic."""
     blocks, planes = -(-spec.n // spec.rows), spec.result
     with kernel("conv") as builder:
         images, nnz = symbol("images"), symbol("nnz")
@@ -24,8 +24,9 @@ def conv(spec: ConvSpec, tile: TokenTile) -> Any:
         indptr = None if spec.dense else param("indptr", (blocks + 1,), "int32")
         bias = param("bias", (spec.n,)) if spec.bias else None
         residual = param("residual", (images, spec.n, planes.size)) if spec.residual else None
+        slope = param("slope", (spec.n,)) if spec.activation == "prelu" else None
         y = param("y", (images, spec.n, planes.size))
-        operands = (x, data, offsets, indptr, bias, residual, y)
+        operands = (x, data, offsets, indptr, bias, residual, slope, y)
         tiles, threads = -(-planes.body // tile.lanes), max(1, min(tile.threads, blocks))
         by_rows = rows_share_better(planes.body, tile.lanes, blocks, tile)
         with (
@@ -69,7 +70,7 @@ def _accumulate(
     width: int,
     operands: tuple[Any, ...],
 ) -> None:
-    x, data, offsets, indptr, bias, residual, y = operands
+    x, data, offsets, indptr, bias, residual, slope, y = operands
     registers = pieces(width, tile)
     acc = [[variable(lanes) for _, lanes in registers] for _ in range(spec.rows)]
     for r in range(spec.rows):
@@ -90,10 +91,10 @@ def _accumulate(
                 pixels = x[image, 0, TB.Ramp(place + s, 1, lanes)]
                 store(register, register[here] + weight * pixels, here)
     for r in range(spec.rows):
-        _finish(spec, acc[r], j * spec.rows + r, image, first, registers, residual, y)
+        _finish(spec, acc[r], j * spec.rows + r, image, first, registers, residual, slope, y)
 
 
-def _finish(spec, acc, row, image, first, registers, residual, y):  # type: ignore[no-untyped-def]
+def _finish(spec, acc, row, image, first, registers, residual, slope, y):  # type: ignore[no-untyped-def]
     planes = spec.result
 
     def write() -> None:
@@ -101,7 +102,7 @@ def _finish(spec, acc, row, image, first, registers, residual, y):  # type: igno
             pixels = TB.Ramp(planes.lead + first + s, 1, lanes)
             value = register[TB.Ramp(0, 1, lanes)]
             value = value if residual is None else value + residual[image, row, pixels]
-            value = ACTIVATIONS[spec.activation](value)
+            value = activated(value, spec.activation, None if slope is None else slope[row])
             store(y, only_pixels(planes, lanes, first + s, value), image, row, pixels)
 
     if spec.n % spec.rows == 0:

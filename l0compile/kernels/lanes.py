@@ -233,6 +233,11 @@ def gelu_tanh(x: Expr) -> Expr:
     return x * const(0.5, x) * (const(1.0, x) + tanh(inner))
 
 
+def prelu(x: Expr, slope: Expr) -> Expr:
+    """x where it is positive, else slope * x, the slope a number for all lanes."""
+    return TB.Select(x > const(0.0, x), x, x * broadcast(slope, _lanes(x)))
+
+
 ACTIVATIONS: dict[str, Callable[[Expr], Expr]] = {
     "": lambda x: x,
     "gelu": gelu,
@@ -244,3 +249,8 @@ ACTIVATIONS: dict[str, Callable[[Expr], Expr]] = {
     "tanh": tanh,
     "sigmoid": sigmoid,
 }
+
+
+def activated(value: Expr, activation: str, slope: Expr | None = None) -> Expr:
+    """``activation`` of a register; ``slope``: of "prelu"."""
+    return ACTIVATIONS[activation](value) if slope is None else prelu(value, slope)

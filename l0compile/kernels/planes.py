@@ -1,5 +1,6 @@
 """Planes in kernels: the zeros around the pixels, and moving images between layouts."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -72,7 +73,7 @@ def _plane(spec: CopySpec, x: Any, y: Any, image: Expr, channel: Expr, number: i
 
     def clear(begin: Expr, count: Expr) -> None:
         with TB.serial(0, count) as i:
-            store(y, TB.float32(0), image, target, begin + i)
+            store(y, TB.float32(-math.inf if spec.lowest else 0.0), image, target, begin + i)
 
     if not height or not width:
         clear(0, result.size)

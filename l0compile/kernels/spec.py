@@ -138,6 +138,7 @@ class ConvSpec:
     """activation(W x + bias + residual) on planes; W in blocks of ``rows`` x 1 over ``columns`` taps of channels.
 
     channels, size: planes of an input image, and numbers in each. result: layout of the output planes.
+    The activation "prelu" takes a slope for each of the n planes.
     """
 
     n: int
@@ -154,13 +155,17 @@ class ConvSpec:
 
 @dataclass(frozen=True)
 class CopySpec:
-    """Move ``channels`` planes from one layout to another, every ``step``-th pixel from each of the ``phases`` on."""
+    """Move ``channels`` planes from one layout to another, every ``step``-th pixel from each of the ``phases`` on.
+
+    lowest: around the pixels lies minus infinity instead of zero.
+    """
 
     channels: int
     source: Planes
     result: Planes
     step: tuple[int, int]
     phases: tuple[tuple[int, int], ...]
+    lowest: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any
 
 from l0compile._tvm import TB
 from l0compile.kernels.lanes import (
-    ACTIVATIONS,
     Expr,
+    activated,
     ahead,
     body,
     const,
@@ -123,7 +123,7 @@ def _clear(y: Any, plane: tuple[Expr, ...], begin: int, end: int) -> None:
 
 
 def strips(spec: StripsSpec, tile: TokenTile) -> Any:
-    """PrimFunc(x, data, offsets[, bias][, residual], y); images and nnz are symbolic."""
+    """PrimFunc(x, data, offsets[, bias][, residual][, slope], y); images and nnz are symbolic."""
     blocks, planes = -(-spec.n // spec.rows), spec.result
     with kernel("strips") as builder:
         images, nnz = symbol("images"), symbol("nnz")
@@ -132,13 +132,14 @@ def strips(spec: StripsSpec, tile: TokenTile) -> Any:
         offsets = param("offsets", (spec.columns,), "int32")
         bias = param("bias", (spec.n,)) if spec.bias else None
         residual = param("residual", (images, spec.n, planes.size)) if spec.residual else None
+        slope = param("slope", (spec.n,)) if spec.activation == "prelu" else None
         y = param("y", (images, spec.n, planes.size))
         pieces = row_pieces(spec.strips.width, tile)
         together = min(spec.strips.height, max(1, tile.vectors // len(pieces)))
         groups = -(-spec.strips.height // together)
         threads = max(1, min(tile.threads, blocks))
         by_rows = rows_share_better(spec.strips.height, together, blocks, tile)
-        work = _Work(spec, tile, blocks, pieces, (x, data, offsets, bias, residual, y))
+        work = _Work(spec, tile, blocks, pieces, (x, data, offsets, bias, residual, slope, y))
         with body(), tasks(images, groups, threads, by_rows) as (image, group, thread):
             products = scratch((spec.m + 2, spec.rows, together * work.lanes))
             with share(True, blocks, threads, thread) as j:
@@ -176,7 +177,7 @@ class _Work:
         self, spec: StripsSpec, tile: TokenTile, blocks: int, pieces: list[Piece], operands: tuple[Any, ...]
     ) -> None:
         self.spec, self.tile, self.blocks, self.pieces = spec, tile, blocks, pieces
-        self.x, self.data, self.offsets, self.bias, self.residual, self.y = operands
+        self.x, self.data, self.offsets, self.bias, self.residual, self.slope, self.y = operands
         self.lanes = pieces[-1][0] + pieces[-1][1]
 
     def block(self, image: Expr, first: Expr, count: int, j: Expr, products: Any) -> None:
@@ -229,7 +230,8 @@ class _Work:
                     value = _sum([products[k, r, at] for k in range(spec.m + 2)], factors, lanes)
                     value = value if self.bias is None else value + TB.Broadcast(self.bias[plane[1]], lanes)
                     value = value if self.residual is None else value + self.residual[(*plane, pixels)]
-                    store(self.y, ACTIVATIONS[spec.activation](value), *plane, pixels)
+                    slope = None if self.slope is None else self.slope[plane[1]]
+                    store(self.y, activated(value, spec.activation, slope), *plane, pixels)
                 for gap in range(planes.width, planes.pitch):
                     store(self.y, TB.float32(0), *plane, begin + gap)
 

@@ -123,21 +123,24 @@ def _rms_norm(node: fx.Node) -> KernelCall:
 
 
 def _copy_planes(node: fx.Node) -> KernelCall:
-    x, source, result, step, phases = node.args
+    x, source, result, step, phases, *lowest = node.args
     starts = tuple(zip(phases[::2], phases[1::2], strict=True))
-    spec = CopySpec(int(x.meta["val"].shape[1]), Planes(*source), Planes(*result), tuple(step), starts)
+    spec = CopySpec(
+        int(x.meta["val"].shape[1]), Planes(*source), Planes(*result), tuple(step), starts, *lowest
+    )
     return KernelCall(spec, (x,))
 
 
 def _conv(node: fx.Node) -> KernelCall:
-    x, data, offsets, indptr, bias, residual, n, result, activation = node.args
+    x, data, offsets, indptr, bias, residual, n, result, activation, *slope = node.args
     _, channels, size = x.meta["val"].shape
     spec = ConvSpec(
         n=n, columns=0 if indptr is not None else int(offsets.meta["val"].shape[0]),
         rows=int(data.meta["val"].shape[2]), channels=int(channels), size=int(size), result=Planes(*result),
         dense=indptr is None, bias=bias is not None, residual=residual is not None, activation=activation,
     )  # fmt: skip
-    return KernelCall(spec, tuple(t for t in (x, data, offsets, indptr, bias, residual) if t is not None))
+    operands = (x, data, offsets, indptr, bias, residual, *slope)
+    return KernelCall(spec, tuple(t for t in operands if t is not None))
 
 
 def _window(node: fx.Node) -> KernelCall:
@@ -156,13 +159,13 @@ def _strip_planes(node: fx.Node) -> KernelCall:
 
 
 def _strips(node: fx.Node) -> KernelCall:
-    x, data, offsets, bias, residual, n, strips, result, m, activation = node.args
+    x, data, offsets, bias, residual, n, strips, result, m, activation, *slope = node.args
     spec = StripsSpec(
         n=n, columns=int(offsets.meta["val"].shape[0]), rows=int(data.meta["val"].shape[2]),
         channels=int(x.meta["val"].shape[1]) // (m + 2), strips=Planes(*strips), result=Planes(*result), m=m,
         bias=bias is not None, residual=residual is not None, activation=activation,
     )  # fmt: skip
-    return KernelCall(spec, tuple(t for t in (x, data, offsets, bias, residual) if t is not None))
+    return KernelCall(spec, tuple(t for t in (x, data, offsets, bias, residual, *slope) if t is not None))
 
 
 def _rope(node: fx.Node) -> KernelCall:

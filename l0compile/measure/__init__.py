@@ -1,13 +1,13 @@
 """Latency: a protocol as a value, samples with an interval, and engines timed in processes of their own."""
 
-from l0compile.measure.comparison import Ratio, ratio
+from l0compile.measure.comparison import ratio
 from l0compile.measure.local import measure
 from l0compile.measure.onnx_export import export_onnx
 from l0compile.measure.processes import measure_engine, measure_engines
 from l0compile.measure.protocol import Protocol
 from l0compile.measure.result import Measurement
-from l0compile.measure.statistics import bootstrap_interval
 from l0compile.measure.workload import ENGINES, Workload
+from l0compile.statistics import Ratio, bootstrap_interval
 
 __all__ = [
     "ENGINES",

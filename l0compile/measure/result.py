@@ -11,7 +11,7 @@ import numpy as np
 
 from l0compile.errors import DataError
 from l0compile.measure.protocol import Protocol
-from l0compile.measure.statistics import bootstrap_interval
+from l0compile.statistics import bootstrap_interval
 
 # Beyond these a figure is flagged, not dropped: interval wider than this share of the median, or the last
 # third of the run this much slower or faster than the first, or too few blocks for an interval to mean much.

@@ -5,14 +5,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def activate(x: Tensor, activation: str) -> Tensor:
-    """One of "", "relu", "gelu", "gelu_tanh", "tanh", "sigmoid", "silu", "relu6" and "hardswish" on ``x``.
+def activate(x: Tensor, activation: str, slope: Tensor | None = None) -> Tensor:
+    """One of "", "relu", "gelu", "gelu_tanh", "tanh", "sigmoid", "silu", "relu6", "hardswish" and "prelu" on ``x``.
 
-    All of PyTorch's own definition.
+    All of PyTorch's own definition. ``slope``: of "prelu", which broadcasts to ``x``.
     """
     match activation:
         case "":
             return x
+        case "prelu":
+            assert slope is not None  # whoever asks for this one has it
+            return torch.where(x > 0, x, x * slope)
         case "gelu_tanh":
             return F.gelu(x, approximate="tanh")
         case "tanh" | "sigmoid":

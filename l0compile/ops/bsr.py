@@ -61,10 +61,13 @@ def nonzero_blocks(weight: Tensor, rows: int, cols: int) -> Tensor:
     return _grid(weight != 0, rows, cols).any(dim=3).any(dim=1)
 
 
-def to_blocks(weight: Tensor, rows: int, cols: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The nonzero blocks of a weight [n, k] as ``(data, indices, indptr)`` of :func:`bsr_linear`."""
+def to_blocks(
+    weight: Tensor, rows: int, cols: int, live: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The nonzero blocks of a weight [n, k], or those that ``live`` says, as ``(data, indices, indptr)`` of
+    :func:`bsr_linear`."""
     grid = _grid(weight, rows, cols)
-    live = nonzero_blocks(weight, rows, cols)
+    live = nonzero_blocks(weight, rows, cols) if live is None else live
     block_row, block_col = live.nonzero(as_tuple=True)
     data = grid[block_row, :, block_col, :].transpose(1, 2).contiguous()
     counts = torch.zeros(live.shape[0] + 1, dtype=torch.int64)

@@ -8,6 +8,9 @@ from torch.nn import functional as F
 
 from l0compile.ops.activation import activate
 
+AFTER_SUM = ("", "relu")
+"""The activations that oneDNN has for a convolution with a residual; without one it has all."""
+
 
 @torch.library.custom_op("l0compile::dense_linear", mutates_args=())
 def dense_linear(
@@ -41,7 +44,8 @@ def dense_convolution(
 ) -> Tensor:
     """activation(convolution(x, weight) + bias + residual): x [N, C, (H,) W], weight [O, C / groups, (Kh,) Kw].
 
-    ``example`` is a likely shape of x, for whoever packs the weight.
+    ``example`` is a likely shape of x, for whoever packs the weight, which wants an activation of ``AFTER_SUM`` with a
+    residual.
     """
     steps = list(stride), list(padding), list(dilation)
     y = torch.convolution(x, weight, bias, *steps, False, [0] * len(steps[0]), groups)

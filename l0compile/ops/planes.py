@@ -6,6 +6,7 @@ each row, and the rest behind the last. A tap of a convolution is then the same 
 included, so pixels are vector lanes and a 3x3 convolution is nine shifted 1x1 ones, without a mask in the inner loop.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,7 +64,12 @@ def pixel_index(planes: Planes) -> Tensor:
 
 @torch.library.custom_op("l0compile::copy_planes", mutates_args=())
 def copy_planes(
-    x: Tensor, source: Sequence[int], result: Sequence[int], step: Sequence[int], phases: Sequence[int]
+    x: Tensor,
+    source: Sequence[int],
+    result: Sequence[int],
+    step: Sequence[int],
+    phases: Sequence[int],
+    lowest: bool = False,
 ) -> Tensor:
     """Move images between layouts, and cut them in phases for strided convolutions: [N, C, size] -> [N, F * C, size'].
 
@@ -72,10 +78,12 @@ def copy_planes(
 
     Args:
         source, result: ``Planes.numbers()`` of both sides.
+        lowest: what is no pixel is minus infinity, for a maximum, instead of zero.
     """
     here, there = Planes(*source), Planes(*result)
     image = x[:, :, pixel_index(here)]
-    y = x.new_zeros(x.shape[0], len(phases) // 2, x.shape[1], there.size)
+    around = -math.inf if lowest else 0.0
+    y = x.new_full((x.shape[0], len(phases) // 2, x.shape[1], there.size), around)
     for number, (row, column) in enumerate(zip(phases[::2], phases[1::2], strict=True)):
         part = image[:, :, row :: step[0], column :: step[1]][:, :, : there.height, : there.width]
         y[:, number, :, pixel_index(there)[: part.shape[2], : part.shape[3]]] = part
@@ -83,7 +91,7 @@ def copy_planes(
 
 
 @copy_planes.register_fake
-def _(x, source, result, step, phases):  # type: ignore[no-untyped-def]
+def _(x, source, result, step, phases, lowest=False):  # type: ignore[no-untyped-def]
     return x.new_empty(x.shape[0], x.shape[1] * (len(phases) // 2), result[4])
 
 
@@ -98,6 +106,7 @@ def packed_conv2d(
     n: int,
     result: Sequence[int],
     activation: str,
+    slope: Tensor | None = None,
 ) -> Tensor:
     """activation(W * x + bias + residual) on planes: x [N, C, size] -> [N, n, size'].
 
@@ -108,6 +117,7 @@ def packed_conv2d(
     Args:
         residual: [N, n, size'] in the layout of the result.
         result: ``Planes.numbers()`` of the result.
+        slope: [n] of the activation "prelu".
     """
     planes, rows = Planes(*result), data.shape[2]
     row_blocks = -(-n // rows)
@@ -125,12 +135,12 @@ def packed_conv2d(
     if residual is not None:
         y = y + residual[:, :, pixels]
     whole = x.new_zeros(x.shape[0], n, planes.size)
-    whole[:, :, pixels] = activate(y, activation)
+    whole[:, :, pixels] = activate(y, activation, None if slope is None else slope[:, None])
     return whole
 
 
 @packed_conv2d.register_fake
-def _(x, data, offsets, indptr, bias, residual, n, result, activation):  # type: ignore[no-untyped-def]
+def _(x, data, offsets, indptr, bias, residual, n, result, activation, slope=None):  # type: ignore[no-untyped-def]
     return x.new_empty(x.shape[0], n, result[4])
 
 

@@ -114,6 +114,7 @@ def packed_strips(
     result: Sequence[int],
     m: int,
     activation: str,
+    slope: Tensor | None = None,
 ) -> Tensor:
     """activation(A^T of the m + 2 products + bias + residual): [N, (m + 2) * C, size] -> [N, n, size'].
 
@@ -125,6 +126,7 @@ def packed_strips(
         offsets: [P] int32, the place of each column in the first C channels.
         residual: [N, n, size'] in the layout of the result.
         result: ``Planes.numbers()`` of the result.
+        slope: [n] of the activation "prelu".
     """
     here, there, rows, columns = Planes(*strips), Planes(*result), data.shape[2], offsets.shape[0]
     row_blocks = -(-n // rows)
@@ -148,10 +150,10 @@ def packed_strips(
     if residual is not None:
         y = y + residual[:, :, place]
     whole = x.new_zeros(x.shape[0], n, there.size)
-    whole[:, :, place] = activate(y, activation)
+    whole[:, :, place] = activate(y, activation, None if slope is None else slope[:, None])
     return whole
 
 
 @packed_strips.register_fake
-def _(x, data, offsets, bias, residual, n, strips, result, m, activation):  # type: ignore[no-untyped-def]
+def _(x, data, offsets, bias, residual, n, strips, result, m, activation, slope=None):  # type: ignore[no-untyped-def]
     return x.new_empty(x.shape[0], n, result[4])

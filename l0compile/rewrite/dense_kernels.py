@@ -10,6 +10,7 @@ from torch._ops import OpOverload
 import l0compile.ops  # noqa: F401  registers the operators
 from l0compile.capture import ControlFlow, Editor, Program
 from l0compile.capture.nodes import arguments, example_size, is_op, same_shape, shape, tensor
+from l0compile.ops.dense import AFTER_SUM
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
@@ -23,8 +24,9 @@ _ACTIVATION = {
 }
 _CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.convolution.default)
 # Multiply-adds. A call of oneDNN takes some 30 microseconds longer than one of the BLAS that PyTorch has for linear
-# layers, which on some machines is half as fast.
-_WORTH_A_CALL = 4_000_000
+# layers and small convolutions, which on some machines is half as fast, or has one thread for a few rows.
+_WORTH_A_CALL, _WORTH_FEW_ROWS, _FEW_ROWS = 4_000_000, 1_000_000, 8
+_WORTH_A_WINDOW = 1_500_000  # of more than one tap, for which BLAS wants a copy of the image
 _VIEWS = (aten.view.default, aten._unsafe_view.default)
 # Their result depends on how the input lies in memory, which a convolution in another engine may change.
 _READS_STRIDES = (aten.as_strided.default, aten.view_as_complex.default, aten.view.dtype)
@@ -36,8 +38,8 @@ def dense_kernels(program: Program) -> Program:
     Rewrite: linear and convolution -> l0compile::dense_linear, dense_convolution; an activation, or a sum with a tensor
         of the result's shape, that alone reads them is fused; view -> reshape; what reads strides gets a contiguous
         input if it had one, and an operator of somebody else contiguous inputs.
-    Checks: float32; weight and bias are constants; one reader; equal shapes and dtypes; a linear layer is large
-        enough, at the sizes of the example, to be worth a call of oneDNN.
+    Checks: float32; weight and bias are constants; one reader; equal shapes and dtypes; a layer is large enough, at the
+        sizes of the example, to be worth a call of oneDNN. Over one axis only a grouped convolution is.
     Returns: the program, itself when there is nothing to do.
     """
     editor = Editor(program)
@@ -71,7 +73,7 @@ def _linear(editor: Editor, node: fx.Node) -> None:
     if len(shape(weight)) != 2 or 0 in shape(weight):
         return
     rows = math.prod(example_size(size) for size in value.shape[:-1])
-    if rows * math.prod(shape(weight)) < _WORTH_A_CALL:
+    if rows * math.prod(shape(weight)) < (_WORTH_FEW_ROWS if rows <= _FEW_ROWS else _WORTH_A_CALL):
         return
     editor.replace(node, editor.call(l0.dense_linear.default, (x, weight, bias, None, rows, ""), before=node))
 
@@ -87,6 +89,8 @@ def _convolution(editor: Editor, node: fx.Node) -> None:
         return
     steps = [list(given[name]) for name in ("stride", "padding", "dilation")]
     if not all(isinstance(size, int) for step in steps for size in step):
+        return
+    if given["groups"] == 1 and not _worth_it(node, weight):
         return
     steps = [step * axes if len(step) == 1 else step for step in steps]
     example = [example_size(size) for size in value.shape]
@@ -109,6 +113,14 @@ def _lay_out(editor: Editor, node: fx.Node) -> None:
             editor.changed += 1
 
 
+def _worth_it(node: fx.Node, weight: fx.Node) -> bool:
+    """Whether an ungrouped convolution is quicker on a packed weight."""
+    places = [example_size(size) for size in (shape(node)[0], *shape(node)[2:])]
+    taps = math.prod(shape(weight)[2:])
+    least = _WORTH_A_WINDOW if taps > 1 else _WORTH_A_CALL
+    return len(shape(weight)) == 4 and math.prod(places) * math.prod(shape(weight)) >= least
+
+
 def _keep_strides(editor: Editor, node: fx.Node) -> None:
     value = tensor(node.args[0])
     if value is None or not value.is_contiguous():
@@ -129,8 +141,9 @@ def _fuse(editor: Editor, node: fx.Node) -> None:
             activation = "relu6"
     if activation and _open(node.args[0]):
         dense: Any = node.args[0]
-        # oneDNN has a sum before an activation for convolutions only.
-        if is_op(dense, l0.dense_convolution.default) or dense.args[3] is None:
+        # oneDNN has a sum before an activation for convolutions only, and few of these.
+        after_sum = is_op(dense, l0.dense_convolution.default) and activation in AFTER_SUM
+        if dense.args[3] is None or after_sum:
             _absorb(editor, node, dense, -1, activation)
     elif is_op(node, aten.add.Tensor) and node.kwargs.get("alpha", 1) == 1:
         _fuse_sum(editor, node)

@@ -27,14 +27,18 @@ def fuse_conv_epilogue(program: Program) -> Program:
     """Rewrite: conv(x) + r -> conv(x, residual=r); act(conv(x)) -> conv(x, act), also after the addition.
 
     Checks: nothing else reads the convolution's result; a residual is added before an activation, never after; it has
-    the result's own shape and is computed before the convolution.
+    the result's own shape and is computed before the convolution. The slopes of a PReLU are constants, one a channel.
     Returns: the program with fewer nodes.
     """
     editor = Editor(program)
     order = {node: position for position, node in enumerate(editor.graph.nodes)}
     for node in list(editor.graph.nodes):
         activation = _activation_name(node)
-        if activation and _is_plain(node.args[0], *_ACTIVATION_ARG):
+        if is_op(node, aten.prelu.default, aten.leaky_relu.default) and _is_plain(
+            node.args[0], *_RESIDUAL_ARG
+        ):
+            _fuse_slope(editor, node)
+        elif activation and _is_plain(node.args[0], *_ACTIVATION_ARG):
             _fuse(editor, node, node.args[0], _ACTIVATION_ARG[node.args[0].target], activation)
         elif is_op(node, aten.add.Tensor) and node.kwargs.get("alpha", 1) == 1:
             _fuse_residual(editor, node, order)
@@ -54,6 +58,22 @@ def _is_plain(node: Any, *targets: Any) -> bool:
     if not is_op(node, *targets) or len(node.users) != 1:
         return False
     return bool(node.args[_ACTIVATION_ARG[node.target]] == "")
+
+
+def _fuse_slope(editor: Editor, node: fx.Node) -> None:
+    """A slope for each channel, which a leaky ReLU has alike."""
+    conv, given = node.args[0], list(arguments(node).values())[1]
+    channels = int(shape(node)[1])
+    leaky = is_op(node, aten.leaky_relu.default)
+    slopes = torch.full((channels,), float(given)) if leaky else editor.value(given)
+    assert isinstance(conv, fx.Node)
+    if slopes is None or slopes.shape != (channels,):
+        return
+    # Before the convolution, which reads it now.
+    args = [*conv.args, editor.add_constant(f"{node.name}_slope", slopes, conv)]
+    args[_ACTIVATION_ARG[conv.target]] = "prelu"
+    conv.args = tuple(args)
+    editor.replace(node, conv)
 
 
 def _fuse_residual(editor: Editor, node: fx.Node, order: dict[fx.Node, int]) -> None:

@@ -35,6 +35,7 @@ from l0compile.rewrite.spell_out import spell_out
 from l0compile.rewrite.split_linear import split_linear
 from l0compile.rewrite.splits_to_slices import splits_to_slices
 from l0compile.rewrite.strides_to_rows import strides_to_rows
+from l0compile.rewrite.transposed_conv import untranspose
 from l0compile.targets import Target
 
 USES_ZEROS = {"drop_dead", "narrow", "compact", "choose_formats"}
@@ -70,6 +71,7 @@ def pack_tokens(program: Program, *, lanes: int, rows: int) -> Program:
     return run(
         program,
         [
+            untranspose,
             partial(assign_planes, rows=rows),
             fuse_conv_epilogue,
             partial(spell_out, norms=False),  # what is elementwise can then stay packed

@@ -8,19 +8,20 @@ from torch import Tensor, fx
 
 from l0compile.capture import Editor, Program
 from l0compile.capture.nodes import arguments, follower, is_op, same_shape, shape, tensor
-from l0compile.ops.bsr import to_blocks
+from l0compile.ops.bsr import nonzero_blocks, to_blocks
 from l0compile.ops.planes import Planes
 from l0compile.rewrite.layout import dense_blocks
 from l0compile.rewrite.plane_operands import order_of, plane_constant, scale_and_shift
 from l0compile.rewrite.sliding import CONVOLUTIONS, Sliding, conv_weight, layouts, sliding
 from l0compile.rewrite.strips import readable, strip_height, strip_layout, strip_weight
+from l0compile.rewrite.transposed_conv import TAPS
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
 # Elementwise functions with f(0) = 0: the zeros around the pixels stay.
 _UNARY = {
     aten.relu.default, aten.silu.default, aten.tanh.default, aten.gelu.default, aten.hardswish.default,
-    aten.neg.default, aten.abs.default, aten.relu6.default,
+    aten.neg.default, aten.abs.default, aten.relu6.default, aten.leaky_relu.default,
 }  # fmt: skip
 _NOT_NEGATIVE = (aten.relu.default, aten.relu6.default, aten.sigmoid.default, aten.abs.default)
 
@@ -31,8 +32,8 @@ def assign_planes(program: Program, rows: int) -> Program:
     A dense 3x3 convolution that is quicker in strips becomes image(packed_strips(strip_planes(planes(x)))).
 
     Checks: float32, constant weights, channels, height and width known; elementwise functions map 0 to 0 (the border
-    stays zero); a padded maximum is taken of what is not negative (its padding is zero, not minus infinity).
-    Whatever does not fit stays an image.
+    stays zero); a maximum whose windows reach out of the image reads a copy with minus infinity around it, unless it is
+    of what is not negative. Whatever does not fit stays an image.
 
     Args:
         rows: block rows that dense weights are stored with (the microkernel's height).
@@ -64,6 +65,7 @@ class _Planes:
             **dict.fromkeys(_UNARY, self._unary),
             aten.hardtanh.default: self._clamp,
             aten.clamp.default: self._clamp,
+            aten.prelu.default: self._prelu,
             aten.add.Tensor: self._binary,
             aten.sub.Tensor: self._binary,
             aten.mul.Tensor: self._binary,
@@ -104,9 +106,10 @@ class _Planes:
         if node.target == l0.bsr_conv2d.default:
             return True
         if node.target in (aten.max_pool1d.default, aten.max_pool2d.default):
-            return window.padding == (0, 0) or _not_negative(node.args[0])
+            return True
         counted = window.padding == (0, 0) or given["count_include_pad"]
-        return counted and given.get("divisor_override") is None
+        whole = not (window.ceil and window.reaches_out)
+        return counted and whole and given.get("divisor_override") is None
 
     def _planes(self, value: fx.Node, before: fx.Node) -> fx.Node:
         """``value`` in the layout of its size."""
@@ -121,8 +124,9 @@ class _Planes:
         step: tuple[int, int],
         phases: tuple[tuple[int, int], ...],
         origin: fx.Node,
+        lowest: bool = False,
     ) -> fx.Node:
-        key = (value, result, step, phases)
+        key = (value, result, step, phases, lowest)
         if key not in self.made:
             x, source = self.packed.get(value), self.layouts.get(_size(value))
             if x is None or source is None:
@@ -132,19 +136,22 @@ class _Planes:
                         aten.flatten.using_ints, (value, 2), before=follower(value), origin=origin
                     )
             flat = [place for phase in phases for place in phase]
-            args = (x, source.numbers(), result.numbers(), list(step), flat)
+            args = (x, source.numbers(), result.numbers(), list(step), flat, *([True] if lowest else []))
             self.made[key] = self.editor.call(l0.copy_planes.default, args, before=follower(x), origin=origin)
         return self.made[key]
 
-    def _read(self, node: fx.Node) -> tuple[fx.Node, list[int], Planes, Planes]:
-        """The input as the window wants it: (value, place of each tap, its layout, layout of the result)."""
+    def _read(self, node: fx.Node, lowest: bool = False) -> tuple[fx.Node, list[int], Planes, Planes]:
+        """The input as the window wants it: (value, place of each tap, its layout, layout of the result).
+
+        lowest: what lies around the image must be minus infinity.
+        """
         window, x = self.windows[node], node.args[0]
         assert isinstance(x, fx.Node)
         result = self.layouts[window.result]
-        if window.keeps_size:
+        if window.keeps_size and not lowest:
             return self._planes(x, node), window.places(result, 0), result, result
         source = window.source(result.pitch)
-        value = self._copy(x, source, window.stride, window.phases, node)
+        value = self._copy(x, source, window.stride, window.phases, node, lowest)
         return value, window.places(source, int(shape(x)[1])), source, result
 
     def _conv(self, node: fx.Node) -> fx.Node | None:
@@ -163,10 +170,14 @@ class _Planes:
             channels = weight.shape[1] * groups
             if groups == channels == n:
                 return self._depthwise(node, weight, x, places, result)
-            if groups == 1 and (strips := self._strips(node, weight, x, source, result)) is not None:
+            gaps = groups > 1 or TAPS in node.meta
+            if not gaps and (strips := self._strips(node, weight, x, source, result)) is not None:
                 return strips
-            if groups > 1:
-                blocks, columns, starts = to_blocks(_ungrouped(weight, groups), self.rows, 1)
+            if gaps:
+                matrix = _ungrouped(weight, groups) if groups > 1 else weight.flatten(1)
+                taps = node.meta.get(TAPS)
+                live = None if taps is None else nonzero_blocks(taps.flatten(1), self.rows, 1)
+                blocks, columns, starts = to_blocks(matrix, self.rows, 1, live)
                 indptr = self.editor.add_constant(f"{stem}_indptr", starts, node)
             else:
                 blocks, columns, indptr = dense_blocks(weight.flatten(1), self.rows), None, None
@@ -235,7 +246,8 @@ class _Planes:
     def _pool(self, node: fx.Node, weight: Tensor | None) -> fx.Node | None:
         if node not in self.windows or node.args[0] not in self.packed:
             return None
-        x, places, _, result = self._read(node)
+        lowest = weight is None and self.windows[node].reaches_out and not _not_negative(node.args[0])
+        x, places, _, result = self._read(node, lowest)
         data = None if weight is None else self.editor.add_constant(f"{node.name}_weight", weight, node)
         args = (x, data, None, int(shape(node)[1]), places, result.numbers(), "")
         return self.editor.call(l0.packed_window.default, args, before=node)
@@ -246,6 +258,16 @@ class _Planes:
             return None
         args = (self.packed[x], *node.args[1:])
         return self.editor.call(node.target, args, before=node, kwargs=node.kwargs)
+
+    def _prelu(self, node: fx.Node) -> fx.Node | None:
+        """A slope for each channel; one for all of them becomes as many."""
+        x, slope = node.args[0], self.editor.value(node.args[1])
+        if x not in self.packed or slope is None or slope.dtype != torch.float32:
+            return None
+        slopes = self.editor.add_constant(
+            f"{node.name}_slope", slope.expand(int(shape(node)[1])).contiguous(), node
+        )
+        return self.editor.call(aten.prelu.default, (self.packed[x], slopes), before=node)
 
     def _clamp(self, node: fx.Node) -> fx.Node | None:
         given = list(arguments(node).values())

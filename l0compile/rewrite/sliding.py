@@ -33,17 +33,31 @@ class Sliding:
     stride: Pair
     padding: Pair
     dilation: Pair
+    ceil: bool = False
 
     @property
     def result(self) -> Pair:
         """Height and width of what comes out."""
-        height, width = (
-            (size + 2 * p - d * (k - 1) - 1) // s + 1
-            for size, k, s, p, d in zip(
-                self.size, self.kernel, self.stride, self.padding, self.dilation, strict=True
+        height, width = map(self._places, self.size, self.kernel, self.stride, self.padding, self.dilation)
+        return height, width
+
+    def _places(self, size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
+        room = size + 2 * padding - dilation * (kernel - 1) - 1
+        if not self.ceil:
+            return room // stride + 1
+        # A window may reach past the end, but not begin there.
+        last = -(-room // stride)
+        return last + 1 if last * stride < size + padding else last
+
+    @property
+    def reaches_out(self) -> bool:
+        """Whether a window has a tap that is no pixel."""
+        return self.padding != (0, 0) or any(
+            (count - 1) * s + d * (k - 1) >= size
+            for count, size, k, s, d in zip(
+                self.result, self.size, self.kernel, self.stride, self.dilation, strict=True
             )
         )
-        return height, width
 
     @cached_property
     def taps(self) -> tuple[tuple[Pair, Pair], ...]:
@@ -119,8 +133,9 @@ def sliding(node: Any) -> Sliding | None:
     if x is None or x.dtype != torch.float32 or x.ndim != rank + 2:
         return None
     size = tuple(x.shape[1:])
-    if not all(isinstance(extent, int) for extent in size) or given.get("ceil_mode"):
+    if not all(isinstance(extent, int) for extent in size):
         return None
+    ceil = bool(given.get("ceil_mode"))
     pads = given["padding"]
     dilation = _each(given.get("dilation", 1), rank, 1)
     if isinstance(pads, str):
@@ -130,7 +145,7 @@ def sliding(node: Any) -> Sliding | None:
         pads = [extent // 2 for extent in extents] if pads == "same" else [0]
     kernel = _each(kernel, rank, 1)
     stride = _each(given.get("stride") or kernel, rank, 1)
-    found = Sliding(_pair(size[1:], 1), kernel, stride, _each(pads, rank, 0), dilation)
+    found = Sliding(_pair(size[1:], 1), kernel, stride, _each(pads, rank, 0), dilation, ceil)
     return found if min(*found.size, *found.result) > 0 else None
 
 

@@ -10,6 +10,7 @@ from l0compile.runtime.parameters import Parameters as Parameters
 from l0compile.runtime.plan import Plan as Plan
 from l0compile.runtime.plan import Step as Step
 from l0compile.runtime.race import race as race
+from l0compile.runtime.race import without as without
 from l0compile.runtime.signature import Derived as Derived
 from l0compile.runtime.signature import InputSpec as InputSpec
 from l0compile.runtime.signature import Signature as Signature

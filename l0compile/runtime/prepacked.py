@@ -8,21 +8,22 @@ import torch
 from torch import Tensor
 
 from l0compile.instructions import Code, Instruction, slots_of
+from l0compile.ops.dense import AFTER_SUM
 from l0compile.runtime.packed_lstm import TARGET as LSTM
 from l0compile.runtime.packed_lstm import pack_lstm
 
 _LINEAR, _CONVOLUTION = "l0compile.dense_linear.default", "l0compile.dense_convolution.default"
-# oneDNN's name of an activation, and its algorithm.
-_ATTRIBUTES = {
-    "": ("none", ""),
-    "relu": ("relu", ""),
-    "gelu": ("gelu", "none"),
-    "gelu_tanh": ("gelu", "tanh"),
-    "tanh": ("tanh", ""),
-    "sigmoid": ("sigmoid", ""),
-    "silu": ("swish", ""),
-    "relu6": ("hardtanh", ""),
-    "hardswish": ("hardswish", ""),
+# oneDNN's name of an activation, its numbers, and its algorithm. What is not here runs unpacked.
+_ATTRIBUTES: dict[str, tuple[str, tuple[float, ...], str]] = {
+    "": ("none", (), ""),
+    "relu": ("relu", (), ""),
+    "gelu": ("gelu", (), "none"),
+    "gelu_tanh": ("gelu", (), "tanh"),
+    "tanh": ("tanh", (), ""),
+    "sigmoid": ("sigmoid", (), ""),
+    "silu": ("swish", (), ""),
+    "relu6": ("hardtanh", (0.0, 6.0), ""),
+    "hardswish": ("hardswish", (), ""),
 }
 
 
@@ -50,7 +51,7 @@ def prepack(code: Code, constants: Mapping[str, Tensor]) -> Prepacked:
                 result.kernels[number] = lstm.function, lstm.args
                 result.originals |= lstm.originals
         name = code.constant(instruction.args[1]) if instruction.target in (_LINEAR, _CONVOLUTION) else None
-        if name is not None:
+        if name is not None and _knows(instruction):
             pack = _linear if instruction.target == _LINEAR else _convolution
             result.kernels[number] = pack(instruction, name, constants[name], packed)
     for key, weight in packed.items():
@@ -59,6 +60,14 @@ def prepack(code: Code, constants: Mapping[str, Tensor]) -> Prepacked:
     read = _read(code, result.kernels)
     result.originals = {name: unpack for name, unpack in result.originals.items() if name not in read}
     return result
+
+
+def _knows(instruction: Instruction) -> bool:
+    """Whether oneDNN has the activation of a dense layer, after a sum where there is one."""
+    residual, activation = instruction.args[3], instruction.args[-1]
+    if residual is None:
+        return activation in _ATTRIBUTES
+    return activation in (("",) if instruction.target == _LINEAR else AFTER_SUM)
 
 
 def _read(code: Code, kernels: Mapping[int, tuple[Any, tuple[Any, ...]]]) -> set[str]:
@@ -80,8 +89,7 @@ def _linear(
     kernel = torch.ops.mkldnn._linear_pointwise
     if residual is not None:
         return kernel.binary, (x, residual, weight, bias, "add")
-    attribute, algorithm = _ATTRIBUTES[activation]
-    return kernel.default, (x, weight, bias, attribute, _bounds(activation), algorithm)
+    return kernel.default, (x, weight, bias, *_ATTRIBUTES[activation])
 
 
 def _convolution(
@@ -99,17 +107,23 @@ def _convolution(
             plain, padding, stride, dilation, groups, example
         )
     kernel, steps = torch.ops.mkldnn._convolution_pointwise, (padding, stride, dilation, groups)
-    attribute, algorithm = _ATTRIBUTES[activation]
     if residual is not None:
-        unary = (attribute, _bounds(activation), algorithm) if activation else (None, (), None)
+        unary = _ATTRIBUTES[activation] if activation else (None, (), None)
         args = (x, residual, packed[key], bias, *steps, "add", 1.0, *unary)
-        return (_on_two_axes(kernel.binary, 2) if one_axis else kernel.binary), args
-    args = (x, packed[key], bias, *steps, attribute, _bounds(activation), algorithm)
-    return (_on_two_axes(kernel.default, 1) if one_axis else kernel.default), args
+        return (_on_two_axes(kernel.binary, 2) if one_axis else _channels_last(kernel.binary._op, 2)), args
+    args = (x, packed[key], bias, *steps, *_ATTRIBUTES[activation])
+    return (_on_two_axes(kernel.default, 1) if one_axis else _channels_last(kernel.default._op, 1)), args
 
 
-def _bounds(activation: str) -> tuple[float, ...]:
-    return (0.0, 6.0) if activation == "relu6" else ()
+def _channels_last(kernel: Callable[..., Tensor], tensors: int) -> Callable[..., Tensor]:
+    """``kernel`` on images whose channels lie side by side, as its result's do: oneDNN would reorder others, both ways,
+    at each call."""
+
+    def run(*args: Any) -> Tensor:
+        images = [image.contiguous(memory_format=torch.channels_last) for image in args[:tensors]]
+        return kernel(*images, *args[tensors:])
+
+    return run
 
 
 def _on_two_axes(kernel: Callable[..., Tensor], tensors: int) -> Callable[..., Tensor]:

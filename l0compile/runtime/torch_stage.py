@@ -52,8 +52,8 @@ class TorchStage:
         }
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Any]:
-        """Outputs for ``inputs``; a result that is an input, or part of a constant, is a copy, and none is negated or
-        conjugated lazily."""
+        """Contiguous outputs for ``inputs``; a result that is an input, or part of a constant, is a copy, and none is
+        negated or conjugated lazily."""
         if torch.is_grad_enabled():
             with torch.no_grad():
                 return self(inputs)
@@ -74,5 +74,6 @@ class TorchStage:
         # What reads memory itself would miss a sign, or a conjugation, that PyTorch has only noted.
         value = value.resolve_conj().resolve_neg()
         memory = value.untyped_storage().data_ptr()
-        own = memory not in given and memory not in self._owned
-        return value if own else value.clone(memory_format=torch.contiguous_format)
+        if memory in given or memory in self._owned:
+            return value.clone(memory_format=torch.contiguous_format)
+        return value.contiguous()

@@ -120,12 +120,16 @@ def _order_loops(sch: Any, block: Any, tile: TokenTile, joined: bool) -> None:
     if not spatial:
         return
     elements, static = _elements(sch, loops)
-    inner, outer = None, spatial
+    inner, outer, row = None, spatial, []
     width = _static_extent(sch, spatial[-1])
     if width is not None and width % tile.vector == 0:
         chunk, inner = sch.split(spatial[-1], [None, tile.vector])
         outer = [*spatial[:-1], chunk]
-    sch.reorder(*outer, *reduce, *([inner] if inner is not None else []))
+    elif width is not None and width > tile.vector // 2 and not reduce and len(spatial) > 1:
+        # A row of another width stays a loop of its own, which LLVM makes vectors of; fused with the others it would
+        # divide for every element.
+        row, outer = [spatial[-1]], spatial[:-1]
+    sch.reorder(*outer, *reduce, *row, *([inner] if inner is not None else []))
     fused = sch.fuse(*outer) if joined and len(outer) > 1 else outer[0]
     if elements >= _PARALLEL_ELEMENTS or (not static and elements >= tile.lanes):
         sch.parallel(fused)

@@ -53,9 +53,10 @@ def check_conv(launch, tile: TokenTile, size, n, channels, kernel, density, acti
     spec = ConvSpec(
         n, channels * kernel**2 if dense else 0, 4, channels, planes.size, planes, dense, True, residual, activation
     )  # fmt: skip
-    operands = tuple(t for t in (x, data, offsets, indptr, bias, other) if t is not None)
+    slope = torch.randn(n) if activation == "prelu" else None
+    operands = tuple(t for t in (x, data, offsets, indptr, bias, other, slope) if t is not None)
     actual = launch(spec, operands, (2, n, planes.size))
-    expected = l0.packed_conv2d(x, data, offsets, indptr, bias, other, n, planes.numbers(), activation)
+    expected = l0.packed_conv2d(x, data, offsets, indptr, bias, other, n, planes.numbers(), activation, slope)
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=4e-6 * weight.shape[1] ** 0.5)
     if not activation and not residual:
         by_torch = F.conv2d(image, weight.view(n, channels, kernel, kernel), bias, padding=kernel // 2)
@@ -75,7 +76,7 @@ def test_convolution(launch, tile: TokenTile, size, n, channels, kernel, density
     check_conv(launch, tile, size, n, channels, kernel, density)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, "prelu"])
 def test_epilogues(launch, tile: TokenTile, activation: str) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(3)
     check_conv(launch, tile, (5, 6), 7, 3, 3, None, activation, activation != "")
@@ -86,17 +87,18 @@ def test_epilogues(launch, tile: TokenTile, activation: str) -> None:  # type: i
     size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
     step=st.integers(1, 3),
     border=st.integers(0, 2),
+    lowest=st.booleans(),
 )
-def test_copies(launch, size, step, border) -> None:  # type: ignore[no-untyped-def]
+def test_copies(launch, size, step, border, lowest) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(step)
     image = torch.randn(2, 3, *size)
     source, result = layout(*size, 1), layout(-(-size[0] // step), -(-size[1] // step), border)
     phases = tuple((a, b) for a in range(step) for b in range(step))
-    spec = CopySpec(3, source, result, (step, step), phases)
+    spec = CopySpec(3, source, result, (step, step), phases, lowest)
     x = to_planes(image, source)
     actual = launch(spec, (x,), (2, 3 * step**2, result.size))
     flat = [place for phase in phases for place in phase]
-    expected = l0.copy_planes(x, source.numbers(), result.numbers(), [step, step], flat)
+    expected = l0.copy_planes(x, source.numbers(), result.numbers(), [step, step], flat, lowest)
     assert torch.equal(actual, expected)
     first = image[:, :, ::step, ::step]
     assert torch.equal(to_image(actual[:, :3], result), first)

@@ -30,14 +30,16 @@ def check(launch, tile: TokenTile, size, n, channels, m, activation="", residual
     spec = StripsSpec(
         n, len(offsets), tile.rows, channels, strips, result, m, True, residual, activation
     )  # fmt: skip
-    operands = tuple(t for t in (expected, data, offsets, bias, other) if t is not None)
+    slope = torch.randn(n) if activation == "prelu" else None
+    operands = tuple(t for t in (expected, data, offsets, bias, other, slope) if t is not None)
     actual = launch(spec, operands, (2, n, result.size))
     numbers = strips.numbers(), result.numbers()
-    oracle = l0.packed_strips(expected, data, offsets, bias, other, n, *numbers, m, activation)
+    oracle = l0.packed_strips(expected, data, offsets, bias, other, n, *numbers, m, activation, slope)
     torch.testing.assert_close(actual, oracle, rtol=1e-5, atol=2e-5 * channels**0.5)
     by_torch = F.conv2d(image, weight, bias, padding=1)
     by_torch = by_torch if other is None else by_torch + to_image(other, result)
     by_torch = by_torch.relu() if activation == "relu" else by_torch
+    by_torch = by_torch if slope is None else F.prelu(by_torch, slope)
     torch.testing.assert_close(to_image(actual, result), by_torch, rtol=1e-4, atol=1e-4)
 
 
@@ -53,7 +55,9 @@ def test_strips(launch, tile: TokenTile, size, n, channels, m) -> None:  # type:
     check(launch, tile, size, n, channels, m)
 
 
-@pytest.mark.parametrize("size", [(5, 6), (14, 14), (8, 28)])
-def test_epilogues(launch, tile: TokenTile, size: tuple[int, int]) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(
+    ("size", "activation"), [((5, 6), "relu"), ((14, 14), "relu"), ((8, 28), "relu"), ((9, 12), "prelu")]
+)
+def test_epilogues(launch, tile: TokenTile, size: tuple[int, int], activation: str) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(3)
-    check(launch, tile, size, 7, 3, 4, "relu", True)
+    check(launch, tile, size, 7, 3, 4, activation, True)

@@ -9,7 +9,6 @@ from torch import nn
 from l0compile.capture import Program, capture
 from l0compile.lower.island_work import is_small
 from l0compile.lower.stages import Stage, split
-from l0compile.runtime.race import decide
 
 
 class Branches(nn.Module):
@@ -75,9 +74,3 @@ def test_work_of_an_island() -> None:
     small = capture(nn.Linear(8, 8).eval(), (torch.randn(2, 8),))
     large = capture(nn.Linear(512, 512).eval(), (torch.randn(256, 512),))
     assert is_small(small) and not is_small(large)
-
-
-@pytest.mark.parametrize("tvm, torch_, engine", [(1.0, 0.9, "torch"), (1.0, 0.96, "tvm"), (1.0, 5.0, "tvm")])
-def test_a_tie_stays_compiled(tvm: float, torch_: float, engine: str) -> None:
-    choice = decide(tvm, torch_)
-    assert choice.engine == engine and (choice.tvm_ms, choice.torch_ms) == (tvm, torch_)

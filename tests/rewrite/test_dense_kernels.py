@@ -70,11 +70,11 @@ def test_layers(kind: str, activation: str, sum_first: bool, read_twice: bool, b
         layer: nn.Module = nn.Linear(256, 256, bias=bias)
         x, shape = torch.randn(2, 40, 256), {0: "n", 1: "t"}
     elif kind == "conv1d":
-        layer, x, shape = nn.Conv1d(8, 8, 3, padding=1, bias=bias), torch.randn(2, 8, 20), {0: "n"}
+        layer, x, shape = nn.Conv1d(8, 8, 3, padding=1, groups=2, bias=bias), torch.randn(2, 8, 20), {0: "n"}
     else:
-        groups = {"conv2d": 1, "grouped": 2, "depthwise": 8}[kind]
-        layer = nn.Conv2d(8, 8, 3, padding=2, dilation=2, groups=groups, bias=bias)
-        x, shape = torch.randn(2, 8, 9, 11), {0: "n", 3: "w"}
+        width, groups = {"conv2d": (32, 1), "grouped": (8, 2), "depthwise": (8, 8)}[kind]
+        layer = nn.Conv2d(width, width, 3, padding=2, dilation=2, groups=groups, bias=bias)
+        x, shape = torch.randn(2, width, 9, 11), {0: "n", 3: "w"}
     model, other = Layer(layer, activation, sum_first, read_twice).eval(), torch.randn_like(x)
     program, stage = engines(model, x, other, dynamic=(shape, shape))
     targets = [node.target for node in program.graph.nodes]
@@ -93,9 +93,39 @@ def test_a_weight_is_kept_once_and_comes_back() -> None:
     assert torch.equal(stage.constants["layer.weight"], model.layer.weight)
 
 
-def test_a_small_linear_layer_stays() -> None:
-    program, _ = engines(nn.Linear(8, 8), torch.randn(2, 8))
-    assert torch.ops.aten.linear.default in [node.target for node in program.graph.nodes]
+@pytest.mark.parametrize(
+    ("layer", "x"),
+    [
+        (nn.Linear(8, 8), torch.randn(2, 8)),
+        (nn.Conv2d(8, 8, 3), torch.randn(1, 8, 9, 9)),
+        (nn.Conv2d(64, 64, 1), torch.randn(1, 64, 20, 20)),
+        (nn.Conv1d(64, 64, 7), torch.randn(1, 64, 256)),
+    ],
+    ids=str,
+)
+def test_a_small_layer_stays(layer: nn.Module, x: torch.Tensor) -> None:
+    program, _ = engines(layer, x)
+    assert not {l0.dense_linear.default, l0.dense_convolution.default} & {
+        n.target for n in program.graph.nodes
+    }
+
+
+def test_images_come_back_contiguous() -> None:
+    class Images(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(32, 32, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            y = self.conv(x)
+            return y, y.flatten(2)
+
+    model, x = Images(), torch.randn(2, 32, 12, 12)
+    _, stage = engines(model, x)
+    assert stage._packed.kernels
+    for got, wanted in zip(stage([x]), model(x), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=2e-5, atol=2e-5)
+        assert got.is_contiguous()
 
 
 def test_double_precision_stays() -> None:

@@ -92,6 +92,23 @@ def test_any_convolution(apply_once, captured, count: Count, data: st.DataObject
     assert count(result, l0.copy_planes.default) <= 3
 
 
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_any_maximum(captured, agree, count: Count, data: st.DataObject) -> None:  # type: ignore[no-untyped-def]
+    """Windows that reach out of the image on any side, also by ceil mode, of values of either sign."""
+    torch.manual_seed(0)
+    size, kernel, stride = data.draw(sizes(2, 9)), data.draw(sizes(1, 4)), data.draw(sizes(1, 3))
+    padding = tuple(data.draw(st.integers(0, k // 2)) for k in kernel)
+    pool = nn.MaxPool2d(kernel, stride, padding, data.draw(sizes(1, 2)), ceil_mode=data.draw(st.booleans()))
+    window = Sliding(size, kernel, stride, padding, pool.dilation, pool.ceil_mode)  # type: ignore[arg-type]
+    assume(min(window.result) > 0)
+    x = torch.randn(2, 3, *size) - 1
+    program = captured(nn.Sequential(nn.Conv2d(3, 4, 1), pool), x)
+    result = run(program, PASSES)
+    agree(program, result, x)
+    assert count(result, l0.packed_window.default) == 1
+
+
 def test_a_chain_is_packed_once(captured, agree, count: Count) -> None:  # type: ignore[no-untyped-def]
     x = torch.randn(2, 3, 9, 7)
     program = captured(Block(), x)
@@ -122,7 +139,13 @@ class Tail(nn.Module):
         return self.then(self.conv(x))
 
 
-JOINS = {
+def slopes(*values: float) -> nn.Module:
+    module = nn.PReLU(len(values))
+    module.weight.data = torch.tensor(values)
+    return module
+
+
+JOINS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu6": lambda x: F.relu6(x),
     "hardswish": lambda x: F.hardswish(x),
     "squeeze and excite": lambda x: x * x.mean((2, 3), keepdim=True).sigmoid(),
@@ -130,15 +153,23 @@ JOINS = {
     "concatenated": lambda x: torch.cat([x, x.relu(), x * 2], 1),
     "max pool of what is not negative": lambda x: F.max_pool2d(F.relu(x), 3, 2, 1),
     "max pool without padding": lambda x: F.max_pool2d(x, 2),
+    "max pool of anything": lambda x: F.max_pool2d(x, 3, 2, 1),
+    "max pool that keeps the size": lambda x: F.max_pool2d(x, 3, 1, 1),
+    "ceil mode": lambda x: F.max_pool2d(x, 2, ceil_mode=True),
+    "ceil mode, padded": lambda x: F.max_pool2d(x, (3, 2), (3, 2), 1, (2, 1), ceil_mode=True),
+    "leaky": lambda x: F.leaky_relu(x, 0.3),
+    "leaky twice": lambda x: F.leaky_relu(x, 0.3) - x,
+    "a slope a channel": slopes(0.1, -0.2, 3.0, 0.0),
+    "one slope": slopes(-0.2),
+    "one slope, pooled": nn.Sequential(slopes(-0.2), nn.MaxPool2d(3, 2, 1)),
     "average pool": lambda x: F.avg_pool2d(x, 3, 2, 1),
 }
-STAYS = {
+STAYS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": lambda x: x.sigmoid(),
     "a number added": lambda x: x + 1,
     "clamped above zero": lambda x: x.clamp(0.5, 1.0),
-    "max pool of anything": lambda x: F.max_pool2d(x, 3, 2, 1),
     "average without the padding": lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
-    "ceil mode": lambda x: F.max_pool2d(x, 2, ceil_mode=True),
+    "average in ceil mode": lambda x: F.avg_pool2d(x, 2, ceil_mode=True),
     "divided by a number per pixel": lambda x: x / (x.abs() + 1),
     "mean over rows": lambda x: x.mean(2),
     "concatenated elsewhere": lambda x: torch.cat([x, x], 2),

@@ -8,6 +8,7 @@ from tests.zoo import (
     convnets,
     decoders,
     dense_nets,
+    detectors,
     encoders,
     graph_nets,
     mixers,
@@ -15,6 +16,7 @@ from tests.zoo import (
     sequence_to_sequence,
     sequences,
     vision,
+    vocoders,
 )
 from tests.zoo.compare import compare as compare
 from tests.zoo.model import ZooModel
@@ -31,6 +33,8 @@ _FAMILIES = (
     mixers,
     graph_nets,
     sequences,
+    detectors,
+    vocoders,
 )
 
 MODELS: dict[str, ZooModel] = {model.name: model for family in _FAMILIES for model in family.MODELS}

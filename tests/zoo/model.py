@@ -72,7 +72,7 @@ def randomise(model: nn.Module) -> nn.Module:
 
 def fan_in(owner: nn.Module, parameter: torch.Tensor) -> int:
     """How many products are summed for one output element of this weight."""
-    if isinstance(owner, nn.ConvTranspose2d) or type(owner).__name__ == "Conv1D":
+    if isinstance(owner, nn.ConvTranspose1d | nn.ConvTranspose2d) or type(owner).__name__ == "Conv1D":
         return parameter.shape[0]
     return parameter[0].numel()
 

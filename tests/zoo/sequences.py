@@ -64,6 +64,40 @@ class MixtureBlock(nn.Module):
         return x + self.mixture(self.norm2(x))
 
 
+class LoopedExperts(nn.Module):
+    """Tokens [batch, length, width] -> the same, by gated experts that a loop adds up, each weighted by its routes."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.router = nn.Linear(width, EXPERTS, bias=False)
+        self.experts = nn.ModuleList(
+            nn.ModuleDict({
+                "gate": nn.Linear(width, 2 * width, bias=False),
+                "up": nn.Linear(width, 2 * width, bias=False),
+                "down": nn.Linear(2 * width, width, bias=False),
+            })
+            for _ in range(EXPERTS)
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights, chosen = self.router(x).softmax(-1).topk(CHOSEN, -1)
+        weights = weights / weights.sum(-1, keepdim=True)
+        result = torch.zeros_like(x)
+        for i, expert in enumerate(self.experts):
+            share = (weights * (chosen == i)).sum(-1, keepdim=True)
+            result = result + share * expert["down"](F.silu(expert["gate"](x)) * expert["up"](x))
+        return result
+
+
+def looped(scale: int) -> nn.Module:
+    return LoopedExperts(WIDTH * scale)
+
+
+def states(batch: int, length: int, width: int = WIDTH) -> Call:
+    # As wide as the model is at scale 4 where it is timed.
+    return (torch.randn(batch, length, width if length < 64 else 4 * width),), {}
+
+
 def lstm(scale: int) -> nn.Module:
     return LstmClassifier(WIDTH * scale)
 
@@ -92,10 +126,18 @@ MIXTURE = (
     Whole("mixture.experts.*.down"),
 )
 
+LOOPED = (
+    Coupled(out=("experts.*.gate", "experts.*.up"), into=("experts.*.down",)),
+    Whole("experts.*.down"),
+)
+
 TOKENS = {"input_ids": {0: "batch", 1: "length"}}
 
 MODELS = (
     # Tracing unrolls an LSTM over time, so its length is fixed.
     ZooModel("lstm", lstm, tokens, LSTM, {"input_ids": {0: "batch"}}, (2, 6), (3, 6), (1, 32)),
     ZooModel("mixture_of_experts", mixture, tokens, MIXTURE, TOKENS, (2, 12), (3, 17), (1, 128)),
+    ZooModel(
+        "looped_experts", looped, states, LOOPED, {"x": {0: "batch", 1: "length"}}, (2, 12), (3, 17), (1, 64)
+    ),
 )
