@@ -236,7 +236,7 @@ def _tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def _targets(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = _command(commands, "targets", "list the machines that code can be generated for, or show one")
+    parser = _command(commands, "targets", "list the machines that models can be compiled for, or show one")
     parser.add_argument("action", nargs="?", choices=("list", "show"), default="list", help="default: list")
     parser.add_argument(
         "name", nargs="?", default="native", metavar="TARGET", help="name or .toml file (default: native)"
