@@ -34,7 +34,7 @@ def warn_of_stale(stale: Mapping[str, str], exported: ExportedProgram) -> None:
     for name, attribute in stale.items():
         if name not in called:
             _log.warning(
-                "%s.%s is older than the tensors that it is made from (a mask of torch.nn.utils.prune, or weight_norm): "
+                "%s.%s is older than the tensors that it is made from (by torch.nn.utils.prune or weight_norm): "
                 "PyTorch reads this weight without running the hook that renews it, so the model answers with the old "
                 "one, compiled or not. prune.remove() or remove_weight_norm() before load_state_dict avoids that",
                 name,

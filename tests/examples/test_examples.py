@@ -17,7 +17,10 @@ def example(name: str, needs: str) -> ModuleType:
     """The example ``name`` as a module."""
     try:
         importlib.import_module(needs)
-    except (ImportError, RuntimeError) as error:  # torchvision raises RuntimeError beside a torch it was not built for
+    except (
+        ImportError,
+        RuntimeError,
+    ) as error:  # torchvision raises RuntimeError beside a torch it was not built for
         pytest.skip(f"{needs} cannot be imported: {str(error).splitlines()[0]}")
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None and spec.loader is not None
@@ -33,7 +36,11 @@ def bert(tmp_path: Path) -> str:
     torch.manual_seed(0)
     words = WORDS.split()
     config = transformers.BertConfig(
-        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
     )
     transformers.BertForSequenceClassification(config).save_pretrained(tmp_path)
     vocabulary = {word: number for number, word in enumerate(words)}
@@ -49,7 +56,14 @@ def test_sentence_transformers(bert: str, capsys: pytest.CaptureFixture[str]) ->
 def test_a_pipeline(bert: str, capsys: pytest.CaptureFixture[str]) -> None:
     example("transformers_pipeline", "transformers").main("text-classification", bert)
     lines = capsys.readouterr().out.splitlines()
-    assert [line[:8] for line in lines] == ["a bird s", "  before", "  after ", "it is ra", "  before", "  after "]
+    assert [line[:8] for line in lines] == [
+        "a bird s",
+        "  before",
+        "  after ",
+        "it is ra",
+        "  before",
+        "  after ",
+    ]
     for before, after in ((lines[1], lines[2]), (lines[4], lines[5])):
         old, new = (json.loads(line[9:].replace("'", '"')) for line in (before, after))
         assert old["label"] == new["label"] and old["score"] == pytest.approx(new["score"], abs=1e-5)
