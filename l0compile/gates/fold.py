@@ -61,13 +61,17 @@ def in_weights(module: nn.Module, gates: Sequence[Gate]) -> bool:
         return False
     if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters):
         return False
-    if module.__dict__.get(_SETTLED) != _marks(parameters):
-        settle(module)
-    return True
+    known, marks = module.__dict__.get(_SETTLED, ()), _marks(parameters)
+    # Other memory than was settled may be someone else's: torch.func.functional_call lends a module its parameters.
+    own = [address for address, _ in known] == [address for address, _ in marks]
+    return known == marks or settle(module, write=own)
 
 
-def settle(module: nn.Module) -> None:
-    """Put back to zero what folded gates have closed and something has moved since."""
+def settle(module: nn.Module, write: bool = True) -> bool:
+    """Put back to zero what folded gates have closed and something has moved since; unless ``write``, only look.
+
+    Returns: whether all that is closed is zero.
+    """
     parameters = _parameters(module)
     with torch.no_grad():
         for gate in gates_of(module):
@@ -75,8 +79,11 @@ def settle(module: nn.Module) -> None:
                 kept = _times(parameter, z, block)
                 # Writing what is there already would spoil a backward pass that waits for this parameter.
                 if not torch.equal(kept, parameter):
+                    if not write:
+                        return False
                     parameter.copy_(kept)
     module.__dict__[_SETTLED] = _marks(parameters)
+    return True
 
 
 def settle_before_saving(module: nn.Module, prefix: str, keep_vars: bool) -> None:

@@ -200,6 +200,17 @@ def test_states_go_to_gated_models_and_those_of_older_versions_are_read() -> Non
     assert gate_calls(fresh, IDS) == 0 and gate_calls(copy.deepcopy(model), IDS) == 0
 
 
+def test_parameters_that_are_lent_stay_as_they_are() -> None:
+    model, others = harden(gated(5), 0.4), {n: p for n, p in gated(6).named_parameters() if "l0_" not in n}
+    before = {name: parameter.detach().clone() for name, parameter in others.items()}
+    unfolded = harden(gated(5), 0.4, values="binary", fold=False)
+    with torch.no_grad():
+        found, wanted = (torch.func.functional_call(m, others, (IDS,)) for m in (model, unfolded))
+    torch.testing.assert_close(found, wanted)
+    assert all(torch.equal(parameter, before[name]) for name, parameter in others.items())
+    assert gate_calls(model, IDS) == 0
+
+
 def test_hardening_again_closes_more_and_opens_nothing() -> None:
     model = harden(gated(4), 0.5)
     with torch.no_grad():
