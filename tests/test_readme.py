@@ -51,7 +51,7 @@ def test_commands_are_valid(page: Path) -> None:
     for line in re.findall(
         r"^    (?:torchrun .* -m )?l0compile (.*)$", page.read_text("utf-8"), flags=re.MULTILINE
     ):
-        command = shlex.split(re.split(r"\s{3,}", line)[0])
+        command = shlex.split(re.split(r"\s{2,}", line)[0])
         assert parser.parse_args(command).command == command[0], line
 
 
