@@ -39,8 +39,10 @@ def compact(
     The result is a graph of ATen operators that computes what ``model`` does in eval mode (dropout is gone) and is
     called as in the example. Its parameters are copies, have the names they have in ``model`` and the ``requires_grad``
     they have there; tied parameters stay tied where they still hold the same values. It can be trained, exported with
-    ``torch.export`` and ``torch.onnx.export`` in both ways, and given to :func:`l0compile.compile`. Zeros that free no
-    whole channel are still in the weights, and training fills them again.
+    ``torch.export``, ``torch.jit.trace`` and ``torch.onnx.export`` in both ways (with ``dynamo=False`` and
+    ``dynamic_axes`` give ``input_names`` and ``output_names``: for a module with a graph that exporter asks for both),
+    and given to :func:`l0compile.compile`. Zeros that free no whole channel are still in the weights, and training
+    fills them again.
 
     Args:
         model, args, kwargs, dynamic_shapes: as for :func:`l0compile.compile`.

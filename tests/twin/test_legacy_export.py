@@ -81,11 +81,13 @@ def test_both_follow_sizes(model: nn.Module, x: Tensor, dynamic: Any, other: Ten
     file, names = io.BytesIO(), {}
     if dynamic is not None:
         ((given, axes),) = dynamic.items()
-        names = {"input_names": [given], "dynamic_axes": {given: axes}}
+        results = [f"result_{number}" for number in range(len(wanted))]
+        # With dynamic axes this exporter wants both kinds of names of any fx.GraphModule.
+        names = {"input_names": [given], "output_names": results, "dynamic_axes": {given: axes}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is deprecated, and says so many times
         torch.onnx.export(small, (x,), file, dynamo=False, **names)
     session = ort.InferenceSession(file.getvalue())
-    results = session.run(None, {session.get_inputs()[0].name: other.numpy()})
-    for got, want in zip(results, wanted, strict=True):
+    found = session.run(None, {session.get_inputs()[0].name: other.numpy()})
+    for got, want in zip(found, wanted, strict=True):
         torch.testing.assert_close(torch.from_numpy(got), want, rtol=1e-4, atol=1e-5)
