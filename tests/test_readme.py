@@ -12,6 +12,7 @@ import pytest
 
 import l0compile as l0
 from l0compile.cli.parser import build_parser
+from l0compile.search.entry import search_model
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -64,7 +65,7 @@ def test_the_search_that_is_shown_fits_the_function() -> None:
     block = re.search(r"^    result = (l0\.search\(.*?^    \))", README, flags=re.DOTALL | re.MULTILINE)
     assert block is not None
     keywords = set(re.findall(r"\b(\w+)=", block[1]))
-    assert keywords and keywords <= set(inspect.signature(l0.search.search).parameters)
+    assert keywords and keywords <= set(inspect.signature(search_model).parameters)
 
 
 def test_links_lead_somewhere() -> None:
