@@ -46,9 +46,11 @@ def sweep_table(title: str, points: Sequence[Point], percentile: float) -> objec
         cells += [_cell(point.results[engine]) for engine in engines]
         table.add_row(*(escape(cell) for cell in (*cells, *([_speedup(point)] if OURS in engines else []))))
     reasons = {(e, str(r.error)) for point in points for e, r in point.results.items() if not r.ok}
-    if reasons:
-        table.caption = escape("\n".join(f"{engine}: {reason}" for engine, reason in sorted(reasons)))
-        table.caption_justify = "left"
+    notes = [f"{engine}: {reason}" for engine, reason in sorted(reasons)]
+    if any(result.ok and result.noisy for point in points for result in point.results.values()):
+        notes.append("~ noisy: the machine was doing something else")
+    if notes:
+        table.caption, table.caption_justify = escape("\n".join(notes)), "left"
     return table
 
 
