@@ -17,6 +17,19 @@ def call_function(name: str, what: str, /, **arguments: Any) -> Any:
     A file is run as a script of yours would be: it can import what lies beside it. Raises ``ConfigError`` when there is
     no such function, and when it raises.
     """
+    return call_found(find_function(name, what), name, what, **arguments)
+
+
+def call_found(found: Callable[..., Any], name: str, what: str, /, **arguments: Any) -> Any:
+    """What the function ``found``, which is called ``name``, returns. Raises ``ConfigError`` when it raises."""
+    try:
+        return found(**arguments)
+    except Exception as error:  # the user's code: anything can come out of it
+        raise ConfigError(f"{what}: {name} raised {type(error).__name__}: {error}") from error
+
+
+def find_function(name: str, what: str) -> Callable[..., Any]:
+    """The function ``name``; a file is run anew. Raises as ``call_function`` does."""
     where, _, function = name.rpartition(":")
     module = _module(where, what)
     found: Callable[..., Any] | None = getattr(module, function, None)
@@ -25,10 +38,7 @@ def call_function(name: str, what: str, /, **arguments: Any) -> Any:
             key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
         )
         raise ConfigError(f"{what}: {where} has no function {function!r}; it has: {names or 'none'}")
-    try:
-        return found(**arguments)
-    except Exception as error:  # the user's code: anything can come out of it
-        raise ConfigError(f"{what}: {name} raised {type(error).__name__}: {error}") from error
+    return found
 
 
 def _module(where: str, what: str) -> ModuleType:

@@ -1,27 +1,74 @@
-"""The README's Python runs as it stands there, in an empty folder."""
+"""The README's Python runs as it stands there, in an empty folder; its commands and names are those there are."""
 
+import inspect
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+import l0compile as l0
+from l0compile.cli.parser import build_parser
+from l0compile.search.entry import search_model
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # One thread: a step of this model is too short to be shared between several.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-README = Path(__file__).parent.parent / "README.md"
+
+
+def python_blocks(text: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+
+
+def run(code: str, folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=300, env=ENVIRONMENT
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_python_block_runs(tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (code,) = python_blocks(README)
     assert len([line for line in code.splitlines() if line.strip()]) <= 20
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=ENVIRONMENT,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "compiled" in done.stdout or "bsr" in done.stdout, done.stdout
+    assert "bsr" in run(code, tmp_path)
     assert (tmp_path / "fast" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda path: path.stem)
+def test_python_blocks_of_docs_run(page: Path, tmp_path: Path) -> None:
+    for code in python_blocks(page.read_text(encoding="utf-8")):
+        run(code, tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_commands_are_valid(page: Path) -> None:
+    parser = build_parser()
+    for line in re.findall(
+        r"^    (?:torchrun .* -m )?l0compile (.*)$", page.read_text("utf-8"), flags=re.MULTILINE
+    ):
+        command = shlex.split(re.split(r"\s{2,}", line)[0])
+        assert parser.parse_args(command).command == command[0], line
+
+
+def test_names_are_public() -> None:
+    named = set(re.findall(r"\bl0\.(\w+)", README))
+    assert named >= {"compile", "harden", "search"} and named <= set(l0.__all__)
+
+
+def test_the_search_that_is_shown_fits_the_function() -> None:
+    block = re.search(r"^    result = (l0\.search\(.*?^    \))", README, flags=re.DOTALL | re.MULTILINE)
+    assert block is not None
+    keywords = set(re.findall(r"\b(\w+)=", block[1]))
+    assert keywords and keywords <= set(inspect.signature(search_model).parameters)
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"

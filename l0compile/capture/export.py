@@ -20,6 +20,7 @@ from l0compile.capture.guards import pins_a_rounded_size
 from l0compile.capture.lift import lift
 from l0compile.capture.program import Program
 from l0compile.capture.sizes import accept_size_one, drop_needless_conditions, label_symbols
+from l0compile.capture.stale import stale_weights, warn_of_stale
 from l0compile.capture.tensors import dense_weights, refuse_unusual
 from l0compile.capture.trace import trace
 from l0compile.errors import CaptureError
@@ -67,8 +68,10 @@ def capture(
 def _capture(model: nn.Module, call: Call, dynamic_shapes: Any) -> Program:
     spec = read_spec(call, dynamic_shapes)
     example = enlarged(call, spec) if spec else call
+    stale = stale_weights(model)
     with _equal_names(model, spec):
         exported = _decompose(_export(model, example, spec), model)
+    warn_of_stale(stale, exported)
     program = lift(exported)
     if spec is None:
         return program

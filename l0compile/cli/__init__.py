@@ -6,7 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from l0compile.cli.parser import build_parser
+from l0compile.cli.kinds import kind_of
+from l0compile.cli.parser import build_parser, named_models
 from l0compile.errors import L0CompileError
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -26,9 +27,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help()
         return USAGE
-    # A command's module is loaded only when it runs: help must not wait for PyTorch.
-    command = importlib.import_module(f"l0compile.cli.{args.command}")
     try:
+        for model in named_models(args):
+            kind_of(model, saved=args.command in ("explain", "bench"))
+        # A command's module is loaded only when it runs: help, and a name misspelt, must not wait for PyTorch.
+        command = importlib.import_module(f"l0compile.cli.{args.command}")
         code: int = command.run(args)
         sys.stdout.flush()
         return code

@@ -1,91 +1,63 @@
-"""``l0compile bench``: one model on several engines, each in its own process."""
+"""``l0compile bench``: one model on several engines, each in its own process, at one size or many."""
 
 import argparse
-import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from safetensors.torch import save_file
-
-from l0compile.artifact import check_host, read_manifest, restore_target
-from l0compile.cli.factory import is_artifact, make
-from l0compile.cli.inputs import example_call
-from l0compile.cli.options import compiled, dynamic_shapes, sizes
+from l0compile.cli.bench_jobs import Jobs, made_jobs, saved_jobs
+from l0compile.cli.kinds import SAVED, kind_of
+from l0compile.cli.options import sweep
 from l0compile.cli.output import print_json, print_rich
-from l0compile.errors import CaptureError, ConfigError, MissingDependency
-from l0compile.measure import ENGINES, Measurement, Protocol, Workload, export_onnx, measure_engines, ratio
+from l0compile.cli.parser import SWEPT
+from l0compile.errors import ConfigError
+from l0compile.measure import Measurement, Protocol, measure_engines, ratio
+from l0compile.report import PLOTS, Point, sweep_plot, sweep_table
 from l0compile.targets import read_host
-
-DENSE = ("pytorch", "onnxruntime", "openvino")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print; 1 when nothing could be measured."""
+    plot = None if args.plot is None else Path(args.plot)
+    if plot is not None and plot.suffix not in PLOTS:
+        raise ConfigError(f"--plot: expected a name ending in {', '.join(PLOTS)}, got {plot.name!r}")
+    short = [f"{name}={getattr(args, name)}" for name in SWEPT if getattr(args, name)]
     protocol = Protocol.quick() if args.quick else Protocol()
     protocol = dataclasses.replace(protocol, percentile=args.percentile)
-    with _jobs(args) as (jobs, failures):
-        results = measure_engines(jobs, protocol, args.threads) if jobs else {}
-    results |= {engine: Measurement.failed(reason, protocol) for engine, reason in failures.items()}
-    if args.json:
-        measured = {engine: result.to_dict() for engine, result in results.items()}
-        print_json({"model": args.model, "machine": read_host().fingerprint(), "results": measured})
-    else:
-        print_rich(_table(args.model, results, args.percentile))
-    return 0 if any(result.ok for result in results.values()) else 1
-
-
-@contextlib.contextmanager
-def _jobs(args: argparse.Namespace) -> Iterator[tuple[dict[str, tuple[str, Workload]], dict[str, str]]]:
-    """Jobs by engine, and for engines that cannot take part the reason; files they need live as long as the block."""
     with tempfile.TemporaryDirectory(prefix="l0compile-") as folder:
-        yield _saved(args, Path(folder)) if is_artifact(args.model) else _made(args, Path(folder))
-
-
-def _saved(args: argparse.Namespace, folder: Path) -> tuple[dict[str, tuple[str, Workload]], dict[str, str]]:
-    if args.engines not in (None, ["l0compile"]):
-        raise ConfigError(
-            "--engines: a saved model runs on l0compile only; give MODULE:FUNCTION to compare engines"
-        )
-    check_host(restore_target(read_manifest(args.model)["target"], args.model), args.model)
-    wanted = sizes(args.size)
-    positional, named = example_call(args.model, wanted)
-    if positional and named:
-        raise ConfigError(
-            f"{args.model}: takes inputs by position and by name; measure MODULE:FUNCTION instead"
-        )
-    if named:
-        save_file(named, folder / "inputs.safetensors")
-        job = Workload(artifact=args.model, inputs_path=str(folder / "inputs.safetensors"))
+        jobs = saved_jobs(args) if kind_of(args.model) == SAVED else made_jobs(args, Path(folder))
+        points = [_measured(size, jobs, protocol, args.threads) for size in sweep([*args.size, *short])]
+    if plot is not None:
+        plot.write_bytes(sweep_plot(args.model, points, plot.suffix))
+    if args.json:
+        print_json(_facts(args.model, points))
+    elif len(points) > 1:
+        print_rich(sweep_table(args.model, points, args.percentile))
     else:
-        made = {"path": args.model, "sizes": wanted}
-        job = Workload(factory="l0compile.cli.inputs:positional", factory_kwargs=made, artifact=args.model)
-    return {"l0compile": ("l0compile", job)}, {}
+        print_rich(_table(args.model, points[0].results, args.percentile))
+    return 0 if any(result.ok for point in points for result in point.results.values()) else 1
 
 
-def _made(args: argparse.Namespace, folder: Path) -> tuple[dict[str, tuple[str, Workload]], dict[str, str]]:
-    engines = args.engines or [*DENSE, "l0compile"]
-    unknown = [engine for engine in engines if engine not in ENGINES]
-    if unknown:
-        raise ConfigError(f"--engines: expected some of {', '.join(ENGINES)}, got {unknown[0]!r}")
-    if args.size:
-        raise ConfigError("--size: is for saved models; a function returns its own inputs")
-    onnx = artifact = None
-    failures: dict[str, str] = {}
-    if {"onnxruntime", "openvino"} & set(engines):
-        try:
-            model, inputs = make(args.model)
-            onnx = str(
-                export_onnx(model, inputs, folder / "m.onnx", dynamic_shapes=dynamic_shapes(args.dynamic))
-            )
-        except (CaptureError, MissingDependency) as error:
-            failures = {engine: str(error) for engine in engines if engine in ("onnxruntime", "openvino")}
-    if "l0compile" in engines:
-        artifact = str(folder / "model")
-        compiled(args).save(artifact)
-    job = Workload("l0compile.cli.factory:make", {"name": args.model}, onnx_path=onnx, artifact=artifact)
-    return {engine: (engine, job) for engine in engines if engine not in failures}, failures
+def _measured(size: dict[str, int], jobs: Jobs, protocol: Protocol, threads: int | None) -> Point:
+    found, failures = jobs(size)
+    results = measure_engines(found, protocol, threads) if found else {}
+    results |= {engine: Measurement.failed(reason, protocol) for engine, reason in failures.items()}
+    return Point(size, results)
+
+
+def _facts(model: str, points: Sequence[Point]) -> dict[str, Any]:
+    """One point as ``results``; several as ``points``, each with its sizes."""
+    measured = [
+        {
+            "sizes": point.sizes,
+            "results": {engine: found.to_dict() for engine, found in point.results.items()},
+        }
+        for point in points
+    ]
+    facts = {"model": model, "machine": read_host().fingerprint()}
+    return facts | (measured[0] if len(points) == 1 else {"points": measured})
 
 
 def _table(title: str, results: Mapping[str, Measurement], percentile: float) -> object:

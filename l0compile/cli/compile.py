@@ -3,14 +3,15 @@
 import argparse
 
 from l0compile.artifact import check_destination, read_manifest
-from l0compile.cli.options import compiled
+from l0compile.cli.example import compiled, load_example
+from l0compile.cli.options import sizes
 from l0compile.cli.output import print_json, print_rich
 
 
 def run(args: argparse.Namespace) -> int:
     """Compile, check against the model, save, and say what was saved."""
     check_destination(args.out)
-    compiled(args).save(args.out)
+    compiled(args, load_example(args.model, sizes(args.size), args.dynamic)).save(args.out)
     manifest = read_manifest(args.out)
     explanation = manifest["explanation"]
     if args.json:

@@ -4,23 +4,27 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 import l0compile as l0
 from l0compile.account import Explanation
 from l0compile.account.text import report_lines
 from l0compile.advice.text import advice_lines
 from l0compile.artifact import read_manifest
-from l0compile.cli.factory import is_artifact, make
+from l0compile.cli.example import Example, compiled, load_example
+from l0compile.cli.kinds import SAVED, kind_of
 from l0compile.cli.options import dynamic_shapes, sizes
 from l0compile.cli.output import print_json, print_lines
 from l0compile.errors import ArtifactError, ConfigError
 from l0compile.report import render_explanation, write_page
+from l0compile.runtime import CompiledModel
 
 
 def run(args: argparse.Namespace) -> int:
     """Explain a saved model, or one compiled for the purpose; measure it where it can run."""
     if args.gates:
         return _gates(args)
-    target, explanation, unmeasured = _saved(args) if is_artifact(args.model) else _made(args)
+    target, explanation, unmeasured = _saved(args) if kind_of(args.model) == SAVED else _made(args)
     if args.html:
         title = f"{Path(args.model).name}, for target {target['name']}"
         write_page(args.html, render_explanation(explanation, title))
@@ -42,14 +46,17 @@ def run(args: argparse.Namespace) -> int:
 
 def _gates(args: argparse.Namespace) -> int:
     """What could be gated before training."""
-    if is_artifact(args.model):
+    if kind_of(args.model) == SAVED:
         raise ConfigError("--gates: is for a model before training; give MODULE:FUNCTION")
     for name in ("html", "measure_dense", "no_measure"):
         if getattr(args, name):
             raise ConfigError(f"--gates: does not go with --{name.replace('_', '-')}")
-    model, inputs = make(args.model)
-    shapes = dynamic_shapes(args.dynamic)
-    advice = l0.advise(model, inputs, target=args.target, dynamic_shapes=shapes, sizes=sizes(args.size))
+    example, shapes = load_example(args.model, sizes(args.size), args.dynamic), dynamic_shapes(args.dynamic)
+    if not isinstance(example.model, nn.Module):
+        raise ConfigError(
+            "--gates: an exported program cannot get gates; give the module that it was made from"
+        )
+    advice = l0.advise(example.model, example.args, example.kwargs, target=args.target, dynamic_shapes=shapes)
     if args.json:
         print_json({"model": args.model, **advice.to_json()})
     else:
@@ -75,15 +82,18 @@ def _saved(args: argparse.Namespace) -> tuple[dict[str, Any], Explanation, str |
 
 
 def _made(args: argparse.Namespace) -> tuple[dict[str, Any], Explanation, str | None]:
-    model, inputs = make(args.model)
-    options = {"target": args.target, "dynamic_shapes": dynamic_shapes(args.dynamic)}
-    compiled = l0.compile(model, inputs, engine=args.engine, **options)
+    example = load_example(args.model, sizes(args.size), args.dynamic)
+    model = compiled(args, example)
     if args.no_measure:
-        return compiled.manifest["target"], compiled.explain(), "as asked"
-    dense = None
-    if args.measure_dense:
-        choice = compiled.explain().choice
-        engine = choice.engine if choice else args.engine
-        dense = l0.compile(model, inputs, ignore_zeros=True, engine=engine, **options)
-    explanation = compiled.explain(measure=True, sizes=sizes(args.size), dense=dense)
-    return compiled.manifest["target"], explanation, None
+        return model.manifest["target"], model.explain(), "as asked"
+    explanation = model.explain(
+        measure=True, dense=_dense(args, example, model) if args.measure_dense else None
+    )
+    return model.manifest["target"], explanation, None
+
+
+def _dense(args: argparse.Namespace, example: Example, model: CompiledModel) -> CompiledModel:
+    """The same with its zeros ignored, on the engine that was chosen."""
+    choice = model.explain().choice
+    given = argparse.Namespace(**{**vars(args), "engine": choice.engine if choice else args.engine})
+    return compiled(given, example, ignore_zeros=True)

@@ -1,36 +1,31 @@
 """The user's model, from the function that is named on the command line."""
 
-from pathlib import Path
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from l0compile.errors import ConfigError
-from l0compile.functions import call_function
+from l0compile.functions import call_found, find_function
+
+_EXPECTED = "(nn.Module, tuple of tensors), or (nn.Module, tuple, dict) with inputs by name"
 
 
-def make(name: str) -> tuple[Any, tuple[Any, ...]]:
-    """(model in eval mode, example inputs) from the function ``name``, ``MODULE:FUNCTION`` or ``FILE.py:FUNCTION``.
+def make(
+    name: str, sizes: Mapping[str, int] | None = None
+) -> tuple[tuple[Any, tuple[Any, ...], dict[str, Any]], dict[str, int]]:
+    """((model in eval mode, inputs by position, inputs by name), sizes left) of the function ``name``.
 
-    A file is run as a script of yours would be: it can import what lies beside it. Raises ``ConfigError`` when there is
-    no such function, when it raises, or when it returns something else.
+    ``MODULE:FUNCTION`` or ``FILE.py:FUNCTION``; a file is run as a script of yours would be: it can import what lies
+    beside it. The function gets the ``sizes`` that it has arguments for. Raises ``ConfigError`` when there is no such
+    function, when it raises, or when it returns something else.
     """
-    where, colon, function = name.rpartition(":")
-    if not (where and colon and function):
-        raise ConfigError(
-            f"model: expected MODULE:FUNCTION, FILE.py:FUNCTION or a saved model's folder, got {name!r}"
-        )
-    return _checked(call_function(name, "model"), name)
-
-
-def is_artifact(name: str) -> bool:
-    """Whether ``name`` means a saved model rather than a function: it is a path that exists, or holds no colon."""
-    return Path(name).exists() or ":" not in name
-
-
-def _checked(made: Any, name: str) -> tuple[Any, tuple[Any, ...]]:
-    expected = f"model: {name}: expected (nn.Module, tuple of tensors)"
-    if not (isinstance(made, tuple) and len(made) == 2):
+    found, left = find_function(name, "model"), dict(sizes or {})
+    taken = {key: left.pop(key) for key in inspect.signature(found).parameters if key in left}
+    made = call_found(found, name, "model", **taken)
+    expected = f"model: {name}: expected {_EXPECTED}"
+    if not (isinstance(made, tuple) and len(made) in (2, 3)):
         raise ConfigError(f"{expected}, got {type(made).__name__}")
-    model, args = made
-    if not callable(getattr(model, "eval", None)) or not isinstance(args, tuple):
-        raise ConfigError(f"{expected}, got ({type(model).__name__}, {type(args).__name__})")
-    return model.eval(), args
+    model, args, kwargs = made if len(made) == 3 else (*made, {})
+    if not (callable(getattr(model, "eval", None)) and isinstance(args, tuple) and isinstance(kwargs, dict)):
+        raise ConfigError(f"{expected}, got ({', '.join(type(part).__name__ for part in made)})")
+    return (model.eval(), args, kwargs), left

@@ -20,6 +20,6 @@ def example_call(path: str, sizes: Mapping[str, int]) -> tuple[tuple[Any, ...], 
     return tuple(args), dict(kwargs)
 
 
-def positional(path: str, sizes: Mapping[str, int]) -> tuple[None, tuple[Any, ...]]:
-    """The arguments of ``example_call`` in the form that a measuring process asks of a factory."""
-    return None, example_call(path, sizes)[0]
+def measured(path: str, sizes: Mapping[str, int]) -> tuple[None, tuple[Any, ...], dict[str, Any]]:
+    """What ``example_call`` gives, in the form that a measuring process asks of a factory."""
+    return (None, *example_call(path, sizes))

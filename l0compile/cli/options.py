@@ -1,20 +1,10 @@
 """Options that several commands share, turned into values."""
 
-import argparse
 import re
 from collections.abc import Iterable
-from typing import Any
+from itertools import product
 
-import l0compile as l0
-from l0compile.cli.factory import make
 from l0compile.errors import ConfigError
-
-
-def compiled(args: argparse.Namespace) -> Any:
-    """The ``CompiledModel`` of the function ``args.model``, made with the options of a command that compiles."""
-    model, inputs = make(args.model)
-    shapes = dynamic_shapes(args.dynamic)
-    return l0.compile(model, inputs, target=args.target, dynamic_shapes=shapes, engine=args.engine)
 
 
 def dynamic_shapes(options: Iterable[str]) -> dict[str, dict[int, str]] | None:
@@ -31,9 +21,27 @@ def dynamic_shapes(options: Iterable[str]) -> dict[str, dict[int, str]] | None:
 def sizes(options: Iterable[str]) -> dict[str, int]:
     """``["tokens=128"]`` as ``{"tokens": 128}``."""
     found = {}
-    for text in options:
-        match = re.fullmatch(r"([A-Za-z_]\w*)=([1-9]\d*)", text)
-        if match is None:
-            raise ConfigError(f"--size: expected NAME=NUMBER such as tokens=128, got {text!r}")
-        found[match[1]] = int(match[2])
+    for name, numbers in _read_sizes(options):
+        if len(numbers) > 1:
+            raise ConfigError(f"--size: {name}: expected one number, got {len(numbers)}; bench takes several")
+        found[name] = numbers[0]
     return found
+
+
+def sweep(options: Iterable[str]) -> list[dict[str, int]]:
+    """``["batch=1,8", "tokens=128,512"]`` as the four combinations, in this order; one empty one for no options."""
+    read = _read_sizes(options)
+    names = [name for name, _ in read]
+    return [dict(zip(names, point, strict=True)) for point in product(*(numbers for _, numbers in read))]
+
+
+def _read_sizes(options: Iterable[str]) -> list[tuple[str, list[int]]]:
+    found: dict[str, list[int]] = {}
+    for text in options:
+        match = re.fullmatch(r"([A-Za-z_]\w*)=([1-9]\d*(?:,[1-9]\d*)*)", text)
+        if match is None or match[1] in found:
+            raise ConfigError(
+                f"--size: expected NAME=NUMBER such as tokens=128, each name once, got {text!r}"
+            )
+        found[match[1]] = list(dict.fromkeys(int(number) for number in match[2].split(",")))
+    return [*found.items()]

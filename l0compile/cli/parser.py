@@ -4,9 +4,14 @@ import argparse
 import textwrap
 
 import l0compile
+from l0compile.cli.kinds import is_shape
 
-_MODEL = """MODULE:FUNCTION, or FILE.py:FUNCTION; the function takes no arguments and returns (model, args): a trained
-nn.Module and a tuple of example tensors. The file is your own code and is run."""
+SWEPT = ("batch", "tokens")
+
+_MODEL = """MODULE:FUNCTION, or FILE.py:FUNCTION; the function returns (model, args) or (model, args, kwargs): a trained
+nn.Module, a tuple of example inputs, and a dictionary of inputs by name. FILE.pt2, of torch.export.save. Or a folder of
+a Hugging Face model: config.json and safetensors; needs transformers. A Python file is your own code and is run; a .pt2
+file can hold code that reading it runs: give only files of your own."""
 
 _EXAMPLES = {
     "": """
@@ -34,12 +39,14 @@ _EXAMPLES = {
           l0compile compile model.py:make --out fast
           l0compile compile my_package.models:encoder --out fast --dynamic ids:0=batch --dynamic ids:1=tokens
           l0compile compile model.py:make --out fast --target x86-64-avx2     for another machine
+          l0compile compile exported.pt2 --out fast
+          l0compile compile my_bert/ --out fast --size tokens=256             a folder of save_pretrained
 
         where model.py holds, for example:
           def make():
               model = torch.nn.Sequential(torch.nn.Linear(64, 256), torch.nn.ReLU(), torch.nn.Linear(256, 8))
               model.load_state_dict(load_file("weights.safetensors"))
-              return model, (torch.randn(1, 64),)
+              return model, (torch.randn(1, 64),)                  # or: model, (), {"input": torch.randn(1, 64)}
 
         The result is compared with the model on its example inputs before it is saved.""",
     "explain": """
@@ -56,9 +63,11 @@ _EXAMPLES = {
           l0compile bench model.py:make               PyTorch, ONNX Runtime, OpenVINO and l0compile, side by side
           l0compile bench model.py:make --engines onnxruntime l0compile
           l0compile bench fast --size batch=1 --size tokens=128
+          l0compile bench my_bert/ --batch 1,8,32 --tokens 128,512 --plot bench.png     one table, one picture
 
         Each engine runs in a process of its own, block by block in turns. Times are medians with 95 % intervals.
-        An engine that is not installed is listed with the reason.""",
+        An engine that is not installed is listed with the reason. At several sizes, models are compiled anew for each,
+        unless --dynamic names the dimensions that vary.""",
     "tune": """
         examples:
           l0compile tune model.py:make                the kernels of a model, as its zeros are now
@@ -143,6 +152,7 @@ def _compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="folder to save to; an older model there is replaced"
     )
+    _size(parser, "sizes of the example inputs")
     _engine(parser)
     _compile_options(parser)
 
@@ -162,13 +172,7 @@ def _explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         action="store_true",
         help="compile the model once more with its zeros ignored, and measure what each region took before",
     )
-    parser.add_argument(
-        "--size",
-        action="append",
-        default=[],
-        metavar="NAME=N",
-        help="size of a dynamic dimension (default: the example's)",
-    )
+    _size(parser, "sizes to measure at (default: the example's)")
     _engine(parser)
     _compile_options(parser)
 
@@ -182,9 +186,10 @@ def _bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         metavar="ENGINE",
         help="pytorch, torch.compile, onnxruntime, openvino, l0compile",
     )
-    parser.add_argument(
-        "--size", action="append", default=[], metavar="NAME=N", help="size of a dynamic dimension"
-    )
+    _size(parser, "sizes to measure at, several as NAME=N,N: every combination is measured", "NAME=N[,N...]")
+    for name in SWEPT:
+        parser.add_argument(f"--{name}", metavar="N[,N...]", help=f"the same as --size {name}=N")
+    parser.add_argument("--plot", metavar="FILE", help="draw what was measured as a .png, .svg or .pdf")
     parser.add_argument(
         "--threads", type=_count, metavar="N", help="threads of every engine (default: all cores)"
     )
@@ -226,11 +231,12 @@ def _tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     parser.add_argument("--merge", nargs="+", default=[], metavar="FILE", help="take over exported records")
     parser.add_argument("--export", metavar="FILE", help="write all records, one JSON object a line")
+    _size(parser, "sizes of a model's example inputs")
     _compile_options(parser)
 
 
 def _targets(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = _command(commands, "targets", "list the machines that code can be generated for, or show one")
+    parser = _command(commands, "targets", "list the machines that models can be compiled for, or show one")
     parser.add_argument("action", nargs="?", choices=("list", "show"), default="list", help="default: list")
     parser.add_argument(
         "name", nargs="?", default="native", metavar="TARGET", help="name or .toml file (default: native)"
@@ -272,6 +278,24 @@ def _report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         metavar="DIR",
         help="output folder of `l0compile search`; of several, block shapes are compared",
     )
+
+
+def _size(parser: argparse.ArgumentParser, summary: str, metavar: str = "NAME=N") -> None:
+    parser.add_argument(
+        "--size",
+        action="append",
+        default=[],
+        metavar=metavar,
+        help=f"{summary}: of a dimension named by --dynamic, of an argument of your function, or batch and tokens of a "
+        "Hugging Face model",
+    )
+
+
+def named_models(args: argparse.Namespace) -> list[str]:
+    """What the command line says about models, to be looked at before anything is loaded."""
+    if args.command in ("compile", "explain", "bench"):
+        return [args.model]
+    return [text for text in args.what if not is_shape(text)] if args.command == "tune" else []
 
 
 def _engine(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""``l0compile targets``: which machines code can be generated for."""
+"""``l0compile targets``: the machines that models can be compiled for, and others that are described."""
 
 import argparse
 import dataclasses
@@ -19,6 +19,7 @@ def run(args: argparse.Namespace) -> int:
     width = max(len(target.name) for target in targets)
     for target in targets:
         here = "runs here" if host_supports(target) is None else ""
+        here = here if target.kind == "llvm" else "no models yet: single kernels are generated, nothing more"
         print(f"{target.name:{width}}  {target.cpu:12}  {target.vector_bits:5} bits  {here}".rstrip())
     return 0
 
@@ -42,6 +43,7 @@ def _facts(target: Target) -> dict[str, Any]:
         **dataclasses.asdict(target),
         "blocks": list(speeds),
         "efficiency": speeds,
+        "compiles_models": target.kind == "llvm",
         "runs_here": reason is None,
         "reason": reason,
     }

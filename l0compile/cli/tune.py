@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from l0compile.cli.factory import make
-from l0compile.cli.options import dynamic_shapes
+from l0compile.cli.example import load_example
+from l0compile.cli.kinds import is_shape
+from l0compile.cli.options import dynamic_shapes, sizes
 from l0compile.cli.output import print_json, print_lines
 from l0compile.costs import Database, Work, default_path, read_records, write_records
 from l0compile.costs.record import DENSITIES
@@ -49,12 +50,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _works(args: argparse.Namespace, target: Target) -> tuple[Work, ...]:
-    shapes = [text for text in args.what if re.fullmatch(r"\d+x\d+", text)]
+    shapes = [text for text in args.what if is_shape(text)]
     found = list(shape_works(shapes, args.tokens or [128]))
     for text in args.what:
         if text not in shapes:
-            model, inputs = make(text)
-            found += model_works(model, inputs, target, dynamic_shapes(args.dynamic))
+            example = load_example(text, sizes(args.size), args.dynamic)
+            dims = dynamic_shapes(args.dynamic)
+            found += model_works(example.model, example.args, target, dims, example.kwargs)
     return pruned(found, [_block(text) for text in args.blocks], args.densities or DENSITIES[1:5])
 
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from l0compile.errors import GateError
+from l0compile.gates.fold import fold, gates_of, in_weights, settle_before_saving
 from l0compile.gates.gate import Gate, cast
 from l0compile.gates.granularity import site
 
@@ -15,6 +16,8 @@ def install(module: nn.Module, name: str, gate: Gate) -> None:
     )
     gate.train(module.training)
     module.add_module(name, gate)
+    if len(gates_of(module)) == 1:
+        module.register_state_dict_pre_hook(settle_before_saving)
     match site(gate.granularity):
         case "weight":
             module.__class__ = _gated_weight_class(type(module))
@@ -22,6 +25,11 @@ def install(module: nn.Module, name: str, gate: Gate) -> None:
             module.register_forward_pre_hook(_gate_input)
         case "output" if first_here:
             module.register_forward_hook(_gate_output)
+
+
+def fold_gates(model: nn.Module) -> None:
+    """Put what hardened gates do into the weights, in place, where that is exact; see ``fold``."""
+    fold(model, (_gate_input, _gate_output))
 
 
 def _gated_weight_class(base: type[nn.Module]) -> type[nn.Module]:
@@ -40,10 +48,13 @@ def _gated_weight(module: nn.Linear) -> Tensor:
     ``x diag(z) W^T = x (W diag(z))^T``, and the weight is many times smaller than the activations of a batch.
     """
     weight: Tensor = dense_weight(module)
-    (block_gate,) = _gates_at(module, "weight")
+    (block_gate,) = gates_of(module, "weight")
+    of_input = gates_of(module, "input") if module.training else []
+    if in_weights(module, [block_gate, *of_input]):
+        return weight
     rows, cols = block_gate.block
     z = block_gate.value()
-    for gate in _gates_at(module, "input") if module.training else ():
+    for gate in of_input:
         share = module.in_features // gate.log_alpha.numel()
         if share % cols == 0:  # Whole blocks of columns: multiply the small grids, then the weight once.
             z = z * gate.value().repeat_interleave(share // cols)
@@ -62,10 +73,6 @@ def dense_weight(module: nn.Module) -> nn.Parameter:
     return parameter
 
 
-def _gates_at(module: nn.Module, place: str) -> list[Gate]:
-    return [g for g in module._modules.values() if isinstance(g, Gate) and site(g.granularity) == place]
-
-
 def _gate_input(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     if not args:
         raise GateError(
@@ -73,8 +80,8 @@ def _gate_input(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ..
         )
     if module.training and "l0_block" in module._modules:
         return args  # Already in the weight: see _gated_weight.
-    x = args[0]
-    for gate in _gates_at(module, "input"):
+    gates, x = gates_of(module, "input"), args[0]
+    for gate in () if in_weights(module, gates) else gates:
         x = gate(x)
     return (x, *args[1:])
 
@@ -87,6 +94,7 @@ def _gate_output(module: nn.Module, args: tuple[object, ...], output: object) ->
             f"{type(module).__name__}: a gate on the output needs a tensor or a tuple that starts with one, "
             f"got {type(output).__name__}"
         )
-    for gate in _gates_at(module, "output"):
+    gates = gates_of(module, "output")
+    for gate in () if in_weights(module, gates) else gates:
         output = gate(output)
     return output

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from l0compile.errors import GateError
 from l0compile.gates.cost import Cost, cost_items, expected_density
-from l0compile.gates.gate import Gate
+from l0compile.gates.gate import Gate, named_gates
 from l0compile.gates.hard_concrete import LOG_ALPHA_BOUND
 
 Schedule = Literal["dual", "anneal"]
@@ -135,6 +135,16 @@ class Budget:
         ``lr`` a step and has to cross several units. ``eps`` is tiny because one of millions of gates has a gradient
         below Adam's default 1e-8, which would switch the normalisation off."""
         return {"params": list(self.parameters()), "lr": lr, "eps": 1e-15, "weight_decay": 0.0}
+
+    def split(self, model: nn.Module, lr: float = 0.1) -> list[dict[str, object]]:
+        """Parameter groups for an optimiser: the weights of ``model``, at its own rate, and the gates, at ``lr``.
+
+        ``torch.optim.AdamW(budget.split(model), lr=1e-4)``. Weights are all parameters that are to be trained and are
+        no gates; gates are those of this budget, see :meth:`param_group`.
+        """
+        gates = {id(gate.log_alpha) for gate in named_gates(model).values()}
+        weights = [p for p in model.parameters() if p.requires_grad and id(p) not in gates]
+        return [{"params": weights}, self.param_group(lr)]
 
     def _annealed(self) -> float:
         progress = min(max((self.done / self.steps - 0.1) / 0.5, 0.0), 1.0)

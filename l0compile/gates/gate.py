@@ -1,5 +1,7 @@
 """The gate itself: a submodule of the module that it gates."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -18,10 +20,12 @@ class Gate(nn.Module):
         block: block edges in elements; ``(0,)`` stands for the whole last dimension (:class:`Layer`).
         log_alpha: ``[*grid]`` parameter, float32 unless the model is converted.
         hardened: bool scalar buffer. z: ``[*grid]`` buffer, the values once hardened (zeros before).
+        folded: bool scalar buffer: the values are in the weights, and z has 1 where a gate is open (see ``fold``).
         record: ``[5]`` float64 buffer, how the gate was hardened (see ``harden.hardening``).
     """
 
     hardened: Tensor
+    folded: Tensor
     z: Tensor
     record: Tensor
 
@@ -39,10 +43,11 @@ class Gate(nn.Module):
         probability = torch.full(grid, open_probability, dtype=torch.float32, device=device)
         self.log_alpha = nn.Parameter(hard_concrete.log_alpha_of(probability))
         self.register_buffer("hardened", torch.zeros((), dtype=torch.bool, device=device))
+        self.register_buffer("folded", torch.zeros((), dtype=torch.bool, device=device))
         self.register_buffer("z", torch.zeros(grid, dtype=torch.float32, device=device))
         self.register_buffer("record", torch.zeros(5, dtype=torch.float64, device=device))
-        # The same fact as the buffer, kept in Python: a branch on a tensor cannot be exported.
-        self.is_hardened = False
+        # The same facts as the buffers, kept in Python: a branch on a tensor cannot be exported.
+        self.is_hardened = self.is_folded = False
 
     def value(self) -> Tensor:
         """The gates of this call, ``[*grid]`` in [0, 1]; random in training mode until hardened."""
@@ -67,15 +72,26 @@ class Gate(nn.Module):
             self.z.copy_(z)
             self.record.copy_(record)
             self.hardened.fill_(True)
-        self._follow_buffer()
+        self._follow_buffers()
 
-    def _follow_buffer(self) -> None:
-        self.is_hardened = bool(self.hardened)
+    def set_folded(self) -> None:
+        """The weights hold the values from now on: what is left is which gates are open."""
+        with torch.no_grad():
+            self.z.copy_(self.z != 0)
+            self.folded.fill_(True)
+        self._follow_buffers()
+
+    def _follow_buffers(self) -> None:
+        self.is_hardened, self.is_folded = bool(self.hardened), bool(self.folded)
         self.log_alpha.requires_grad_(not self.is_hardened)
 
-    def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
-        self._follow_buffer()
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: object, **kwargs: object
+    ) -> None:
+        if f"{prefix}z" in state_dict:  # of an older version, which had the values in the gates only
+            state_dict.setdefault(f"{prefix}folded", torch.zeros((), dtype=torch.bool))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        self._follow_buffers()
 
     def extra_repr(self) -> str:
         """Granularity, grid and state, as shown by ``print(model)``."""

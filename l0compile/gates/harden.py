@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from l0compile.errors import GateError
 from l0compile.gates import hard_concrete
+from l0compile.gates.apply import fold_gates
 from l0compile.gates.budget import Budget
 from l0compile.gates.cost import CostItem, cost_items, expected_density
 from l0compile.gates.gate import Gate, named_gates
@@ -43,8 +44,14 @@ def harden(
     *,
     scope: Scope = "global",
     values: Values = "soft",
+    fold: bool = True,
 ) -> nn.Module:
     """Make the gates of ``model`` constants, in place; from then on training changes only weights that are kept.
+
+    Weights hold what the gates do: closed ones are zeros in ``state_dict()``, and outside of training a layer costs
+    what it cost before it had gates. (Gates on other modules than linear layers, embeddings and norms, and on weights
+    that another module has too, act in every call as before.) ``fold=False`` leaves the weights as they are and
+    multiplies in every call, so that hardening again can open gates.
 
     The support is the median rule's: gates with P(open) > 1/2. Given a density, the same ranking (by ``log_alpha``) is
     cut elsewhere, so that whole gates, and so whole blocks, are kept until it is met:
@@ -56,10 +63,10 @@ def harden(
     Values of open gates: ``"soft"`` keeps the median, which training has seen and which later folds into weights (the
     median *given open* where the gate's own median is 0); ``"binary"`` sets 1.
 
-    Hardening again starts from ``log_alpha``, which is kept. Ties go to the earlier gate.
+    Hardening again starts from the trained gates, which are kept. Ties go to the earlier gate.
 
     Raises:
-        GateError: no gates, or an argument out of range.
+        GateError: no gates, an argument out of range, or a gate would open whose weights were made zero before.
     """
     if scope not in _SCOPES or values not in _VALUES:
         raise GateError(
@@ -74,9 +81,12 @@ def harden(
     achieved = _live(items, masks)
     rule = _RULES.index("median" if goal is None else "top-k")
     record = [rule, _SCOPES.index(scope), _VALUES.index(values), nan if goal is None else goal, achieved]
+    _refuse_to_open(masks)
     for gate, mask in masks.items():
-        constants = _constants(gate.log_alpha.detach(), mask, values)
+        constants = _constants(gate.log_alpha.detach(), mask, "binary" if gate.is_folded else values)
         gate.set_constant(constants, torch.tensor(record, dtype=torch.float64))
+    if fold or any(gate.is_folded for gate in gates):
+        fold_gates(model)
     return model
 
 
@@ -142,6 +152,16 @@ def _largest_within(ranks: dict[Gate, Tensor], items: Sequence[CostItem], goal: 
         fits = _live(items, masks(middle)) <= goal + 1e-6
         low, high = (middle, high) if fits else (low, middle - 1)
     return masks(low)
+
+
+def _refuse_to_open(masks: Mapping[Gate, Tensor]) -> None:
+    opened = sum(int((mask & (gate.z == 0)).sum()) for gate, mask in masks.items() if gate.is_folded)
+    if opened:
+        raise GateError(
+            f"harden: {opened} gates would open that were closed before, with their weights made zero; expected a "
+            "density at most that of the first time. Load the weights again, or harden with fold=False until it is "
+            "settled"
+        )
 
 
 def _live(items: Sequence[CostItem], masks: Mapping[Gate, Tensor]) -> float:

@@ -139,5 +139,8 @@ def _parameters(bundle: Bundle) -> list[str]:
 def _inputs(workload: Workload, bundle: Bundle) -> list[Any]:
     """The tensors that the stage reads, in its order."""
     names = [item["name"] for item in bundle.manifest["inputs"]]
-    given = load_inputs(workload) or dict(zip(names, call_factory(workload)[1], strict=True))
+    given = load_inputs(workload)
+    if given is None:
+        _, args, kwargs = call_factory(workload)
+        given = {**dict(zip((name for name in names if name not in kwargs), args, strict=True)), **kwargs}
     return [given[name] for name in bundle.manifest["stages"][0]["inputs"]]

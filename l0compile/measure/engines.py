@@ -86,8 +86,8 @@ def _l0compile(workload: Workload, threads: int) -> Call:
     inputs = load_inputs(workload)
     if inputs is not None:
         return lambda: model(**inputs)
-    args = call_factory(workload)[1]
-    return lambda: model(*args)
+    _, args, kwargs = call_factory(workload)
+    return lambda: model(*args, **kwargs)
 
 
 _PREPARE: Mapping[str, Callable[[Workload, int], Call]] = {
@@ -101,26 +101,38 @@ _PREPARE: Mapping[str, Callable[[Workload, int], Call]] = {
 
 def _module(workload: Workload) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     """(model in eval mode, positional inputs, inputs by name)."""
-    model, args = call_factory(workload)
+    model, args, kwargs = call_factory(workload)
     inputs = load_inputs(workload)
-    return model.eval(), args if inputs is None else (), inputs or {}
+    return (model.eval(), args, kwargs) if inputs is None else (model.eval(), (), inputs)
 
 
 def _feeds(workload: Workload, names: list[str]) -> dict[str, Any]:
     """Contiguous NumPy arrays by ONNX input name."""
     inputs = load_inputs(workload)
     if inputs is None:
-        args = call_factory(workload)[1]
+        _, args, kwargs = call_factory(workload)
         gc.collect()  # the factory's model is not needed here and may be large
-        if len(args) != len(names):
-            raise DataError(
-                f"workload: the ONNX file takes {', '.join(names)}, the factory gives {len(args)} tensors"
-            )
-        inputs = dict(zip(names, args, strict=True))
+        inputs = _by_name(args, kwargs, names)
     missing = [name for name in names if name not in inputs]
     if missing:
         raise DataError(f"workload: input {missing[0]!r} is missing; found {', '.join(inputs)}")
     return {name: inputs[name].detach().contiguous().numpy() for name in names}
+
+
+def _by_name(args: tuple[Any, ...], kwargs: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+    """Inputs of a factory by ONNX name: those by name keep it, the others take what is left, in order."""
+    # Not at the top: a process that times another engine need not load PyTorch before it.
+    from torch.utils._pytree import tree_leaves
+
+    named = {name: value for name, value in kwargs.items() if name in names}
+    rest = [value for name, value in kwargs.items() if name not in named]
+    left = [name for name in names if name not in named]
+    given = [leaf for leaf in tree_leaves((args, rest)) if hasattr(leaf, "detach")]
+    if len(given) != len(left):
+        raise DataError(
+            f"workload: the ONNX file takes {', '.join(names)}, the factory gives {len(given) + len(named)} tensors"
+        )
+    return {**named, **dict(zip(left, given, strict=True))}
 
 
 def _import(module: str, package: str) -> Any:

@@ -3,7 +3,7 @@
 import importlib
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ def export_onnx(
     args: Sequence[Any],
     path: str | Path,
     *,
+    kwargs: Mapping[str, Any] | None = None,
     dynamic_shapes: dict[str, Any] | tuple[Any, ...] | None = None,
 ) -> Path:
-    """Export ``model`` (nn.Module, for this in eval mode), called with tensors ``args``, to ``path``.
+    """Export ``model`` (nn.Module, for this in eval mode, or an ExportedProgram), called with tensors, to ``path``.
 
-    ``dynamic_shapes`` as for ``torch.export``. Inputs keep the names of the model's arguments.
+    ``args`` by position, ``kwargs`` by name; ``dynamic_shapes`` as for ``torch.export``. Inputs keep the names of the
+    model's arguments.
     Raises ``MissingDependency`` without onnx and onnxscript, ``CaptureError`` when PyTorch cannot export it.
     """
     for package in ("onnx", "onnxscript"):
@@ -32,14 +34,17 @@ def export_onnx(
             ) from error
     import torch
 
-    path, training = Path(path), model.training
-    model.eval()
+    path, module = Path(path), isinstance(model, torch.nn.Module)
+    training = module and model.training
+    if module:
+        model.eval()
     try:
         with torch.no_grad(), _quiet():
             torch.onnx.export(
                 model,
                 tuple(args),
                 str(path),
+                kwargs=dict(kwargs or {}),
                 dynamo=True,
                 dynamic_shapes=dynamic_shapes,
                 external_data=False,
@@ -49,7 +54,8 @@ def export_onnx(
     except torch.onnx.errors.OnnxExporterError as error:
         raise CaptureError(f"ONNX export of {type(model).__name__} failed: {error}") from error
     finally:
-        model.train(training)
+        if module:
+            model.train(training)
     return path
 
 

@@ -23,11 +23,12 @@ class Workload:
     """A model with inputs. Which fields are needed depends on the engine.
 
     ``factory``      "package.module:function" or "FILE.py:function"; called with ``factory_kwargs`` (JSON values) it
-                     returns ``(nn.Module, tuple of tensors)``. Needed by "pytorch" and "torch.compile".
+                     returns ``(nn.Module, args)`` or ``(nn.Module, args, kwargs)``: inputs by position, a tuple, and by
+                     name, a dictionary. Needed by "pytorch" and "torch.compile".
     ``onnx_path``    ONNX file, needed by "onnxruntime" and "openvino"; ``export_onnx`` writes one.
     ``artifact``     saved compiled model, needed by "l0compile".
     ``inputs_path``  .safetensors or .npz file of tensors named as the model's arguments; without it the
-                     inputs are those of the factory, by position.
+                     inputs are those of the factory.
     ``device``       ``rpc://HOST:PORT/KEY``: where the saved model runs, instead of here; for "l0compile" only.
     ``command``      for an engine that is not one of ours: what starts a worker, in whatever environment, that speaks
                      the lines of ``l0compile.measure.worker``. The worker checks its own needs.
@@ -63,18 +64,24 @@ class Workload:
             raise ConfigError("workload: expected inputs from factory or inputs_path, both are None")
 
 
-def call_factory(workload: Workload) -> tuple[Any, tuple[Any, ...]]:
-    """(model, args) of the factory. Raises ``ConfigError`` if it does not load or returns something else."""
+def call_factory(workload: Workload) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """(model, args, kwargs) of the factory. Raises ``ConfigError`` if it does not load or returns something else."""
     name = workload.factory or ""
     where, _, function = name.rpartition(":")
     if not (where and function):
         raise ConfigError(f"workload: factory: expected 'package.module:function', got {name!r}")
     made = call_function(name, "workload: factory", **workload.factory_kwargs)
-    if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], tuple)):
+    parts = (*made, {}) if isinstance(made, tuple) and len(made) == 2 else made
+    if not (isinstance(parts, tuple) and len(parts) == 3):
         raise ConfigError(
             f"workload: factory {name!r}: expected (model, tuple of tensors), got {type(made).__name__}"
         )
-    return made
+    model, args, kwargs = parts
+    if not (isinstance(args, tuple) and isinstance(kwargs, dict)):
+        raise ConfigError(
+            f"workload: factory {name!r}: expected (model, tuple, dict), got {[type(p).__name__ for p in parts]}"
+        )
+    return model, args, kwargs
 
 
 def load_inputs(workload: Workload) -> dict[str, Any] | None:

@@ -90,7 +90,7 @@ def _gate_of(name: str, level: Level, menu: Menu) -> tuple[str, Granularity]:
 
 def hardened(model: nn.Module) -> nn.Module:
     """Make the gates constants, in place: those open now."""
-    return harden(model, values="binary") if named_gates(model) else model
+    return harden(model, values="binary", fold=False) if named_gates(model) else model
 
 
 def _attached(model: nn.Module, patterns: Mapping[str, Any]) -> list[str]:

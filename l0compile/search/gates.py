@@ -40,7 +40,7 @@ class Gated:
         """The model with the best gates that take at most `share` of the limit, in place; again from the same gates
         when asked for another share."""
         budget = Budget.within(self.model, share * self.limit_ms, 1, cost=self.costs)
-        return harden(self.model, budget, values="binary")
+        return harden(self.model, budget, values="binary", fold=False)
 
 
 def train_gates(

@@ -15,7 +15,7 @@ def hugging_face_gates(
     """A callback for ``transformers.Trainer(model, ..., callbacks=[...])`` that trains the gates of ``model``.
 
     Make it before ``Trainer.train()`` makes the optimiser. Arguments as of :class:`GateSteps`; the callback's ``steps``
-    is one, its ``steps.budget`` the budget.
+    is one, its ``steps.budget`` the budget. ``max_grad_norm`` clips the gradients of weights alone.
 
     Raises: MissingDependency without transformers. GateError for a model without gates.
     """
@@ -35,7 +35,8 @@ def hugging_face_gates(
             steps.begin(model, state.max_steps)
 
         def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-            steps.before_step()
+            scaler = getattr(given.get("optimizer"), "scaler", None)  # with fp16, in accelerate's optimiser
+            steps.before_step(1.0 if scaler is None else scaler.get_scale())
 
         def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
             steps.end(model)

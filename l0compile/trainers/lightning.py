@@ -10,7 +10,8 @@ from l0compile.trainers.gate_steps import GateSteps, MakeBudget
 def lightning_gates(make_budget: MakeBudget, *, rate: float = 0.1, harden: bool = True) -> Any:
     """A callback for ``lightning.Trainer(callbacks=[...])`` that trains the gates of the module it fits.
 
-    Arguments as of :class:`GateSteps`; the callback's ``steps`` is one. Raises: MissingDependency without lightning.
+    Arguments as of :class:`GateSteps`; the callback's ``steps`` is one. ``gradient_clip_val`` clips the gradients of
+    weights alone. Raises: MissingDependency without lightning.
     """
     try:
         lightning = importlib.import_module("lightning.pytorch")
@@ -29,7 +30,8 @@ def lightning_gates(make_budget: MakeBudget, *, rate: float = 0.1, harden: bool 
             steps.begin(pl_module, int(trainer.estimated_stepping_batches))
 
         def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
-            steps.before_step()
+            scaler = getattr(trainer.precision_plugin, "scaler", None)  # with precision="16-mixed"
+            steps.before_step(1.0 if scaler is None else scaler.get_scale())
 
         def on_train_end(self, trainer: Any, pl_module: Any) -> None:
             steps.end(pl_module)

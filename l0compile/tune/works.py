@@ -16,14 +16,18 @@ from l0compile.targets import Target
 
 
 def model_works(
-    model: Any, args: Sequence[Any], target: Target, dynamic_shapes: Mapping[str, Any] | None = None
+    model: Any,
+    args: Sequence[Any],
+    target: Target,
+    dynamic_shapes: Mapping[str, Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
 ) -> tuple[Work, ...]:
     """The works of one call of a model on example inputs, each once, at the densities that are measured.
 
     Raises: CaptureError when the model cannot be exported.
     """
     tile = token_tile(target)
-    program = optimise(capture(model, args, dynamic_shapes=dynamic_shapes), target)
+    program = optimise(capture(model, args, kwargs, dynamic_shapes=dynamic_shapes), target)
     packed = pack_tokens(program, lanes=tile.lanes, rows=tile.rows)
     found = (work for _, work in works_of_program(packed) if work is not None)
     return tuple(dict.fromkeys(replace(work, density=density_class(work.density)) for work in found))

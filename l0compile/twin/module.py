@@ -20,6 +20,7 @@ from l0compile.rewrite.pipeline import compact as compact_program
 from l0compile.structure import Fixed, SizeOf, Structure
 from l0compile.twin.names import original_names, source_of, tied
 from l0compile.twin.plain_operators import plain_operators
+from l0compile.twin.python_calls import python_calls
 
 _ARITHMETIC = {
     "+": operator.add, "*": operator.mul, "**": operator.pow, "//": operator.floordiv, "%": operator.mod,
@@ -40,8 +41,10 @@ def compact(
     The result is a graph of ATen operators that computes what ``model`` does in eval mode (dropout is gone) and is
     called as in the example. Its parameters are copies, have the names they have in ``model`` and the ``requires_grad``
     they have there; tied parameters stay tied where they still hold the same values. It can be trained, exported with
-    ``torch.export`` and ``torch.onnx.export(dynamo=True)``, and given to :func:`l0compile.compile`. Zeros that free no
-    whole channel are still in the weights, and training fills them again.
+    ``torch.export``, ``torch.jit.trace`` and ``torch.onnx.export`` in both ways (with ``dynamo=False`` and
+    ``dynamic_axes`` give ``input_names`` and ``output_names``: for a module with a graph that exporter asks for both),
+    and given to :func:`l0compile.compile`. Zeros that free no whole channel are still in the weights, and training
+    fills them again.
 
     Args:
         model, args, kwargs, dynamic_shapes: as for :func:`l0compile.compile`.
@@ -82,7 +85,7 @@ def _copy(constant: torch.Tensor, source: torch.Tensor | None) -> torch.Tensor:
 
 
 def _graph(program: Program, names: Mapping[str, str]) -> fx.Graph:
-    graph = _with_values(program)
+    graph = python_calls(_with_values(program))
     for node in graph.find_nodes(op="get_attr"):
         node.target = names[str(node.target)]
     positional, keywords = program.in_spec.child(0).num_children, program.in_spec.child(1).context or []

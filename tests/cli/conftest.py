@@ -20,6 +20,18 @@ def make():
         model[0].bias[:24] = 0
     return model.train(), (torch.randn(3, WIDTH),)
 
+class Named(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(WIDTH, 4)
+
+    def forward(self, x, *, scale, mask=None):
+        return self.linear(x) * scale if mask is None else self.linear(x) * scale + mask
+
+def named(batch=2):
+    torch.manual_seed(0)
+    return Named(), (torch.randn(batch, WIDTH),), {"mask": torch.ones(batch, 4), "scale": torch.tensor(2.0)}
+
 def boom():
     raise RuntimeError("no weights here")
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import l0compile as l0
-from l0compile.cli.factory import make
+from l0compile.cli.example import load_example
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def artifact(cli, model_file: Path, tmp_path: Path) -> Path:
 
 
 def test_the_saved_model_gives_the_answers_of_the_original(artifact: Path, model_file: Path) -> None:
-    model, _ = make(f"{model_file}:make")
+    model = load_example(f"{model_file}:make").module()
     loaded = l0.load(artifact)
     for batch in (1, 3, 70):
         x = torch.randn(batch, 16)

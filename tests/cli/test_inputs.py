@@ -7,7 +7,7 @@ import torch
 from torch.utils._pytree import tree_flatten
 
 from l0compile.artifact import dump_spec, dump_target, write_bundle
-from l0compile.cli.inputs import example_call, positional
+from l0compile.cli.inputs import example_call, measured
 from l0compile.errors import ConfigError
 from l0compile.targets import load_target
 
@@ -41,7 +41,7 @@ def test_inputs_have_the_asked_sizes_dtypes_and_ranges(tmp_path: Path) -> None:
 
 def test_the_same_every_time(tmp_path: Path) -> None:
     path = saved(tmp_path, [IDS, SCALE], ((1, 2), {}))
-    first, second = (positional(path, {"batch": 1, "tokens": 7})[1] for _ in range(2))
+    first, second = (measured(path, {"batch": 1, "tokens": 7})[1] for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
@@ -53,9 +53,9 @@ def test_missing_and_unknown_sizes_are_named(tmp_path: Path, sizes: dict[str, in
 
 def test_a_fixed_model_takes_no_sizes(tmp_path: Path) -> None:
     path = saved(tmp_path, [SCALE], ((1,), {}))
-    assert positional(path, {})[1][0].shape == (2, 3)
+    assert measured(path, {})[1][0].shape == (2, 3)
     with pytest.raises(ConfigError, match="all its sizes are fixed"):
-        positional(path, {"batch": 1})
+        measured(path, {"batch": 1})
 
 
 def test_a_derived_size_is_refused(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l0compile.cli.options import dynamic_shapes, sizes
+from l0compile.cli.options import dynamic_shapes, sizes, sweep
 from l0compile.errors import ConfigError
 
 names = st.from_regex(r"[A-Za-z_][A-Za-z_0-9]{0,5}", fullmatch=True)
@@ -45,3 +45,22 @@ def test_a_malformed_dimension_is_shown(text: str) -> None:
 def test_a_malformed_size_is_shown(text: str) -> None:
     with pytest.raises(ConfigError, match="NAME=NUMBER"):
         sizes([text])
+
+
+def test_a_sweep_is_every_combination_in_order() -> None:
+    assert sweep([]) == [{}]
+    points = sweep(["batch=1,8", "tokens=128,64,128"])
+    assert [tuple(point.items()) for point in points] == [
+        (("batch", batch), ("tokens", tokens)) for batch in (1, 8) for tokens in (128, 64)
+    ]
+
+
+@pytest.mark.parametrize("options", [["batch=1,"], ["batch=1,,2"], ["batch=1", "batch=2"], ["batch=,1"]])
+def test_a_malformed_sweep_is_shown(options: list[str]) -> None:
+    with pytest.raises(ConfigError, match="NAME=NUMBER"):
+        sweep(options)
+
+
+def test_where_one_size_is_wanted_several_are_refused() -> None:
+    with pytest.raises(ConfigError, match="batch: expected one number, got 2; bench takes several"):
+        sizes(["batch=1,2"])

@@ -11,12 +11,15 @@ def test_list_names_every_target_and_says_which_run_here(cli) -> None:
     assert code == 0
     assert tuple(line.split()[0] for line in out.splitlines()) == list_targets()
     assert out.splitlines()[0].endswith("runs here")
+    cuda = [line for line in out.splitlines() if line.startswith("cuda")]
+    assert cuda and all("no models yet" in line and "runs here" not in line for line in cuda)
 
 
 def test_json_lists_the_same(cli) -> None:
     listed = json.loads(cli("targets", "--json")[1])["targets"]
     assert tuple(item["name"] for item in listed) == list_targets()
-    assert listed[0]["runs_here"] is True
+    assert listed[0]["runs_here"] is True and listed[0]["compiles_models"] is True
+    assert [item["compiles_models"] for item in listed] == [item["kind"] == "llvm" for item in listed]
 
 
 def test_show_gives_every_field(cli, tmp_path: Path) -> None:

@@ -170,3 +170,24 @@ def test_a_budget_within_a_limit_in_the_unit_of_the_costs() -> None:
 def test_a_malformed_curve(cost: list[tuple[float, float]]) -> None:
     with pytest.raises(GateError, match=r"cost of '\*': expected a number, or points"):
         Budget(two_layers(), 0.5, 1, cost={"*": cost})
+
+
+def test_the_parameters_are_split_for_an_optimiser() -> None:
+    model = attach(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)), {"0": Block(2, 1)})
+    model[1].bias.requires_grad_(False)
+    budget = Budget(model, 0.5, 10)
+    optimizer = torch.optim.AdamW(budget.split(model), lr=1e-4, weight_decay=0.1)
+    weights, gates = optimizer.param_groups
+    named = dict(model.named_parameters())
+    trained = [named[name] for name in ("0.weight", "0.bias", "1.weight", "2.weight", "2.bias")]
+    assert [id(p) for p in weights["params"]] == [id(p) for p in trained]
+    assert [id(p) for p in gates["params"]] == [id(model[0].l0_block.log_alpha)]
+    assert (weights["lr"], weights["weight_decay"], gates["lr"], gates["weight_decay"]) == (
+        1e-4,
+        0.1,
+        0.1,
+        0.0,
+    )
+    harden(model, budget)
+    again = budget.split(model)
+    assert len(again[0]["params"]) == 5 and again[1]["params"] == []

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from l0compile.errors import MissingDependency
+from l0compile.errors import DataError, MissingDependency
 from l0compile.measure import export_onnx
+from l0compile.measure.engines import _by_name
+from tests.measure.tiny_models import scaled_by_name
 
 
 def test_missing_exporter_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,3 +31,22 @@ def test_the_exported_model_gives_the_same_answers(tmp_path: Path) -> None:
     for rows_now in (5, 2):
         (found,) = session.run(None, {session.get_inputs()[0].name: x[:rows_now].numpy()})
         torch.testing.assert_close(torch.from_numpy(found), model(x[:rows_now]).detach())
+
+
+def test_inputs_by_name_and_an_exported_program(tmp_path: Path) -> None:
+    for package in ("onnx", "onnxscript"):
+        pytest.importorskip(package)
+    ort = pytest.importorskip("onnxruntime")
+    model, (x,), kwargs = scaled_by_name()
+    program = torch.export.export(model.eval(), (x,), kwargs)
+    for number, given in enumerate((model, program)):
+        path = export_onnx(given, (x,), tmp_path / f"{number}.onnx", kwargs=kwargs)
+        session = ort.InferenceSession(str(path))
+        names = [value.name for value in session.get_inputs()]
+        assert names == ["x", "shift"]
+        feeds = _by_name((x,), kwargs, names)
+        assert list(feeds) == ["shift", "x"]
+        (found,) = session.run(None, {name: value.numpy() for name, value in feeds.items()})
+        torch.testing.assert_close(torch.from_numpy(found), model(x, **kwargs).detach())
+    with pytest.raises(DataError, match="the ONNX file takes x, shift, the factory gives 1 tensors"):
+        _by_name((), kwargs, ["x", "shift"])

@@ -73,7 +73,7 @@ def test_a_missing_package_is_data_with_the_command(
 def test_onnx_engines(tmp_path: Path) -> None:
     for package in ("onnx", "onnxscript", "onnxruntime", "openvino"):
         pytest.importorskip(package)
-    model, args = call_factory(SCALED)
+    model, args, _ = call_factory(SCALED)
     path = export_onnx(model, args, tmp_path / "m.onnx")
     assert model.training
     workload = Workload(factory="tiny_models:scaled", onnx_path=str(path))

@@ -30,7 +30,7 @@ def test_needs_of_engines() -> None:
 
 
 def test_factory_with_arguments() -> None:
-    model, (x, shift) = call_factory(Workload(factory="tiny_models:scaled", factory_kwargs={"width": 5}))
+    model, (x, shift), _ = call_factory(Workload(factory="tiny_models:scaled", factory_kwargs={"width": 5}))
     assert model(x, shift).shape == (2, 5)
 
 
@@ -41,11 +41,17 @@ def test_factory_with_arguments() -> None:
         ("tiny_models:absent", "has no function 'absent'"),
         ("no_such_module:f", "cannot be loaded: ModuleNotFoundError: No module named"),
         ("tiny_models:not_a_model", r"expected \(model, tuple of tensors\), got int"),
+        ("tiny_models:not_inputs", r"expected \(model, tuple, dict\), got \['Scaled', 'Tensor', 'dict'\]"),
     ],
 )
 def test_wrong_factories(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         call_factory(Workload(factory=name))
+
+
+def test_inputs_by_name() -> None:
+    model, args, kwargs = call_factory(Workload(factory="tiny_models:scaled_by_name"))
+    assert len(args) == 1 and list(kwargs) == ["shift"] and model(*args, **kwargs).shape == (2, 8)
 
 
 def test_inputs_from_files(tmp_path: Path) -> None:

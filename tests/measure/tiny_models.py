@@ -43,6 +43,14 @@ def scaled(width: int = 8) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
     return Scaled(width), (torch.ones(2, width), torch.ones(width))
 
 
+def scaled_by_name() -> tuple[torch.nn.Module, tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+    return Scaled(8), (torch.ones(2, 8),), {"shift": torch.ones(8)}
+
+
+def not_inputs() -> tuple[torch.nn.Module, torch.Tensor]:
+    return Scaled(8), torch.ones(2, 8)
+
+
 def reporting() -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
     return Reporting(), (torch.ones(1),)
 

@@ -1,6 +1,7 @@
 """Gates learn beside a loop that knows nothing of them, under a budget, and are constants in the end."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from l0compile.gates import Block, Budget, attach, hardening, named_gates
 from l0compile.trainers import GateSteps, hugging_face_gates, lightning_gates
 
 GOAL, STEPS = 0.4, 150
+Loop = Callable[..., tuple[nn.Module, GateSteps]]
 
 
 def make_budget(model: nn.Module, steps: int) -> Budget:
@@ -64,7 +66,8 @@ def test_gradients_of_loss_and_penalty_are_those_of_their_sum() -> None:
         budget = Budget(model, GOAL, 10, warmup=0.0)
         budget.multiplier = 2.0
         steps = GateSteps(lambda *_: budget)
-        steps.begin(model, 10)
+        if separate:
+            steps.begin(model, 10)
         loss = (model(x) - wanted).square().mean()
         if separate:
             loss.backward()
@@ -76,6 +79,62 @@ def test_gradients_of_loss_and_penalty_are_those_of_their_sum() -> None:
         return named_gates(model)["0.l0_block"].log_alpha.detach()
 
     torch.testing.assert_close(alpha(True), alpha(False))
+
+
+def test_clipping_before_the_step_changes_nothing() -> None:
+    x, wanted = rows(8)
+
+    def alpha(norm: float | None) -> Tensor:
+        model, steps = gated().train(), GateSteps(make_budget)
+        steps.begin(model, 10)
+        torch.manual_seed(3)
+        for _ in range(4):
+            (100.0 * (model(x) - wanted)).square().mean().backward()
+            if norm is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), norm)
+            steps.before_step()
+        return named_gates(model)["0.l0_block"].log_alpha.detach()
+
+    assert torch.equal(alpha(1e-3), alpha(None))
+
+
+def test_a_scaled_loss_gives_the_same_step_and_an_overflow_none() -> None:
+    x, wanted = rows(8)
+
+    def alpha(scale: float) -> Tensor:
+        model, steps = gated().train(), GateSteps(make_budget)
+        steps.begin(model, 10)
+        torch.manual_seed(3)
+        for _ in range(2):
+            (scale * (model(x) - wanted).square().mean()).backward()
+            steps.before_step(scale)
+        assert steps.budget is not None and steps.budget.done == 2
+        return named_gates(model)["0.l0_block"].log_alpha.detach()
+
+    start = named_gates(gated())["0.l0_block"].log_alpha
+    assert not torch.equal(alpha(1.0), start)
+    torch.testing.assert_close(alpha(1024.0), alpha(1.0))
+    assert torch.equal(alpha(float("inf")), start)
+
+
+def test_gradients_of_several_passes_add_up_and_the_hooks_go() -> None:
+    x, wanted = rows(8)
+
+    def alpha(parts: int) -> tuple[Tensor, nn.Module]:
+        model, steps = gated().train(), GateSteps(make_budget, harden=False)
+        steps.begin(model, 10)
+        for _ in range(parts):
+            torch.manual_seed(3)
+            ((model(x) - wanted).square().mean() / parts).backward()
+        assert named_gates(model)["0.l0_block"].log_alpha.grad is None
+        steps.before_step()
+        steps.end(model)
+        return named_gates(model)["0.l0_block"].log_alpha.detach(), model
+
+    once, model = alpha(1)
+    torch.testing.assert_close(alpha(4)[0], once)
+    model(x).sum().backward()
+    assert named_gates(model)["0.l0_block"].log_alpha.grad is not None
 
 
 def test_a_model_without_gates_and_a_step_too_early() -> None:
@@ -107,21 +166,26 @@ class WithLoss(nn.Module):
         return {"loss": (y - labels).square().mean(), "logits": y}
 
 
-def test_in_the_trainer_of_hugging_face(tmp_path: Path) -> None:
+def in_hugging_face(
+    folder: Path, steps: int, rate: float, clip: float, harden: bool = True
+) -> tuple[nn.Module, GateSteps]:
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("accelerate", reason="transformers.Trainer needs accelerate, which is not installed")
     model = WithLoss(gated())
-    callback = hugging_face_gates(model, make_budget)
+    callback = hugging_face_gates(model, make_budget, harden=harden)
     arguments = transformers.TrainingArguments(
-        output_dir=str(tmp_path), max_steps=STEPS, per_device_train_batch_size=64, learning_rate=0.02,
+        output_dir=str(folder), max_steps=steps, per_device_train_batch_size=64, learning_rate=rate,
         lr_scheduler_type="constant", report_to=[], save_strategy="no", disable_tqdm=True, use_cpu=True,
+        max_grad_norm=clip,
     )  # fmt: skip
     trainer = transformers.Trainer(model, arguments, train_dataset=Rows(*rows(256)), callbacks=[callback])
     trainer.train()
-    check(model.inner, callback.steps)
+    return model.inner, callback.steps
 
 
-def test_in_lightning(tmp_path: Path) -> None:
+def in_lightning(
+    folder: Path, steps: int, rate: float, clip: float, harden: bool = True
+) -> tuple[nn.Module, GateSteps]:
     lightning = pytest.importorskip("lightning.pytorch", reason="lightning is not installed")
 
     class Module(lightning.LightningModule):  # type: ignore[name-defined]
@@ -133,13 +197,35 @@ def test_in_lightning(tmp_path: Path) -> None:
             return (self.inner(batch["x"]) - batch["labels"]).square().mean()
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
-            return torch.optim.Adam([p for p in self.parameters() if p.requires_grad], lr=0.02)
+            return torch.optim.Adam([p for p in self.parameters() if p.requires_grad], lr=rate)
 
-    module, callback = Module(), lightning_gates(make_budget)
+    lightning.seed_everything(0)
+    module, callback = Module(), lightning_gates(make_budget, harden=harden)
     trainer = lightning.Trainer(
-        max_steps=STEPS, accelerator="cpu", callbacks=[callback], logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, default_root_dir=str(tmp_path),
+        max_steps=steps, accelerator="cpu", callbacks=[callback], logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=str(folder),
+        gradient_clip_val=clip or None,
     )  # fmt: skip
     loader = torch.utils.data.DataLoader(Rows(*rows(256)), batch_size=64, shuffle=True)
     trainer.fit(module, loader)
-    check(module.inner, callback.steps)
+    return module.inner, callback.steps
+
+
+LOOPS = pytest.mark.parametrize("loop", [in_hugging_face, in_lightning])
+
+
+@LOOPS
+def test_in_the_loops_of_others(loop: Loop, tmp_path: Path) -> None:
+    check(*loop(tmp_path, STEPS, 0.02, 1.0))
+
+
+@LOOPS
+def test_the_price_of_zeros_does_not_depend_on_clipping(loop: Loop, tmp_path: Path) -> None:
+    """Weights that stay as they are get the same gradients in every run; what is clipped must not show in the gates."""
+
+    def alpha(clip: float) -> Tensor:
+        model, _ = loop(tmp_path, 6, 0.0, clip, harden=False)
+        return named_gates(model)["0.l0_block"].log_alpha.detach()
+
+    assert torch.equal(alpha(1e-4), alpha(0.0))
+    assert not torch.equal(alpha(0.0), named_gates(gated())["0.l0_block"].log_alpha)

@@ -1,0 +1,90 @@
+"""The user's model with example inputs, whatever form it has on the command line."""
+
+import argparse
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+import l0compile as l0
+from l0compile.cli import exported, factory, hugging_face
+from l0compile.cli.kinds import EXPORTED, HUGGING_FACE, kind_of
+from l0compile.cli.options import dynamic_shapes
+from l0compile.errors import ConfigError
+from l0compile.runtime import CompiledModel
+
+
+@dataclass(frozen=True)
+class Example:
+    """A model in eval mode, and inputs to call it with: ``model(*args, **kwargs)``."""
+
+    model: nn.Module | ExportedProgram
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def module(self) -> nn.Module:
+        """The model as PyTorch calls it."""
+        return exported.Called(self.model) if isinstance(self.model, ExportedProgram) else self.model
+
+
+def load_example(name: str, sizes: Mapping[str, int] | None = None, dynamic: Iterable[str] = ()) -> Example:
+    """The model ``name``, and inputs of the sizes asked for.
+
+    A size goes to the function's argument of that name, or to the text that is made up for a Hugging Face model
+    (``batch`` and ``tokens``); else the inputs are repeated or cut along the dimensions that ``dynamic`` (options such
+    as ``input:0=batch``) gives that name.
+
+    Raises: ConfigError for a name or a size without meaning; what reading the model raises.
+    """
+    wanted, kind = dict(sizes or {}), kind_of(name, saved=False)
+    if kind == EXPORTED:
+        if wanted or dynamic:
+            raise ConfigError(f"model: {name}: an exported program fixes its sizes, and which of them vary")
+        found = Example(*exported.load(name))
+    elif kind == HUGGING_FACE:
+        taken = {key: wanted.pop(key) for key in hugging_face.SIZES if key in wanted}
+        found = Example(*hugging_face.load(name, **taken))
+    else:
+        made, wanted = factory.make(name, wanted)
+        found = Example(*made)
+    return _resized(found, name, wanted, dynamic) if wanted else found
+
+
+def compiled(args: argparse.Namespace, example: Example, **options: Any) -> CompiledModel:
+    """``example`` compiled with the options of a command that compiles."""
+    options |= {"target": args.target, "dynamic_shapes": dynamic_shapes(args.dynamic), "engine": args.engine}
+    return l0.compile(example.model, example.args, example.kwargs, **options)
+
+
+def measured(name: str, sizes: Mapping[str, int], dynamic: Iterable[str]) -> tuple[Any, ...]:
+    """(module, args, kwargs) of ``load_example``, as a measuring process asks for them."""
+    found = load_example(name, sizes, dynamic)
+    return found.module(), found.args, found.kwargs
+
+
+def _resized(example: Example, name: str, sizes: Mapping[str, int], dynamic: Iterable[str]) -> Example:
+    dims = dynamic_shapes(dynamic) or {}
+    known = {dim for axes in dims.values() for dim in axes.values()}
+    if stray := [size for size in sizes if size not in known]:
+        raise ConfigError(
+            f"model: {name}: nothing in it is called {stray[0]!r}; name a dimension with --dynamic "
+            f"INPUT:DIM={stray[0]}, or give the function an argument `{stray[0]}`"
+        )
+    assert isinstance(example.model, nn.Module)  # an exported program takes no sizes
+    bound = inspect.signature(example.model.forward).bind(*example.args, **example.kwargs)
+    for given, axes in dims.items():
+        tensor = bound.arguments.get(given)
+        if not isinstance(tensor, torch.Tensor):
+            raise ConfigError(
+                f"--dynamic: {given}: expected one of the example tensors, {', '.join(bound.arguments)}"
+            )
+        for axis, dim in axes.items():
+            if dim in sizes:
+                places = torch.arange(sizes[dim]) % tensor.shape[axis]
+                tensor = tensor.index_select(axis, places)
+        bound.arguments[given] = tensor
+    return replace(example, args=bound.args, kwargs=bound.kwargs)
