@@ -7,6 +7,7 @@ from l0compile.measure.processes import measure_engine, measure_engines
 from l0compile.measure.protocol import Protocol
 from l0compile.measure.result import Measurement
 from l0compile.measure.statistics import bootstrap_interval
+from l0compile.measure.stopwatch import Stopwatch
 from l0compile.measure.workload import ENGINES, Workload
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Measurement",
     "Protocol",
     "Ratio",
+    "Stopwatch",
     "Workload",
     "bootstrap_interval",
     "export_onnx",
