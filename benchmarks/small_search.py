@@ -101,6 +101,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--ratio", type=float, default=0.5)
     parser.add_argument(
         "--floor", type=float, help="share of the quality that may be lost, instead of a budget"
     )

@@ -81,6 +81,16 @@ class Stopwatch:
         """What starting a process has taken at most so far."""
         return max(self.starts, default=0.0)
 
+    def is_late(self, jobs: int, until: float) -> bool:
+        """Whether processes for so many jobs would not be ready at a moment (`time.monotonic` seconds)."""
+        missing = max(0, jobs - len(self._seats))
+        return time.monotonic() + missing * self.start_seconds() > until
+
+    @property
+    def running(self) -> int:
+        """How many processes there are."""
+        return len(self._seats)
+
     def has(self, name: str) -> bool:
         """Whether there is a process for jobs of this name."""
         return name in self._seats

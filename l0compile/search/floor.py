@@ -79,7 +79,7 @@ def quickest_above(
         share = next_share(attempts, floor, dense)
         if share is None or left == 1 or time.monotonic() >= deadline:
             break
-        following = exploration.fit(winner.trial, share)
+        following = exploration.fit(winner.trial, share, deadline)
         if following is None:
             break
         finalist = following
