@@ -9,16 +9,16 @@ above a budget, at most 10 % below. Appends to ``benchmarks/results/budgets.json
 """
 
 import argparse
-import shutil
 import tempfile
 from pathlib import Path
 
 from harness import record, searching
 
 from l0compile.measure import Protocol, measure_engines, ratio
+from l0compile.search.budgeted import Budgeted
 from l0compile.search.candidate import Choices
 from l0compile.search.fit import Fitter
-from l0compile.search.latency import Bench, Budgeted, compare_quietly
+from l0compile.search.latency import FINAL, Bench
 from l0compile.search.progress import RichProgress
 
 # 6, 4, 3, 2 and 1.5 ms where the dense model takes 6.9.
@@ -64,13 +64,13 @@ def measured(folder: Path, text: Path | None, fractions: list[float]) -> list[di
         )
         print(rows[-1], flush=True)
     with RichProgress(600.0) as progress:
-        final = compare_quietly(jobs, {}, Protocol(), tuple(jobs), progress)
+        final = bench.compare(jobs, {}, Protocol(), tuple(jobs), width=FINAL, progress=progress)
+    bench.stopwatch.close()
     for row in rows:
         found_ratio = ratio(final["dense"], final[str(row["fraction"])], paired=True)
         low, middle, high = (1 / x for x in (found_ratio.high, found_ratio.value, found_ratio.low))
         row["measured_over_budget"] = [round(x / float(str(row["fraction"])), 4) for x in (middle, low, high)]
         row["ms"] = round(final[str(row["fraction"])].median_ms, 3)
-    shutil.rmtree(folder / "candidate", ignore_errors=True)
     return rows
 
 

@@ -23,8 +23,7 @@ from harness import record, searching
 import l0compile as l0
 from l0compile.measure import Protocol, ratio
 from l0compile.result import RESULT, Latency, SearchResult
-from l0compile.search.latency import CHOSEN, ROW_OF, Bench, compare_quietly
-from l0compile.search.progress import Silent
+from l0compile.search.latency import CHOSEN, FINAL, ROW_OF, Bench
 from l0compile.search.space import LatencyBudget, QualityFloor, Space, TrainingPlan
 
 # What two_targets.py finds best on AVX-512 and on AVX2; others are not worth the time to prune to them.
@@ -112,7 +111,8 @@ def again(found: Path) -> dict[str, object]:
         bench = Bench(task, Path(temporary))
         bench.prepare()
         jobs = {reference: searching.openvino(task, bench.folder), CHOSEN: bench.job(found / "model")}
-        measured = compare_quietly(jobs, {}, Protocol(), tuple(jobs), Silent())
+        measured = bench.compare(jobs, {}, Protocol(), tuple(jobs), width=FINAL)
+        bench.stopwatch.close()
     times = ratio(measured[reference], measured[CHOSEN], paired=True)
     return {
         "again": True,

@@ -44,6 +44,7 @@ Nothing heavy is imported before it is used: a name below loads the folder it li
 """
 
 import importlib
+import inspect
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -100,10 +101,22 @@ def __dir__() -> list[str]:
 
 
 class _CallableFolder(ModuleType):
-    """A folder that is also the public function of the same name."""
+    # A folder that is also the public function of the same name, and tells of it to ``help`` and ``inspect``. (A
+    # docstring here would be what `__doc__` below is for.)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return getattr(self, self.__name__.rpartition(".")[2])(*args, **kwargs)
+        return self.__wrapped__(*args, **kwargs)
+
+    # A property of the class: while the folder loads, its function is not there yet.
+    @property
+    def __wrapped__(self) -> Any:
+        return getattr(self, self.__name__.rpartition(".")[2])
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        function = self.__wrapped__
+        name = function.__name__
+        return f"{inspect.getdoc(function)}\n\n    l0compile.{name}{inspect.signature(function)}"
 
 
 class _Package(ModuleType):

@@ -18,6 +18,9 @@ RESULT = "result.json"
 BAND = (0.9, 1.03)
 """A budget is met by a latency of this share of it: slower misses it, quicker gives away quality."""
 
+_LOST = 0.5
+"""A model that has lost more than this share of the dense model's quality is no use, however quick."""
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -60,9 +63,11 @@ class Candidate:
     trained briefly), or "failed".
 
     `choices`: the searched values by name, and under "live" the share of the gated layers' multiplications that
-    they leave. `quality` is on validation data. `front`: no other candidate is both faster and better. `error`:
-    why it failed. `layers`: gated layer -> [block shape or None, density]. `wanted_ms`, `predicted_ms`: the latency
-    that it was fitted to, and what the costs of kernels predicted. `rounds`: of brief training before `quality`.
+    they leave. `quality` is on validation data. `front`: no other candidate is both faster and better, and the quality
+    has not collapsed. `error`: why it failed. `layers`: gated layer -> [block shape or None, density]. `wanted_ms`,
+    `predicted_ms`: the latency that it was fitted to, and what the costs of kernels predicted. `rounds`: of brief
+    training before `quality`. `load`: the latency over the search's budget, with its interval, against the budget's
+    reference measured beside it.
     """
 
     number: int
@@ -77,15 +82,20 @@ class Candidate:
     wanted_ms: float | None = None
     predicted_ms: float | None = None
     rounds: int = 0
+    load: Ratio | None = None
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Something that was asked of the chosen model, and what was found in the end, both in words."""
+    """Something that was asked of the chosen model, and what was found in the end, both in words.
+
+    kind: "latency", "quality", "size", or "" in a result of an earlier version.
+    """
 
     what: str
     found: str
     met: bool
+    kind: str = ""
 
     def __str__(self) -> str:
         return f"{'met' if self.met else 'MISSED'}: {self.what}: {self.found}"
@@ -98,7 +108,8 @@ class SearchResult:
     `rows`: dense engines and the chosen model, latency measured in processes of their own, quality on held-out
     data; `reference` is the row that speed-ups are relative to. `candidates`: every trial in order. `regions`: of
     the chosen model, empty if no candidate met the budget. `facts`: by group, for people. `asked`: what the space
-    asks for, against the final measurement.
+    asks for, against the final measurement. `budget_ratio`: the budget over the latency of the reference row, where it
+    was asked for so.
     """
 
     title: str
@@ -110,6 +121,19 @@ class SearchResult:
     budget_ms: float | None = None
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     asked: tuple[Asked, ...] = ()
+    budget_ratio: float | None = None
+
+    @property
+    def warning(self) -> str | None:
+        """What is wrong with the chosen model although it may be what was asked for: its quality has collapsed."""
+        chosen = next((row.quality for row in self.rows if not row.dense), None)
+        dense = next((row.quality for row in self.rows if row.dense and row.quality is not None), None)
+        if chosen is None or dense is None or not collapsed(chosen, dense):
+            return None
+        return (
+            f"the quality has collapsed: {chosen:.4g}, of {dense:.4g} of the dense model; allow more time, train for "
+            "longer, or prune fewer layers"
+        )
 
     @property
     def chosen(self) -> Candidate | None:
@@ -136,7 +160,7 @@ class SearchResult:
                 **{
                     **data,
                     "rows": tuple(_row(row) for row in data["rows"]),
-                    "candidates": tuple(_with_latency(Candidate, item) for item in data["candidates"]),
+                    "candidates": tuple(_candidate(item) for item in data["candidates"]),
                     "regions": tuple(Region.from_json(item) for item in data["regions"]),
                     "asked": tuple(Asked(**item) for item in data.get("asked", ())),
                 }
@@ -168,12 +192,23 @@ class SearchResult:
         return cls.from_dict(loaded)
 
 
-def mark_front(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-    """The candidates with `front` set on every fitted one that no other fitted one beats in latency and quality."""
+def collapsed(quality: float, dense: float) -> bool:
+    """Whether a model has lost so much of the dense model's quality that it is no use."""
+    return dense - quality > _LOST * abs(dense)
+
+
+def mark_front(candidates: tuple[Candidate, ...], dense: float | None = None) -> tuple[Candidate, ...]:
+    """The candidates with `front` set on every fitted one that no other fitted one beats in latency and quality.
+
+    dense: the dense model's quality, to leave those out whose own has collapsed. Latencies are compared over the budget
+    where that is known of all: milliseconds of different minutes do not compare.
+    """
+    fitted = [c for c in candidates if _is_point(c) and c.latency and c.quality is not None]
+    loads = all(c.load is not None for c in fitted)
     points = [
-        (c, c.latency.median_ms, c.quality)
-        for c in candidates
-        if _is_point(c) and c.latency and c.quality is not None
+        (c, c.load.value if loads and c.load else c.latency.median_ms, c.quality)
+        for c in fitted
+        if c.latency and c.quality is not None and not (dense is not None and collapsed(c.quality, dense))
     ]
 
     def beaten(ms: float, quality: float) -> bool:
@@ -193,10 +228,19 @@ def _with_latency(kind: Any, data: Mapping[str, Any]) -> Any:
 
 
 def _row(data: Mapping[str, Any]) -> Row:
-    plain = {"speedup": None, **data}
-    speedup = plain["speedup"]
-    row: Row = _with_latency(Row, {**plain, "speedup": None if speedup is None else Ratio(**speedup)})
+    row: Row = _with_latency(Row, _with_ratio(data, "speedup"))
     return row
+
+
+def _candidate(data: Mapping[str, Any]) -> Candidate:
+    found: Candidate = _with_latency(Candidate, _with_ratio(data, "load"))
+    return found
+
+
+def _with_ratio(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    plain = {key: None, **data}
+    found = plain[key]
+    return {**plain, key: None if found is None else Ratio(**found)}
 
 
 def _finite(value: Any) -> Any:

@@ -1,5 +1,7 @@
 """Every public name can be had, and is the thing meant, whatever was imported before."""
 
+import inspect
+import pydoc
 import subprocess
 import sys
 from types import ModuleType
@@ -27,6 +29,13 @@ def test_a_folder_called_as_a_function_passes_its_arguments_on() -> None:
     with pytest.raises(TypeError, match="nonsense"):
         l0.measure(nonsense=1)
     assert isinstance(l0.measure, ModuleType)
+
+
+def test_folders_that_are_functions_tell_of_the_function() -> None:
+    assert list(inspect.signature(l0.measure).parameters) == ["fn", "args", "protocol"]
+    assert (l0.measure.__doc__ or "").startswith("Latency of ``fn(*args)``")
+    assert (l0.search.__doc__ or "").startswith("Find the best model within a latency budget")
+    assert "Two forms" in pydoc.render_doc(l0.search)
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

@@ -47,6 +47,34 @@ def test_a_result_from_before_rows_had_a_speedup_is_read() -> None:
     assert [row.speedup for row in SearchResult.from_dict(old).rows] == [None, None]
 
 
+def test_a_candidate_keeps_its_load_and_one_of_before_has_none() -> None:
+    item = Candidate(0, {}, "fitted", Latency(2.0, 1.9, 2.1), 0.9, load=Ratio(0.98, 0.97, 0.99))
+    plain = json.loads(json.dumps(SearchResult("t", "q", (), "r", (item,), ()).to_dict()))
+    assert SearchResult.from_dict(plain).candidates == (item,)
+    del plain["candidates"][0]["load"]
+    assert SearchResult.from_dict(plain).candidates[0].load is None
+
+
+def test_a_collapsed_quality_is_not_on_the_front_and_is_warned_of() -> None:
+    def at(number: int, ms: float, load: float, quality: float) -> Candidate:
+        return Candidate(number, {}, "fitted", Latency(ms, ms, ms), quality, load=Ratio(load, load, load))
+
+    # Milliseconds of different minutes: by load the second is the quicker one.
+    found = mark_front((at(0, 1.0, 0.9, 0.8), at(1, 1.2, 0.8, 0.9), at(2, 0.2, 0.2, 0.1)), dense=0.96)
+    assert [item.front for item in found] == [False, True, False]
+    assert [item.front for item in mark_front(found)] == [False, True, True]
+
+    def of(quality: float) -> SearchResult:
+        rows = (Row("dense", None, 0.96), Row("chosen", None, quality, dense=False))
+        return SearchResult("t", "q", rows, "dense", (), ())
+
+    assert "collapsed: 0.1, of 0.96" in (of(0.1).warning or "")
+    assert of(0.9).warning is None and SearchResult("t", "q", (), "r", (), ()).warning is None
+    # A quality below zero, as a negative loss is.
+    rows = (Row("dense", None, -1.0), Row("chosen", None, -1.2, dense=False))
+    assert SearchResult("t", "q", rows, "dense", (), ()).warning is None
+
+
 def test_numbers_that_json_lacks_become_null() -> None:
     row = Row("n", Latency(math.nan, math.inf, 1.0), 0.0)
     plain = SearchResult("t", "q", (row,), "n", (), (), None).to_dict()

@@ -21,7 +21,8 @@ _EXAMPLES = {
           l0compile explain fast                      what became of each layer, and why
           l0compile bench fast --size tokens=128      measure it
 
-        exit codes: 0 done, 1 an error (told on standard error), 2 wrong usage, 130 interrupted""",
+        exit codes: 0 done, 1 an error (told on standard error), 2 wrong usage, 3 a search whose model is below its
+        floor of quality, 130 interrupted""",
     "search": """
         examples:
           l0compile search minilm                     the shipped space for all-MiniLM-L6-v2
@@ -32,8 +33,9 @@ _EXAMPLES = {
                                                       trials by every `l0compile worker` that joins, too
           torchrun --nproc-per-node 4 -m l0compile search minilm     four processes train the chosen model
 
-        What it leaves in --out: model/ (the chosen model, for l0compile.load), study.db (all trials),
-        report.html, pareto.png, regions.png. Progress goes to standard error.""",
+        What it leaves in --out: model/ (the chosen model, for l0compile.load), study.sqlite (all trials),
+        report.html, pareto.png, regions.png. Progress goes to standard error. Exit code 3: no model kept the floor of
+        quality that the space sets.""",
     "compile": """
         examples:
           l0compile compile model.py:make --out fast

@@ -7,9 +7,13 @@ import l0compile as l0
 from l0compile.cli.output import print_json, print_rich
 from l0compile.errors import ConfigError
 from l0compile.report import asked_lines, comparison_table, write_report
+from l0compile.result import SearchResult
 from l0compile.search import assist_search
 from l0compile.targets import shipped_folder
 from l0compile.tasks import joined
+
+MISSED = 3
+"""Exit code: everything was done, and no model kept the floor of quality."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,11 +30,18 @@ def run(args: argparse.Namespace) -> int:
             study=args.study, team=team,
         )  # fmt: skip
     paths = write_report(result, out)
+    code = exit_code(result)
     if args.json:
         print_json({"files": [str(path) for path in paths]} | result.to_dict())
-        return 0
-    print_rich(comparison_table(result), *asked_lines(result), f"chosen model, study and report: {out}")
-    return 0
+        return code
+    # What was asked for comes last: a screen may show no more than the end.
+    print_rich(comparison_table(result), f"chosen model, study and report: {out}", *asked_lines(result))
+    return code
+
+
+def exit_code(result: SearchResult) -> int:
+    """0, or `MISSED` where the search had a floor of quality and the chosen model is below it."""
+    return MISSED if any(item.kind == "quality" and not item.met for item in result.asked) else 0
 
 
 def find_space(name: str) -> Path:

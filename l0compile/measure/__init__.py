@@ -6,6 +6,7 @@ from l0compile.measure.onnx_export import export_onnx
 from l0compile.measure.processes import measure_engine, measure_engines
 from l0compile.measure.protocol import Protocol
 from l0compile.measure.result import Measurement
+from l0compile.measure.stopwatch import Stopwatch
 from l0compile.measure.workload import ENGINES, Workload
 from l0compile.statistics import Ratio, bootstrap_interval
 
@@ -14,6 +15,7 @@ __all__ = [
     "Measurement",
     "Protocol",
     "Ratio",
+    "Stopwatch",
     "Workload",
     "bootstrap_interval",
     "export_onnx",

@@ -1,20 +1,21 @@
 """``python -m l0compile.measure.worker``: one engine in one process, driven by lines of JSON.
 
 First line in: ``{"engine", "workload", "protocol"}``. Answer: ``{"ready": true}`` after the warm-up, or
-``{"error": text}``. Every further line in asks for one block, answered by ``{"block": [ms, ...]}``. End of
-input ends the process.
+``{"error": text}``, after which the process ends. A further line like the first is about the next
+measurement: its workload is loaded, where it is another one, and warmed up. Any other line asks for one block, answered
+by ``{"block": [ms, ...]}``. End of input ends the process.
 """
 
 import gc
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TextIO
+from typing import Any, TextIO
 
 from l0compile.measure.answers import answer, take_stdout
 from l0compile.measure.device import RemoteModel
-from l0compile.measure.engines import describe_error, prepare
+from l0compile.measure.engines import Call, describe_error, prepare
 from l0compile.measure.local import quiet, run_block, run_for
 from l0compile.measure.protocol import Protocol
 from l0compile.measure.workload import Workload
@@ -33,24 +34,41 @@ def main() -> int:
 
 def _serve(answers: TextIO) -> None:
     request = json.loads(sys.stdin.readline())
-    protocol = Protocol.from_dict(request["protocol"])
     # Entered before the engine exists: its threads inherit the floating-point mode of this one.
-    with quiet(protocol):
-        block = _blocks(request["engine"], Workload(**request["workload"]), protocol)
+    with quiet(Protocol.from_dict(request["protocol"])):
+        engine = _Engine(request)
         answer(answers, {"ready": True})
-        for _ in sys.stdin:
-            answer(answers, {"block": block()})
+        for line in sys.stdin:
+            if line.startswith("{"):
+                engine.take(json.loads(line))
+                answer(answers, {"ready": True})
+            else:
+                answer(answers, {"block": engine.block()})
 
 
-def _blocks(engine: str, workload: Workload, protocol: Protocol) -> Callable[[], list[float]]:
-    """What times one block; warmed up."""
-    if workload.device is not None:
-        workload.check(engine)
-        return partial(RemoteModel(workload).block, protocol)
-    call = prepare(engine, workload, protocol.threads or 1)
-    gc.collect()
-    run_for(call, (), protocol.warmup_s, 2)
-    return partial(run_block, call, (), protocol)
+class _Engine:
+    """What is timed at the moment."""
+
+    def __init__(self, request: Mapping[str, Any]) -> None:
+        self._workload: Workload | None = None
+        self._call: Call | None = None
+        self.take(request)
+
+    def take(self, request: Mapping[str, Any]) -> None:
+        """Load the workload of a request, unless it is there, and warm up."""
+        workload, protocol = Workload(**request["workload"]), Protocol.from_dict(request["protocol"])
+        if workload.device is not None:
+            workload.check(request["engine"])
+            self.block: Callable[[], list[float]] = partial(RemoteModel(workload).block, protocol)
+            return
+        if self._call is None or workload != self._workload:
+            self._call = None  # before the next one is there: models are large
+            gc.collect()
+            self._call = prepare(request["engine"], workload, protocol.threads or 1)
+            self._workload = workload
+            gc.collect()
+        run_for(self._call, (), protocol.warmup_s, 2)
+        self.block = partial(run_block, self._call, (), protocol)
 
 
 if __name__ == "__main__":

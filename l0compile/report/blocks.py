@@ -130,7 +130,7 @@ def _cells(share: Share | None) -> list[Markup]:
     if share.live is None:
         return [tag("td", share.layers, class_="n"), tag("td", "sizes unknown")]
     bar = tag("span", tag("span", style=f"width:{100 * share.live:.1f}%;background:{_BAR}"), class_="bar")
-    return [tag("td", share.layers, class_="n"), tag("td", bar, f" {percent(share.live)}")]
+    return [tag("td", share.layers, class_="n"), tag("td", bar, f" {percent(share.live)}", class_="whole")]
 
 
 def block_order(shape: str) -> tuple[int, int, str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from l0compile.report.markup import Markup, table, tag
-from l0compile.result import BAND, Candidate, Latency, SearchResult
+from l0compile.result import BAND, Candidate, Latency, SearchResult, collapsed
 
 Point = tuple[Candidate, Latency, float]
 """A candidate that was both measured and trained, with its latency and quality."""
@@ -111,5 +111,12 @@ def _cells(result: SearchResult, point: Point) -> tuple[str, ...]:
         "" if predicted is None else f"{predicted / latency.median_ms:.3f}",
         f"{quality:.4f}",
         str(item.rounds or ""),
-        "chosen" if item.chosen else "Pareto front" if item.front else "",
+        _standing(result, item),
     )
+
+
+def _standing(result: SearchResult, item: Candidate) -> str:
+    dense = next((row.quality for row in result.rows if row.dense and row.quality is not None), None)
+    lost = dense is not None and item.quality is not None and collapsed(item.quality, dense)
+    words = "chosen, before its training" if item.chosen else "Pareto front" if item.front else ""
+    return f"{words}; quality collapsed".lstrip("; ") if lost else words

@@ -28,6 +28,7 @@ def render_page(report: SearchResult, targets: Mapping[str, SearchResult] | None
         tag("h2", "Result"),
         _comparison(report),
         *(tag("p", item if item.met else tag("strong", item)) for item in report.asked),
+        *([] if report.warning is None else [tag("p", tag("strong", f"WARNING: {report.warning}"))]),
         tag("h2", "Latency against quality"),
         tradeoff(report),
         fitted_table(report),
@@ -81,8 +82,8 @@ def _regions(regions: Iterable[Region]) -> Markup:
             tag("td", region.name, class_="code"),
             tag("td", region.kind),
             tag("td", shape_text(region), class_="n"),
-            tag("td", _bar(region), f" {100 * region.density:.3g} %"),
-            tag("td", format_text(region)),
+            tag("td", _bar(region), f" {100 * region.density:.3g} %", class_="whole"),
+            tag("td", format_text(region), class_="whole"),
             tag("td", region.reason),
         )
         for region in regions
@@ -119,11 +120,24 @@ def _candidates(candidates: Iterable[Candidate]) -> Markup:
 
 def _facts(name: str, group: Any) -> Markup:
     pairs = group.items() if isinstance(group, dict) else enumerate(group)
-    rows = [tag("tr", tag("td", key), tag("td", _number(value), class_="code")) for key, value in pairs]
+    rows = [
+        tag("tr", tag("td", _words(key).replace("_", " ")), tag("td", _words(value))) for key, value in pairs
+    ]
     return tag("section", tag("h3", name), table((), rows))
 
 
 def _number(value: object) -> str:
     if value is None:
         return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _words(value: object) -> str:
+    """A fact for people: what it consists of, one after the other."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_words(key).replace('_', ' ')} {_words(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_words, value))
+    return _number(value)

@@ -26,10 +26,13 @@ def comparison_table(report: SearchResult) -> "Table":
 
 
 def asked_lines(report: SearchResult) -> tuple[str, ...]:
-    """What was asked for and what was found, a line each, as ``rich`` prints them; what is missed in bold."""
-    return tuple(
+    """What was asked for and what was found, a line each, as ``rich`` prints them; in bold what is missed, and a
+    quality that has collapsed."""
+    lines = [
         _escaped(str(item)) if item.met else f"[bold]{_escaped(str(item))}[/bold]" for item in report.asked
-    )
+    ]
+    warning = [] if report.warning is None else [f"[bold]WARNING: {_escaped(report.warning)}[/bold]"]
+    return (*lines, *warning)
 
 
 def targets_table(results: Mapping[str, SearchResult]) -> "Table":

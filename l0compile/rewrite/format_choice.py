@@ -64,11 +64,32 @@ def choose(
     if not choices:
         return dense, f"dense: target {target.name} has no block-sparse kernel"
     best = min(choices, key=lambda choice: choice.time)
+    taken = best.time <= HYSTERESIS
+    return (best if taken else dense), in_words(best, taken)
+
+
+def in_words(best: Choice, taken: bool) -> str:
+    """Why the best of the block-sparse ways is ``taken``, or is not."""
     rows, cols = best.block or (1, 1)
-    kept = f"{best.kept:.3f} of the {rows}x{cols} blocks kept"
-    if best.time <= HYSTERESIS:
-        return best, f"{kept}: {best.time:.2f} of the dense time {best.source}"
-    return dense, f"dense: {kept} would take {best.time:.2f} of its time, {best.source}"
+    blocks = f"{rows}×{cols} blocks"
+    if taken and best.kept == 1.0:
+        return (
+            f"none of the {blocks} is zero, but their kernel is the quicker one here: {best.time:.2f} of the dense "
+            f"time ({best.source})"
+        )
+    if taken:
+        return f"{_percent(best.kept)} of the {blocks} are left: {best.time:.2f} of the dense time ({best.source})"
+    if best.kept == 1.0:
+        return f"dense: no whole block is zero, of the {blocks} or of others"
+    left = f"dense: {_percent(best.kept)} of the {blocks} are left, and skipping the rest would"
+    if best.time < 1.0:
+        least = f"{100 * (1 - HYSTERESIS):.0f} % is the least that counts"
+        return f"{left} save {_percent(1 - best.time)} of its time ({best.source}; {least})"
+    return f"{left} take {best.time:.2f} times as long ({best.source})"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
 def _block_choices(

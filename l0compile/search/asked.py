@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from l0compile.measure import Measurement, ratio
 from l0compile.result import BAND, Asked
-from l0compile.search.latency import CHOSEN, ROW_OF, Budgeted
+from l0compile.search.budgeted import Budgeted
+from l0compile.search.latency import CHOSEN, ROW_OF
 from l0compile.search.space import Space
 
 
@@ -26,9 +27,9 @@ def asked_of(
         found = [_latency(budget, measured)]
     else:
         what = f"quality of at least {floor.least(dense):.4g}, of {dense:.4g} of the dense model"
-        found = [Asked(what, f"{quality:.4f} on held-out data", quality >= floor.least(dense))]
+        found = [Asked(what, f"{quality:.4f} on held-out data", quality >= floor.least(dense), "quality")]
     if limit is not None:
-        found.append(Asked(f"at most {limit:g} MB on disk", f"{size_mb:.1f} MB", size_mb <= limit))
+        found.append(Asked(f"at most {limit:g} MB on disk", f"{size_mb:.1f} MB", size_mb <= limit, "size"))
     return tuple(found)
 
 
@@ -38,7 +39,7 @@ def _latency(budget: Budgeted, measured: Mapping[str, Measurement]) -> Asked:
     reference = measured.get(ROW_OF[budget.reference[0]]) if budget.reference else None
     what = f"latency of at most {budget.ms:.4g} ms"
     if not chosen.ok:
-        return Asked(what, f"not measured: {chosen.error}", met=False)
+        return Asked(what, f"not measured: {chosen.error}", met=False, kind="latency")
     load, low, high = (ms / budget.ms for ms in (chosen.median_ms, chosen.low_ms, chosen.high_ms))
     if budget.ratio is not None and budget.reference is not None:
         what = f"latency of at most {budget.ratio:.3g} × {ROW_OF[budget.reference[0]]}"
@@ -48,4 +49,4 @@ def _latency(budget: Budgeted, measured: Mapping[str, Measurement]) -> Asked:
     elif budget.ratio is not None:
         what += f" when the search began ({budget.ms:.4g} ms): in the end it could not be measured"
     words = ", quicker than needed" if load < BAND[0] else ""
-    return Asked(what, f"{load:.3f} of the budget [{low:.3f}, {high:.3f}]{words}", met=load <= BAND[1])
+    return Asked(what, f"{load:.3f} of the budget [{low:.3f}, {high:.3f}]{words}", load <= BAND[1], "latency")

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field, replace
+from math import inf, log
 from typing import TYPE_CHECKING
 
 from l0compile.errors import L0CompileError
@@ -13,7 +14,7 @@ from l0compile.search.clock import Clock
 from l0compile.search.draw import KNOWN, evaluate_trial
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.finalist import Finalist
-from l0compile.search.fit import Fitter
+from l0compile.search.fit import HIGHEST, LOWEST, ROUNDS, Fitter
 from l0compile.search.jobs import post_job
 from l0compile.search.probe import probe
 from l0compile.search.progress import Progress
@@ -25,10 +26,14 @@ from l0compile.workers.worker import work
 if TYPE_CHECKING:
     import optuna
 
-# Shares of the time at whose end the trials, the finalists and then the sweep have to leave room for the winner.
-TRIALS_UNTIL, FINALISTS_UNTIL, SWEEP_UNTIL = 0.45, 0.55, 0.65
-# Models compiled to learn the price of a plan that meets the budget, before any trial.
-_FIRST_ROUNDS = 3
+# Shares of the time between set-up and the final table at whose end the first plan, the trials, the finalists and then
+# the sweep have to leave room for the winner.
+FIRST_UNTIL, TRIALS_UNTIL, FINALISTS_UNTIL, SWEEP_UNTIL = 0.2, 0.4, 0.65, 0.75
+# Models compiled to learn the price of a plan that meets the budget, before any trial, and how closely it has to: the
+# line through it tells the rest.
+_FIRST_ROUNDS, _FIRST_BAND = 4, (0.88, 1.06)
+# Models compiled for a point of the sweep, and how close to its budget that has to be: any point tells of the front.
+_SWEEP_ROUNDS, _SWEEP_BAND = 2, (0.85, HIGHEST)
 _KEPT = "finalists"
 
 
@@ -36,8 +41,9 @@ _KEPT = "finalists"
 class Exploration:
     """Runs the phases.
 
-    wanted: the latency aimed at over the budget. finalists: in the order they were fitted; failures: of those that
-    could not be. overhead_s: what choosing and recording trials took, beside evaluating them.
+    wanted: the latency aimed at over the budget. dense: quality of the dense model on validation data. finalists: as
+    they were fitted; failures: of those that could not be. overhead_s: what choosing and recording trials took, beside
+    evaluating them.
     """
 
     study: Study
@@ -47,6 +53,7 @@ class Exploration:
     clock: Clock
     progress: Progress
     wanted: float = 1.0
+    dense: float | None = None
     finalists: list[Finalist] = field(default_factory=list)
     failures: list[Candidate] = field(default_factory=list)
     overhead_s: float = 0.0
@@ -66,11 +73,11 @@ class Exploration:
         if space.task in list_tasks():
             # A model of the caller's own exists in this process only: there is nothing to hand out.
             post_job(study.handle, search_job(space, self.evaluator, self.prices, price))
-        begun, slowest = time.monotonic(), 0.0
+        begun, slowest, until = time.monotonic(), 0.0, self.clock.until(TRIALS_UNTIL)
         self.overhead_s -= begun
 
         def stop() -> bool:
-            late = time.monotonic() + slowest > self.clock.at(TRIALS_UNTIL)
+            late = time.monotonic() + slowest > until
             return late and bool(study.trials())
 
         def told(trial: "optuna.trial.FrozenTrial") -> None:
@@ -103,9 +110,16 @@ class Exploration:
         """What layers may take, learned from a plan that meets the budget: trials should compare such plans."""
         self.progress.phase("a first plan, compiled and measured until it meets the budget")
         wanted_ms = self.wanted * self.fitter.budget.ms
-        fitted = self.fitter.fit(self.study.neutral(), wanted_ms, rounds=_FIRST_ROUNDS)
+        until = self.clock.until(FIRST_UNTIL)
+        fitted = self.fitter.fit(
+            self.study.neutral(), wanted_ms, _FIRST_ROUNDS, band=_FIRST_BAND, until=until
+        )
         self.progress.note(f"  {fitted.latency}, {fitted.load / self.wanted:.3f} of the budget")
-        return self.fitter.price(wanted_ms, [self.fitter.point(fitted)])
+        if _FIRST_BAND[0] <= fitted.load / self.wanted <= _FIRST_BAND[1]:
+            return self.fitter.price(wanted_ms, [self.fitter.point(fitted)])
+        # No plan takes about that long: where latency jumps, trials are of the plan nearest to the jump.
+        known = self.fitter.measured.values()
+        return min(known, key=lambda other: abs(log(other.load / self.wanted))).plan.ms
 
     def restore(self) -> None:
         """Take up the finalists that an earlier run of the study has kept, and what their latencies tell of prices."""
@@ -120,45 +134,75 @@ class Exploration:
         """The best trials, fitted to the budget; where that works with none of them, the first with which it does."""
         self.progress.phase("finalists: fitted to the budget, measured, trained briefly")
         best, count = self.study.best(len(self.study.trials())), self.study.space.effort.finalists
-        self._fit_all([(trial, self.wanted) for trial in best[:count]], FINALISTS_UNTIL)
+        until = self.clock.until(FINALISTS_UNTIL)
+        self._fit_all([(trial, self.wanted) for trial in best[:count]], until)
         for trial in best[count:]:
-            if self.winner() is not None or time.monotonic() > self.clock.at(FINALISTS_UNTIL):
+            if self.winner() is not None or time.monotonic() > until:
                 break
-            self.fit(trial, self.wanted)
+            self.fit(trial, self.wanted, until)
 
     def run_sweep(self) -> None:
-        """Budgets around the wanted one, with the choices of the best finalist, for the Pareto front."""
+        """Budgets around the wanted one, with the choices of the best finalist, for the Pareto front.
+
+        What the fits before have measured near one of them is not built again.
+        """
         self.progress.phase("sweep: budgets around the chosen one")
         winner = self.winner()
         if winner is None:
             return
         points = [point for point in self.study.space.effort.sweep if point != 1.0]
-        self._fit_all([(winner.trial, point * self.wanted) for point in points], SWEEP_UNTIL)
+        wanted = [(winner.trial, point * self.wanted) for point in points]
+        self._fit_all(wanted, self.clock.until(SWEEP_UNTIL), _SWEEP_ROUNDS, _SWEEP_BAND)
 
     def winner(self) -> Finalist | None:
-        """Of the finalists that meet the budget the best of those trained the most; the quickest where none does."""
-        found = [finalist for finalist in self.finalists if finalist.wanted == self.wanted]
-        quick = [finalist for finalist in found if finalist.fast_enough]
+        """The best of everything that was measured within the budget, whatever budget it was made for; the quickest
+        where nothing was.
+
+        Under a floor of quality every budget is one of its own.
+        """
+        floor = self.study.space.quality is not None
+        found = [finalist for finalist in self.finalists if finalist.wanted == self.wanted or not floor]
+        quick = [finalist for finalist in found if finalist.fitted.load <= HIGHEST * self.wanted]
         if quick:
-            return max(quick, key=lambda finalist: (len(finalist.qualities), finalist.quality))
+            return max(quick, key=lambda finalist: (finalist.quality, -finalist.fitted.load))
         return min(found, key=lambda finalist: finalist.fitted.load) if found else None
 
-    def _fit_all(self, wanted: list[tuple[Trial, float]], until: float) -> None:
+    def budget_of(self, finalist: Finalist) -> float:
+        """What a chosen finalist has to keep to, over the fitter's budget: under a floor of quality each its own."""
+        return self.wanted if self.study.space.quality is None else finalist.wanted
+
+    def _fit_all(
+        self,
+        wanted: list[tuple[Trial, float]],
+        until: float,
+        rounds: int = ROUNDS,
+        band: tuple[float, float] = (LOWEST, HIGHEST),
+    ) -> None:
         slowest, known = 0.0, {(found.trial.number, found.wanted) for found in self.finalists}
         for place, (trial, ratio) in enumerate(wanted):
             if (trial.number, ratio) in known:
                 continue
             begun = time.monotonic()
-            if place and begun + slowest > self.clock.at(until):
+            if place and begun + slowest > until:
                 return
-            self.fit(trial, ratio)
+            self.fit(trial, ratio, until, rounds, band)
             slowest = max(slowest, time.monotonic() - begun)
 
-    def fit(self, trial: Trial, ratio: float) -> Finalist | None:
-        """A finalist that takes that share of the budget; None, and a failure, where there is none."""
+    def fit(
+        self,
+        trial: Trial,
+        ratio: float,
+        until: float = inf,
+        rounds: int = ROUNDS,
+        band: tuple[float, float] = (LOWEST, HIGHEST),
+    ) -> Finalist | None:
+        """A finalist that takes that share of the budget; None, and a failure, where there is none.
+
+        until, rounds, band: as of ``Fitter.fit``.
+        """
         budget = self.fitter.budget.ms
         try:
-            fitted = self.fitter.fit(trial.choices, ratio * budget)
+            fitted = self.fitter.fit(trial.choices, ratio * budget, rounds, band=band, until=until)
             same = (item for item in self.finalists if item.fitted.structure == fitted.structure)
             known = next(same, None)
             qualities = known.qualities if known else (self.brief.train(fitted, 0),)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from l0compile.measure import Ratio
 from l0compile.oneshot.plan import Menu
 from l0compile.result import Candidate, Latency
 from l0compile.search.fit import HIGHEST, Fitted
@@ -36,11 +37,12 @@ class Finalist:
     def candidate(self, budget_ms: float) -> Candidate:
         """As a result, in milliseconds of the minute it was measured in: a relative budget moves with the machine."""
         found = self.fitted
+        low, high = found.between or (found.load, found.load)
         scale = found.latency.median_ms / (found.load * budget_ms)
         return Candidate(
             self.trial.number, found.choices.to_params(), "fitted", found.latency, self.quality,
             rounds=len(self.qualities), layers=found.plan.to_json(), wanted_ms=scale * self.wanted * budget_ms,
-            predicted_ms=scale * found.predicted_ms,
+            predicted_ms=scale * found.predicted_ms, load=Ratio(found.load, low, high),
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -53,6 +55,7 @@ class Finalist:
             "structure": found.structure,
             "latency": vars(found.latency),
             "load": found.load,
+            "between": found.between,
             "predicted_ms": found.predicted_ms,
             "gap": found.plan.gap,
             "levels": {name: [level.block, level.number] for name, level in found.plan.layers.items()},
@@ -66,5 +69,14 @@ class Finalist:
         if trial is None or plan is None:
             return None
         latency, plan = Latency(**data["latency"]), replace(plan, gap=data["gap"])
-        fitted = Fitted(trial.choices, plan, data["structure"], latency, data["load"], data["predicted_ms"])
+        between = data.get("between")
+        fitted = Fitted(
+            trial.choices,
+            plan,
+            data["structure"],
+            latency,
+            data["load"],
+            data["predicted_ms"],
+            between and tuple(between),
+        )
         return cls(trial, fitted, tuple(data["qualities"]), data["wanted"])

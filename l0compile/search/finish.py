@@ -8,44 +8,44 @@ from pathlib import Path
 from typing import Any
 
 from l0compile import __version__
-from l0compile.gates import hardening
+from l0compile.gates import HardenRecord, hardening
 from l0compile.measure import Measurement, Protocol, ratio
 from l0compile.oneshot.masks import live_weights
-from l0compile.result import Candidate, Latency, Row, SearchResult, mark_front
+from l0compile.result import Candidate, Latency, Row, SearchResult, collapsed, mark_front
 from l0compile.runtime import CompiledModel
 from l0compile.search.asked import asked_of
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.explore import Exploration
 from l0compile.search.finalist import Finalist
-from l0compile.search.latency import CHOSEN, ROW_OF, Job, compare_quietly
+from l0compile.search.latency import CHOSEN, DENSE, FINAL, ROUGH, ROW_OF
 from l0compile.search.winner import Winner
 from l0compile.targets import read_host
 
 MODEL = "model"
 
 
-def finish(
-    exploration: Exploration, winner: Winner, jobs: Mapping[str, Job], failures: Mapping[str, str], out: Path
-) -> SearchResult:
-    """Compile the winner to ``out/model`` and compare it with the dense engines."""
+def finish(exploration: Exploration, winner: Winner, out: Path) -> SearchResult:
+    """Compile the winner to ``out/model``, compare it with the dense engines, and leave no working files."""
     evaluator, bench, progress = exploration.evaluator, exploration.fitter.bench, exploration.progress
     task, space, budget = evaluator.task, evaluator.space, exploration.fitter.budget
     progress.phase("compiling and verifying the chosen candidate")
     compiled = bench.build(winner.model, MODEL)
     artifact = _publish(bench.folder / MODEL, out / MODEL)
     size = sum(file.stat().st_size for file in artifact.iterdir()) / 1e6
-    progress.phase("final measurement: every engine in a process of its own")
-    everything = {**jobs, CHOSEN: bench.job(artifact)}
-    protocol = Protocol() if space.effort.thorough else Protocol.quick()
-    reference = ROW_OF[space.latency.reference]
-    measured = compare_quietly(everything, failures, bench.timed(protocol), (reference, CHOSEN), progress)
     fixed = task.dynamic_shapes() is None
     quality = task.quality(winner.model if fixed else compiled, "held_out")
     dense = task.quality(evaluator.origin, "held_out")
+    progress.phase("final measurement: every engine in a process of its own")
+    measured, reference = _compared(exploration, artifact)
     asked = asked_of(space, budget, measured, quality, dense, size)
     for item in asked:
         progress.note(f"  {'' if item.met else 'WARNING: '}{item}")
-    shutil.rmtree(bench.trainings, ignore_errors=True)
+    if collapsed(quality, dense):
+        progress.note(
+            f"  WARNING: the quality has collapsed: {quality:.4g}, of {dense:.4g} of the dense model"
+        )
+    bench.stopwatch.close()
+    shutil.rmtree(bench.folder, ignore_errors=True)
     return SearchResult(
         title=f"{space.name}: chosen model against dense engines",
         quality_name=task.quality_name,
@@ -53,13 +53,34 @@ def finish(
         reference=reference,
         candidates=_candidates(exploration, winner.finalist),
         regions=compiled.explain().regions,
-        budget_ms=winner.finalist.wanted * budget.ms,
+        budget_ms=exploration.budget_of(winner.finalist) * budget.ms,
         facts={
             **_facts(evaluator, winner, compiled, measured[CHOSEN], size),
             "overhead": {"choosing and recording trials": f"{exploration.overhead_s:.1f} s"},
         },
         asked=asked,
+        budget_ratio=None if budget.ratio is None else exploration.budget_of(winner.finalist) * budget.ratio,
     )
+
+
+def _compared(exploration: Exploration, artifact: Path) -> tuple[dict[str, Measurement], str]:
+    """The dense engines and the chosen model, side by side until what the budget asks is decided, and the row that
+    speed-ups are over."""
+    bench, space = exploration.fitter.bench, exploration.study.space
+    jobs, failures = bench.dense_jobs()
+    if bench.stopwatch.is_late(len(jobs) + 1, exploration.clock.end):
+        wanted = {DENSE, ROW_OF[space.latency.reference]}
+        failures |= {name: "no time was left to measure it" for name in jobs if name not in wanted}
+        jobs = {name: job for name, job in jobs.items() if name in wanted}
+    order = [ROW_OF[engine] for engine in ("pytorch", "onnxruntime", "openvino", "l0compile")]
+    everything = {name: jobs[name] for name in order if name in jobs} | {CHOSEN: bench.job(artifact)}
+    protocol = bench.timed(Protocol() if space.effort.thorough else Protocol.quick())
+    reference = ROW_OF[space.latency.reference]
+    measured = bench.compare(
+        everything, failures, protocol, (reference, CHOSEN), width=FINAL if space.effort.thorough else ROUGH,
+        until=exploration.clock.end, progress=exploration.progress,
+    )  # fmt: skip
+    return {name: measured[name] for name in (*order, CHOSEN) if name in measured}, reference
 
 
 def _rows(
@@ -84,7 +105,8 @@ def _candidates(exploration: Exploration, winner: Finalist) -> tuple[Candidate, 
         for finalist in exploration.finalists
     ]
     found = [*(trial.candidate() for trial in exploration.study.trials()), *fitted, *exploration.failures]
-    return mark_front(tuple(dataclasses.replace(item, number=number) for number, item in enumerate(found)))
+    numbered = tuple(dataclasses.replace(item, number=number) for number, item in enumerate(found))
+    return mark_front(numbered, exploration.dense)
 
 
 def _publish(built: Path, place: Path) -> Path:
@@ -93,6 +115,11 @@ def _publish(built: Path, place: Path) -> Path:
         shutil.rmtree(place)
     built.rename(place)
     return place
+
+
+def _hardening(record: HardenRecord) -> str:
+    asked = "" if record.requested is None else f", {record.requested:.1%} asked for"
+    return f"{record.rule} rule, {record.values} values of open gates, {record.density:.1%} of the cost left{asked}"
 
 
 def _facts(
@@ -105,7 +132,7 @@ def _facts(
             "artifact": MODEL,
             "size": f"{size_mb:.1f} MB",
             "live weights in gated layers": f"{live:,} of {total:,} ({live / max(1, total):.1%})",
-            "hardening": str(record) if record else "",
+            "hardening": _hardening(record) if record else "",
             "compiled = gated": dict(compiled.explain().verification),
             **{
                 f"training of {name}": f"{run.steps} steps, {run.seconds:.0f} s, products in {run.products}"

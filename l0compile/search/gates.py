@@ -73,7 +73,7 @@ def fit_gates(trained: Gated, fitter: Fitter, fitted: Fitted, wanted_ms: float) 
         model = trained.hardened(share)
         predicted = fitter.expected_ms(share * trained.limit_ms + fitted.plan.ms - trained.limit_ms)
         latency, load = fitter.time(model)
-        ms = load * fitter.budget.ms
+        ms = load.value * fitter.budget.ms
         if LOWEST * wanted_ms <= ms <= HIGHEST * wanted_ms:
             plan = Plan({name: _as_left(model, name, level) for name, level in fitted.plan.layers.items()})
             return replace(
@@ -81,7 +81,8 @@ def fit_gates(trained: Gated, fitter: Fitter, fitted: Fitted, wanted_ms: float) 
                 plan=plan,
                 structure=structure(model),
                 latency=latency,
-                load=load,
+                load=load.value,
+                between=(load.low, load.high),
                 predicted_ms=predicted,
             )
         share = min(1.5, share * AIM * wanted_ms / ms)

@@ -75,7 +75,7 @@ def fit_last_stage(exploration: Exploration, staged: Staged, finalist: Finalist)
         before = Finalist.from_json(data, staged.evaluator.menu, trials)
         if before is not None:
             return before.fitted
-    again = replace(fitter, evaluator=staged.evaluator)
+    again = replace(fitter, evaluator=staged.evaluator, measured={})
     fitted = again.fit(finalist.fitted.choices, finalist.wanted * fitter.budget.ms)
     study.remember(key, replace(finalist, fitted=fitted).to_json())
     return fitted

@@ -17,8 +17,9 @@ class Table:
         self._known: list[str] = []
 
     def error(self, key: str, expected: str, got: object) -> ConfigError:
-        """The error for a bad value, to be raised by the caller."""
-        return ConfigError(f"{self.file}: {self.path}{key}: expected {expected}, got {got!r}")
+        """The error for a bad value, to be raised by the caller. key: empty for the table as a whole."""
+        where = f"{self.path}{key}" if key else self.path.rstrip(".")
+        return ConfigError(f"{self.file}: {where}: expected {expected}, got {got!r}")
 
     def number(self, key: str, low: float, high: float, default: float = _REQUIRED) -> float:
         """A number in [low, high]."""

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from l0compile.cli.search import find_space
+from l0compile.cli.search import MISSED, exit_code, find_space
 from l0compile.errors import ConfigError
+from l0compile.result import Asked, SearchResult
 from l0compile.targets import shipped_folder
 
 
@@ -28,3 +29,11 @@ def test_an_unknown_space_lists_the_shipped_ones(name: str) -> None:
 def test_the_command_tells_an_unknown_space(cli) -> None:
     code, _, err = cli("search", "no_such_space")
     assert code == 1 and "no_such_space" in err
+
+
+def test_a_model_below_the_floor_of_quality_has_its_exit_code() -> None:
+    def of(*asked: Asked) -> int:
+        return exit_code(SearchResult("t", "q", (), "r", (), (), asked=asked))
+
+    floor, latency = Asked("floor", "0.5", False, "quality"), Asked("budget", "1.1", False, "latency")
+    assert (of(floor), of(latency), of(Asked("floor", "0.9", True, "quality")), of()) == (MISSED, 0, 0, 0)

@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
+from l0compile.measure import Ratio
 from l0compile.report import plot_front
-from l0compile.result import SearchResult
+from l0compile.result import Candidate, SearchResult
 
 ODD = ["$x_{", "_hidden", "a\nb", "<b>", "\\frac", "名前", "x" * 300, ""]
 
@@ -14,8 +15,17 @@ def test_same_facts_same_picture(report: SearchResult) -> None:
     assert plot_front(report) == plot_front(report)
 
 
+def _with_loads(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    return tuple(
+        dataclasses.replace(
+            item, load=Ratio(ms := item.latency.median_ms / 4.0, ms, ms) if item.latency else None
+        )
+        for item in candidates
+    )
+
+
 @pytest.mark.parametrize(
-    "change", ["budget", "dense row", "candidates", "chosen", "front", "quality", "interval"]
+    "change", ["budget", "dense row", "candidates", "chosen", "front", "ratio", "quality", "interval"]
 )
 def test_every_fact_shows(report: SearchResult, change: str) -> None:
     first, *others = report.candidates
@@ -28,6 +38,7 @@ def test_every_fact_shows(report: SearchResult, change: str) -> None:
             "candidates": tuple(dataclasses.replace(item, chosen=False) for item in report.candidates)
         },
         "front": {"candidates": (dataclasses.replace(first, front=False), *others)},
+        "ratio": {"budget_ratio": 0.5, "candidates": _with_loads(report.candidates)},
         "quality": {"candidates": (dataclasses.replace(first, quality=0.83), *others)},
         "interval": {
             "candidates": (

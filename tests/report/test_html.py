@@ -30,6 +30,22 @@ def test_every_fact_is_on_the_page(report: SearchResult) -> None:
     assert [fact for fact in facts if fact not in text] == []
 
 
+def test_facts_are_words_and_no_code(report: SearchResult) -> None:
+    facts = {"model": {"compiled = gated": {"checked": True, "max_difference": 1.25e-06}, "cores": [1, 2]}}
+    text = " ".join(Page(render_page(dataclasses.replace(report, facts=facts))).text)
+    assert "checked yes, max difference 1.25e-06" in text and "1, 2" in text
+    assert not re.search(r"[{\[]|True|None|Record\(", text)
+
+
+def test_a_quality_that_has_collapsed_is_said_on_the_page(report: SearchResult) -> None:
+    assert "collapsed" not in " ".join(Page(render_page(report)).text)
+    rows = (*report.rows[:-1], dataclasses.replace(report.rows[-1], quality=0.1))
+    items = tuple(dataclasses.replace(item, quality=item.quality and 0.1) for item in report.candidates)
+    text = " ".join(Page(render_page(dataclasses.replace(report, rows=rows, candidates=items))).text)
+    assert "WARNING: the quality has collapsed: 0.1, of 1 of the dense model" in text
+    assert "chosen, before its training; quality collapsed" in text
+
+
 def test_nothing_is_fetched_and_nothing_runs(search: SearchResult) -> None:
     page = Page(render_page(search))
     assert not {"script", "link", "iframe", "object", "img", "image", "use"} & set(page.tags)

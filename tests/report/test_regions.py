@@ -22,6 +22,14 @@ def test_the_region_table_grows_with_the_regions(report: SearchResult) -> None:
     assert all_of_them[1] - one[1] == pytest.approx(0.26 * 150 * (len(report.regions) - 1), abs=2)
 
 
+def test_a_long_reason_has_lines_and_is_not_cut(report: SearchResult) -> None:
+    long = dataclasses.replace(report.regions[1], reason="because of this and of that " * 20)
+    (_, one), (_, many) = (size(plot_regions((region,))) for region in (report.regions[1], long))
+    assert many - one == pytest.approx(0.26 * 150 * 7, abs=2)
+    other = dataclasses.replace(long, reason=long.reason + "but")
+    assert plot_regions((other,)) != plot_regions((long,))
+
+
 def test_every_column_shows(report: SearchResult) -> None:
     region = report.regions[1]
     before = plot_regions((region,))

@@ -13,7 +13,7 @@ from l0compile.costs.features import Machine
 from l0compile.costs.place import versions
 from l0compile.ops.bsr import from_blocks
 from l0compile.rewrite import optimise
-from l0compile.rewrite.format_choice import Layers, choose
+from l0compile.rewrite.format_choice import HYSTERESIS, Choice, Layers, choose, in_words
 from l0compile.targets import Target
 
 bsr = torch.ops.l0compile.bsr_linear.default
@@ -82,8 +82,8 @@ def test_regions_tell_the_whole_story(captured: Callable[..., Program], target: 
     first, second, *_ = result.regions
     assert (first.format, first.shape_before, first.shape_after) == ("compact", (64, 16), (10, 16))
     assert first.density == pytest.approx(10 / 64) and "54 of 64 outputs removed" in first.reason
-    assert (second.format, second.block) == ("bsr", (4, 1)) and "blocks kept" in second.reason
-    assert result.regions[-1].format == "dense" and "would take" in result.regions[-1].reason
+    assert (second.format, second.block) == ("bsr", (4, 1)) and "blocks are left: " in second.reason
+    assert result.regions[-1].format == "dense" and "dense: " in result.regions[-1].reason
     again = optimise(result, target)
     assert again.regions == result.regions and str(again.graph) == str(result.graph)
 
@@ -113,19 +113,36 @@ def test_measured_times_go_before_the_table(target: Target) -> None:
         (None, 1.0, 1.0), ((4, 1), 0.25, 0.97), ((1, 1), 0.25, 1.2), ((2, 1), 0.25, 1.1), ((4, 4), 0.6, 1.0)
     )
     choice, reason = choose(weight, target, Layers(slow, 3))
-    assert choice.block is None and reason.endswith("would take 0.97 of its time, measured")
+    assert choice.block is None and reason == (
+        "dense: 25 % of the 4×1 blocks are left, and skipping the rest would save 3 % of its time (measured; 5 % is "
+        "the least that counts)"
+    )
     choice, reason = choose(weight, target, Layers(known((None, 1.0, 1.0), ((1, 1), 0.25, 0.2)), 3))
-    assert choice.block == (1, 1) and reason.endswith("0.20 of the dense time measured")
+    assert choice.block == (1, 1) and reason.endswith("0.20 of the dense time (measured)")
     choice, reason = choose(weight, target, Layers(known((None, 1.0, 1.0), ((4, 1), 0.5, 0.2)), 3))
-    assert choice.block == (4, 1) and "of the dense time predicted" in reason
+    assert choice.block == (4, 1) and "of the dense time (predicted)" in reason
     assert choose(weight, target, Layers(known(((4, 1), 0.25, 0.2)), 3)) == choose(weight, target)
+
+
+@pytest.mark.parametrize(
+    ("kept", "time", "words"),
+    [
+        (1.0, 0.98, "dense: no whole block is zero, of the 4×1 blocks or of others"),
+        (1.0, 0.9, "none of the 4×1 blocks is zero, but their kernel is the quicker one here: 0.90 of the dense time"),
+        (0.125, 0.15, "12.5 % of the 4×1 blocks are left: 0.15 of the dense time (measured)"),
+        (0.7, 1.2, "dense: 70 % of the 4×1 blocks are left, and skipping the rest would take 1.20 times as long"),
+    ],
+)  # fmt: skip
+def test_reasons_say_what_is_left_and_what_it_saves(kept: float, time: float, words: str) -> None:
+    choice = Choice((4, 1), kept, time, "measured")
+    assert in_words(choice, taken=time <= HYSTERESIS).startswith(words)
 
 
 def test_a_shape_that_was_never_measured_bears_the_costs_of_those_that_were(target: Target) -> None:
     """By the table 2x1 takes 0.05 / 0.7 of the dense time; a layer of 4x1 blocks that sparse is known to take 0.2."""
     weight = blocks(64, 32, 4, 1, 0.05)
     choice, reason = choose(weight, target, Layers(known((None, 1.0, 1.0), ((4, 1), 0.05, 0.2)), 3))
-    assert choice.block == (4, 1) and "0.20 of the dense time measured" in reason
+    assert choice.block == (4, 1) and "0.20 of the dense time (measured)" in reason
 
 
 def test_regions_remember_the_dense_time(captured: Callable[..., Program], target: Target) -> None:

@@ -11,16 +11,18 @@ from torch import nn
 from l0compile.errors import BuildError
 from l0compile.gates import named_gates
 from l0compile.gates.granularity import gate_name
+from l0compile.measure import Ratio
 from l0compile.oneshot.masks import block_of, gated_layers, open_gates, structure
 from l0compile.oneshot.parts import Part
 from l0compile.oneshot.plan import Plan
 from l0compile.oneshot.prices import Line, Prices, sites
 from l0compile.search import Choices, Latency, Silent, Space
+from l0compile.search.budgeted import Budgeted
 from l0compile.search.candidate import layers_of
 from l0compile.search.draw import evaluate_trial
 from l0compile.search.evaluate import Evaluator, Outcome
 from l0compile.search.fit import Fitted, Fitter
-from l0compile.search.latency import Bench, Budgeted
+from l0compile.search.latency import Bench
 from l0compile.search.run import legal_shapes, prepare
 from l0compile.search.study import Study, Trial, finished
 from l0compile.targets import load_target
@@ -74,18 +76,18 @@ class FormulaFitter(Fitter):
     def formula(self, price: float) -> float:
         return self.slope * price + self.rest * self.dense_ms
 
-    def measure(self, choices: Choices, plan: Plan, line: Line) -> Fitted:
+    def measure(self, choices: Choices, plan: Plan, line: Line, wanted: float = 1.0) -> Fitted:
         self.planned = plan
-        return super().measure(choices, plan, line)
+        return super().measure(choices, plan, line, wanted)
 
-    def time(self, model: nn.Module) -> tuple[Latency, float]:
+    def time(self, model: nn.Module, wanted: float = 1.0) -> tuple[Latency, Ratio]:
         if self.error is not None:
             raise self.error
         key = structure(model)
         self.timed.append(key)
         chance = 2.0 * int(key[:4], 16) / 0xFFFF - 1.0
         ms = self.formula(self.planned.ms) * (1.0 + self.noise * chance)
-        return Latency(ms, ms, ms), ms / self.budget.ms
+        return Latency(ms, ms, ms), Ratio(*[ms / self.budget.ms] * 3)
 
 
 def price(evaluator: Evaluator, model: nn.Module) -> float:
@@ -128,10 +130,10 @@ def _left(name: str, model: nn.Module, parts: Mapping[str, Part]) -> tuple[float
 class MaskFitter(FormulaFitter):
     """Times what is left of a model, not its plan."""
 
-    def time(self, model: nn.Module) -> tuple[Latency, float]:
+    def time(self, model: nn.Module, wanted: float = 1.0) -> tuple[Latency, Ratio]:
         ms = self.formula(price(self.evaluator, model))
         self.timed.append("")
-        return Latency(ms, ms, ms), ms / self.budget.ms
+        return Latency(ms, ms, ms), Ratio(*[ms / self.budget.ms] * 3)
 
 
 def make_fitter(

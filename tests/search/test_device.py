@@ -9,7 +9,8 @@ import tiny_task
 from l0compile.errors import ConfigError
 from l0compile.measure import Protocol
 from l0compile.search import Silent, Space
-from l0compile.search.latency import DENSE, PYTORCH, Bench, budget_of, compare
+from l0compile.search.budgeted import budget_of
+from l0compile.search.latency import DENSE, PYTORCH, Bench
 from l0compile.search.run import run_search
 from l0compile.search.space import LatencyBudget
 from tests.measure.rpc_device import running_device
@@ -23,14 +24,14 @@ def test_models_are_timed_there_and_other_engines_are_not(space: Space, tmp_path
         bench = Bench(task, tmp_path, "native", url)
         bench.prepare()
         jobs, failures = bench.dense_jobs()
-        measured = compare(jobs, failures, Protocol.quick())
+        measured = bench.compare(jobs, failures, Protocol.quick(), (DENSE,), width=1.0)
         assert set(jobs) == {DENSE} and "runs compiled models only" in str(measured[PYTORCH].error)
         assert measured[DENSE].ok, measured[DENSE].error
         relative = dataclasses.replace(space, latency=LatencyBudget(0.5, None, "l0compile"))
         budget = budget_of(relative, measured, jobs)
         assert budget.ms == pytest.approx(0.5 * measured[DENSE].median_ms)
-        found, load = budget.measure(bench, "dense")
-        assert found.ok and load > 0.0, found.error
+        found, load = budget.measure(bench, tmp_path / "dense")
+        assert found.ok and load.value > 0.0, found.error
 
 
 def test_an_address_that_is_none_is_refused_at_once(space: Space, tmp_path: Path) -> None:

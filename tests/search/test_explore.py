@@ -11,7 +11,7 @@ from instant import FormulaFitter, make_evaluator, make_fitter
 from l0compile.errors import BuildError
 from l0compile.oneshot.prices import Prices
 from l0compile.search import Candidate, Choices, Silent, Space
-from l0compile.search.clock import Clock
+from l0compile.search.clock import PHASE_AT_LEAST, Clock
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.explore import Exploration
 from l0compile.search.finalist import Finalist
@@ -159,9 +159,12 @@ def test_the_winner_is_the_best_of_those_in_time(fitter: FormulaFitter, tmp_path
     def finalist(load: float, quality: float, wanted: float = 1.0) -> Finalist:
         return Finalist(trial, dataclasses.replace(fitted, load=load), (quality,), wanted)
 
-    exploration.finalists = [finalist(1.2, 0.99), finalist(1.1, 0.9), finalist(0.9, 0.999, 1.3)]
+    exploration.finalists = [finalist(1.2, 0.99), finalist(1.1, 0.9), finalist(1.25, 0.999, 1.3)]
     assert exploration.winner() is exploration.finalists[1]
-    exploration.finalists += [finalist(0.97, 0.8), finalist(0.98, 0.85)]
+    exploration.finalists += [finalist(0.97, 0.8), finalist(0.98, 0.85), finalist(0.7, 0.84, 0.75)]
+    assert exploration.winner() is exploration.finalists[-2]
+    # What was made for another budget and is within this one may be the best of all.
+    exploration.finalists.append(finalist(0.99, 0.95, 1.3))
     assert exploration.winner() is exploration.finalists[-1]
 
 
@@ -187,10 +190,10 @@ def test_where_no_finalist_can_be_built_the_next_trial_is_tried(
     assert len(best) > FINALISTS
     works, fit = best[FINALISTS], fitter.fit
 
-    def fails(choices: Choices, *rest: Any) -> Fitted:
+    def fails(choices: Choices, *rest: Any, **named: Any) -> Fitted:
         if choices != works.choices:
             raise BuildError("no kernel for this")
-        return fit(choices, *rest)
+        return fit(choices, *rest, **named)
 
     monkeypatch.setattr(fitter, "fit", fails)
     exploration.run_finalists()
@@ -200,6 +203,19 @@ def test_where_no_finalist_can_be_built_the_next_trial_is_tried(
 
 def test_the_winner_keeps_a_share_of_the_time() -> None:
     late = Clock(time.monotonic() - 100, 100)
-    assert late.winner_deadline(50) == pytest.approx(time.monotonic() + 10, abs=1)
+    assert late.winner_deadline() == pytest.approx(time.monotonic() + 2, abs=1)
     early = Clock(time.monotonic(), 100)
-    assert early.winner_deadline(30) == pytest.approx(early.at(0.7), abs=0.1)
+    early.begin(reserve_s=30)
+    assert early.winner_deadline() == pytest.approx(early.start + 70, abs=0.1)
+
+
+def test_phases_share_what_is_left_after_set_up_and_before_the_final_table() -> None:
+    clock = Clock(time.monotonic() - 40, 100)
+    clock.begin(reserve_s=20)
+    assert clock.at(0.5) == pytest.approx(clock.start + 60, abs=0.1)
+    assert clock.until(0.5) == pytest.approx(clock.at(0.5)) and clock.end == clock.start + 100
+    # After phases that took longer than planned a later one gets a part of the rest, and nothing where none is left.
+    assert clock.until(0.1) == pytest.approx(time.monotonic() + PHASE_AT_LEAST * 40, abs=0.1)
+    over = Clock(time.monotonic() - 200, 100)
+    over.begin(reserve_s=20)
+    assert over.until(0.9) <= time.monotonic()

@@ -11,9 +11,10 @@ from instant import FormulaFitter, make_evaluator, make_fitter
 from l0compile.errors import BuildError, ConfigError
 from l0compile.measure import Measurement, Protocol, Workload
 from l0compile.search import Choices, Space
+from l0compile.search.budgeted import Budgeted
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.fit import HIGHEST, LOWEST, ROUNDS
-from l0compile.search.latency import ROW_OF, Budgeted
+from l0compile.search.latency import ROW_OF
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +156,56 @@ def test_what_was_measured_beside_the_reference_moves_with_it() -> None:
     # The reference took 10 ms when the budget was set; while this was measured everything took twice as long.
     assert budget.scaled(at(30.0), {ROW_OF["onnxruntime"]: at(20.0)}) == pytest.approx(15.0)
     assert Budgeted(5.0).scaled(at(30.0), {}) == 30.0
+
+
+@dataclasses.dataclass
+class Stepped(FormulaFitter):
+    """A machine on which a model below some price takes next to nothing: its layers are all gone, or on one core."""
+
+    step: float = 0.3
+
+    def formula(self, price: float) -> float:
+        quick = price < self.step * self.dense_ms
+        return 0.1 * self.dense_ms if quick else super().formula(price)
+
+
+@settings(max_examples=20)
+@given(st.floats(0.1, 0.35), st.floats(0.45, 0.8), st.floats(0.3, 3.0))
+def test_between_a_plan_that_is_too_quick_and_one_that_is_too_slow_others_are_tried(
+    evaluator: Evaluator, folder: Path, step: float, share: float, wrong: float
+) -> None:
+    made = make_fitter(evaluator, folder, share, slope=1.2, rest=0.15)
+    fitter = Stepped(
+        made.evaluator, made.bench, made.budget, made.points, dense_ms=made.dense_ms, slope=1.2, rest=0.15, step=step
+    )  # fmt: skip
+    # What was known of prices is off by any factor.
+    fitter.points = [(price, wrong * ms) for price, ms in fitter.points]
+    fitted = fitter.fit(Choices(), fitter.budget.ms)
+    best = fitter.formula(step * fitter.dense_ms) / fitter.budget.ms
+    assert fitted.load <= HIGHEST
+    assert fitted.load >= 0.85 or best > HIGHEST, [f.load for f in fitter.measured.values()]
+
+
+def test_what_was_measured_for_the_same_choices_is_not_built_again(
+    evaluator: Evaluator, folder: Path
+) -> None:
+    fitter = make_fitter(evaluator, folder, 0.6)
+    first = fitter.fit(Choices(), 0.9 * fitter.budget.ms)
+    count = len(fitter.timed)
+    near = fitter.fit(Choices(), fitter.budget.ms, band=(0.85, HIGHEST))
+    assert near.structure == first.structure and len(fitter.timed) == count
+
+
+def test_without_time_there_is_one_model_more_only_while_none_is_quick_enough(
+    evaluator: Evaluator, folder: Path
+) -> None:
+    fitter = make_fitter(evaluator, folder, 0.5)
+    price, ms = fitter.points[0]
+    fitter.points = [(price, 0.4 * ms)]  # looks as if everything were quick
+    fitted = fitter.fit(Choices(), fitter.budget.ms, until=0.0)
+    assert len(fitter.timed) <= 2 and (len(fitter.timed) == 1 or fitted.load < max(
+        known.load for known in fitter.measured.values()
+    ))  # fmt: skip
 
 
 @settings(max_examples=20)

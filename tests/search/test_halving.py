@@ -121,7 +121,7 @@ def test_finalists_of_one_structure_are_one(
 ) -> None:
     exploration = finalists(fitter, tmp_path, 2)
     before = losses(fitter)
-    monkeypatch.setattr(fitter, "fit", lambda *_: exploration.finalists[0].fitted)
+    monkeypatch.setattr(fitter, "fit", lambda *_, **__: exploration.finalists[0].fitted)
     twin = exploration.fit(exploration.finalists[0].trial, 1.0)
     assert twin is not None and twin.qualities == exploration.finalists[0].qualities
     halve(exploration)

@@ -14,11 +14,12 @@ from tiny_task import TinyTask
 
 import l0compile as l0
 from l0compile.cli import main
-from l0compile.errors import ConfigError, DataError, GateError
+from l0compile.errors import ConfigError, DataError, GateError, MissingDependency
 from l0compile.measure import Ratio
 from l0compile.search import Candidate, SearchResult, Silent, Space, run_search
+from l0compile.search.budgeted import Budgeted
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.latency import CHOSEN, DENSE, PYTORCH, ROW_OF, Bench, Budgeted
+from l0compile.search.latency import CHOSEN, DENSE, PYTORCH, ROW_OF, Bench
 from l0compile.search.run import legal_shapes
 from l0compile.search.space import LatencyBudget, Limits, QualityFloor
 from l0compile.targets import load_target
@@ -71,6 +72,9 @@ def test_the_command_leaves_artifact_study_and_report(finished: Finished) -> Non
         assert (finished.out / name).stat().st_size > 0, name
     for row in (PYTORCH, DENSE, CHOSEN):
         assert row in finished.printed
+    # What was only needed on the way is gone, and what was asked for stands at the end of what is printed.
+    assert not (finished.out / "work").exists()
+    assert finished.printed.strip().splitlines()[-1] == str(finished.result.asked[-1])
 
 
 def test_the_table_has_every_engine_and_the_choice(finished: Finished) -> None:
@@ -120,7 +124,8 @@ def test_trials_and_what_was_fitted_are_recorded(finished: Finished, space: Spac
         assert 0.0 < candidate.choices["live"] < 0.85
     for candidate in fitted:
         assert candidate.latency is not None and candidate.latency.median_ms < 1000.0
-        assert candidate.wanted_ms == result.budget_ms == 1000.0
+        assert result.budget_ms == 1000.0 and candidate.load is not None and candidate.wanted_ms is not None
+        assert candidate.load.value == pytest.approx(candidate.latency.median_ms / candidate.wanted_ms)
         assert candidate.predicted_ms is not None and candidate.predicted_ms > 0.0
 
 
@@ -190,7 +195,7 @@ def test_under_a_floor_of_quality_with_trained_gates(
     assert set(result.facts["seconds of each phase"]) >= {
         "setting up",
         "finalists",
-        "measuring the dense engines",
+        "measuring the dense model and the budget's reference",
     }
 
 
@@ -198,7 +203,7 @@ def test_a_size_that_no_plan_has_is_told_before_anything_is_measured(space: Spac
     progress = Recorded()
     with pytest.raises(ConfigError, match=r"limits\.artifact_mb: expected more than 2\.0"):
         run_search(dataclasses.replace(space, limits=Limits(1.0)), tmp_path, progress=progress)
-    assert progress.phases == ["loading model and text"]
+    assert progress.phases == ["loading model and data"]
 
 
 def test_patterns_are_checked_before_anything_is_measured(space: Space, tmp_path: Path) -> None:
@@ -206,14 +211,14 @@ def test_patterns_are_checked_before_anything_is_measured(space: Space, tmp_path
     progress = Recorded()
     with pytest.raises(GateError, match="'outt' matches no module"):
         run_search(dataclasses.replace(space, gates=(stray,)), tmp_path, progress=progress)
-    assert progress.phases == ["loading model and text"]
+    assert progress.phases == ["loading model and data"]
 
 
 def test_feeds_are_checked_before_anything_is_measured(space: Space, tmp_path: Path) -> None:
     progress = Recorded()
     with pytest.raises(GateError, match="feeds pattern 'upp' matches no module"):
         run_search(dataclasses.replace(space, feeds={"upp": "down"}), tmp_path, progress=progress)
-    assert progress.phases == ["loading model and text"]
+    assert progress.phases == ["loading model and data"]
 
 
 def test_shapes_without_a_kernel_are_left_out_or_refused(space: Space) -> None:
@@ -225,9 +230,14 @@ def test_shapes_without_a_kernel_are_left_out_or_refused(space: Space) -> None:
         return legal_shapes(wanted, target)
 
     assert of((4, 1), (8, 1))["blocks"] == ((4, 1), (8, 1))
-    assert of((4, 1), (3, 7))["blocks"] == ((4, 1),)
-    with pytest.raises(ConfigError, match=r"gates 'blocks': shapes: target .* has kernels for 4x1"):
-        of((3, 7))
+    assert of((4, 1), (2, 1))["blocks"] == ((4, 1),)
+    for shape in ((3, 1), (3, 7)):
+        with pytest.raises(
+            ConfigError, match=rf"gates 'blocks': shapes: .* kernels for 4x1 .* got {shape[0]}x{shape[1]}$"
+        ):
+            of((4, 1), shape)
+    with pytest.raises(ConfigError, match=r"got 2x1$"):
+        of((2, 1))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -243,13 +253,14 @@ def test_an_output_folder_that_is_a_file(space: Space, tmp_path: Path) -> None:
         run_search(space, tmp_path / "out")
 
 
-def test_a_missing_reference_engine_is_a_config_error(
+def test_a_missing_reference_engine_is_told_before_anything_is_loaded(
     space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     latency = dataclasses.replace(space.latency, ms=None, ratio=0.5, reference="onnxruntime")
-    nothing = dict.fromkeys((*ROW_OF.values(), DENSE), "not here")
-    monkeypatch.setattr(Bench, "dense_jobs", lambda self: ({}, nothing))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    progress = Recorded()
     with pytest.raises(
-        ConfigError, match=r"latency\.reference: 'onnxruntime' could not be measured \(not here\)"
+        MissingDependency, match=r"'onnxruntime' needs onnxruntime, onnx, onnxscript; run: pip"
     ):
-        run_search(dataclasses.replace(space, latency=latency), tmp_path)
+        run_search(dataclasses.replace(space, latency=latency), tmp_path, progress=progress)
+    assert progress.phases == []

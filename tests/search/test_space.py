@@ -61,7 +61,7 @@ def test_values_arrive(space: Space) -> None:
         ("task.name", ..., r"task\.name: is missing; expected one of"),
         ("task.tokens", 1.5, r"task\.tokens: expected int, got 1.5"),
         ("task", 3, r"task: expected a table, got 3"),
-        ("latency.ratio", 0.5, r"latency\.: expected either ratio .* or ms"),
+        ("latency.ratio", 0.5, r"latency: expected either ratio .* or ms"),
         (
             "limits",
             {"artifact_mb": "9"},
@@ -74,10 +74,10 @@ def test_values_arrive(space: Space) -> None:
             {"stages": 2, "gate_steps": 5},
             r"training\.stages: expected 1 beside gate_steps: zeros come in stages or are trained, got 2",
         ),
-        ("quality", {"drop": 0.01}, r"latency\.: expected no ratio or ms beside quality\.drop"),
+        ("quality", {"drop": 0.01}, r"latency: expected no ratio or ms beside quality\.drop"),
         ("quality", {"drop": 2}, r"quality\.drop: expected a number from 1e-06 to 1, got 2"),
         ("quality", {"rise": 1}, r"quality\.drop: is missing; expected a number from 1e-06 to 1"),
-        ("latency.ms", ..., r"latency\.: expected either ratio .* or ms, or drop in a table quality"),
+        ("latency.ms", ..., r"latency: expected either ratio .* or ms, or drop in a table quality"),
         ("latency.ms", "4", r"latency\.ms: expected a number from 0.001 to 1e\+06, got '4'"),
         (
             "latency.reference",
