@@ -7,7 +7,7 @@ from torch import fx
 
 from l0compile.capture import Editor, Program
 from l0compile.capture.editor import remove_dead_nodes
-from l0compile.capture.nodes import arguments, is_op, is_static, same_shape, shape, tensor
+from l0compile.capture.nodes import arguments, is_empty_part, is_op, is_static, same_shape, shape, tensor
 
 aten = torch.ops.aten
 
@@ -34,6 +34,7 @@ _RESHAPES = (
 _SAME_WHEN_SAME_SHAPE = (*_RESHAPES, aten.expand.default, aten.slice.Tensor)
 _BROADCASTING = tuple(getattr(aten, name).Tensor for name in ("add", "sub", "mul", "div"))
 _VIEWS = (aten.view.default, aten._unsafe_view.default)
+_JOINS = (aten.cat.default, aten.concat.default, aten.concatenate.default)
 
 
 def canonicalize(program: Program) -> Program:
@@ -43,6 +44,7 @@ def canonicalize(program: Program) -> Program:
         full slice to the same shape, add(x, 0) of integers, a swap of two axes done twice -> x. A reshape of a reshape
         reads the first one's input, and arithmetic reads what ``expand`` broadcasts. ``view`` becomes ``reshape``,
         because the copy that made it legal may be gone. Sizes are read from the inputs. Unused nodes go.
+        cat([x, empty]) -> x, cast to the type that the empty one made it: a cache grows from nothing that way.
     Checks: shape and dtype of the two sides are provably equal, symbols included.
     Returns: the program, itself when it was in normal form.
     """
@@ -56,7 +58,7 @@ def canonicalize(program: Program) -> Program:
         if is_op(node, *_VIEWS):
             node.target = aten.reshape.default
             editor.changed += 1
-        replacement = _identity(node) or _double_swap(node)
+        replacement = _join(editor, node) or _identity(node) or _double_swap(node)
         if replacement is not None:
             editor.replace(node, replacement)
         else:
@@ -90,6 +92,25 @@ def _identity(node: fx.Node) -> fx.Node | None:
     if is_op(node, aten.permute.default):
         return source if list(node.args[1]) == list(range(after.ndim)) else None
     return None
+
+
+def _join(editor: Editor, node: fx.Node) -> fx.Node | None:
+    """Leave out what is empty of what is concatenated; the one part that is left, if it is one."""
+    if not is_op(node, *_JOINS):
+        return None
+    given = arguments(node)
+    parts = [part for part in given["tensors"] if not is_empty_part(part, node)]
+    if len(parts) < len(given["tensors"]) and parts or node.target is not aten.cat.default:
+        parts = parts or list(given["tensors"])
+        dtype = node.meta["val"].dtype
+        if all(part.meta["val"].dtype != dtype for part in parts):  # an empty tensor counts where types are promoted
+            cast = editor.call(aten._to_copy.default, (parts[0],), before=node, kwargs={"dtype": dtype})
+            cast.meta["val"] = parts[0].meta["val"].to(dtype)
+            parts[0] = cast
+        node.target, node.args, node.kwargs = aten.cat.default, (parts, given["dim"]), {}
+        editor.changed += 1
+    alone = parts[0] if len(parts) == 1 else None
+    return alone if alone is not None and alone.meta["val"].dtype == node.meta["val"].dtype else None
 
 
 def swapped_axes(node: Any) -> tuple[int, int] | None:
