@@ -14,7 +14,7 @@ from l0compile.api import compile
 from l0compile.dynamo.inference import Inference
 from l0compile.dynamo.inputs import Inputs, number
 from l0compile.dynamo.outputs import Outputs
-from l0compile.errors import BuildError, CaptureError, InputError
+from l0compile.errors import BuildError, CaptureError, InputError, RewriteError
 
 _log = logging.getLogger("l0compile")
 _MOST = 8
@@ -66,18 +66,15 @@ class _Entry:
 class CompiledGraph:
     """Called by Dynamo with the graph's arguments; returns the graph's results.
 
-    Raises RewriteError when verification of a later compilation fails, InputError for indices out of range.
+    Raises InputError for indices out of range and, without ``fallback``, the reason why a later compilation failed.
     """
 
     def __init__(
         self, graph_module: fx.GraphModule, inputs: Inputs, outputs: Outputs, options: Mapping[str, Any]
     ) -> None:
-        self._graph_module, self._inputs, self._outputs, self._options = (
-            graph_module,
-            inputs,
-            outputs,
-            options,
-        )
+        self._graph_module, self._inputs, self._outputs = graph_module, inputs, outputs
+        self._options = {name: options[name] for name in ("target", "verify", "engine")}
+        self._fallback = bool(options["fallback"])
         self._views = fx.GraphModule({}, outputs.views)
         self._entries: list[
             _Entry
@@ -88,7 +85,7 @@ class CompiledGraph:
         self._dynamic = _dynamic_shapes([placeholders[position] for position in inputs.data])
 
     def prepare(self, args: Sequence[Any]) -> None:
-        """Compile for these arguments. Raises CaptureError or BuildError when PyTorch must run the graph."""
+        """Compile for these arguments. Raises CaptureError, BuildError, RewriteError where PyTorch must run the graph."""
         self._add(args, static=False)
 
     def __call__(self, *args: Any) -> Any:
@@ -120,7 +117,9 @@ class CompiledGraph:
                 return None
             try:
                 return self._add(args, static)
-            except (CaptureError, BuildError) as error:
+            except (CaptureError, BuildError, RewriteError) as error:
+                if not self._fallback:
+                    raise
                 self._pytorch_only = True
                 self._entries = []
                 _log.warning("one graph runs in PyTorch from now on: %s", error)

@@ -100,10 +100,12 @@ def _join(editor: Editor, node: fx.Node) -> fx.Node | None:
         return None
     given = arguments(node)
     parts = [part for part in given["tensors"] if not is_empty_part(part, node)]
-    if len(parts) < len(given["tensors"]) and parts or node.target is not aten.cat.default:
+    if (len(parts) < len(given["tensors"]) and parts) or node.target is not aten.cat.default:
         parts = parts or list(given["tensors"])
         dtype = node.meta["val"].dtype
-        if all(part.meta["val"].dtype != dtype for part in parts):  # an empty tensor counts where types are promoted
+        if all(
+            part.meta["val"].dtype != dtype for part in parts
+        ):  # an empty tensor counts where types are promoted
             cast = editor.call(aten._to_copy.default, (parts[0],), before=node, kwargs={"dtype": dtype})
             cast.meta["val"] = parts[0].meta["val"].to(dtype)
             parts[0] = cast
