@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 
 from l0compile.artifact import load_spec, read_bundle, restore_target
 from l0compile.assembly import assemble, explanation
-from l0compile.capture import Program, capture
+from l0compile.capture import Program, capture, unchanged
 from l0compile.conditions import from_json
 from l0compile.costs import Costs, costs_of
 from l0compile.errors import BuildError, ConfigError, RewriteError
@@ -21,10 +21,20 @@ from l0compile.gates import hardening
 from l0compile.lower import BuiltStage, dtype_name, lower, lower_torch, provable_bounds
 from l0compile.records import EngineChoice
 from l0compile.rewrite.pipeline import choose, dense_steps, optimise_dense
-from l0compile.runtime import CompiledModel, Derived, Explanation, InputSpec, Plan, Signature, race, release
+from l0compile.runtime import (
+    STATE,
+    CompiledModel,
+    Derived,
+    Explanation,
+    InputSpec,
+    Plan,
+    Signature,
+    race,
+    release,
+)
 from l0compile.schedule import token_tile
 from l0compile.targets import Target, load_target
-from l0compile.verification import Call, locate, read_calls, tolerance
+from l0compile.verification import Call, locate, read_calls, showing_state, tolerance
 from l0compile.verification import verify as verify_calls
 
 _log = logging.getLogger("l0compile")
@@ -65,7 +75,7 @@ def compile(
     if engine not in ("auto", "tvm", "torch"):
         raise ConfigError(f"compile: engine: expected 'auto', 'tvm' or 'torch', got {engine!r}")
     target = target if isinstance(target, Target) else load_target(target)
-    captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes)
+    captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes, allow_state=True)
     dense = optimise_dense(captured, ignore_zeros=ignore_zeros)
     program = dense if ignore_zeros else choose(dense, target, _costs(target))
     calls = read_calls(model, args, kwargs or {}, verify)
@@ -115,7 +125,7 @@ class _Job:
             return compiled.chosen(EngineChoice("tvm", "there are no example inputs to compare engines on"))
         other = self.in_torch(EngineChoice("torch", "the quicker engine"))
         models = {"tvm": compiled, "torch": other}
-        choice = race(*(partial(model, *self.args, **self.kwargs) for model in models.values()))
+        choice = race(*(partial(model.rehearse, *self.args, **self.kwargs) for model in models.values()))
         return models[choice.engine].chosen(choice)
 
     def _finish(self, built: Sequence[BuiltStage], choice: EngineChoice) -> CompiledModel:
@@ -125,14 +135,18 @@ class _Job:
 
         def finished(verified: dict[str, Any]) -> CompiledModel:
             account = explanation(self.program, built, verified, choice)
-            return CompiledModel(plan, signature, self.target, account, facts)
+            state = [item.tensor for item in self.program.state]
+            return CompiledModel(plan, signature, self.target, account, facts, state)
 
         unchecked = finished({"checked": False})
         if not self.calls:
             return unchecked
         reference = self.model.module() if isinstance(self.model, ExportedProgram) else self.model
+        names = [state.name for state in self.program.state]
         try:
-            return finished(verify_calls(unchecked, reference, self.calls, tolerance(self.captured)))
+            with unchanged(reference, names):
+                pair = showing_state(unchecked, reference, names)
+                return finished(verify_calls(*pair, self.calls, tolerance(self.captured)))
         except RewriteError as error:
             raise RewriteError(f"{error}. In {choice.engine}: {self._where(choice.engine)}") from error
 
@@ -177,16 +191,16 @@ def load(path: str | Path) -> CompiledModel:
         out_spec=load_spec(record["out_spec"]),
         conditions=tuple(from_json(item) for item in record["conditions"]),
         derived=tuple(Derived(**item) for item in record["derived"]),
+        state=tuple(_input_spec(item) for item in record["state"]),
     )
-    plan = Plan.from_json(
-        record, bundle.constants, bundle.libraries, [item.name for item in signature.inputs]
-    )
+    plan = Plan.from_json(record, bundle.constants, bundle.libraries)
     return CompiledModel(
         plan,
         signature,
         restore_target(record["target"], str(path)),
         Explanation.from_json(record["explanation"]),
         {"gate_rule": record["gate_rule"]},
+        [bundle.constants[f"{STATE}{buffer.name}"] for buffer in signature.state],
     )
 
 
@@ -195,17 +209,20 @@ def _example_shapes(
 ) -> list[tuple[int, ...]]:
     """Shapes of the flat example inputs; without them (an ExportedProgram) those that it was traced with."""
     if args or kwargs:
-        return [tuple(leaf.shape) for leaf in program.flatten(args, kwargs)]
-    shapes = [node.meta["val"].shape for node in program.placeholders]
+        leaves = program.flatten(args, kwargs)
+        return [tuple(leaf.shape) for _, leaf in zip(program.inputs, leaves, strict=False)]
+    shapes = [node.meta["val"].shape for node in program.inputs]
     return [tuple(s if isinstance(s, int) else int(s.node.hint) for s in shape) for shape in shapes]
 
 
 def _signature(program: Program, bounds: Mapping[str, int], examples: Sequence[tuple[int, ...]]) -> Signature:
     inputs = tuple(
         replace(_spec(node.name, node.meta["val"], program, bounds.get(node.name)), example=example)
-        for node, example in zip(program.placeholders, examples, strict=True)
+        for node, example in zip(program.inputs, examples, strict=True)
     )
-    results = [node.meta["val"] for node in program.output.args[0]]
+    hidden = zip(program.placeholders[len(inputs) :], program.state, strict=True)
+    state = [_spec(item.name, node.meta["val"], program, bounds.get(node.name)) for node, item in hidden]
+    results = [node.meta["val"] for node in program.results]
     outputs = tuple(_spec(f"output_{i}", value, program, None) for i, value in enumerate(results))
     return Signature(
         inputs,
@@ -216,12 +233,13 @@ def _signature(program: Program, bounds: Mapping[str, int], examples: Sequence[t
         program.out_spec,
         program.conditions,
         tuple(_derived(program)),
+        tuple(state),
     )
 
 
 def _derived(program: Program) -> Iterator[Derived]:
     """The dimensions of inputs that are no symbol but follow from one: ``2 * Dim("half")``."""
-    for number, node in enumerate(program.placeholders):
+    for number, node in enumerate(program.inputs):
         for axis, size in enumerate(node.meta["val"].shape):
             free = [] if isinstance(size, int) else sorted(size.node.expr.free_symbols, key=str)
             if len(free) == 1 and str(size) not in program.symbols:

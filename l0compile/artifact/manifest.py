@@ -10,7 +10,7 @@ from typing import Any
 from l0compile import __version__
 from l0compile.errors import ArtifactError
 
-FORMAT = 3
+FORMAT = 4
 """Version of the folder layout and of the manifest's keys. A reader accepts exactly its own."""
 
 MANIFEST = "manifest.json"

@@ -33,8 +33,17 @@ _ADVICE = (
         "for a dataclass, or use a dict, a tuple or a named tuple",
     ),
     (
+        r"is mutated in the forward method",
+        "forward() changes a tensor that is no buffer: register it with register_buffer(), and it is state of the model",
+    ),
+    (
+        r"expected compiled_fn to be GraphModule",
+        "forward() changes a buffer by another name than its own (two buffers with one memory, a list that holds it): "
+        "change self.NAME itself, and clone buffers that share memory",
+    ),
+    (
         r"mutat|in-place|inplace",
-        "the model changes a buffer or an input: return the new value instead",
+        "the model changes an input or a constant: return the new value instead, or register it as a buffer",
     ),
 )
 _DEFAULT = "make forward() traceable by torch.export (tensors in, tensors out, no side effects), or compile a submodule"

@@ -31,6 +31,7 @@ def capture(
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     dynamic_shapes: Any = None,
+    allow_state: bool = False,
 ) -> Program:
     """Export ``model`` to a :class:`Program`.
 
@@ -43,9 +44,11 @@ def capture(
         args, kwargs: example inputs. A dynamic dimension may have any size, 1 included.
         dynamic_shapes: torch.export's format, or names: ``{"input_ids": {0: "batch", 1: "seq"}}``; equal names
             are equal sizes. Without it every size is fixed.
+        allow_state: buffers that the model changes are state of the program instead of refused. The model's own keep
+            their values.
 
     Raises:
-        CaptureError: the model is in training mode, changes a buffer or an input, draws random numbers, holds tensors
+        CaptureError: the model is in training mode, changes an input or, without ``allow_state``, a buffer, draws random numbers, holds tensors
             that are not dense real numbers in main memory, or cannot be exported: names module, line and what to do.
     """
     if isinstance(model, ExportedProgram):
@@ -53,14 +56,14 @@ def capture(
             raise CaptureError(
                 "capture: an ExportedProgram already fixes what is dynamic; pass dynamic_shapes to torch.export"
             )
-        return lift(_decompose(model, None))
+        return lift(_decompose(model, None), allow_state)
     _check_module(model)
     call = _bind(model, args, kwargs or {})
     spec = read_spec(call, dynamic_shapes)
     example = enlarged(call, spec) if spec else call
     with _equal_names(model, spec):
         exported = _decompose(_export(model, example, spec), model)
-    program = lift(exported)
+    program = lift(exported, allow_state)
     if spec is None:
         return program
     program = replace(program, labels=label_symbols(program, example, spec))

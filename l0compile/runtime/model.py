@@ -2,7 +2,7 @@
 
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,26 @@ from torch import Tensor
 
 from l0compile.account import Explanation, FunctionTime, Profile
 from l0compile.artifact import dump_spec, dump_target, example_leaves, example_sizes, write_bundle
+from l0compile.errors import InputError
 from l0compile.records import EngineChoice
 from l0compile.runtime.plan import Plan
 from l0compile.runtime.profile import attribute, time_call, worker_threads
 from l0compile.runtime.signature import Signature
+from l0compile.runtime.state import ModelState
 from l0compile.targets import Target
 
 _PROFILE_SECONDS = 0.5  # of back-to-back calls
+STATE = "state/"  # before the name of a buffer, among the tensors of an artifact; no name in a model has a slash
 
 
 class CompiledModel:
     """Runs a compiled program. Calls from several threads are served one after the other: each uses all cores.
 
     Outputs are new tensors with the structure that the original model returns. Inference only: no autograd.
+
+    Buffers that the model changes are its state: one sequence of calls, by one thread. A call replaces them when it has
+    succeeded; the first call of another thread raises StateError until ``reset_state``. An artifact holds the values at
+    compile time, from which each model loaded from it starts: for several sequences, load it several times.
     """
 
     def __init__(
@@ -34,18 +41,45 @@ class CompiledModel:
         target: Target,
         explanation: Explanation,
         facts: Mapping[str, Any],
+        state: Sequence[Tensor] = (),
     ) -> None:
-        """``facts``: JSON for the manifest."""
+        """``facts``: JSON for the manifest. ``state``: values of ``signature.state`` at compile time."""
         self.signature, self.target = signature, target
         self._plan, self._explanation, self._facts = plan, explanation, dict(facts)
         self._lock = threading.Lock()
+        self._state = ModelState(signature.state, state) if state else None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the model. Raises InputError for a wrong structure, shape, dtype or index; nothing has run then."""
+        """Run the model. Raises InputError for a wrong structure, shape, dtype or index; nothing has run then.
+        StateError: another thread's sequence is under way."""
         leaves = self.signature.flatten(args, kwargs)
         with self._lock:
-            results = self._plan(leaves)
+            results = self._plan(leaves) if self._state is None else self._state.run(self._plan, leaves)
         return self.signature.unflatten(results, leaves)
+
+    def rehearse(self, *args: Any, **kwargs: Any) -> Any:
+        """A call from the state at compile time that leaves the state alone; the same as a call where there is none."""
+        leaves = self.signature.flatten(args, kwargs)
+        with self._lock:
+            results = self._plan(leaves) if self._state is None else self._state.rehearse(self._plan, leaves)
+        return self.signature.unflatten(results, leaves)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """A copy of the buffers that calls change, by their names in the model; empty where there are none."""
+        with self._lock:
+            return {} if self._state is None else self._state.current()
+
+    def reset_state(self, state: Mapping[str, Tensor] | None = None) -> None:
+        """Begin a new sequence, of whichever thread calls next: from the values at compile time, or from ``state``.
+
+        Raises InputError for other buffers, shapes or types than ``state`` has.
+        """
+        with self._lock:
+            if self._state is not None:
+                self._state.reset(state)
+            elif state:
+                raise InputError(f"reset_state: this model has no state, got {list(state)}")
 
     def explain(
         self,
@@ -87,10 +121,10 @@ class CompiledModel:
 
     def _profile(self, leaves: list[Tensor]) -> Profile:
         args, kwargs = torch.utils._pytree.tree_unflatten(leaves, self.signature.in_spec)
-        total, repeats = time_call(lambda: self(*args, **kwargs), _PROFILE_SECONDS)
+        total, repeats = time_call(lambda: self.rehearse(*args, **kwargs), _PROFILE_SECONDS)
         functions: list[FunctionTime] = []
         with self._lock:
-            stages = self._plan.times(leaves, repeats)
+            stages = self._plan.times([*leaves, *self._first], repeats)
         for number, (times, record) in enumerate(zip(stages, self._explanation.stages, strict=True)):
             launches = [launch for launch in self._explanation.launches if launch.stage == number]
             if record.engine == "tvm":
@@ -110,7 +144,12 @@ class CompiledModel:
     def chosen(self, choice: EngineChoice) -> "CompiledModel":
         """The same model with another account of why it runs in its engine."""
         account = replace(self._explanation, choice=choice)
-        return CompiledModel(self._plan, self.signature, self.target, account, self._facts)
+        return CompiledModel(self._plan, self.signature, self.target, account, self._facts, self._first)
+
+    @property
+    def _first(self) -> tuple[Tensor, ...]:
+        """The state at compile time."""
+        return () if self._state is None else self._state.initial
 
     @property
     def weight_bytes(self) -> int:
@@ -132,6 +171,7 @@ class CompiledModel:
             "labels": dict(s.labels),
             "conditions": list(s.conditions),
             "derived": [vars(d) for d in s.derived],
+            "state": [vars(buffer) for buffer in s.state],
             **self._plan.to_json(),
             "explanation": self._explanation.to_json(),
             **self._facts,
@@ -141,4 +181,6 @@ class CompiledModel:
         """Write the model as an artifact folder (manifest, weights, libraries). Raises ArtifactError; see artifact."""
         with tempfile.TemporaryDirectory() as folder:
             libraries = self._plan.export(Path(folder))
-            write_bundle(path, self.manifest, self._plan.constants, *libraries)
+            names = [f"{STATE}{buffer.name}" for buffer in self.signature.state]
+            tensors = {**self._plan.constants, **dict(zip(names, self._first, strict=True))}
+            write_bundle(path, self.manifest, tensors, *libraries)

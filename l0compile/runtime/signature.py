@@ -57,7 +57,7 @@ class Derived:
 @dataclass(frozen=True)
 class Signature:
     """Inputs, ranges of the size symbols and conditions between them, user-given labels of the symbols, and the pytrees
-    of arguments and result."""
+    of arguments and result. state: buffers that calls change, by their names in the model."""
 
     inputs: tuple[InputSpec, ...]
     outputs: tuple[InputSpec, ...]
@@ -67,6 +67,7 @@ class Signature:
     out_spec: pytree.TreeSpec
     conditions: tuple[Condition, ...] = ()
     derived: tuple[Derived, ...] = ()
+    state: tuple[InputSpec, ...] = ()
 
     def flatten(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
         """The checked flat inputs of a call. Raises InputError naming the input, what was expected and what came."""
@@ -79,14 +80,14 @@ class Signature:
                 self._accepted.clear()
             self._accepted.add(kinds)
         for number in self._indexing:
-            _check_values(self.inputs[number], leaves[number])
+            check_values(self.inputs[number], leaves[number])
         return leaves
 
     def _check(self, leaves: Sequence[Any]) -> None:
         """All that depends on shapes, dtypes and devices alone."""
         sizes: dict[str, tuple[int, str]] = {}
         for spec, leaf in zip(self.inputs, leaves, strict=True):
-            _check_tensor(spec, leaf)
+            check_tensor(spec, leaf)
             for axis, (want, got) in enumerate(zip(spec.shape, leaf.shape, strict=True)):
                 self._check_size(spec, axis, want, int(got), sizes)
         self._check_derived(leaves, sizes)
@@ -177,7 +178,8 @@ class Signature:
         return "[" + ", ".join(str(self.labels.get(str(d), d)) for d in spec.shape) + "]"
 
 
-def _check_tensor(spec: InputSpec, leaf: Any) -> None:
+def check_tensor(spec: InputSpec, leaf: Any) -> None:
+    """Raise InputError unless ``leaf`` is a tensor of the type, rank and device."""
     if not isinstance(leaf, Tensor):
         raise InputError(f"{spec.name}: expected a torch.Tensor of {spec.dtype}, got {type(leaf).__name__}")
     dtype = str(leaf.dtype).removeprefix("torch.")
@@ -191,7 +193,8 @@ def _check_tensor(spec: InputSpec, leaf: Any) -> None:
         raise InputError(f"{spec.name}: expected a CPU tensor, got one on {leaf.device}; move it with .cpu()")
 
 
-def _check_values(spec: InputSpec, leaf: Tensor) -> None:
+def check_values(spec: InputSpec, leaf: Tensor) -> None:
+    """Raise InputError where a value would index past the end of its table."""
     if spec.below is None or leaf.numel() == 0:
         return
     low, high = (int(value) for value in torch.aminmax(leaf))

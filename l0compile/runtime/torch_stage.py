@@ -37,6 +37,7 @@ class TorchStage:
         self._slots: list[Any] = [None] * code.inputs + fixed + [None] * len(code.instructions)
         self._calls = bind(code, self._packed.kernels, self._slots)
         self._outputs = bind_outputs(code, self._slots)
+        self._written: list[Any] = []
         self._owned = {t.untyped_storage().data_ptr() for t in self._plain.values()}
 
     @property
@@ -63,6 +64,15 @@ class TorchStage:
             stop_spinning()
         given = {tensor.untyped_storage().data_ptr() for tensor in inputs}
         return [self._copied(value, given) for value in self._outputs(slots)]
+
+    def keep(self) -> None:
+        """Take what was written into inputs as final."""
+        self._written.clear()
+
+    def take_back(self) -> None:
+        """Undo what was written into inputs since ``keep``."""
+        while self._written:
+            self._written.pop()()
 
     def _copied(self, value: Any, given: set[int]) -> Any:
         if not isinstance(value, Tensor):
