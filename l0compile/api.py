@@ -129,7 +129,7 @@ class _Job:
         return models[choice.engine].chosen(choice)
 
     def _finish(self, built: Sequence[BuiltStage], choice: EngineChoice) -> CompiledModel:
-        plan, facts = assemble(self.program, built), {"gate_rule": _gate_rule(self.model)}
+        plan, facts = assemble(self.program, built, in_place=True), {"gate_rule": _gate_rule(self.model)}
         examples = _example_shapes(self.program, self.args, self.kwargs)
         signature = _signature(self.program, provable_bounds(self.program)[0], examples)
 

@@ -34,7 +34,7 @@ _ADVICE = (
     ),
     (
         r"is mutated in the forward method",
-        "forward() changes a tensor that is no buffer: register it with register_buffer(), and it is state of the model",
+        "forward() changes a tensor that is no buffer: register it with register_buffer(), as state of the model",
     ),
     (
         r"expected compiled_fn to be GraphModule",

@@ -48,8 +48,9 @@ def capture(
             their values.
 
     Raises:
-        CaptureError: the model is in training mode, changes an input or, without ``allow_state``, a buffer, draws random numbers, holds tensors
-            that are not dense real numbers in main memory, or cannot be exported: names module, line and what to do.
+        CaptureError: the model is in training mode, changes an input or, without ``allow_state``, a buffer, draws
+            random numbers, holds tensors that are not dense real numbers in main memory, or cannot be exported: names
+            module, line and what to do.
     """
     if isinstance(model, ExportedProgram):
         if dynamic_shapes is not None:

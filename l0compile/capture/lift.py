@@ -173,7 +173,9 @@ def _user_outputs(node: fx.Node, exported: ExportedProgram) -> list[Any]:
 def _new_values(node: fx.Node, exported: ExportedProgram, changed: list[str]) -> list[Any]:
     """The values that the buffers ``changed`` have after the call."""
     results: Any = node.args[0]
-    found = {spec.target: arg for arg, spec in zip(results, exported.graph_signature.output_specs, strict=True)}
+    found = {
+        spec.target: arg for arg, spec in zip(results, exported.graph_signature.output_specs, strict=True)
+    }
     return [found[name] for name in changed]
 
 

@@ -40,7 +40,9 @@ def _memory(tensor: torch.Tensor) -> int:
 @contextmanager
 def unchanged(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
     """While the block runs, calls of ``model`` may change the buffers of these names; then they are as before."""
-    kept = [(*_owner(model, name), buffer := model.get_buffer(name), buffer.detach().clone()) for name in names]
+    kept = [
+        (*_owner(model, name), buffer := model.get_buffer(name), buffer.detach().clone()) for name in names
+    ]
     try:
         yield
     finally:

@@ -85,7 +85,7 @@ class CompiledGraph:
         self._dynamic = _dynamic_shapes([placeholders[position] for position in inputs.data])
 
     def prepare(self, args: Sequence[Any]) -> None:
-        """Compile for these arguments. Raises CaptureError, BuildError, RewriteError where PyTorch must run the graph."""
+        """Compile for these arguments. Raises CaptureError, BuildError, RewriteError where PyTorch must run it."""
         self._add(args, static=False)
 
     def __call__(self, *args: Any) -> Any:

@@ -21,7 +21,9 @@ from l0compile.runtime.state import ModelState
 from l0compile.targets import Target
 
 _PROFILE_SECONDS = 0.5  # of back-to-back calls
-STATE = "state/"  # before the name of a buffer, among the tensors of an artifact; no name in a model has a slash
+STATE = (
+    "state/"  # before the name of a buffer, among the tensors of an artifact; no name in a model has a slash
+)
 
 
 class CompiledModel:
@@ -124,7 +126,8 @@ class CompiledModel:
         total, repeats = time_call(lambda: self.rehearse(*args, **kwargs), _PROFILE_SECONDS)
         functions: list[FunctionTime] = []
         with self._lock:
-            stages = self._plan.times([*leaves, *self._first], repeats)
+            stages = self._plan.times([*leaves, *(tensor.clone() for tensor in self._first)], repeats)
+            self._plan.keep()
         for number, (times, record) in enumerate(zip(stages, self._explanation.stages, strict=True)):
             launches = [launch for launch in self._explanation.launches if launch.stage == number]
             if record.engine == "tvm":

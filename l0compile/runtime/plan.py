@@ -30,7 +30,8 @@ class Step:
 class Plan:
     """Runs the stages in order. Stages that hold a constant of the same name hold the same tensor.
 
-    inputs: names of the model's flat inputs, state last. results: for each flat result its name in a tuple, or the constant.
+    inputs: names of the model's flat inputs, state last. results: for each flat result its name in a tuple, or the
+    constant.
     """
 
     def __init__(self, steps: Sequence[Step], inputs: Sequence[str], results: Sequence[Any]) -> None:
@@ -143,6 +144,7 @@ def _dump(step: Step) -> dict[str, Any]:
         "code": stage.code.to_json(),
         "threads": stage.threads,
         "pauses": stage.pauses,
+        "writes": list(stage.writes),
     }
 
 
@@ -153,5 +155,6 @@ def _load(item: Mapping[str, Any], constants: Mapping[str, Tensor], libraries: l
         library = Library(libraries.pop(0))
         stage = TvmStage(library.module, parameters, library)
     else:
-        stage = TorchStage(Code.from_json(item["code"]), constants, item["threads"], item["pauses"])
+        code = Code.from_json(item["code"])
+        stage = TorchStage(code, constants, item["threads"], item["pauses"], item["writes"])
     return Step(stage, *(tuple(item[key]) for key in ("inputs", "outputs", "frees")))
