@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from l0compile.capture import PassRecord, Program
+from l0compile.capture import PassRecord, Program, State
 from l0compile.conditions import show
 from l0compile.lower import BuiltStage
 from l0compile.lower.kernel_calls import kernel_call
@@ -115,7 +115,25 @@ def explanation(
         launches=launches,
         sizes=_size_rules(program),
         plain=tuple(dict.fromkeys(name for part in built for name in part.plain)),
+        state=tuple(_buffer(item, program, built) for item in program.state),
     )
+
+
+def _buffer(item: State, program: Program, built: Sequence[BuiltStage]) -> str:
+    """A buffer of the state in words: what it is, and how a call changes it."""
+    place = [state.name for state in program.state].index(item.name) + len(program.inputs)
+    name, results = program.placeholders[place].name, _results(program, built)
+    wanted = {result[0] for result in results if isinstance(result, tuple)}
+    written = any(
+        number in _writes(program, part, built, wanted)
+        for part in built
+        if part.code is not None
+        for number, own in enumerate(part.stage.inputs)
+        if own == name
+    )
+    kind, shape = str(item.tensor.dtype).removeprefix("torch."), "×".join(map(str, item.tensor.shape))
+    how = "written to in place" if written else "made anew"
+    return f"{item.name}: {kind} {shape or 'number'}, {item.tensor.nbytes:,} bytes, {how}"
 
 
 def _size_rules(program: Program) -> tuple[str, ...]:

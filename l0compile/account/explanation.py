@@ -24,6 +24,7 @@ class Explanation:
         stages: what each engine runs, in order. choice: which engine runs the whole, and the times that decided it.
         launches: the kernel calls of one run, in order.
         sizes: what must hold of the dynamic sizes of a call, a sentence each.
+        state: buffers that calls change, a line each.
         plain: functions of ordinary operators whose loops run as written: no schedule rule could change them.
         profile, dense_profile: times of one call, and of the dense model's, where measured; ``account`` joins them with
             the regions.
@@ -38,6 +39,7 @@ class Explanation:
     launches: tuple[Launch, ...] = ()
     sizes: tuple[str, ...] = ()
     plain: tuple[str, ...] = ()
+    state: tuple[str, ...] = ()
     profile: Profile | None = None
     dense_profile: Profile | None = None
 
@@ -58,6 +60,7 @@ class Explanation:
             "launches": [asdict(launch) for launch in self.launches],
             "sizes": list(self.sizes),
             "plain": list(self.plain),
+            "state": list(self.state),
             "profile": None if self.profile is None else self.profile.to_json(),
             "dense_profile": None if self.dense_profile is None else self.dense_profile.to_json(),
         }
@@ -94,6 +97,7 @@ class Explanation:
             launches,
             tuple(record["sizes"]),
             tuple(record["plain"]),
+            tuple(record["state"]),
             *profiles,
         )
 

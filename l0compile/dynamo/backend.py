@@ -10,7 +10,7 @@ from torch import fx
 from l0compile.dynamo.compiled_graph import CompiledGraph
 from l0compile.dynamo.inputs import read_inputs
 from l0compile.dynamo.options import read_options
-from l0compile.dynamo.outputs import read_outputs
+from l0compile.dynamo.outputs import changed_in_place, read_outputs, storage_of
 from l0compile.dynamo.training import is_training, refuse_training, warn_of_training
 from l0compile.errors import BuildError, CaptureError, RewriteError
 
@@ -73,6 +73,9 @@ def _compiled(
     needed = {node for node in placeholders if any(user.op != "output" for user in node.users)}
     outputs = read_outputs(graph_module.graph)
     inputs = read_inputs(placeholders, examples, needed)
+    for position, name in inputs.weights.items():
+        if changed_in_place(graph_module.graph, storage_of(placeholders[position])):
+            raise CaptureError(f"torch.compile: {name}: expected a forward() that leaves buffers alone")
     if not outputs.computed:
         return graph_module.forward  # views and sizes only: nothing to compute
     graph = CompiledGraph(graph_module, inputs, outputs, options)

@@ -15,6 +15,7 @@ from l0compile.dynamo.inference import Inference
 from l0compile.dynamo.inputs import Inputs, number
 from l0compile.dynamo.outputs import Outputs
 from l0compile.errors import BuildError, CaptureError, InputError, RewriteError
+from l0compile.runtime import CompiledModel
 
 _log = logging.getLogger("l0compile")
 _MOST = 8
@@ -142,11 +143,17 @@ class CompiledGraph:
         data = [_ordinary(args[position]) for position in self._inputs.data]
         module = Inference(self._graph_module, self._inputs, self._outputs.computed, args)
         try:
-            return compile(module, data, dynamic_shapes=dynamic, **self._options), dynamic is self._dynamic
+            return self._without_state(module, data, dynamic), dynamic is self._dynamic
         except CaptureError:
             if dynamic is None:
                 raise
-            return compile(module, data, **self._options), False
+            return self._without_state(module, data, None), False
+
+    def _without_state(self, module: Inference, data: Sequence[torch.Tensor], dynamic: Any) -> CompiledModel:
+        model = compile(module, data, dynamic_shapes=dynamic, **self._options)
+        if model.state:  # of the copy: the user's own buffers would stay what they are
+            raise CaptureError(f"torch.compile: a graph that changes its buffers {list(model.state)}")
+        return model
 
     def _weights(self, args: Sequence[Any]) -> tuple[_Weight, ...]:
         given = [_Weight.watch(position, args[position]) for position in self._inputs.weights]

@@ -20,7 +20,8 @@ class ModelState:
     """
 
     def __init__(self, specs: Sequence[InputSpec], initial: Sequence[Tensor]) -> None:
-        self.specs, self.initial = tuple(specs), tuple(initial)
+        # Loaded tensors are views of one mapped file, and under inference mode none may be written to outside of it.
+        self.specs, self.initial = tuple(specs), tuple(_copies(initial))
         self.reset()
 
     def reset(self, values: Mapping[str, Tensor] | None = None) -> None:
@@ -61,10 +62,9 @@ class ModelState:
     def rehearse(self, plan: Plan, leaves: Sequence[Tensor]) -> list[Any]:
         """The results of a first call; the state stays what it is."""
         try:
-            flat = plan([*leaves, *_copies(self.initial)])
+            return _apart(plan([*leaves, *self.initial]), len(self.specs), leaves)[0]
         finally:
-            plan.keep()
-        return _apart(flat, len(self.specs), leaves)[0]
+            plan.take_back()
 
     def _claim(self) -> None:
         thread = threading.current_thread()
