@@ -59,14 +59,17 @@ def compile(
         target: name of a shipped target, path of a target file, ``"native"``, or a Target.
         dynamic_shapes: ``{"input_ids": {0: "batch", 1: "seq"}}`` or torch.export's format; default: all sizes fixed.
         verify: compare with the model on the example inputs, and on each of a list of calls ``[(args, kwargs), ...]``;
-            refuse a result that differs, see :func:`l0compile.verification.verify`. Padded tokens of
-            an ``nn.TransformerEncoder`` (``src_key_padding_mask``) are computed like others, as in the exported graph;
-            eager PyTorch's fast path makes them zero. ``explain()`` says by how much results then differ.
+            refuse a result that differs, see :func:`l0compile.verification.verify`. Padded tokens of an
+            ``nn.TransformerEncoder`` (``src_key_padding_mask``) are computed like others, as in the exported graph;
+            eager PyTorch's fast path makes them zero. ``explain()`` says by how much results then differ. Of a model
+            with state the calls are one sequence, and its buffers are compared after each; the model's own are as
+            before in the end.
         ignore_zeros: compute the zeros like any other number: the dense model that gains are measured against.
         engine: ``"tvm"``: compiled, with islands in PyTorch for what TVM does not take; ``"torch"``: the smaller dense
             model in PyTorch; ``"auto"``: the quicker of the two, timed on the example inputs (half a second).
 
-    Returns: a callable with the model's signature and result structure; its ``explain()`` says what was done.
+    Returns: a callable with the model's signature and result structure; its ``explain()`` says what was done. Buffers
+        that ``forward`` changes (a cache, a counter) are its state, see :class:`l0compile.runtime.CompiledModel`.
 
     Raises:
         CaptureError: the model cannot be exported. TargetError, ConfigError: no such target or engine.

@@ -1,5 +1,6 @@
 """Buffers that ``forward`` changes: the state of a model."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from l0compile.errors import CaptureError
+
+_log = logging.getLogger("l0compile")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,36 @@ def unchanged(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
             for owner, key, buffer, value in kept:
                 buffer.copy_(value)
                 owner._buffers[key] = buffer  # forward() may have put another tensor there
+
+
+@contextmanager
+def watched_numbers(model: nn.Module) -> Iterator[None]:
+    """Warn when the block, which traces ``model``, changes numbers that modules hold as plain attributes.
+
+    A compiled model keeps what they were when it was traced. They are left as tracing leaves them: results that depend
+    on them then differ from the model's own when compiling compares the two.
+    """
+    before = _numbers(model)
+    yield
+    after = _numbers(model)
+    for where, value in before.items():
+        if after.get(where, value) != value:
+            _log.warning(
+                "capture: forward() changes %s from %s to %s, and the compiled model will not; register a number that "
+                "results depend on as a buffer",
+                where,
+                value,
+                after[where],
+            )
+
+
+def _numbers(model: nn.Module) -> dict[str, float]:
+    return {
+        f"{name}.{key}" if name else key: value
+        for name, module in model.named_modules()
+        for key, value in vars(module).items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
 
 
 def _owner(model: nn.Module, name: str) -> tuple[nn.Module, str]:

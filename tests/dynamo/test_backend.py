@@ -1,5 +1,6 @@
 """torch.compile with our backend: the model's own answers, at any size, after any change, or a clear refusal."""
 
+import copy
 import logging
 import tomllib
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch._dynamo.exc import BackendCompilerFailed
 
 from l0compile.dynamo import backend, compiled_graph
+from tests.runtime.stateful_models import Cache, Statistics
 
 TVM = {"engine": "tvm"}  # no race between engines
 
@@ -219,3 +221,19 @@ def test_hugging_face_bert(compilations: list[Any], caplog: pytest.LogCaptureFix
     regions = {r.name: r for r in compilations[-1].explain().regions}
     assert regions["encoder.layer.0.intermediate.dense"].shape_after[0] == 4
     assert not [record for record in caplog.records if record.name == "l0compile"]
+
+
+@torch.no_grad()
+def test_buffers_that_the_graph_changes_stay_the_users(caplog: pytest.LogCaptureFixture) -> None:
+    for make, args in (
+        (Statistics, (torch.randn(2, 4),)),
+        (Cache, (torch.randn(1, 2, 1, 4), torch.tensor([3]))),
+    ):
+        torch.manual_seed(0)
+        model = make().eval()
+        plain = copy.deepcopy(model)
+        compiled = torch.compile(model, backend=backend, options={"engine": "torch"})
+        for _ in range(2):
+            torch.testing.assert_close(compiled(*args), plain(*args))
+        torch.testing.assert_close(dict(model.named_buffers()), dict(plain.named_buffers()))
+    assert "leaves buffers alone" in caplog.text
