@@ -44,7 +44,8 @@ def canonicalize(program: Program) -> Program:
         full slice to the same shape, add(x, 0) of integers, a swap of two axes done twice -> x. A reshape of a reshape
         reads the first one's input, and arithmetic reads what ``expand`` broadcasts. ``view`` becomes ``reshape``,
         because the copy that made it legal may be gone. Sizes are read from the inputs. Unused nodes go.
-        cat([x, empty]) -> x, cast to the type that the empty one made it: a cache grows from nothing that way.
+        copy(x, y), which is what assigning to a part becomes, -> y, cast and expanded to what x is. cat([x, empty])
+        -> x, cast to the type that the empty one made it: a cache grows from nothing that way.
     Checks: shape and dtype of the two sides are provably equal, symbols included.
     Returns: the program, itself when it was in normal form.
     """
@@ -58,7 +59,7 @@ def canonicalize(program: Program) -> Program:
         if is_op(node, *_VIEWS):
             node.target = aten.reshape.default
             editor.changed += 1
-        replacement = _join(editor, node) or _identity(node) or _double_swap(node)
+        replacement = _join(editor, node) or _copied(editor, node) or _identity(node) or _double_swap(node)
         if replacement is not None:
             editor.replace(node, replacement)
         else:
@@ -113,6 +114,23 @@ def _join(editor: Editor, node: fx.Node) -> fx.Node | None:
         editor.changed += 1
     alone = parts[0] if len(parts) == 1 else None
     return alone if alone is not None and alone.meta["val"].dtype == node.meta["val"].dtype else None
+
+
+def _copied(editor: Editor, node: fx.Node) -> fx.Node | None:
+    """copy(x, y) is y in the type and shape of x."""
+    if not is_op(node, aten.copy.default):
+        return None
+    source, result = node.args[1], node.meta["val"]
+    assert isinstance(source, fx.Node)
+    given = source.meta["val"]
+    same = same_shape(given.shape, result.shape)
+    sizes: Any = [] if same else editor.sizes(result.shape)
+    if sizes is None:
+        return None
+    if given.dtype != result.dtype:
+        source = editor.call(aten._to_copy.default, (source,), before=node, kwargs={"dtype": result.dtype})
+        source.meta["val"] = given.to(result.dtype)
+    return source if same else editor.call(aten.expand.default, (source, sizes), before=node)
 
 
 def swapped_axes(node: Any) -> tuple[int, int] | None:

@@ -42,6 +42,23 @@ class Assigned(Cache):
         return self.kept * 1
 
 
+class Slices(nn.Module):
+    """Parts of large buffers written by assignment: a slice, one entry of an axis, a number everywhere in a part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.register_buffer("sliced", torch.zeros(2, 8192, 4))
+        self.register_buffer("entry", torch.zeros(4, 8192, 4))
+        self.register_buffer("number", torch.zeros(2, 8192, 4, dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        self.sliced[:, 3:5] = self.linear(x)
+        self.entry[2] = x[0, :1]
+        self.number[:, 7:, 1:3] = (x[0, 0, 0] * 100).long()
+        return self.linear(self.sliced).sum(1), self.entry[1:].sum(1), self.number[:, :, 1:].sum(1)
+
+
 class Returned(nn.Module):
     """The old value, the new one, a part of it and the input are results."""
 

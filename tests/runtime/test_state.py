@@ -14,7 +14,16 @@ from torch import Tensor, nn
 from l0compile.api import compile, load
 from l0compile.errors import CaptureError, InputError, RewriteError, StateError
 from l0compile.runtime import CompiledModel
-from tests.runtime.stateful_models import Assigned, Cache, Counting, Decoder, Returned, Statistics, Window
+from tests.runtime.stateful_models import (
+    Assigned,
+    Cache,
+    Counting,
+    Decoder,
+    Returned,
+    Slices,
+    Statistics,
+    Window,
+)
 
 Call = tuple[Tensor, ...]
 
@@ -31,6 +40,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], list[Call]]]] = {
     "statistics": (Statistics, lambda: draws(2, 4)),
     "cache": (Cache, lambda: rows(3, 0, 7)),
     "assigned": (Assigned, lambda: rows(3, 0, 7)),
+    "slices": (Slices, lambda: draws(2, 2, 4)),
     "returned": (Returned, lambda: draws(4)),
     "window": (Window, lambda: draws(1, 3, 2)),
     "counting": (Counting, lambda: draws(1, 2, 1, 4)),
@@ -61,6 +71,10 @@ def test_every_way_to_change_a_buffer(name: str, engine: str, tmp_path: Path) ->
     assert [id(buffer) for buffer in model.buffers()] == identities
     torch.testing.assert_close(values(model), before, rtol=0, atol=0)
     torch.testing.assert_close(compiled.state, {n: before[n] for n in compiled.state}, rtol=0, atol=0)
+    in_place = [line.partition(":")[0] for line in compiled.explain().state if line.endswith("in place")]
+    assert in_place == {"slices": ["sliced", "entry"], "counting": ["kept", "short"]}.get(
+        name, ["kept"] if issubclass(make, Cache) else []
+    )
     compiled.save(tmp_path / "model")
     follow(compiled, model, calls)
     compiled.save(
