@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from l0compile.assembly import assemble, explanation
-from l0compile.capture import Program, capture, dense_weights
+from l0compile.capture import Program, capture, dense_weights, unchanged
 from l0compile.costs import Costs, costs_of
 from l0compile.errors import ArtifactError, BuildError, ConfigError, RewriteError
 from l0compile.gates import hardening
@@ -34,7 +34,7 @@ from l0compile.runtime import (
 from l0compile.runtime import load as load
 from l0compile.schedule import token_tile
 from l0compile.targets import Target, load_target
-from l0compile.verification import Call, locate, read_calls, tolerance
+from l0compile.verification import Call, locate, read_calls, showing_state, tolerance
 from l0compile.verification import verify as verify_calls
 
 _log = logging.getLogger("l0compile")
@@ -61,9 +61,11 @@ def compile(
         target: name of a shipped target, path of a target file, ``"native"``, or a Target.
         dynamic_shapes: ``{"input_ids": {0: "batch", 1: "seq"}}`` or torch.export's format; default: all sizes fixed.
         verify: compare with the model on the example inputs, and on each of a list of calls ``[(args, kwargs), ...]``;
-            refuse a result that differs, see :func:`l0compile.verification.verify`. Padded tokens of
-            an ``nn.TransformerEncoder`` (``src_key_padding_mask``) are computed like others, as in the exported graph;
-            eager PyTorch's fast path makes them zero. ``explain()`` says by how much results then differ.
+            refuse a result that differs, see :func:`l0compile.verification.verify`. Padded tokens of an
+            ``nn.TransformerEncoder`` (``src_key_padding_mask``) are computed like others, as in the exported graph;
+            eager PyTorch's fast path makes them zero. ``explain()`` says by how much results then differ. Of a model
+            with state the calls are one sequence, and its buffers are compared after each; the model's own are as
+            before in the end.
         ignore_zeros: compute the zeros like any other number: the dense model that gains are measured against.
         engine: ``"tvm"``: compiled, with islands in PyTorch for what TVM does not take; ``"torch"``: the smaller dense
             model in PyTorch; ``"auto"``: the quicker of the two, timed in turns on the example inputs (half a second,
@@ -71,7 +73,8 @@ def compile(
         threads: that a call uses; None: all cores, one call at a time. With 1, calls from several threads run side by
             side. The code is the same; the engines are timed with that number.
 
-    Returns: a callable with the model's signature and result structure; its ``explain()`` says what was done.
+    Returns: a callable with the model's signature and result structure; its ``explain()`` says what was done. Buffers
+        that ``forward`` changes (a cache, a counter) are its state, see :class:`l0compile.runtime.CompiledModel`.
 
     Raises:
         CaptureError: the model cannot be exported. TargetError: no such target. ConfigError: no such engine, or number
@@ -82,7 +85,7 @@ def compile(
         raise ConfigError(f"compile: engine: expected 'auto', 'tvm' or 'torch', got {engine!r}")
     check_threads(threads)
     target = target if isinstance(target, Target) else load_target(target)
-    captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes)
+    captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes, allow_state=True)
     dense = optimise_dense(captured, ignore_zeros=ignore_zeros)
     program = dense if ignore_zeros else choose(dense, target, _costs(target))
     if lost_denormals(dense):
@@ -136,26 +139,29 @@ class _Job:
         except (ArtifactError, BuildError, RewriteError) as error:
             return compiled.chosen(_warned(without("torch", error)))
         models = {"tvm": compiled, "torch": other}
-        choice = race(*(partial(model, *self.args, **self.kwargs) for model in models.values()))
+        choice = race(*(partial(model.rehearse, *self.args, **self.kwargs) for model in models.values()))
         return models[choice.engine].chosen(_warned(choice))
 
     def _finish(self, built: Sequence[BuiltStage], choice: EngineChoice) -> CompiledModel:
-        plan, facts = assemble(self.program, built), {"gate_rule": _gate_rule(self.model)}
+        plan, facts = assemble(self.program, built, in_place=True), {"gate_rule": _gate_rule(self.model)}
         examples = _example_shapes(self.program, self.args, self.kwargs)
         bounds = provable_bounds(self.program)[0]
         signature = _signature(self.program, bounds, examples, _parameters(self.model))
 
         def finished(verified: dict[str, Any]) -> CompiledModel:
             account = explanation(self.program, built, verified, choice)
-            return CompiledModel(plan, signature, self.target, account, facts, self.threads)
+            state = [item.tensor for item in self.program.state]
+            return CompiledModel(plan, signature, self.target, account, facts, self.threads, state)
 
         unchecked = finished({"checked": False})
         if not self.calls:
             return unchecked
         reference = self.model.module() if isinstance(self.model, ExportedProgram) else self.model
+        names = [state.name for state in self.program.state]
         try:
-            with dense_weights(reference):
-                return finished(verify_calls(unchecked, reference, self.calls, tolerance(self.captured)))
+            with dense_weights(reference), unchanged(reference, names):
+                pair = showing_state(unchecked, reference, names)
+                return finished(verify_calls(*pair, self.calls, tolerance(self.captured)))
         except RewriteError as error:
             raise RewriteError(f"{error}. In {choice.engine}: {self._where(choice.engine)}") from error
 
@@ -197,8 +203,9 @@ def _example_shapes(
 ) -> list[tuple[int, ...]]:
     """Shapes of the flat example inputs; without them (an ExportedProgram) those that it was traced with."""
     if args or kwargs:
-        return [tuple(leaf.shape) for leaf in program.flatten(args, kwargs)]
-    shapes = [node.meta["val"].shape for node in program.placeholders]
+        leaves = program.flatten(args, kwargs)
+        return [tuple(leaf.shape) for _, leaf in zip(program.inputs, leaves, strict=False)]
+    shapes = [node.meta["val"].shape for node in program.inputs]
     return [tuple(s if isinstance(s, int) else int(s.node.hint) for s in shape) for shape in shapes]
 
 
@@ -210,9 +217,11 @@ def _signature(
 ) -> Signature:
     inputs = tuple(
         replace(_spec(node.name, node.meta["val"], program, bounds.get(node.name)), example=example)
-        for node, example in zip(program.placeholders, examples, strict=True)
+        for node, example in zip(program.inputs, examples, strict=True)
     )
-    results = [node.meta["val"] for node in program.output.args[0]]
+    hidden = zip(program.placeholders[len(inputs) :], program.state, strict=True)
+    state = [_spec(item.name, node.meta["val"], program, bounds.get(node.name)) for node, item in hidden]
+    results = [node.meta["val"] for node in program.results]
     outputs = tuple(_spec(f"output_{i}", value, program, None) for i, value in enumerate(results))
     return Signature(
         inputs,
@@ -224,12 +233,13 @@ def _signature(
         program.conditions,
         tuple(_derived(program)),
         parameters,
+        tuple(state),
     )
 
 
 def _derived(program: Program) -> Iterator[Derived]:
     """The dimensions of inputs that are no symbol but follow from one: ``2 * Dim("half")``."""
-    for number, node in enumerate(program.placeholders):
+    for number, node in enumerate(program.inputs):
         for axis, size in enumerate(node.meta["val"].shape):
             free = [] if isinstance(size, int) else sorted(size.node.expr.free_symbols, key=str)
             if len(free) == 1 and str(size) not in program.symbols:

@@ -1,23 +1,24 @@
 """Built stages put together: a plan that runs, and the account of it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from l0compile.capture import PassRecord, Program
+from l0compile.capture import PassRecord, Program, State
 from l0compile.conditions import show
 from l0compile.lower import BuiltStage
 from l0compile.lower.kernel_calls import kernel_call
+from l0compile.lower.updates import writer_of
 from l0compile.records import EngineChoice, Region
 from l0compile.runtime import Explanation, Plan, Step, TorchStage, TvmStage
 
 
-def assemble(program: Program, built: Sequence[BuiltStage]) -> Plan:
-    """The plan that runs ``built``, the stages of ``program``, in order."""
+def assemble(program: Program, built: Sequence[BuiltStage], in_place: bool = False) -> Plan:
+    """The plan that runs ``built``, the stages of ``program``, in order. in_place: it may write into its state."""
     constants: dict[str, Tensor] = {}
     steps = []
     results = _results(program, built)
@@ -27,7 +28,12 @@ def assemble(program: Program, built: Sequence[BuiltStage]) -> Plan:
         later = {name for other in built[number + 1 :] for name in other.stage.inputs} | wanted
         frees = tuple(name for name in part.stage.inputs if name not in later)
         # The first stage of the next call comes after the last.
-        stage = _stage(part, _own_names(part, constants, number), pauses="tvm" in engines)
+        stage = _stage(
+            part,
+            _own_names(part, constants, number),
+            pauses="tvm" in engines,
+            writes=_writes(program, part, built, wanted) if in_place else (),
+        )
         steps.append(Step(stage, part.stage.inputs, part.stage.outputs, frees))
     return Plan(steps, [node.name for node in program.placeholders], results)
 
@@ -52,11 +58,28 @@ def _own_names(part: BuiltStage, known: dict[str, Tensor], number: int) -> dict[
     return own
 
 
-def _stage(part: BuiltStage, constants: Mapping[str, Tensor], pauses: bool) -> TvmStage | TorchStage:
+def _writes(
+    program: Program, part: BuiltStage, built: Sequence[BuiltStage], wanted: Container[str]
+) -> tuple[int, ...]:
+    """Positions of the inputs of a stage that are state which nothing else reads, and that it writes to."""
+    hidden = {node.name for node in program.placeholders[len(program.inputs) :]}
+    return tuple(
+        number
+        for number, name in enumerate(part.stage.inputs)
+        if name in hidden
+        and name not in wanted
+        and sum(name in other.stage.inputs for other in built) == 1
+        and writer_of(name, part.program) is not None
+    )
+
+
+def _stage(
+    part: BuiltStage, constants: Mapping[str, Tensor], pauses: bool, writes: Sequence[int]
+) -> TvmStage | TorchStage:
     if part.code is None:
         return TvmStage(part.executable, constants)
     code = replace(part.code, constants=tuple(constants))
-    return TorchStage(code, constants, 1 if part.one_thread else None, pauses)
+    return TorchStage(code, constants, 1 if part.one_thread else None, pauses, writes)
 
 
 def explanation(
@@ -93,7 +116,25 @@ def explanation(
         sizes=_size_rules(program),
         stored=program.stored,
         plain=tuple(dict.fromkeys(name for part in built for name in part.plain)),
+        state=tuple(_buffer(item, program, built) for item in program.state),
     )
+
+
+def _buffer(item: State, program: Program, built: Sequence[BuiltStage]) -> str:
+    """A buffer of the state in words: what it is, and how a call changes it."""
+    place = [state.name for state in program.state].index(item.name) + len(program.inputs)
+    name, results = program.placeholders[place].name, _results(program, built)
+    wanted = {result[0] for result in results if isinstance(result, tuple)}
+    written = any(
+        number in _writes(program, part, built, wanted)
+        for part in built
+        if part.code is not None
+        for number, own in enumerate(part.stage.inputs)
+        if own == name
+    )
+    kind, shape = str(item.tensor.dtype).removeprefix("torch."), "×".join(map(str, item.tensor.shape))
+    how = "written to in place" if written else "made anew"
+    return f"{item.name}: {kind} {shape or 'number'}, {item.tensor.nbytes:,} bytes, {how}"
 
 
 def _size_rules(program: Program) -> tuple[str, ...]:

@@ -45,6 +45,10 @@ class InputError(L0CompileError, ValueError):
     """A compiled model was called with a wrong structure, shape, dtype or index."""
 
 
+class StateError(L0CompileError, RuntimeError):
+    """A model with state was called by a thread whose sequence of calls it does not hold."""
+
+
 class ArtifactError(L0CompileError):
     """A saved model is incomplete, damaged, or made for another version or machine type."""
 

@@ -25,6 +25,7 @@ class Explanation:
         launches: the kernel calls of one run, in order.
         sizes: what must hold of the dynamic sizes of a call, a sentence each.
         stored: name of a weight that the model stores sparse -> the format; it was made dense, with its zeros.
+        state: buffers that calls change, a line each.
         plain: functions of ordinary operators whose loops run as written: no schedule rule could change them.
         profile, dense_profile: times of one call, and of the dense model's, where measured; ``account`` joins them with
             the regions.
@@ -40,6 +41,7 @@ class Explanation:
     sizes: tuple[str, ...] = ()
     plain: tuple[str, ...] = ()
     stored: Mapping[str, str] = field(default_factory=dict)
+    state: tuple[str, ...] = ()
     profile: Profile | None = None
     dense_profile: Profile | None = None
 
@@ -61,6 +63,7 @@ class Explanation:
             "sizes": list(self.sizes),
             "plain": list(self.plain),
             "stored": dict(self.stored),
+            "state": list(self.state),
             "profile": None if self.profile is None else self.profile.to_json(),
             "dense_profile": None if self.dense_profile is None else self.dense_profile.to_json(),
         }
@@ -98,6 +101,7 @@ class Explanation:
             tuple(record["sizes"]),
             tuple(record["plain"]),
             dict(record["stored"]),
+            tuple(record["state"]),
             *profiles,
         )
 

@@ -53,6 +53,9 @@ def report_lines(explanation: "Explanation", width: int) -> list[Line]:
         more = len(explanation.sizes) - len(told)
         rest = f"; and {more} more conditions, each checked at a call" if more else ""
         lines += _wrapped(f"sizes: {'; '.join(told)}{rest}", width)
+    if explanation.state:
+        lines.append(Line("state, changed by each call of one sequence:", "title"))
+        lines += [line for item in explanation.state for line in _wrapped(item, width, "    ")]
     return [*lines, *_wrapped(checked(explanation), width)]
 
 

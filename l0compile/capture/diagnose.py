@@ -43,8 +43,17 @@ _ADVICE = (
         "buffer, or use torch.full",
     ),
     (
+        r"is mutated in the forward method",
+        "forward() changes a tensor that is no buffer: register it with register_buffer(), as state of the model",
+    ),
+    (
+        r"expected compiled_fn to be GraphModule",
+        "forward() changes a buffer by another name than its own (two buffers with one memory, a list that holds it): "
+        "change self.NAME itself, and clone buffers that share memory",
+    ),
+    (
         r"mutat|in-place|inplace",
-        "the model changes a buffer or an input: return the new value instead",
+        "the model changes an input or a constant: return the new value instead, or register it as a buffer",
     ),
 )
 _DEFAULT = "make forward() traceable by torch.export (tensors in, tensors out, no side effects), or compile a submodule"

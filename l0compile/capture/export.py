@@ -21,6 +21,7 @@ from l0compile.capture.lift import lift
 from l0compile.capture.program import Program
 from l0compile.capture.sizes import accept_size_one, drop_needless_conditions, label_symbols
 from l0compile.capture.stale import stale_weights, warn_of_stale
+from l0compile.capture.state import watched_numbers
 from l0compile.capture.tensors import dense_weights, refuse_unusual
 from l0compile.capture.trace import trace
 from l0compile.errors import CaptureError
@@ -34,6 +35,7 @@ def capture(
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     dynamic_shapes: Any = None,
+    allow_state: bool = False,
 ) -> Program:
     """Export ``model`` to a :class:`Program`.
 
@@ -47,32 +49,36 @@ def capture(
         args, kwargs: example inputs. A dynamic dimension may have any size, 1 included.
         dynamic_shapes: torch.export's format, or names: ``{"input_ids": {0: "batch", 1: "seq"}}``; equal names
             are equal sizes. Without it every size is fixed.
+        allow_state: buffers that the model changes are state of the program instead of refused. The model's own keep
+            their values.
 
     Raises:
-        CaptureError: the model is in training mode, changes a buffer or an input, draws random numbers, holds tensors
-            that are not dense real numbers in main memory, or cannot be exported: names module, line and what to do.
+        CaptureError: the model is in training mode, changes an input or, without ``allow_state``, a buffer, draws
+            random numbers, holds tensors that are not dense real numbers in main memory, or cannot be exported: names
+            module, line and what to do.
     """
     if isinstance(model, ExportedProgram):
         if dynamic_shapes is not None:
             raise CaptureError(
                 "capture: an ExportedProgram already fixes what is dynamic; pass dynamic_shapes to torch.export"
             )
-        return lift(_decompose(model, None))
+        return lift(_decompose(model, None), allow_state)
     _check_module(model)
     with dense_weights(model) as stored:
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
             refuse_unusual(name, resolved(tensor))
-        return replace(_capture(model, _bind(model, args, kwargs or {}), dynamic_shapes), stored=stored)
+        call = _bind(model, args, kwargs or {})
+        return replace(_capture(model, call, dynamic_shapes, allow_state), stored=stored)
 
 
-def _capture(model: nn.Module, call: Call, dynamic_shapes: Any) -> Program:
+def _capture(model: nn.Module, call: Call, dynamic_shapes: Any, allow_state: bool) -> Program:
     spec = read_spec(call, dynamic_shapes)
     example = enlarged(call, spec) if spec else call
     stale = stale_weights(model)
     with _equal_names(model, spec):
         exported = _decompose(_export(model, example, spec), model)
     warn_of_stale(stale, exported)
-    program = lift(exported)
+    program = lift(exported, allow_state)
     if spec is None:
         return program
     program = replace(program, labels=label_symbols(program, example, spec))
@@ -153,7 +159,7 @@ def _strict(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedP
 
 def _traced(model: nn.Module, call: Call, spec: DynamicSpec | None, strict: bool) -> ExportedProgram:
     shapes = spec.shapes if spec else None
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), watched_numbers(model):
         warnings.simplefilter("ignore")
         if strict:
             return torch.export.export(model, call.args, call.kwargs, dynamic_shapes=shapes, strict=True)

@@ -16,35 +16,46 @@ from l0compile.capture.operators import is_check
 from l0compile.capture.program import Program
 from l0compile.capture.shapes import infer_shapes
 from l0compile.capture.sizes import symbol_ranges
+from l0compile.capture.state import read_state
 from l0compile.capture.tensors import refuse_unusual
 from l0compile.errors import CaptureError
 from l0compile.structure import PLAIN, Fixed, SizeOf, with_values
 from l0compile.tensors import resolved
 
+_MUTATIONS = {
+    OutputKind.BUFFER_MUTATION: ("buffer", "return the new value instead"),
+    OutputKind.PARAMETER_MUTATION: ("parameter", "register it as a buffer"),
+    OutputKind.USER_INPUT_MUTATION: (
+        "input",
+        "return the new value instead, or make the tensor a buffer of the model, which then is its state",
+    ),
+}
 
-def lift(exported: ExportedProgram) -> Program:
-    """The graph of ``exported`` with user inputs as its only placeholders.
+
+def lift(exported: ExportedProgram, allow_state: bool = False) -> Program:
+    """The graph of ``exported`` with user inputs, then buffers that it changes, as its only placeholders.
 
     Raises:
-        CaptureError: the model mutates a buffer or an input, draws random numbers, or holds an operator on graphs that
-            is unknown.
+        CaptureError: the model changes an input, or a buffer without ``allow_state``, draws random numbers, or holds an
+            operator on graphs that is unknown.
     """
-    _refuse_mutation(exported)
+    changed = _changed_buffers(exported, allow_state)
     graph = fx.Graph()
     constants: dict[str, torch.Tensor] = {}
     mapped: dict[fx.Node, Any] = {}
     bodies = Bodies(exported.graph_module)
     inputs = {spec.arg.name: spec for spec in exported.graph_signature.input_specs}
     # Inputs first: a get_attr may stand among placeholders, but readers of the graph expect inputs on top.
-    ordered = sorted(exported.graph.nodes, key=lambda node: _rank(node, inputs))
+    ordered = sorted(exported.graph.nodes, key=lambda node: _rank(node, inputs, changed))
     for node in ordered:
         if node.op == "placeholder" and isinstance(inputs[node.name].arg, ConstantArgument):
             mapped[node] = inputs[node.name].arg.value
-        elif node.op == "placeholder" and inputs[node.name].kind is not InputKind.USER_INPUT:
+        elif node.op == "placeholder" and _rank(node, inputs, changed) == _CONSTANT:
             mapped[node] = _constant(node, inputs[node.name], exported, graph, constants)
         elif node.op == "output":
             results = [mapped.get(result, result) for result in _user_outputs(node, exported)]
             tensors = [result for result in results if _is_tensor(result)]
+            tensors += [mapped.get(value, value) for value in _new_values(node, exported, changed)]
             graph.output(tuple(tensors)).meta.update(node.meta)
         elif not is_check(node) and not is_graph(node, exported.graph_module):
             mapped[node] = bodies.copy(graph, node, mapped)
@@ -55,6 +66,7 @@ def lift(exported: ExportedProgram) -> Program:
         constants=constants,
         in_spec=with_values(exported.call_spec.in_spec, _fixed_inputs(exported)),
         out_spec=exported.call_spec.out_spec,
+        state=tuple(read_state(name, exported) for name in changed),
     )
     program = replace(program, symbols=symbol_ranges(program, exported.range_constraints))
     program = replace(program.with_graph(graph, constants), conditions=size_conditions(program))
@@ -85,10 +97,16 @@ def _with_known_sizes(value: Any) -> Any:
         return torch.empty_strided(shape, strides, dtype=value.dtype, device=value.device)
 
 
-def _rank(node: fx.Node, inputs: dict[str, Any]) -> int:
+_INPUT, _STATE, _CONSTANT, _REST = range(4)
+
+
+def _rank(node: fx.Node, inputs: dict[str, Any], changed: list[str]) -> int:
     if node.op != "placeholder":
-        return 2
-    return 0 if inputs[node.name].kind is InputKind.USER_INPUT else 1
+        return _REST
+    spec = inputs[node.name]
+    if spec.kind is InputKind.USER_INPUT:
+        return _INPUT
+    return _STATE if spec.target in changed else _CONSTANT
 
 
 def _constant(
@@ -152,11 +170,27 @@ def _user_outputs(node: fx.Node, exported: ExportedProgram) -> list[Any]:
     return [arg for arg, kind in zip(results, kinds, strict=True) if kind is OutputKind.USER_OUTPUT]
 
 
-def _refuse_mutation(exported: ExportedProgram) -> None:
+def _new_values(node: fx.Node, exported: ExportedProgram, changed: list[str]) -> list[Any]:
+    """The values that the buffers ``changed`` have after the call."""
+    results: Any = node.args[0]
+    found = {
+        spec.target: arg for arg, spec in zip(results, exported.graph_signature.output_specs, strict=True)
+    }
+    return [found[name] for name in changed]
+
+
+def _changed_buffers(exported: ExportedProgram, allowed: bool) -> list[str]:
+    """Names of the buffers that the model changes, in the order of its inputs. Raises CaptureError; see ``lift``."""
+    found = {}
     for spec in exported.graph_signature.output_specs:
-        if spec.kind in (OutputKind.BUFFER_MUTATION, OutputKind.USER_INPUT_MUTATION):
-            what = "buffer" if spec.kind is OutputKind.BUFFER_MUTATION else "input"
-            raise CaptureError(
-                f"capture: {spec.target}: expected a forward() without side effects, got one that changes this "
-                f"{what}. What to do: return the new value instead"
-            )
+        if spec.kind in _MUTATIONS:
+            found[spec.target] = spec.kind
+    for name, kind in found.items():
+        if kind is OutputKind.BUFFER_MUTATION and allowed:
+            continue
+        what, cure = _MUTATIONS[kind]
+        raise CaptureError(
+            f"capture: {name}: expected a forward() without side effects, got one that changes this {what}. What to "
+            f"do: {cure}"
+        )
+    return [spec.target for spec in exported.graph_signature.input_specs if spec.target in found]

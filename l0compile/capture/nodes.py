@@ -71,6 +71,16 @@ def same_shape(left: Sequence[Any], right: Sequence[Any]) -> bool:
     return len(left) == len(right) and all(map(same_size, left, right))
 
 
+def is_empty_part(part: fx.Node, joined: fx.Node) -> bool:
+    """Whether ``part`` adds nothing to what ``joined`` concatenates: it has size 0 along that axis, or is torch's empty
+    tensor of rank 1, which may stand among tensors of any rank."""
+    own, rank = shape(part), len(shape(joined))
+    if len(own) != rank:
+        return True
+    size = own[int(arguments(joined)["dim"]) % rank]
+    return is_static(size) and int(size) == 0
+
+
 def region_name(node: fx.Node) -> str:
     """Path of the user's module that made this node, or the node's name where there is none."""
     stack = node.meta.get("nn_module_stack") or {}

@@ -8,6 +8,7 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
+from l0compile.capture.state import State
 from l0compile.conditions import Condition
 from l0compile.errors import InputError
 from l0compile.records import PassRecord, Region
@@ -34,6 +35,8 @@ class Program:
         history: the passes that ran, in order.
         regions: what was decided for each layer.
         stored: name of a weight that the model stores sparse -> the format. It is dense in ``constants``.
+        state: buffers that the model changes. Their values come in as the last placeholders and go out as the last
+            results, in this order, which ``in_spec`` and ``out_spec`` say nothing of.
     """
 
     graph: fx.Graph
@@ -46,11 +49,24 @@ class Program:
     history: tuple[PassRecord, ...] = ()
     regions: tuple[Region, ...] = ()
     stored: Mapping[str, str] = field(default_factory=dict)
+    state: tuple[State, ...] = ()
 
     @property
     def placeholders(self) -> tuple[fx.Node, ...]:
-        """The input nodes, in the order of the flat inputs."""
+        """The input nodes, in the order of the flat inputs; state last."""
         return tuple(node for node in self.graph.nodes if node.op == "placeholder")
+
+    @property
+    def inputs(self) -> tuple[fx.Node, ...]:
+        """The input nodes that a caller gives."""
+        nodes = self.placeholders
+        return nodes[: len(nodes) - len(self.state)]
+
+    @property
+    def results(self) -> tuple[Any, ...]:
+        """What a caller gets: the flat results without the state."""
+        flat: Any = self.output.args[0]
+        return tuple(flat[: len(flat) - len(self.state)])
 
     @property
     def output(self) -> fx.Node:
@@ -78,7 +94,7 @@ class Program:
         return fx.GraphModule(dict(self.constants), copy_graph(self.graph))
 
     def flatten(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> list[Any]:
-        """Flat inputs for :meth:`module` from a call's arguments.
+        """Flat inputs for :meth:`module` from a call's arguments; state as it was at capture.
 
         Raises:
             InputError: the structure differs from the one captured.
@@ -90,14 +106,14 @@ class Program:
             raise InputError(
                 f"inputs: expected the structure {structure.plain}, got {given}; pass the arguments as at capture"
             )
-        return leaves
+        return leaves + [state.tensor for state in self.state]
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Run in PyTorch with the model's own calling convention (slow; for checks and tests)."""
         inputs = self.flatten(args, kwargs)
         with torch.no_grad():
             flat = self.module()(*inputs)
-        return Structure(self.out_spec).unflatten(flat, self.sizes(inputs))
+        return Structure(self.out_spec).unflatten(flat[: len(self.results)], self.sizes(inputs))
 
     def sizes(self, inputs: Sequence[torch.Tensor]) -> dict[str, int]:
         """Size symbol -> its value for these flat inputs, for the symbols that are a dimension of an input."""

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 from l0compile.capture.dynamic import Call, DynamicSpec, Path, key_of, resize
 from l0compile.capture.fast_path import without_fast_path
 from l0compile.capture.program import Program
+from l0compile.capture.state import unchanged
 from l0compile.conditions import Condition, holds, symbols
 
 _MOST_TRIED = 4
@@ -97,9 +98,11 @@ def _exceptions(condition: Condition, program: Program) -> tuple[str, list[int]]
 
 def _agrees(program: Program, model: nn.Module, inputs: Call) -> bool:
     try:
-        with torch.no_grad(), without_fast_path():
+        names = [state.name for state in program.state]
+        with torch.no_grad(), without_fast_path(), unchanged(model, names):
             results = pytree.tree_leaves(model(*inputs.args, **inputs.kwargs))
-            expected = [result for result in results if isinstance(result, torch.Tensor)]
+            expected = [result.clone() for result in results if isinstance(result, torch.Tensor)]
+            expected += [model.get_buffer(state.name).clone() for state in program.state]
             actual = _Checked(program.module()).run(*program.flatten(inputs.args, inputs.kwargs))
     except (RuntimeError, ValueError, IndexError, TypeError):
         return False
@@ -134,7 +137,7 @@ def _same(left: Any, right: Any) -> bool:
 
 def _shapes(program: Program, example: Call) -> dict[Path, Any]:
     """Path of each tensor argument -> its shape in the program."""
-    nodes = iter(program.placeholders)
+    nodes = iter(program.inputs)
     named = pytree.tree_map_only(torch.Tensor, lambda _: next(nodes), (example.args, example.kwargs))
     shapes: dict[Path, Any] = {}
     for keys, node in pytree.tree_leaves_with_path(Call(example.signature, *named).arguments):

@@ -9,16 +9,20 @@ from torch import fx
 
 from l0compile.dynamo.compiled_graph import CompiledGraph
 from l0compile.dynamo.inputs import read_inputs
-from l0compile.dynamo.outputs import read_outputs
-from l0compile.dynamo.training import refuse_training
-from l0compile.errors import BuildError, CaptureError, ConfigError
+from l0compile.dynamo.options import read_options
+from l0compile.dynamo.outputs import changed_in_place, read_outputs, storage_of
+from l0compile.dynamo.training import is_training, refuse_training, warn_of_training
+from l0compile.errors import BuildError, CaptureError, RewriteError
 
 _log = logging.getLogger("l0compile")
-_OPTIONS = {"target": "native", "verify": True, "engine": "auto", "threads": None, "fallback": True}
 
 
 def backend(
-    graph_module: fx.GraphModule, example_inputs: Sequence[Any], *, options: Mapping[str, Any] | None = None
+    graph_module: fx.GraphModule,
+    example_inputs: Sequence[Any],
+    *,
+    options: Mapping[str, Any] | None = None,
+    mode: str | None = None,
 ) -> Callable[..., Any]:
     """Compile one graph for inference; PyTorch calls this for every graph it finds in a model.
 
@@ -28,28 +32,31 @@ def backend(
     and the graph is compiled for up to eight sets of them. A result that shares memory with an input or with another
     result is made again as a view.
 
-    What is left runs in PyTorch, with the reason logged once to ``l0compile``: a graph that changes its inputs, draws
-    random numbers, runs under autocast, or holds an operator without code.
+    What is left runs in PyTorch, with the reason logged to ``l0compile``: a graph that changes its inputs, draws random
+    numbers, runs under autocast, holds an operator without code, or whose compiled answers differ from its own; and
+    all training, which is said once in a process.
 
     Args:
         graph_module, example_inputs: as PyTorch passes them.
         options: ``torch.compile``'s: ``target``, ``verify``, ``engine`` and ``threads`` as in
-            :func:`l0compile.compile`; ``fallback=False`` raises where PyTorch would take over.
+            :func:`l0compile.compile`; ``fallback=False`` raises where PyTorch would take over. Inductor's options are
+            let pass, and change nothing.
+        mode: one of inductor's, as its options.
 
     Raises:
-        CaptureError: training mode, or a graph that would need gradients.
-        ConfigError: an unknown option. RewriteError: verification found a difference.
+        ConfigError: an option or mode that neither this backend nor inductor has.
+        CaptureError, BuildError, RewriteError: with ``fallback=False``, why PyTorch would have to run the graph.
     """
-    unknown = sorted(set(options or {}) - set(_OPTIONS))
-    if unknown:
-        raise ConfigError(f"torch.compile: options: expected some of {', '.join(_OPTIONS)}, got {unknown}")
-    chosen = _OPTIONS | dict(options or {})
-    refuse_training(graph_module, example_inputs)
+    chosen = read_options(options, mode)
+    if not chosen["fallback"]:
+        refuse_training(graph_module, example_inputs)
+        return _compiled(graph_module, example_inputs, chosen)
+    if is_training(graph_module, example_inputs):
+        warn_of_training()
+        return graph_module.forward
     try:
         return _compiled(graph_module, example_inputs, chosen)
-    except (CaptureError, BuildError) as error:
-        if not chosen["fallback"]:
-            raise
+    except (CaptureError, BuildError, RewriteError) as error:
         _log.warning("one graph runs in PyTorch: %s", error)
         return graph_module.forward
 
@@ -66,13 +73,11 @@ def _compiled(
     needed = {node for node in placeholders if any(user.op != "output" for user in node.users)}
     outputs = read_outputs(graph_module.graph)
     inputs = read_inputs(placeholders, examples, needed)
+    for position, name in inputs.weights.items():
+        if changed_in_place(graph_module.graph, storage_of(placeholders[position])):
+            raise CaptureError(f"torch.compile: {name}: expected a forward() that leaves buffers alone")
     if not outputs.computed:
         return graph_module.forward  # views and sizes only: nothing to compute
-    graph = CompiledGraph(
-        graph_module,
-        inputs,
-        outputs,
-        {name: options[name] for name in ("target", "verify", "engine", "threads")},
-    )
+    graph = CompiledGraph(graph_module, inputs, outputs, options)
     graph.prepare(examples)
     return graph

@@ -14,7 +14,8 @@ from l0compile.api import compile
 from l0compile.dynamo.inference import Inference
 from l0compile.dynamo.inputs import Inputs, number
 from l0compile.dynamo.outputs import Outputs
-from l0compile.errors import BuildError, CaptureError, InputError
+from l0compile.errors import BuildError, CaptureError, InputError, RewriteError
+from l0compile.runtime import CompiledModel
 
 _log = logging.getLogger("l0compile")
 _MOST = 8
@@ -66,18 +67,15 @@ class _Entry:
 class CompiledGraph:
     """Called by Dynamo with the graph's arguments; returns the graph's results.
 
-    Raises RewriteError when verification of a later compilation fails, InputError for indices out of range.
+    Raises InputError for indices out of range and, without ``fallback``, the reason why a later compilation failed.
     """
 
     def __init__(
         self, graph_module: fx.GraphModule, inputs: Inputs, outputs: Outputs, options: Mapping[str, Any]
     ) -> None:
-        self._graph_module, self._inputs, self._outputs, self._options = (
-            graph_module,
-            inputs,
-            outputs,
-            options,
-        )
+        self._graph_module, self._inputs, self._outputs = graph_module, inputs, outputs
+        self._options = {name: options[name] for name in ("target", "verify", "engine", "threads")}
+        self._fallback = bool(options["fallback"])
         self._views = fx.GraphModule({}, outputs.views)
         self._entries: list[
             _Entry
@@ -88,7 +86,7 @@ class CompiledGraph:
         self._dynamic = _dynamic_shapes([placeholders[position] for position in inputs.data])
 
     def prepare(self, args: Sequence[Any]) -> None:
-        """Compile for these arguments. Raises CaptureError or BuildError when PyTorch must run the graph."""
+        """Compile for these arguments. Raises CaptureError, BuildError, RewriteError where PyTorch must run it."""
         self._add(args, static=False)
 
     def __call__(self, *args: Any) -> Any:
@@ -120,7 +118,9 @@ class CompiledGraph:
                 return None
             try:
                 return self._add(args, static)
-            except (CaptureError, BuildError) as error:
+            except (CaptureError, BuildError, RewriteError) as error:
+                if not self._fallback:
+                    raise
                 self._pytorch_only = True
                 self._entries = []
                 _log.warning("one graph runs in PyTorch from now on: %s", error)
@@ -143,11 +143,17 @@ class CompiledGraph:
         data = [_ordinary(args[position]) for position in self._inputs.data]
         module = Inference(self._graph_module, self._inputs, self._outputs.computed, args)
         try:
-            return compile(module, data, dynamic_shapes=dynamic, **self._options), dynamic is self._dynamic
+            return self._without_state(module, data, dynamic), dynamic is self._dynamic
         except CaptureError:
             if dynamic is None:
                 raise
-            return compile(module, data, **self._options), False
+            return self._without_state(module, data, None), False
+
+    def _without_state(self, module: Inference, data: Sequence[torch.Tensor], dynamic: Any) -> CompiledModel:
+        model = compile(module, data, dynamic_shapes=dynamic, **self._options)
+        if model.state:  # of the copy: the user's own buffers would stay what they are
+            raise CaptureError(f"torch.compile: a graph that changes its buffers {list(model.state)}")
+        return model
 
     def _weights(self, args: Sequence[Any]) -> tuple[_Weight, ...]:
         given = [_Weight.watch(position, args[position]) for position in self._inputs.weights]

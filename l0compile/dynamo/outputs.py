@@ -36,7 +36,7 @@ def read_outputs(graph: fx.Graph) -> Outputs:
     owners = _owners(graph)
     shared: dict[int, list[fx.Node]] = {}
     for node in dict.fromkeys(result for result in results if isinstance(result, fx.Node)):
-        storage = _storage(node)
+        storage = storage_of(node)
         if storage is not None:
             shared.setdefault(storage, []).append(node)
     computed: list[fx.Node] = []
@@ -47,7 +47,7 @@ def read_outputs(graph: fx.Graph) -> Outputs:
         if owner.op == "get_attr":
             raise CaptureError(f"torch.compile: a result shares memory with the constant {owner.target}")
         alone = len(nodes) == 1
-        if not alone and _changed_in_place(graph, storage):
+        if not alone and changed_in_place(graph, storage):
             raise CaptureError(
                 f"torch.compile: results {[node.name for node in nodes]} share memory that is changed in place"
             )
@@ -86,8 +86,8 @@ def _ancestors(nodes: Sequence[fx.Node], stop: Container[fx.Node]) -> set[fx.Nod
 
 def _refuse_computation(node: fx.Node) -> None:
     """Only views and arithmetic on sizes may be done again."""
-    storage = _storage(node)
-    inputs = [_storage(source) for source in node.all_input_nodes]
+    storage = storage_of(node)
+    inputs = [storage_of(source) for source in node.all_input_nodes]
     if node.op == "get_attr" or (storage is not None and storage not in inputs):
         raise CaptureError(
             f"torch.compile: result {node.name} needs a tensor that is computed on the way to it"
@@ -98,16 +98,18 @@ def _owners(graph: fx.Graph) -> dict[int, fx.Node]:
     """Storage -> the first node with it."""
     owners: dict[int, fx.Node] = {}
     for node in graph.nodes:
-        storage = _storage(node)
+        storage = storage_of(node)
         if storage is not None:
             owners.setdefault(storage, node)
     return owners
 
 
-def _changed_in_place(graph: fx.Graph, storage: int) -> bool:
-    return any(_storage(node) == storage and node.meta["example_value"]._version for node in graph.nodes)
+def changed_in_place(graph: fx.Graph, storage: int | None) -> bool:
+    """Whether the graph writes to the memory that ``storage_of`` names."""
+    return any(storage_of(node) == storage and node.meta["example_value"]._version for node in graph.nodes)
 
 
-def _storage(node: fx.Node) -> int | None:
+def storage_of(node: fx.Node) -> int | None:
+    """The memory of a node's tensor, by a number."""
     value = node.meta.get("example_value")
     return value.untyped_storage()._cdata if isinstance(value, torch.Tensor) else None

@@ -1,6 +1,8 @@
-"""Training is refused: compiled weights are constants, and there is no backward pass."""
+"""Training is left to PyTorch: compiled weights are constants, and there is no backward pass."""
 
+import functools
 import inspect
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +11,26 @@ from torch import fx
 
 from l0compile.errors import CaptureError
 
+_log = logging.getLogger("l0compile")
 _FLAGS = ("training", "train", "use_input_stats")
+
+
+def is_training(graph_module: fx.GraphModule, examples: Sequence[Any]) -> bool:
+    """Whether the graph needs gradients or holds an operator in training mode."""
+    try:
+        refuse_training(graph_module, examples)
+    except CaptureError:
+        return True
+    return False
+
+
+@functools.cache
+def warn_of_training() -> None:
+    """Say, once, that training is not compiled; a training loop makes many graphs."""
+    _log.warning(
+        "training runs in PyTorch: models in training mode, and calls that need gradients; for inference call "
+        "model.eval(), and the model under torch.no_grad() or torch.inference_mode()"
+    )
 
 
 def refuse_training(graph_module: fx.GraphModule, examples: Sequence[Any]) -> None:

@@ -1,12 +1,11 @@
 """Operators that move elements without changing them."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from l0compile.capture.nodes import arguments, is_static, shape
+from l0compile.capture.nodes import arguments, is_empty_part, is_static, shape
 from l0compile.liveness.lattice import Fact
 from l0compile.liveness.reshaping import through
 from l0compile.liveness.table import View, register
@@ -81,15 +80,21 @@ def _cat_axis(node: fx.Node) -> int:
     return int(arguments(node)["dim"]) % len(shape(node))
 
 
+def _parts(node: fx.Node) -> list[fx.Node]:
+    """What a concatenation is made of, without what is empty."""
+    return [part for part in arguments(node)["tensors"] if not is_empty_part(part, node)]
+
+
 def _cat(node: fx.Node, view: View) -> Fact | None:
-    parts, axis = list(node.args[0]), _cat_axis(node)
+    parts, axis = _parts(node), _cat_axis(node)
+    if not parts:
+        return None
     facts = [view.fact(part) for part in parts]
     sizes = [shape(part)[axis] for part in parts]
     if not all(map(is_static, sizes)):
         return None
-    return Fact(
-        _joined([fact.known for fact in facts], sizes, axis), _joined([f.value for f in facts], sizes, axis)
-    )
+    values = _joined([fact.value for fact in facts], sizes, axis)
+    return Fact(_joined([fact.known for fact in facts], sizes, axis), values.to(node.meta["val"].dtype))
 
 
 def _joined(tensors: list[Tensor], sizes: list[int], axis: int) -> Tensor:
@@ -101,10 +106,9 @@ def _joined(tensors: list[Tensor], sizes: list[int], axis: int) -> Tensor:
 
 
 def _cat_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    parts: Any = node.args[0]
     axis, start = _cat_axis(node), 0
     reads: dict[fx.Node, Tensor] = {}
-    for part in parts:
+    for part in _parts(node):
         size = shape(part)[axis]
         if not is_static(size):
             return {}

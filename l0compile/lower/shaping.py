@@ -6,7 +6,7 @@ import torch
 from torch import fx
 
 from l0compile._tvm import te, tirx
-from l0compile.capture.nodes import arguments
+from l0compile.capture.nodes import arguments, is_empty_part
 from l0compile.errors import BuildError
 from l0compile.lower.operands import Index, Lowering, cast, dtype_name, long, spread
 
@@ -161,8 +161,7 @@ def piece_of(node: fx.Node, low: Lowering) -> Any:
 
 def _cat(node: fx.Node, low: Lowering) -> Any:
     given = arguments(node)
-    # torch ignores empty tensors of rank 1 among others.
-    parts = [p for p in given["tensors"] if tuple(p.meta["val"].shape) != (0,)]
+    parts = [part for part in given["tensors"] if not is_empty_part(part, node)]
     axis = given["dim"] % node.meta["val"].ndim if node.meta["val"].ndim else 0
     sizes = [long(low.shape(part))[axis] for part in parts]
     dtype = dtype_name(node.meta["val"].dtype)

@@ -21,6 +21,7 @@ from l0compile.lower.instructions import instructions
 from l0compile.lower.island_work import is_small
 from l0compile.lower.stages import Stage, alone, is_number, split, whole
 from l0compile.lower.translate import Translation, translate
+from l0compile.lower.updates import writers
 from l0compile.records import Launch
 from l0compile.rewrite.dense_kernels import dense_kernels
 from l0compile.rewrite.pipeline import pack_tokens
@@ -61,6 +62,7 @@ def lower(
     if any(isinstance(result, fx.Node) and is_number(result) for result in program.output.args[0]):
         raise BuildError("a result of the model is a number, which compiled code does not return")
     refused = {**provable_bounds(program)[1], **static_refusals(program)}
+    refused |= {writer: f"it writes into {name}, in place" for name, writer in writers(program).items()}
     while True:
         stages = split(program, refused)
         try:

@@ -233,6 +233,7 @@ def _part(
         out_spec=_flat_spec(len(results)),
         history=(),
         regions=(),
+        state=(),
     )
     calls = [node for node in program.graph.nodes if node in own]
     reason = "" if engine == "tvm" else "TVM does not take some of its operators"

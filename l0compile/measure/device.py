@@ -128,6 +128,10 @@ class RemoteModel:
 
 def _parameters(bundle: Bundle) -> list[str]:
     stages = bundle.manifest["stages"]
+    if bundle.manifest["state"]:
+        raise DataError(
+            "device: expected a model whose calls follow from their inputs alone, got one with state"
+        )
     if len(stages) != 1 or stages[0]["engine"] != "tvm":
         raise DataError(
             "device: expected a model that is compiled as a whole, got one with parts in PyTorch, which a device "

@@ -7,7 +7,7 @@ from torch import fx
 
 from l0compile.capture import Editor, Program
 from l0compile.capture.editor import remove_dead_nodes
-from l0compile.capture.nodes import arguments, is_op, is_static, same_shape, shape, tensor
+from l0compile.capture.nodes import arguments, is_empty_part, is_op, is_static, same_shape, shape, tensor
 
 aten = torch.ops.aten
 
@@ -34,6 +34,7 @@ _RESHAPES = (
 _SAME_WHEN_SAME_SHAPE = (*_RESHAPES, aten.expand.default, aten.slice.Tensor)
 _BROADCASTING = tuple(getattr(aten, name).Tensor for name in ("add", "sub", "mul", "div"))
 _VIEWS = (aten.view.default, aten._unsafe_view.default)
+_JOINS = (aten.cat.default, aten.concat.default, aten.concatenate.default)
 
 
 def canonicalize(program: Program) -> Program:
@@ -44,6 +45,8 @@ def canonicalize(program: Program) -> Program:
         twice -> x. A reshape of a reshape reads the first one's input, and arithmetic reads what ``expand``
         broadcasts. ``view`` becomes ``reshape``, because the copy that made it legal may be gone. Sizes are read from
         the inputs. Unused nodes go.
+        copy(x, y), which is what assigning to a part becomes, -> y, cast and expanded to what x is. cat([x, empty])
+        -> x, cast to the type that the empty one made it: a cache grows from nothing that way.
     Checks: shape and dtype of the two sides are provably equal, symbols included.
     Returns: the program, itself when it was in normal form.
     """
@@ -57,7 +60,13 @@ def canonicalize(program: Program) -> Program:
         if is_op(node, *_VIEWS):
             node.target = aten.reshape.default
             editor.changed += 1
-        replacement = _identity(node) or _double_swap(node) or _in_order(editor, node)
+        replacement = (
+            _join(editor, node)
+            or _copied(editor, node)
+            or _identity(node)
+            or _double_swap(node)
+            or _in_order(editor, node)
+        )
         if replacement is not None:
             editor.replace(node, replacement)
         else:
@@ -104,6 +113,44 @@ def _in_order(editor: Editor, node: fx.Node) -> fx.Node | None:
         return None
     assert isinstance(x, fx.Node)
     return x if torch.equal(order, torch.arange(size, dtype=order.dtype)) else None
+
+
+def _join(editor: Editor, node: fx.Node) -> fx.Node | None:
+    """Leave out what is empty of what is concatenated; the one part that is left, if it is one."""
+    if not is_op(node, *_JOINS):
+        return None
+    given = arguments(node)
+    parts = [part for part in given["tensors"] if not is_empty_part(part, node)]
+    if (len(parts) < len(given["tensors"]) and parts) or node.target is not aten.cat.default:
+        parts = parts or list(given["tensors"])
+        dtype = node.meta["val"].dtype
+        if all(
+            part.meta["val"].dtype != dtype for part in parts
+        ):  # an empty tensor counts where types are promoted
+            cast = editor.call(aten._to_copy.default, (parts[0],), before=node, kwargs={"dtype": dtype})
+            cast.meta["val"] = parts[0].meta["val"].to(dtype)
+            parts[0] = cast
+        node.target, node.args, node.kwargs = aten.cat.default, (parts, given["dim"]), {}
+        editor.changed += 1
+    alone = parts[0] if len(parts) == 1 else None
+    return alone if alone is not None and alone.meta["val"].dtype == node.meta["val"].dtype else None
+
+
+def _copied(editor: Editor, node: fx.Node) -> fx.Node | None:
+    """copy(x, y) is y in the type and shape of x."""
+    if not is_op(node, aten.copy.default):
+        return None
+    source, result = node.args[1], node.meta["val"]
+    assert isinstance(source, fx.Node)
+    given = source.meta["val"]
+    same = same_shape(given.shape, result.shape)
+    sizes: Any = [] if same else editor.sizes(result.shape)
+    if sizes is None:
+        return None
+    if given.dtype != result.dtype:
+        source = editor.call(aten._to_copy.default, (source,), before=node, kwargs={"dtype": result.dtype})
+        source.meta["val"] = given.to(result.dtype)
+    return source if same else editor.call(aten.expand.default, (source, sizes), before=node)
 
 
 def swapped_axes(node: Any) -> tuple[int, int] | None:

@@ -26,16 +26,28 @@ def fuse_attention(program: Program) -> Program:
         that are shared between query heads (``enable_gqa``, or each repeated by expand and reshape) are joined as they
         were before they were repeated. A mask that says "no later key", alone or together with another, becomes
         ``causal``.
-    Checks: rank 4; float32; heads and head widths are numbers; q, k, v agree in batch and heads; no dropout; the mask
-        is bool or float32. A query with no live key gives 0 on both sides.
+    Checks: keys and values are no state of the model; rank 4; float32; heads and head widths are numbers; q, k, v
+        agree in batch and heads; no dropout; the mask is bool or float32. A query with no live key gives 0 on both
+        sides.
     Returns: the program, itself when there is nothing to fuse.
     """
     facts = {node.name: fact for node, fact in index_facts(program).items()}
     editor = Editor(program)
     for node in list(editor.graph.nodes):
-        if is_op(node, aten.scaled_dot_product_attention.default) and refusal(node) is None:
+        known = is_op(node, aten.scaled_dot_product_attention.default) and refusal(node) is None
+        if known and not reads_cache(node, program):
             editor.replace(node, _fused(editor, node, facts))
     return editor.finish()
+
+
+def reads_cache(node: fx.Node, program: Program) -> bool:
+    """Whether the keys or values of an sdpa node are state: a cache of [B, H, S, D], which joining its heads would copy
+    as a whole for each token."""
+    flat = program.output.args[0]
+    kept = {item.name for item in flat[len(program.results) :] if isinstance(item, fx.Node)}
+    kept |= {item.name for item in program.placeholders[len(program.inputs) :]}
+    operands = [arguments(node)[name] for name in ("key", "value")]
+    return any((_before_repeat(operand) or operand).name in kept for operand in operands)
 
 
 def refusal(node: fx.Node) -> str | None:

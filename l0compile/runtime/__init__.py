@@ -3,6 +3,7 @@
 from l0compile.account import Explanation as Explanation
 from l0compile.account import Profile as Profile
 from l0compile.runtime.memory import release as release
+from l0compile.runtime.model import STATE as STATE
 from l0compile.runtime.model import CompiledModel as CompiledModel
 from l0compile.runtime.model import check_threads as check_threads
 from l0compile.runtime.model import load as load

@@ -2,7 +2,7 @@
 
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -22,17 +22,21 @@ from l0compile.artifact import (
     unpack,
     write_bundle,
 )
-from l0compile.errors import ConfigError
+from l0compile.errors import ConfigError, InputError
 from l0compile.process import denormals_kept
 from l0compile.records import EngineChoice
 from l0compile.runtime.module import InferenceModule
 from l0compile.runtime.plan import Plan
 from l0compile.runtime.profile import attribute, time_call, worker_threads
 from l0compile.runtime.signature import Signature
+from l0compile.runtime.state import ModelState
 from l0compile.runtime.stored import dump_signature, read_signature
 from l0compile.targets import Target
 
 _PROFILE_SECONDS = 0.5  # of back-to-back calls
+STATE = (
+    "state/"  # before the name of a buffer, among the tensors of an artifact; no name in a model has a slash
+)
 
 
 class CompiledModel(InferenceModule):
@@ -42,6 +46,10 @@ class CompiledModel(InferenceModule):
     Outputs are new tensors with the structure that the original model returns. Inference only: no autograd. To code
     that expects an ``nn.Module`` it is one, see :class:`InferenceModule`. A copy or a pickle is the saved artifact, and
     so it runs where that runs; hooks are left behind. Unpickle only what you trust: it loads machine code.
+
+    Buffers that the model changes are its state: one sequence of calls, by one thread. A call replaces them when it has
+    succeeded; the first call of another thread raises StateError until ``reset_state``. An artifact holds the values at
+    compile time, from which each model loaded from it starts: for several sequences, load it several times.
     """
 
     def __init__(
@@ -52,8 +60,10 @@ class CompiledModel(InferenceModule):
         explanation: Explanation,
         facts: Mapping[str, Any],
         threads: int | None = None,
+        state: Sequence[Tensor] = (),
     ) -> None:
-        """``facts``: JSON for the manifest. ``threads``: that a call uses; None: all.
+        """``facts``: JSON for the manifest. ``threads``: that a call uses; None: all. ``state``: values of
+        ``signature.state`` at compile time.
 
         Raises ConfigError for a number of threads below 1.
         """
@@ -62,18 +72,45 @@ class CompiledModel(InferenceModule):
         self.signature, self.target = signature, target
         self._plan, self._explanation, self._facts = plan, explanation, dict(facts)
         self.threads = threads
-        self._lock = nullcontext() if threads == 1 else threading.Lock()
+        self._state = ModelState(signature.state, state) if state else None
+        side_by_side = threads == 1 and self._state is None
+        self._lock = nullcontext() if side_by_side else threading.Lock()
         plan.limit(threads)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model; arguments bind as in the ``forward`` of the original model, defaults included.
 
-        Raises InputError for a wrong structure, shape, dtype or index; nothing has run then.
+        Raises InputError for a wrong structure, shape, dtype or index; nothing has run then. StateError: another
+        thread's sequence is under way.
         """
         leaves = self.signature.flatten(args, kwargs)
         with self._lock:
-            results = self._plan(leaves)
+            results = self._plan(leaves) if self._state is None else self._state.run(self._plan, leaves)
         return self.signature.unflatten(results, leaves)
+
+    def rehearse(self, *args: Any, **kwargs: Any) -> Any:
+        """A call from the state at compile time that leaves the state alone; the same as a call where there is none."""
+        leaves = self.signature.flatten(args, kwargs)
+        with self._lock:
+            results = self._plan(leaves) if self._state is None else self._state.rehearse(self._plan, leaves)
+        return self.signature.unflatten(results, leaves)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """A copy of the buffers that calls change, by their names in the model; empty where there are none."""
+        with self._lock:
+            return {} if self._state is None else self._state.current()
+
+    def reset_state(self, state: Mapping[str, Tensor] | None = None) -> None:
+        """Begin a new sequence, of whichever thread calls next: from the values at compile time, or from ``state``.
+
+        Raises InputError for other buffers, shapes or types than ``state`` has.
+        """
+        with self._lock:
+            if self._state is not None:
+                self._state.reset(state)
+            elif state:
+                raise InputError(f"reset_state: this model has no state, got {list(state)}")
 
     def explain(
         self,
@@ -115,10 +152,11 @@ class CompiledModel(InferenceModule):
 
     def _profile(self, leaves: list[Tensor]) -> Profile:
         args, kwargs = torch.utils._pytree.tree_unflatten(leaves, self.signature.in_spec)
-        total, repeats = time_call(lambda: self(*args, **kwargs), _PROFILE_SECONDS)
+        total, repeats = time_call(lambda: self.rehearse(*args, **kwargs), _PROFILE_SECONDS)
         functions: list[FunctionTime] = []
         with self._lock:
-            stages = self._plan.times(leaves, repeats)
+            stages = self._plan.times([*leaves, *(tensor.clone() for tensor in self._first)], repeats)
+            self._plan.keep()
         for number, (times, record) in enumerate(zip(stages, self._explanation.stages, strict=True)):
             launches = [launch for launch in self._explanation.launches if launch.stage == number]
             if record.engine == "tvm":
@@ -138,7 +176,14 @@ class CompiledModel(InferenceModule):
     def chosen(self, choice: EngineChoice) -> "CompiledModel":
         """The same model with another account of why it runs in its engine."""
         account = replace(self._explanation, choice=choice)
-        return CompiledModel(self._plan, self.signature, self.target, account, self._facts, self.threads)
+        return CompiledModel(
+            self._plan, self.signature, self.target, account, self._facts, self.threads, self._first
+        )
+
+    @property
+    def _first(self) -> tuple[Tensor, ...]:
+        """The state at compile time."""
+        return () if self._state is None else self._state.initial
 
     @property
     def weight_bytes(self) -> int:
@@ -163,7 +208,9 @@ class CompiledModel(InferenceModule):
         """Write the model as an artifact folder (manifest, weights, libraries). Raises ArtifactError; see artifact."""
         with tempfile.TemporaryDirectory() as folder:
             libraries = self._plan.export(Path(folder))
-            write_bundle(path, self.manifest, self._plan.constants, *libraries)
+            names = [f"{STATE}{buffer.name}" for buffer in self.signature.state]
+            tensors = {**self._plan.constants, **dict(zip(names, self._first, strict=True))}
+            write_bundle(path, self.manifest, tensors, *libraries)
 
     def floating_types(self) -> set[torch.dtype]:
         """Types of inputs, results and weights."""
@@ -211,14 +258,14 @@ def load(path: str | Path, threads: int | None = None) -> CompiledModel:
     bundle = read_bundle(path)
     record = bundle.manifest
     signature = read_signature(record)
-    names = [item.name for item in signature.inputs]
     return CompiledModel(
-        Plan.from_json(record, bundle.constants, bundle.libraries, names),
+        Plan.from_json(record, bundle.constants, bundle.libraries),
         signature,
         restore_target(record["target"], str(path)),
         Explanation.from_json(record["explanation"]),
         {"gate_rule": record["gate_rule"]},
         record["threads"] if threads is None else threads,
+        [bundle.constants[f"{STATE}{buffer.name}"] for buffer in signature.state],
     )
 
 

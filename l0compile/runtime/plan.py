@@ -30,7 +30,8 @@ class Step:
 class Plan:
     """Runs the stages in order. Stages that hold a constant of the same name hold the same tensor.
 
-    inputs: names of the model's flat inputs. results: for each flat result its name in a tuple, or the constant.
+    inputs: names of the model's flat inputs, state last. results: for each flat result its name in a tuple, or the
+    constant.
     """
 
     def __init__(self, steps: Sequence[Step], inputs: Sequence[str], results: Sequence[Any]) -> None:
@@ -58,6 +59,18 @@ class Plan:
         (name,) = result
         # An input handed through is copied: results are the caller's own.
         return values[name].clone() if name in self.inputs else values[name]
+
+    def keep(self) -> None:
+        """Take what stages wrote into state as final."""
+        for step in self.steps:
+            if isinstance(step.stage, TorchStage):
+                step.stage.keep()
+
+    def take_back(self) -> None:
+        """Undo what stages wrote into state, last first."""
+        for step in reversed(self.steps):
+            if isinstance(step.stage, TorchStage):
+                step.stage.take_back()
 
     def times(self, leaves: Sequence[Tensor], repeats: int) -> list[list[tuple[str, float]]]:
         """For each stage, (name, median ms) of what it runs, in order; a stage in PyTorch is one, without a name."""
@@ -93,7 +106,11 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; libraries and constants are stored beside it."""
-        return {"stages": [_dump(step) for step in self.steps], "results": list(self.results)}
+        return {
+            "stages": [_dump(step) for step in self.steps],
+            "results": list(self.results),
+            "values_in": list(self.inputs),
+        }
 
     @classmethod
     def from_json(
@@ -101,16 +118,15 @@ class Plan:
         record: Mapping[str, Any],
         constants: Mapping[str, Tensor],
         libraries: Sequence[Path],
-        inputs: Sequence[str],
     ) -> "Plan":
         """The plan that ``to_json`` wrote. Raises ArtifactError for code that this version does not run."""
         left = list(libraries)
         try:
             steps = [_load(item, constants, left) for item in record["stages"]]
             results = [tuple(item) if isinstance(item, list) else item for item in record["results"]]
+            return cls(steps, record["values_in"], results)
         except (KeyError, IndexError, TypeError) as error:
             raise ArtifactError(f"load: the stages of the artifact are malformed ({error!r})") from error
-        return cls(steps, inputs, results)
 
 
 def _median_ms(call: Callable[[], Any], repeats: int) -> float:
@@ -133,6 +149,7 @@ def _dump(step: Step) -> dict[str, Any]:
         "code": stage.code.to_json(),
         "threads": stage.threads,
         "pauses": stage.pauses,
+        "writes": list(stage.writes),
     }
 
 
@@ -143,5 +160,6 @@ def _load(item: Mapping[str, Any], constants: Mapping[str, Tensor], libraries: l
         library = Library(libraries.pop(0))
         stage = TvmStage(library.module, parameters, library)
     else:
-        stage = TorchStage(Code.from_json(item["code"]), constants, item["threads"], item["pauses"])
+        code = Code.from_json(item["code"])
+        stage = TorchStage(code, constants, item["threads"], item["pauses"], item["writes"])
     return Step(stage, *(tuple(item[key]) for key in ("inputs", "outputs", "frees")))

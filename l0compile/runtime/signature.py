@@ -61,7 +61,8 @@ class Derived:
 @dataclass(frozen=True)
 class Signature:
     """Inputs, ranges of the size symbols and conditions between them, user-given labels of the symbols, the pytrees of
-    arguments and result, and the parameters that arguments may be named by."""
+    arguments and result, and the parameters that arguments may be named by. state: buffers that calls change, by their
+    names in the model."""
 
     inputs: tuple[InputSpec, ...]
     outputs: tuple[InputSpec, ...]
@@ -72,6 +73,7 @@ class Signature:
     conditions: tuple[Condition, ...] = ()
     derived: tuple[Derived, ...] = ()
     parameters: Parameters = field(default_factory=Parameters)
+    state: tuple[InputSpec, ...] = ()
 
     def flatten(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
         """The checked flat inputs of a call. Raises InputError naming the input, what was expected and what came."""
@@ -80,7 +82,7 @@ class Signature:
         if kinds is None or kinds not in self._accepted:
             leaves = self._checked(leaves, kinds)
         for number in self._indexing:
-            _check_values(self.inputs[number], leaves[number])
+            check_values(self.inputs[number], leaves[number])
         return leaves
 
     def _checked(self, leaves: Sequence[Any], kinds: tuple[Any, ...] | None) -> list[Tensor]:
@@ -101,7 +103,7 @@ class Signature:
         """All that depends on shapes and dtypes alone."""
         sizes: dict[str, tuple[int, str]] = {}
         for spec, leaf in zip(self.inputs, leaves, strict=True):
-            _check_tensor(spec, leaf)
+            check_tensor(spec, leaf)
             for axis, (want, got) in enumerate(zip(spec.shape, leaf.shape, strict=True)):
                 self._check_size(spec, axis, want, int(got), sizes)
         self._check_derived(leaves, sizes)
@@ -217,7 +219,8 @@ def _ordinary(spec: InputSpec, leaf: Any) -> Tensor:
     return leaf
 
 
-def _check_tensor(spec: InputSpec, leaf: Tensor) -> None:
+def check_tensor(spec: InputSpec, leaf: Tensor) -> None:
+    """Raise InputError unless ``leaf`` is a tensor of the type and rank."""
     dtype = str(leaf.dtype).removeprefix("torch.")
     if dtype != spec.dtype:
         raise InputError(
@@ -227,7 +230,8 @@ def _check_tensor(spec: InputSpec, leaf: Tensor) -> None:
         raise InputError(f"{spec.name}: expected {len(spec.shape)} axes, got shape {tuple(leaf.shape)}")
 
 
-def _check_values(spec: InputSpec, leaf: Tensor) -> None:
+def check_values(spec: InputSpec, leaf: Tensor) -> None:
+    """Raise InputError where a value would index past the end of its table."""
     if spec.below is None or leaf.numel() == 0:
         return
     low, high = (int(value) for value in torch.aminmax(leaf))

@@ -22,6 +22,7 @@ def dump_signature(signature: Signature) -> dict[str, Any]:
         "conditions": list(signature.conditions),
         "derived": [vars(item) for item in signature.derived],
         "parameters": [item.to_json() for item in signature.parameters.items],
+        "state": [vars(item) for item in signature.state],
     }
 
 
@@ -38,6 +39,7 @@ def read_signature(record: Mapping[str, Any]) -> Signature:
             conditions=tuple(from_json(item) for item in record["conditions"]),
             derived=tuple(Derived(**item) for item in record["derived"]),
             parameters=Parameters(tuple(Parameter.from_json(item) for item in record["parameters"])),
+            state=tuple(_input(item) for item in record["state"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(

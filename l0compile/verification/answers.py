@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from l0compile.capture import Program
 from l0compile.capture.fast_path import has_fast_path, without_fast_path
 from l0compile.errors import RewriteError
+from l0compile.runtime import CompiledModel
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -67,6 +68,25 @@ def _distance(expected: Mapping[str, Any], others: Mapping[str, Any]) -> float:
             gap, scale = (want - others[name]).abs().max(), want.abs().max()
             shares.append(float(gap / scale) if scale else float(gap))
     return max(shares)
+
+
+def showing_state(
+    compiled: CompiledModel, reference: nn.Module, names: Sequence[str]
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Both models as functions whose results hold, besides the model's own, the buffers ``names`` after the call."""
+    if not names:
+        return compiled, reference
+
+    def compiled_too(*args: Any, **kwargs: Any) -> Any:
+        result = compiled(*args, **kwargs)
+        state = compiled.state
+        return {"result": result, "state": {name: state[name] for name in names}}
+
+    def reference_too(*args: Any, **kwargs: Any) -> Any:
+        result = reference(*args, **kwargs)
+        return {"result": result, "state": {name: reference.get_buffer(name) for name in names}}
+
+    return compiled_too, reference_too
 
 
 def read_calls(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], wanted: Any) -> list[Call]:

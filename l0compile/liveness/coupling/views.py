@@ -94,13 +94,11 @@ def expand(node: fx.Node, coupling: Coupling) -> None:
 
 def cat(node: fx.Node, coupling: Coupling) -> None:
     """Each part is a run of channels of the result; the other axes are the same."""
-    parts, rank = list(node.args[0]), len(shape(node))
+    rank = len(shape(node))
+    # torch allows an empty tensor of rank 1 among others of any rank; it has no channels.
+    parts = [part for part in arguments(node)["tensors"] if len(shape(part)) == rank]
     joined, start = int(arguments(node)["dim"]) % rank, 0
     for part in parts:
-        assert isinstance(part, fx.Node)
-        if len(shape(part)) != rank:  # an empty tensor of rank 1, which torch still allows
-            coupling.pin_all(node, "an empty tensor is concatenated")
-            return
         for axis in range(rank):
             if axis != joined:
                 coupling.same(node, (node, axis), (part, axis))
