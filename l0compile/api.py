@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 
 from l0compile.artifact import load_spec, read_bundle, restore_target
 from l0compile.assembly import assemble, explanation
-from l0compile.capture import Program, capture, unchanged
+from l0compile.capture import Program, capture, unchanged, watched_numbers
 from l0compile.conditions import from_json
 from l0compile.costs import Costs, costs_of
 from l0compile.errors import BuildError, ConfigError, RewriteError
@@ -147,7 +147,7 @@ class _Job:
         reference = self.model.module() if isinstance(self.model, ExportedProgram) else self.model
         names = [state.name for state in self.program.state]
         try:
-            with unchanged(reference, names):
+            with unchanged(reference, names), watched_numbers(reference):
                 pair = showing_state(unchecked, reference, names)
                 return finished(verify_calls(*pair, self.calls, tolerance(self.captured)))
         except RewriteError as error:
