@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from l0compile.assembly import assemble, explanation
-from l0compile.capture import Program, capture, dense_weights, unchanged
+from l0compile.capture import Program, capture, dense_weights, unchanged, watched_numbers
 from l0compile.costs import Costs, costs_of
 from l0compile.errors import ArtifactError, BuildError, ConfigError, RewriteError
 from l0compile.gates import hardening
@@ -159,7 +159,7 @@ class _Job:
         reference = self.model.module() if isinstance(self.model, ExportedProgram) else self.model
         names = [state.name for state in self.program.state]
         try:
-            with dense_weights(reference), unchanged(reference, names):
+            with dense_weights(reference), unchanged(reference, names), watched_numbers(reference):
                 pair = showing_state(unchecked, reference, names)
                 return finished(verify_calls(*pair, self.calls, tolerance(self.captured)))
         except RewriteError as error:

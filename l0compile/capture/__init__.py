@@ -8,6 +8,7 @@ from l0compile.capture.program import copy_graph as copy_graph
 from l0compile.capture.shapes import infer_shapes as infer_shapes
 from l0compile.capture.state import State as State
 from l0compile.capture.state import unchanged as unchanged
+from l0compile.capture.state import watched_numbers as watched_numbers
 from l0compile.capture.tensors import dense_weights as dense_weights
 from l0compile.records import PassRecord as PassRecord
 from l0compile.records import Region as Region

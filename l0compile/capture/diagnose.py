@@ -12,6 +12,8 @@ from l0compile.errors import CaptureError
 # Frames of PyTorch and of this folder are not the user's code.
 _TRACERS = (os.path.dirname(torch.__file__) + os.sep, os.path.dirname(__file__) + os.sep)
 
+_BY_VALUES = r"DataDependent|data-dependent|Could not guard|unbacked|GuardOnDataDependent"
+
 # First match wins: (pattern over exception type and text, what to do).
 _ADVICE = (
     (
@@ -19,7 +21,7 @@ _ADVICE = (
         "a part of the model is compiled already, and cannot be looked into: compile the original of the whole model",
     ),
     (
-        r"DataDependent|data-dependent|Could not guard|unbacked|GuardOnDataDependent",
+        _BY_VALUES,
         "control flow or a size depends on values in a tensor: write it with torch.where, pass the value as a "
         "Python argument, or move it out of forward()",
     ),
@@ -61,7 +63,7 @@ _DEFAULT = "make forward() traceable by torch.export (tensors in, tensors out, n
 
 def decides_by_values(error: Exception) -> bool:
     """Whether tracing failed because a size or a branch depends on values."""
-    return re.search(_ADVICE[0][0], f"{type(error).__name__} {error}") is not None
+    return re.search(_BY_VALUES, f"{type(error).__name__} {error}") is not None
 
 
 def explain(model: torch.nn.Module | None, error: Exception, culprit: str = "") -> CaptureError:

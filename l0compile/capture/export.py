@@ -21,7 +21,6 @@ from l0compile.capture.lift import lift
 from l0compile.capture.program import Program
 from l0compile.capture.sizes import accept_size_one, drop_needless_conditions, label_symbols
 from l0compile.capture.stale import stale_weights, warn_of_stale
-from l0compile.capture.state import watched_numbers
 from l0compile.capture.tensors import dense_weights, refuse_unusual
 from l0compile.capture.trace import trace
 from l0compile.errors import CaptureError
@@ -159,7 +158,7 @@ def _strict(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedP
 
 def _traced(model: nn.Module, call: Call, spec: DynamicSpec | None, strict: bool) -> ExportedProgram:
     shapes = spec.shapes if spec else None
-    with torch.no_grad(), warnings.catch_warnings(), watched_numbers(model):
+    with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if strict:
             return torch.export.export(model, call.args, call.kwargs, dynamic_shapes=shapes, strict=True)

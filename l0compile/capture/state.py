@@ -57,28 +57,28 @@ def unchanged(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
 
 @contextmanager
 def watched_numbers(model: nn.Module) -> Iterator[None]:
-    """Warn when the block, which traces ``model``, changes numbers that modules hold as plain attributes.
+    """Warn when calls of ``model`` in the block change numbers that modules hold as attributes, and set them back.
 
-    A compiled model keeps what they were when it was traced. They are left as tracing leaves them: results that depend
-    on them then differ from the model's own when compiling compares the two.
+    A compiled model keeps what they were when it was traced, so a counter among them stands still.
     """
     before = _numbers(model)
     yield
-    after = _numbers(model)
-    for where, value in before.items():
-        if after.get(where, value) != value:
+    for (module, key), (where, value) in before.items():
+        now = vars(module).get(key, value)
+        if now != value:
+            setattr(module, key, value)
             _log.warning(
-                "capture: forward() changes %s from %s to %s, and the compiled model will not; register a number that "
-                "results depend on as a buffer",
+                "forward() changes %s from %s to %s, and the compiled model will not; register a number that results "
+                "depend on as a buffer",
                 where,
                 value,
-                after[where],
+                now,
             )
 
 
-def _numbers(model: nn.Module) -> dict[str, float]:
+def _numbers(model: nn.Module) -> dict[tuple[nn.Module, str], tuple[str, float]]:
     return {
-        f"{name}.{key}" if name else key: value
+        (module, key): (f"{name}.{key}" if name else key, value)
         for name, module in model.named_modules()
         for key, value in vars(module).items()
         if isinstance(value, int | float) and not isinstance(value, bool)

@@ -51,7 +51,10 @@ def scale_and_shift(editor: Editor, node: fx.Node) -> tuple[fx.Node, Tensor, Ten
 
 def _per_channel(editor: Editor, node: fx.Node) -> tuple[Tensor | None, fx.Node | None]:
     """(constant [C], other operand) of arithmetic with a constant that differs along axis 1 alone."""
-    channels, rank = shape(node)[1], len(shape(node))
+    rank = len(shape(node))
+    if rank < 2:
+        return None, None
+    channels = shape(node)[1]
     for constant, other in (node.args[:2], node.args[1::-1]):
         value = editor.value(constant)
         if value is None or value.dtype != torch.float32 or not isinstance(other, fx.Node):

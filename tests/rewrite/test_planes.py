@@ -274,3 +274,13 @@ def test_constants_of_compaction_stay_in_planes(
     agree(program, result, x)
     assert count(result, l0.packed_conv2d.default) >= 2 and count(result, l0.copy_planes.default) == 2
     assert {operator: count(result, operator) for operator in fused} == fused
+
+
+def test_a_sum_without_axes_is_left_alone() -> None:
+    class Counted(nn.Module):
+        def forward(self, x: torch.Tensor, n: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return x.relu(), n + torch.tensor(1.0)
+
+    args = (torch.randn(1, 3, 8, 8), torch.tensor(2.0))
+    program = capture(Counted().eval(), args)
+    assert assign_planes(program, lanes=64).run(*args)[1] == 3

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from l0compile.api import compile, load
-from l0compile.errors import CaptureError, InputError, RewriteError, StateError
+from l0compile.errors import CaptureError, InputError, StateError
 from l0compile.runtime import CompiledModel
 from tests.runtime.stateful_models import (
     Assigned,
@@ -269,9 +269,9 @@ def test_a_number_that_forward_changes(caplog: pytest.LogCaptureFixture) -> None
 
     model = Counts().eval()
     model.calls = 0
-    with pytest.raises(RewriteError, match="verification"):
-        compile(model, (torch.randn(4),), engine="torch")
+    compile(model, (torch.randn(4),), engine="torch")
     assert "changes calls from 0 to 1" in caplog.text and "as a buffer" in caplog.text
+    assert model.calls == 0
 
 
 def test_a_model_without_state() -> None:
