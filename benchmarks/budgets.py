@@ -15,9 +15,10 @@ from pathlib import Path
 from harness import record, searching
 
 from l0compile.measure import Protocol, measure_engines, ratio
+from l0compile.search.budgeted import Budgeted
 from l0compile.search.candidate import Choices
 from l0compile.search.fit import Fitter
-from l0compile.search.latency import FINAL, Bench, Budgeted
+from l0compile.search.latency import FINAL, Bench
 from l0compile.search.progress import RichProgress
 
 # 6, 4, 3, 2 and 1.5 ms where the dense model takes 6.9.

@@ -18,10 +18,11 @@ from pathlib import Path
 from harness import record, searching
 
 from l0compile.oneshot.plan import Plan
+from l0compile.search.budgeted import Budgeted
 from l0compile.search.candidate import Choices
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.fit import Fitter
-from l0compile.search.latency import Budgeted, Job
+from l0compile.search.latency import Job
 from l0compile.search.probe import probe
 from l0compile.search.space import GateGroup
 from l0compile.tasks import make_task

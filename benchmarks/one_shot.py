@@ -23,11 +23,12 @@ from harness import record, searching
 
 from l0compile.oneshot.level import Level
 from l0compile.oneshot.plan import Menu, Plan
+from l0compile.search.budgeted import Budgeted
 from l0compile.search.candidate import Choices
 from l0compile.search.draw import KNOWN, evaluate_trial
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.fit import Fitted, Fitter
-from l0compile.search.latency import Budgeted, Job
+from l0compile.search.latency import Job
 from l0compile.search.probe import probe
 from l0compile.search.study import STARTUP_TRIALS
 

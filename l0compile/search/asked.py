@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from l0compile.measure import Measurement, ratio
 from l0compile.result import BAND, Asked
-from l0compile.search.latency import CHOSEN, ROW_OF, Budgeted
+from l0compile.search.budgeted import Budgeted
+from l0compile.search.latency import CHOSEN, ROW_OF
 from l0compile.search.space import Space
 
 

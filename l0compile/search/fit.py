@@ -14,9 +14,10 @@ from l0compile.oneshot.masks import structure
 from l0compile.oneshot.plan import Plan
 from l0compile.oneshot.prices import Line
 from l0compile.result import Latency
+from l0compile.search.budgeted import Budgeted
 from l0compile.search.candidate import Choices
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.latency import Bench, Budgeted
+from l0compile.search.latency import Bench
 
 # Where the latency of a fitted model should be, relative to the wanted one: never above.
 LOWEST, AIM, HIGHEST = 0.94, 0.975, 0.995

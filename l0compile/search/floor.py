@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from l0compile.errors import ConfigError
+from l0compile.oneshot.prices import Line
 from l0compile.search.candidate import Choices
 from l0compile.search.explore import Exploration
 from l0compile.search.finalist import Finalist
@@ -37,11 +38,15 @@ class Attempt:
         return self.winner.finalist.wanted
 
 
-def first_share(fitter: Fitter, floor: QualityFloor, progress: Progress) -> float:
+def first_share(
+    fitter: Fitter, floor: QualityFloor, progress: Progress, choices: Choices | None = None
+) -> float:
     """The share of the dense latency to begin with: where pruning alone loses what training can win back.
 
-    Plans are evaluated without training or measuring, by bisection over what their layers take.
+    Plans are evaluated without training, by bisection over what their layers take; the last one is measured. Its
+    latency is the budget then, and not what prices say of it: those of a small model may be off by a factor.
     """
+    choices = choices or Choices()
     evaluator = fitter.evaluator
     task, dense_ms = evaluator.task, evaluator.menu.dense_ms
     dense = task.quality(evaluator.origin, "validation")
@@ -51,12 +56,13 @@ def first_share(fitter: Fitter, floor: QualityFloor, progress: Progress) -> floa
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         try:
-            enough = evaluator.evaluate(Choices(), middle * dense_ms).quality >= least
+            enough = evaluator.evaluate(choices, middle * dense_ms).quality >= least
         except ConfigError:  # no plan takes so little
             enough = False
         low, high = (low, middle) if enough else (middle, high)
     # Plans are made for a little less than the wanted latency; for a dense one that is a little more than the dense.
-    share = fitter.expected_ms(high * dense_ms) / (AIM * fitter.budget.ms)
+    line = Line.through(fitter.points, fitter.points[0][1])
+    share = fitter.measure(choices, evaluator.plan(choices, high * dense_ms), line).load / AIM
     progress.note(f"  {min(share, 1.0):.0%} of the dense latency")
     return share
 

@@ -18,6 +18,7 @@ from l0compile.oneshot.plan import worth_pruning
 from l0compile.oneshot.prices import Prices, sites
 from l0compile.oneshot.size import Sizes
 from l0compile.result import RESULT, SearchResult
+from l0compile.search.budgeted import budget_of, check_reference
 from l0compile.search.candidate import layers_of, unique
 from l0compile.search.clock import Clock
 from l0compile.search.evaluate import Evaluator
@@ -26,7 +27,7 @@ from l0compile.search.finish import finish
 from l0compile.search.fit import HIGHEST, Fitter
 from l0compile.search.floor import first_share, quickest_above
 from l0compile.search.halving import halve
-from l0compile.search.latency import DENSE, ROUGH, ROW_OF, Bench, Job, budget_of, check_reference
+from l0compile.search.latency import DENSE, ROUGH, ROW_OF, Bench, Job
 from l0compile.search.parts import parts_of
 from l0compile.search.progress import Ledger, Progress, Silent
 from l0compile.search.space import REFERENCES, Space
@@ -153,7 +154,9 @@ def _explored(exploration: Exploration) -> Winner:
     )  # fmt: skip
     space, budget = study.space, fitter.budget
     if space.quality is not None:
-        exploration.wanted = study.remembered("share") or first_share(fitter, space.quality, progress)
+        exploration.wanted = study.remembered("share") or first_share(
+            fitter, space.quality, progress, study.neutral()
+        )
         study.remember("share", exploration.wanted)
     progress.note(f"  latency budget: {exploration.wanted * budget.ms:.3f} ms")
     exploration.run_trials()

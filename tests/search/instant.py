@@ -17,11 +17,12 @@ from l0compile.oneshot.parts import Part
 from l0compile.oneshot.plan import Plan
 from l0compile.oneshot.prices import Line, Prices, sites
 from l0compile.search import Choices, Latency, Silent, Space
+from l0compile.search.budgeted import Budgeted
 from l0compile.search.candidate import layers_of
 from l0compile.search.draw import evaluate_trial
 from l0compile.search.evaluate import Evaluator, Outcome
 from l0compile.search.fit import Fitted, Fitter
-from l0compile.search.latency import Bench, Budgeted
+from l0compile.search.latency import Bench
 from l0compile.search.run import legal_shapes, prepare
 from l0compile.search.study import Study, Trial, finished
 from l0compile.targets import load_target

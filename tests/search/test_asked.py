@@ -10,7 +10,8 @@ from l0compile.measure import Measurement, Protocol, Workload
 from l0compile.result import Asked
 from l0compile.search import Space
 from l0compile.search.asked import asked_of
-from l0compile.search.latency import CHOSEN, ROW_OF, Budgeted
+from l0compile.search.budgeted import Budgeted
+from l0compile.search.latency import CHOSEN, ROW_OF
 from l0compile.search.space import Limits, QualityFloor
 
 OPENVINO = ROW_OF["openvino"]

@@ -9,7 +9,8 @@ import tiny_task
 from l0compile.errors import ConfigError
 from l0compile.measure import Protocol
 from l0compile.search import Silent, Space
-from l0compile.search.latency import DENSE, PYTORCH, Bench, budget_of
+from l0compile.search.budgeted import budget_of
+from l0compile.search.latency import DENSE, PYTORCH, Bench
 from l0compile.search.run import run_search
 from l0compile.search.space import LatencyBudget
 from tests.measure.rpc_device import running_device

@@ -11,9 +11,10 @@ from instant import FormulaFitter, make_evaluator, make_fitter
 from l0compile.errors import BuildError, ConfigError
 from l0compile.measure import Measurement, Protocol, Workload
 from l0compile.search import Choices, Space
+from l0compile.search.budgeted import Budgeted
 from l0compile.search.evaluate import Evaluator
 from l0compile.search.fit import HIGHEST, LOWEST, ROUNDS
-from l0compile.search.latency import ROW_OF, Budgeted
+from l0compile.search.latency import ROW_OF
 
 
 @pytest.fixture(scope="module")

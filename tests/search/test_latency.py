@@ -12,7 +12,8 @@ import tiny_task
 from l0compile.errors import MissingDependency
 from l0compile.measure import Measurement, Protocol, Workload
 from l0compile.search import Silent, Space
-from l0compile.search.latency import CHOSEN, DENSE, ROW_OF, Bench, Budgeted, budget_of, check_reference
+from l0compile.search.budgeted import Budgeted, budget_of, check_reference
+from l0compile.search.latency import CHOSEN, DENSE, ROW_OF, Bench
 from l0compile.search.space import LatencyBudget
 
 PROTOCOL = Protocol(blocks=10)

@@ -17,8 +17,9 @@ from l0compile.cli import main
 from l0compile.errors import ConfigError, DataError, GateError, MissingDependency
 from l0compile.measure import Ratio
 from l0compile.search import Candidate, SearchResult, Silent, Space, run_search
+from l0compile.search.budgeted import Budgeted
 from l0compile.search.evaluate import Evaluator
-from l0compile.search.latency import CHOSEN, DENSE, PYTORCH, ROW_OF, Bench, Budgeted
+from l0compile.search.latency import CHOSEN, DENSE, PYTORCH, ROW_OF, Bench
 from l0compile.search.run import legal_shapes
 from l0compile.search.space import LatencyBudget, Limits, QualityFloor
 from l0compile.targets import load_target
