@@ -1,7 +1,6 @@
 """strides_to_rows: windows into memory are rows of it, whatever became of its layout."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from l0compile.capture import Program, capture
+from l0compile.errors import RewriteError
 from l0compile.rewrite.pipeline import optimise_dense
 from l0compile.rewrite.strides_to_rows import strides_to_rows
 
@@ -69,11 +69,45 @@ def test_a_layout_that_passes_change(agree: Callable[..., None]) -> None:
     agree(program, optimise_dense(program), x)
 
 
-@pytest.mark.parametrize("dynamic", [None, {0: "rows"}])
-def test_what_was_not_contiguous_stays(dynamic: Any, count: Callable[..., int]) -> None:
+def test_axes_in_another_order_in_memory(
+    apply_once: Callable[..., Program], count: Callable[..., int]
+) -> None:
+    """As Longformer's heads: a view of a projection, its axes swapped, cut into overlapping chunks."""
+
     class Turned(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return (x.t() if dynamic is None else x).as_strided([2, 2], [3, 1])
+            return (x * 2).transpose(0, 1).as_strided([3, 4, 2], [2, 6, 1])
 
-    program = capture(Turned().eval(), (torch.randn(4, 3),), dynamic_shapes=dynamic)
+    x = torch.randn(6, 8)
+    assert count(apply_once(capture(Turned().eval(), (x,)), strides_to_rows, x), AS_STRIDED) == 0
+
+
+def test_a_part_of_a_tensor_that_counts_from_its_start(apply_once: Callable[..., Program]) -> None:
+    class Part(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x * 2)[2:].as_strided([2, 4], [8, 1], 16)
+
+    apply_once(capture(Part().eval(), (x := torch.randn(6, 8),)), strides_to_rows, x)
+
+
+def test_with_sizes_that_vary_it_stays(count: Callable[..., int]) -> None:
+    class Plain(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.as_strided([2, 2], [3, 1])
+
+    program = capture(Plain().eval(), (torch.randn(4, 3),), dynamic_shapes={0: "rows"})
     assert count(strides_to_rows(program), AS_STRIDED) == 1
+
+
+@pytest.mark.parametrize(
+    "view",
+    [lambda x: x[:, 1:], lambda x: x[:1].expand(4, -1), lambda x: x[1:]],
+    ids=["part", "expanded", "beyond"],
+)
+def test_memory_that_is_lost_is_refused(view: Callable[[Tensor], Tensor]) -> None:
+    class Lost(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return view(x * 2).as_strided([2, 2], [3, 1], 0)
+
+    with pytest.raises(RewriteError, match="as_strided of a tensor that fills its memory"):
+        strides_to_rows(capture(Lost().eval(), (torch.randn(4, 3),)))

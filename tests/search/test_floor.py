@@ -87,7 +87,7 @@ def test_the_first_budget_is_where_pruning_alone_loses_more_than_allowed(fitter:
     )
     assert shares[0] > shares[2]
     # Latencies of plans that were measured, and not what the prices of their layers say.
-    assert shares == [pytest.approx(fitted.load / AIM) for fitted in fitter.measured.values()]
+    assert set(shares) == {fitted.load / AIM for fitted in fitter.measured.values()}
 
 
 def test_a_search_under_a_floor(evaluator: Evaluator, fitter: FormulaFitter, tmp_path: Path) -> None:
