@@ -93,7 +93,11 @@ def dead(name: str, zeros: dict[str, list[int]], steps: list[Any], agree: Callab
 @pytest.mark.parametrize(
     ("name", "zeros", "words"),
     [
-        ("groups", {"a.": [0, 3]}, "the group norm 'group_norm' in 'norm' has live values in the same channels"),
+        (
+            "groups",
+            {"a.": [0, 3]},
+            "the group norm 'group_norm' in 'norm' has live values in the same channels",
+        ),
         ("extremes", {"a.": [0, 3]}, "a norm or mean over them counts each one, and they are no constants"),
         (
             "carried",
