@@ -42,7 +42,7 @@ def test_dead_channels_of_every_net_go(name: str) -> None:
     check(name)
 
 
-# x * sigmoid(rows) * sigmoid(columns) of a square image is compiled wrongly (verification refuses it), without zeros too.
+# x * sigmoid(rows) * sigmoid(columns) of a square image is compiled wrongly, with or without zeros: it is refused.
 GATES = pytest.mark.xfail(strict=True, reason="two broadcast gates of as many elements in one fused kernel")
 
 
