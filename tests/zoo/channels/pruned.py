@@ -29,11 +29,10 @@ def pruned(make: Net, share: float = 0.6, seed: int = 0) -> tuple[nn.Module, tup
         if "Norm" in type(module).__name__ and isinstance(getattr(module, "weight", None), nn.Parameter):
             for parameter, centre in ((module.weight, 1.0), (module.bias, 0.0)):
                 parameter.normal_(centre, 0.3)
-        if isinstance(module, CONVOLUTIONS):
+        if isinstance(module, CONVOLUTIONS) and not _is_result(name):
             if not parametrize.is_parametrized(module):
                 module.weight.mul_(1.5)  # so much that ReLU and dead channels do not shrink the signal
-            if not _is_result(name):
-                _kill(module, share, seed + crc32(name.encode()))
+            _kill(module, share, seed + crc32(name.encode()))
     _calibrate(model, inputs)
     return model, inputs
 

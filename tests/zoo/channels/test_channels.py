@@ -16,7 +16,7 @@ from tests.zoo.compare import TOLERANCE
 # few channels whose dead results a gate multiplies, or a depthwise convolution holds.
 LEAST = {"ghostnet": 0.5, "mobilenet_v3": 0.7, "efficientnet": 0.75, "nafnet": 0.8, "speaker": 0.8}
 FAST = ("onet", "crepe", "shufflenet", "vocoder")
-# Its attention makes float32 differ from float64 by 2e-5, in PyTorch as well.
+# Its float32 differs from its float64 by 2e-5, in PyTorch as well.
 NOISY = {"yolo": 1e-4}
 
 
@@ -42,8 +42,14 @@ def test_dead_channels_of_every_net_go(name: str) -> None:
     check(name)
 
 
+# x * sigmoid(rows) * sigmoid(columns) of a square image is compiled wrongly, with or without zeros: it is refused.
+GATES = pytest.mark.xfail(strict=True, reason="two broadcast gates of as many elements in one fused kernel")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=GATES) if n == "coordinate_attention" else n for n in NETS]
+)
 def test_every_net_compiles(name: str) -> None:
     model, inputs = pruned(NETS[name])
     compiled = l0.compile(model, inputs, engine="tvm", verify=False)
