@@ -86,7 +86,9 @@ def _rewrite(editor: Editor, node: fx.Node) -> None:
     ones = [1] * count
     args = (given["input"], kernel, offset, ones, [axis.padding for axis in axes], ones, 1)
     y = editor.call(_CONVOLUTION[count], args, before=node)
-    y.meta[TAPS] = _phase_weight(torch.ones_like(weight), axes) != 0
+    taps = _phase_weight(torch.ones_like(weight), axes) != 0
+    if not taps.all():
+        y.meta[TAPS] = taps
     # [N, phases, channels, places] -> [N, channels, place, phase, ...]
     y = editor.call(aten.unflatten.int, (y, 1, [*phases, channels]), before=node)
     order = [0, 1 + count, *(dim for i in range(count) for dim in (2 + count + i, 1 + i))]
