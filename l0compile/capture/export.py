@@ -133,7 +133,9 @@ def _export(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedP
     except Exception as error:  # tracing runs the user's code: anything can come out of it
         second = _strict(model, call, spec)
         if second is None:
-            raise error if isinstance(error, CaptureError) else explain(model, error) from None
+            # Without the stack of tracing: what the message says is lost above it.
+            told = error.with_traceback(None) if isinstance(error, CaptureError) else explain(model, error)
+            raise told from None
         return second
     if spec is not None and pins_a_rounded_size(exported):
         return _strict(model, call, spec) or exported
