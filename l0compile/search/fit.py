@@ -132,11 +132,11 @@ class Fitter:
         low, high = (share * wanted_ms / self.budget.ms for share in band)
         found = {known.structure: known for known in self.measured.values() if known.choices == choices}
         tried = [(known.plan.ms, known.load) for known in found.values()]
-        done, slowest = 0, 0.0
+        done, again, slowest = 0, 0, 0.0
         while done < rounds and not any(low <= fitted.load <= high for fitted in found.values()):
             begun, quick = time.monotonic(), _quick(found, high)
             late = begun + slowest > until and (quick or done >= _LATE_ROUNDS)
-            price = self._next(wanted_ms, high, tried, found, done)
+            price = self._next(wanted_ms, high, tried, found, done, again)
             if price is None or (found and late):
                 break
             line = Line.through(self.points, wanted_ms)
@@ -146,7 +146,8 @@ class Fitter:
                 if found:
                     break
                 raise
-            done += fitted.structure not in found
+            again = again + 1 if fitted.structure in found else 0
+            done += not again
             slowest = max(slowest, time.monotonic() - begun)
             found[fitted.structure] = fitted
             tried.append((price, fitted.load))
@@ -160,9 +161,11 @@ class Fitter:
         tried: Sequence[tuple[float, float]],
         found: Mapping[str, Fitted],
         done: int,
+        again: int,
     ) -> float | None:
         """The price to try after those ``tried`` with their loads, of which up to ``high`` are quick enough; None where
-        nothing is left between them."""
+        nothing is left between them. ``again``: how many of the last gave plans that were known, as they do where a
+        size, and not the time, bounds them."""
         guess = self.price(wanted_ms, [self.point(fitted) for fitted in found.values()])
         if not tried:
             return guess
@@ -178,7 +181,7 @@ class Fitter:
         if quick is not None and slow is not None:
             return min(max(guess, least + _INSIDE * room), most - _INSIDE * room)
         if quick is not None:
-            return max(guess, least + _BEYOND * room)
+            return None if again > 1 else max(guess, least + (0.5 if again else _BEYOND) * room)
         # A latency that hardly falls with the price, as where starting threads takes most of it: by what was seen.
         return min(guess, max(self._secant(found, wanted_ms), _AT_MOST * most), most - _BEYOND * room)
 
