@@ -85,7 +85,9 @@ def compile(
         raise ConfigError(f"compile: engine: expected 'auto', 'tvm' or 'torch', got {engine!r}")
     check_threads(threads)
     target = target if isinstance(target, Target) else load_target(target)
+    _log.info("capturing the model")
     captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes, allow_state=True)
+    _log.info("rewriting a graph of %d operators", len(captured.graph.nodes))
     dense = optimise_dense(captured, ignore_zeros=ignore_zeros)
     program = dense if ignore_zeros else choose(dense, target, _costs(target))
     if lost_denormals(dense):
@@ -125,9 +127,11 @@ class _Job:
         return compiled if engine == "tvm" else self.quicker(compiled)
 
     def in_torch(self, choice: EngineChoice) -> CompiledModel:
+        _log.info("preparing the model in PyTorch")
         return self._finish([lower_torch(self.dense, choice.reason)], choice)
 
     def in_tvm(self, choice: EngineChoice) -> CompiledModel:
+        _log.info("generating code for %s", self.target.name)
         return self._finish(_lower(self.program, self.target), choice)
 
     def quicker(self, compiled: CompiledModel) -> CompiledModel:
@@ -139,6 +143,7 @@ class _Job:
         except (ArtifactError, BuildError, RewriteError) as error:
             return compiled.chosen(_warned(without("torch", error)))
         models = {"tvm": compiled, "torch": other}
+        _log.info("timing both in turns, two seconds at most")
         choice = race(*(partial(model.rehearse, *self.args, **self.kwargs) for model in models.values()))
         return models[choice.engine].chosen(_warned(choice))
 
@@ -156,6 +161,7 @@ class _Job:
         unchecked = finished({"checked": False})
         if not self.calls:
             return unchecked
+        _log.info("comparing with the model")
         reference = self.model.module() if isinstance(self.model, ExportedProgram) else self.model
         names = [state.name for state in self.program.state]
         try:

@@ -14,6 +14,7 @@ import l0compile as l0
 from l0compile.cli import exported, factory, hugging_face
 from l0compile.cli.kinds import EXPORTED, HUGGING_FACE, kind_of
 from l0compile.cli.options import dynamic_shapes
+from l0compile.cli.steps import told
 from l0compile.errors import ConfigError
 from l0compile.runtime import CompiledModel
 
@@ -57,7 +58,8 @@ def load_example(name: str, sizes: Mapping[str, int] | None = None, dynamic: Ite
 def compiled(args: argparse.Namespace, example: Example, **options: Any) -> CompiledModel:
     """``example`` compiled with the options of a command that compiles."""
     options |= {"target": args.target, "dynamic_shapes": dynamic_shapes(args.dynamic), "engine": args.engine}
-    return l0.compile(example.model, example.args, example.kwargs, **options)
+    with told():
+        return l0.compile(example.model, example.args, example.kwargs, **options)
 
 
 def measured(name: str, sizes: Mapping[str, int], dynamic: Iterable[str]) -> tuple[Any, ...]:

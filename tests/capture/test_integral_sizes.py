@@ -98,9 +98,7 @@ CASES: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...], Any, tuple[i
 SLOW = {"derived"}  # PyTorch simplifies its sizes for ten seconds
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in CASES]
-)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in CASES])
 def test_dynamic_sizes_stay_dynamic(name: str) -> None:
     function, shape, dynamic, other = CASES[name]
     model = Sized(function).eval()
