@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from l0compile.errors import L0CompileError
 from l0compile.oneshot.prices import Pricing
-from l0compile.result import Candidate
+from l0compile.result import Candidate, collapsed
 from l0compile.search.brief import BriefTraining
 from l0compile.search.candidate import Choices
 from l0compile.search.clock import Clock
@@ -140,6 +140,15 @@ class Exploration:
             if self.winner() is not None or time.monotonic() > until:
                 break
             self.fit(trial, self.wanted, until)
+        self._go_on_where_quality_collapsed()
+
+    def _go_on_where_quality_collapsed(self) -> None:
+        """Look on between what is too quick and what is too slow, as long as there is time before the final table:
+        training would not bring such a model back."""
+        winner = self.winner()
+        if winner is not None and self.dense is not None and collapsed(winner.quality, self.dense):
+            self.progress.note("  its quality has collapsed: looking on between that and what is too slow")
+            self.fit(winner.trial, self.wanted, self.clock.at(1.0))
 
     def run_sweep(self) -> None:
         """Budgets around the wanted one, with the choices of the best finalist, for the Pareto front.

@@ -110,6 +110,18 @@ def test_the_best_trials_are_fitted_and_swept(fitter: FormulaFitter, tmp_path: P
     assert exploration.failures == []
 
 
+@pytest.mark.parametrize("dense", [None, 1.0, 100.0], ids=["not known", "kept", "collapsed"])
+def test_where_the_quality_has_collapsed_fits_go_on(
+    fitter: FormulaFitter, tmp_path: Path, dense: float | None
+) -> None:
+    exploration = exploring(fitter, tmp_path, 4)
+    exploration.dense = dense
+    exploration.run_trials()
+    exploration.run_finalists()
+    assert len(exploration.finalists) == 2 + (dense == 100.0)
+    assert exploration.finalists[-1].wanted == exploration.wanted
+
+
 def test_finalists_of_an_earlier_run_are_not_fitted_again(fitter: FormulaFitter, tmp_path: Path) -> None:
     first = exploring(fitter, tmp_path, 4, sweep=(1.0, 0.8))
     first.run_trials()
