@@ -3,7 +3,7 @@
 The same kinds of tensors meet a compiled model in both engines, a loaded artifact, and the backend of torch.compile.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -134,13 +134,6 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(self.up(x).relu()) + x.sum()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_compiled_code_left() -> Iterator[None]:
-    """Else guards outlive the code that they belong to, and PyTorch ends the process at its exit."""
-    yield
-    torch._dynamo.reset()
 
 
 @pytest.fixture(scope="module")
