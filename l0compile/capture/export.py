@@ -1,10 +1,11 @@
 """nn.Module or ExportedProgram -> Program."""
 
 import inspect
+import io
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from typing import Any
 
@@ -149,7 +150,10 @@ def _strict(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedP
     try:
         for logger in loggers:  # what it has to say of a failure, it says of code that the user never wrote
             logger.disabled = True
-        return _traced(model, call, spec, strict=True)
+        with redirect_stderr(
+            io.StringIO()
+        ):  # graphs, in part; what forward() prints was printed the first time
+            return _traced(model, call, spec, strict=True)
     except Exception as error:  # as above; the first attempt's error is the one to tell
         _log.debug("strict export fails as well: %s", error)
         return None

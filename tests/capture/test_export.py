@@ -235,8 +235,9 @@ class Raises(nn.Module):
         raise ValueError("never")
 
 
-def test_a_failed_capture_leaves_nothing_behind() -> None:
+def test_a_failed_capture_leaves_nothing_behind(capfd: pytest.CaptureFixture[str]) -> None:
     depth = torch._C._len_torch_function_stack()
     with pytest.raises(CaptureError):
         capture(Raises().eval(), (torch.randn(2, 3),))
     assert torch._C._len_torch_function_stack() == depth
+    assert capfd.readouterr() == ("", "")
