@@ -26,7 +26,7 @@ bench: $(STAMP)
 
 # The site lands in docs/_build/html. A warning is an error, and building reads nothing from the network.
 docs: $(DOCS_STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -E -W --keep-going -q docs docs/_build/html
 	@echo "the site: docs/_build/html/index.html"
 
 lint: $(STAMP)
