@@ -35,3 +35,5 @@ def test_versions_tell_operators_apart_and_ignore_comments() -> None:
     assert _code('"""Doc."""\ndef f(x):\n    """Doc."""\n    return x + 1  # why\n') == _code(
         '"""Other."""\ndef f(x):\n    """Other."""\n    return x + 1\n'
     )
+    assert _code(plain) == _code(f"import torch\nfrom l0compile.errors import DataError\n{plain}")
+    assert _code(plain) == _code(plain.replace("    return", "    from os import path\n    return"))
