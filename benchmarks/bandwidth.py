@@ -76,9 +76,9 @@ def worker(engine: str, folder: Path) -> None:
 
 def _launch() -> float:
     """Microseconds of a parallel loop that stores one number a thread."""
-    from l0compile._tvm import TB, runtime, tvm, tvm_target
-    from l0compile.kernels.lanes import body, kernel, param, store
-    from l0compile.targets import load_target
+    from l0compile.hardware._tvm import TB, runtime, tvm, tvm_target
+    from l0compile.hardware.targets import load_target
+    from l0compile.kernels.cpu.lanes import body, kernel, param, store
 
     target = load_target("native")
     with kernel("launch") as builder:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from harness import record, searching
 
-from l0compile.measure import Protocol, measure_engines, ratio
-from l0compile.search.budgeted import Budgeted
-from l0compile.search.candidate import Choices
-from l0compile.search.fit import Fitter
-from l0compile.search.latency import FINAL, Bench
-from l0compile.search.progress import RichProgress
+from l0compile.measurement import Protocol, measure_engines, ratio
+from l0compile.studies.fit.budgeted import Budgeted
+from l0compile.studies.fit.fit import Fitter
+from l0compile.studies.fit.latency import FINAL, Bench
+from l0compile.studies.space.candidate import Choices
+from l0compile.studies.study.progress import RichProgress
 
 # 6, 4, 3, 2 and 1.5 ms where the dense model takes 6.9.
 FRACTIONS = (0.87, 0.58, 0.435, 0.29, 0.217)

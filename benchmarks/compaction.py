@@ -22,8 +22,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 import l0compile as l0
-from l0compile.capture import capture
-from l0compile.measure import Protocol, Workload, measure_engines, ratio
+from l0compile.frontend.export import capture
+from l0compile.measurement import Protocol, Workload, measure_engines, ratio
 from l0compile.rewrite.pipeline import compact
 
 MODELS = ("resnet50", "bert")

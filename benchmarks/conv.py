@@ -15,7 +15,7 @@ from typing import Any
 from harness import convolutions, record
 
 import l0compile as l0
-from l0compile.measure import Measurement, Protocol, Workload, export_onnx, measure_engines, ratio
+from l0compile.measurement import Measurement, Protocol, Workload, export_onnx, measure_engines, ratio
 
 DENSE_ENGINES = ("pytorch", "torch.compile", "onnxruntime", "openvino")
 PRUNED: list[tuple[list[int], float]] = [

@@ -24,12 +24,12 @@ from harness.minilm import encoder, inputs, prune
 from torch import nn
 
 import l0compile as l0
-from l0compile.artifact import read_manifest
-from l0compile.costs import Costs, costs_of
-from l0compile.costs.regions import regions_ms
-from l0compile.records import Region
-from l0compile.schedule import token_tile
-from l0compile.targets import load_target
+from l0compile.hardware.costs import Costs, costs_of
+from l0compile.hardware.costs.regions import regions_ms
+from l0compile.hardware.targets import load_target
+from l0compile.ir.records import Region
+from l0compile.kernels.token_tile import token_tile
+from l0compile.runtime.artifact import read_manifest
 
 TOKENS = 128
 BLOCKS = ((4, 1), (8, 1), (4, 4), (8, 8), (16, 16))

@@ -21,7 +21,7 @@ from torch import nn
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from l0compile.capture import capture  # noqa: E402
+from l0compile.frontend.export import capture  # noqa: E402
 from l0compile.rewrite.pipeline import optimise_dense  # noqa: E402
 from tests.zoo import compare  # noqa: E402
 from tests.zoo.channels import NETS, Count, count, multiplications, pruned  # noqa: E402

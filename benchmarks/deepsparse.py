@@ -21,7 +21,7 @@ from harness.pruning import prune_model
 from torch import Tensor, nn
 
 import l0compile as l0
-from l0compile.measure import Measurement, Protocol, Workload, measure_engines, ratio
+from l0compile.measurement import Measurement, Protocol, Workload, measure_engines, ratio
 
 LAYERS = ((384, 384), (384, 1536), (1536, 384), (768, 768), (768, 3072), (3072, 768))
 TOKENS = (16, 128, 512)

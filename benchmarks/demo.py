@@ -13,7 +13,7 @@ from pathlib import Path
 from harness import record, searching
 
 import l0compile as l0
-from l0compile.result import RESULT, SearchResult
+from l0compile.studies.result import RESULT, SearchResult
 
 
 def main() -> None:

@@ -17,14 +17,14 @@ from pathlib import Path
 
 from harness import record, searching
 
-from l0compile.oneshot.plan import Plan
-from l0compile.search.budgeted import Budgeted
-from l0compile.search.candidate import Choices
-from l0compile.search.evaluate import Evaluator
-from l0compile.search.fit import Fitter
-from l0compile.search.latency import Job
-from l0compile.search.probe import probe
-from l0compile.search.space import GateGroup
+from l0compile.pruning.plan import Plan
+from l0compile.studies.fit.budgeted import Budgeted
+from l0compile.studies.fit.evaluate import Evaluator
+from l0compile.studies.fit.fit import Fitter
+from l0compile.studies.fit.latency import Job
+from l0compile.studies.fit.probe import probe
+from l0compile.studies.space.candidate import Choices
+from l0compile.studies.space.space import GateGroup
 from l0compile.tasks import make_task
 
 FEEDS = {

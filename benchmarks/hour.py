@@ -21,10 +21,10 @@ from pathlib import Path
 from harness import record, searching
 
 import l0compile as l0
-from l0compile.measure import Protocol, ratio
-from l0compile.result import RESULT, Latency, SearchResult
-from l0compile.search.latency import CHOSEN, FINAL, ROW_OF, Bench
-from l0compile.search.space import LatencyBudget, QualityFloor, Space, TrainingPlan
+from l0compile.measurement import Protocol, ratio
+from l0compile.studies.fit.latency import CHOSEN, FINAL, ROW_OF, Bench
+from l0compile.studies.result import RESULT, Latency, SearchResult
+from l0compile.studies.space.space import LatencyBudget, QualityFloor, Space, TrainingPlan
 
 # What two_targets.py finds best on AVX-512 and on AVX2; others are not worth the time to prune to them.
 SHAPES = ((2, 1), (4, 1))

@@ -20,7 +20,7 @@ from pathlib import Path
 from harness import linear_grid as grid
 from harness import linear_report
 
-from l0compile.targets import available_cores
+from l0compile.hardware.targets import available_cores
 
 FOLDER = Path("out") / "linear"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from harness import minilm, record
 
 import l0compile as l0
-from l0compile.measure import Measurement, Protocol, Workload, export_onnx, measure_engines, ratio
+from l0compile.measurement import Measurement, Protocol, Workload, export_onnx, measure_engines, ratio
 
 TOKENS = 128
 PRUNED = [((4, 1), 0.5), ((4, 1), 0.2), ((4, 4), 0.2), ((4, 1), 0.1), ((4, 4), 0.1)]

@@ -22,7 +22,7 @@ from typing import Any
 from harness import networks, record
 
 import l0compile as l0
-from l0compile.measure import Measurement, Protocol, Workload, export_onnx, measure_engines, ratio
+from l0compile.measurement import Measurement, Protocol, Workload, export_onnx, measure_engines, ratio
 
 DENSE = ("pytorch", "torch.compile", "onnxruntime", "openvino")
 DENSITIES = (1.0, 0.5, 0.2, 0.1)

@@ -21,16 +21,16 @@ from pathlib import Path
 import optuna
 from harness import record, searching
 
-from l0compile.oneshot.level import Level
-from l0compile.oneshot.plan import Menu, Plan
-from l0compile.search.budgeted import Budgeted
-from l0compile.search.candidate import Choices
-from l0compile.search.draw import KNOWN, evaluate_trial
-from l0compile.search.evaluate import Evaluator
-from l0compile.search.fit import Fitted, Fitter
-from l0compile.search.latency import Job
-from l0compile.search.probe import probe
-from l0compile.search.study import STARTUP_TRIALS
+from l0compile.pruning.level import Level
+from l0compile.pruning.plan import Menu, Plan
+from l0compile.studies.fit.budgeted import Budgeted
+from l0compile.studies.fit.evaluate import Evaluator
+from l0compile.studies.fit.fit import Fitted, Fitter
+from l0compile.studies.fit.latency import Job
+from l0compile.studies.fit.probe import probe
+from l0compile.studies.space.candidate import Choices
+from l0compile.studies.space.draw import KNOWN, evaluate_trial
+from l0compile.studies.study.study import STARTUP_TRIALS
 
 SPEEDUPS = (1.5, 2.0, 3.0, 4.0)
 SHAPES = ((2, 1), (4, 1), (8, 1), (4, 4), (8, 8), (16, 16))

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
 import l0compile as l0
-from l0compile.measure import Protocol, Workload, measure_engine
-from l0compile.targets import available_cores
+from l0compile.hardware.targets import available_cores
+from l0compile.measurement import Protocol, Workload, measure_engine
 
 LAYERS, TOKENS, DENSITY, BLOCK = 4, 128, 0.2, (4, 1)
 AXES: dict[str, tuple[float, ...]] = {

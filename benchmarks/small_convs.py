@@ -18,7 +18,7 @@ from harness import record
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import l0compile as l0
-from l0compile.measure import Measurement, Protocol, Workload, measure_engines, ratio
+from l0compile.measurement import Measurement, Protocol, Workload, measure_engines, ratio
 from tests.zoo.timed import make
 
 FACTORY = "tests.zoo.timed:make"

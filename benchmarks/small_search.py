@@ -19,9 +19,10 @@ import torch
 from harness import record
 from torch import Tensor, nn
 
-from l0compile.report import write_report
-from l0compile.search import parse_space, run_search
-from l0compile.search.progress import RichProgress
+from l0compile.report.write import write_report
+from l0compile.studies.run import run_search
+from l0compile.studies.space.read import parse_space
+from l0compile.studies.study.progress import RichProgress
 from l0compile.tasks.own import OwnTask
 
 _NOISE = 1.2

@@ -18,8 +18,8 @@ from pathlib import Path
 from harness import minilm, record, searching
 from torch import Tensor, nn
 
-from l0compile.search.candidate import Choices
-from l0compile.search.evaluate import Evaluator
+from l0compile.studies.fit.evaluate import Evaluator
+from l0compile.studies.space.candidate import Choices
 
 TARGETS = ("x86-64-avx512", "x86-64-avx2")
 SHAPES = ((2, 1), (4, 1), (8, 1), (4, 4), (8, 8), (16, 16))

@@ -20,7 +20,7 @@ from harness import record, zoo_table
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from l0compile.measure import Protocol, Workload, measure_engines  # noqa: E402
+from l0compile.measurement import Protocol, Workload, measure_engines  # noqa: E402
 from tests.zoo import MODELS  # noqa: E402
 from tests.zoo.check import SETTINGS  # noqa: E402
 

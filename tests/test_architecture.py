@@ -1,42 +1,44 @@
-"""Rules about the source itself: import direction, size, and what may import what."""
+"""Rules about the source itself: import direction, size, names, and what may import what."""
 
 import ast
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
-import pytest
+import networkx as nx
 
-PACKAGE = Path(__file__).parent.parent / "l0compile"
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "l0compile"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 FLOW = (
-    "errors", "process", "statistics", "records", "conditions", "structure", "tensors", "instructions", "functions",
-    "account", "targets", "costs", "_tvm", "ops", "gates", "trainers", "capture", "liveness", "rewrite", "twin",
-    "kernels", "schedule", "lower", "artifact", "runtime", "assembly", "verification", "api", "advice",
-    "dynamo", "measure", "tune", "result", "tasks", "oneshot", "workers", "search", "report", "cli", "__main__",
+    "errors", "ir", "hardware", "gates", "trainers", "frontend", "analysis", "rewrite", "kernels", "lower", "runtime",
+    "compiler", "measurement", "pruning", "tasks", "studies", "report", "cli", "__main__",
 )  # fmt: skip
+"""Each imports only from those before it."""
 
-PURE_PYTORCH = {
-    "account",
-    "targets",
-    "costs",
-    "ops",
-    "gates",
-    "capture",
-    "liveness",
-    "rewrite",
-    "twin",
-    "artifact",
-    "report",
+WITHIN = {
+    "ir": ("ops",),
+    "hardware": ("statistics", "process", "targets", "costs", "_tvm"),
+    "analysis": ("liveness", "coupling"),
+    "rewrite": ("normalize", "fuse", "compact", "formats", "layout", "pipeline", "twin"),
+    "kernels": ("spec", "cpu", "cuda"),
+    "lower": ("tvm", "aten", "partition", "translate"),
+    "runtime": ("artifact", "account", "model"),
 }
+"""The same inside a folder, for the parts that are named; the others may be read by all of them."""
+
+PURE_PYTORCH = {"ir", "hardware", "gates", "frontend", "analysis", "rewrite", "report"}
 """Steps that must work, and be quick to import, where TVM is not installed."""
 
-MAX_FILE_LINES = 400
-MAX_FUNCTION_LINES = 60
-MEDIAN_FILE_LINES = 150
+NOT_MIRRORED = {"data", "examples", "fuzz", "zoo", "docs"}
+"""Folders of tests that are about the whole package, or about no part of it."""
+
+MAX_NAMES, MAX_FILES_IN_A_FOLDER = 18, 20
+MAX_FILE_LINES, MEDIAN_FILE_LINES, MAX_FUNCTION_LINES = 400, 150, 60
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
 UNSAFE = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 
@@ -54,10 +56,21 @@ def imports(tree: ast.AST, module: tuple[str, ...]) -> Iterator[tuple[ast.stmt, 
                 yield node, f"{base}.{alias.name}"
 
 
+@cache
 def parsed(path: Path) -> tuple[ast.Module, tuple[str, ...]]:
     """The syntax tree of ``path`` and its module name in parts, a package's own ``__init__`` included."""
     parts = ("l0compile", *path.relative_to(PACKAGE).with_suffix("").parts)
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path)), parts
+
+
+def own_imports() -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """(where, importing module, what it imports of l0compile) for every import, the package's own file left out."""
+    for path in SOURCES:
+        tree, module = parsed(path)
+        if module != ("l0compile", "__init__"):
+            for node, name in imports(tree, module):
+                if name.split(".")[0] == "l0compile":
+                    yield f"{path}:{node.lineno}", module, name
 
 
 def step(dotted: str) -> str:
@@ -65,79 +78,117 @@ def step(dotted: str) -> str:
     return parts[1] if len(parts) > 1 else ""
 
 
-def relative(path: Path) -> str:
-    return str(path.relative_to(PACKAGE))
+def code_lines(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_imports_follow_the_flow(path: Path) -> None:
-    tree, module = parsed(path)
-    own = module[1]
-    if own == "__init__":
-        pytest.skip("the package itself names every step, and loads them lazily")
-    assert own in FLOW, (
-        f"{own} is not a step of the flow; add it to FLOW and to the docstring of l0compile/__init__.py"
-    )
-    for node, name in imports(tree, module):
-        if name.split(".")[0] == "l0compile" and step(name) in FLOW:
-            assert FLOW.index(step(name)) <= FLOW.index(own), (
-                f"{path}:{node.lineno}: {own} must not import {step(name)}"
-            )
+def test_every_step_is_in_the_flow() -> None:
+    found = {parsed(path)[1][1] for path in SOURCES} - {"__init__"}
+    assert found == set(FLOW), "add a new step to FLOW and to the docstring of l0compile/__init__.py"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_heavy_and_unsafe_imports(path: Path) -> None:
-    tree, module = parsed(path)
-    for node, name in imports(tree, module):
-        where = f"{path}:{node.lineno}"
-        root = name.split(".")[0]
-        assert root != "tvm" or module[1] == "_tvm", f"{where}: only _tvm.py imports tvm"
-        assert root not in UNSAFE, f"{where}: {root} can run code hidden in data"
-        if step(name) == "_tvm" and root == "l0compile":
-            assert module[1] not in PURE_PYTORCH, f"{where}: {module[1]} must work without TVM"
+def test_imports_follow_the_flow() -> None:
+    back = [
+        f"{where}: {module[1]} must not import {step(name)}"
+        for where, module, name in own_imports()
+        if step(name) in FLOW and FLOW.index(step(name)) > FLOW.index(module[1])
+    ]
+    assert not back, "\n".join(back)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_own_modules_are_imported_at_the_top(path: Path) -> None:
-    tree, module = parsed(path)
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    for function in functions:
-        for node, name in imports(function, module):
+def test_imports_follow_the_order_within_a_step() -> None:
+    back = []
+    for where, module, name in own_imports():
+        own, part, order = module[2:3], name.split(".")[2:3], WITHIN.get(module[1], ())
+        inside = step(name) == module[1] and {*own, *part} <= set(order) and own and part
+        if inside and order.index(part[0]) > order.index(own[0]):
+            back.append(f"{where}: {'.'.join(module[1:3])} must not import {name}")
+    assert not back, "\n".join(back)
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    modules = {".".join(module).removesuffix(".__init__") for module in (parsed(path)[1] for path in SOURCES)}
+    graph = nx.DiGraph()
+    for _, module, name in own_imports():
+        target = name if name in modules else name.rpartition(".")[0]
+        source = ".".join(module).removesuffix(".__init__")
+        if target in modules - {"l0compile"} and target != source:
+            graph.add_edge(source, target)
+    assert graph.number_of_edges() > 500
+    assert not [sorted(part) for part in nx.strongly_connected_components(graph) if len(part) > 1]
+
+
+def test_only_one_file_imports_tvm_and_pure_steps_do_without() -> None:
+    wrong = []
+    for path in SOURCES:
+        tree, module = parsed(path)
+        for node, name in imports(tree, module):
+            if name.split(".")[0] == "tvm" and module[1:] != ("hardware", "_tvm"):
+                wrong.append(f"{path}:{node.lineno}: only hardware/_tvm.py imports tvm")
+            if name.startswith("l0compile.hardware._tvm") and module[1] in PURE_PYTORCH:
+                wrong.append(f"{path}:{node.lineno}: {module[1]} must work without TVM")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_is_imported_that_runs_code_hidden_in_data() -> None:
+    found = [
+        f"{path}:{node.lineno}: {name}"
+        for path in SOURCES
+        for node, name in imports(*parsed(path))
+        if name.split(".")[0] in UNSAFE
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_own_modules_are_imported_at_the_top() -> None:
+    late = []
+    for path in SOURCES:
+        tree, module = parsed(path)
+        functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+        for node, name in (found for function in functions for found in imports(function, module)):
             # _tvm stands for the heavy third-party package behind it.
-            own = name.split(".")[0] == "l0compile" and step(name) not in ("", "_tvm")
-            assert not own, (
-                f"{path}:{node.lineno}: import {name} at the top; a cycle it would cause is a design fault"
-            )
+            if name.startswith("l0compile.") and not name.startswith("l0compile.hardware._tvm"):
+                late.append(
+                    f"{path}:{node.lineno}: import {name} at the top; a cycle would be a design fault"
+                )
+    assert not late, "\n".join(late)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_sizes_and_names(path: Path) -> None:
-    tree, module = parsed(path)
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= MAX_FILE_LINES, f"{path}: {lines} lines; split it"
-    assert not VAGUE_NAMES & set(module), f"{path}: name the file for what it does"
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert length <= MAX_FUNCTION_LINES, f"{path}:{node.lineno}: {node.name} has {length} lines"
+def test_the_package_and_its_folders_are_small() -> None:
+    names = {path.stem for path in PACKAGE.iterdir() if path.is_dir() or path.suffix == ".py"}
+    names -= {"__init__", "__main__", "__pycache__"}
+    assert len(names) <= MAX_NAMES, sorted(names)
+    for folder in {path.parent for path in SOURCES}:
+        files = len(list(folder.glob("*.py")))
+        assert files <= MAX_FILES_IN_A_FOLDER, f"{folder}: {files} files; split it"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_forbidden_constructs(path: Path) -> None:
-    tree, _ = parsed(path)
-    for node in ast.walk(tree):
-        where = f"{path}:{getattr(node, 'lineno', 0)}"
-        assert not (isinstance(node, ast.ExceptHandler) and node.type is None), f"{where}: bare except"
-        if isinstance(node, ast.ImportFrom):
-            assert all(alias.name != "*" for alias in node.names), f"{where}: star import"
-        if isinstance(node, ast.Call):
-            called = ast.unparse(node.func)
-            assert called not in ("eval", "exec", "torch.load"), f"{where}: {called}"
+def test_files_and_functions_are_short_and_named_for_what_they_do() -> None:
+    for path in SOURCES:
+        tree, module = parsed(path)
+        assert code_lines(path) <= MAX_FILE_LINES, f"{path}: {code_lines(path)} lines; split it"
+        assert not VAGUE_NAMES & set(module), f"{path}: name the file for what it does"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                assert length <= MAX_FUNCTION_LINES, f"{path}:{node.lineno}: {node.name} has {length} lines"
 
 
 def test_most_files_are_short() -> None:
-    lengths = sorted(len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES)
+    lengths = sorted(code_lines(path) for path in SOURCES)
     assert lengths[len(lengths) // 2] <= MEDIAN_FILE_LINES
+
+
+def test_forbidden_constructs() -> None:
+    for path in SOURCES:
+        for node in ast.walk(parsed(path)[0]):
+            where = f"{path}:{getattr(node, 'lineno', 0)}"
+            assert not (isinstance(node, ast.ExceptHandler) and node.type is None), f"{where}: bare except"
+            if isinstance(node, ast.ImportFrom):
+                assert all(alias.name != "*" for alias in node.names), f"{where}: star import"
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in ("eval", "exec", "torch.load"), f"{where}: {called}"
 
 
 def test_every_step_is_described_in_the_package_docstring() -> None:
@@ -145,7 +196,14 @@ def test_every_step_is_described_in_the_package_docstring() -> None:
     described = [
         line.split()[0] for line in docstring.splitlines() if line.startswith("    ") and line.strip()
     ]
-    assert described == [name for name in FLOW if name not in ("errors", "_tvm", "__main__")]
+    assert described == [name for name in FLOW if name not in ("errors", "__main__")]
+
+
+def test_tests_mirror_the_package() -> None:
+    folders = {path.relative_to(TESTS).parent for path in TESTS.rglob("test_*.py")}
+    for folder in folders - {Path()}:
+        if folder.parts[0] not in NOT_MIRRORED:
+            assert (PACKAGE / folder).is_dir(), f"tests/{folder}: there is no l0compile/{folder}"
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -156,6 +214,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 def test_the_rules_notice_what_they_forbid() -> None:
-    code = "from l0compile.search import a\nfrom ..search import b\nfrom .. import search\nimport l0compile.search.c\n"
+    code = "from l0compile.studies import a\nfrom ..studies import b\nfrom .. import studies\n"
+    code += "import l0compile.studies.c\n"
     found = [name for _, name in imports(ast.parse(code), ("l0compile", "gates", "attach"))]
-    assert [step(name) for name in found] == ["search"] * 4
+    assert [step(name) for name in found] == ["studies"] * 4

@@ -1,6 +1,6 @@
 """The main job in its quick form: the command of ``make demo`` on MiniLM and real text, with two trials.
 
-It takes minutes. ``tests/search/test_run.py`` runs the same command on a tiny model.
+It takes minutes. ``tests/studies/test_run.py`` runs the same command on a tiny model.
 """
 
 import json

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 import l0compile
-from l0compile import _tvm
+from l0compile.hardware import _tvm
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

@@ -12,7 +12,7 @@ import pytest
 
 import l0compile as l0
 from l0compile.cli.parser import build_parser
-from l0compile.search.entry import search_model
+from l0compile.studies.entry import search_model
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -54,10 +54,11 @@ class Case:
 
 def build(cases: Iterable[Case], folder: Path) -> None:
     """Kernels (one for all sizes) and ONNX files (one a case) in ``folder``."""
-    from l0compile._tvm import tvm, tvm_target
-    from l0compile.kernels import AttentionSpec, MaskSpec, emit
-    from l0compile.schedule import token_tile
-    from l0compile.targets import load_target
+    from l0compile.hardware._tvm import tvm, tvm_target
+    from l0compile.hardware.targets import load_target
+    from l0compile.kernels import emit
+    from l0compile.kernels.spec import AttentionSpec, MaskSpec
+    from l0compile.kernels.token_tile import token_tile
 
     folder.mkdir(parents=True, exist_ok=True)
     target = load_target("native")
@@ -86,10 +87,9 @@ def _kernel(case: Case, folder: Path) -> Path:
 
 
 def _l0compile(case: Case, folder: Path, *rows: torch.Tensor) -> Call:
-    import l0compile.ops  # noqa: F401  registers the operators
-    from l0compile._tvm import runtime
-    from l0compile.schedule import token_tile
-    from l0compile.targets import load_target
+    from l0compile.hardware._tvm import runtime
+    from l0compile.hardware.targets import load_target
+    from l0compile.kernels.token_tile import token_tile
 
     lanes = token_tile(load_target("native")).lanes
     packed = [torch.ops.l0compile.pack(t, lanes) for t in rows]

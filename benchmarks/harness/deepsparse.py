@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from l0compile.measure import Workload
+from l0compile.measurement import Workload
 
 OPSET = 14
 """The oldest with attention as one call."""

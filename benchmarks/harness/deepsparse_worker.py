@@ -1,4 +1,4 @@
-"""DeepSparse in a process of its own, by the lines of JSON that ``l0compile.measure.worker`` speaks.
+"""DeepSparse in a process of its own, by the lines of JSON that ``l0compile.measurement.worker`` speaks.
 
     PYTHON -I deepsparse_worker.py
 
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def run_for(call: Callable[[], Any], seconds: float, min_calls: int) -> list[float]:
-    """ms of each of the calls that fit in ``seconds``: the loop of ``l0compile.measure.local``."""
+    """ms of each of the calls that fit in ``seconds``: the loop of ``l0compile.measurement.local``."""
     clock = time.perf_counter_ns
     times: list[float] = []
     end = clock() + int(seconds * 1e9)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from l0compile.measure import Protocol
+from l0compile.measurement import Protocol
 
 Block = tuple[int, int] | None  # None: dense
 

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 
 from harness.linear_grid import BLOCKS, DENSITIES, Block, block_name, tokens_of
-from l0compile._tvm import runtime, tvm, tvm_target
-from l0compile.kernels import LinearSpec, emit
-from l0compile.schedule import token_tile
-from l0compile.targets import load_target
+from l0compile.hardware._tvm import runtime, tvm, tvm_target
+from l0compile.hardware.targets import load_target
+from l0compile.kernels import emit
+from l0compile.kernels.spec import LinearSpec
+from l0compile.kernels.token_tile import token_tile
 
 Case = tuple[int, Block, float]  # tokens, block, share of the blocks that are kept
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from l0compile.report.canvas import DPI, FAINT, GRID, canvas, png
+from l0compile.report.plots.canvas import DPI, FAINT, GRID, canvas, png
 
 MEASURED, IDEAL = "#1d4ed8", "#9aa5b1"
 DENSITY_COLOURS = {1.0: "#334e68", 0.1: "#c2410c"}

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from l0compile.targets import load_target, read_host
+from l0compile.hardware.targets import load_target, read_host
 
 RESULTS = Path(__file__).parent.parent / "results"
 _PACKAGES = ("torch", "apache-tvm", "onnxruntime", "openvino", "transformers")

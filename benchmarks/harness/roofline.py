@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from l0compile.ops.bsr import nonzero_blocks
+from l0compile.ir.ops.bsr import nonzero_blocks
 
 
 def flop_and_bytes(layer: nn.Linear, tokens: int, block: tuple[int, int]) -> tuple[float, float]:

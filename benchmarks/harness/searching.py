@@ -5,18 +5,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from l0compile.measure import Measurement, Protocol, Workload, measure_engines, ratio
-from l0compile.oneshot.prices import Prices
-from l0compile.result import SearchResult
-from l0compile.search.candidate import Choices, layers_of, unique
-from l0compile.search.evaluate import Evaluator
-from l0compile.search.fit import Fitted, Fitter
-from l0compile.search.latency import Bench, Job
-from l0compile.search.progress import RichProgress
-from l0compile.search.read import read_space
-from l0compile.search.run import legal_shapes, prepare
-from l0compile.search.space import Space
-from l0compile.targets import load_target
+from l0compile.hardware.targets import load_target
+from l0compile.measurement import Measurement, Protocol, Workload, measure_engines, ratio
+from l0compile.pruning.prices import Prices
+from l0compile.studies.fit.evaluate import Evaluator
+from l0compile.studies.fit.fit import Fitted, Fitter
+from l0compile.studies.fit.latency import Bench, Job
+from l0compile.studies.result import SearchResult
+from l0compile.studies.run import legal_shapes, prepare
+from l0compile.studies.space.candidate import Choices, layers_of, unique
+from l0compile.studies.space.read import read_space
+from l0compile.studies.space.space import Space
+from l0compile.studies.study.progress import RichProgress
 from l0compile.tasks import Task, make_task
 
 _NEUTRAL = Choices()
@@ -81,7 +81,7 @@ def fitted(fitter: Fitter, reference: Job, choices: Choices = _NEUTRAL) -> tuple
 
 def openvino(task: Task, folder: Path) -> Job:
     """The dense model in OpenVINO, the quickest of the other engines on CPUs."""
-    from l0compile.measure import export_onnx
+    from l0compile.measurement import export_onnx
 
     onnx = folder / "dense.onnx"
     if not onnx.exists():

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from l0compile.measure import Measurement, Ratio, ratio
+from l0compile.measurement import Measurement, Ratio, ratio
 
 HEADER = """# The zoo
 

@@ -13,9 +13,9 @@ from l0compile.cli.options import sweep
 from l0compile.cli.output import print_json, print_rich
 from l0compile.cli.parser import SWEPT
 from l0compile.errors import ConfigError
-from l0compile.measure import Measurement, Protocol, measure_engines, ratio
-from l0compile.report import PLOTS, Point, sweep_plot, sweep_table
-from l0compile.targets import read_host
+from l0compile.hardware.targets import read_host
+from l0compile.measurement import Measurement, Protocol, measure_engines, ratio
+from l0compile.report.plots.sweep import PLOTS, Point, sweep_plot, sweep_table
 
 
 def run(args: argparse.Namespace) -> int:

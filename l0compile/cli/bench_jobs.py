@@ -7,12 +7,12 @@ from pathlib import Path
 
 from torch.export import ExportedProgram
 
-from l0compile.artifact import check_host, read_manifest, restore_target
 from l0compile.cli.example import Example, compiled, load_example
 from l0compile.cli.inputs import example_call
 from l0compile.cli.options import dynamic_shapes
 from l0compile.errors import CaptureError, ConfigError, MissingDependency
-from l0compile.measure import ENGINES, Workload, export_onnx
+from l0compile.measurement import ENGINES, Workload, export_onnx
+from l0compile.runtime.artifact import check_host, read_manifest, restore_target
 
 DENSE = ("pytorch", "onnxruntime", "openvino")
 _READ_ONNX = ("onnxruntime", "openvino")

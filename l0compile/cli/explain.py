@@ -7,17 +7,17 @@ from typing import Any
 from torch import nn
 
 import l0compile as l0
-from l0compile.account import Explanation
-from l0compile.account.text import report_lines
-from l0compile.advice.text import advice_lines
-from l0compile.artifact import read_manifest
 from l0compile.cli.example import Example, compiled, load_example
 from l0compile.cli.kinds import SAVED, kind_of
 from l0compile.cli.options import dynamic_shapes, sizes
 from l0compile.cli.output import print_json, print_lines
+from l0compile.compiler.advice.text import advice_lines
 from l0compile.errors import ArtifactError, ConfigError
-from l0compile.report import render_explanation, write_page
+from l0compile.report.pages.explanation_page import render_explanation
+from l0compile.report.write import write_page
 from l0compile.runtime import CompiledModel
+from l0compile.runtime.account import Explanation
+from l0compile.runtime.artifact import read_manifest
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
             "not_measured": unmeasured,
         })  # fmt: skip
         return 0
-    print_lines(f"{args.model}, for target {target['name']}", lambda width: report_lines(explanation, width))
+    print_lines(f"{args.model}, for target {target['name']}", explanation.lines)
     if unmeasured:
         print_lines(f"not measured: {unmeasured}")
     return 0

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from l0compile.errors import ConfigError
-from l0compile.functions import call_found, find_function
+from l0compile.frontend.user_functions import call_found, find_function
 
 _EXPECTED = "(nn.Module, tuple of tensors), or (nn.Module, tuple, dict) with inputs by name"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch.utils._pytree import tree_unflatten
 
-from l0compile.artifact import example_leaves, load_spec, read_manifest
+from l0compile.runtime.artifact import example_leaves, load_spec, read_manifest
 
 
 def example_call(path: str, sizes: Mapping[str, int]) -> tuple[tuple[Any, ...], dict[str, Any]]:

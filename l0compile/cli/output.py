@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from l0compile.account.text import Line
+from l0compile.runtime.account.text import Line
 
 
 def print_json(data: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ import dataclasses
 from typing import Any
 
 from l0compile.cli.output import print_json, print_rich
-from l0compile.targets import Target, host_supports, list_targets, load_target
+from l0compile.hardware.targets import Target, host_supports, list_targets, load_target
 
 
 def run(args: argparse.Namespace) -> int:

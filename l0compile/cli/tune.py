@@ -11,12 +11,12 @@ from l0compile.cli.example import load_example
 from l0compile.cli.kinds import is_shape
 from l0compile.cli.options import dynamic_shapes, sizes
 from l0compile.cli.output import print_json, print_lines
-from l0compile.costs import Database, Work, default_path, read_records, write_records
-from l0compile.costs.record import DENSITIES
 from l0compile.errors import ConfigError
-from l0compile.measure.device import device_and_target
-from l0compile.targets import Target
-from l0compile.tune import Plan, Progress, model_works, pruned, shape_works, tune
+from l0compile.hardware.costs import Database, Work, default_path, read_records, write_records
+from l0compile.hardware.costs.record import DENSITIES
+from l0compile.hardware.targets import Target
+from l0compile.measurement.device import device_and_target
+from l0compile.measurement.tune import Plan, Progress, model_works, pruned, shape_works, tune
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from l0compile.cli.output import print_json, print_lines
 from l0compile.errors import ConfigError
-from l0compile.search.jobs import heartbeat_of, join_study, objective_of, read_job, wanted_of
-from l0compile.workers.proxy import LOOPBACK, serve_storage
-from l0compile.workers.storage import hidden, open_storage
-from l0compile.workers.worker import work
+from l0compile.studies.workers.jobs import heartbeat_of, join_study, objective_of, read_job, wanted_of
+from l0compile.studies.workers.proxy import LOOPBACK, serve_storage
+from l0compile.studies.workers.storage import hidden, open_storage
+from l0compile.studies.workers.worker import work
 
 if TYPE_CHECKING:
     import optuna

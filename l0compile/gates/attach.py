@@ -11,7 +11,7 @@ from l0compile.errors import GateError
 from l0compile.gates.apply import install
 from l0compile.gates.gate import Gate
 from l0compile.gates.granularity import Block, Feature, Granularity, Head, Layer, Neuron, gate_name, site
-from l0compile.ops.gate import grid_shape
+from l0compile.ir.ops.gate import grid_shape
 
 # nn.MultiheadAttention reads weight and bias of its projection and never calls it, so only its weight can be gated.
 _NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear

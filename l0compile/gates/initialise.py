@@ -13,7 +13,7 @@ from l0compile.gates.apply import dense_weight
 from l0compile.gates.gate import Gate, named_gates
 from l0compile.gates.granularity import Block, site
 from l0compile.gates.hard_concrete import CLOSED_AT
-from l0compile.ops.gate import block_sum
+from l0compile.ir.ops.gate import block_sum
 
 #: ``log_alpha`` of gates that start surely open (P = 0.99, median 1) and surely closed (P = 0.012).
 SURELY_OPEN, SURELY_CLOSED = 3.0, -6.0

@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from l0compile.kernels.attention import attention
-from l0compile.kernels.conv import conv
-from l0compile.kernels.linear import default_schedule, linear
-from l0compile.kernels.mask import pack_mask
-from l0compile.kernels.norm import norm
-from l0compile.kernels.pack import pack
-from l0compile.kernels.planes import copy
-from l0compile.kernels.rope import rope
+from l0compile.kernels.cpu.attention import attention
+from l0compile.kernels.cpu.conv import conv
+from l0compile.kernels.cpu.linear import default_schedule, linear
+from l0compile.kernels.cpu.mask import pack_mask
+from l0compile.kernels.cpu.norm import norm
+from l0compile.kernels.cpu.pack import pack
+from l0compile.kernels.cpu.planes import copy
+from l0compile.kernels.cpu.rope import rope
+from l0compile.kernels.cpu.window import window
+from l0compile.kernels.cpu.winograd import strip_planes, strips
 from l0compile.kernels.spec import (
     AttentionSpec,
     ConvSpec,
@@ -26,8 +28,6 @@ from l0compile.kernels.spec import (
     TokenTile,
     WindowSpec,
 )
-from l0compile.kernels.strips import strip_planes, strips
-from l0compile.kernels.window import window
 
 __all__ = [
     "AttentionSpec", "ConvSpec", "CopySpec", "KernelSpec", "LinearSchedule", "LinearSpec", "MaskSpec", "NormSpec",

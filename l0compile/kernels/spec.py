@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from l0compile.ops.planes import Planes
+from l0compile.ir.ops.planes import Planes
 
 Tail: TypeAlias = int | None
 """Tokens of the last tile of a packed tensor: 0 when they fill it; None when only the call tells, and the kernel takes
@@ -98,7 +98,7 @@ class NormSpec:
     """LayerNorm (``centred``) or RMSNorm of a vector of ``width`` channels, at the ``features`` of them that are left.
 
     removed_mean: mean of the other width - features channels. removed_squares: the sum of their squares, taken from
-    their mean when ``centred``. See ops/norm.py for the formulas.
+    their mean when ``centred``. See ir/ops/norm.py for the formulas.
     """
 
     features: int
@@ -188,7 +188,7 @@ class WindowSpec:
 
 @dataclass(frozen=True)
 class StripPlanesSpec:
-    """B^T d for the strips of ``m`` rows of ``channels`` planes; see ops/strips.py."""
+    """B^T d for the strips of ``m`` rows of ``channels`` planes; see ir/ops/winograd.py."""
 
     channels: int
     source: Planes

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import fx
 
-import l0compile.ops  # noqa: F401  registers the operators
-from l0compile.kernels import (
+from l0compile.ir.ops.attention import key_heads
+from l0compile.ir.ops.planes import Planes
+from l0compile.kernels.spec import (
     AttentionSpec,
     ConvSpec,
     CopySpec,
@@ -20,11 +21,9 @@ from l0compile.kernels import (
     RopeSpec,
     StripPlanesSpec,
     StripsSpec,
+    Tail,
     WindowSpec,
 )
-from l0compile.kernels.spec import Tail
-from l0compile.ops.attention import key_heads
-from l0compile.ops.planes import Planes
 
 l0 = torch.ops.l0compile
 

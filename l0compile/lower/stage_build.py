@@ -10,23 +10,24 @@ from torch import fx
 from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 from torch.utils import _pytree as pytree
 
-from l0compile.capture import ControlFlow, Program
-from l0compile.costs import Costs
 from l0compile.errors import BuildError, RewriteError
-from l0compile.instructions import Code
-from l0compile.kernels import TokenTile
-from l0compile.lower.build import build
-from l0compile.lower.index_bounds import index_bounds
-from l0compile.lower.instructions import instructions
-from l0compile.lower.island_work import is_small
-from l0compile.lower.stages import Stage, alone, is_number, split, whole
+from l0compile.hardware.costs import Costs
+from l0compile.hardware.targets import Target
+from l0compile.ir.control_flow import ControlFlow
+from l0compile.ir.instructions import Code
+from l0compile.ir.program import Program
+from l0compile.ir.records import Launch
+from l0compile.kernels.spec import TokenTile
+from l0compile.lower.partition.index_bounds import index_bounds
+from l0compile.lower.partition.instructions import instructions
+from l0compile.lower.partition.island_work import is_small
+from l0compile.lower.partition.stages import Stage, alone, is_number, split, whole
+from l0compile.lower.partition.updates import writers
 from l0compile.lower.translate import Translation, translate
-from l0compile.lower.updates import writers
-from l0compile.records import Launch
-from l0compile.rewrite.dense_kernels import dense_kernels
+from l0compile.lower.tvm.build import build
+from l0compile.rewrite.formats.dense_kernels import dense_kernels
 from l0compile.rewrite.pipeline import pack_tokens
 from l0compile.rewrite.runner import run
-from l0compile.targets import Target
 
 _log = logging.getLogger("l0compile")
 

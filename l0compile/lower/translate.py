@@ -12,18 +12,19 @@ from typing import Any
 import torch
 from torch import fx
 
-from l0compile._tvm import relax, tirx
-from l0compile.capture import Program
-from l0compile.capture.nodes import region_name
-from l0compile.costs import Costs
 from l0compile.errors import BuildError
-from l0compile.kernels import CopySpec, KernelSpec, LinearSchedule, PackSpec, TokenTile, emit
+from l0compile.hardware._tvm import relax, tirx
+from l0compile.hardware.costs import Costs
+from l0compile.ir.nodes import region_name
+from l0compile.ir.program import Program
+from l0compile.ir.records import Launch
+from l0compile.kernels import emit
+from l0compile.kernels.spec import CopySpec, KernelSpec, LinearSchedule, PackSpec, TokenTile
+from l0compile.lower.aten.operands import Lowering, dtype_name
+from l0compile.lower.aten.ordinary_ops import convert_ordinary
 from l0compile.lower.kernel_calls import KernelCall, kernel_call
-from l0compile.lower.operands import Lowering, dtype_name
-from l0compile.lower.ordinary_ops import convert_ordinary
-from l0compile.lower.symbols import Symbols
+from l0compile.lower.tvm.symbols import Symbols
 from l0compile.lower.works import schedule_for
-from l0compile.records import Launch
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import fx
 
-from l0compile.capture import Program
-from l0compile.capture.nodes import example_size, shape
-from l0compile.costs import Costs, Work
-from l0compile.kernels import LinearSchedule, LinearSpec, PackSpec, TokenTile, default_schedule
+from l0compile.hardware.costs import Costs, Work
+from l0compile.ir.nodes import example_size, shape
+from l0compile.ir.program import Program
+from l0compile.kernels.cpu.linear import default_schedule
+from l0compile.kernels.spec import LinearSchedule, LinearSpec, PackSpec, TokenTile
+from l0compile.kernels.work import schedule_data, schedule_from, work_of
 from l0compile.lower.kernel_calls import KernelCall, kernel_call
-from l0compile.schedule.work import schedule_data, schedule_from, work_of
 
 
 def works(program: Program) -> Iterator[tuple[fx.Node, Work | None]]:

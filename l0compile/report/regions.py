@@ -4,9 +4,9 @@ import textwrap
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from l0compile.account.text import format_text, shape_text
-from l0compile.records import Region
-from l0compile.report.canvas import FAINT, GRID, INK, canvas, png, shortened
+from l0compile.ir.records import Region
+from l0compile.report.plots.canvas import FAINT, GRID, INK, canvas, png, shortened
+from l0compile.runtime.account.text import format_text, shape_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

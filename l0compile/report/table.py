@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from l0compile.measure import Ratio
-from l0compile.report.blocks import block_order, shares, target_name
-from l0compile.result import Row, SearchResult
+from l0compile.measurement import Ratio
+from l0compile.report.pages.blocks import block_order, shares, target_name
+from l0compile.studies.result import Row, SearchResult
 
 if TYPE_CHECKING:
     from rich.table import Table

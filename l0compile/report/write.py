@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from l0compile.errors import ArtifactError
-from l0compile.report.front import plot_front
-from l0compile.report.html import render_page
+from l0compile.report.pages.html import render_page
+from l0compile.report.plots.front import plot_front
 from l0compile.report.regions import plot_regions
-from l0compile.result import SearchResult
+from l0compile.studies.result import SearchResult
 
 
 def write_report(

@@ -2,41 +2,41 @@
 
 from functools import partial
 
-from l0compile.capture import Program
-from l0compile.costs import Costs
-from l0compile.rewrite.canonicalize import canonicalize
-from l0compile.rewrite.choose_formats import choose_formats
-from l0compile.rewrite.compact import compact as compact_channels
-from l0compile.rewrite.complex_pairs import complex_to_pairs
-from l0compile.rewrite.drop_dead import drop_dead
-from l0compile.rewrite.flush_denormals import flush_denormals
-from l0compile.rewrite.fold_batch_norm import fold_batch_norm
-from l0compile.rewrite.fold_constants import fold_constants
-from l0compile.rewrite.fold_gates import fold_gates
-from l0compile.rewrite.fuse_attention import fuse_attention
-from l0compile.rewrite.fuse_complex_rope import fuse_complex_rope
-from l0compile.rewrite.fuse_conv_epilogue import fuse_conv_epilogue
-from l0compile.rewrite.fuse_eager_attention import fuse_eager_attention
-from l0compile.rewrite.fuse_epilogue import fuse_epilogue
-from l0compile.rewrite.fuse_gelu import fuse_gelu
-from l0compile.rewrite.fuse_rms_norm import fuse_rms_norm
-from l0compile.rewrite.fuse_rope import fuse_rope
-from l0compile.rewrite.layout import assign_layout
-from l0compile.rewrite.matmul_to_linear import matmul_to_linear
-from l0compile.rewrite.merge_equal import merge_equal
-from l0compile.rewrite.narrow import narrow
-from l0compile.rewrite.plain_arithmetic import plain_arithmetic
-from l0compile.rewrite.planes import assign_planes
+from l0compile.hardware.costs import Costs
+from l0compile.hardware.targets import Target
+from l0compile.ir.program import Program
+from l0compile.rewrite.compact.compact import compact as compact_channels
+from l0compile.rewrite.compact.drop_dead import drop_dead
+from l0compile.rewrite.compact.narrow import narrow
+from l0compile.rewrite.formats.choose_formats import choose_formats
+from l0compile.rewrite.fuse.fuse_attention import fuse_attention
+from l0compile.rewrite.fuse.fuse_complex_rope import fuse_complex_rope
+from l0compile.rewrite.fuse.fuse_conv_epilogue import fuse_conv_epilogue
+from l0compile.rewrite.fuse.fuse_eager_attention import fuse_eager_attention
+from l0compile.rewrite.fuse.fuse_epilogue import fuse_epilogue
+from l0compile.rewrite.fuse.fuse_gelu import fuse_gelu
+from l0compile.rewrite.fuse.fuse_rms_norm import fuse_rms_norm
+from l0compile.rewrite.fuse.fuse_rope import fuse_rope
+from l0compile.rewrite.layout.decompose import spell_out
+from l0compile.rewrite.layout.planes import assign_planes
+from l0compile.rewrite.layout.tokens import assign_layout
+from l0compile.rewrite.layout.transposed_conv import untranspose
+from l0compile.rewrite.normalize.canonicalize import canonicalize
+from l0compile.rewrite.normalize.complex_pairs import complex_to_pairs
+from l0compile.rewrite.normalize.cse import merge_equal
+from l0compile.rewrite.normalize.flush_denormals import flush_denormals
+from l0compile.rewrite.normalize.fold_batch_norm import fold_batch_norm
+from l0compile.rewrite.normalize.fold_constants import fold_constants
+from l0compile.rewrite.normalize.fold_gates import fold_gates
+from l0compile.rewrite.normalize.matmul_to_linear import matmul_to_linear
+from l0compile.rewrite.normalize.plain_arithmetic import plain_arithmetic
+from l0compile.rewrite.normalize.shuffles_to_selects import shuffles_to_selects
+from l0compile.rewrite.normalize.simplify_masks import simplify_masks
+from l0compile.rewrite.normalize.split_linear import split_linear
+from l0compile.rewrite.normalize.splits_to_slices import splits_to_slices
+from l0compile.rewrite.normalize.strides_to_rows import strides_to_rows
 from l0compile.rewrite.regions import survey
 from l0compile.rewrite.runner import Pass, pass_name, run
-from l0compile.rewrite.shuffles_to_selects import shuffles_to_selects
-from l0compile.rewrite.simplify_masks import simplify_masks
-from l0compile.rewrite.spell_out import spell_out
-from l0compile.rewrite.split_linear import split_linear
-from l0compile.rewrite.splits_to_slices import splits_to_slices
-from l0compile.rewrite.strides_to_rows import strides_to_rows
-from l0compile.rewrite.transposed_conv import untranspose
-from l0compile.targets import Target
 
 USES_ZEROS = {"drop_dead", "narrow", "compact", "choose_formats"}
 """Names of the passes that a dense compile leaves out."""

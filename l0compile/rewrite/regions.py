@@ -7,9 +7,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, fx
 
-from l0compile.capture import Editor, Program, Region
-from l0compile.capture.nodes import arguments, is_op, region_name, shape
-from l0compile.rewrite.fuse_attention import refusal
+from l0compile.ir.editor import Editor
+from l0compile.ir.nodes import arguments, is_op, region_name, shape
+from l0compile.ir.program import Program
+from l0compile.ir.records import Region
+from l0compile.rewrite.fuse.fuse_attention import refusal
 from l0compile.rewrite.sliding import conv_weight
 from l0compile.rewrite.surgery import linear_weight
 

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
-from l0compile.capture import PassRecord, Program, infer_shapes
+from l0compile.ir.program import Program
+from l0compile.ir.records import PassRecord
+from l0compile.ir.shapes import infer_shapes
 from l0compile.rewrite.verify import verify, verify_interface
 
 Pass = Callable[[Program], Program]

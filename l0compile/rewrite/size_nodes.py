@@ -9,13 +9,13 @@ import torch
 from torch import fx
 from torch.utils._sympy.functions import CleanDiv, FloorDiv, Max, Min, Mod, PythonMod
 
-from l0compile.capture import Editor
-from l0compile.capture.nodes import expression
 from l0compile.errors import RewriteError
+from l0compile.ir.editor import Editor
+from l0compile.ir.nodes import expression
 
 Size: TypeAlias = int | fx.Node
 
-# What the lowering knows too (lower/symbols.py): a size that none of these makes cannot be compiled at all.
+# What the lowering knows too (lower/tvm/symbols.py): a size that none of these makes cannot be compiled at all.
 _OPERATORS: dict[Any, Callable[..., Any]] = {
     sympy.Add: operator.add,
     sympy.Mul: operator.mul,

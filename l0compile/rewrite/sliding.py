@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 
-import l0compile.ops  # noqa: F401  registers the operators
-from l0compile.capture import Editor
-from l0compile.capture.nodes import arguments, is_op, tensor
-from l0compile.ops.planes import STEP, Planes
+from l0compile.ir.editor import Editor
+from l0compile.ir.nodes import arguments, is_op, tensor
+from l0compile.ir.ops.planes import STEP, Planes
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 

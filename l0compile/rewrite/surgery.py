@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from l0compile.capture import Editor
-from l0compile.capture.nodes import arguments, is_op, shape
+from l0compile.ir.editor import Editor
+from l0compile.ir.nodes import arguments, is_op, shape
 
 aten = torch.ops.aten
 

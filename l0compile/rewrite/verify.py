@@ -7,10 +7,11 @@ import torch
 from torch import fx
 from torch._ops import OpOverload
 
-from l0compile.capture import ControlFlow, Program
-from l0compile.capture.nodes import example_size, expression
-from l0compile.conditions import holds, symbols
 from l0compile.errors import RewriteError
+from l0compile.ir.conditions import holds, symbols
+from l0compile.ir.control_flow import ControlFlow
+from l0compile.ir.nodes import example_size, expression
+from l0compile.ir.program import Program
 
 _PRIMES = (7, 11, 13, 17, 19, 23)
 

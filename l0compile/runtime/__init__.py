@@ -1,7 +1,7 @@
 """Calling a compiled model; free of capture, rewrite and search."""
 
-from l0compile.account import Explanation as Explanation
-from l0compile.account import Profile as Profile
+from l0compile.runtime.account import Explanation as Explanation
+from l0compile.runtime.account import Profile as Profile
 from l0compile.runtime.memory import release as release
 from l0compile.runtime.model import STATE as STATE
 from l0compile.runtime.model import CompiledModel as CompiledModel

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from l0compile._tvm import runtime
+from l0compile.hardware._tvm import runtime
 
 
 class Library:

@@ -2,7 +2,7 @@
 
 import ctypes
 
-from l0compile._tvm import tvm
+from l0compile.hardware._tvm import tvm
 
 
 def release() -> None:

@@ -11,8 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from l0compile.account import Explanation, FunctionTime, Profile
-from l0compile.artifact import (
+from l0compile.errors import ConfigError, InputError
+from l0compile.hardware.process import denormals_kept
+from l0compile.hardware.targets import Target
+from l0compile.ir.records import EngineChoice
+from l0compile.runtime.account import Explanation, FunctionTime, Profile
+from l0compile.runtime.artifact import (
     dump_target,
     example_leaves,
     example_sizes,
@@ -22,16 +26,12 @@ from l0compile.artifact import (
     unpack,
     write_bundle,
 )
-from l0compile.errors import ConfigError, InputError
-from l0compile.process import denormals_kept
-from l0compile.records import EngineChoice
 from l0compile.runtime.module import InferenceModule
 from l0compile.runtime.plan import Plan
 from l0compile.runtime.profile import attribute, time_call, worker_threads
 from l0compile.runtime.signature import Signature
 from l0compile.runtime.state import ModelState
 from l0compile.runtime.stored import dump_signature, read_signature
-from l0compile.targets import Target
 
 _PROFILE_SECONDS = 0.5  # of back-to-back calls
 STATE = (

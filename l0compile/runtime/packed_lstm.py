@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from l0compile.instructions import Code, Instruction
+from l0compile.ir.instructions import Code, Instruction
 
 TARGET = "aten.lstm.input"
 _LSTM_MODE = 2  # oneDNN's number for an LSTM cell, in PyTorch's binding

@@ -10,9 +10,9 @@ from typing import Any
 from torch.utils import _pytree as pytree
 from torch.utils._pytree import TreeSpec
 
-from l0compile.artifact import dump_spec, load_spec
 from l0compile.errors import ArtifactError, InputError
-from l0compile.structure import PLAIN, Fixed, with_values
+from l0compile.ir.structure import PLAIN, Fixed, with_values
+from l0compile.runtime.artifact import dump_spec, load_spec
 
 _KINDS = {kind.name: kind for kind in inspect._ParameterKind}
 

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from l0compile.errors import ArtifactError
-from l0compile.instructions import Code
+from l0compile.ir.instructions import Code
 from l0compile.runtime.library import Library
 from l0compile.runtime.torch_stage import TorchStage
 from l0compile.runtime.tvm_stage import TvmStage

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from l0compile.instructions import Code, Instruction, slots_of
-from l0compile.ops.dense import AFTER_SUM
+from l0compile.ir.instructions import Code, Instruction, slots_of
+from l0compile.ir.ops.dense import AFTER_SUM
 from l0compile.runtime.packed_lstm import TARGET as LSTM
 from l0compile.runtime.packed_lstm import pack_lstm
 

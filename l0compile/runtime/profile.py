@@ -7,10 +7,10 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from l0compile._tvm import relax, tvm
-from l0compile.account import FunctionTime
 from l0compile.errors import L0CompileError
-from l0compile.records import Launch
+from l0compile.hardware._tvm import relax, tvm
+from l0compile.ir.records import Launch
+from l0compile.runtime.account import FunctionTime
 
 # Memory, shapes and tuples: what the virtual machine does between kernels.
 _NOT_COMPUTING = ("vm.", "shape_func")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from l0compile.errors import BuildError, L0CompileError
-from l0compile.records import Engine, EngineChoice
-from l0compile.statistics import Ratio, paired_ratio
+from l0compile.hardware.statistics import Ratio, paired_ratio
+from l0compile.ir.records import Engine, EngineChoice
 
 Call = Callable[[], Any]
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from l0compile.conditions import Condition, holds, show
 from l0compile.errors import InputError
+from l0compile.ir.conditions import Condition, holds, show
+from l0compile.ir.structure import Structure
+from l0compile.ir.tensors import ORDINARY_TYPES, oddity, resolved
 from l0compile.runtime.parameters import Parameters
-from l0compile.structure import Structure
-from l0compile.tensors import ORDINARY_TYPES, oddity, resolved
 
 _ORDINARY_TYPES = frozenset(ORDINARY_TYPES)
 _REMEMBERED = 256  # kinds of calls; a server pads to few sizes

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from l0compile.errors import InputError, StateError
+from l0compile.ir.tensors import resolved
 from l0compile.runtime.plan import Plan
 from l0compile.runtime.signature import InputSpec, check_tensor, check_values
-from l0compile.tensors import resolved
 
 
 class ModelState:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from l0compile.artifact import dump_spec, load_spec
-from l0compile.conditions import from_json
 from l0compile.errors import ArtifactError
+from l0compile.ir.conditions import from_json
+from l0compile.runtime.artifact import dump_spec, load_spec
 from l0compile.runtime.parameters import Parameter, Parameters
 from l0compile.runtime.signature import Derived, InputSpec, Signature
 

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch._ops import OpOverload
 
-import l0compile.ops  # noqa: F401  registers the operators
 from l0compile.errors import ArtifactError
-from l0compile.instructions import Code, Named, Slot, check_target
-from l0compile.ops.control_flow import CONTROL_FLOW
+from l0compile.ir.instructions import Code, Named, Slot, check_target
+from l0compile.ir.ops.control_flow import CONTROL_FLOW
 from l0compile.runtime.torch_kernels import own_function
 
 Call = tuple[Callable[..., Any], Callable[[list[Any]], Sequence[Any]], int, tuple[int, ...]]

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from l0compile.instructions import Code, Slot
-from l0compile.process import stop_spinning, torch_threads
+from l0compile.hardware.process import stop_spinning, torch_threads
+from l0compile.ir.instructions import Code, Slot
 from l0compile.runtime.prepacked import prepack
 from l0compile.runtime.torch_calls import bind, bind_outputs, carry_out
 from l0compile.runtime.writing import WRITING, Undo

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from l0compile._tvm import relax, runtime, tvm, tvm_threads, use_all_threads
 from l0compile.errors import InputError
+from l0compile.hardware._tvm import relax, runtime, tvm, tvm_threads, use_all_threads
 from l0compile.runtime.library import Library
 from l0compile.runtime.profile import time_functions
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from l0compile.targets import read_host
+from l0compile.hardware.targets import read_host
 
 PRECISIONS = ("float32", "bfloat16")
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from l0compile.errors import ConfigError
-from l0compile.functions import call_function
+from l0compile.frontend.user_functions import call_function
 from l0compile.tasks.own import OwnTask
 from l0compile.tasks.task import Task
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from l0compile.errors import BuildError
 from l0compile.gates import Block, Feature, Granularity, Head, Layer, Neuron, attach, named_gates
-from l0compile.targets import available_cores
+from l0compile.hardware.targets import available_cores
 
 _GRANULARITIES: dict[str, type[Granularity]] = {
     kind.__name__: kind for kind in (Block, Feature, Head, Layer, Neuron)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from l0compile.artifact import read_manifest, write_bundle
+from l0compile.runtime.artifact import read_manifest, write_bundle
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.utils._pytree import tree_flatten
 
-from l0compile.artifact import dump_spec, dump_target, write_bundle
 from l0compile.cli.inputs import example_call, measured
 from l0compile.errors import ConfigError
-from l0compile.targets import load_target
+from l0compile.hardware.targets import load_target
+from l0compile.runtime.artifact import dump_spec, dump_target, write_bundle
 
 IDS = {"name": "ids", "dtype": "int64", "shape": ["s0", "s1"], "below": 50}
 MASK = {"name": "mask", "dtype": "int64", "shape": ["s0", "s1"], "below": None}

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from l0compile.measure import Ratio
-from l0compile.report import write_report
-from l0compile.result import RESULT, Candidate, Latency, Row, SearchResult
+from l0compile.measurement import Ratio
+from l0compile.report.write import write_report
+from l0compile.studies.result import RESULT, Candidate, Latency, Row, SearchResult
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 
 from l0compile.cli.search import MISSED, exit_code, find_space
 from l0compile.errors import ConfigError
-from l0compile.result import Asked, SearchResult
-from l0compile.targets import shipped_folder
+from l0compile.hardware.targets import shipped_folder
+from l0compile.studies.result import Asked, SearchResult
 
 
 def test_a_path_comes_before_a_shipped_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from l0compile.targets import list_targets, shipped_folder
+from l0compile.hardware.targets import list_targets, shipped_folder
 
 
 def test_list_names_every_target_and_says_which_run_here(cli) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from l0compile.cli import FAILED, INTERRUPTED, OK, main
-from l0compile.costs import Database, write_records
-from tests.costs.records import record
+from l0compile.hardware.costs import Database, write_records
+from tests.hardware.costs.records import record
 
 
 @pytest.mark.slow

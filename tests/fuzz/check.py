@@ -10,11 +10,12 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 import l0compile as l0
-from l0compile.capture import Program, capture
-from l0compile.conditions import evaluate
 from l0compile.errors import InputError
+from l0compile.frontend.export import capture
+from l0compile.hardware.targets import Target, load_target
+from l0compile.ir.conditions import evaluate
+from l0compile.ir.program import Program
 from l0compile.rewrite.pipeline import optimise, pack_tokens
-from l0compile.targets import Target, load_target
 from tests.fuzz.build import Graph, build, gated, other_zeros
 from tests.fuzz.recipe import Recipe
 from tests.zoo.compare import compare

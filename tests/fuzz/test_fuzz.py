@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import fx
 
-from l0compile.capture import Program
+from l0compile.ir.program import Program
 from tests.fuzz import check as checking
 from tests.fuzz.batch import run_batch
 from tests.fuzz.check import Level, Mismatch, check

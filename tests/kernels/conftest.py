@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-import l0compile.ops  # noqa: F401  the oracles
-from l0compile._tvm import runtime, tvm, tvm_target
-from l0compile.kernels import KernelSpec, LinearSchedule, TokenTile, emit
-from l0compile.schedule import token_tile
-from l0compile.targets import load_target
+from l0compile.hardware._tvm import runtime, tvm, tvm_target
+from l0compile.hardware.targets import load_target
+from l0compile.kernels import emit
+from l0compile.kernels.spec import KernelSpec, LinearSchedule, TokenTile
+from l0compile.kernels.token_tile import token_tile
 
 Run = Callable[..., torch.Tensor]
 

@@ -4,10 +4,11 @@ import re
 
 import pytest
 
-from l0compile._tvm import tvm, tvm_target
-from l0compile.kernels import AttentionSpec, emit
-from l0compile.schedule import token_tile
-from l0compile.targets import load_target
+from l0compile.hardware._tvm import tvm, tvm_target
+from l0compile.hardware.targets import load_target
+from l0compile.kernels import emit
+from l0compile.kernels.spec import AttentionSpec
+from l0compile.kernels.token_tile import token_tile
 from tests.kernels.machine_code import VECTOR_ON_STACK, innermost_loops, multiplications
 
 # Exponentials have one; they are no sums of products.

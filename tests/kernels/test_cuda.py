@@ -5,9 +5,9 @@ import shutil
 import pytest
 
 from l0compile.errors import BuildError, TargetError
-from l0compile.kernels import LinearSpec
+from l0compile.hardware.targets import load_target
 from l0compile.kernels.cuda import bsr_linear, cubin, cuda_source
-from l0compile.targets import load_target
+from l0compile.kernels.spec import LinearSpec
 
 SPEC = LinearSpec(64, 32, 4, 4, dense=False, bias=True, residual=False, activation="")
 

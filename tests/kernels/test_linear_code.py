@@ -2,11 +2,12 @@
 
 import pytest
 
-from l0compile._tvm import tvm, tvm_target
-from l0compile.kernels import LinearSpec, emit
-from l0compile.schedule import token_tile
-from l0compile.targets import load_target
-from l0compile.tune.kernels import spills
+from l0compile.hardware._tvm import tvm, tvm_target
+from l0compile.hardware.targets import load_target
+from l0compile.kernels import emit
+from l0compile.kernels.spec import LinearSpec
+from l0compile.kernels.token_tile import token_tile
+from l0compile.measurement.tune.kernels import spills
 from tests.kernels.machine_code import computing_loops, multiplications
 
 

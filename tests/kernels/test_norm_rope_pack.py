@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from l0compile.kernels import NormSpec, PackSpec, RopeSpec, TokenTile
+from l0compile.kernels.spec import NormSpec, PackSpec, RopeSpec, TokenTile
 
 l0 = torch.ops.l0compile
 

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from l0compile.capture import Program, capture
+from l0compile.frontend.export import capture
+from l0compile.ir.program import Program
 
 
 class TinyTransformer(nn.Module):

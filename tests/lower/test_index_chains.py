@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from l0compile.capture import capture
+from l0compile.frontend.export import capture
 from tests.lower.test_operators import lowered
 
 Step = tuple[str, int, int]

@@ -7,12 +7,16 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from l0compile._tvm import relax, runtime, tvm
-from l0compile.capture import Editor, Program, capture, infer_shapes
-from l0compile.lower import build, translate
-from l0compile.lower.ordinary_ops import supported
-from l0compile.schedule import token_tile
-from l0compile.targets import load_target
+from l0compile.frontend.export import capture
+from l0compile.hardware._tvm import relax, runtime, tvm
+from l0compile.hardware.targets import load_target
+from l0compile.ir.editor import Editor
+from l0compile.ir.program import Program
+from l0compile.ir.shapes import infer_shapes
+from l0compile.kernels.token_tile import token_tile
+from l0compile.lower.aten.ordinary_ops import supported
+from l0compile.lower.translate import translate
+from l0compile.lower.tvm.build import build
 from tests.lower.grid import QUICK, THEMES, Theme
 
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from l0compile.capture import capture
 from l0compile.errors import BuildError
-from l0compile.lower import translate
-from l0compile.lower.index_bounds import index_bounds
-from l0compile.schedule import token_tile
-from l0compile.targets import load_target
+from l0compile.frontend.export import capture
+from l0compile.hardware.targets import load_target
+from l0compile.kernels.token_tile import token_tile
+from l0compile.lower.partition.index_bounds import index_bounds
+from l0compile.lower.translate import translate
 
 
 class Positions(nn.Module):

@@ -5,9 +5,9 @@
 
 import pytest
 
-from l0compile.measure import Ratio
-from l0compile.records import Region
-from l0compile.result import Asked, Candidate, Latency, Row, SearchResult
+from l0compile.ir.records import Region
+from l0compile.measurement import Ratio
+from l0compile.studies.result import Asked, Candidate, Latency, Row, SearchResult
 
 Layers = dict[str, list[object]]
 

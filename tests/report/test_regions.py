@@ -5,9 +5,9 @@ import struct
 
 import pytest
 
-from l0compile.account.text import format_text, shape_text
-from l0compile.report import plot_regions
-from l0compile.result import SearchResult
+from l0compile.report.regions import plot_regions
+from l0compile.runtime.account.text import format_text, shape_text
+from l0compile.studies.result import SearchResult
 
 
 def size(png: bytes) -> tuple[int, int]:

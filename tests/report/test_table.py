@@ -6,8 +6,8 @@ import re
 
 from rich.console import Console
 
-from l0compile.report import asked_lines, comparison_table, targets_table
-from l0compile.result import Candidate, SearchResult
+from l0compile.report.table import asked_lines, comparison_table, targets_table
+from l0compile.studies.result import Candidate, SearchResult
 
 
 def shown(table: object) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from l0compile.errors import ArtifactError
-from l0compile.report import write_report
-from l0compile.result import SearchResult
+from l0compile.report.write import write_report
+from l0compile.studies.result import SearchResult
 
 
 def test_all_files_are_written(tmp_path: Path, report: SearchResult) -> None:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from l0compile.capture import Program, capture
-from l0compile.rewrite import run
-from l0compile.rewrite.runner import Pass
-from l0compile.targets import Target, load_target
+from l0compile.frontend.export import capture
+from l0compile.hardware.targets import Target, load_target
+from l0compile.ir.program import Program
+from l0compile.rewrite.runner import Pass, run
 
 
 class PreNorm(nn.Module):

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from l0compile.capture import Program, capture
-from l0compile.rewrite import run
-from l0compile.rewrite.canonicalize import canonicalize
-from l0compile.rewrite.compact import compact
+from l0compile.frontend.export import capture
+from l0compile.ir.program import Program
+from l0compile.rewrite.compact.compact import compact
+from l0compile.rewrite.normalize.canonicalize import canonicalize
 from l0compile.rewrite.regions import survey
+from l0compile.rewrite.runner import run
 
 aten, attention = torch.ops.aten, torch.ops.l0compile.attention
 

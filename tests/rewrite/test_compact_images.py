@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from l0compile.capture import Program, capture
-from l0compile.rewrite import run
-from l0compile.rewrite.compact import compact
-from l0compile.rewrite.narrow import narrow
+from l0compile.frontend.export import capture
+from l0compile.ir.program import Program
+from l0compile.rewrite.compact.compact import compact
+from l0compile.rewrite.compact.narrow import narrow
 from l0compile.rewrite.pipeline import normal_form_steps
 from l0compile.rewrite.regions import survey
+from l0compile.rewrite.runner import run
 
 from .image_models import MODELS
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from l0compile.capture import Program
-from l0compile.rewrite.flush_denormals import flush_denormals
-from l0compile.rewrite.fold_constants import fold_constants
+from l0compile.ir.program import Program
+from l0compile.rewrite.normalize.flush_denormals import flush_denormals
+from l0compile.rewrite.normalize.fold_constants import fold_constants
 
 aten = torch.ops.aten
 

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from l0compile.capture import Program, capture
-from l0compile.rewrite.canonicalize import canonicalize
-from l0compile.rewrite.fold_batch_norm import fold_batch_norm
+from l0compile.frontend.export import capture
+from l0compile.ir.program import Program
+from l0compile.rewrite.normalize.canonicalize import canonicalize
+from l0compile.rewrite.normalize.fold_batch_norm import fold_batch_norm
+from l0compile.rewrite.normalize.splits_to_slices import splits_to_slices
 from l0compile.rewrite.runner import run
-from l0compile.rewrite.splits_to_slices import splits_to_slices
 
 aten = torch.ops.aten
 NORM, TRACED_NORM = aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from l0compile.capture import Program, capture
+from l0compile.frontend.export import capture
 from l0compile.gates import Head, Layer, Neuron, attach
 from l0compile.gates.gate import named_gates
-from l0compile.rewrite import optimise
+from l0compile.hardware.targets import Target
+from l0compile.ir.program import Program
+from l0compile.rewrite.pipeline import optimise
 from l0compile.rewrite.verify import verify
-from l0compile.targets import Target
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 

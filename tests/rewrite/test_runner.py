@@ -6,11 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from l0compile.capture import Editor, Program, capture
 from l0compile.errors import RewriteError
-from l0compile.rewrite import optimise, run
-from l0compile.rewrite.canonicalize import canonicalize
-from l0compile.targets import Target
+from l0compile.frontend.export import capture
+from l0compile.hardware.targets import Target
+from l0compile.ir.editor import Editor
+from l0compile.ir.program import Program
+from l0compile.rewrite.normalize.canonicalize import canonicalize
+from l0compile.rewrite.pipeline import optimise
+from l0compile.rewrite.runner import run
 
 aten = torch.ops.aten
 

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from l0compile.capture import Editor, Program, capture
 from l0compile.errors import RewriteError
+from l0compile.frontend.export import capture
+from l0compile.ir.editor import Editor
+from l0compile.ir.program import Program
 from l0compile.rewrite.size_nodes import SizeNodes
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from l0compile.capture import Program
-from l0compile.rewrite.spell_out import _SPELLED, spell_out
+from l0compile.ir.program import Program
+from l0compile.rewrite.layout.decompose import _SPELLED, spell_out
 
 aten = torch.ops.aten
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 import l0compile as l0
-from l0compile.capture import Program, capture
+from l0compile.frontend.export import capture
+from l0compile.hardware.targets import load_target
+from l0compile.ir.program import Program
 from l0compile.lower.kernel_calls import kernel_call
 from l0compile.rewrite.pipeline import optimise, pack_tokens
-from l0compile.targets import load_target
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("transformers") is None, reason="transformers is not installed"

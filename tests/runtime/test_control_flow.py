@@ -13,11 +13,11 @@ from torch._higher_order_ops.while_loop import while_loop
 from torch.nn import functional as F
 
 import l0compile as l0
-from l0compile.capture import capture
 from l0compile.errors import CaptureError, InputError
-from l0compile.ops.control_flow import scan as scan_rows
-from l0compile.rewrite import run
-from l0compile.rewrite.merge_equal import merge_equal
+from l0compile.frontend.export import capture
+from l0compile.ir.ops.control_flow import scan as scan_rows
+from l0compile.rewrite.normalize.cse import merge_equal
+from l0compile.rewrite.runner import run
 
 NAMES = {"x": {0: "batch", 1: "length"}}
 

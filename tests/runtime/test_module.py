@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import l0compile as l0
-from l0compile.artifact import pack, unpack
 from l0compile.errors import ArtifactError, CaptureError, InputError, TargetError
 from l0compile.runtime import Parameters
+from l0compile.runtime.artifact import pack, unpack
 
 
 class Net(nn.Module):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from l0compile.instructions import Code, Instruction, Slot
+from l0compile.ir.instructions import Code, Instruction, Slot
 from l0compile.runtime.prepacked import Prepacked, prepack
 
 CASES = list(itertools.product((1, 2), (False, True), (False, True), (False, True)))

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from l0compile.instructions import Code, Instruction, Slot
-from l0compile.kernels.lanes import ACTIVATIONS
-from l0compile.ops.dense import AFTER_SUM, dense_convolution, dense_linear
+from l0compile.ir.instructions import Code, Instruction, Slot
+from l0compile.ir.ops.dense import AFTER_SUM, dense_convolution, dense_linear
+from l0compile.kernels.cpu.lanes import ACTIVATIONS
 from l0compile.runtime.torch_stage import TorchStage
 
 KINDS = ("linear", "conv1d", "conv2d", "grouped", "depthwise")

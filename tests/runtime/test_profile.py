@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 import l0compile as l0
-from l0compile.account import FunctionTime, Profile
 from l0compile.errors import ConfigError, InputError, L0CompileError
-from l0compile.records import Launch
+from l0compile.ir.records import Launch
+from l0compile.runtime.account import FunctionTime, Profile
 from l0compile.runtime.profile import attribute
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 import l0compile as l0
 from l0compile.errors import BuildError, InputError, RewriteError
-from l0compile.records import EngineChoice
+from l0compile.ir.records import EngineChoice
 from l0compile.runtime import TorchStage
 from l0compile.runtime.race import HYSTERESIS, decide, race
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from l0compile.api import compile, load
+from l0compile.compiler.compile import compile, load
 from l0compile.errors import CaptureError, InputError, StateError
 from l0compile.runtime import CompiledModel
 from tests.runtime.stateful_models import (

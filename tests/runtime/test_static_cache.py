@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from l0compile.api import compile, load
+from l0compile.compiler.compile import compile, load
 
 transformers = pytest.importorskip("transformers")
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import l0compile as l0
 from l0compile.errors import ConfigError
-from l0compile.process import torch_threads
+from l0compile.hardware.process import torch_threads
 
 
 class Islands(nn.Module):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from l0compile.targets import read_host
+from l0compile.hardware.targets import read_host
 from l0compile.tasks import Schedule, products
 from l0compile.tasks.products import products_in, usable
 

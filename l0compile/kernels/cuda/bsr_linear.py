@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from l0compile._tvm import TB
 from l0compile.errors import BuildError
-from l0compile.kernels.lanes import kernel, local, param, store, symbol
+from l0compile.hardware._tvm import TB
+from l0compile.kernels.cpu.lanes import kernel, local, param, store, symbol
 from l0compile.kernels.spec import LinearSpec
 
 _TOKENS = 32  # tokens a thread block computes: one warp wide

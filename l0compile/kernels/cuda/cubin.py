@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from l0compile._tvm import tvm, tvm_target
 from l0compile.errors import BuildError, MissingDependency, TargetError
-from l0compile.targets import Target
+from l0compile.hardware._tvm import tvm, tvm_target
+from l0compile.hardware.targets import Target
 
 
 def cuda_source(function: Any, target: Target) -> str:

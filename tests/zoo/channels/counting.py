@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from l0compile.capture import Program
-from l0compile.capture.nodes import arguments, example_size, is_op, shape
+from l0compile.ir.nodes import arguments, example_size, is_op, shape
+from l0compile.ir.program import Program
 from tests.zoo.channels.pruned import CONVOLUTIONS
 
 aten = torch.ops.aten

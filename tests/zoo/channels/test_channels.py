@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import l0compile as l0
-from l0compile.capture import capture
+from l0compile.frontend.export import capture
 from l0compile.rewrite.pipeline import optimise_dense
 from tests.zoo import compare
 from tests.zoo.channels import NETS, count, multiplications, pruned

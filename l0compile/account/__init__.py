@@ -1,9 +1,0 @@
-"""What was done to a model, what each part of it costs, and what bounds its speed. Data and text; runs nothing."""
-
-from l0compile.account.bound import Account as Account
-from l0compile.account.bound import Part as Part
-from l0compile.account.bound import RegionTime as RegionTime
-from l0compile.account.bound import account as account
-from l0compile.account.explanation import Explanation as Explanation
-from l0compile.account.profile import FunctionTime as FunctionTime
-from l0compile.account.profile import Profile as Profile

@@ -1,6 +1,0 @@
-"""What could be gated in a model that has no zeros yet, and what it would buy."""
-
-from l0compile.advice.gates import advise as advise
-from l0compile.advice.options import Advice as Advice
-from l0compile.advice.options import Group as Group
-from l0compile.advice.options import Option as Option

@@ -1,0 +1,124 @@
+"""The coupling of axes: what an operator says about the channels of its operands and its result."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import torch
+from torch import Tensor, fx
+
+from l0compile.analysis.liveness.analysis import Liveness
+from l0compile.analysis.liveness.lattice import Fact
+from l0compile.ir.nodes import is_static, shape, tensor
+from l0compile.ir.program import Program
+
+Axis = tuple[fx.Node, int]
+"""One axis of one tensor; never negative."""
+
+Grow = Callable[[list[Tensor]], Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class Link:
+    """A relation between the kept channels of some axes.
+
+    Attributes:
+        axes: the axes it relates.
+        grow: bool masks of those axes -> masks with whatever the relation adds. Monotone: it never clears a bit.
+        origin: the operator that imposes it.
+    """
+
+    axes: tuple[Axis, ...]
+    grow: Grow
+    origin: fx.Node
+
+
+@dataclass(frozen=True)
+class Pin:
+    """Channels (bool [size]) of one axis that must stay, whatever liveness says, and why."""
+
+    axis: Axis
+    channels: Tensor
+    reason: str
+
+
+@dataclass
+class Coupling:
+    """What the rules of all operators have said so far. Axes of symbolic size, or of size 1, are never compacted."""
+
+    program: Program
+    liveness: Liveness
+    links: list[Link] = field(default_factory=list)
+    pins: list[Pin] = field(default_factory=list)
+
+    def same(self, origin: fx.Node, *axes: Axis) -> None:
+        """Axes that hold the same channels in the same order. Axes of size 1 are broadcast and stay out."""
+        present = [axis for axis in axes if self.size(axis) is not None]
+        for first, second in pairwise(present):
+            self.link(origin, (first, second), _union)
+
+    def link(self, origin: fx.Node, axes: Sequence[Axis], grow: Grow) -> None:
+        """Any other relation; all axes must be static and larger than 1."""
+        self.links.append(Link(tuple(axes), grow, origin))
+
+    def pin(self, axis: Axis, reason: str, channels: Tensor | None = None) -> None:
+        """Keep all channels of an axis, or the given ones."""
+        size = self.size(axis)
+        if size is not None:
+            mask = torch.ones(size, dtype=torch.bool) if channels is None else channels
+            if bool(mask.any()):
+                self.pins.append(Pin(axis, mask, reason))
+
+    def pin_all(self, node: fx.Node, reason: str) -> None:
+        """Keep every channel of every axis of a tensor."""
+        for axis in self.axes(node):
+            self.pin(axis, reason)
+
+    def axes(self, node: fx.Node) -> list[Axis]:
+        """The axes of a tensor node that compaction may change."""
+        if tensor(node) is None:
+            return []
+        return [(node, i) for i in range(len(shape(node))) if self.size((node, i)) is not None]
+
+    def size(self, axis: Axis) -> int | None:
+        """Number of channels, or None where there is nothing to compact."""
+        node, position = axis
+        size = shape(node)[position]
+        return int(size) if is_static(size) and size > 1 else None
+
+    def single(self, axis: Axis) -> tuple[Tensor, Tensor]:
+        """(bool [n], values [n]): channels that hold one known number everywhere, and that number (else 0)."""
+        node, position = axis
+        size = shape(node)[position]
+        fact = self.liveness.facts.get(node)
+        if fact is None:
+            return torch.zeros(size, dtype=torch.bool), torch.zeros(size)
+        return single_values(fact, position, size)
+
+    def known(self, axis: Axis) -> Tensor:
+        """bool [n]: channels of which any element is a known constant."""
+        node, position = axis
+        size = shape(node)[position]
+        fact = self.liveness.facts.get(node)
+        if fact is None:
+            return torch.zeros(size, dtype=torch.bool)
+        return along(fact.known, position).any(1).expand(size)
+
+
+def single_values(fact: Fact, position: int, size: int) -> tuple[Tensor, Tensor]:
+    """(bool [size], values [size]) of the channels along an axis that are one known number each, values 0 elsewhere."""
+    known, value = torch.broadcast_tensors(fact.known, fact.value)
+    known, value = along(known, position), along(value, position)
+    single = known.all(1) & (value == value[:, :1]).all(1)
+    zero = torch.zeros((), dtype=value.dtype)
+    return single.expand(size), torch.where(single, value[:, 0], zero).expand(size)
+
+
+def along(mask: Tensor, position: int) -> Tensor:
+    """[..., n, ...] -> [n, everything else]."""
+    return mask.movedim(position, 0).reshape(mask.shape[position], -1)
+
+
+def _union(masks: list[Tensor]) -> list[Tensor]:
+    both = masks[0] | masks[1]
+    return [both, both]

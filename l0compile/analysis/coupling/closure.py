@@ -1,0 +1,34 @@
+"""The channels that links between axes add to those that must stay."""
+
+from collections import defaultdict, deque
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from l0compile.analysis.coupling.axes import Axis, Link
+
+
+def close(masks: dict[Axis, Tensor], links: list[Link], changed: set[Axis]) -> None:
+    """Grow ``masks`` in place until no link adds anything."""
+    by_axis: dict[Axis, list[Link]] = defaultdict(list)
+    for link in links:
+        for axis in link.axes:
+            by_axis[axis].append(link)
+    queue = deque(changed)
+    waiting = set(changed)
+    while queue:
+        start = queue.popleft()
+        waiting.discard(start)
+        for link in by_axis[start]:
+            for axis in _grow(masks, link):
+                if axis not in waiting:
+                    waiting.add(axis)
+                    queue.append(axis)
+
+
+def _grow(masks: dict[Axis, Tensor], link: Link) -> Iterator[Axis]:
+    grown = link.grow([masks[axis] for axis in link.axes])
+    for axis, mask in zip(link.axes, grown, strict=True):
+        if bool((mask & ~masks[axis]).any()):
+            masks[axis] = masks[axis] | mask
+            yield axis

@@ -1,0 +1,127 @@
+"""The least set of channels that must stay: what is live or pinned, closed under every link."""
+
+from dataclasses import dataclass
+
+import networkx
+import torch
+from torch import Tensor, fx
+
+from l0compile.analysis.coupling import contractions as _contractions  # noqa: F401  (each fills its part of the table)
+from l0compile.analysis.coupling import elementwise as _elementwise  # noqa: F401
+from l0compile.analysis.coupling import heads as _heads  # noqa: F401
+from l0compile.analysis.coupling import norms as _norms  # noqa: F401
+from l0compile.analysis.coupling import passing as _passing  # noqa: F401
+from l0compile.analysis.coupling import views as _views  # noqa: F401
+from l0compile.analysis.coupling.axes import Axis, Coupling, along
+from l0compile.analysis.coupling.closure import close
+from l0compile.analysis.coupling.rounding import keep_blocks, round_up
+from l0compile.analysis.coupling.table import lookup
+from l0compile.analysis.coupling.words import describe
+from l0compile.analysis.liveness.analysis import Liveness
+from l0compile.ir.nodes import shape, tensor
+from l0compile.ir.program import Program
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The result of :func:`couple`.
+
+    Attributes:
+        masks: bool [size] per axis that could be compacted: which channels stay.
+        needed: the same before links and pins: which channels are live.
+        graph: the axes, joined where an operator couples them. An axis with pins has them as attribute ``pins``.
+    """
+
+    masks: dict[Axis, Tensor]
+    needed: dict[Axis, Tensor]
+    graph: networkx.Graph
+
+    def cut(self, node: fx.Node, axis: int) -> Tensor | None:
+        """The mask of an axis that loses channels, else None."""
+        mask = self.masks.get((node, axis % max(len(shape(node)), 1)))
+        return None if mask is None or bool(mask.all()) else mask
+
+    def size(self, node: fx.Node, axis: int) -> int | None:
+        """How many channels an axis keeps; None when it is not one that could be compacted."""
+        mask = self.masks.get((node, axis % max(len(shape(node)), 1)))
+        return None if mask is None else int(mask.sum())
+
+    def obstacle(self, axis: Axis) -> tuple[int, str] | None:
+        """(number of channels that are dead but stay, why), or None when every dead channel goes."""
+        stays = self.masks[axis] & ~self.needed[axis]
+        if not bool(stays.any()):
+            return None
+        for other in networkx.bfs_tree(self.graph, axis):
+            for pin in self.graph.nodes[other].get("pins", ()):
+                if self._keeps(pin.channels, stays):
+                    return int(stays.sum()), pin.reason
+            if self._keeps(self.needed[other], stays):
+                return int(stays.sum()), f"{describe(other[0])} has live values in the same channels"
+        return int(stays.sum()), "other channels of their group, head, block or vector register are live"
+
+    @staticmethod
+    def _keeps(channels: Tensor, stays: Tensor) -> bool:
+        """Whether channels somewhere else may be why some stay here; of an axis of another size, nobody can tell."""
+        return len(channels) == len(stays) and bool((channels & stays).any())
+
+
+def couple(program: Program, liveness: Liveness) -> Kept:
+    """Which channels of which axes must stay.
+
+    A channel goes if liveness shows that nothing reads it or that it is constant, if every reader of a constant can
+    take it into account, and if the same holds for each channel that it is coupled with. An operator without a
+    rule keeps everything it reads and gives.
+    """
+    coupling = Coupling(program, liveness)
+    for node in program.graph.nodes:
+        _state(node, coupling)
+    needed = {axis: _needed(axis, coupling) for node in program.graph.nodes for axis in coupling.axes(node)}
+    masks = {axis: mask.clone() for axis, mask in needed.items()}
+    for pin in coupling.pins:
+        masks[pin.axis] |= pin.channels
+    close(masks, coupling.links, set(masks))
+    empty = {axis for axis, mask in masks.items() if not bool(mask.any())}
+    while empty:
+        # A tensor without elements is more trouble than one dead channel.
+        axis = min(empty, key=lambda item: (item[0], item[1]))
+        masks[axis][0] = True
+        close(masks, coupling.links, {axis})
+        empty = {axis for axis in empty if not bool(masks[axis].any())}
+    keep_blocks(masks, coupling.links, program.constants)
+    round_up(masks, coupling.links)
+    return Kept(masks, needed, _graph(coupling, masks))
+
+
+def _state(node: fx.Node, coupling: Coupling) -> None:
+    if node.op == "placeholder":
+        coupling.pin_all(node, "they belong to an input of the model")
+    elif node.op == "output":
+        for result in node.all_input_nodes:
+            coupling.pin_all(result, "they are read by an output of the model")
+    elif node.op == "call_function":
+        rule = lookup(node)
+        if rule is not None and tensor(node) is not None:
+            rule(node, coupling)
+            return
+        if node.target is torch.ops.aten.sym_size.int:
+            return
+        reason = f"they are read or made by {node.target} '{node.name}', for which there is no rule"
+        for other in (node, *node.all_input_nodes):
+            coupling.pin_all(other, reason)
+
+
+def _needed(axis: Axis, coupling: Coupling) -> Tensor:
+    node, position = axis
+    mask = coupling.liveness.masks[node]
+    return along(mask, position).any(1).expand(shape(node)[position]).clone()
+
+
+def _graph(coupling: Coupling, masks: dict[Axis, Tensor]) -> networkx.Graph:
+    graph: networkx.Graph = networkx.Graph()
+    graph.add_nodes_from(masks)
+    for link in coupling.links:
+        for other in link.axes[1:]:
+            graph.add_edge(link.axes[0], other, origin=link.origin)
+    for pin in coupling.pins:
+        graph.nodes[pin.axis].setdefault("pins", []).append(pin)
+    return graph

@@ -1,0 +1,35 @@
+"""The table of coupling rules: one small entry per operator. An operator without one keeps all its channels."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import fx
+
+from l0compile.analysis.coupling.axes import Coupling
+from l0compile.errors import RewriteError
+
+Rule = Callable[[fx.Node, Coupling], None]
+
+_TABLE: dict[Any, Rule] = {}
+
+
+def register(*targets: Any, rule: Rule) -> None:
+    """Add operators. The rule states links and pins; what it does not mention is free.
+
+    Raises:
+        RewriteError: an operator already has a rule.
+    """
+    for target in targets:
+        if target in _TABLE:
+            raise RewriteError(f"coupling: {target} already has a rule; there is one per operator")
+        _TABLE[target] = rule
+
+
+def lookup(node: fx.Node) -> Rule | None:
+    """The rule of a node's operator."""
+    return _TABLE.get(node.target) if node.op == "call_function" else None
+
+
+def supported() -> tuple[str, ...]:
+    """Names of the operators with a rule."""
+    return tuple(sorted(str(target) for target in _TABLE))

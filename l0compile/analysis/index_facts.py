@@ -1,0 +1,199 @@
+"""What is known about integer and bool tensors without running them: their range, and whether they count up."""
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import fx
+
+from l0compile.ir.nodes import arguments, same_size, shape, tensor
+from l0compile.ir.program import Program
+
+aten = torch.ops.aten
+
+_LARGEST_CONSTANT = 1 << 20
+_ORDER = ("ge", "gt", "le", "lt", "eq", "ne")
+
+
+@dataclass(frozen=True)
+class IndexFact:
+    """Range of the values (``high`` None: unbounded), and with ``axis`` set: value = low + position along the axis."""
+
+    low: int | None
+    high: int | None
+    axis: int | None = None
+
+    @property
+    def uniform(self) -> int | None:
+        """The one value that every element has, if there is one."""
+        return self.low if self.low is not None and self.low == self.high else None
+
+
+UNKNOWN = IndexFact(None, None)
+_BOOL = IndexFact(0, 1)
+Facts = Mapping[fx.Node, IndexFact]
+Rule = Callable[[fx.Node, Facts], IndexFact]
+
+
+def index_facts(program: Program) -> dict[fx.Node, IndexFact]:
+    """A fact for every integer or bool tensor node of the program; unknown operators give no knowledge."""
+    facts: dict[fx.Node, IndexFact] = {}
+    for node in program.graph.nodes:
+        value = tensor(node)
+        if value is None or value.dtype.is_floating_point or value.dtype.is_complex:
+            continue
+        constant = program.constant(node)
+        if constant is not None:
+            facts[node] = _of_constant(constant)
+        else:
+            rule = _RULES.get(node.target)
+            fact = rule(node, facts) if rule else UNKNOWN
+            facts[node] = _BOOL if fact is UNKNOWN and value.dtype == torch.bool else fact
+    return facts
+
+
+def _of_constant(value: torch.Tensor) -> IndexFact:
+    if not 0 < value.numel() <= _LARGEST_CONSTANT:
+        return UNKNOWN
+    flat = value.reshape(-1).to(torch.int64)
+    low, high = int(flat.min()), int(flat.max())
+    long_axes = [axis for axis, size in enumerate(value.shape) if size > 1]
+    counts = len(long_axes) == 1 and torch.equal(flat, torch.arange(low, low + len(flat)))
+    return IndexFact(low, high, long_axes[0] if counts else None)
+
+
+def _arange(node: fx.Node, facts: Facts) -> IndexFact:
+    given = arguments(node)
+    start, step = given.get("start", 0), given.get("step", 1)
+    if not isinstance(start, int) or step != 1:
+        return UNKNOWN
+    return IndexFact(start, given["end"] - 1 if isinstance(given["end"], int) else None, 0)
+
+
+def _filled(value: int | None) -> Rule:
+    def rule(node: fx.Node, facts: Facts) -> IndexFact:
+        filler = value if value is not None else arguments(node)["fill_value"]
+        return IndexFact(int(filler), int(filler)) if isinstance(filler, (int, bool)) else UNKNOWN
+
+    return rule
+
+
+def _shifted(sign: int) -> Rule:
+    def rule(node: fx.Node, facts: Facts) -> IndexFact:
+        fact, offset = _fact(node.args[0], facts), node.args[1]
+        if not isinstance(offset, int) or node.kwargs or fact.low is None:
+            return UNKNOWN
+        high = None if fact.high is None else fact.high + sign * offset
+        return replace(fact, low=fact.low + sign * offset, high=high)
+
+    return rule
+
+
+def _unsqueeze(node: fx.Node, facts: Facts) -> IndexFact:
+    fact = _fact(node.args[0], facts)
+    position = int(arguments(node)["dim"]) % len(shape(node))
+    return fact if fact.axis is None else replace(fact, axis=fact.axis + (position <= fact.axis))
+
+
+def _expand(node: fx.Node, facts: Facts) -> IndexFact:
+    fact, source = _fact(node.args[0], facts), node.args[0]
+    if fact.axis is None or not isinstance(source, fx.Node):
+        return fact
+    axis = fact.axis + len(shape(node)) - len(shape(source))
+    # An axis of one element repeats it; it no longer counts.
+    return replace(fact, axis=axis if same_size(shape(node)[axis], shape(source)[fact.axis]) else None)
+
+
+def _slice(node: fx.Node, facts: Facts) -> IndexFact:
+    fact, given = _fact(node.args[0], facts), arguments(node)
+    if fact.axis is None or given["dim"] % len(shape(node)) != fact.axis:
+        return fact
+    # Only a prefix keeps counting from the same start; any other slice keeps the range alone.
+    return fact if given["start"] in (None, 0) and given["step"] == 1 else replace(fact, axis=None)
+
+
+def _elements(node: fx.Node, facts: Facts) -> IndexFact:
+    return replace(_fact(node.args[0], facts), axis=None)
+
+
+def _cast(node: fx.Node, facts: Facts) -> IndexFact:
+    fact, dtype = _fact(node.args[0], facts), node.meta["val"].dtype
+    if dtype != torch.bool:
+        return fact if dtype in (torch.int32, torch.int64) else UNKNOWN  # A narrower type may wrap.
+    if fact.uniform == 0:
+        return IndexFact(0, 0)
+    return IndexFact(1, 1) if fact.low is not None and fact.low > 0 else _BOOL
+
+
+def _compare(name: str) -> Rule:
+    """Decide a comparison from the two ranges."""
+
+    def rule(node: fx.Node, facts: Facts) -> IndexFact:
+        left, right = (_fact(arg, facts) for arg in node.args[:2])
+        low = None if left.low is None or right.high is None else left.low - right.high
+        high = None if left.high is None or right.low is None else left.high - right.low
+        verdict = _decide(name, low, high)
+        return _BOOL if verdict is None else IndexFact(int(verdict), int(verdict))
+
+    return rule
+
+
+def _decide(name: str, low: int | None, high: int | None) -> bool | None:
+    """Truth of ``name(difference, 0)`` for a difference in low..high, or None when it varies."""
+    possible = {
+        -1: low is None or low < 0,
+        0: (low is None or low <= 0) and (high is None or high >= 0),
+        1: high is None or high > 0,
+    }
+    verdicts = {getattr(operator, name)(sign, 0) for sign, may_be in possible.items() if may_be}
+    return verdicts.pop() if len(verdicts) == 1 else None
+
+
+def _logic(decisive: int) -> Rule:
+    """``and`` (0 decides) and ``or`` (1 decides) of bool tensors."""
+
+    def rule(node: fx.Node, facts: Facts) -> IndexFact:
+        values = [_fact(arg, facts).uniform for arg in node.args[:2]]
+        if decisive in values:
+            return IndexFact(decisive, decisive)
+        return IndexFact(1 - decisive, 1 - decisive) if None not in values else _BOOL
+
+    return rule
+
+
+def _not(node: fx.Node, facts: Facts) -> IndexFact:
+    value = _fact(node.args[0], facts).uniform
+    return _BOOL if value is None else IndexFact(1 - value, 1 - value)
+
+
+def _fact(arg: Any, facts: Facts) -> IndexFact:
+    if isinstance(arg, (bool, int)):
+        return IndexFact(int(arg), int(arg))
+    return facts.get(arg, UNKNOWN)
+
+
+_RULES: dict[Any, Rule] = {
+    aten.arange.default: _arange,
+    aten.arange.start: _arange,
+    aten.arange.start_step: _arange,
+    **{op: _filled(1) for op in (aten.ones.default, aten.ones_like.default, aten.new_ones.default)},
+    **{op: _filled(0) for op in (aten.zeros.default, aten.zeros_like.default, aten.new_zeros.default)},
+    **{op: _filled(None) for op in (aten.full.default, aten.full_like.default, aten.new_full.default)},
+    aten.add.Tensor: _shifted(1),
+    aten.sub.Tensor: _shifted(-1),
+    aten.unsqueeze.default: _unsqueeze,
+    aten.expand.default: _expand,
+    aten.slice.Tensor: _slice,
+    **dict.fromkeys(
+        (aten.gather.default, aten.index.Tensor, aten.reshape.default, aten.permute.default), _elements
+    ),
+    aten._to_copy.default: _cast,
+    **{
+        getattr(getattr(aten, name), kind): _compare(name) for name in _ORDER for kind in ("Scalar", "Tensor")
+    },
+    **{op: _logic(0) for op in (aten.__and__.Tensor, aten.bitwise_and.Tensor, aten.logical_and.default)},
+    **{op: _logic(1) for op in (aten.__or__.Tensor, aten.bitwise_or.Tensor, aten.logical_or.default)},
+    **dict.fromkeys((aten.logical_not.default, aten.bitwise_not.default), _not),
+}

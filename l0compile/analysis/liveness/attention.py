@@ -1,0 +1,93 @@
+"""``l0compile::attention``: values pass through head by head; a head nobody reads needs no query or key."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from l0compile.analysis.liveness.lattice import Fact, reduce_to
+from l0compile.analysis.liveness.table import View, register
+from l0compile.ir.nodes import arguments, shape
+from l0compile.ir.ops.attention import key_heads
+
+
+def _forward(node: fx.Node, view: View) -> Fact | None:
+    """An average of one constant is that constant, and of zeros is zero.
+
+    With a mask a query may have no live key and gets 0, so then only zeros are known.
+    """
+    given = arguments(node)
+    known, value = (_by_query_head(t, given) for t in view.fact(given["v"]).last_axis())
+    if given["mask"] is not None:
+        known = known & (value == 0)
+    return Fact(known.reshape(1, 1, -1), value.reshape(1, 1, -1))
+
+
+def _group(given: Mapping[str, Any]) -> int:
+    """Query heads that share one key and value head."""
+    heads = given["heads"]
+    return int(heads) // key_heads(shape(given["q"])[-1], shape(given["k"])[-1], heads)
+
+
+def _by_query_head(values: Tensor, given: Mapping[str, Any]) -> Tensor:
+    """[1] or [kv*Dv] of v's features -> the same of the result's features, [heads*Dv]."""
+    group = _group(given)
+    if group == 1 or values.numel() == 1:
+        return values
+    return values.reshape(given["heads"] // group, -1).repeat_interleave(group, 0).reshape(-1)
+
+
+def live_heads(node: fx.Node, live: Tensor) -> Tensor:
+    """bool [heads]: heads of which any result is live."""
+    width = shape(node)[-1]
+    return channels(live, width).reshape(arguments(node)["heads"], -1).any(1)
+
+
+def channels(live: Tensor, width: int) -> Tensor:
+    """A live mask as bool [width] of the last axis."""
+    return reduce_to(live, [1] * (live.ndim - 1) + [live.shape[-1]]).reshape(-1).expand(width)
+
+
+def _reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
+    given = arguments(node)
+    heads, group = live_heads(node, live), _group(given)
+    width = shape(given["q"])[-1] // len(heads)
+    queries = heads.repeat_interleave(width).reshape(1, 1, -1)
+    keys = heads.reshape(-1, group).any(1).repeat_interleave(width).reshape(1, 1, -1)
+    values = channels(live, shape(node)[-1]).reshape(len(heads) // group, group, -1).any(1).reshape(1, 1, -1)
+    reads: dict[fx.Node, Tensor] = {}
+    for operand, mask in ((given["q"], queries), (given["k"], keys), (given["v"], values)):
+        reads[operand] = reads[operand] | mask if operand in reads else mask
+    mask = given["mask"]
+    if isinstance(mask, fx.Node) and len(shape(mask)) > 2:
+        reads[mask] = heads.reshape([1] * (len(shape(mask)) - 3) + [-1, 1, 1])
+    return reads
+
+
+def _rope(node: fx.Node, view: View) -> Fact | None:
+    """Zero where both features that are turned into each other are."""
+    zero = view.fact(node.args[0]).zero
+    zero = zero & _partner(zero, node)
+    return Fact(zero, torch.zeros([1] * zero.ndim))
+
+
+def _rope_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
+    source = node.args[0]
+    assert isinstance(source, fx.Node)
+    return {source: live | _partner(live, node)}
+
+
+def _partner(mask: Tensor, node: fx.Node) -> Tensor:
+    """For each feature what a mask says of the other one of its pair: half a head further or before, or next to it."""
+    if mask.shape[-1] == 1:
+        return mask
+    given = arguments(node)
+    if given["interleaved"]:
+        return mask.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    by_half = mask.unflatten(-1, (given["heads"], 2, -1))
+    return by_half.flip(-2).flatten(-3)
+
+
+register(torch.ops.l0compile.rope.default, forward=_rope, backward=_rope_reads)
+register(torch.ops.l0compile.attention.default, forward=_forward, backward=_reads)

@@ -1,0 +1,74 @@
+"""Operators that make a tensor of one number, and those that add rows at places known only when they run."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, fx
+
+from l0compile.analysis.liveness.lattice import Fact, constant
+from l0compile.analysis.liveness.table import View, everything, register
+from l0compile.ir.nodes import arguments, same_shape, shape, tensor
+
+aten = torch.ops.aten
+
+_MADE = {
+    aten.zeros.default: 0.0, aten.new_zeros.default: 0.0, aten.zeros_like.default: 0.0,
+    aten.ones.default: 1.0, aten.new_ones.default: 1.0, aten.ones_like.default: 1.0,
+}  # fmt: skip
+
+
+def _made(node: fx.Node, view: View) -> Fact | None:
+    """A tensor of one number."""
+    number = _MADE.get(node.target, arguments(node).get("fill_value"))
+    if not isinstance(number, (int, float)):
+        return None
+    return constant(torch.full([1] * len(shape(node)), number, dtype=node.meta["val"].dtype))
+
+
+def _made_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
+    """Only the type and size of an operand matter."""
+    tensors = [operand for operand in node.all_input_nodes if tensor(operand) is not None]
+    return {operand: torch.zeros([1] * len(shape(operand)), dtype=torch.bool) for operand in tensors}
+
+
+def _scattered(node: fx.Node) -> tuple[fx.Node, fx.Node, int] | None:
+    """(target, source, axis) of index_add and scatter_add, if all other axes of the two are the same."""
+    given = arguments(node)
+    target, source = given["self"], given["source"] if "source" in given else given["src"]
+    axis = int(given["dim"]) % len(shape(node))
+    others = [operand for operand in (source, given["index"]) if len(shape(operand)) == len(shape(node))]
+    sizes = [[size for a, size in enumerate(shape(operand)) if a != axis] for operand in (target, *others)]
+    alike = all(same_shape(sizes[0], other) for other in sizes[1:])
+    return (target, source, axis) if alike and target is not source else None
+
+
+def _scatter(node: fx.Node, view: View) -> Fact | None:
+    """Zeros added to zeros."""
+    found = _scattered(node)
+    if found is None:
+        return None
+    target, source, axis = found
+    zero = view.fact(target).zero & view.fact(source).zero.all(axis, keepdim=True)
+    return Fact(zero, torch.zeros([1] * zero.ndim, dtype=node.meta["val"].dtype))
+
+
+def _scatter_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
+    """Where a row goes is known at run time only; a channel of another axis is read where the result's is."""
+    found = _scattered(node)
+    if found is None:
+        return {}
+    target, source, axis = found
+    index = arguments(node)["index"]
+    rows = live.any(axis, keepdim=True)
+    return {target: live, source: rows, index: rows if len(shape(index)) == live.ndim else everything(index)}
+
+
+register(
+    *_MADE,
+    aten.full.default,
+    aten.new_full.default,
+    aten.full_like.default,
+    forward=_made,
+    backward=_made_reads,
+)
+register(aten.index_add.default, aten.scatter_add.default, forward=_scatter, backward=_scatter_reads)

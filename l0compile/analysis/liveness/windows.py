@@ -1,0 +1,164 @@
+"""Operators that work within each channel of axis 1: pooling, resampling, padding, pixel shuffle."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._ops import OpOverload
+
+from l0compile.analysis.liveness.channels import can_hold, fact_of, is_flat, known_channels, place, spread
+from l0compile.analysis.liveness.convolution import channels_of
+from l0compile.analysis.liveness.lattice import Fact
+from l0compile.analysis.liveness.table import View, register
+from l0compile.ir.nodes import arguments, is_static, shape
+
+aten = torch.ops.aten
+
+
+def _overloads(names: str, *overloads: str) -> list[OpOverload]:
+    packets = [getattr(aten, name) for name in names.split()]
+    return [getattr(packet, o) for packet in packets for o in overloads if o in packet.overloads()]
+
+
+# Operators by the number of axes of positions that they work on.
+WINDOWS: dict[OpOverload, int] = {
+    operator: axes
+    for axes, more in ((1, "upsample_linear1d"), (2, "upsample_bilinear2d upsample_bicubic2d _adaptive_avg_pool2d"),
+                       (3, "upsample_trilinear3d _adaptive_avg_pool3d"))
+    for operator in _overloads(
+        f"max_pool{axes}d avg_pool{axes}d adaptive_avg_pool{axes}d upsample_nearest{axes}d {more}", "default", "vec")
+}  # fmt: skip
+
+
+def _window(node: fx.Node, view: View) -> Fact | None:
+    """A known channel gives a known channel.
+
+    Where sizes are symbolic: one number stays that number, but for an average with another divisor, which keeps zeros.
+    """
+    x, axes = node.args[0], WINDOWS[node.target]
+    if len(shape(node)) != axes + 2:
+        return None
+    known, value = known_channels(view.fact(x), shape(node)[1])
+    if not bool(known.any()):
+        return None
+    if is_flat(value) and not _divides_otherwise(node):
+        return fact_of(known, value)
+    sizes = [node.args[1:], *node.kwargs.values()]
+    assert isinstance(x, fx.Node)
+    planes = spread(value[:, known], shape(x)[2:])
+    if planes is None or any(isinstance(size, fx.Node) for size in _leaves(sizes)):
+        zero = (value == 0).flatten(2).all(2)[0]
+        return fact_of(known & zero, torch.zeros([1, len(known), *[1] * axes], dtype=value.dtype))
+    result = node.target(planes, *node.args[1:], **node.kwargs)
+    return fact_of(known, place(known, result))
+
+
+def _leaves(value: Any) -> list[Any]:
+    return [leaf for v in value for leaf in _leaves(v)] if isinstance(value, (list, tuple)) else [value]
+
+
+def _divides_otherwise(node: fx.Node) -> bool:
+    if "avg_pool" not in str(node.target) or "adaptive" in str(node.target):
+        return False
+    given = arguments(node)
+    padding = given["padding"] if isinstance(given["padding"], (list, tuple)) else [given["padding"]]
+    return any(padding) or bool(given["ceil_mode"]) or given.get("divisor_override") is not None
+
+
+def _window_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
+    source = node.args[0]
+    assert isinstance(source, fx.Node)
+    if len(shape(node)) != WINDOWS[node.target] + 2:
+        return {}
+    channels = channels_of(live, live.shape[1])
+    return {source: channels.reshape(1, -1, *[1] * (len(shape(source)) - 2))}
+
+
+def _pads(node: fx.Node) -> tuple[str, float, list[Any]]:
+    """(mode, value, amounts) of a padding operator."""
+    given = arguments(node)
+    value = given["value"]
+    return str(given.get("mode", "constant")), 0.0 if value is None else value, list(given["pad"])
+
+
+def _pad(node: fx.Node, view: View) -> Fact | None:
+    """What is known with its border. Along a symbolic axis only what is the same as the border stays known."""
+    mode, number, amounts = _pads(node)
+    x = node.args[0]
+    assert isinstance(x, fx.Node)
+    fact, rank = view.fact(x), len(shape(node))
+    if not all(map(is_static, amounts)) or isinstance(number, fx.Node):
+        return None
+    known, value = torch.broadcast_tensors(fact.known, fact.value)
+    sizes, cut = list(known.shape), list(amounts)
+    for axis in range(rank - len(amounts) // 2, rank):
+        place_of = 2 * (rank - 1 - axis)
+        if is_static(shape(x)[axis]):
+            sizes[axis] = int(shape(x)[axis])
+        else:
+            known = known & (value == number) if mode == "constant" else known
+            cut[place_of : place_of + 2] = [0, 0]
+    if not can_hold(sizes) or not can_hold([size for size in shape(node)[1:] if is_static(size)]):
+        return None
+    known, value = known.expand(sizes), value.expand(sizes)
+    border = {"constant": (1.0, number)}.get(mode, (None, None))
+    inside = aten.pad.default(known.float(), cut, mode, border[0]) > 0
+    return Fact(inside, aten.pad.default(value, cut, mode, border[1]))
+
+
+def _pad_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
+    """What lies inside is read where the result is; a border that repeats it is read along the whole axis."""
+    mode, _, amounts = _pads(node)
+    source = node.args[0]
+    assert isinstance(source, fx.Node)
+    for pair in range(len(amounts) // 2):
+        axis, before = live.ndim - 1 - pair, amounts[2 * pair]
+        if live.shape[axis] == 1:
+            continue
+        if mode != "constant" or not is_static(before) or before < 0 or amounts[2 * pair + 1] < 0:
+            live = live.any(axis, keepdim=True)
+        else:
+            live = live.narrow(axis, before, int(shape(source)[axis]))
+    return {source: live}
+
+
+def _shuffle(node: fx.Node, view: View) -> Fact | None:
+    """Pixel shuffle and its inverse move elements between channels and positions."""
+    x = node.args[0]
+    assert isinstance(x, fx.Node)
+    fact = view.fact(x)
+    if len(shape(node)) != 4 or not can_hold(shape(x)[1:]):
+        return None
+    known, value = torch.broadcast_tensors(fact.known, fact.value)
+    sizes = (known.shape[0], *shape(x)[1:])
+    known, value = (node.target(t.expand(sizes), node.args[1]) for t in (known, value))
+    return Fact(_shrunk(known), _shrunk(value))
+
+
+def _shrunk(value: Tensor) -> Tensor:
+    """Positions cut to size 1 where nothing differs."""
+    for axis in (2, 3):
+        first = value.narrow(axis, 0, 1)
+        value = first if bool((value == first).all()) else value
+    return value
+
+
+_INVERSE = {
+    aten.pixel_shuffle.default: aten.pixel_unshuffle.default,
+    aten.pixel_unshuffle.default: aten.pixel_shuffle.default,
+}
+
+
+def _shuffle_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
+    source = node.args[0]
+    assert isinstance(source, fx.Node)
+    if len(shape(node)) != 4 or not all(map(is_static, shape(node)[1:])):
+        return {}
+    mask = _INVERSE[node.target](live.expand(live.shape[0], *shape(node)[1:]), node.args[1])
+    return {source: _shrunk(mask)}
+
+
+register(*WINDOWS, forward=_window, backward=_window_reads)
+register(aten.pad.default, aten.constant_pad_nd.default, forward=_pad, backward=_pad_reads)
+register(*_INVERSE, forward=_shuffle, backward=_shuffle_reads)

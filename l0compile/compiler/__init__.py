@@ -1,0 +1,1 @@
+"""The line from module to callable, and the account of what was done."""

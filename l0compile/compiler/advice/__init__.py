@@ -1,0 +1,6 @@
+"""What could be gated in a model that has no zeros yet, and what it would buy."""
+
+from l0compile.compiler.advice.gates import advise as advise
+from l0compile.compiler.advice.options import Advice as Advice
+from l0compile.compiler.advice.options import Group as Group
+from l0compile.compiler.advice.options import Option as Option

@@ -1,0 +1,112 @@
+"""Which channels of a graph could go, what would shrink with them, and what keeps the others."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import networkx
+import torch
+from torch import fx
+
+from l0compile.analysis.coupling import Kept, couple
+from l0compile.analysis.liveness import analyse
+from l0compile.ir.nodes import arguments, is_op, shape, tensor
+from l0compile.ir.program import Program
+
+aten = torch.ops.aten
+ATTENTION = torch.ops.l0compile.attention.default
+_REGIONS = (
+    aten.linear.default, aten.convolution.default, aten.scaled_dot_product_attention.default, ATTENTION,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The channels of one axis together with all that are coupled with them.
+
+    Attributes:
+        writers: regions whose outputs they are. readers: regions whose inputs they are.
+        heads: number of heads where they pass through an attention, else None.
+        blocked: what keeps them, or an empty string.
+    """
+
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+    heads: int | None
+    blocked: str
+
+
+class Graph:
+    """The regions of a program and how their channels are coupled."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.liveness = analyse(program)
+        self.kept: Kept = couple(program, self.liveness)
+        self.nodes = {
+            str(node.meta["region"]): node
+            for node in program.graph.nodes
+            if is_op(node, *_REGIONS) and "region" in node.meta
+        }
+
+    def inputs(self, region: str) -> Channels | None:
+        """The channels that a region reads; None where they are not of a fixed number."""
+        node = self.nodes[region]
+        source = arguments(node).get("input")
+        return self._channels((source, _feature(node, source))) if isinstance(source, fx.Node) else None
+
+    def outputs(self, region: str) -> Channels | None:
+        """The channels that a region makes."""
+        node = self.nodes[region]
+        return self._channels((node, _feature(node, node)))
+
+    def only_through(self, region: str) -> tuple[str, ...]:
+        """Regions, this one included, that reach a result of the model through this one only."""
+        reached: set[fx.Node] = set()
+        todo = [self.program.output]
+        while todo:
+            node = todo.pop()
+            if node not in reached and node is not self.nodes[region]:
+                reached.add(node)
+                todo += node.all_input_nodes
+        return tuple(name for name, node in self.nodes.items() if node not in reached)
+
+    def is_added(self, region: str) -> bool:
+        """Whether a region's result is a branch that is added to something else."""
+        node = self.nodes[region]
+        return any(is_op(user, aten.add.Tensor) and tensor(user) is not None for user in node.users)
+
+    def obstacles(self) -> dict[str, int]:
+        """Reason that keeps channels -> number of axes, the commonest first."""
+        pins = networkx.get_node_attributes(self.kept.graph, "pins")
+        return dict(
+            Counter(
+                reason for found in pins.values() for reason in {pin.reason for pin in found}
+            ).most_common()
+        )
+
+    def _channels(self, axis: tuple[fx.Node, int]) -> Channels | None:
+        graph = self.kept.graph
+        if axis not in graph:
+            return None
+        coupled = networkx.node_connected_component(graph, axis)
+        writers, readers, heads = [], [], None
+        for name, node in self.nodes.items():
+            source = arguments(node).get("input")
+            if (node, _feature(node, node)) in coupled:
+                if is_op(node, ATTENTION):
+                    heads = int(arguments(node)["heads"])
+                writers.append(name)
+            if isinstance(source, fx.Node) and (source, _feature(node, source)) in coupled:
+                readers.append(name)
+        pins: list[Any] = [pin for other in coupled for pin in graph.nodes[other].get("pins", ())]
+        blocked = pins[0].reason if pins else ""
+        if blocked and len(writers) > 1:
+            # A constant channel may pass where a live one is pinned, but then all that write it must close it.
+            blocked += f"; {len(writers)} layers write them, and all would have to close a channel (rule 7)"
+        return Channels(tuple(writers), tuple(readers), heads, blocked)
+
+
+def _feature(node: fx.Node, of: fx.Node) -> int:
+    """The axis of channels in a region's input or result."""
+    return 1 if is_op(node, aten.convolution.default) else len(shape(of)) - 1

@@ -1,0 +1,276 @@
+"""``compile`` and ``load``: the line from a model, or from an artifact, to a callable."""
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from l0compile.compiler.assembly import assemble, explanation
+from l0compile.compiler.verification import Call, locate, read_calls, showing_state, tolerance
+from l0compile.compiler.verification import verify as verify_calls
+from l0compile.errors import ArtifactError, BuildError, ConfigError, RewriteError
+from l0compile.frontend.dense_tensors import dense_weights
+from l0compile.frontend.export import capture
+from l0compile.gates import hardening
+from l0compile.hardware.costs import Costs, costs_of
+from l0compile.hardware.process import denormals_kept
+from l0compile.hardware.targets import Target, load_target
+from l0compile.ir.program import Program
+from l0compile.ir.records import EngineChoice
+from l0compile.ir.state import unchanged, watched_numbers
+from l0compile.kernels.token_tile import token_tile
+from l0compile.lower.aten.operands import dtype_name
+from l0compile.lower.stage_build import BuiltStage, lower, lower_torch, provable_bounds
+from l0compile.rewrite.pipeline import choose, dense_steps, lost_denormals, optimise_dense
+from l0compile.runtime import (
+    CompiledModel,
+    Derived,
+    InputSpec,
+    Parameters,
+    Signature,
+    check_threads,
+    race,
+    release,
+    without,
+)
+from l0compile.runtime import load as load
+
+_log = logging.getLogger("l0compile")
+
+
+@denormals_kept()
+def compile(
+    model: nn.Module | ExportedProgram,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    target: str | Target = "native",
+    dynamic_shapes: Any = None,
+    verify: bool | Sequence[Call] = True,
+    ignore_zeros: bool = False,
+    engine: str = "auto",
+    threads: int | None = None,
+) -> CompiledModel:
+    """Compile a model with zeros in it for one target.
+
+    Args:
+        model: an ``nn.Module`` in eval mode (gated and hardened, or pruned by anything else) or an ExportedProgram.
+        args, kwargs: example inputs, CPU tensors.
+        target: name of a shipped target, path of a target file, ``"native"``, or a Target.
+        dynamic_shapes: ``{"input_ids": {0: "batch", 1: "seq"}}`` or torch.export's format; default: all sizes fixed.
+        verify: compare with the model on the example inputs, and on each of a list of calls ``[(args, kwargs), ...]``;
+            refuse a result that differs, see :func:`l0compile.compiler.verification.verify`. Padded tokens of an
+            ``nn.TransformerEncoder`` (``src_key_padding_mask``) are computed like others, as in the exported graph;
+            eager PyTorch's fast path makes them zero. ``explain()`` says by how much results then differ. Of a model
+            with state the calls are one sequence, and its buffers are compared after each; the model's own are as
+            before in the end.
+        ignore_zeros: compute the zeros like any other number: the dense model that gains are measured against.
+        engine: ``"tvm"``: compiled, with islands in PyTorch for what TVM does not take; ``"torch"``: the smaller dense
+            model in PyTorch; ``"auto"``: the quicker of the two, timed in turns on the example inputs (half a second,
+            two where they are close), or the one that works.
+        threads: that a call uses; None: all cores, one call at a time. With 1, calls from several threads run side by
+            side. The code is the same; the engines are timed with that number.
+
+    Returns: a callable with the model's signature and result structure; its ``explain()`` says what was done. Buffers
+        that ``forward`` changes (a cache, a counter) are its state, see :class:`l0compile.runtime.CompiledModel`.
+
+    Raises:
+        CaptureError: the model cannot be exported. TargetError: no such target. ConfigError: no such engine, or number
+        of threads.
+        BuildError: neither engine has an operator. RewriteError: verification found a difference above the tolerance.
+    """
+    if engine not in ("auto", "tvm", "torch"):
+        raise ConfigError(f"compile: engine: expected 'auto', 'tvm' or 'torch', got {engine!r}")
+    check_threads(threads)
+    target = target if isinstance(target, Target) else load_target(target)
+    _log.info("capturing the model")
+    captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes, allow_state=True)
+    _log.info("rewriting a graph of %d operators", len(captured.graph.nodes))
+    dense = optimise_dense(captured, ignore_zeros=ignore_zeros)
+    program = dense if ignore_zeros else choose(dense, target, _costs(target))
+    if lost_denormals(dense):
+        dense = optimise_dense(captured, ignore_zeros=ignore_zeros, denormals=True)
+    calls = read_calls(model, args, kwargs or {}, verify)
+    job = _Job(model, tuple(args), dict(kwargs or {}), target, captured, dense, program, calls, threads)
+    compiled = job.run(engine)
+    del captured, dense, program, job
+    release()
+    return compiled
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One model on its way to a callable: ``program`` as TVM gets it; ``dense`` as PyTorch gets it, denormals included;
+    ``calls``: what is verified."""
+
+    model: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    target: Target
+    captured: Program
+    dense: Program
+    program: Program
+    calls: list[Call]
+    threads: int | None
+
+    def run(self, engine: str) -> CompiledModel:
+        if engine == "torch":
+            return self.in_torch(EngineChoice("torch", "asked for"))
+        try:
+            compiled = self.in_tvm(EngineChoice("tvm", "asked for"))
+        except (BuildError, RewriteError) as error:
+            if engine == "tvm":
+                raise
+            return self.in_torch(_warned(without("tvm", error)))
+        return compiled if engine == "tvm" else self.quicker(compiled)
+
+    def in_torch(self, choice: EngineChoice) -> CompiledModel:
+        _log.info("preparing the model in PyTorch")
+        return self._finish([lower_torch(self.dense, choice.reason)], choice)
+
+    def in_tvm(self, choice: EngineChoice) -> CompiledModel:
+        _log.info("generating code for %s", self.target.name)
+        return self._finish(_lower(self.program, self.target), choice)
+
+    def quicker(self, compiled: CompiledModel) -> CompiledModel:
+        """``compiled``, or the model in PyTorch where that is quicker on the example inputs."""
+        if not self.args and not self.kwargs:
+            return compiled.chosen(EngineChoice("tvm", "there are no example inputs to compare engines on"))
+        try:
+            other = self.in_torch(EngineChoice("torch", "the quicker engine"))
+        except (ArtifactError, BuildError, RewriteError) as error:
+            return compiled.chosen(_warned(without("torch", error)))
+        models = {"tvm": compiled, "torch": other}
+        _log.info("timing both in turns, two seconds at most")
+        choice = race(*(partial(model.rehearse, *self.args, **self.kwargs) for model in models.values()))
+        return models[choice.engine].chosen(_warned(choice))
+
+    def _finish(self, built: Sequence[BuiltStage], choice: EngineChoice) -> CompiledModel:
+        plan, facts = assemble(self.program, built, in_place=True), {"gate_rule": _gate_rule(self.model)}
+        examples = _example_shapes(self.program, self.args, self.kwargs)
+        bounds = provable_bounds(self.program)[0]
+        signature = _signature(self.program, bounds, examples, _parameters(self.model))
+
+        def finished(verified: dict[str, Any]) -> CompiledModel:
+            account = explanation(self.program, built, verified, choice)
+            state = [item.tensor for item in self.program.state]
+            return CompiledModel(plan, signature, self.target, account, facts, self.threads, state)
+
+        unchecked = finished({"checked": False})
+        if not self.calls:
+            return unchecked
+        _log.info("comparing with the model")
+        reference = self.model.module() if isinstance(self.model, ExportedProgram) else self.model
+        names = [state.name for state in self.program.state]
+        try:
+            with dense_weights(reference), unchanged(reference, names), watched_numbers(reference):
+                pair = showing_state(unchecked, reference, names)
+                return finished(verify_calls(*pair, self.calls, tolerance(self.captured)))
+        except RewriteError as error:
+            raise RewriteError(f"{error}. In {choice.engine}: {self._where(choice.engine)}") from error
+
+    def _where(self, engine: str) -> str:
+        """Where the difference to the model starts, for the first of the calls."""
+
+        def code(program: Program) -> Callable[[list[Tensor]], list[Tensor]]:
+            if engine == "torch":
+                return assemble(program, [lower_torch(program, "")])
+            return assemble(program, _lower(program, self.target))
+
+        args, kwargs = self.calls[0]
+        inputs = self.captured.flatten(args, kwargs)
+        last = self.dense if engine == "torch" else self.program
+        passes = dense_steps(denormals=engine == "torch")
+        return locate(self.captured, last, passes, code, inputs, tolerance(self.captured))
+
+
+def _warned(choice: EngineChoice) -> EngineChoice:
+    """The choice; a warning says which engine failed, which the answers will not show."""
+    if choice.failed:
+        _log.warning("compile: engine %s: %s", choice.engine, choice.reason)
+    return choice
+
+
+def _lower(program: Program, target: Target) -> tuple[BuiltStage, ...]:
+    return lower(program, target, token_tile(target), _costs(target))
+
+
+def _costs(target: Target) -> Costs | None:
+    if target.kind != "llvm":
+        return None
+    tile = token_tile(target)
+    return costs_of(target, tile.lanes, tile.vector)
+
+
+def _example_shapes(
+    program: Program, args: Sequence[Any], kwargs: Mapping[str, Any] | None
+) -> list[tuple[int, ...]]:
+    """Shapes of the flat example inputs; without them (an ExportedProgram) those that it was traced with."""
+    if args or kwargs:
+        leaves = program.flatten(args, kwargs)
+        return [tuple(leaf.shape) for _, leaf in zip(program.inputs, leaves, strict=False)]
+    shapes = [node.meta["val"].shape for node in program.inputs]
+    return [tuple(s if isinstance(s, int) else int(s.node.hint) for s in shape) for shape in shapes]
+
+
+def _signature(
+    program: Program,
+    bounds: Mapping[str, int],
+    examples: Sequence[tuple[int, ...]],
+    parameters: Parameters,
+) -> Signature:
+    inputs = tuple(
+        replace(_spec(node.name, node.meta["val"], program, bounds.get(node.name)), example=example)
+        for node, example in zip(program.inputs, examples, strict=True)
+    )
+    hidden = zip(program.placeholders[len(inputs) :], program.state, strict=True)
+    state = [_spec(item.name, node.meta["val"], program, bounds.get(node.name)) for node, item in hidden]
+    results = [node.meta["val"] for node in program.results]
+    outputs = tuple(_spec(f"output_{i}", value, program, None) for i, value in enumerate(results))
+    return Signature(
+        inputs,
+        outputs,
+        dict(program.symbols),
+        dict(program.labels),
+        program.in_spec,
+        program.out_spec,
+        program.conditions,
+        tuple(_derived(program)),
+        parameters,
+        tuple(state),
+    )
+
+
+def _derived(program: Program) -> Iterator[Derived]:
+    """The dimensions of inputs that are no symbol but follow from one: ``2 * Dim("half")``."""
+    for number, node in enumerate(program.inputs):
+        for axis, size in enumerate(node.meta["val"].shape):
+            free = [] if isinstance(size, int) else sorted(size.node.expr.free_symbols, key=str)
+            if len(free) == 1 and str(size) not in program.symbols:
+                expression, symbol = size.node.expr, free[0]
+                factor, offset = expression.coeff(symbol, 1), expression.coeff(symbol, 0)
+                if expression == factor * symbol + offset and factor.is_Integer and factor > 0:
+                    yield Derived(number, axis, str(symbol), int(factor), int(offset))
+
+
+def _spec(name: str, value: torch.Tensor, program: Program, below: int | None) -> InputSpec:
+    def dim(size: int | torch.SymInt) -> int | str:
+        return int(size) if isinstance(size, int) else str(size) if str(size) in program.symbols else "?"
+
+    return InputSpec(name, dtype_name(value.dtype), tuple(dim(size) for size in value.shape), below)
+
+
+def _parameters(model: nn.Module | ExportedProgram) -> Parameters:
+    module = model.module(check_guards=False) if isinstance(model, ExportedProgram) else model
+    return Parameters.of(inspect.signature(module.forward))
+
+
+def _gate_rule(model: Any) -> Any:
+    record = hardening(model) if isinstance(model, nn.Module) else None
+    return None if record is None else {key: str(value) for key, value in vars(record).items()}

@@ -1,0 +1,13 @@
+"""Compiled answers against the model's own, and where the two part ways."""
+
+from l0compile.compiler.verification.answers import (
+    TOLERANCES,
+    Call,
+    read_calls,
+    showing_state,
+    tolerance,
+    verify,
+)
+from l0compile.compiler.verification.fault import Flat, locate
+
+__all__ = ["TOLERANCES", "Call", "Flat", "locate", "read_calls", "showing_state", "tolerance", "verify"]

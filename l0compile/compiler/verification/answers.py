@@ -1,0 +1,173 @@
+"""Compiled answers against the model's own, on real inputs, when a model is compiled."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from l0compile.errors import RewriteError
+from l0compile.frontend.fast_path import has_fast_path, without_fast_path
+from l0compile.ir.program import Program
+from l0compile.runtime import CompiledModel
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+TOLERANCES = {torch.float64: 1e-9, torch.float32: 2e-5, torch.float16: 1e-2, torch.bfloat16: 6e-2}
+"""Largest accepted difference as a share of the largest value of an output, by the least exact floating type in the
+model: sums come out otherwise in another order, and each operator rounds to its type."""
+
+
+def tolerance(program: Program) -> float:
+    """The tolerance for a model: that of the least exact floating type that any of its values has."""
+    values = [node.meta.get("val") for node in program.graph.nodes]
+    types = {value.dtype.to_real() for value in values if isinstance(value, Tensor)}
+    return max((TOLERANCES.get(kind, 0.0) for kind in types), default=0.0)
+
+
+def verify(
+    compiled: Callable[..., Any], reference: Callable[..., Any], calls: Sequence[Call], limit: float
+) -> dict[str, Any]:
+    """Compare ``compiled`` with ``reference`` on each call.
+
+    Floating results, and the parts of complex ones, may differ by ``limit`` of the output's largest finite value, and
+    have infinities in the same places. All else must be equal: other types exactly, and structure. A NaN in the
+    reference is refused as well: nothing can be said about an answer that is none.
+
+    The model runs as tracing saw it: without the fast path of ``nn.TransformerEncoder``, where padded tokens are zero.
+
+    Returns: the record for ``explain()``: ``checked``, ``max_difference``, ``tolerance``, ``inputs``, and ``fast_path``
+        where the model's own answer with that path differs: by how much.
+
+    Raises:
+        RewriteError: names call and output, the tolerance, and the difference.
+    """
+    worst = fast_path = 0.0
+    for number, (args, kwargs) in enumerate(calls):
+        where = f"verification: call {number}, " if len(calls) > 1 else "verification: "
+        with torch.no_grad(), without_fast_path():
+            expected = _leaves(reference(*args, **kwargs))
+        actual = _leaves(_called(compiled, args, kwargs))
+        if list(expected) != list(actual):
+            raise RewriteError(f"{where}expected results {list(expected)}, got {list(actual)}")
+        for name, want in expected.items():
+            worst = max(worst, _compare(f"{where}output {name}", want, actual[name], limit))
+        if has_fast_path(reference):
+            with torch.no_grad():
+                fast_path = max(fast_path, _distance(expected, _leaves(reference(*args, **kwargs))))
+    record = {"checked": True, "max_difference": worst, "tolerance": limit, "inputs": len(calls)}
+    return {**record, "fast_path": fast_path} if fast_path > limit else record
+
+
+def _distance(expected: Mapping[str, Any], others: Mapping[str, Any]) -> float:
+    """Largest difference between two results of one structure, as a share of the largest value of each output."""
+    shares = [0.0]
+    for name, want in expected.items():
+        if isinstance(want, Tensor) and want.dtype.is_floating_point and want.numel():
+            gap, scale = (want - others[name]).abs().max(), want.abs().max()
+            shares.append(float(gap / scale) if scale else float(gap))
+    return max(shares)
+
+
+def showing_state(
+    compiled: CompiledModel, reference: nn.Module, names: Sequence[str]
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Both models as functions whose results hold, besides the model's own, the buffers ``names`` after the call."""
+    if not names:
+        return compiled, reference
+
+    def compiled_too(*args: Any, **kwargs: Any) -> Any:
+        result = compiled(*args, **kwargs)
+        state = compiled.state
+        return {"result": result, "state": {name: state[name] for name in names}}
+
+    def reference_too(*args: Any, **kwargs: Any) -> Any:
+        result = reference(*args, **kwargs)
+        return {"result": result, "state": {name: reference.get_buffer(name) for name in names}}
+
+    return compiled_too, reference_too
+
+
+def read_calls(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], wanted: Any) -> list[Call]:
+    """The calls to compare on: the example, or that of an ExportedProgram, and those in compile's ``verify``.
+
+    None when ``wanted``, which is that argument, is False.
+    """
+    if wanted is False:
+        return []
+    example = (tuple(args), dict(kwargs))
+    if not args and not kwargs and isinstance(model, torch.export.ExportedProgram):
+        traced = model.example_inputs
+        own: list[Call] = [] if traced is None else [(tuple(traced[0]), dict(traced[1]))]
+    else:
+        own = [example]
+    return own + ([] if wanted is True else [_call(item) for item in wanted])
+
+
+def _call(item: Any) -> Call:
+    if (
+        isinstance(item, tuple)
+        and len(item) == 2
+        and isinstance(item[0], tuple)
+        and isinstance(item[1], dict)
+    ):
+        return item
+    raise RewriteError(
+        f"verification: expected verify=True, False or a list of calls [(args, kwargs), ...] with args a tuple and "
+        f"kwargs a dict, got an item of type {type(item).__name__}"
+    )
+
+
+def _compare(where: str, want: Any, got: Any, limit: float) -> float:
+    """The difference as a share of the largest value. Raises RewriteError above ``limit``."""
+    if not isinstance(want, Tensor) or not isinstance(got, Tensor):
+        if type(want) is not type(got) or want != got:
+            raise RewriteError(f"{where}: expected {want!r}, got {got!r}")
+        return 0.0
+    if want.shape != got.shape or want.dtype != got.dtype:
+        kinds = [f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in (want, got)]
+        raise RewriteError(f"{where}: expected {kinds[0]}, got {kinds[1]}")
+    if want.is_complex():
+        want, got = (torch.view_as_real(value.detach().resolve_conj()) for value in (want, got))
+    if not want.dtype.is_floating_point:
+        if not torch.equal(want, got):
+            raise RewriteError(f"{where}: expected {want.dtype} values equal to the model's, got others")
+        return 0.0
+    wanted, given = want.detach().double(), got.detach().double()
+    if bool(wanted.isnan().any()):
+        raise RewriteError(
+            f"{where}: the model itself gives NaN for this input, which compares with nothing; verify with inputs that "
+            "it has an answer for, or compile with verify=False"
+        )
+    finite = wanted.isfinite()
+    if not torch.equal(wanted[~finite], given[~finite]):
+        raise RewriteError(f"{where}: expected infinities where the model has them, got other values there")
+    scale = float(wanted[finite].abs().max()) if bool(finite.any()) else 0.0
+    difference = float((wanted - given)[finite].abs().max()) if bool(finite.any()) else 0.0
+    share = difference / scale if scale else difference
+    if not share <= limit:  # also when NaN
+        raise RewriteError(
+            f"{where}: expected the model's values within {limit:.0e} of the largest, got a difference of {share:.1e}; "
+            "compile with verify=False to look at it, and please report the model"
+        )
+    return share
+
+
+def _leaves(result: Any) -> dict[str, Any]:
+    """Name -> part of a result: its position, or the path to it where it is nested."""
+    return {_name(path) or "0": leaf for path, leaf in pytree.tree_leaves_with_path(result)}
+
+
+def _name(path: Iterable[Any]) -> str:
+    return ".".join(str(getattr(key, "idx", getattr(key, "key", getattr(key, "name", key)))) for key in path)
+
+
+def _called(compiled: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    try:
+        return compiled(*args, **kwargs)
+    except RuntimeError as error:  # TVM's checks of shapes, and PyTorch's
+        lines = str(error).strip().splitlines() or [""]
+        raise RewriteError(
+            f"verification: what was compiled fails on the example inputs: {lines[0]}"
+        ) from error

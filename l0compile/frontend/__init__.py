@@ -1,0 +1,1 @@
+"""nn.Module or ExportedProgram in, ``Program`` out: one flat ATen graph with gates intact."""

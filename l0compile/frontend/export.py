@@ -1,0 +1,212 @@
+"""nn.Module or ExportedProgram -> Program."""
+
+import inspect
+import io
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from l0compile.errors import CaptureError
+from l0compile.frontend.dense_tensors import dense_weights, refuse_unusual
+from l0compile.frontend.diagnose import explain
+from l0compile.frontend.dynamic import Call, DynamicSpec, enlarged, lookup, read_spec
+from l0compile.frontend.functional import is_functional
+from l0compile.frontend.guards import pins_a_rounded_size
+from l0compile.frontend.lift import lift
+from l0compile.frontend.sizes import accept_size_one, drop_needless_conditions, label_symbols
+from l0compile.frontend.stale import stale_weights, warn_of_stale
+from l0compile.frontend.trace import trace
+from l0compile.ir.program import Program
+from l0compile.ir.tensors import resolved
+
+_log = logging.getLogger("l0compile")
+
+
+def capture(
+    model: nn.Module | ExportedProgram,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    dynamic_shapes: Any = None,
+    allow_state: bool = False,
+) -> Program:
+    """Export ``model`` to a :class:`Program`.
+
+    ``linear``, ``layer_norm``, ``gelu``, ``embedding``, ``scaled_dot_product_attention`` and the gates stay whole
+    operators; parameters and buffers become constants; checks that tracing inserted are dropped. Weights
+    that are stored sparse become dense ones with the same zeros.
+
+    Args:
+        model: a module in eval mode, an ``fx.GraphModule``, or an ExportedProgram (then ``args`` and
+            ``dynamic_shapes`` are not used).
+        args, kwargs: example inputs. A dynamic dimension may have any size, 1 included.
+        dynamic_shapes: torch.export's format, or names: ``{"input_ids": {0: "batch", 1: "seq"}}``; equal names
+            are equal sizes. Without it every size is fixed.
+        allow_state: buffers that the model changes are state of the program instead of refused. The model's own keep
+            their values.
+
+    Raises:
+        CaptureError: the model is in training mode, changes an input or, without ``allow_state``, a buffer, draws
+            random numbers, holds tensors that are not dense real numbers in main memory, or cannot be exported: names
+            module, line and what to do.
+    """
+    if isinstance(model, ExportedProgram):
+        if dynamic_shapes is not None:
+            raise CaptureError(
+                "capture: an ExportedProgram already fixes what is dynamic; pass dynamic_shapes to torch.export"
+            )
+        return lift(_decompose(model, None), allow_state)
+    _check_module(model)
+    with dense_weights(model) as stored:
+        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+            refuse_unusual(name, resolved(tensor))
+        call = _bind(model, args, kwargs or {})
+        return replace(_capture(model, call, dynamic_shapes, allow_state), stored=stored)
+
+
+def _capture(model: nn.Module, call: Call, dynamic_shapes: Any, allow_state: bool) -> Program:
+    spec = read_spec(call, dynamic_shapes)
+    example = enlarged(call, spec) if spec else call
+    stale = stale_weights(model)
+    with _equal_names(model, spec):
+        exported = _decompose(_export(model, example, spec), model)
+    warn_of_stale(stale, exported)
+    program = lift(exported, allow_state)
+    if spec is None:
+        return program
+    program = replace(program, labels=label_symbols(program, example, spec))
+    program = accept_size_one(program, model, example, spec)
+    return drop_needless_conditions(program, model, example, spec)
+
+
+def _check_module(model: nn.Module) -> None:
+    if isinstance(model, torch.jit.ScriptModule | torch.jit.ScriptFunction):
+        raise CaptureError(
+            f"capture: expected a model whose forward() is Python code, got TorchScript ({type(model).__name__}); "
+            "compile the nn.Module that it was made from"
+        )
+    if not isinstance(model, nn.Module):
+        raise CaptureError(f"capture: expected an nn.Module or ExportedProgram, got {type(model).__name__}")
+    # A traced graph has its training flags written into it; random operators are found later.
+    if model.training and not isinstance(model, fx.GraphModule):
+        raise CaptureError(
+            "capture: expected a model in eval mode, got training mode; call model.eval() first"
+        )
+
+
+def _bind(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
+    for path, leaf in pytree.tree_leaves_with_path((tuple(args), dict(kwargs))):
+        if isinstance(leaf, torch.Tensor):
+            refuse_unusual(f"example input {pytree.keystr(path[1:])}", resolved(leaf))
+    fresh = pytree.tree_map_only(torch.Tensor, _OwnMarks(), (tuple(args), dict(kwargs)))
+    call = Call(inspect.signature(model.forward), *fresh)
+    try:
+        call.signature.bind(*call.args, **call.kwargs)
+    except TypeError as error:
+        raise CaptureError(
+            f"capture: the example inputs do not fit {type(model).__name__}.forward: {error}"
+        ) from error
+    return call
+
+
+class _OwnMarks(dict[int, torch.Tensor]):
+    """Tensor -> another object for the same values, one for each tensor, which is a plain tensor.
+
+    torch.export notes on a tensor which of its dimensions are dynamic, and when it fails the note stays: the next
+    export with the same example would be about other sizes than asked for.
+    """
+
+    def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
+        return self.setdefault(id(tensor), resolved(tensor).detach())
+
+
+def _export(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedProgram:
+    """Non-strict export; strict where that fails, or makes a size that should vary a number (``int(0.5 * n)``)."""
+    try:
+        exported = _traced(model, call, spec, strict=False)
+    except Exception as error:  # tracing runs the user's code: anything can come out of it
+        second = _strict(model, call, spec)
+        if second is None:
+            # Without the stack of tracing: what the message says is lost above it.
+            told = error.with_traceback(None) if isinstance(error, CaptureError) else explain(model, error)
+            raise told from None
+        return second
+    if spec is not None and pins_a_rounded_size(exported):
+        return _strict(model, call, spec) or exported
+    return exported
+
+
+def _strict(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedProgram | None:
+    """Strict export reads the model's byte code: ``len(x)`` and ``int(size)`` stay sizes. None where it fails too."""
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("torch.")]
+    loggers = [logger for logger in map(logging.getLogger, names) if not logger.disabled]
+    try:
+        for logger in loggers:  # what it has to say of a failure, it says of code that the user never wrote
+            logger.disabled = True
+        with redirect_stderr(
+            io.StringIO()
+        ):  # graphs, in part; what forward() prints was printed the first time
+            return _traced(model, call, spec, strict=True)
+    except Exception as error:  # as above; the first attempt's error is the one to tell
+        _log.debug("strict export fails as well: %s", error)
+        return None
+    finally:
+        for logger in loggers:
+            logger.disabled = False
+
+
+def _traced(model: nn.Module, call: Call, spec: DynamicSpec | None, strict: bool) -> ExportedProgram:
+    shapes = spec.shapes if spec else None
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if strict:
+            return torch.export.export(model, call.args, call.kwargs, dynamic_shapes=shapes, strict=True)
+        return trace(model, call, shapes)
+
+
+def _decompose(exported: ExportedProgram, model: nn.Module | None) -> ExportedProgram:
+    if is_functional(exported):
+        return exported  # tracing it again takes as long as the export did
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return exported.run_decompositions({})
+    except Exception as error:  # same: fake kernels of the user's custom operators run here
+        raise explain(model, error) from None
+
+
+@contextmanager
+def _equal_names(model: nn.Module, spec: DynamicSpec | None) -> Any:
+    """While tracing, state that dimensions of one name have one size."""
+    groups: dict[str, list[Any]] = {}
+    for key, name in (spec.dims if spec else {}).items():
+        if name is not None:
+            groups.setdefault(name, []).append(key)
+    if all(len(keys) < 2 for keys in groups.values()):
+        yield
+        return
+    handle = model.register_forward_pre_hook(_size_check(model.forward, groups), with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _size_check(forward: Callable[..., Any], groups: Mapping[str, list[Any]]) -> Callable[..., None]:
+    signature = inspect.signature(forward)
+
+    def check(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        arguments = Call(signature, args, kwargs).arguments
+        for keys in groups.values():
+            sizes = [lookup(arguments, path).shape[dim] for path, dim in keys]
+            for size in sizes[1:]:
+                torch._check(size == sizes[0])
+
+    return check

@@ -1,0 +1,104 @@
+"""One export, and a second one with the values of constants where the first would leave sizes to run time."""
+
+import io
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import OutputKind
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
+from torch.utils import _pytree as pytree
+
+from l0compile.errors import CaptureError
+from l0compile.frontend.diagnose import decides_by_values, explain
+from l0compile.frontend.dynamic import Call
+from l0compile.frontend.known_values import KnownValues, known_values
+
+
+def trace(model: nn.Module, call: Call, shapes: Any) -> ExportedProgram:
+    """``torch.export`` of ``model``; branches and sizes that follow from constants are decided while tracing.
+
+    Raises:
+        CaptureError: a branch or a size depends on an input, or on a buffer that the model changes.
+        Exception: whatever else tracing the user's code raises.
+    """
+    exported = None
+    try:
+        with _without_graphs():
+            exported = torch.export.export(model, call.args, call.kwargs, dynamic_shapes=shapes)
+    except Exception as error:  # the user's code: anything can come out of it
+        if not decides_by_values(error):
+            raise
+    if exported is not None and not _depends_on_values(exported):
+        return exported
+    return _with_values(model, call, shapes, exported)
+
+
+@contextmanager
+def _without_graphs() -> Iterator[None]:
+    """Drop what torch.export prints of a graph that depends on values: another attempt follows, or an error."""
+    log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level, printed = log.level, io.StringIO()
+    log.setLevel(logging.ERROR)
+    try:
+        with redirect_stderr(printed):
+            yield
+    except Exception as error:
+        if not decides_by_values(error):
+            sys.stderr.write(printed.getvalue())
+        raise
+    else:
+        sys.stderr.write(printed.getvalue())
+    finally:
+        log.setLevel(level)
+
+
+def _with_values(model: nn.Module, call: Call, shapes: Any, first: ExportedProgram | None) -> ExportedProgram:
+    def names(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        return Call(call.signature, args, kwargs).arguments
+
+    with known_values(model, names) as known:
+        try:
+            with _without_graphs():
+                exported = torch.export.export(model, call.args, call.kwargs, dynamic_shapes=shapes)
+        except Exception as error:  # as above
+            if first is not None:
+                return first
+            raise explain(model, error, _culprit(known)) from None
+    if known.read:
+        exported = exported.run_decompositions({})  # tells which buffers are changed
+        _refuse_state(exported, known)
+    return exported
+
+
+def _depends_on_values(exported: ExportedProgram) -> bool:
+    values = (node.meta.get("val") for node in exported.graph.nodes)
+    kinds = (torch.Tensor, torch.SymInt, torch.SymFloat, torch.SymBool)
+    return any(
+        isinstance(leaf, kinds) and free_unbacked_symbols(leaf)
+        for value in values
+        for leaf in pytree.tree_leaves(value)
+    )
+
+
+def _culprit(known: KnownValues) -> str:
+    if known.blame is None:
+        return ""
+    function, sources = known.blame
+    return f"{function}() of values that depend on {', '.join(sources) or 'what is not known'}: "
+
+
+def _refuse_state(exported: ExportedProgram, known: KnownValues) -> None:
+    specs = exported.graph_signature.output_specs
+    changed = {str(spec.target) for spec in specs if spec.kind is OutputKind.BUFFER_MUTATION}
+    if changed & known.read:
+        raise CaptureError(
+            f"capture: {', '.join(sorted(changed & known.read))}: expected branches and sizes that follow from "
+            "constants and sizes of inputs, got one that depends on a buffer which forward() changes. What to do: "
+            "pass the value as a Python argument"
+        )

@@ -1,0 +1,6 @@
+"""What belongs to the whole process and not to a model: PyTorch's threads, and whether denormals are numbers."""
+
+from l0compile.hardware.process.denormals import denormals_kept as denormals_kept
+from l0compile.hardware.process.denormals import flushes_denormals as flushes_denormals
+from l0compile.hardware.process.threads import stop_spinning as stop_spinning
+from l0compile.hardware.process.threads import torch_threads as torch_threads

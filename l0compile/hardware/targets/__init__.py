@@ -1,0 +1,20 @@
+"""What the compiler needs to know about a machine: a frozen ``Target``, read from TOML or detected."""
+
+from l0compile.hardware.targets.host import Host, available_cores, host_supports, read_host
+from l0compile.hardware.targets.load import list_targets, load_target, parse_target
+from l0compile.hardware.targets.native import native_target
+from l0compile.hardware.targets.shipped import shipped_folder
+from l0compile.hardware.targets.target import Target
+
+__all__ = [
+    "Host",
+    "Target",
+    "available_cores",
+    "host_supports",
+    "list_targets",
+    "load_target",
+    "native_target",
+    "parse_target",
+    "read_host",
+    "shipped_folder",
+]

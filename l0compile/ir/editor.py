@@ -1,0 +1,143 @@
+"""A change in progress: what a pass edits between taking a program and returning a new one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx
+from torch._subclasses.fake_tensor import FakeTensor
+
+from l0compile.ir.nodes import is_op, is_static, same_size, tensor
+from l0compile.ir.program import Program
+from l0compile.ir.tensors import resolved
+
+
+@dataclass
+class Editor:
+    """A private copy of a program's graph and constants with the few operations that passes share.
+
+    A constant is never changed in place: a new value gets a new name, and a node that wants it gets a new
+    ``get_attr``. Tied weights therefore need no special case (exactness rule 8).
+    """
+
+    program: Program
+    graph: fx.Graph = field(init=False)
+    constants: dict[str, torch.Tensor] = field(init=False)
+    changed: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.graph, self.constants = self.program.edit()
+
+    def current(self) -> Program:
+        """The edited state as a program, for analyses: facts are then about the nodes of ``graph``."""
+        return self.program.with_graph(self.graph, self.constants)
+
+    def value(self, node: Any) -> torch.Tensor | None:
+        """The tensor behind a ``get_attr`` node of the edited graph, else None."""
+        if isinstance(node, fx.Node) and node.op == "get_attr":
+            return self.constants.get(str(node.target))
+        return None
+
+    def add_constant(self, name: str, tensor: torch.Tensor, before: fx.Node) -> fx.Node:
+        """A ``get_attr`` node, placed before ``before``, for a new constant called ``name`` (made unique)."""
+        key = self._unique(name)
+        self.constants[key] = resolved(tensor.detach()).contiguous()
+        with self.graph.inserting_before(before):
+            node = self.graph.create_node("get_attr", key)
+        node.meta["val"] = _fake_like(before, self.constants[key])
+        return node
+
+    def call(
+        self,
+        target: Any,
+        args: tuple[Any, ...],
+        before: fx.Node,
+        origin: fx.Node | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> fx.Node:
+        """A new operator node before ``before``; stack trace and module path come from ``origin``."""
+        with self.graph.inserting_before(before):
+            node = self.graph.call_function(target, args, dict(kwargs or {}))
+        source = origin if origin is not None else before
+        for key in ("nn_module_stack", "stack_trace", "region", "origin"):
+            if key in source.meta:
+                node.meta[key] = source.meta[key]
+        return node
+
+    def sizes(self, shape: Sequence[Any]) -> list[Any] | None:
+        """A shape as operator arguments: numbers, and nodes that read symbols from the inputs.
+
+        None when a size is no input dimension by itself (a product, say).
+        """
+        result = [self._size(size) for size in shape]
+        return None if any(size is None for size in result) else result
+
+    def _size(self, size: Any) -> int | fx.Node | None:
+        if is_static(size):
+            return int(size)
+        for node in self.graph.nodes:
+            value = tensor(node) if node.op == "placeholder" else None
+            for dim, own in enumerate(value.shape if value is not None else ()):
+                if same_size(own, size):
+                    return self._input_size(node, dim, size)
+        return None
+
+    def _input_size(self, source: fx.Node, dim: int, size: Any) -> fx.Node:
+        operator = torch.ops.aten.sym_size.int
+        known = [user for user in source.users if is_op(user, operator) and user.args[1] == dim]
+        first = next(node for node in self.graph.nodes if node.op != "placeholder")
+        if known:
+            node = min(known)
+            if node is not first:
+                first.prepend(node)  # the reader may come before the place where the size was first read
+            return node
+        node = self.call(operator, (source, dim), before=first, origin=source)
+        node.meta["val"] = size
+        return node
+
+    def replace(self, node: fx.Node, replacement: fx.Node) -> None:
+        """Every user of ``node`` reads ``replacement`` instead; counts as one change."""
+        if "val" in node.meta:
+            replacement.meta.setdefault("val", node.meta["val"])
+        node.replace_all_uses_with(replacement)
+        if not node.users:
+            self.graph.erase_node(node)
+        self.changed += 1
+
+    def finish(self) -> Program:
+        """The new program: unused nodes and constants removed. The input program itself when nothing changed."""
+        if not self.changed:
+            return self.program
+        remove_dead_nodes(self.graph)
+        return self.program.with_graph(self.graph, self.constants)
+
+    def _unique(self, name: str) -> str:
+        # fx stores constants as nested attributes, so a name may neither exist nor be a prefix of one that does.
+        key, number = name, 0
+        while any(
+            key == other or other.startswith(key + ".") or key.startswith(other + ".")
+            for other in self.constants
+        ):
+            number += 1
+            key = f"{name}_{number}"
+        return key
+
+
+def remove_dead_nodes(graph: fx.Graph) -> int:
+    """Erase nodes that nothing reads, inputs excepted; every operator in a program is free of side effects."""
+    erased = 0
+    for node in reversed(list(graph.nodes)):
+        if node.op not in ("placeholder", "output") and not node.users:
+            graph.erase_node(node)
+            erased += 1
+    return erased
+
+
+def _fake_like(anchor: fx.Node, tensor: torch.Tensor) -> Any:
+    """The constant as a fake tensor of the graph's own mode, so that later code of a pass can read its shape."""
+    for node in anchor.graph.nodes:
+        value = node.meta.get("val")
+        if isinstance(value, FakeTensor):
+            return value.fake_mode.from_tensor(tensor, static_shapes=True)
+    return tensor

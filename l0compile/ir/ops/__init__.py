@@ -1,0 +1,12 @@
+"""Custom operators of namespace ``l0compile``; each PyTorch implementation is the op's reference."""
+
+from l0compile.ir.ops import attention as attention
+from l0compile.ir.ops import bsr as bsr
+from l0compile.ir.ops import conv as conv
+from l0compile.ir.ops import dense as dense
+from l0compile.ir.ops import gate as gate
+from l0compile.ir.ops import norm as norm
+from l0compile.ir.ops import packed as packed
+from l0compile.ir.ops import planes as planes
+from l0compile.ir.ops import rope as rope
+from l0compile.ir.ops import winograd as winograd

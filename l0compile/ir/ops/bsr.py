@@ -1,0 +1,99 @@
+"""``l0compile::bsr_linear``: a linear layer whose weight is held as its nonzero blocks."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from l0compile.errors import InputError
+
+
+@torch.library.custom_op("l0compile::bsr_linear", mutates_args=())
+def bsr_linear(
+    x: Tensor, data: Tensor, indices: Tensor, indptr: Tensor, bias: Tensor | None, n: int, k: int
+) -> Tensor:
+    """x [..., k] -> [..., n] with W [n, k] in blocks of ``rows`` x ``cols``. The code below is the reference.
+
+    Args:
+        x: [..., k].
+        data: [nnz, cols, rows], dtype of ``x``: ``data[p, c, r] = W[j * rows + r, indices[p] * cols + c]`` for the
+            block row ``j`` with ``indptr[j] <= p < indptr[j + 1]``. Blocks are stored transposed because the kernels
+            hold ``rows`` results at once. Rows past ``n`` and columns past ``k`` are zero.
+        indices: [nnz] int32, block column of each block, ascending within a block row.
+        indptr: [ceil(n / rows) + 1] int32, non-decreasing, from 0 to nnz.
+        bias: [n] or None.
+        n, k: shape of the weight.
+
+    Returns:
+        [..., n], dtype of ``x``. Absent blocks do not propagate NaN or infinity (0 * inf).
+
+    Raises:
+        InputError: ``x`` is not k wide, or ``indptr`` does not fit n.
+    """
+    _check(x, data, indptr, n, k)
+    return F.linear(x, from_blocks(data, indices, indptr, n, k), bias)
+
+
+@bsr_linear.register_fake
+def _(
+    x: Tensor, data: Tensor, indices: Tensor, indptr: Tensor, bias: Tensor | None, n: int, k: int
+) -> Tensor:
+    _check(x, data, indptr, n, k)
+    return x.new_empty(*x.shape[:-1], n)
+
+
+def _check(x: Tensor, data: Tensor, indptr: Tensor, n: int, k: int) -> None:
+    if data.ndim != 3:
+        raise InputError(
+            f"l0compile::bsr_linear: expected data [blocks, cols, rows], got shape {tuple(data.shape)}"
+        )
+    if x.shape[-1] != k:
+        raise InputError(f"l0compile::bsr_linear: expected x of {k} features, got {tuple(x.shape)}")
+    rows = data.shape[2]
+    if indptr.shape[0] != -(-n // rows) + 1:
+        raise InputError(
+            f"l0compile::bsr_linear: expected indptr of {-(-n // rows) + 1} entries for n={n} in blocks of "
+            f"{rows} rows, got {indptr.shape[0]}"
+        )
+
+
+def nonzero_blocks(weight: Tensor, rows: int, cols: int) -> Tensor:
+    """Which blocks of a weight [n, k] hold a nonzero: bool [ceil(n / rows), ceil(k / cols)]."""
+    return _grid(weight != 0, rows, cols).any(dim=3).any(dim=1)
+
+
+def to_blocks(
+    weight: Tensor, rows: int, cols: int, live: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The nonzero blocks of a weight [n, k], or those that ``live`` says, as ``(data, indices, indptr)`` of
+    :func:`bsr_linear`."""
+    grid = _grid(weight, rows, cols)
+    live = nonzero_blocks(weight, rows, cols) if live is None else live
+    block_row, block_col = live.nonzero(as_tuple=True)
+    data = grid[block_row, :, block_col, :].transpose(1, 2).contiguous()
+    counts = torch.zeros(live.shape[0] + 1, dtype=torch.int64)
+    counts[1:] = live.sum(1).cumsum(0)
+    return data, block_col.to(torch.int32), counts.to(torch.int32)
+
+
+def from_blocks(data: Tensor, indices: Tensor, indptr: Tensor, n: int, k: int) -> Tensor:
+    """The dense weight [n, k] behind ``(data, indices, indptr)``; inverse of :func:`to_blocks`."""
+    cols, rows = data.shape[1:]
+    row_blocks, col_blocks = -(-n // rows), -(-k // cols)
+    block_row = torch.repeat_interleave(torch.arange(row_blocks), indptr.diff().to(torch.int64))
+    dense = data.new_zeros(row_blocks, rows, col_blocks, cols)
+    dense[block_row, :, indices.to(torch.int64), :] = data.transpose(1, 2)
+    return dense.reshape(row_blocks * rows, col_blocks * cols)[:n, :k]
+
+
+def _grid(weight: Tensor, rows: int, cols: int) -> Tensor:
+    """[n, k] -> [ceil(n / rows), rows, ceil(k / cols), cols], ragged edges filled with zeros."""
+    n, k = weight.shape
+    padded = F.pad(weight, (0, -k % cols, 0, -n % rows))
+    return padded.reshape(padded.shape[0] // rows, rows, padded.shape[1] // cols, cols)
+
+
+def dense_blocks(weight: torch.Tensor, rows: int) -> torch.Tensor:
+    """A dense weight [n, k] as all its blocks of ``rows`` x 1: [ceil(n / rows) * k, 1, rows], zero rows past n."""
+    n, k = weight.shape
+    padded = F.pad(weight, (0, 0, 0, -n % rows))
+    return padded.reshape(-1, rows, k).transpose(1, 2).reshape(-1, 1, rows).contiguous()

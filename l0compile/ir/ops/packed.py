@@ -1,0 +1,198 @@
+"""Tokens-in-lanes ("packed") operators, each with the PyTorch implementation that is its oracle.
+
+Layout. A tensor of shape [..., F] holds M = prod(leading dims) tokens of F features. Packed it is [T, F, L] with
+T = ceil(M / L): the L tokens of a tile are the vector lanes, so every matrix product is one microkernel (a broadcast
+weight times a vector of tokens) and every reduction over features runs lane by lane. Lanes past the last token are read
+by no other lane; they hold finite values as far as its register goes and anything beyond: kernels leave those out.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from l0compile.ir.ops.activation import activate
+from l0compile.ir.ops.attention import attention, key_heads
+from l0compile.ir.ops.bsr import bsr_linear
+from l0compile.ir.ops.norm import compacted_layer_norm, compacted_rms_norm
+from l0compile.ir.ops.rope import rope
+
+
+def _to_rows(x: Tensor, tokens: int) -> Tensor:
+    return x.transpose(1, 2).reshape(-1, x.shape[1])[:tokens]
+
+
+@torch.library.custom_op("l0compile::pack", mutates_args=())
+def pack(x: Tensor, lanes: int) -> Tensor:
+    """[..., F] -> [ceil(M / lanes), F, lanes]; missing tokens of the last tile are zero."""
+    rows = x.reshape(-1, x.shape[-1])
+    rows = F.pad(rows, (0, 0, 0, -rows.shape[0] % lanes))
+    return rows.reshape(-1, lanes, x.shape[-1]).transpose(1, 2).contiguous()
+
+
+@pack.register_fake
+def _(x: Tensor, lanes: int) -> Tensor:
+    tokens = 1
+    for size in x.shape[:-1]:
+        tokens = tokens * size
+    return x.new_empty((tokens + lanes - 1) // lanes, x.shape[-1], lanes)
+
+
+@torch.library.custom_op("l0compile::unpack", mutates_args=())
+def unpack(x: Tensor, leading: Sequence[int]) -> Tensor:
+    """[T, F, L] -> [*leading, F]: the inverse of ``pack`` for prod(leading) tokens."""
+    tokens = 1
+    for size in leading:
+        tokens *= size
+    return _to_rows(x, tokens).reshape(*leading, x.shape[1]).clone()
+
+
+@unpack.register_fake
+def _(x: Tensor, leading: Sequence[int]) -> Tensor:
+    return x.new_empty(*leading, x.shape[1])
+
+
+@torch.library.custom_op("l0compile::packed_linear", mutates_args=())
+def packed_linear(
+    x: Tensor,
+    data: Tensor,
+    indices: Tensor | None,
+    indptr: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    n: int,
+    activation: str,
+    tokens: int | None = None,
+) -> Tensor:
+    """activation(W x + bias) + residual on packed tokens: x [T, k, L] -> [T, n, L].
+
+    W is held in blocks, data [nnz, cols, rows] with data[p, c, r] = W[j * rows + r, indices[p] * cols + c] for
+    indptr[j] <= p < indptr[j + 1]. Dense: indices and indptr are None and every block of one column is there, in order.
+    ``residual`` is [T, n, L], added after the activation. ``tokens``: how many there are, as for every packed operator
+    that takes it: lanes past the last one need not be computed; without it all are.
+    """
+    k, (_, _, rows) = x.shape[1], data.shape
+    if indices is None or indptr is None:
+        row_blocks = -(-n // rows)
+        indices = torch.arange(k, dtype=torch.int32).repeat(row_blocks)
+        indptr = torch.arange(row_blocks + 1, dtype=torch.int32) * k
+    y = bsr_linear(_to_rows(x, x.shape[0] * x.shape[2]), data, indices, indptr, bias, n, k)
+    y = pack(activate(y, activation), x.shape[2])
+    return y if residual is None else y + residual
+
+
+@packed_linear.register_fake
+def _(x, data, indices, indptr, bias, residual, n, activation, tokens=None):  # type: ignore[no-untyped-def]
+    return x.new_empty(x.shape[0], n, x.shape[2])
+
+
+@torch.library.custom_op("l0compile::pack_mask", mutates_args=())
+def pack_mask(mask: Tensor, batch: int, queries: int, keys: int, lanes: int) -> Tensor:
+    """An attention mask as ``packed_attention`` adds it: queries in lanes, shared by all layers that use the mask.
+
+    mask is broadcastable to [batch, heads, queries, keys], bool (True = attend) or floating. The result is
+    [H, T, keys, lanes] float32 with T tiles of the batch * queries tokens, H = 1 where heads share the mask: what is
+    added to the score, 0 or -inf from a bool. Missing tokens of the last tile are 0.
+    """
+    full = mask.reshape(*[1] * (4 - mask.ndim), *mask.shape)
+    if full.dtype == torch.bool:
+        full = torch.zeros(full.shape).masked_fill(~full, float("-inf"))
+    rows = full.expand(batch, -1, queries, keys).transpose(0, 1).reshape(full.shape[1], -1, keys)
+    rows = F.pad(rows, (0, 0, 0, -rows.shape[1] % lanes))
+    return rows.reshape(full.shape[1], -1, lanes, keys).transpose(2, 3).contiguous()
+
+
+@pack_mask.register_fake
+def _(mask: Tensor, batch: int, queries: int, keys: int, lanes: int) -> Tensor:
+    heads = mask.shape[-3] if mask.ndim > 2 else 1
+    return mask.new_empty(heads, (batch * queries + lanes - 1) // lanes, keys, lanes, dtype=torch.float32)
+
+
+@torch.library.custom_op("l0compile::packed_attention", mutates_args=())
+def packed_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    batch: int,
+    queries: int,
+    keys: int,
+    heads: int,
+    scale: float,
+    causal: bool,
+) -> Tensor:
+    """``l0compile::attention`` on packed tokens: q [T, heads*D, L] of batch*queries tokens, k and v of batch*keys.
+
+    mask: one for all queries, broadcastable to [batch, heads, 1, keys]. bias: of each query, a result of ``pack_mask``.
+    Scores get both; a query with no live key gives 0.
+    """
+    rows = [_to_rows(t, batch * s).reshape(batch, s, -1) for t, s in ((q, queries), (k, keys), (v, keys))]
+    if bias is not None:
+        added = bias.transpose(2, 3).flatten(1, 2)[:, : batch * queries].unflatten(1, (batch, queries))
+        added = added.transpose(0, 1)
+        if mask is not None:
+            added = added.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else added + mask
+        mask = added
+    return pack(attention(*rows, mask, heads, scale, causal), q.shape[2])
+
+
+@packed_attention.register_fake
+def _(q, k, v, mask, bias, batch, queries, keys, heads, scale, causal):  # type: ignore[no-untyped-def]
+    kv = key_heads(q.shape[1], k.shape[1], heads)
+    return q.new_empty(q.shape[0], v.shape[1] // kv * heads, q.shape[2])
+
+
+@torch.library.custom_op("l0compile::packed_rope", mutates_args=())
+def packed_rope(
+    x: Tensor, cos: Tensor, sin: Tensor, heads: int, tokens: int | None = None, interleaved: bool = False
+) -> Tensor:
+    """``l0compile::rope`` on packed tokens: x [T, heads*D, L], cos and sin [T, D, L] of the same tokens, or D/2."""
+    rows = [_to_rows(t, t.shape[0] * t.shape[2]).unsqueeze(0) for t in (x, cos, sin)]
+    return pack(rope(*rows, heads, interleaved), x.shape[2])
+
+
+@packed_rope.register_fake
+def _(x, cos, sin, heads, tokens=None, interleaved=False):  # type: ignore[no-untyped-def]
+    return torch.empty_like(x)
+
+
+@torch.library.custom_op("l0compile::packed_layer_norm", mutates_args=())
+def packed_layer_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    width: int,
+    removed_mean: float,
+    removed_m2: float,
+    tokens: int | None = None,
+) -> Tensor:
+    """``l0compile::compacted_layer_norm`` over the feature axis of packed tokens: x [T, C, L], weight and bias [C]."""
+    rows = _to_rows(x, x.shape[0] * x.shape[2])
+    return pack(compacted_layer_norm(rows, weight, bias, eps, width, removed_mean, removed_m2), x.shape[2])
+
+
+@packed_layer_norm.register_fake
+def _(x, weight, bias, eps, width, removed_mean, removed_m2, tokens=None):  # type: ignore[no-untyped-def]
+    return torch.empty_like(x)
+
+
+@torch.library.custom_op("l0compile::packed_rms_norm", mutates_args=())
+def packed_rms_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    eps: float,
+    width: int,
+    removed_square_sum: float,
+    tokens: int | None = None,
+) -> Tensor:
+    """``l0compile::compacted_rms_norm`` over the feature axis of packed tokens: x [T, C, L], weight [C]."""
+    rows = _to_rows(x, x.shape[0] * x.shape[2])
+    return pack(compacted_rms_norm(rows, weight, eps, width, removed_square_sum), x.shape[2])
+
+
+@packed_rms_norm.register_fake
+def _(x, weight, eps, width, removed_square_sum, tokens=None):  # type: ignore[no-untyped-def]
+    return torch.empty_like(x)

@@ -1,0 +1,132 @@
+"""Shape inference: run the graph on fake tensors and note each result in ``node.meta["val"]``."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+from torch._dispatch.python import enable_python_dispatcher
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.fx.experimental import _config
+from torch.utils import _pytree as pytree
+
+from l0compile.errors import RewriteError
+from l0compile.ir.nodes import same_shape, same_size
+from l0compile.ir.program import Program
+
+_PLAIN = (
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    torch.dtype,
+    torch.device,
+    torch.layout,
+    torch.memory_format,
+    type(None),
+)
+
+
+def infer_shapes(program: Program) -> None:
+    """Bring ``meta["val"]`` of every node up to date, from the placeholders' values on, in place.
+
+    Nodes whose operator and inputs are the same as at the last inference are skipped. Sizes stay symbolic; no guard
+    is added to the symbols' environment.
+
+    Raises:
+        RewriteError: an operator does not accept the shapes that reach it; names the node.
+    """
+    mode = _fake_mode(program)
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        # Else an operator made of others (lstm) runs a C++ code that knows no symbolic sizes.
+        stack.enter_context(enable_python_dispatcher())
+        stack.enter_context(mode)
+        if mode.shape_env is not None:
+            stack.enter_context(mode.shape_env.suppress_guards())
+            # Else a derived size that happens to be 1 for the example (the number of token tiles) becomes the
+            # constant 1.
+            stack.enter_context(_config.patch(backed_size_oblivious=True))
+        for node in program.graph.nodes:
+            _infer(node, program, mode)
+
+
+def _fake_mode(program: Program) -> FakeTensorMode:
+    for node in program.placeholders:
+        value = node.meta.get("val")
+        if isinstance(value, FakeTensor):
+            return value.fake_mode
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+def _infer(node: fx.Node, program: Program, mode: FakeTensorMode) -> None:
+    if node.op == "placeholder":
+        return
+    if node.op == "output":
+        node.meta["val"] = fx.map_arg(node.args[0], _value)
+        return
+    inputs = _Inputs.of(node, program)
+    if node.meta.get("val") is not None and inputs.same(node.meta.get("inferred_from")):
+        return
+    value = _evaluate(node, inputs, mode)
+    if not _alike(node.meta.get("val"), value):
+        node.meta["val"] = value
+    # Keeping an equal old value lets the nodes after this one be skipped as well.
+    node.meta["inferred_from"] = inputs
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What a node's value was computed from: passes copy graphs, and most nodes stay as they are."""
+
+    target: Any
+    leaves: tuple[Any, ...]
+    spec: pytree.TreeSpec
+
+    @staticmethod
+    def of(node: fx.Node, program: Program) -> "_Inputs":
+        if node.op == "get_attr":
+            args: Any = program.constants[str(node.target)]
+        else:
+            args = (fx.map_arg(node.args, _value), fx.map_arg(node.kwargs, _value))
+        leaves, spec = pytree.tree_flatten(args)
+        return _Inputs(node.target, tuple(leaves), spec)
+
+    def same(self, other: "_Inputs | None") -> bool:
+        """Whether the value is certainly the same. Symbolic sizes by identity: comparing them would add a guard."""
+        if other is None or self.target != other.target or self.spec != other.spec:
+            return False
+        return all(
+            mine is theirs or (isinstance(mine, _PLAIN) and type(mine) is type(theirs) and mine == theirs)
+            for mine, theirs in zip(self.leaves, other.leaves, strict=True)
+        )
+
+
+def _evaluate(node: fx.Node, inputs: _Inputs, mode: FakeTensorMode) -> Any:
+    if node.op == "get_attr":
+        return mode.from_tensor(inputs.leaves[0], static_shapes=True)
+    args, kwargs = pytree.tree_unflatten(inputs.leaves, inputs.spec)
+    assert callable(node.target)
+    try:
+        return node.target(*args, **kwargs)
+    except Exception as error:
+        shapes = [tuple(value.shape) for value in args if isinstance(value, torch.Tensor)]
+        raise RewriteError(
+            f"{node.name} ({node.target}): does not accept inputs of shapes {shapes}: {error}. "
+            "The graph is inconsistent here; a pass that changed a neighbour is at fault"
+        ) from error
+
+
+def _alike(old: Any, new: Any) -> bool:
+    if isinstance(old, FakeTensor) and isinstance(new, FakeTensor):
+        if (old.dtype, old.device) != (new.dtype, new.device):
+            return False
+        return same_shape(old.shape, new.shape) and same_shape(old.stride(), new.stride())
+    sizes = (int, torch.SymInt)
+    return isinstance(old, sizes) and isinstance(new, sizes) and same_size(old, new)
+
+
+def _value(node: fx.Node) -> Any:
+    return node.meta["val"]

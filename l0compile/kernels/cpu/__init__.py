@@ -1,0 +1,1 @@
+"""CPU kernels, with tokens in the lanes of vector registers."""

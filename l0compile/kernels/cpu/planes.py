@@ -1,0 +1,89 @@
+"""Planes in kernels: the zeros around the pixels, and moving images between layouts."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from l0compile.hardware._tvm import TB
+from l0compile.ir.ops.planes import STEP, Planes
+from l0compile.kernels.cpu.lanes import Expr, body, kernel, param, store, symbol
+from l0compile.kernels.spec import CopySpec, TokenTile
+
+# Zeros written at once; all parts of a plane are multiples of it.
+_ZEROS = STEP
+
+
+def pieces(width: int, tile: TokenTile) -> list[tuple[int, int]]:
+    """``width`` numbers as (start, lanes) of registers; the last may be half a one."""
+    return [(start, min(tile.vector, width - start)) for start in range(0, width, tile.vector)]
+
+
+def only_pixels(planes: Planes, lanes: int, at: Expr, value: Expr) -> Expr:
+    """A register of results for the places from ``at`` of the body on: zero where a place is no pixel."""
+    if planes.pitch == planes.width and planes.height * planes.pitch == planes.body:
+        return value
+    places = TB.Ramp(TB.cast(at, "int32"), 1, lanes)
+
+    def wide(number: int) -> Expr:
+        return TB.Broadcast(TB.int32(number), lanes)
+
+    in_row = TB.truncmod(places, wide(planes.pitch)) < wide(planes.width)
+    pixel = TB.And(in_row, places < wide(planes.height * planes.pitch))
+    return TB.Select(pixel, value, TB.Broadcast(TB.float32(0), lanes))
+
+
+def clear_border(
+    planes: Planes, tile: TokenTile, t: Expr, plane: Callable[[Expr], tuple[Expr, ...]], count: Expr, y: Any
+) -> None:
+    """Write the zeros before and behind the body of ``count`` planes, along with their first and last tile of it."""
+
+    def clear(begin: int, numbers: int) -> None:
+        with TB.serial(0, count) as r, TB.serial(0, numbers // _ZEROS) as v:
+            store(y, TB.Broadcast(TB.float32(0), _ZEROS), *plane(r), TB.Ramp(begin + v * _ZEROS, 1, _ZEROS))
+
+    end = planes.lead + planes.body
+    if planes.lead:
+        with TB.If(t == 0), TB.Then():
+            clear(0, planes.lead)
+    if planes.size > end:
+        with TB.If(t == (planes.body - 1) // tile.lanes), TB.Then():
+            clear(end, planes.size - end)
+
+
+def copy(spec: CopySpec) -> Any:
+    """PrimFunc(x, y): x [N, C, size] -> y [N, F * C, size']; N is symbolic (oracle: ``l0compile::copy_planes``)."""
+    phases = len(spec.phases)
+    with kernel("copy_planes") as builder:
+        images = symbol("images")
+        x = param("x", (images, spec.channels, spec.source.size))
+        y = param("y", (images, phases * spec.channels, spec.result.size))
+        with body(), TB.parallel(0, images * spec.channels) as task:
+            image, channel = task // spec.channels, task % spec.channels
+            for number in range(phases):
+                _plane(spec, x, y, image, channel, number)
+    return builder.get()
+
+
+def _plane(spec: CopySpec, x: Any, y: Any, image: Expr, channel: Expr, number: int) -> None:
+    source, result, step = spec.source, spec.result, spec.step
+    row, column = spec.phases[number]
+    height = max(0, min(result.height, -(-(source.height - row) // step[0])))
+    width = max(0, min(result.width, -(-(source.width - column) // step[1])))
+    target = number * spec.channels + channel
+
+    def clear(begin: Expr, count: Expr) -> None:
+        with TB.serial(0, count) as i:
+            store(y, TB.float32(-math.inf if spec.lowest else 0.0), image, target, begin + i)
+
+    if not height or not width:
+        clear(0, result.size)
+        return
+    clear(0, result.lead)
+    with TB.serial(0, height) as line:
+        start = source.lead + (row + line * step[0]) * source.pitch + column
+        with TB.serial(0, width) as i:
+            value = x[image, channel, start + i * step[1]]
+            store(y, value, image, target, result.lead + line * result.pitch + i)
+        clear(result.lead + line * result.pitch + width, result.pitch - width)
+    end = result.lead + height * result.pitch
+    clear(end, result.size - end)

@@ -1,0 +1,32 @@
+"""Rotary position embedding, lane by lane (oracle: ``l0compile::packed_rope``)."""
+
+from typing import Any
+
+from l0compile.hardware._tvm import TB
+from l0compile.kernels.cpu.lanes import body, kernel, live_registers, param, ramp, store, symbol
+from l0compile.kernels.spec import RopeSpec, TokenTile
+
+
+def rope(spec: RopeSpec, tile: TokenTile) -> Any:
+    """PrimFunc(x, cos, sin[, tokens], y). A task is one head of one register of tokens."""
+    half = spec.dim // 2
+    angles = half if spec.interleaved else spec.dim
+    with kernel("rope") as builder:
+        tiles = symbol("tiles")
+        x = param("x", (tiles, spec.heads * spec.dim, tile.lanes))
+        cos, sin = (param(name, (tiles, angles, tile.lanes)) for name in ("cos", "sin"))
+        registers = live_registers(spec.tail, tile, tiles)
+        y = param("y", (tiles, spec.heads * spec.dim, tile.lanes))
+        with body(), TB.parallel(0, registers * spec.heads) as task:
+            register, first = task // spec.heads, (task % spec.heads) * spec.dim
+            t, s = register // tile.vectors, ramp((register % tile.vectors) * tile.vector, tile.vector)
+            with TB.serial(0, half) as d:
+                # Features that are turned into each other, and where the angle of the second is.
+                one, two = (
+                    (first + 2 * d, first + 2 * d + 1) if spec.interleaved else (first + d, first + half + d)
+                )
+                e = d if spec.interleaved else half + d
+                low, high = x[t, one, s], x[t, two, s]
+                store(y, low * cos[t, d, s] - high * sin[t, d, s], t, one, s)
+                store(y, high * cos[t, e, s] + low * sin[t, e, s], t, two, s)
+    return builder.get()

@@ -1,0 +1,244 @@
+"""3x3 convolution in strips of rows, with fewer multiplications (oracles: ``l0compile::strip_planes``,
+``l0compile::packed_strips``; ir/ops/winograd.py has the mathematics).
+
+Pixels of a row are lanes. Microkernel: as in conv.py, but the registers of a tile are the pieces of one strip or of
+several. Its products, one for each row of B^T d, wait in a small buffer until all are there to be summed.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from l0compile.hardware._tvm import TB
+from l0compile.ir.ops.planes import STEP, Planes
+from l0compile.ir.ops.winograd import transforms
+from l0compile.kernels.cpu.lanes import (
+    Expr,
+    activated,
+    ahead,
+    body,
+    const,
+    kernel,
+    param,
+    scratch,
+    store,
+    symbol,
+    variable,
+)
+from l0compile.kernels.cpu.sharing import AHEAD, rows_share_better, share, tasks
+from l0compile.kernels.spec import StripPlanesSpec, StripsSpec, TokenTile
+
+Piece = tuple[int, int]
+
+
+def row_pieces(width: int, tile: TokenTile) -> list[Piece]:
+    """A row as (start, lanes) of registers, the last one reaching past its end where it must."""
+    found = []
+    for start in range(0, width, tile.vector):
+        half = tile.vector > STEP and width - start <= STEP
+        found.append((start, STEP if half else tile.vector))
+    return found
+
+
+def _inside(width: int, tile: TokenTile) -> list[Piece]:
+    """A row as (start, lanes) of registers that stay inside; the last two may overlap."""
+    lanes = tile.vector
+    while lanes > width:
+        lanes //= 2
+    starts = [*range(0, width - lanes + 1, lanes)]
+    return [(start, lanes) for start in starts] + ([(width - lanes, lanes)] if width % lanes else [])
+
+
+def strip_planes(spec: StripPlanesSpec, tile: TokenTile) -> Any:
+    """PrimFunc(x, y): x [N, C, size] -> y [N, (m + 2) * C, size']; N is symbolic."""
+    source, result, m = spec.source, spec.result, spec.m
+    with kernel("strip_planes") as builder:
+        images = symbol("images")
+        x = param("x", (images, spec.channels, source.size))
+        y = param("y", (images, (m + 2) * spec.channels, result.size))
+        with body(), TB.parallel(0, images * spec.channels) as task:
+            image, channel = task // spec.channels, task % spec.channels
+            planes = [(image, k * spec.channels + channel) for k in range(m + 2)]
+            for plane in planes:
+                _clear(y, plane, 0, result.lead)
+                _clear(y, plane, result.lead + result.height * result.pitch, result.size)
+            # Upwards: what a row writes past its end is then overwritten by the next one.
+            _transform(
+                spec, tile, x, y, (image, channel), planes, TB.int64(0), range(m + 2)[1 : source.height + 1]
+            )
+            if result.height > 2:
+                with TB.serial(0, result.height - 2) as i:
+                    _transform(spec, tile, x, y, (image, channel), planes, i + 1, range(m + 2))
+            if result.height > 1:
+                last = result.height - 1
+                there = range(m + 2)[: source.height - (m * last - 1)]
+                _transform(spec, tile, x, y, (image, channel), planes, TB.int64(last), there)
+    return builder.get()
+
+
+def _transform(
+    spec: StripPlanesSpec,
+    tile: TokenTile,
+    x: Any,
+    y: Any,
+    channel: tuple[Expr, Expr],
+    planes: Sequence[tuple[Expr, Expr]],
+    strip: Expr,
+    there: range,
+) -> None:
+    """One strip of one channel; ``there``: which of the m + 2 rows it sees are in the image."""
+    source, result = spec.source, spec.result
+    pieces = row_pieces(result.width, tile)
+    for start, lanes in pieces:
+        first = source.lead + (strip * spec.m - 1) * source.pitch + start
+        seen = [x[(*channel, TB.Ramp(first + a * source.pitch, 1, lanes))] for a in there]
+        for plane, factors in zip(planes, transforms(spec.m).data, strict=True):
+            value = _sum(seen, [factors[a] for a in there], lanes)
+            if start + lanes > result.width:
+                inside = TB.Ramp(TB.int32(start), 1, lanes) < TB.Broadcast(TB.int32(result.width), lanes)
+                value = TB.Select(inside, value, TB.Broadcast(TB.float32(0), lanes))
+            store(y, value, *plane, TB.Ramp(result.lead + strip * result.pitch + start, 1, lanes))
+    covered = pieces[-1][0] + pieces[-1][1]
+    for start in range(covered, result.pitch):
+        for plane in planes:
+            store(y, TB.float32(0), *plane, result.lead + strip * result.pitch + start)
+
+
+def _sum(values: Sequence[Expr], factors: Sequence[float], lanes: int) -> Expr:
+    total = None
+    for value, factor in zip(values, factors, strict=True):
+        if factor:
+            term = value if factor == 1 else value * const(factor, value)
+            total = term if total is None else total + term
+    return TB.Broadcast(TB.float32(0), lanes) if total is None else total
+
+
+def _clear(y: Any, plane: tuple[Expr, ...], begin: int, end: int) -> None:
+    """Write zeros to y[plane, begin:end]."""
+    middle = min(end, -(-begin // STEP) * STEP)
+    for i in range(begin, middle):
+        store(y, TB.float32(0), *plane, i)
+    with TB.serial(0, (end - middle) // STEP) as v:
+        store(y, TB.Broadcast(TB.float32(0), STEP), *plane, TB.Ramp(middle + v * STEP, 1, STEP))
+
+
+def strips(spec: StripsSpec, tile: TokenTile) -> Any:
+    """PrimFunc(x, data, offsets[, bias][, residual][, slope], y); images and nnz are symbolic."""
+    blocks, planes = -(-spec.n // spec.rows), spec.result
+    with kernel("strips") as builder:
+        images, nnz = symbol("images"), symbol("nnz")
+        x = param("x", (images, (spec.m + 2) * spec.channels, spec.strips.size))
+        data = param("data", (nnz, 1, spec.rows))
+        offsets = param("offsets", (spec.columns,), "int32")
+        bias = param("bias", (spec.n,)) if spec.bias else None
+        residual = param("residual", (images, spec.n, planes.size)) if spec.residual else None
+        slope = param("slope", (spec.n,)) if spec.activation == "prelu" else None
+        y = param("y", (images, spec.n, planes.size))
+        pieces = row_pieces(spec.strips.width, tile)
+        together = min(spec.strips.height, max(1, tile.vectors // len(pieces)))
+        groups = -(-spec.strips.height // together)
+        threads = max(1, min(tile.threads, blocks))
+        by_rows = rows_share_better(spec.strips.height, together, blocks, tile)
+        work = _Work(spec, tile, blocks, pieces, (x, data, offsets, bias, residual, slope, y))
+        with body(), tasks(images, groups, threads, by_rows) as (image, group, thread):
+            products = scratch((spec.m + 2, spec.rows, together * work.lanes))
+            with share(True, blocks, threads, thread) as j:
+                for count, chosen in _cases(spec.strips.height, together, group):
+                    with chosen:
+                        work.block(image, group * together, count, j, products)
+                with TB.serial(0, TB.min(spec.rows, spec.n - j * spec.rows)) as r:
+                    work.border((image, j * spec.rows + r), group, groups)
+    return builder.get()
+
+
+@contextmanager
+def _when(condition: Expr) -> Iterator[None]:
+    with TB.If(condition), TB.Then():
+        yield
+
+
+@contextmanager
+def _always() -> Iterator[None]:
+    yield
+
+
+def _cases(strips: int, together: int, group: Expr) -> list[tuple[int, Any]]:
+    """(strips of the group, when): the last group may have fewer."""
+    whole, rest = divmod(strips, together)
+    if not rest:
+        return [(together, _always())]
+    return [(together, _when(group < whole)), (rest, _when(group == whole))]
+
+
+class _Work:
+    """The operands and the tiling of one kernel while it is emitted."""
+
+    def __init__(
+        self, spec: StripsSpec, tile: TokenTile, blocks: int, pieces: list[Piece], operands: tuple[Any, ...]
+    ) -> None:
+        self.spec, self.tile, self.blocks, self.pieces = spec, tile, blocks, pieces
+        self.x, self.data, self.offsets, self.bias, self.residual, self.slope, self.y = operands
+        self.lanes = pieces[-1][0] + pieces[-1][1]
+
+    def block(self, image: Expr, first: Expr, count: int, j: Expr, products: Any) -> None:
+        """One block of rows of the weight at ``count`` strips from ``first`` on."""
+        places = [(i, start, lanes) for i in range(count) for start, lanes in self.pieces]
+        with TB.serial(0, self.spec.m + 2) as k:
+            for begin in range(0, len(places), self.tile.vectors):
+                self._product(image, first, k, j, places[begin : begin + self.tile.vectors], products)
+        for r in range(self.spec.rows):
+            row = j * self.spec.rows + r
+            with _always() if self.spec.n % self.spec.rows == 0 else _when(row < self.spec.n):
+                for i in range(count):
+                    self._finish((image, row), r, i, first + i, products)
+
+    def _product(
+        self,
+        image: Expr,
+        first: Expr,
+        k: Expr,
+        j: Expr,
+        places: Sequence[tuple[int, int, int]],
+        products: Any,
+    ) -> None:
+        spec = self.spec
+        registers = [(r, variable(place[2]), place) for r in range(spec.rows) for place in places]
+        for _, acc, (_, _, lanes) in registers:
+            store(acc, TB.Broadcast(TB.float32(0), lanes), TB.Ramp(0, 1, lanes))
+        strip = k * (spec.channels * spec.strips.size) + first * spec.strips.pitch
+        with TB.serial(0, spec.columns) as c:
+            block = (k * self.blocks + j) * spec.columns + c
+            ahead(self.data, block + AHEAD // (4 * spec.rows), 0, 0)
+            place = TB.cast(self.offsets[c], "int64") + strip
+            for r, acc, (i, start, lanes) in registers:
+                pixels = self.x[image, 0, TB.Ramp(place + (i * spec.strips.pitch + start), 1, lanes)]
+                total = acc[TB.Ramp(0, 1, lanes)] + TB.Broadcast(self.data[block, 0, r], lanes) * pixels
+                store(acc, total, TB.Ramp(0, 1, lanes))
+        for r, acc, (i, start, lanes) in registers:
+            at = TB.Ramp(i * self.lanes + start, 1, lanes)
+            store(products, acc[TB.Ramp(0, 1, lanes)], k, r, at)
+
+    def _finish(self, plane: tuple[Expr, Expr], r: int, i: int, strip: Expr, products: Any) -> None:
+        """The rows of a strip from its products, and the zeros after each."""
+        spec, planes = self.spec, self.spec.result
+        for a, factors in enumerate(transforms(spec.m).result):
+            row = strip * spec.m + a
+            with _always() if planes.height % spec.m == 0 else _when(row < planes.height):
+                begin = planes.lead + row * planes.pitch
+                for start, lanes in _inside(planes.width, self.tile):
+                    at, pixels = TB.Ramp(i * self.lanes + start, 1, lanes), TB.Ramp(begin + start, 1, lanes)
+                    value = _sum([products[k, r, at] for k in range(spec.m + 2)], factors, lanes)
+                    value = value if self.bias is None else value + TB.Broadcast(self.bias[plane[1]], lanes)
+                    value = value if self.residual is None else value + self.residual[(*plane, pixels)]
+                    slope = None if self.slope is None else self.slope[plane[1]]
+                    store(self.y, activated(value, spec.activation, slope), *plane, pixels)
+                for gap in range(planes.width, planes.pitch):
+                    store(self.y, TB.float32(0), *plane, begin + gap)
+
+    def border(self, plane: tuple[Expr, ...], group: Expr, groups: int) -> None:
+        """The zeros before the first and behind the last row, along with the first and last group of strips."""
+        planes: Planes = self.spec.result
+        with _when(group == 0):
+            _clear(self.y, plane, 0, planes.lead)
+        with _when(group == groups - 1):
+            _clear(self.y, plane, planes.lead + planes.height * planes.pitch, planes.size)

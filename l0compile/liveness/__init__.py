@@ -1,8 +1,0 @@
-"""Which elements of every tensor are known before running, and which of the others anything reads."""
-
-from l0compile.liveness.analysis import Liveness as Liveness
-from l0compile.liveness.analysis import analyse as analyse
-from l0compile.liveness.lattice import Fact as Fact
-from l0compile.liveness.table import Transfer as Transfer
-from l0compile.liveness.table import register as register
-from l0compile.liveness.table import supported as supported

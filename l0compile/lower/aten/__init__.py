@@ -1,0 +1,1 @@
+"""ATen operators as TensorIR, each compared with PyTorch by a test."""

@@ -1,0 +1,233 @@
+"""Reads and writes at computed positions. Every position is brought inside its tensor first: a wrong index may give a
+wrong number here, where torch raises, but never leaves the memory of the tensor.
+
+Indices that come from the caller are checked before the call (see index_bounds), so that this never shows.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import fx
+
+from l0compile.errors import BuildError
+from l0compile.hardware._tvm import TB, tirx
+from l0compile.ir.nodes import arguments, tensor
+from l0compile.lower.aten import scalar_functions as f
+from l0compile.lower.aten.operands import Index, Lowering, cast, dtype_name, spread
+from l0compile.lower.aten.serial import serial
+
+aten = torch.ops.aten
+
+
+def position(value: Any, size: Any, wraps: bool = False) -> Any:
+    """``value`` as an int64 position in 0..size-1; ``wraps``: a negative one counts from the end."""
+    value, size = cast(value, "int64"), cast(size, "int64")
+    if wraps:
+        value = tirx.Select(value < 0, value + size, value)
+    return tirx.max(tirx.min(value, size - 1), tirx.const(0, "int64"))
+
+
+def _embedding(node: fx.Node, low: Lowering) -> Any:
+    given = arguments(node)
+
+    def element(index: Index, table: Any, places: Any) -> Any:
+        return table(position(places(*index[:-1]), table.shape[0]), index[-1])
+
+    return low.compute(node, element, given["weight"], given["indices"], name="embedding")
+
+
+def _gather(node: fx.Node, low: Lowering) -> Any:
+    given = arguments(node)
+    axis = given["dim"] % max(node.meta["val"].ndim, 1)
+
+    def element(index: Index, x: Any, places: Any) -> Any:
+        if not index:
+            return x()
+        return x(*index[:axis], position(places(*index), x.shape[axis]), *index[axis + 1 :])
+
+    return low.compute(node, element, given["self"], given["index"], name="gather")
+
+
+def _index_select(node: fx.Node, low: Lowering) -> Any:
+    given = arguments(node)
+    if not given["self"].meta["val"].ndim or not given["index"].meta["val"].ndim:
+        raise BuildError(f"{node.name}: index_select of a tensor of rank 0")
+    axis = given["dim"] % node.meta["val"].ndim
+
+    def element(index: Index, x: Any, places: Any) -> Any:
+        return x(*index[:axis], position(places(index[axis]), x.shape[axis]), *index[axis + 1 :])
+
+    return low.compute(node, element, given["self"], given["index"], name="index_select")
+
+
+def _placed(node: fx.Node, indices: Any, rank: int) -> tuple[list[tuple[int, fx.Node]], Any, int]:
+    """(axis and index tensor) pairs, the index tensors' common shape, and where its axes stand in the result."""
+    pairs = [(axis, index) for axis, index in enumerate(indices) if index is not None]
+    for _, index in pairs:
+        if (
+            tensor(index) is None
+            or index.meta["val"].dtype == torch.bool
+            or index.meta["val"].dtype == torch.uint8
+        ):
+            raise BuildError(
+                f"{node.name}: indexing by a mask: its result has no fixed size; use torch.where"
+            )
+    axes = [axis for axis, _ in pairs]
+    shape = torch.broadcast_shapes(*(index.meta["val"].shape for _, index in pairs))
+    adjacent = axes == list(range(axes[0], axes[0] + len(axes)))
+    return pairs, shape, axes[0] if adjacent else 0
+
+
+def _index(node: fx.Node, low: Lowering) -> Any:
+    given = arguments(node)
+    source = given["self"]
+    rank = source.meta["val"].ndim
+    pairs, common, start = _placed(node, given["indices"], rank)
+    if not pairs:
+        return low.value(source)
+    width, axes = len(common), [axis for axis, _ in pairs]
+
+    def element(index: Index, x: Any, *places: Any) -> Any:
+        block = index[start : start + width]
+        rest = iter((*index[:start], *index[start + width :]))
+        at: dict[int, Any] = {}
+        for (axis, own), place in zip(pairs, places, strict=True):
+            where = spread(own.meta["val"].shape, common, block, node.name)
+            at[axis] = position(place(*where), x.shape[axis], wraps=True)
+        return x(*(at[d] if d in axes else next(rest) for d in range(rank)))
+
+    return low.compute(node, element, source, *(index for _, index in pairs), name="index")
+
+
+def _copy(out: Any, x: Any) -> None:
+    with serial(list(x.shape)) as index:
+        TB.buffer_store(out, x[tuple(index)] if index else x[()], list(index))
+
+
+def _scatter(combine: Callable[[Any, Any], Any], neutral: Any = None) -> Any:
+    """out = self; out[..., index[i], ...] = combine(out[...], src[i]) for every i in order.
+
+    neutral: where given, what an element that is written to holds at first instead of its own value.
+    """
+
+    def convert(node: fx.Node, low: Lowering) -> Any:
+        given = arguments(node)
+        source, places = given["self"], given["index"]
+        update = given["src"] if "src" in given else given["value"]
+        rank = source.meta["val"].ndim
+        if not rank:
+            raise BuildError(f"{node.name}: scatter into a tensor of rank 0")
+        axis, dtype = given["dim"] % rank, dtype_name(node.meta["val"].dtype)
+        dense = tensor(update) is not None
+
+        def body(out: Any, x: Any, index: Any, *rest: Any) -> None:
+            _copy(out, x)
+            if neutral is not None:
+                with serial(list(index.shape)) as i:
+                    at = list(i)
+                    at[axis] = position(index[tuple(i)], x.shape[axis])
+                    TB.buffer_store(out, neutral, at)
+            with serial(list(index.shape)) as i:
+                at = list(i)
+                at[axis] = position(index[tuple(i)], x.shape[axis])
+                value = rest[0][tuple(i)] if dense else low.number(update)
+                TB.buffer_store(out, combine(out[tuple(at)], cast(value, dtype)), at)
+
+        operands = [source, places, *([update] if dense else [])]
+        return low.extern(node, body, *operands, name="scatter")
+
+    return convert
+
+
+def _scatter_reduce(node: fx.Node, low: Lowering) -> Any:
+    given = arguments(node)
+    how = given["reduce"]
+    if how not in _REDUCTIONS:
+        raise BuildError(f"{node.name}: scatter_reduce {how!r}: lowered for {', '.join(sorted(_REDUCTIONS))}")
+    dtype = dtype_name(node.meta["val"].dtype)
+    # Without the old value, every element that is written to starts from what changes nothing.
+    neutral = None if given["include_self"] else _NEUTRAL[how](dtype)
+    return _scatter(_REDUCTIONS[how], neutral)(node, low)
+
+
+def _index_add(node: fx.Node, low: Lowering) -> Any:
+    given = arguments(node)
+    source, places, update = given["self"], given["index"], given["source"]
+    rank = source.meta["val"].ndim
+    if not rank or not places.meta["val"].ndim:
+        raise BuildError(f"{node.name}: index_add of a tensor of rank 0")
+    axis, dtype = given["dim"] % rank, dtype_name(node.meta["val"].dtype)
+    factor = low.number(given["alpha"])
+
+    def body(out: Any, x: Any, index: Any, new: Any) -> None:
+        _copy(out, x)
+        # The indexed axis outside: the innermost loop then runs along memory.
+        order = [axis, *(d for d in range(rank) if d != axis)]
+        with serial([new.shape[d] for d in order]) as loops:
+            i = [loops[order.index(d)] for d in range(rank)]
+            at = list(i)
+            at[axis] = position(index[i[axis]], x.shape[axis])
+            value = new[tuple(i)]
+            if not (isinstance(factor, int) and factor == 1):
+                value = value * cast(factor, dtype)
+            TB.buffer_store(out, out[tuple(at)] + value, at)
+
+    return low.extern(node, body, source, places, update, name="index_add")
+
+
+def _index_put(node: fx.Node, low: Lowering) -> Any:
+    given = arguments(node)
+    source, values, adds = given["self"], given["values"], given["accumulate"]
+    rank = source.meta["val"].ndim
+    pairs, common, start = _placed(node, given["indices"], rank)
+    free = [d for d in range(rank) if d not in [axis for axis, _ in pairs]]
+    dims = source.meta["val"].shape
+    before, after = [d for d in free if d < pairs[0][0]] if start else [], free
+    after = [d for d in free if d not in before]
+    shape = [*(dims[d] for d in before), *common, *(dims[d] for d in after)]
+
+    def body(out: Any, x: Any, new: Any, *places: Any) -> None:
+        _copy(out, x)
+        with serial(low.symbols.shape(shape)) as loops:
+            block = tuple(loops[len(before) : len(before) + len(common)])
+            rest = [*loops[: len(before)], *loops[len(before) + len(common) :]]
+            at: dict[int, Any] = dict(zip([*before, *after], rest, strict=True))
+            for (axis, own), place in zip(pairs, places, strict=True):
+                where = spread(own.meta["val"].shape, common, block, node.name)
+                at[axis] = position(place[where], x.shape[axis], wraps=True)
+            target = [at[d] for d in range(rank)]
+            value = new[spread(values.meta["val"].shape, shape, tuple(loops), node.name)]
+            TB.buffer_store(out, out[tuple(target)] + value if adds else value, target)
+
+    return low.extern(node, body, source, values, *(index for _, index in pairs), name="index_put")
+
+
+_REDUCTIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "sum": lambda a, b: a + b,
+    "prod": lambda a, b: a * b,
+    "amax": f.maximum,
+    "amin": f.minimum,
+}
+
+_NEUTRAL: dict[str, Callable[[str], Any]] = {
+    "sum": lambda dtype: cast(0, dtype),
+    "prod": lambda dtype: cast(1, dtype),
+    "amax": lambda dtype: cast(-math.inf, dtype) if "float" in dtype else tirx.min_value(dtype),
+    "amin": lambda dtype: cast(math.inf, dtype) if "float" in dtype else tirx.max_value(dtype),
+}
+
+INDEXING: dict[Any, Any] = {
+    aten.embedding.default: _embedding,
+    aten.gather.default: _gather,
+    aten.index_select.default: _index_select,
+    aten.index.Tensor: _index,
+    aten._unsafe_index.Tensor: _index,
+    aten.index_put.default: _index_put,
+    aten.index_add.default: _index_add,
+    aten.scatter.src: _scatter(lambda old, new: new),
+    aten.scatter.value: _scatter(lambda old, new: new),
+    aten.scatter_add.default: _scatter(lambda old, new: old + new),
+    aten.scatter_reduce.two: _scatter_reduce,
+}

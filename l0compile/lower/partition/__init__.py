@@ -1,0 +1,1 @@
+"""Cut a program into stages: those that TVM runs, and islands that PyTorch runs."""

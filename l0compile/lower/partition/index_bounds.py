@@ -1,0 +1,81 @@
+"""Proof that no embedding lookup leaves its table: by known ranges, or by a check of the caller's input."""
+
+from collections.abc import Container
+from typing import Any
+
+import torch
+from torch import fx
+
+from l0compile.analysis.index_facts import index_facts
+from l0compile.errors import BuildError
+from l0compile.ir.program import Program
+
+aten = torch.ops.aten
+
+# Operators whose result holds only values of their first argument.
+_MOVES = {
+    aten.view.default, aten.reshape.default, aten.unsqueeze.default, aten.squeeze.dim, aten.expand.default,
+    aten.slice.Tensor, aten.select.int, aten.permute.default, aten.transpose.int, aten.clone.default,
+    aten._to_copy.default, aten.flatten.using_ints, aten.gather.default,
+}  # fmt: skip
+
+# Operators (tensor, axis, indices, ...) that torch refuses an index outside 0..size-1 for.
+_AXIS_READERS = {
+    aten.gather.default, aten.index_select.default, aten.index_add.default, aten.scatter.src, aten.scatter.value,
+    aten.scatter_add.default, aten.scatter_reduce.two,
+}  # fmt: skip
+_VIEWS = {aten.view.default, aten.reshape.default, aten.unsqueeze.default, aten.expand.default}
+
+
+def index_bounds(program: Program, skip: Container[str] = ()) -> dict[str, int]:
+    """Placeholder name -> size of the smallest table it indexes; the runtime checks inputs against it.
+
+    Args:
+        skip: names of nodes that are not looked at, because they run where every access is checked.
+    Raises: BuildError when the range of an index is neither known nor that of an input; names the node.
+    """
+    bounds: dict[str, int] = {}
+    facts = index_facts(program)
+    for node in program.graph.nodes:
+        if node.target in _AXIS_READERS and node.name not in skip:
+            _bound_axis(node, bounds)
+        if node.target != aten.embedding.default or node.name in skip:
+            continue
+        rows = int(node.args[0].meta["val"].shape[0])
+        source = _source(node.args[1])
+        if source.op == "placeholder":
+            bounds[source.name] = min(rows, bounds.get(source.name, rows))
+            continue
+        if _integers_at_most(program, source, rows):
+            continue
+        fact = facts.get(node.args[1])
+        if fact is None or fact.low is None or fact.high is None or fact.low < 0 or fact.high >= rows:
+            reason = f"cannot prove that its indices stay below {rows}: they come from {source.target}"
+            raise BuildError(
+                f"{node.name}: {reason}; pass the indices as an input, or clamp them in the model",
+                {node.name: reason},
+            )
+    return bounds
+
+
+def _bound_axis(node: fx.Node, bounds: dict[str, int]) -> None:
+    """Have the runtime check an input that, all of it, indexes an axis of fixed size."""
+    source: Any = node.args[2]
+    while source.op == "call_function" and source.target in _VIEWS:
+        source = source.args[0]
+    shape, axis = node.args[0].meta["val"].shape, node.args[1]
+    if source.op == "placeholder" and len(shape) and isinstance(shape[axis], int):
+        bounds[source.name] = min(shape[axis], bounds.get(source.name, shape[axis]))
+
+
+def _integers_at_most(program: Program, source: fx.Node, rows: int) -> bool:
+    constant = program.constant(source)
+    return constant is not None and (
+        constant.numel() == 0 or 0 <= int(constant.min()) <= int(constant.max()) < rows
+    )
+
+
+def _source(node: Any) -> fx.Node:
+    while node.op == "call_function" and node.target in _MOVES:
+        node = node.args[0]
+    return node

@@ -1,0 +1,1 @@
+"""TensorIR: tensors, schedules, memory, and the build of one function."""

@@ -1,0 +1,93 @@
+"""relax.IRModule -> executable for one target: legalise, fuse, schedule everything, generate code."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from l0compile.errors import BuildError
+from l0compile.hardware._tvm import relax, tirx, tvm, tvm_target
+from l0compile.hardware.targets import Target
+from l0compile.kernels.cpu.lanes import SCHEDULED
+from l0compile.kernels.spec import TokenTile
+from l0compile.lower.tvm.launches import join_launches
+from l0compile.lower.tvm.ordinary import PLAIN, schedule_ordinary
+from l0compile.lower.tvm.workspace import share_workspace
+
+
+@dataclass(frozen=True)
+class Built:
+    """executable: a ``relax.VMExecutable``. plain: functions in it that no schedule rule could change."""
+
+    executable: Any
+    plain: tuple[str, ...]
+
+
+def build(module: Any, target: Target, tile: TokenTile) -> Built:
+    """Generate code.
+
+    Raises: BuildError when code generation fails or an operator would be left without a schedule.
+    """
+    with tvm_target(target):
+        try:
+            ready = scheduled(module, target, tile)
+            plain = tuple(
+                name.name_hint
+                for name, function in ready.functions.items()
+                if isinstance(function, tirx.PrimFunc) and function.attrs and PLAIN in function.attrs
+            )
+            return Built(relax.build(ready, target=tvm_target(target), relax_pipeline=None), plain)
+        except BuildError:
+            raise
+        except Exception as error:  # passes written in Python raise anything, TypeError and KeyError included
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise BuildError(f"target {target.name}: code generation failed: {lines[-1]}") from error
+
+
+def scheduled(module: Any, target: Target, tile: TokenTile) -> Any:
+    """The module as it goes to the code generator: VM calls and PrimFuncs, each scheduled and free of aliases."""
+    with tvm_target(target):
+        module = tvm.transform.Sequential([
+            relax.transform.LegalizeOps(),
+            relax.transform.AnnotateTIROpPattern(),
+            relax.transform.FoldConstant(),
+            relax.transform.FuseOps(),
+            relax.transform.FuseTIR(),
+            relax.transform.DeadCodeElimination(),
+        ])(module)  # fmt: skip
+        module = schedule_ordinary(module, tile)
+        check_scheduled(module)
+        module = relax.transform.BundleModelParams("parameters")(module)
+        module = tvm.transform.Sequential([
+            relax.transform.RewriteDataflowReshape(),
+            relax.transform.ToNonDataflow(),
+            relax.transform.RemovePurityChecking(),
+            relax.transform.CallTIRRewrite(),
+        ])(module)  # fmt: skip
+        module = join_launches(share_workspace(module), tile.threads)
+        module = tvm.transform.Sequential([
+            relax.transform.LowerAllocTensor(),
+            relax.transform.KillAfterLastUse(),
+            relax.transform.LowerRuntimeBuiltin(),
+            relax.transform.ComputePrimValue(),
+            relax.transform.VMShapeLower(),
+            relax.transform.AttachGlobalSymbol(),
+        ])(module)  # fmt: skip
+    return _without_aliases(module)
+
+
+def check_scheduled(module: Any) -> None:
+    """Raise BuildError if a PrimFunc has no schedule or an operator was not legalised."""
+    for name, function in module.functions.items():
+        if isinstance(function, tirx.PrimFunc) and not (function.attrs and SCHEDULED in function.attrs):
+            raise BuildError(
+                f"{name.name_hint}: has no schedule; this is a fault of l0compile, please report the model"
+            )
+
+
+def _without_aliases(module: Any) -> Any:
+    """Set ``tirx.noalias`` everywhere: the code generator takes it from one function for all of them, and the shape
+    functions that the Relax pipeline adds lack it, which makes every kernel five times slower."""
+    result = tvm.IRModule(dict(module.functions), attrs=module.attrs)
+    for name, function in module.functions.items():
+        if isinstance(function, tirx.PrimFunc):
+            result[name] = function.with_attr("tirx.noalias", True)
+    return result

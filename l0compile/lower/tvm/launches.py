@@ -1,0 +1,216 @@
+"""One launch of the threads for a run of kernels, with barriers between those that use the same memory.
+
+A parallel loop of TVM wakes its threads and waits for all of them: some microseconds, as long as a small kernel takes.
+In a run of kernels with nothing but new names for memory between them the threads stay inside one launch: a list of
+calls, each of which does one share of a kernel's tasks. A barrier stands before a kernel that touches memory which one
+since the last barrier wrote, or that writes memory which one since then read; queries, keys and values, say, need none
+between them.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import tvm_ffi
+
+from l0compile.hardware._tvm import TB, IRBuilder, relax, tirx, tvm
+from l0compile.kernels.cpu.lanes import SCHEDULED, body
+from l0compile.lower.tvm.ordinary import PLAIN
+from l0compile.lower.tvm.shares import Shares, shared_out
+from l0compile.lower.tvm.workspace import variables
+
+STEPS = "steps"
+"""The function that does what ``main`` does with a launch for each kernel, for those who time them one by one."""
+
+# Operators that only name memory: they may run before the kernels of a run that they stand between.
+_NAMES = {
+    "relax.memory.alloc_storage",
+    "relax.memory.alloc_tensor",
+    "relax.builtin.alloc_tensor",
+    "relax.reshape",
+}
+_ALLOCATIONS = _NAMES - {"relax.memory.alloc_tensor", "relax.reshape"}
+
+Places = tuple[tuple[int, ...], ...]
+"""For each kernel of a launch, where among the launch's arguments its own are."""
+
+
+def join_launches(module: Any, threads: int) -> Any:
+    """``module`` with the kernels that ``main`` runs one after another in launches of ``threads`` tasks, and ``STEPS``.
+
+    Expects what ``share_workspace`` leaves. Kernels whose tasks cannot be told apart are called as before.
+    """
+    main, joiner = module["main"], _Joiner(module, threads)
+    joined, alone = joiner.joined(main, together=True), joiner.joined(main, together=False)
+    made = joiner.builder.get()
+    made["main"], made[STEPS] = joined, relax.utils.copy_with_new_vars(alone)
+    return made
+
+
+@dataclass
+class _Run:
+    """Calls of kernels with nothing between them.
+
+    memory: variable -> the allocations that it may name. barriers: whether one stands before each call.
+    """
+
+    memory: dict[Any, frozenset[Any]]
+    bindings: list[Any] = field(default_factory=list)
+    kernels: list[Shares] = field(default_factory=list)
+    barriers: list[bool] = field(default_factory=list)
+    _read: frozenset[Any] = frozenset()
+    _written: frozenset[Any] = frozenset()
+
+    def add(self, binding: Any, kernel: Shares) -> None:
+        """One more call."""
+        named = [self._named(argument) for argument in binding.value.args]
+        reads = frozenset[Any]().union(*named)
+        writes = frozenset[Any]().union(*(named[i] for i in kernel.writes))
+        waits = bool(writes & (self._read | self._written) or reads & self._written)
+        self._read, self._written = (reads, writes) if waits else (self._read | reads, self._written | writes)
+        self.bindings.append(binding)
+        self.kernels.append(kernel)
+        self.barriers.append(waits)
+
+    def note(self, binding: Any) -> None:
+        """What ``binding``, which is no call of a kernel, may name."""
+        own = frozenset([binding.var]) if _operator(binding) in _ALLOCATIONS else frozenset[Any]()
+        self.memory[binding.var] = own | self._named(binding.value)
+
+    def _named(self, expression: Any) -> frozenset[Any]:
+        return frozenset[Any]().union(*(self.memory.get(var, frozenset()) for var in variables(expression)))
+
+    def arguments(self) -> tuple[list[Any], Places]:
+        """The distinct arguments of all calls, and where each call's are among them; those of one call as they are."""
+        if len(self.bindings) == 1:
+            own = [*self.bindings[0].value.args]
+            return own, (tuple(range(len(own))),)
+        found: dict[Any, Any] = {}
+        keys: list[list[Any]] = []
+        for number, binding in enumerate(self.bindings):
+            given = [*binding.value.args]
+            keys.append([_identity(argument, (number, i)) for i, argument in enumerate(given)])
+            found.update(zip(keys[-1], given, strict=True))
+        place = {key: number for number, key in enumerate(found)}
+        return [*found.values()], tuple(tuple(place[key] for key in own) for own in keys)
+
+
+def _is_tensor(argument: Any) -> bool:
+    return isinstance(argument.ty, relax.TensorType)
+
+
+def _identity(argument: Any, place: tuple[int, int]) -> Any:
+    """What an argument shares with those that are the same: a variable, or a size's formula. Constants have no names,
+    and are all distinct."""
+    if _is_tensor(argument):
+        return argument if isinstance(argument, relax.Var) else place
+    # Its stub lists a field that it fills itself.
+    return tvm_ffi.StructuralKey(argument)  # type: ignore[call-arg]
+
+
+def _operator(binding: Any) -> str:
+    return str(getattr(getattr(binding.value, "op", None), "name", ""))
+
+
+def _only_names(binding: Any) -> bool:
+    """Whether a binding computes nothing."""
+    value = binding.value
+    return isinstance(value, relax.Var | relax.TupleGetItem | relax.Tuple) or _operator(binding) in _NAMES
+
+
+@dataclass
+class _Joiner:
+    """launches: the function of each that there is already."""
+
+    module: Any
+    threads: int
+    launches: dict[Any, Any] = field(default_factory=dict)
+    _shares: dict[str, Shares | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.builder, self._added = relax.BlockBuilder(self.module), set[str]()
+
+    def joined(self, main: Any, *, together: bool) -> Any:
+        """``main`` with launches of as many kernels as can be, or of one each."""
+        made: list[Any] = []
+        run = _Run({})
+        for binding in (binding for block in main.body.blocks for binding in block.bindings):
+            kernel = self._kernel(binding)
+            if kernel is not None:
+                run.add(binding, kernel)
+            if kernel is None:
+                run.note(binding)
+            if kernel is not None and together:
+                continue
+            if kernel is not None or not _only_names(binding):
+                made += self._launched(run)
+                run = _Run(run.memory)
+            if kernel is None:
+                made.append(binding)
+        made += self._launched(run)
+        ended = relax.SeqExpr([relax.BindingBlock(made)], main.body.body)
+        return relax.Function(main.params, ended, main.ret_ty, main.is_pure, main.attrs)
+
+    def _kernel(self, binding: Any) -> Shares | None:
+        callee = getattr(binding.value, "op", None)
+        if not isinstance(binding.value, relax.Call) or not isinstance(callee, tvm.ir.GlobalVar):
+            return None
+        name = callee.name_hint
+        if name not in self._shares:
+            function = self.module[name]
+            self._shares[name] = shared_out(function) if isinstance(function, tirx.PrimFunc) else None
+        return self._shares[name]
+
+    def _launched(self, run: _Run) -> Iterator[Any]:
+        """The bindings that take the place of a run."""
+        if not any(kernel.parallel for kernel in run.kernels):
+            yield from run.bindings  # nothing to share
+            return
+        names = tuple(binding.value.op.name_hint for binding in run.bindings)
+        arguments, places = run.arguments()
+        key = names, places, tuple(run.barriers)
+        if key not in self.launches:
+            self.launches[key] = self._launch(run, names, [_is_tensor(a) for a in arguments], places)
+        first = run.bindings[0]
+        yield relax.VarBinding(first.var, relax.Call(self.launches[key], arguments))
+
+    def _launch(self, run: _Run, names: Sequence[str], tensors: Sequence[bool], places: Places) -> Any:
+        shares = [f"{name}_share" for name in names]
+        for name, kernel in zip(shares, run.kernels, strict=True):
+            if name not in self._added:
+                self._added.add(name)
+                self.builder.add_func(kernel.function, name)
+        function = _launch_function(self.threads, shares, tensors, places, run.barriers)
+        if len(names) > 1:
+            return self.builder.add_func(function, f"launch_{len(self.launches)}")
+        own = run.bindings[0].value.op
+        if PLAIN in (self.module[own].attrs or {}):
+            function = function.with_attr(PLAIN, True)
+        self.builder.update_func(own, function)
+        return own
+
+
+def _launch_function(
+    threads: int, names: Sequence[str], tensors: Sequence[bool], places: Places, barriers: Sequence[bool]
+) -> Any:
+    """PrimFunc that calls kernels by name, in one launch. tensors: whether each of its arguments is one, or a size."""
+    with IRBuilder() as builder, TB.prim_func(s_tir=True):
+        TB.func_name("launch")
+        TB.func_attr({SCHEDULED: True})
+        kinds = ["handle" if tensor else "int64" for tensor in tensors]
+        arguments = [TB.arg(f"a{i}", tirx.Var(f"a{i}", kind)) for i, kind in enumerate(kinds)]
+        with body(), TB.attr(tirx.const(0, "int32"), "pragma_parallel_launch_point", tirx.const(1, "int32")):
+            for number, (name, own) in enumerate(zip(names, places, strict=True)):
+                if number + 1 < len(names) and barriers[number + 1]:
+                    pragma = "pragma_parallel_barrier_when_finish"
+                    with TB.attr(tirx.const(0, "int32"), pragma, tirx.const(1, "int32")):
+                        _call(name, [arguments[place] for place in own], threads)
+                else:
+                    _call(name, [arguments[place] for place in own], threads)
+    return builder.get()
+
+
+def _call(name: str, arguments: Sequence[Any], threads: int) -> None:
+    with TB.parallel(0, threads) as share:
+        shares = TB.cast(share, "int64"), tirx.const(threads, "int64")
+        TB.evaluate(tirx.call_cpacked(name, *arguments, *shares))

@@ -1,0 +1,150 @@
+"""A saved model on another machine, behind a tracker of TVM's RPC: sent there, and timed there by its own clock.
+
+TVM's RPC neither authenticates nor encrypts: whoever reaches a server runs code on it.
+"""
+
+import dataclasses
+import importlib
+import socket
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from l0compile.errors import ConfigError, DataError
+from l0compile.hardware.targets import Target, load_target
+from l0compile.measurement.protocol import Protocol
+from l0compile.measurement.workload import Workload, call_factory, load_inputs
+from l0compile.runtime.artifact import Bundle, read_bundle
+
+SCHEME = "rpc://"
+# Seconds after which a server takes the device back from a client that has died.
+_SESSION_S = 600
+_CONNECT_S = 5.0
+_PREFIX = "l0compile"
+
+
+@dataclass(frozen=True)
+class Device:
+    """A kind of device, ``key``, that servers have registered with the tracker at ``host``:``port``."""
+
+    host: str
+    port: int
+    key: str
+
+    @classmethod
+    def parse(cls, url: str) -> "Device":
+        """From ``rpc://HOST:PORT/KEY``. Raises ConfigError for anything else."""
+        host, colon, rest = url.removeprefix(SCHEME).partition(":")
+        port, slash, key = rest.partition("/")
+        if not (url.startswith(SCHEME) and host and colon and port.isdecimal() and slash and key):
+            raise ConfigError(
+                f"device: expected rpc://HOST:PORT/KEY, the tracker's address and what devices call themselves, "
+                f"got {url!r}"
+            )
+        return cls(host, int(port), key)
+
+    def session(self) -> Any:
+        """A device of that key, for this process alone until it ends; waits while all are in use.
+
+        Raises: DataError when the tracker is not there, or has no device of the key.
+        """
+        tracker, _ = self._ask()
+        return tracker.request(self.key, session_timeout=_SESSION_S)
+
+    def free(self) -> int:
+        """How many devices of that key nobody uses. Raises as ``session``."""
+        return int(self._ask()[1]["free"])
+
+    def _ask(self) -> tuple[Any, dict[str, Any]]:
+        """The tracker, and what it says of devices of the key."""
+        importlib.import_module("l0compile.hardware._tvm")
+        try:
+            # TVM tries for a minute before it says that nobody is there.
+            socket.create_connection((self.host, self.port), _CONNECT_S).close()
+            tracker = importlib.import_module("tvm.rpc").connect_tracker(self.host, self.port)
+            said = tracker.summary()
+        except (OSError, RuntimeError) as error:
+            raise DataError(
+                f"device: no tracker answers at {self.host}:{self.port} ({error}); start one: "
+                "python -m tvm.exec.rpc_tracker --host 127.0.0.1"
+            ) from error
+        # Of servers that are connected now: the queues also hold what has gone.
+        known = {server["key"].partition(":")[2] for server in said["server_info"]}
+        if self.key not in known:
+            raise DataError(
+                f"device: the tracker at {self.host}:{self.port} has no device {self.key!r}, only "
+                f"{', '.join(sorted(known)) or 'none'}; start one: python -m tvm.exec.rpc_server --tracker "
+                f"{self.host}:{self.port} --key {self.key}"
+            )
+        return tracker, said["queue_info"].get(self.key, {"free": 0})
+
+
+def device_and_target(text: str) -> tuple[str | None, Target]:
+    """From ``rpc://HOST:PORT/KEY?target=NAME`` the device's address and its target; of any other target just that.
+
+    Raises: ConfigError for a malformed address. TargetError for an unknown target.
+    """
+    if not text.startswith(SCHEME):
+        return None, load_target(text)
+    url, _, name = text.partition("?target=")
+    return url, dataclasses.replace(load_target(name or "native"), device=Device.parse(url).key)
+
+
+class RemoteModel:
+    """A saved model on a device, with the inputs of a workload."""
+
+    def __init__(self, workload: Workload) -> None:
+        """Send code, weights and inputs. Raises: DataError for a model that is not one compiled stage, and as
+        ``Device.session`` and ``read_bundle`` do."""
+        tvm = importlib.import_module("l0compile.hardware._tvm")
+        bundle = read_bundle(str(workload.artifact))
+        parameters = _parameters(bundle)
+        session = Device.parse(str(workload.device)).session()
+        self._device = session.cpu(0)
+        library = bundle.libraries[0]
+        session.upload(str(library))
+        self._machine = tvm.relax.VirtualMachine(session.load_module(Path(library).name), [self._device])
+
+        def sent(tensor: Any) -> Any:
+            return tvm.runtime.tensor(tensor.contiguous().numpy(), self._device)
+
+        # A tuple of tensors cannot be passed: the weights are named there one by one, and made a tuple there.
+        name_tensor = session.get_function("vm.builtin.tensor_cache.update")
+        for number, name in enumerate(parameters):
+            name_tensor(f"{_PREFIX}_{number}", sent(bundle.constants[name]), True)
+        weights = session.get_function("vm.builtin.param_array_from_cache")(_PREFIX, len(parameters))
+        self._arguments = [*(sent(tensor) for tensor in _inputs(workload, bundle)), weights]
+        self._ms = self._times(1)[0]
+
+    def block(self, protocol: Protocol) -> list[float]:
+        """Milliseconds of each call of one block, on the device."""
+        return self._times(max(protocol.min_calls, ceil(1e3 * protocol.block_s / max(self._ms, 1e-3))))
+
+    def _times(self, calls: int) -> list[float]:
+        timer = self._machine.time_evaluator("main", self._device, number=1, repeat=calls)
+        return [1e3 * seconds for seconds in timer(*self._arguments).results]
+
+
+def _parameters(bundle: Bundle) -> list[str]:
+    stages = bundle.manifest["stages"]
+    if bundle.manifest["state"]:
+        raise DataError(
+            "device: expected a model whose calls follow from their inputs alone, got one with state"
+        )
+    if len(stages) != 1 or stages[0]["engine"] != "tvm":
+        raise DataError(
+            "device: expected a model that is compiled as a whole, got one with parts in PyTorch, which a device "
+            "behind TVM's RPC does not have; see explain()"
+        )
+    return list(stages[0]["parameters"])
+
+
+def _inputs(workload: Workload, bundle: Bundle) -> list[Any]:
+    """The tensors that the stage reads, in its order."""
+    names = [item["name"] for item in bundle.manifest["inputs"]]
+    given = load_inputs(workload)
+    if given is None:
+        _, args, kwargs = call_factory(workload)
+        given = {**dict(zip((name for name in names if name not in kwargs), args, strict=True)), **kwargs}
+    return [given[name] for name in bundle.manifest["stages"][0]["inputs"]]

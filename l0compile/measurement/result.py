@@ -1,0 +1,129 @@
+"""The result of a measurement: raw samples, summary, protocol, and the error when there are no samples."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from l0compile.errors import DataError
+from l0compile.hardware.statistics import bootstrap_interval
+from l0compile.measurement.protocol import Protocol
+
+# Beyond these a figure is flagged, not dropped: interval wider than this share of the median, or the last
+# third of the run this much slower or faster than the first, or too few blocks for an interval to mean much.
+NOISY_WIDTH = 0.05
+NOISY_DRIFT = 0.05
+FEWEST_BLOCKS = 5
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Latency of one callable in milliseconds.
+
+    ``samples_ms``  every timed call in order; ``calls`` says how many of them each block holds.
+    ``median_ms``   median over the blocks of what stands for each, the median of its calls (or another percentile, see
+                    ``Protocol``); ``low_ms``, ``high_ms`` its 95 % bootstrap interval.
+    ``drift``       median of the last third of the blocks over that of the first; 1.0 is steady.
+    ``noisy``       the interval or the drift is too wide to quote.
+    ``error``       None, or why there are no samples (all numbers are NaN then).
+    """
+
+    samples_ms: tuple[float, ...]
+    calls: tuple[int, ...]
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    drift: float
+    noisy: bool
+    protocol: Protocol
+    error: str | None = None
+
+    @classmethod
+    def from_blocks(cls, blocks: Sequence[Sequence[float]], protocol: Protocol) -> "Measurement":
+        """Summarise call times in ms, one inner sequence a block. Raises ``DataError`` for an empty block."""
+        if not blocks or not all(blocks):
+            raise DataError(
+                f"measurement: expected at least one call in each block, got {[*map(len, blocks)]}"
+            )
+        medians = [float(np.percentile(block, protocol.percentile)) for block in blocks]
+        middle = median(medians)
+        low, high = bootstrap_interval(medians, protocol.resamples, protocol.seed)
+        third = max(1, len(medians) // 3)
+        drift = median(medians[-third:]) / median(medians[:third])
+        noisy = (
+            len(medians) < FEWEST_BLOCKS or high - low > NOISY_WIDTH * middle or abs(drift - 1) > NOISY_DRIFT
+        )
+        samples = tuple(float(sample) for block in blocks for sample in block)
+        return cls(samples, tuple(map(len, blocks)), middle, low, high, drift, noisy, protocol)
+
+    @classmethod
+    def failed(cls, error: str, protocol: Protocol) -> "Measurement":
+        """A measurement that could not be made, as data."""
+        return cls(
+            (),
+            (),
+            math.nan,
+            math.nan,
+            math.nan,
+            math.nan,
+            True,
+            protocol,
+            error or "failed without a message",
+        )
+
+    @property
+    def ok(self) -> bool:
+        """Whether there are samples."""
+        return self.error is None
+
+    @property
+    def block_ms(self) -> tuple[float, ...]:
+        """What stands for each block, in ms."""
+        ends = [*accumulate(self.calls)]
+        return tuple(
+            float(np.percentile(self.samples_ms[end - count : end], self.protocol.percentile))
+            for end, count in zip(ends, self.calls, strict=True)
+        )
+
+    def __str__(self) -> str:
+        if self.error is not None:
+            return f"failed: {self.error}"
+        flag = ", noisy" if self.noisy else ""
+        return f"{self.median_ms:.3f} ms [{self.low_ms:.3f}, {self.high_ms:.3f}]{flag}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; the numbers of a failed measurement are null, because JSON has no NaN."""
+        summary = {name: getattr(self, name) if self.ok else None for name in _SUMMARY}
+        return {
+            "samples_ms": list(self.samples_ms),
+            "calls": list(self.calls),
+            **summary,
+            "noisy": self.noisy,
+            "protocol": self.protocol.to_dict(),
+            "error": self.error,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Measurement":
+        """Inverse of ``to_dict``. Raises ``DataError`` when a key is missing."""
+        try:
+            summary = {name: math.nan if data[name] is None else float(data[name]) for name in _SUMMARY}
+            return cls(
+                samples_ms=tuple(data["samples_ms"]),
+                calls=tuple(data["calls"]),
+                noisy=bool(data["noisy"]),
+                protocol=Protocol.from_dict(data["protocol"]),
+                error=data["error"],
+                **summary,
+            )
+        except KeyError as error:
+            raise DataError(
+                f"measurement: key {error.args[0]!r} is missing; found {', '.join(data)}"
+            ) from error
+
+
+_SUMMARY = ("median_ms", "low_ms", "high_ms", "drift")

@@ -1,0 +1,112 @@
+"""Kernels built as shared libraries, by several processes at once; one that fails to build is noted and kept out."""
+
+import hashlib
+import json
+import queue
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from l0compile.hardware.costs import Work
+from l0compile.hardware.costs.place import versions
+from l0compile.hardware.costs.text import work_fields
+from l0compile.hardware.targets import Target, available_cores
+from l0compile.kernels.cpu.linear import default_schedule
+from l0compile.kernels.spec import LinearSchedule, LinearSpec, TokenTile
+from l0compile.kernels.work import schedule_data, spec_of
+from l0compile.measurement.json_process import JsonProcess
+from l0compile.runtime.artifact import dump_target
+
+# Registers stored to the stack that are no fault: those that a called function keeps for its caller.
+_SPILLS_ALLOWED = 8
+_START_S = 120.0
+
+Variant = tuple[Work, LinearSchedule | None]
+
+
+def worker(
+    target: Target, threads: int, *, pinned: bool = False, device: str | None = None
+) -> tuple[JsonProcess, Mapping[str, Any]]:
+    """A process that builds and times kernels for ``target``, these on a device; and its first answer."""
+    process = JsonProcess("l0compile.measurement.tune.worker", "tune", threads, pinned=pinned)
+    return process, process.ask({"target": dump_target(target), "device": device}, _START_S)
+
+
+def default_of(work: Work, tile: TokenTile) -> LinearSchedule | None:
+    """The schedule that a work gets when nothing is known; None for a kernel that has only one."""
+    spec = spec_of(work, tile)
+    return default_schedule(spec, tile) if isinstance(spec, LinearSpec) else None
+
+
+class Libraries:
+    """The libraries in one folder. Works that differ in density or tokens alone share theirs."""
+
+    def __init__(self, folder: Path, target: Target, tile: TokenTile, limit_s: float) -> None:
+        """``limit_s``: seconds that one build may take."""
+        self._folder, self._target, self._tile, self._limit_s = folder, target, tile, limit_s
+        self._idle: list[JsonProcess] = []
+
+    def close(self) -> None:
+        """End the processes."""
+        for process in self._idle:
+            process.close()
+        self._idle = []
+
+    def path(self, variant: Variant) -> Path:
+        """Where the library of a work and schedule is, or would be."""
+        work, schedule = variant
+        what = repr((self._target, self._tile, spec_of(work, self._tile), schedule, versions(work.op)))
+        return self._folder / f"{hashlib.sha256(what.encode()).hexdigest()[:24]}.so"
+
+    def failure(self, variant: Variant) -> str | None:
+        """Why there is no library to time; None where there is one. What is compiled when nothing is known is timed,
+        however it came out."""
+        verdict = self.path(variant).with_suffix(".json")
+        answer = (
+            json.loads(verdict.read_text(encoding="utf-8")) if verdict.exists() else {"error": "not built"}
+        )
+        if "error" in answer:
+            return str(answer["error"])
+        spilled = int(answer["spills"])
+        too_many = spilled > _SPILLS_ALLOWED and variant[1] != default_of(variant[0], self._tile)
+        return f"stores {spilled} registers to the stack" if too_many else None
+
+    def build(self, variants: list[Variant]) -> None:
+        """Build those that are not there, as many at a time as there are cores."""
+        wanted = {self.path(v): v for v in variants if not self.path(v).with_suffix(".json").exists()}
+        todo: queue.SimpleQueue[Variant] = queue.SimpleQueue()
+        for variant in wanted.values():
+            todo.put(variant)
+        threads = [
+            threading.Thread(target=self._build_some, args=(todo,), daemon=True)
+            for _ in range(min(available_cores(), len(wanted)))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _build_some(self, todo: "queue.SimpleQueue[Variant]") -> None:
+        process = self._idle.pop() if self._idle else worker(self._target, 1)[0]
+        while not todo.empty():
+            try:
+                variant = todo.get_nowait()
+            except queue.Empty:
+                break
+            if not process.alive:
+                process.close()
+                process = worker(self._target, 1)[0]
+            self._build(process, variant)
+        self._idle.append(process)
+
+    def _build(self, process: JsonProcess, variant: Variant) -> None:
+        path = self.path(variant)
+        request: Mapping[str, Any] = {
+            "do": "build",
+            "work": work_fields(variant[0]),
+            "schedule": dict(schedule_data(variant[1])),
+            "library": str(path),
+        }
+        answer = process.ask(request, self._limit_s)
+        path.with_suffix(".json").write_text(json.dumps(answer), encoding="utf-8")

@@ -1,0 +1,126 @@
+"""What a call of one built kernel takes, here or on a device."""
+
+import datetime
+import functools
+import statistics
+import time
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l0compile.hardware._tvm import runtime
+from l0compile.hardware.costs import Work
+from l0compile.kernels.spec import TokenTile
+from l0compile.kernels.work import spec_of
+from l0compile.measurement.device import Device
+from l0compile.measurement.tune.operands import operands
+
+_BLOCKS = 4
+_LEAST_PASSES = 3
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of a call, between which bounds, the number of timed calls, and the day."""
+
+    ms: float
+    low_ms: float
+    high_ms: float
+    calls: int
+    date: str
+
+
+class Machine(Hashable, Protocol):
+    """Where kernels are called."""
+
+    def tensor(self, array: NDArray[Any]) -> Any:
+        """``array`` in its memory."""
+
+    def kernel(self, path: Path) -> Any:
+        """What ``pass_ms`` takes, of the library at ``path``."""
+
+    def pass_ms(self, kernel: Any, sets: list[tuple[Any, ...]]) -> float:
+        """Mean milliseconds of one call with each set of operands."""
+
+
+class Here:
+    """This machine. Calls follow one another, each with other weights than the last."""
+
+    def tensor(self, array: NDArray[Any]) -> Any:
+        return runtime.tensor(np.ascontiguousarray(array))
+
+    def kernel(self, path: Path) -> Any:
+        return runtime.load_module(str(path))["main"]
+
+    def pass_ms(self, kernel: Any, sets: list[tuple[Any, ...]]) -> float:
+        start = time.perf_counter_ns()
+        for arguments in sets:
+            kernel(*arguments)
+        return (time.perf_counter_ns() - start) * 1e-6 / len(sets)
+
+
+class There:
+    """A device behind a tracker, by its own clock.
+
+    TVM's timer calls a kernel once before it counts: weights that fit into the caches are read from these.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Raises as ``Device.session`` does."""
+        self._session = Device.parse(url).session()
+        self._cpu = self._session.cpu(0)
+        self._kernels: dict[Path, Any] = {}
+
+    def tensor(self, array: NDArray[Any]) -> Any:
+        return runtime.tensor(np.ascontiguousarray(array), self._cpu)
+
+    def kernel(self, path: Path) -> Any:
+        if path not in self._kernels:  # a library must not be written to while it is loaded
+            self._session.upload(str(path))
+            library = self._session.load_module(path.name)
+            self._kernels[path] = library.time_evaluator("main", self._cpu, number=1, repeat=1)
+        return self._kernels[path]
+
+    def pass_ms(self, kernel: Any, sets: list[tuple[Any, ...]]) -> float:
+        return 1e3 * sum(kernel(*arguments).mean for arguments in sets) / len(sets)
+
+    def lost(self) -> str | None:
+        """Why the device can't be asked any more; None if it can."""
+        try:
+            self._session.upload(bytearray(1), "alive")
+        except (OSError, RuntimeError) as error:
+            return f"the device is gone: {error}"[:500]
+        return None
+
+
+def time_kernel(path: Path, work: Work, tile: TokenTile, seconds: float, machine: Machine) -> Timing:
+    """Time the library at ``path``: calls for about ``seconds``, in blocks, weights taking turns.
+
+    The time is that of the quietest block: what else the machine does only ever adds to it. The interval reaches to
+    the median block.
+    """
+    kernel, sets = machine.kernel(path), _operands(machine, work, tile)
+    machine.pass_ms(kernel, sets)
+    blocks = [_block(machine, kernel, sets, 1e3 * seconds / _BLOCKS) for _ in range(_BLOCKS)]
+    best = min(blocks, key=statistics.median)
+    calls = sum(map(len, blocks)) * len(sets)
+    low, high = min(best), statistics.median(map(statistics.median, blocks))
+    ms, low, high = (float(f"{value:.4g}") for value in (statistics.median(best), low, high))
+    return Timing(ms, low, high, calls, datetime.date.today().isoformat())
+
+
+@functools.lru_cache(maxsize=1)
+def _operands(machine: Machine, work: Work, tile: TokenTile) -> list[tuple[Any, ...]]:
+    """The schedules of one work are timed one after another, and making its operands takes longer than that."""
+    return operands(spec_of(work, tile), work, tile, machine.tensor)
+
+
+def _block(machine: Machine, kernel: Any, sets: list[tuple[Any, ...]], ms: float) -> list[float]:
+    times: list[float] = []
+    while len(times) < _LEAST_PASSES or sum(times) * len(sets) < ms:
+        times.append(machine.pass_ms(kernel, sets))
+    return times

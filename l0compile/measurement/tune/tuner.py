@@ -1,0 +1,116 @@
+"""Measure every schedule worth a try of every work given, each in a process that may crash, and remember the times.
+
+Nothing is timed while something is built: works go in batches, first all libraries of a batch are built, then they are
+timed, here or on devices. What a batch gave is on disk before the next begins, so that an interrupted search goes on
+where it was.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from l0compile.errors import TargetError
+from l0compile.hardware.costs import CostKey, Database, Work
+from l0compile.hardware.costs import place as place_of
+from l0compile.hardware.targets import Target
+from l0compile.kernels.spec import TokenTile
+from l0compile.kernels.token_tile import token_tile
+from l0compile.kernels.work import schedule_data
+from l0compile.measurement.device import Device
+from l0compile.measurement.tune.libraries import Libraries
+from l0compile.measurement.tune.space import candidates
+from l0compile.measurement.tune.timers import Job, Timers
+
+_BATCH = 48  # schedules built before any is timed on one machine
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much to measure.
+
+    seconds: of timing a schedule at first; finalists get five times as much. limit_s: for one build or timing.
+    schedules: at most so many of a work, the default one among them; 1 finds no schedule but tells what it takes.
+    """
+
+    seconds: float = 0.004
+    limit_s: float = 30.0
+    schedules: int = 64
+
+
+@dataclass(frozen=True)
+class Progress:
+    """done, total: works. phase: what is being done to the next ones."""
+
+    done: int
+    total: int
+    phase: str
+
+
+def tune(
+    works: Sequence[Work],
+    target: Target,
+    database: Database,
+    plan: Plan | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+    *,
+    libraries: Path | None = None,
+    device: str | None = None,
+) -> int:
+    """Measure what ``database`` does not hold yet; returns the number of records added.
+
+    libraries: folder that keeps what is built, and may hold some already; default: a temporary one.
+    device: ``rpc://HOST:PORT/KEY``: kernels are timed on all devices that are free there at the beginning, each with a
+        share of them, instead of here. ``target`` names it then (``measure.device.device_and_target``).
+
+    Raises: TargetError for a target whose code does not run here. ConfigError for work that no kernel does. DataError
+    when there is no device, or none is left; what was measured until then is kept.
+    """
+    tile, plan = token_tile(target), plan or Plan()
+    jobs = missing(works, target, tile, database, plan.schedules)
+    count = 1 if device is None else max(1, Device.parse(device).free())
+    added = 0
+    with tempfile.TemporaryDirectory(prefix="l0compile-") as folder:
+        built = Libraries(libraries or Path(folder), target, tile, plan.limit_s)
+        timers = Timers(built, target, tile, plan.seconds, plan.limit_s, device, count)
+        try:
+            for done, batch in batches(jobs, count * _BATCH):
+                progress(Progress(done, len(jobs), "building kernels"))
+                built.build([(job.key.work, s) for job in batch for s in job.schedules])
+                progress(Progress(done, len(jobs), "timing kernels"))
+                added += database.add(timers.measure(batch))
+            progress(Progress(len(jobs), len(jobs), "done"))
+        finally:
+            built.close()
+            timers.close()
+    return added
+
+
+def missing(
+    works: Sequence[Work], target: Target, tile: TokenTile, database: Database, most: int
+) -> list[Job]:
+    """What is left to measure of ``works``, each once, at most ``most`` schedules of each."""
+    jobs = []
+    for work in dict.fromkeys(works):
+        place = place_of(target, work.op, tile.threads)
+        if place is None:
+            raise TargetError(f"tune: code for target {target.name} does not run on this machine")
+        key = CostKey(work, place)
+        known = {record.schedule for record in database.of(key)}
+        schedules = tuple(s for s in candidates(work, tile)[:most] if schedule_data(s) not in known)
+        if schedules:
+            jobs.append(Job(key, schedules))
+    return jobs
+
+
+def batches(jobs: Sequence[Job], size: int = _BATCH) -> Iterator[tuple[int, list[Job]]]:
+    """(number of jobs before it, batch of about ``size`` schedules); works that share libraries follow one another."""
+    ordered = sorted(jobs, key=lambda job: str((job.key.work.op, job.key.work.block, job.key.work.shape)))
+    batch: list[Job] = []
+    for done, job in enumerate(ordered):
+        batch.append(job)
+        if sum(len(each.schedules) for each in batch) >= size:
+            yield done + 1 - len(batch), batch
+            batch = []
+    if batch:
+        yield len(ordered) - len(batch), batch

@@ -1,0 +1,60 @@
+"""``python -m l0compile.measurement.tune.worker``: builds and times kernels, driven by lines of JSON.
+
+First line in: ``{"target", "device"}``, answered by ``{"ready": true}`` when the device, if any, is there. Then
+``{"do": "build", "work", "schedule", "library"}``, answered by ``{"spills": n}``; or ``{"do": "time", "work",
+"library", "seconds"}``, answered by the fields of a Timing. An error is answered by ``{"error": text}`` and ends
+nothing, a device that went away by ``{"lost": text}``. End of input ends the process.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from l0compile.errors import L0CompileError
+from l0compile.hardware.costs.text import work_from
+from l0compile.hardware.targets import Target
+from l0compile.kernels.spec import TokenTile
+from l0compile.kernels.token_tile import token_tile
+from l0compile.kernels.work import schedule_from
+from l0compile.measurement.answers import answer, take_stdout
+from l0compile.measurement.engines import describe_error
+from l0compile.measurement.tune.kernels import build_kernel
+from l0compile.measurement.tune.timing import Here, There, time_kernel
+from l0compile.runtime.artifact import restore_target
+
+
+def main() -> None:
+    """Serve requests from standard input."""
+    answers = take_stdout()
+    first = json.loads(sys.stdin.readline())
+    target = restore_target(first["target"], "tune")
+    tile = token_tile(target)
+    try:
+        machine = There(first["device"]) if first["device"] else Here()
+    except (L0CompileError, OSError, RuntimeError) as error:
+        answer(answers, {"error": describe_error(error)[:500]})
+        return
+    answer(answers, {"ready": True})
+    for line in sys.stdin:
+        try:
+            answer(answers, _serve(json.loads(line), target, tile, machine))
+        except Exception as error:  # a schedule that no code comes out of is a result of the search
+            lost = machine.lost() if isinstance(machine, There) else None
+            answer(answers, {"lost": lost} if lost else {"error": describe_error(error)[:500]})
+
+
+def _serve(
+    request: Mapping[str, Any], target: Target, tile: TokenTile, machine: Here | There
+) -> dict[str, Any]:
+    work, library = work_from(request["work"], "tune"), Path(request["library"])
+    if request["do"] == "build":
+        schedule = schedule_from(tuple(sorted(request["schedule"].items())))
+        return {"spills": build_kernel(work, schedule, tile, target, library)}
+    return asdict(time_kernel(library, work, tile, request["seconds"], machine))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The best weights for what gates leave: least squares towards the dense output, as in Optimal Brain Surgeon."""
+
+import torch
+from torch import Tensor, nn
+
+from l0compile.pruning.curvature import Curvature
+
+_CHUNK_BYTES = 256e6
+
+
+def least_squares(weight: Tensor, curvature: Curvature, live: Tensor, rows: int) -> Tensor:
+    """``argmin_V E|(V - W) x|^2`` over V whose closed entries are 0: float32 [out, in].
+
+    With A the (damped) Gram matrix of x and S the live, C the closed columns of a row: ``V_S = (W A)_S (A_SS)^-1``, or
+    the same as a correction of W, ``V = W - W_C ((A^-1)_CC)^-1 (A^-1)_C`` (Hassibi and Stork, NeurIPS 1992, for a set
+    of weights). Whichever system is smaller is solved.
+
+    Args:
+        weight: W, [out, in].
+        live: bool [ceil(out / rows), in]; each group of `rows` consecutive output rows has one pattern.
+    """
+    if live.all():
+        return weight
+    if not live.any():
+        return torch.zeros_like(weight)
+    groups = nn.functional.pad(weight, (0, 0, 0, -weight.shape[0] % rows)).unflatten(0, (-1, rows))
+    solved = torch.empty_like(groups)
+    counts = live.sum(1)
+    # Groups of about equal size go together, so that a system is hardly larger than its group needs.
+    order = counts.argsort()
+    sparse = 2 * counts[order] <= live.shape[1]
+    step = max(1, int(_CHUNK_BYTES / (4 * live.shape[1] ** 2)))
+    for chosen, solve in ((order[sparse], _from_live), (order[~sparse], _from_closed)):
+        for start in range(0, len(chosen), step):
+            part = chosen[start : start + step]
+            solved[part] = solve(curvature, groups[part], live[part])
+    return solved.flatten(0, 1)[: weight.shape[0]]
+
+
+def _from_live(curvature: Curvature, weights: Tensor, live: Tensor) -> Tensor:
+    """V of groups [g, rows, in] with live columns [g, in], by solving for what is live."""
+    columns, extra = chosen(live)
+    systems = stacked(padded(curvature.damped, extra), columns)
+    targets = nn.functional.pad(weights @ curvature.damped, (0, extra))
+    index = columns[:, None, :].expand(-1, weights.shape[1], -1)
+    solution = torch.cholesky_solve(targets.gather(2, index).mT, torch.linalg.cholesky(systems)).mT
+    return torch.zeros_like(targets).scatter_(2, index, solution)[..., : live.shape[1]]
+
+
+def _from_closed(curvature: Curvature, weights: Tensor, live: Tensor) -> Tensor:
+    """V of groups [g, rows, in] with live columns [g, in], by solving for the correction that closes the others."""
+    columns, extra = chosen(~live)
+    inverse = padded(curvature.inverse, extra)
+    index = columns[:, None, :].expand(-1, weights.shape[1], -1)
+    wanted = nn.functional.pad(weights, (0, extra)).gather(2, index)
+    solution = torch.cholesky_solve(wanted.mT, torch.linalg.cholesky(stacked(inverse, columns))).mT
+    change = torch.stack([x @ inverse[index] for x, index in zip(solution, columns, strict=True)])
+    return (weights - change[..., : live.shape[1]]).masked_fill(~live[:, None, :], 0.0)
+
+
+def chosen(mask: Tensor) -> tuple[Tensor, int]:
+    """The entries of each row of `mask` [g, n] that are set, as indices [g, most], and how many are missing at most.
+
+    The missing ones of a row with fewer are n, n + 1, ...: see `padded`.
+    """
+    counts = mask.sum(1, keepdim=True)
+    most = max(1, int(counts.max()))
+    index = mask.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
+    beyond = torch.arange(most) - counts
+    return torch.where(beyond < 0, index, mask.shape[1] + beyond), max(0, int(beyond.max()) + 1)
+
+
+def padded(matrix: Tensor, extra: int) -> Tensor:
+    """`matrix` with `extra` rows and columns of the identity behind it: unknowns of their own that are 0."""
+    return torch.block_diag(matrix, torch.eye(extra)) if extra else matrix
+
+
+def stacked(matrix: Tensor, columns: Tensor) -> Tensor:
+    """The rows and columns of `matrix` that each group names: [g, size, size]."""
+    return torch.stack([matrix[index][:, index] for index in columns])

@@ -1,0 +1,1 @@
+"""Plots, as SVG in a page and as PNG in a file."""

@@ -1,0 +1,1 @@
+"""Remove what is dead; dense operators stay dense."""

@@ -1,0 +1,138 @@
+"""Remove dead channels, wherever they are."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx
+
+from l0compile.analysis.coupling import Axis, Kept, couple
+from l0compile.analysis.liveness import analyse
+from l0compile.ir.editor import Editor
+from l0compile.ir.nodes import arguments, is_op, shape, tensor
+from l0compile.ir.program import Program
+from l0compile.rewrite.compact import refit_sums as _refit_sums  # noqa: F401  (fills its part of the table)
+from l0compile.rewrite.compact.refit import Cutter, refit
+from l0compile.rewrite.regions import note, region_of
+
+_ATTENTION = torch.ops.l0compile.attention.default
+
+
+def compact(program: Program) -> Program:
+    """Channels, heads and groups that cannot matter go, through any graph.
+
+    Rewrite: every constant loses the channels of its axes that :func:`l0compile.analysis.coupling.couple` lets go, so
+        that every tensor made from it loses them too; literal sizes, bounds and head counts follow; what a removed
+        channel always held is folded into the next bias (exactness rules 1, 3, 6), or into the statistics of a norm
+        or mean, which keep their original width (rule 4).
+    Checks: coupled axes lose the same channels (rule 7); a constant with several readers is cut for each of them
+        apart (rule 8); operators without a coupling rule keep all channels of what they read and give. What
+        stands in the way of dead channels is written into their region's reason.
+    Returns: the program, itself when no channel was removed.
+    """
+    editor = Editor(program)
+    _one_reader_each(editor)
+    current = editor.current()
+    liveness = analyse(current)
+    kept = couple(current, liveness)
+    cutter = Cutter(editor, kept, liveness)
+    reasons = dict(_reasons(editor, kept))
+    for node in list(editor.graph.nodes):
+        if node.op == "call_function" and cutter.touches(node):
+            refit(cutter, node)
+    _cut_constants(cutter)
+    return note(editor.finish(), reasons)
+
+
+def _one_reader_each(editor: Editor) -> None:
+    """Give every use of a constant a node of its own; they still share the tensor."""
+    for node in list(editor.graph.find_nodes(op="get_attr")):
+        for user in list(node.users)[1:]:
+            user.replace_input_with(node, _copy(editor, node))
+        user = next(iter(node.users), None)
+        if user is not None:
+            _split_uses(editor, node, user)
+
+
+def _split_uses(editor: Editor, node: fx.Node, user: fx.Node) -> None:
+    """add(w, w) reads one constant twice."""
+    seen = False
+
+    def own(operand: fx.Node) -> fx.Node:
+        nonlocal seen
+        if operand is not node or not seen:
+            seen = seen or operand is node
+            return operand
+        return _copy(editor, node)
+
+    user.args = fx.map_arg(user.args, own)
+    user.kwargs = fx.map_arg(user.kwargs, own)
+
+
+def _copy(editor: Editor, node: fx.Node) -> fx.Node:
+    with editor.graph.inserting_after(node):
+        copy = editor.graph.create_node("get_attr", node.target)
+    copy.meta = dict(node.meta)
+    return copy
+
+
+@dataclass
+class _Slices:
+    """Cut constants by what they are cut from and how, so that tied weights that lose the same channels stay tied."""
+
+    names: dict[tuple[Any, ...], str] = field(default_factory=dict)
+
+
+def _cut_constants(cutter: Cutter) -> None:
+    editor, done = cutter.editor, _Slices()
+    for node in list(editor.graph.find_nodes(op="get_attr")):
+        masks = cutter.masks(node)
+        if not masks or not node.users:
+            continue
+        key = (str(node.target), *((axis, bytes(mask.numpy())) for axis, mask in masks.items()))
+        if key not in done.names:
+            value = editor.constants[str(node.target)]
+            for axis, mask in masks.items():
+                value = value.index_select(axis, mask.nonzero().reshape(-1))
+            created = editor.add_constant(str(node.target), value, node)
+            done.names[key] = str(created.target)
+            editor.graph.erase_node(created)
+        node.target = done.names[key]
+        node.meta = {}
+        editor.changed += 1
+
+
+def _reasons(editor: Editor, kept: Kept) -> Iterator[tuple[str, str]]:
+    for node in editor.graph.nodes:
+        if "region" in node.meta:
+            texts = [text for side in _sides(node) for text in _fate(kept, *side)]
+            if texts:
+                yield region_of(node), "; ".join(texts)
+
+
+def _sides(node: fx.Node) -> list[tuple[Axis, str, int]]:
+    """The feature axes of a region's result and input, with a word for what runs along them and its width."""
+    result = shape(node)
+    given = arguments(node)
+    if is_op(node, _ATTENTION):
+        return [((node, len(result) - 1), "heads", result[-1] // given["heads"])]
+    x = given.get("input")
+    if tensor(x) is None:
+        return [((node, 1), "heads", 1)] if "query" in given else []
+    feature = 1 if "groups" in given else -1
+    return [((node, feature % len(result)), "outputs", 1), ((x, feature % len(shape(x))), "inputs", 1)]
+
+
+def _fate(kept: Kept, axis: Axis, word: str, width: int) -> Iterator[str]:
+    mask = kept.masks.get(axis)
+    if mask is None:
+        return
+    gone = int((~mask).sum())
+    if gone:
+        yield f"{gone // width} of {len(mask) // width} {word} removed"
+    obstacle = kept.obstacle(axis)
+    if obstacle is not None:
+        number, why = obstacle
+        channels = word if width == 1 else "head channels"
+        yield f"{number} of {len(mask)} {channels} are dead but stay: {why}"

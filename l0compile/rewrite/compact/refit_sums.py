@@ -1,0 +1,234 @@
+"""Refits of operators that sum over channels: what the removed ones contributed is a constant, which stays."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from l0compile.analysis.coupling.axes import single_values
+from l0compile.analysis.coupling.contractions import carrier
+from l0compile.analysis.liveness.channels import is_flat, known_channels, without_repeats
+from l0compile.analysis.liveness.convolution import CONVOLUTIONS, is_transposed, share
+from l0compile.analysis.liveness.selection import reduced_axes
+from l0compile.ir.nodes import arguments, shape
+from l0compile.rewrite.compact.refit import Cutter, register
+
+aten, l0 = torch.ops.aten, torch.ops.l0compile
+
+
+def _linear(cutter: Cutter, node: fx.Node) -> None:
+    """bias += W[:, removed] @ constants (rule 3)."""
+    given = arguments(node)
+    weight = cutter.editor.value(given["weight"])
+    removed = cutter.removed(given["input"], -1)
+    if weight is not None and bool((removed != 0).any()):
+        _add_to_bias(cutter, node, weight @ removed.to(weight.dtype), -1)
+
+
+def _convolution(cutter: Cutter, node: fx.Node) -> None:
+    """The convolution of the removed constants goes into the bias, or is added as a plane where a border makes it
+    differ by position; where that has no fixed size another channel carries them (rule 3)."""
+    given = arguments(node)
+    weight, groups = cutter.editor.value(given["weight"]), int(given["groups"])
+    removed = _removed_planes(cutter, given["input"])
+    if weight is not None and removed is not None and bool((removed != 0).any()):
+        found = share(node, weight, removed)
+        if found is None:
+            _carry(cutter, given, weight, removed.flatten(2)[0, :, 0])
+        elif is_flat(found := without_repeats(found)):
+            _add_to_bias(cutter, node, found.reshape(-1), 1)
+        else:
+            _add_plane(cutter, node, found)
+    kept = cutter.kept.size(given["weight"], 0)
+    if groups > 1 and kept is not None:
+        position = next(i for i, a in enumerate(node.target._schema.arguments) if a.name == "groups")
+        _set(node, position, groups * kept // shape(given["weight"])[0])
+
+
+def _removed_planes(cutter: Cutter, x: fx.Node) -> Tensor | None:
+    """[1, channels, *positions]: what each removed channel held, 0 for the others; None where none was removed."""
+    mask, fact = cutter.masks(x).get(1), cutter.liveness.facts.get(cutter.original(x))
+    if mask is None or fact is None:
+        return None
+    _, value = known_channels(fact, shape(x)[1])
+    return torch.where(
+        mask.reshape(1, -1, *[1] * (value.ndim - 2)), torch.zeros((), dtype=value.dtype), value
+    )
+
+
+def _add_plane(cutter: Cutter, node: fx.Node, plane: Tensor) -> None:
+    """result + plane [1, channels, *positions]: the convolution itself stays as it is, for the kernels' sake."""
+    mask, following = cutter.masks(node).get(1), node.next
+    kept = plane if mask is None else plane[:, mask]
+    constant = cutter.editor.add_constant(f"{node.name}_border", kept, following)
+    total = cutter.editor.call(aten.add.Tensor, (node, constant), before=following, origin=node)
+    cutter.replace(node, total, inside=total)
+
+
+def _carry(cutter: Cutter, given: dict[str, Any], weight: Tensor, removed: Tensor) -> None:
+    """W[:, kept constant channel] += sum of W[:, removed] times (removed constant / kept constant) (rule 3)."""
+    x = given["input"]
+    fact = cutter.liveness.fact(cutter.original(x))
+    single, value = single_values(fact, 1, shape(x)[1])
+    stays = cutter.masks(x)[1] & single
+    channel = carrier(stays, value)
+    inputs = 0 if is_transposed(next(iter(given["weight"].users))) else 1
+    factors = (
+        (removed / value[channel])
+        .to(weight.dtype)
+        .reshape([-1 if a == inputs else 1 for a in range(weight.ndim)])
+    )
+    share = (weight * factors).sum(inputs)
+    changed = weight.clone()
+    changed.select(inputs, channel).add_(share)
+    cutter.replace_constant(given["weight"], changed)
+
+
+def _set(node: fx.Node, position: int, value: Any) -> None:
+    schema = node.target._schema.arguments
+    missing = [argument.default_value for argument in schema[len(node.args) : position + 1]]
+    node.args = (*node.args, *missing)
+    node.kwargs = {name: v for name, v in node.kwargs.items() if name != schema[position].name}
+    node.update_arg(position, value)
+
+
+def _add_to_bias(cutter: Cutter, node: fx.Node, share: Tensor, axis: int) -> None:
+    given = arguments(node)
+    stem = str(given["weight"].target)
+    bias = cutter.editor.value(given["bias"])
+    if given["bias"] is not None and bias is None:
+        return _add_after(cutter, node, share, axis)
+    name = f"{stem}_bias" if bias is None else str(given["bias"].target)
+    total = share if bias is None else bias + share
+    _set(node, 2, cutter.add_parameter(name, total, node, node, axis))
+    return None
+
+
+def _add_after(cutter: Cutter, node: fx.Node, share: Tensor, axis: int) -> None:
+    """The bias is computed at run time: the constant is added to the result."""
+    following = node.next
+    constant = cutter.add_parameter(f"{node.name}_removed", share, following, node, axis)
+    lead = [1] * (len(shape(node)) - 1 - axis % len(shape(node)))
+    shaped = cutter.editor.call(aten.reshape.default, (constant, [-1, *lead]), before=following, origin=node)
+    total = cutter.editor.call(aten.add.Tensor, (node, shaped), before=following, origin=node)
+    cutter.replace(node, total, inside=total)
+
+
+def _attention(cutter: Cutter, node: fx.Node) -> None:
+    heads = int(arguments(node)["heads"])
+    kept = cutter.kept.size(node, -1)
+    if kept is not None:
+        node.update_arg(4, heads * kept // shape(node)[-1])
+
+
+def _rope(cutter: Cutter, node: fx.Node) -> None:
+    heads = int(arguments(node)["heads"])
+    kept = cutter.kept.size(node, -1)
+    if kept is not None:
+        node.update_arg(3, heads * kept // shape(node)[-1])
+
+
+def _group_norm(cutter: Cutter, node: fx.Node) -> None:
+    groups = int(arguments(node)["num_groups"])
+    kept = cutter.kept.size(node, 1)
+    if kept is not None:
+        node.update_arg(1, groups * kept // shape(node)[1])
+
+
+def _layer_norm(cutter: Cutter, node: fx.Node) -> None:
+    """The removed channels still count in mean and variance (rule 4)."""
+    given = arguments(node)
+    x, width = given["input"], shape(node)[-1]
+    mask = cutter.masks(x).get(len(shape(x)) - 1)
+    if mask is None:
+        return
+    values = cutter.removed(x, -1)[~mask].double()
+    statistics = (width, float(values.mean()), float((values - values.mean()).square().sum()))
+    args = (x, given["weight"], given["bias"], given["eps"], *statistics)
+    node.target, node.args, node.kwargs = l0.compacted_layer_norm.default, args, {}
+
+
+def _compacted_layer_norm(cutter: Cutter, node: fx.Node) -> None:
+    """Two sets of removed channels become one: count, mean and sum of squared deviations add up (Chan et al., 1983)."""
+    given = arguments(node)
+    x = given["x"]
+    mask = cutter.masks(x).get(len(shape(x)) - 1)
+    if mask is None:
+        return
+    values = cutter.removed(x, -1)[~mask].double()
+    old, new = given["width"] - len(mask), len(values)
+    shift = float(values.mean()) - given["removed_mean"]
+    mean = given["removed_mean"] + shift * new / (old + new)
+    m2 = (
+        given["removed_m2"]
+        + float((values - values.mean()).square().sum())
+        + shift**2 * old * new / (old + new)
+    )
+    node.args = (x, given["weight"], given["bias"], given["eps"], given["width"], mean, m2)
+
+
+def _rms_norm(cutter: Cutter, node: fx.Node) -> None:
+    given = arguments(node)
+    x, width = given["input"], shape(node)[-1]
+    mask = cutter.masks(x).get(len(shape(x)) - 1)
+    if mask is not None:
+        squares = float(cutter.removed(x, -1)[~mask].double().square().sum())
+        eps = torch.finfo(x.meta["val"].dtype).eps if given["eps"] is None else given["eps"]
+        node.target, node.args = l0.compacted_rms_norm.default, (x, given["weight"], eps, width, squares)
+        node.kwargs = {}
+
+
+def _compacted_rms_norm(cutter: Cutter, node: fx.Node) -> None:
+    given = arguments(node)
+    x = given["x"]
+    mask = cutter.masks(x).get(len(shape(x)) - 1)
+    if mask is not None:
+        squares = float(cutter.removed(x, -1)[~mask].double().square().sum())
+        total = given["removed_square_sum"] + squares
+        node.args = (x, given["weight"], given["eps"], given["width"], total)
+
+
+def _mean(cutter: Cutter, node: fx.Node) -> None:
+    """mean over n channels = sum of what is left / n + sum of the constants / n; sum likewise."""
+    x, dims, _ = reduced_axes(node)
+    axis = next((axis for axis in dims if cutter.masks(x).get(axis) is not None), None)
+    if axis is None:
+        return
+    mask = cutter.masks(x)[axis]
+    if node.target in _BOUNDS:
+        return _extreme(cutter, node, cutter.removed(x, axis)[~mask])
+    constant = float(cutter.removed(x, axis)[~mask].double().sum())
+    steps: list[tuple[Any, float]] = [(aten.add.Tensor, constant)]
+    if node.target is aten.mean.dim:
+        steps = [(aten.mul.Tensor, int(mask.sum()) / len(mask)), (aten.add.Tensor, constant / len(mask))]
+    value, following = node, node.next
+    for operator, number in steps:
+        value = cutter.editor.call(operator, (value, number), before=following, origin=node)
+    cutter.replace(node, value, inside=node.next)
+    return None
+
+
+_BOUNDS = {
+    aten.amax.default: (torch.amax, aten.clamp_min.default),
+    aten.amin.default: (torch.amin, aten.clamp_max.default),
+}
+
+
+def _extreme(cutter: Cutter, node: fx.Node, constants: Tensor) -> None:
+    """The maximum of all is that of what is left and of the constants."""
+    reduce, bound = _BOUNDS[node.target]
+    limit, following = float(reduce(constants, 0)), node.next
+    value = cutter.editor.call(bound, (node, limit), before=following, origin=node)
+    cutter.replace(node, value, inside=value)
+
+
+register(aten.linear.default, change=_linear)
+register(*CONVOLUTIONS, change=_convolution)
+register(l0.attention.default, change=_attention)
+register(torch.ops.l0compile.rope.default, change=_rope)
+register(aten.group_norm.default, change=_group_norm)
+register(aten.layer_norm.default, change=_layer_norm)
+register(l0.compacted_layer_norm.default, change=_compacted_layer_norm)
+register(aten.rms_norm.default, change=_rms_norm)
+register(l0.compacted_rms_norm.default, change=_compacted_rms_norm)
+register(aten.mean.dim, aten.sum.dim_IntList, *_BOUNDS, change=_mean)

@@ -1,0 +1,1 @@
+"""Choose how each weight is stored: dense, in blocks, or not at all."""

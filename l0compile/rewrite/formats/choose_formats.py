@@ -1,0 +1,157 @@
+"""Pick how the weight of each linear layer and convolution is stored: dense or block-sparse."""
+
+from collections import Counter
+from dataclasses import replace
+from math import prod
+
+import torch
+from torch import Tensor, fx
+
+from l0compile.hardware.costs import Costs
+from l0compile.hardware.targets import Target
+from l0compile.ir.editor import Editor
+from l0compile.ir.nodes import arguments, example_size, is_op, shape
+from l0compile.ir.ops.bsr import to_blocks
+from l0compile.ir.program import Program
+from l0compile.ir.records import Format, Region
+from l0compile.rewrite.formats.format_choice import Choice, Layers, choose
+from l0compile.rewrite.formats.winograd import dense_time
+from l0compile.rewrite.regions import CONV, LINEAR, SDPA, region_of
+from l0compile.rewrite.sliding import Sliding, conv_weight, sliding
+from l0compile.rewrite.surgery import linear_weight
+
+_HAS_REGION = (
+    torch.ops.l0compile.bsr_linear.default, torch.ops.l0compile.bsr_conv2d.default,
+    torch.ops.l0compile.attention.default, SDPA,
+)  # fmt: skip
+
+
+def choose_formats(program: Program, target: Target, costs: Costs | None = None) -> Program:
+    """Decide each region's format by what kernels take on the device, else by the target's table of block efficiencies.
+
+    Rewrite: linear(x, W, b) -> l0compile::bsr_linear(x, blocks of W, b) for the legal block shape of least predicted
+        time = kept blocks * block size / weight size / efficiency(block).
+        With ``costs`` of the block shape: of least time, measured or predicted, at the sizes of the example inputs.
+        A convolution likewise, by the table, its weight as a matrix [out channels, in channels * taps]:
+        -> l0compile::bsr_conv2d.
+    Checks: W is a float32 constant; predicted time <= 0.95 of dense, else W stays dense.
+    Returns: the program with block-sparse layers and with ``regions`` completed, layers that are gone included.
+    """
+    editor = Editor(program)
+    regions = {region.name: region for region in program.regions}
+    present: set[str] = set()
+    layers: list[Layers] = []
+    for node in list(editor.graph.nodes):
+        name = region_of(node)
+        found = linear_weight(editor, node)
+        if found is not None:
+            if costs:
+                layers.append(Layers(costs, prod(map(example_size, shape(node)[:-1]))))
+            choice, reason = choose(found[0], target, layers[-1] if costs else None)
+            before = regions.get(name) or _fresh(name, LINEAR, found[0])
+            regions[name] = _record(before, found[0], choice, reason, layers[-1] if costs else None)
+            if choice.block is not None:
+                _make_sparse(editor, node, found[0], choice.block)
+        elif (kernel := conv_weight(editor, node)) is not None:
+            _conv(editor, node, kernel, regions, target)
+            present.add(name)
+        elif is_op(node, torch.ops.l0compile.attention.default) and name in regions:
+            regions[name] = _attention(regions[name], arguments(node)["heads"])
+        if found is not None or is_op(node, *_HAS_REGION):
+            present.add(name)
+    result = editor.finish()
+    usual = Counter(layers).most_common(1)[0][0] if layers else None
+    final = tuple(region if name in present else _dropped(region, usual) for name, region in regions.items())
+    return result if final == program.regions else replace(result, regions=final)
+
+
+def _make_sparse(editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int, int]) -> None:
+    given = arguments(node)
+    stem = str(given["weight"].target)
+    names = ("blocks", "indices", "indptr")
+    parts = zip(names, to_blocks(weight, *block), strict=True)
+    constants = [editor.add_constant(f"{stem}_{name}", part, node) for name, part in parts]
+    args = (given["input"], *constants, given["bias"], int(weight.shape[0]), int(weight.shape[1]))
+    editor.replace(node, editor.call(torch.ops.l0compile.bsr_linear.default, args, before=node, origin=node))
+
+
+def _conv(editor: Editor, node: fx.Node, weight: Tensor, regions: dict[str, Region], target: Target) -> None:
+    name, matrix = region_of(node), weight.flatten(1)
+    choice, reason = Choice(None, 1.0, 1.0), ""
+    window = sliding(node)
+    if arguments(node)["groups"] != 1:
+        reason = "dense: block-sparse convolutions have one group"
+    elif window is None:
+        reason = "dense: block-sparse convolutions want an image of known size, padded alike on both sides"
+    else:
+        dense = dense_time(window, weight.shape[1], weight.shape[0])
+        choice, reason = choose(matrix, replace(target, blocks=conv_blocks(target)), dense_time=dense)
+    if choice.block is not None and window is not None:
+        _make_sparse_conv(editor, node, weight, choice.block, window)
+    regions[name] = _record(regions.get(name) or _fresh(name, CONV, weight), weight, choice, reason)
+
+
+def conv_blocks(target: Target) -> tuple[tuple[int, int], ...]:
+    """The block shapes of a target that convolutions have kernels for; any pattern of taller or wider ones is among
+    those of 4x1, at the same speed."""
+    return tuple((rows, cols) for rows, cols in target.blocks if rows <= 4 and cols == 1)
+
+
+def _make_sparse_conv(
+    editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int, int], window: Sliding
+) -> None:
+    given = arguments(node)
+    stem, rank = str(given["weight"].target), weight.ndim - 2
+    names = ("blocks", "indices", "indptr")
+    parts = zip(names, to_blocks(weight.flatten(1), *block), strict=True)
+    constants = [editor.add_constant(f"{stem}_{name}", part, node) for name, part in parts]
+    steps = [list(pair[2 - rank :]) for pair in (window.stride, window.padding, window.dilation)]
+    args = (given["input"], *constants, given["bias"], [int(extent) for extent in weight.shape], *steps)
+    editor.replace(node, editor.call(torch.ops.l0compile.bsr_conv2d.default, args, before=node, origin=node))
+
+
+def _fresh(name: str, kind: str, weight: Tensor) -> Region:
+    extents = tuple(int(extent) for extent in weight.shape)
+    return Region(name, kind, extents, extents, 1.0, "dense", None, "")
+
+
+def _record(
+    before: Region, weight: Tensor, choice: Choice, reason: str, layers: Layers | None = None
+) -> Region:
+    after = tuple(int(extent) for extent in weight.shape)
+    smaller = after != before.shape_before
+    text = before.reason if reason in before.reason else "; ".join(filter(None, (before.reason, reason)))
+    form: Format = "bsr" if choice.block else ("compact" if smaller else "dense")
+    predicted = choice.time * weight.numel() / max(1, prod(before.shape_before))
+    uncut = layers.dense_ms(before.shape_before) if layers else None
+    dense = layers.dense_ms(after) if layers else None
+    if uncut and dense:
+        predicted = choice.time * dense / uncut
+    return replace(
+        before,
+        shape_after=after,
+        format=form,
+        block=choice.block,
+        reason=text,
+        predicted=predicted,
+        dense_ms=uncut,
+    )
+
+
+def _attention(region: Region, heads: int) -> Region:
+    whole = heads == region.shape_before[0]
+    reason = region.reason or ("all heads are read" if whole else "")
+    shape_after = (heads, region.shape_before[1])
+    return replace(region, shape_after=shape_after, format="dense" if whole else "compact", reason=reason)
+
+
+def _dropped(region: Region, usual: Layers | None) -> Region:
+    """``usual``: what most layers of the model are like; the operator that would tell is gone."""
+    if region.format == "dropped" or region.block:
+        return region
+    reason = "; ".join(
+        filter(None, (region.reason, "dropped: its result is constant or nothing reads it (rules 5 and 6)"))
+    )
+    dense_ms = usual.dense_ms(region.shape_before) if usual and region.kind == LINEAR else None
+    nothing = (0,) * len(region.shape_before)
+    return replace(region, shape_after=nothing, format="dropped", reason=reason, dense_ms=dense_ms)

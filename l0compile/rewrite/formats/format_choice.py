@@ -1,0 +1,114 @@
+"""Which way to store a weight is quickest: by what kernels take on the device, or by the target's table."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from l0compile.hardware.costs import Costs, Work
+from l0compile.hardware.targets import Target
+from l0compile.ir.ops.bsr import nonzero_blocks
+
+# Block-sparse must take this share of the dense time or less: a tie is not worth another format.
+HYSTERESIS = 0.95
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to store a weight.
+
+    block: its shape; None: dense. kept: share of its blocks. time: of a call, dense = 1. source: how that is known.
+    """
+
+    block: tuple[int, int] | None
+    kept: float
+    time: float
+    source: Literal["measured", "predicted"] = "predicted"
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What linear layers of ``tokens`` tokens take, as far as ``costs`` tell."""
+
+    costs: Costs
+    tokens: int
+
+    def dense_ms(self, shape: tuple[int, ...]) -> float | None:
+        """Milliseconds of a dense layer with a weight of ``shape``; None where nothing tells."""
+        found = self.costs.estimate(Work("linear", shape, tokens=self.tokens)) if len(shape) == 2 else None
+        return found.ms if found else None
+
+    def sparse(self, shape: tuple[int, ...], block: tuple[int, int], kept: float) -> Choice | None:
+        """Storing ``kept`` of the blocks; None where nothing tells."""
+        dense = self.costs.estimate(Work("linear", shape, tokens=self.tokens))
+        sparse = self.costs.estimate(Work("linear", shape, block, kept, self.tokens))
+        if dense is None or sparse is None:
+            return None
+        measured = dense.source == sparse.source == "measured"
+        return Choice(block, kept, sparse.ms / dense.ms, "measured" if measured else "predicted")
+
+
+def choose(
+    weight: Tensor, target: Target, layers: Layers | None = None, dense_time: float = 1.0
+) -> tuple[Choice, str]:
+    """The best format of a weight [n, k] on a target, and the reason in words.
+
+    dense_time: of the dense kernel, over that of one which is block-sparse but for its efficiency in the table.
+    """
+    dense = Choice(None, 1.0, 1.0)
+    if weight.dtype != torch.float32:
+        return dense, f"dense: block-sparse kernels take float32, the weight is {weight.dtype}"
+    choices = list(_block_choices(weight, target, layers, dense_time))
+    if not choices:
+        return dense, f"dense: target {target.name} has no block-sparse kernel"
+    best = min(choices, key=lambda choice: choice.time)
+    taken = best.time <= HYSTERESIS
+    return (best if taken else dense), in_words(best, taken)
+
+
+def in_words(best: Choice, taken: bool) -> str:
+    """Why the best of the block-sparse ways is ``taken``, or is not."""
+    rows, cols = best.block or (1, 1)
+    blocks = f"{rows}×{cols} blocks"
+    if taken and best.kept == 1.0:
+        return (
+            f"none of the {blocks} is zero, but their kernel is the quicker one here: {best.time:.2f} of the dense "
+            f"time ({best.source})"
+        )
+    if taken:
+        return f"{_percent(best.kept)} of the {blocks} are left: {best.time:.2f} of the dense time ({best.source})"
+    if best.kept == 1.0:
+        return f"dense: no whole block is zero, of the {blocks} or of others"
+    left = f"dense: {_percent(best.kept)} of the {blocks} are left, and skipping the rest would"
+    if best.time < 1.0:
+        least = f"{100 * (1 - HYSTERESIS):.0f} % is the least that counts"
+        return f"{left} save {_percent(1 - best.time)} of its time ({best.source}; {least})"
+    return f"{left} take {best.time:.2f} times as long ({best.source})"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _block_choices(
+    weight: Tensor, target: Target, layers: Layers | None, dense_time: float
+) -> Iterator[Choice]:
+    nonzero = weight != 0
+    by_table, known = list[Choice](), list[Choice | None]()
+    for rows, cols in target.blocks:
+        efficiency = target.block_efficiency(rows, cols)
+        if efficiency > 0 and weight.numel():
+            live = int(nonzero_blocks(nonzero, rows, cols).sum())
+            total = -(-weight.shape[0] // rows) * -(-weight.shape[1] // cols)
+            # Ragged edges count as whole blocks: the kernel computes them whole.
+            time = live * rows * cols / weight.numel() / efficiency / dense_time
+            by_table.append(Choice((rows, cols), live / total, time))
+            known.append(layers.sparse(tuple(weight.shape), (rows, cols), live / total) if layers else None)
+    # The table knows no costs but those of multiplications. Where a layer is so sparse that others count, a block shape
+    # that was never measured must not look better for it.
+    pairs = [(told, table) for told, table in zip(known, by_table, strict=True) if told and table.time]
+    scale = max(1.0, min((told.time / table.time for told, table in pairs), default=1.0))
+    for told, table in zip(known, by_table, strict=True):
+        yield told or replace(table, time=table.time * scale)

@@ -1,0 +1,1 @@
+"""Find several operators that one kernel computes."""

@@ -1,0 +1,134 @@
+"""Make attention one operator on [batch, token, feature] tensors, so that heads can be cut and no transpose is left."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import fx
+
+from l0compile.analysis.index_facts import IndexFact, index_facts
+from l0compile.ir.editor import Editor
+from l0compile.ir.nodes import arguments, is_op, is_static, same_shape, same_size, shape, tensor
+from l0compile.ir.program import Program
+from l0compile.rewrite.fuse.causal_masks import without_causal
+
+aten = torch.ops.aten
+_RESHAPES = (aten.reshape.default, aten.view.default, aten._unsafe_view.default, aten.flatten.using_ints)
+
+
+def fuse_attention(program: Program) -> Program:
+    """scaled_dot_product_attention -> l0compile::attention.
+
+    Rewrite: sdpa(q, k, v, mask) with q [B, H, Sq, D] ->
+        transpose(unflatten(attention(join(q), join(k), join(v), mask, H, scale, causal)), 1, 2)
+        with join(t) = flatten(transpose(t, 1, 2)). Canonicalizing then cancels these against the model's own
+        view and transpose. ``expand`` on the mask is dropped, since the operator broadcasts. Key and value heads
+        that are shared between query heads (``enable_gqa``, or each repeated by expand and reshape) are joined as they
+        were before they were repeated. A mask that says "no later key", alone or together with another, becomes
+        ``causal``.
+    Checks: keys and values are no state of the model; rank 4; float32; heads and head widths are numbers; q, k, v
+        agree in batch and heads; no dropout; the mask is bool or float32. A query with no live key gives 0 on both
+        sides.
+    Returns: the program, itself when there is nothing to fuse.
+    """
+    facts = {node.name: fact for node, fact in index_facts(program).items()}
+    editor = Editor(program)
+    for node in list(editor.graph.nodes):
+        known = is_op(node, aten.scaled_dot_product_attention.default) and refusal(node) is None
+        if known and not reads_cache(node, program):
+            editor.replace(node, _fused(editor, node, facts))
+    return editor.finish()
+
+
+def reads_cache(node: fx.Node, program: Program) -> bool:
+    """Whether the keys or values of an sdpa node are state: a cache of [B, H, S, D], which joining its heads would copy
+    as a whole for each token."""
+    flat = program.output.args[0]
+    kept = {item.name for item in flat[len(program.results) :] if isinstance(item, fx.Node)}
+    kept |= {item.name for item in program.placeholders[len(program.inputs) :]}
+    operands = [arguments(node)[name] for name in ("key", "value")]
+    return any((_before_repeat(operand) or operand).name in kept for operand in operands)
+
+
+def refusal(node: fx.Node) -> str | None:
+    """Why an sdpa node is left as it is, or None when it can be fused."""
+    given = arguments(node)
+    q, k, v = (tensor(given[name]) for name in ("query", "key", "value"))
+    mask = given["attn_mask"]
+    if q is None or k is None or v is None or not q.ndim == k.ndim == v.ndim == 4:
+        return "q, k and v are not of rank 4"
+    if not all(t.dtype == torch.float32 for t in (q, k, v)):
+        return f"it is not in float32 but in {q.dtype}"
+    if not all(is_static(size) for size in (q.shape[1], k.shape[1], q.shape[3], v.shape[3])):
+        return "heads or head width are symbolic"
+    shared = bool(given["enable_gqa"]) and k.shape[1] > 0 and q.shape[1] % k.shape[1] == 0
+    if k.shape[1] != v.shape[1] or not (q.shape[1] == k.shape[1] or shared):
+        return "q, k and v have other numbers of heads"
+    if not (same_size(q.shape[0], k.shape[0]) and same_size(q.shape[0], v.shape[0])):
+        return "batch sizes of q, k and v are not provably equal"
+    if given["dropout_p"] or not isinstance(given["is_causal"], bool):
+        return "dropout is on, or causality depends on a size"
+    if mask is not None and (
+        tensor(mask) is None or mask.meta["val"].dtype not in (torch.bool, torch.float32)
+    ):
+        return "the mask is neither bool nor float32"
+    if mask is not None and mask.meta["val"].ndim > 4:
+        return "the mask has more than 4 dimensions"
+    return None
+
+
+def _fused(editor: Editor, node: fx.Node, facts: Mapping[str, IndexFact]) -> fx.Node:
+    given = arguments(node)
+    heads, width = shape(given["query"])[1], shape(given["query"])[3]
+    key, value = given["key"], given["value"]
+    unique = _before_repeat(key), _before_repeat(value)
+    if (
+        unique[0] is not None
+        and unique[1] is not None
+        and same_size(shape(unique[0])[1], shape(unique[1])[1])
+    ):
+        key, value = unique
+    q, k, v = (_joined(editor, operand, node) for operand in (given["query"], key, value))
+    mask, causal = without_causal(editor, given["attn_mask"], given["is_causal"], node, facts)
+    scale = float(given["scale"]) if given["scale"] is not None else 1 / math.sqrt(width)
+    args = (q, k, v, mask, heads, scale, causal)
+    fused = editor.call(torch.ops.l0compile.attention.default, args, before=node)
+    split = editor.call(aten.unflatten.int, (fused, -1, [heads, shape(given["value"])[3]]), before=node)
+    return editor.call(aten.transpose.int, (split, 1, 2), before=node)
+
+
+def _joined(editor: Editor, operand: fx.Node, before: fx.Node) -> fx.Node:
+    """[B, H, S, D], or [B, H, 1, S, D] as repeated heads have it -> [B, S, H*D]."""
+    if len(shape(operand)) == 5:
+        operand = editor.call(aten.squeeze.dim, (operand, 2), before=before)
+    swapped = editor.call(aten.transpose.int, (operand, 1, 2), before=before)
+    return editor.call(aten.flatten.using_ints, (swapped, 2, 3), before=before)
+
+
+def _before_repeat(node: Any) -> fx.Node | None:
+    """[B, kv, 1, S, D] or [B, 1, S, D] whose heads ``node`` [B, H, S, D] holds several times each, in order; or None.
+
+    That is reshape(expand(x, [B, kv, H / kv, S, D])), or expand(x, [B, H, S, D]) of one head.
+    """
+    repeated = node
+    while is_op(repeated, aten.clone.default, aten.contiguous.default):
+        repeated = repeated.args[0]
+    if is_op(repeated, aten.expand.default) and len(shape(repeated.args[0])) == 4:
+        source = repeated.args[0]
+        wanted = [shape(node)[0], 1, *shape(node)[2:]]
+        return source if same_shape(shape(source), wanted) else None
+    if not is_op(repeated, *_RESHAPES):
+        return None
+    expanded = repeated.args[0]
+    while is_op(expanded, aten.clone.default, aten.contiguous.default):
+        expanded = expanded.args[0]
+    if not is_op(expanded, aten.expand.default) or len(shape(expanded.args[0])) != 5:
+        return None
+    source, sizes = expanded.args[0], shape(expanded)
+    batch, heads, *rest = shape(node)
+    if not (is_static(sizes[1]) and is_static(sizes[2]) and sizes[1] * sizes[2] == heads):
+        return None
+    inside = same_shape([sizes[0], *sizes[3:]], [batch, *rest])
+    one_each = same_shape(shape(source), [batch, sizes[1], 1, *rest])
+    return source if inside and one_each else None

@@ -1,0 +1,147 @@
+"""Recognise attention written as two matrix products around a softmax."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+
+from l0compile.ir.editor import Editor
+from l0compile.ir.nodes import arguments, is_float, is_op, same_shape, same_size, shape, tensor
+from l0compile.ir.program import Program
+
+aten = torch.ops.aten
+
+_CASTS = (
+    aten._to_copy.default,
+    aten.to.dtype,
+    aten.type_as.default,
+    aten.dropout.default,
+    aten.clone.default,
+)
+
+
+def fuse_eager_attention(program: Program) -> Program:
+    """softmax(scale * q kᵀ + mask) v -> scaled_dot_product_attention(q, k, v, mask, scale).
+
+    Rewrite: the scale may be a product or a quotient by a number, of the scores, and there may be none; the mask may be
+        added, in several parts too, or put in by masked_fill or where with -infinity (it becomes bool then), and there
+        may be none.
+    Checks: q, k, v of rank 4 with the same leading sizes, and the mask no larger than the scores; float32; nothing else
+        reads the scores or the weights. A query that sees no key gives NaN with a mask of -infinity written this way,
+        and 0 from attention: the one accepted difference (as rule 10).
+    Returns: the program, itself when there is none.
+    """
+    editor = Editor(program)
+    for node in list(editor.graph.nodes):
+        found = _attention(node)
+        if found is not None:
+            q, k, v, scale, masks = found
+            mask = masks.node
+            if masks.inverted:
+                mask = editor.call(aten.logical_not.default, (mask,), before=node)
+            for other in masks.others:
+                mask = editor.call(aten.add.Tensor, (mask, other), before=node)
+            call = aten.scaled_dot_product_attention.default
+            editor.replace(
+                node, editor.call(call, (q, k, v, mask), before=node, origin=node, kwargs={"scale": scale})
+            )
+    return editor.finish()
+
+
+@dataclass(frozen=True)
+class _Masks:
+    """A mask, float masks to be added to it, and whether it says (as bool) which keys are dead, not which are live."""
+
+    node: fx.Node | None = None
+    others: tuple[fx.Node, ...] = ()
+    inverted: bool = False
+
+
+def _attention(node: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node, float, _Masks] | None:
+    """(q, k, v, scale, masks) of a node that is an attention."""
+    if not is_op(node, aten.matmul.default) or not _float_of_rank_4(node):
+        return None
+    weights, v = node.args
+    softmax = _through_casts(weights)
+    if not is_op(softmax, aten.softmax.int, aten._softmax.default) or not _float_of_rank_4(v, softmax):
+        return None
+    given = arguments(softmax)
+    if given["dim"] % 4 != 3 or given.get("dtype") not in (None, torch.float32) or given.get("half_to_float"):
+        return None
+    scores, masks = _masked(_through_casts(softmax.args[0]))
+    scale, product = _scaled(scores)
+    if not is_op(product, aten.matmul.default) or len(product.users) != 1 or not _float_of_rank_4(product):
+        return None
+    q, k = product.args[0], _transposed(product.args[1])
+    if k is None or not _float_of_rank_4(q, k):
+        return None
+    same = same_shape(shape(q)[:2], shape(k)[:2]) and same_shape(shape(q)[:2], shape(v)[:2])
+    fits = all(_broadcasts(mask, softmax) for mask in (masks.node, *masks.others) if mask is not None)
+    return (q, k, v, scale, masks) if same and fits else None
+
+
+def _broadcasts(mask: fx.Node, scores: fx.Node) -> bool:
+    pairs = zip(reversed(shape(mask)), reversed(shape(scores)), strict=False)
+    return len(shape(mask)) <= 4 and all(same_size(a, 1) or same_size(a, b) for a, b in pairs)
+
+
+def _float_of_rank_4(*nodes: Any) -> bool:
+    values = [tensor(node) for node in nodes]
+    return all(value is not None and value.ndim == 4 and value.dtype == torch.float32 for value in values)
+
+
+def _through_casts(node: Any) -> Any:
+    """What a node that nobody else reads copies without change."""
+    while is_op(node, *_CASTS) and len(node.users) == 1 and _float_of_rank_4(node, node.args[0]):
+        if is_op(node, aten.dropout.default) and arguments(node)["train"]:
+            return node
+        node = node.args[0]
+    return node if isinstance(node, fx.Node) and len(node.users) == 1 else None
+
+
+def _masked(node: Any) -> tuple[Any, _Masks]:
+    """(scores, masks) of masked scores."""
+    added: list[fx.Node] = []
+    while is_op(node, aten.add.Tensor) and not node.kwargs and len(node.users) == 1:
+        pairs = [pair for pair in (node.args, node.args[::-1]) if _is_scores(pair[0]) and is_float(pair[1])]
+        if not pairs:
+            break
+        node = pairs[0][0]
+        added.append(pairs[0][1])
+    if added:
+        return node, _Masks(added[0], tuple(added[1:]))
+    if is_op(node, aten.masked_fill.Scalar) and node.args[2] == float("-inf") and _is_scores(node.args[0]):
+        return node.args[0], _Masks(node.args[1], inverted=True)
+    if is_op(node, aten.where.ScalarOther) and node.args[2] == float("-inf") and _is_scores(node.args[1]):
+        return node.args[1], _Masks(node.args[0])
+    return node, _Masks()
+
+
+def _is_scores(node: Any) -> bool:
+    """Whether a node is the product of q and k, scaled, with masks added or not."""
+    while is_op(node, aten.add.Tensor) and len(node.users) == 1:
+        node = next((arg for arg in node.args if _is_scores(arg)), None)
+    return node is not None and is_op(_scaled(node)[1], aten.matmul.default) and len(node.users) == 1
+
+
+def _scaled(node: Any) -> tuple[float, Any]:
+    """(number, rest) of a product or quotient of a tensor and a number."""
+    if is_op(node, aten.mul.Tensor) and len(node.users) == 1:
+        for value, number in (node.args, node.args[::-1]):
+            if isinstance(number, (int, float)):
+                return float(number), value
+    if is_op(node, aten.div.Tensor) and len(node.users) == 1:
+        value, number = node.args
+        if isinstance(number, (int, float)) and number:
+            return 1.0 / float(number), value
+    return 1.0, node
+
+
+def _transposed(node: Any) -> fx.Node | None:
+    """k of kᵀ."""
+    if is_op(node, aten.transpose.int) and sorted(axis % 4 for axis in node.args[1:]) == [2, 3]:
+        return node.args[0] if isinstance(node.args[0], fx.Node) else None
+    if is_op(node, aten.permute.default) and [axis % 4 for axis in node.args[1]] == [0, 1, 3, 2]:
+        return node.args[0] if isinstance(node.args[0], fx.Node) else None
+    return None

@@ -1,0 +1,1 @@
+"""Bring values into the memory layouts that the kernels read."""

@@ -1,0 +1,75 @@
+"""Constants that meet values in planes: a plane, or a number for each channel; and channels in another order."""
+
+from math import prod
+
+import torch
+from torch import Tensor, fx
+
+from l0compile.analysis.liveness.channels import can_hold
+from l0compile.ir.editor import Editor
+from l0compile.ir.nodes import arguments, is_op, shape
+from l0compile.ir.ops.planes import Planes
+
+aten, l0 = torch.ops.aten, torch.ops.l0compile
+
+
+def plane_constant(
+    editor: Editor, value: object, image: fx.Node, planes: Planes, before: fx.Node
+) -> fx.Node | None:
+    """A constant image [1, C, ...] of the sizes of ``image`` in planes, laid out now; None if it is no such constant.
+
+    It is repeated for each image of a small fixed batch, as a convolution takes it with its result's own shape only.
+    """
+    found = editor.value(value)
+    if found is None or found.dtype != torch.float32 or tuple(found.shape) != (1, *shape(image)[1:]):
+        return None
+    rows = Planes.rows(planes.height, planes.width)
+    laid_out = l0.copy_planes(found.flatten(2), rows.numbers(), planes.numbers(), [1, 1], [0, 0])
+    batch = shape(image)[0]
+    if can_hold([batch, *laid_out.shape]):
+        laid_out = laid_out.expand(int(batch), -1, -1)
+    assert isinstance(value, fx.Node)
+    return editor.add_constant(f"{value.target}_planes", laid_out, before)
+
+
+def scale_and_shift(editor: Editor, node: fx.Node) -> tuple[fx.Node, Tensor, Tensor] | None:
+    """(x, scale [C, 1], shift [C]) of an addition of a constant for each channel, with the multiplication before it.
+
+    None if ``node`` is no such addition. Around the pixels are zeros, which an addition by itself would change.
+    """
+    if not is_op(node, aten.add.Tensor) or node.kwargs:
+        return None
+    shift, x = _per_channel(editor, node)
+    if shift is None or x is None:
+        return None
+    if is_op(x, aten.mul.Tensor) and len(x.users) == 1:
+        scale, inner = _per_channel(editor, x)
+        if scale is not None and inner is not None and shape(inner) == shape(x):
+            return inner, scale.reshape(-1, 1), shift
+    return x, torch.ones(len(shift), 1), shift
+
+
+def _per_channel(editor: Editor, node: fx.Node) -> tuple[Tensor | None, fx.Node | None]:
+    """(constant [C], other operand) of arithmetic with a constant that differs along axis 1 alone."""
+    rank = len(shape(node))
+    if rank < 2:
+        return None, None
+    channels = shape(node)[1]
+    for constant, other in (node.args[:2], node.args[1::-1]):
+        value = editor.value(constant)
+        if value is None or value.dtype != torch.float32 or not isinstance(other, fx.Node):
+            continue
+        sizes = [1] * (rank - value.ndim) + list(value.shape)
+        if sizes[1] == channels == prod(sizes):
+            return value.reshape(-1), other
+    return None, None
+
+
+def order_of(editor: Editor, node: object) -> tuple[fx.Node, Tensor] | None:
+    """(x, channels [n]) of an index_select of axis 1 by a constant, else None."""
+    if not is_op(node, aten.index_select.default) or not isinstance(node, fx.Node):
+        return None
+    given = arguments(node)
+    order = editor.value(given["index"])
+    wrong = order is None or order.ndim != 1 or given["dim"] % len(shape(node)) != 1
+    return None if wrong or order is None else (given["self"], order)

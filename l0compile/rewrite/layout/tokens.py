@@ -1,0 +1,199 @@
+"""assign_layout: give per-token operators the tokens-in-lanes layout, packing only where it begins and ends."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import fx
+
+from l0compile.ir.editor import Editor
+from l0compile.ir.nodes import arguments, same_shape, shape
+from l0compile.ir.ops.bsr import dense_blocks
+from l0compile.ir.program import Program
+from l0compile.rewrite.layout.packing import Packing, packable
+
+aten, l0 = torch.ops.aten, torch.ops.l0compile
+
+# Elementwise operators run on packed tensors as they are.
+_UNARY = {
+    aten.gelu.default, aten.relu.default, aten.silu.default, aten.tanh.default, aten.sigmoid.default,
+    aten.neg.default, aten.exp.default, aten.abs.default,
+}  # fmt: skip
+_BINARY = {aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor}
+_RESHAPE = {
+    aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.flatten.using_ints, aten.unflatten.int,
+    aten.unsqueeze.default, aten.squeeze.dim, aten.squeeze.dims,
+}  # fmt: skip
+
+_COMPACTED = {
+    l0.compacted_layer_norm.default: l0.packed_layer_norm.default,
+    l0.compacted_rms_norm.default: l0.packed_rms_norm.default,
+}
+
+
+def assign_layout(program: Program, lanes: int, rows: int) -> Program:
+    """Rewrite: linear(x) -> unpack(packed_linear(pack(x))), likewise attention and norms; pack(unpack(y)) -> y,
+    and elementwise operators between packed values run packed.
+
+    Checks: float32, a static last axis, constant weights; tokens keep their flattened order through a reshape.
+    Whatever does not fit stays in rows.
+
+    Args:
+        lanes: tokens of a tile. rows: block rows that dense weights are stored with (the microkernel's height).
+    Returns: the program with ``l0compile::pack`` and ``unpack`` only at the edges of packed regions.
+    """
+    pass_ = _Layout(Editor(program), lanes, rows)
+    for node in list(pass_.editor.graph.nodes):
+        if node.op == "call_function":
+            pass_.visit(node)
+    pass_.unpack_rest()
+    return pass_.editor.finish()
+
+
+class _Layout(Packing):
+    """The rule of each operator: its packed form, or None where it stays in rows."""
+
+    def __init__(self, editor: Editor, lanes: int, rows: int) -> None:
+        super().__init__(editor, lanes, rows)
+        self.rules: dict[Any, Callable[[fx.Node], fx.Node | None]] = {
+            aten.linear.default: self._linear,
+            l0.bsr_linear.default: self._bsr_linear,
+            l0.attention.default: self._attention,
+            l0.rope.default: self._rope,
+            aten.layer_norm.default: self._layer_norm,
+            aten.rms_norm.default: self._rms_norm,
+            **dict.fromkeys(_COMPACTED, self._compacted_norm),
+            **dict.fromkeys(_UNARY, self._unary),
+            **dict.fromkeys(_BINARY, self._binary),
+            **dict.fromkeys(_RESHAPE, self._reshape),
+        }
+
+    def visit(self, node: fx.Node) -> None:
+        rule = self.rules.get(node.target)
+        if rule is None or not packable(node):
+            return
+        result = rule(node)
+        if result is not None:
+            self.packed[node] = result
+            self.editor.changed += 1
+
+    def _linear(self, node: fx.Node) -> fx.Node | None:
+        x, weight_node, bias = (*node.args, None)[:3]
+        weight = self.editor.value(weight_node)
+        if weight is None or weight.ndim != 2 or not self.constants(bias) or not packable(x):
+            return None
+        name = str(weight_node.target)
+        if name not in self.weights:
+            blocks = dense_blocks(weight, self.rows)
+            self.weights[name] = self.editor.add_constant(f"{name}_packed", blocks, node)
+        args = (
+            self.pack(x, node),
+            self.weights[name],
+            None,
+            None,
+            bias,
+            None,
+            weight.shape[0],
+            "",
+            self.tokens(x),
+        )
+        return self.editor.call(l0.packed_linear.default, args, before=node)
+
+    def _bsr_linear(self, node: fx.Node) -> fx.Node | None:
+        x, data, indices, indptr, bias, n, _ = node.args
+        if not self.constants(data, indices, indptr, bias) or not packable(x):
+            return None
+        args = (self.pack(x, node), data, indices, indptr, bias, None, n, "", self.tokens(x))
+        return self.editor.call(l0.packed_linear.default, args, before=node)
+
+    def _attention(self, node: fx.Node) -> fx.Node | None:
+        q, k, v, mask, heads, scale, causal = node.args
+        if not all(packable(t) for t in (q, k, v)):
+            return None
+        sizes = [self.sizes.of(s) for s in (*shape(q)[:2], shape(k)[1])]
+        packed = [self.pack(t, node) for t in (q, k, v)]
+        bias = None
+        if mask is not None and not _one_for_all_queries(mask):
+            mask, bias = None, self.pack_mask(mask, sizes, node)
+        args = (*packed, mask, bias, *sizes, heads, scale, causal)
+        return self.editor.call(l0.packed_attention.default, args, before=node)
+
+    def _rope(self, node: fx.Node) -> fx.Node | None:
+        x, cos, sin, heads, interleaved = (*node.args, False)[:5]
+        if not all(packable(t) for t in (x, cos, sin)):
+            return None
+        tables = [self.pack(self.for_every_sequence(table, x, node), node) for table in (cos, sin)]
+        args = (self.pack(x, node), *tables, heads, self.tokens(x), interleaved)
+        return self.editor.call(l0.packed_rope.default, args, before=node)
+
+    def _layer_norm(self, node: fx.Node) -> fx.Node | None:
+        x, shape, weight, bias, eps = (*node.args, *(None, None, 1e-5)[len(node.args) - 2 :])[:5]
+        if len(shape) != 1 or not self.constants(weight, bias) or not packable(x):
+            return None
+        args = (self.pack(x, node), weight, bias, eps, shape[0], 0.0, 0.0, self.tokens(x))
+        return self.editor.call(l0.packed_layer_norm.default, args, before=node)
+
+    def _rms_norm(self, node: fx.Node) -> fx.Node | None:
+        given = arguments(node)
+        x, weight, eps = given["input"], given["weight"], given["eps"]
+        if len(given["normalized_shape"]) != 1 or not self.constants(weight) or not packable(x):
+            return None
+        eps = torch.finfo(torch.float32).eps if eps is None else eps  # as torch does
+        args = (self.pack(x, node), weight, eps, shape(x)[-1], 0.0, self.tokens(x))
+        return self.editor.call(l0.packed_rms_norm.default, args, before=node)
+
+    def _compacted_norm(self, node: fx.Node) -> fx.Node | None:
+        """A norm over part of a vector: the packed operator of the same name takes the same arguments."""
+        x, *rest = node.args
+        if not self.constants(*(value for value in rest if isinstance(value, fx.Node))) or not packable(x):
+            return None
+        return self.editor.call(
+            _COMPACTED[node.target], (self.pack(x, node), *rest, self.tokens(x)), before=node
+        )
+
+    def _unary(self, node: fx.Node) -> fx.Node | None:
+        x = node.args[0]
+        if x not in self.packed:
+            return None
+        return self.editor.call(
+            node.target, (self.packed[x], *node.args[1:]), before=node, kwargs=node.kwargs
+        )
+
+    def _binary(self, node: fx.Node) -> fx.Node | None:
+        if not any(argument in self.packed for argument in node.args[:2]):
+            return None
+        operands = tuple(self._operand(argument, node) for argument in node.args[:2])
+        if None in operands:
+            return None
+        return self.editor.call(node.target, operands, before=node, kwargs=node.kwargs)
+
+    def _operand(self, value: Any, node: fx.Node) -> Any:
+        """The packed form of an operand: a tensor of the result's shape, a number, or a constant per feature."""
+        if not isinstance(value, fx.Node):
+            return value if isinstance(value, (int, float)) else None
+        if not packable(value):
+            return self._per_feature(value, node)
+        if same_shape(shape(value), shape(node)):
+            return self.pack(value, node)
+        return self._per_feature(value, node)
+
+    def _per_feature(self, value: fx.Node, node: fx.Node) -> fx.Node | None:
+        constant, features = self.editor.value(value), shape(node)[-1]
+        if constant is None or constant.dtype != torch.float32:
+            return None
+        if constant.numel() != 1 and (constant.numel(), constant.shape[-1]) != (features, features):
+            return None
+        return self.editor.add_constant(f"{value.target}_packed", constant.reshape(-1, 1), node)
+
+    def _reshape(self, node: fx.Node) -> fx.Node | None:
+        x = node.args[0]
+        while x not in self.packed and x.target in _RESHAPE:
+            # A reshape of a reshape keeps the order of its first operand, whatever came between.
+            x = x.args[0]
+        same_features = x in self.packed and shape(x)[-1] == shape(node)[-1]
+        return self.packed[x] if same_features else None
+
+
+def _one_for_all_queries(mask: fx.Node) -> bool:
+    sizes = shape(mask)
+    return len(sizes) < 2 or (isinstance(sizes[-2], int) and sizes[-2] == 1)

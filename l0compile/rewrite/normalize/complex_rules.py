@@ -1,0 +1,293 @@
+"""Operators on complex numbers, each as operators on pairs of reals."""
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+from torch._ops import OpOverload
+from torch.utils import _pytree as pytree
+
+from l0compile.ir.editor import Editor
+from l0compile.ir.nodes import arguments, is_op, same_shape, shape, tensor
+
+aten = torch.ops.aten
+
+REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
+"""The complex types that become pairs, and the type of a part. Half-precision ones are computed wider by PyTorch."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The parts of a complex value: tensors of its shape and of the real type that belongs to its own."""
+
+    real: fx.Node
+    imag: fx.Node
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes what ``node`` is made of, before ``before``. ``pair``: the parts of an operand."""
+
+    editor: Editor
+    node: fx.Node
+    before: fx.Node
+    pair: Callable[[fx.Node], Pair]
+
+    def call(self, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
+        return self.editor.call(target, args, before=self.before, origin=self.node, kwargs=kwargs)
+
+    def parts(self, operand: Any) -> tuple[Any, Any]:
+        """(real, imaginary) of an operand in the type of the result's parts; None for an imaginary part of zero."""
+        if isinstance(operand, complex):
+            return operand.real, operand.imag
+        if not isinstance(operand, fx.Node):
+            return operand, None
+        kind, wanted = operand.meta["val"].dtype, REAL[self.node.meta["val"].dtype]
+        if kind not in REAL:
+            return (operand if kind == wanted else self.cast(operand, wanted)), None
+        pair = self.pair(operand)
+        if REAL[kind] == wanted:
+            return pair.real, pair.imag
+        return self.cast(pair.real, wanted), self.cast(pair.imag, wanted)
+
+    def cast(self, node: fx.Node, dtype: torch.dtype) -> fx.Node:
+        return self.call(aten._to_copy.default, node, dtype=dtype)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``write``: the parts of the result, or the result where that is real. ``accepts``: whether it can be written."""
+
+    write: Callable[[Writer, fx.Node], Pair | fx.Node]
+    accepts: Callable[[fx.Node], bool] = lambda node: True
+
+
+def is_complex(node: Any) -> bool:
+    """Whether a node stands for a complex tensor, or for several tensors with a complex one among them."""
+    leaves = pytree.tree_leaves(node.meta.get("val")) if isinstance(node, fx.Node) else []
+    return any(isinstance(leaf, torch.Tensor) and leaf.dtype.is_complex for leaf in leaves)
+
+
+def _partwise(out: Writer, node: fx.Node) -> Pair:
+    """The same operator on either part."""
+
+    def of(part: int) -> fx.Node:
+        def operand(source: fx.Node) -> fx.Node:
+            if not is_complex(source):
+                return source
+            pair = out.pair(source)
+            return pair.imag if part else pair.real
+
+        kwargs = {name: _part_type(value) for name, value in node.kwargs.items()}
+        # The parts of a value may lie in memory where no view of that shape fits.
+        target = aten.reshape.default if is_op(node, *_VIEWS) else node.target
+        return out.call(target, *fx.map_arg(node.args, operand), **fx.map_arg(kwargs, operand))
+
+    return Pair(of(0), of(1))
+
+
+def _part_type(value: Any) -> Any:
+    return REAL.get(value, value) if isinstance(value, torch.dtype) else value
+
+
+def _alike(node: fx.Node) -> bool:
+    """Complex operands of one type, a complex result, and no real data among complex ones."""
+    kinds = {leaf.dtype for source in node.all_input_nodes if is_complex(source) for leaf in _leaves(source)}
+    data: Any = (
+        node.args[0] if node.target in _JOINS else node.args[1:] if is_op(node, aten.where.self) else ()
+    )
+    return len(kinds) == 1 and is_complex(node) and all(map(is_complex, data)) and _real_numbers(node)
+
+
+def _real_numbers(node: fx.Node) -> bool:
+    return not any(isinstance(value, complex) for value in pytree.tree_leaves((node.args, node.kwargs)))
+
+
+def _leaves(node: fx.Node) -> list[torch.Tensor]:
+    return [leaf for leaf in pytree.tree_leaves(node.meta["val"]) if isinstance(leaf, torch.Tensor)]
+
+
+def _conjugate(out: Writer, node: fx.Node) -> Pair:
+    pair = out.pair(_source(node))
+    return Pair(pair.real, out.call(aten.neg.default, pair.imag))
+
+
+def _multiply(out: Writer, node: fx.Node) -> Pair:
+    (a, b), (c, d) = (out.parts(operand) for operand in node.args[:2])
+    if b is None:
+        (a, b), (c, d) = (c, d), (a, b)
+
+    def product(left: Any, right: Any) -> fx.Node:
+        left, right = (left, right) if isinstance(left, fx.Node) else (right, left)
+        return out.call(aten.mul.Tensor, left, right)
+
+    if d is None and isinstance(b, fx.Node):
+        return Pair(product(a, c), product(b, c))
+    if d is None:  # a complex number times a real tensor
+        return Pair(product(c, a), product(c, b))
+    real = out.call(aten.sub.Tensor, product(a, c), product(b, d))
+    return Pair(real, out.call(aten.add.Tensor, product(a, d), product(b, c)))
+
+
+def _divide(out: Writer, node: fx.Node) -> Pair:
+    pair, (divisor, _) = out.parts(node.args[0]), out.parts(node.args[1])
+    return Pair(*(out.call(aten.div.Tensor, part, divisor) for part in pair))
+
+
+def _divisor_is_real(node: fx.Node) -> bool:
+    return is_complex(node.args[0]) and not is_complex(node.args[1]) and _real_numbers(node)
+
+
+def _sum(out: Writer, node: fx.Node) -> Pair:
+    (a, b), (c, d) = (out.parts(operand) for operand in node.args[:2])
+
+    def total(left: Any, right: Any) -> fx.Node:
+        if right is None:
+            return _widened(out, node, left, node.args[1])
+        if left is None:
+            right = out.call(aten.neg.default, right) if is_op(node, aten.sub.Tensor) else right
+            return _widened(out, node, right, node.args[0])
+        return out.call(node.target, left, right)
+
+    return Pair(total(a, c), total(b, d))
+
+
+def _widened(out: Writer, node: fx.Node, part: fx.Node, real: Any) -> fx.Node:
+    """The part that the other summand does not have, as large as the result."""
+    other = next(arg for arg in node.args[:2] if arg is not real)
+    if not isinstance(real, fx.Node) or same_shape(shape(node), shape(other)):
+        return part
+    return out.call(aten.add.Tensor, part, out.call(aten.zeros_like.default, out.parts(real)[0]))
+
+
+def _plain_sum(node: fx.Node) -> bool:
+    """Of tensors, or of a tensor and a real number, without a factor."""
+    both = all(isinstance(arg, fx.Node | int | float) for arg in node.args[:2])
+    return both and isinstance(node.args[0], fx.Node) and node.kwargs.get("alpha", 1) == 1
+
+
+def _exponential(out: Writer, node: fx.Node) -> Pair:
+    pair = out.pair(_source(node))
+    size = out.call(aten.exp.default, pair.real)
+    turns = (out.call(function, pair.imag) for function in (aten.cos.default, aten.sin.default))
+    return Pair(*(out.call(aten.mul.Tensor, size, turn) for turn in turns))
+
+
+def _as_real(out: Writer, node: fx.Node) -> fx.Node:
+    pair = out.pair(_source(node))
+    return out.call(aten.stack.default, [pair.real, pair.imag], -1)
+
+
+def _as_flat_real(out: Writer, node: fx.Node) -> fx.Node:
+    return out.call(aten.flatten.using_ints, _as_real(out, node), -2, -1)
+
+
+def _to_own_part(node: fx.Node) -> bool:
+    value = tensor(node)
+    return value is not None and REAL.get(_source(node).meta["val"].dtype) == value.dtype and value.ndim > 0
+
+
+def _read_size(out: Writer, node: fx.Node) -> fx.Node:
+    return out.call(node.target, out.pair(_source(node)).real, node.args[1])
+
+
+def _source(node: fx.Node) -> fx.Node:
+    source = node.args[0]
+    assert isinstance(source, fx.Node)
+    return source
+
+
+_VIEWS = (aten.view.default, aten._unsafe_view.default)
+_JOINS = (aten.cat.default, aten.stack.default)
+_PARTWISE = (
+    *_JOINS, *_VIEWS, aten.reshape.default, aten.flatten.using_ints,
+    aten.unflatten.int, aten.unsqueeze.default, aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims,
+    aten.permute.default, aten.transpose.int, aten.t.default, aten.movedim.int, aten.expand.default,
+    aten.slice.Tensor, aten.select.int, aten.narrow.default, aten.index.Tensor, aten.index_select.default,
+    aten.flip.default, aten.roll.default, aten.repeat.default, aten.split.Tensor, aten.split_with_sizes.default,
+    aten.chunk.default, aten.unbind.int, operator.getitem, aten.clone.default, aten.contiguous.default,
+    aten.detach.default, aten.alias.default, aten.lift_fresh_copy.default, aten._to_copy.default, aten.to.dtype,
+    aten.neg.default, aten.sum.default, aten.sum.dim_IntList, aten.mean.default, aten.mean.dim, aten.cumsum.default,
+    aten.resolve_conj.default, aten.resolve_neg.default, aten.where.self,
+)  # fmt: skip
+RULES: dict[Any, Rule] = {
+    **dict.fromkeys(_PARTWISE, Rule(_partwise, _alike)),
+    **dict.fromkeys(
+        (aten._conj.default, aten._conj_physical.default, aten.conj_physical.default), Rule(_conjugate)
+    ),
+    aten.mul.Tensor: Rule(_multiply),
+    aten.div.Tensor: Rule(_divide, _divisor_is_real),
+    aten.add.Tensor: Rule(_sum, _plain_sum),
+    aten.sub.Tensor: Rule(_sum, _plain_sum),
+    aten.exp.default: Rule(_exponential),
+    aten.view_as_real.default: Rule(_as_real),
+    aten.view.dtype: Rule(_as_flat_real, _to_own_part),
+    aten.real.default: Rule(lambda out, node: out.pair(_source(node)).real),
+    aten.imag.default: Rule(lambda out, node: out.pair(_source(node)).imag),
+    aten.sym_size.int: Rule(_read_size),
+}
+"""Operators that read complex tensors."""
+
+
+def _halves(out: Writer, node: fx.Node) -> Pair:
+    return Pair(*(out.call(aten.select.int, _source(node), -1, part) for part in (0, 1)))
+
+
+def _halves_of_last(out: Writer, node: fx.Node) -> Pair:
+    both = out.call(aten.unflatten.int, _source(node), -1, [-1, 2])
+    return Pair(*(out.call(aten.select.int, both, -1, part) for part in (0, 1)))
+
+
+def _from_parts(out: Writer, node: fx.Node) -> Pair:
+    given = arguments(node)
+    return Pair(given["real"], given["imag"])
+
+
+def _polar(out: Writer, node: fx.Node) -> Pair:
+    size, angle = arguments(node)["abs"], arguments(node)["angle"]
+    turns = (out.call(function, angle) for function in (aten.cos.default, aten.sin.default))
+    return Pair(*(out.call(aten.mul.Tensor, size, turn) for turn in turns))
+
+
+def _real_only(out: Writer, node: fx.Node) -> Pair:
+    real = out.parts(_source(node))[0]
+    return Pair(real, out.call(aten.zeros_like.default, real))
+
+
+def _as_input(out: Writer, node: fx.Node) -> Pair:
+    both = out.call(aten.view_as_real.default, node)
+    return Pair(*(out.call(aten.select.int, both, -1, part) for part in (0, 1)))
+
+
+def _has_real_tensor(node: fx.Node) -> bool:
+    return any(isinstance(arg, fx.Node) for arg in node.args[:2])
+
+
+def _own_type(node: fx.Node) -> bool:
+    value = tensor(_source(node))
+    return value is not None and REAL.get(node.meta["val"].dtype) == value.dtype and value.ndim > 0
+
+
+SOURCES: dict[Any, Rule] = {
+    aten.view_as_complex.default: Rule(_halves),
+    aten.view.dtype: Rule(_halves_of_last, _own_type),
+    aten.complex.default: Rule(_from_parts),
+    aten.polar.default: Rule(_polar),
+    aten._to_copy.default: Rule(_real_only),
+    aten.to.dtype: Rule(_real_only),
+    aten.mul.Tensor: Rule(_multiply, _has_real_tensor),
+}
+"""Operators that make complex tensors of real ones."""
+
+
+def source_rule(node: fx.Node) -> Rule | None:
+    """How a complex value that comes from no other one is taken apart; None where it has to stay."""
+    if node.meta["val"].dtype not in REAL or any(map(is_complex, node.all_input_nodes)):
+        return None
+    if node.op == "placeholder":
+        return Rule(_as_input)
+    rule = SOURCES.get(node.target) if isinstance(node.target, OpOverload) else None
+    return rule if rule is not None and rule.accepts(node) else None

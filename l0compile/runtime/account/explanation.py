@@ -1,0 +1,156 @@
+"""What was done to a model and why, as data that prints."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from l0compile.errors import DataError
+from l0compile.ir.records import EngineChoice, Launch, PassRecord, Region, StageRecord
+from l0compile.runtime.account.bound import Account, account
+from l0compile.runtime.account.profile import Profile
+from l0compile.runtime.account.text import (
+    Line,
+    checked,
+    island_lines,
+    ordinary_lines,
+    part_lines,
+    region_lines,
+    wrapped,
+)
+
+_SIZES = 8  # conditions on sizes that are listed before "and more"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What became of a model. ``to_json`` gives the fields under these names.
+
+    Attributes:
+        regions: fate of each layer, in the order of the model; see :class:`l0compile.ir.records.Region`.
+        passes: what ran, with the number of changes and seconds.
+        verification: ``checked`` and, if so, ``max_difference`` relative to the largest reference value, ``tolerance``,
+            ``inputs`` (number of example inputs compared).
+        ordinary: operators that run outside our kernels, with counts.
+        stages: what each engine runs, in order. choice: which engine runs the whole, and the times that decided it.
+        launches: the kernel calls of one run, in order.
+        sizes: what must hold of the dynamic sizes of a call, a sentence each.
+        stored: name of a weight that the model stores sparse -> the format; it was made dense, with its zeros.
+        state: buffers that calls change, a line each.
+        plain: functions of ordinary operators whose loops run as written: no schedule rule could change them.
+        profile, dense_profile: times of one call, and of the dense model's, where measured; ``account`` joins them with
+            the regions.
+    """
+
+    regions: tuple[Region, ...]
+    passes: tuple[PassRecord, ...]
+    verification: Mapping[str, Any]
+    ordinary: Mapping[str, int]
+    stages: tuple[StageRecord, ...] = ()
+    choice: EngineChoice | None = None
+    launches: tuple[Launch, ...] = ()
+    sizes: tuple[str, ...] = ()
+    plain: tuple[str, ...] = ()
+    stored: Mapping[str, str] = field(default_factory=dict)
+    state: tuple[str, ...] = ()
+    profile: Profile | None = None
+    dense_profile: Profile | None = None
+
+    @property
+    def islands(self) -> tuple[StageRecord, ...]:
+        """The stages that run in PyTorch."""
+        return tuple(stage for stage in self.stages if stage.engine == "torch")
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values only."""
+        return {
+            "regions": [asdict(region) for region in self.regions],
+            "passes": [asdict(record) for record in self.passes],
+            "verification": dict(self.verification),
+            "ordinary": dict(self.ordinary),
+            "stages": [asdict(stage) for stage in self.stages],
+            "choice": asdict(self.choice) if self.choice else None,
+            "launches": [asdict(launch) for launch in self.launches],
+            "sizes": list(self.sizes),
+            "plain": list(self.plain),
+            "stored": dict(self.stored),
+            "state": list(self.state),
+            "profile": None if self.profile is None else self.profile.to_json(),
+            "dense_profile": None if self.dense_profile is None else self.dense_profile.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Explanation":
+        """The explanation that ``to_json`` wrote. Raises DataError if it is of another version."""
+        try:
+            return cls._read(record)
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"explanation: what is stored does not fit this version: {error}; compile the model again"
+            ) from error
+
+    @classmethod
+    def _read(cls, record: Mapping[str, Any]) -> "Explanation":
+        regions = tuple(Region.from_json(item) for item in record["regions"])
+        passes = tuple(PassRecord(**item) for item in record["passes"])
+        stages = tuple(StageRecord.from_json(item) for item in record["stages"])
+        choice = EngineChoice(**record["choice"]) if record["choice"] else None
+        verification, ordinary = dict(record["verification"]), dict(record["ordinary"])
+        launches = tuple(Launch(**item) for item in record["launches"])
+        profiles = [
+            None if record[key] is None else Profile.from_json(record[key])
+            for key in ("profile", "dense_profile")
+        ]
+        return cls(
+            regions,
+            passes,
+            verification,
+            ordinary,
+            stages,
+            choice,
+            launches,
+            tuple(record["sizes"]),
+            tuple(record["plain"]),
+            dict(record["stored"]),
+            tuple(record["state"]),
+            *profiles,
+        )
+
+    @property
+    def account(self) -> Account | None:
+        """Where the time goes and what bounds it; None where nothing was measured."""
+        return None if self.profile is None else account(self.regions, self.profile, self.dense_profile)
+
+    def lines(self, width: int) -> list[Line]:
+        """Bound, regions with reasons, ordinary operators, islands, engine, sizes and checks; wrapped at ``width``."""
+        found = self.account
+        lines: list[Line] = []
+        if found is not None:
+            lines += [*wrapped(found.sentence, width), Line(""), *part_lines(found), Line("")]
+        lines += region_lines(self.regions, found, width)
+        if found is not None and found.ordinary:
+            lines += [Line(""), *ordinary_lines(found, self.plain, width)]
+        elif self.ordinary:
+            counts = ", ".join(f"{name} ({count})" for name, count in self.ordinary.items())
+            lines += [Line(""), *wrapped(f"ordinary operators: {counts}", width)]
+        lines += [
+            line
+            for number, stage in enumerate(self.islands)
+            for line in island_lines(number, stage, found, width)
+        ]
+        if self.choice is not None:
+            lines += wrapped(f"engine: {self.choice.engine}: {self.choice.reason}", width)
+        if self.stored:
+            weights = ", ".join(f"{name} ({form})" for name, form in self.stored.items())
+            lines += wrapped(f"stored sparse in the model, and made dense with its zeros: {weights}", width)
+        if self.sizes:
+            told = self.sizes[:_SIZES]
+            more = len(self.sizes) - len(told)
+            rest = f"; and {more} more conditions, each checked at a call" if more else ""
+            lines += wrapped(f"sizes: {'; '.join(told)}{rest}", width)
+        if self.state:
+            lines.append(Line("state, changed by each call of one sequence:", "title"))
+            lines += [line for item in self.state for line in wrapped(item, width, "    ")]
+        return [*lines, *wrapped(checked(self.verification), width)]
+
+    def __str__(self) -> str:
+        return "\n".join(line.text for line in self.lines(100))

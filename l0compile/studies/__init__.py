@@ -1,0 +1,1 @@
+"""Search gate budgets and block shapes against latency that is measured on the device."""

@@ -1,0 +1,1 @@
+"""Choose the winner, check what was required of it, and save it."""

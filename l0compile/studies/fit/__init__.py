@@ -1,0 +1,1 @@
+"""Fit candidates to a latency budget, and measure them."""

@@ -1,0 +1,1 @@
+"""A study on disk: its trials, its clock, its progress."""

@@ -1,0 +1,24 @@
+"""Makes the tiny task importable, here and in the processes that a search starts, and lends its space."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+sys.path.append(str(HERE))
+
+import tiny_task  # noqa: E402
+
+from l0compile.studies.space.read import read_space  # noqa: E402
+from l0compile.studies.space.space import Space  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def space() -> Space:
+    return read_space(HERE / "tiny.toml")
+
+
+@pytest.fixture
+def task() -> tiny_task.TinyTask:
+    return tiny_task.TinyTask(tiny_task.TinyOptions())

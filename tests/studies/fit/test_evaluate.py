@@ -1,0 +1,125 @@
+"""One-shot candidates: evaluated once a structure, with real weights and qualities."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from instant import make_evaluator, make_fitter
+
+from l0compile.errors import ConfigError
+from l0compile.gates import named_gates
+from l0compile.pruning.masks import linear_layers, live_mask, open_gates, structure
+from l0compile.studies.fit.evaluate import Evaluator, Outcome
+from l0compile.studies.space.candidate import Choices
+from l0compile.studies.space.space import Limits, Space
+
+
+@pytest.fixture(scope="module")
+def evaluator(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
+    return make_evaluator(space, tmp_path_factory.mktemp("evaluate"))
+
+
+def price(evaluator: Evaluator, share: float) -> float:
+    return share * evaluator.menu.dense_ms
+
+
+@pytest.mark.parametrize("share", [0.4, 0.8])
+def test_an_outcome_tells_what_was_made(evaluator: Evaluator, share: float) -> None:
+    choices, ms = Choices(), price(evaluator, share)
+    found, plan = evaluator.evaluate(choices, ms), evaluator.plan(choices, ms)
+    model = evaluator.realised(plan)
+    assert (found.structure, found.price_ms, found.loss) == (structure(model), plan.ms, plan.loss)
+    assert found.layers == plan.to_json() and 0.9 * ms < found.price_ms <= ms * (1 + 1e-9)
+    layers = [name for name in plan.layers if name not in evaluator.menu.parts]
+    masks = {name: live_mask(linear_layers(model, [name])[name]) for name in layers}
+    neurons = named_gates(model).get("down.l0_neuron")
+    if neurons is not None:  # what they are made of goes with them
+        masks["up"] &= open_gates(neurons).view(-1, 1)
+    live = sum(int(mask.sum()) for mask in masks.values()) / sum(mask.numel() for mask in masks.values())
+    assert found.live == pytest.approx(live, abs=1e-6)
+    evaluator.solve(model)
+    assert found.quality == pytest.approx(evaluator.task.quality(model, "validation"), abs=1e-6)
+
+
+def test_more_time_is_a_better_model(evaluator: Evaluator) -> None:
+    found = [evaluator.evaluate(Choices(), price(evaluator, share)) for share in (0.2, 0.5, 0.9)]
+    assert found[0].loss > found[1].loss > found[2].loss
+    assert found[0].quality < found[1].quality < found[2].quality and found[2].quality > 0.95
+
+
+def test_solving_is_better_than_masks_alone(evaluator: Evaluator) -> None:
+    model = evaluator.realised(evaluator.plan(Choices(), price(evaluator, 0.4)))
+    before = evaluator.task.quality(model, "validation")
+    evaluator.solve(model)
+    assert evaluator.task.quality(model, "validation") > before + 0.02
+
+
+def test_tokens_weigh_what_they_do_to_the_output(evaluator: Evaluator) -> None:
+    plan = evaluator.plan(Choices(), price(evaluator, 0.4))
+    found = []
+    for tokens in (evaluator.tokens, {}):
+        model = evaluator.realised(plan)
+        dataclasses.replace(evaluator, tokens=tokens).solve(model)
+        found.append(model.get_submodule("up").weight.detach())
+    assert not torch.allclose(*found, atol=1e-3)
+
+
+def test_a_structure_is_evaluated_once(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
+    ms = price(evaluator, 0.5)
+    first = evaluator.evaluate(Choices(), ms)
+
+    def fail(*_: object) -> float:
+        raise AssertionError("evaluated again")
+
+    monkeypatch.setattr(evaluator.task, "quality", fail)
+    assert evaluator.evaluate(Choices(dict.fromkeys(("heads", "neurons", "blocks"), 2.0)), ms) is first
+    with pytest.raises(AssertionError, match="evaluated again"):
+        evaluator.evaluate(Choices(tilt={"blocks": 3.0}), ms)
+
+
+def test_what_no_plan_takes_is_an_error(evaluator: Evaluator) -> None:
+    with pytest.raises(ConfigError, match="no choice of blocks takes"):
+        evaluator.evaluate(Choices(), price(evaluator, 0.01))
+
+
+def test_a_model_is_no_larger_than_it_may_be(space: Space, tmp_path: Path, evaluator: Evaluator) -> None:
+    ms = price(evaluator, 0.8)
+    free = evaluator.plan(Choices(), ms)
+    limit = (evaluator.sizes.bytes_of(free) - 5000) / 1e6
+    small = make_evaluator(dataclasses.replace(space, limits=Limits(limit)), tmp_path)
+    found = small.plan(Choices(), ms)
+    assert found.ms < free.ms and 1e6 * limit - 1500 < small.sizes.bytes_of(found) <= 1e6 * limit
+    fitter = make_fitter(small, tmp_path, 0.8)
+    fitted = fitter.fit(Choices(), fitter.budget.ms)
+    # Less than the time that is there, and no round spent on plans that are the same.
+    assert small.sizes.bytes_of(fitted.plan) <= 1e6 * limit and len(fitter.timed) <= 2
+    none = make_evaluator(dataclasses.replace(space, limits=Limits(0.01)), tmp_path)
+    with pytest.raises(ConfigError, match=r"limits\.artifact_mb: expected at least 2\.0"):
+        none.plan(Choices(), ms)
+
+
+def test_outcomes_go_through_json(evaluator: Evaluator) -> None:
+    found = evaluator.evaluate(Choices(), price(evaluator, 0.5))
+    attrs = json.loads(json.dumps(found.to_attrs()))
+    assert Outcome.from_attrs({**attrs, "error": "another key"}) == found
+    del attrs["quality"]
+    assert Outcome.from_attrs(attrs) is None
+
+
+def test_paths_serve_another_budget_and_another_run(
+    space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make_evaluator(space, tmp_path)
+    files = sorted((tmp_path / "candidates").iterdir())
+    # 4x1 has a kernel that is quick enough everywhere for 4x4 to be of no use, or both are there.
+    assert len(files) == sum(len(shapes) for shapes in first.menu.paths.values()) >= 6
+    monkeypatch.setattr("l0compile.pruning.candidates.prune", None)
+    latency = dataclasses.replace(space.latency, ms=3.0)
+    again = make_evaluator(dataclasses.replace(space, latency=latency), tmp_path)
+    assert again.menu.layers == first.menu.layers
+    layers = {name: shapes for name, shapes in again.menu.paths.items() if name not in again.menu.parts}
+    assert {shape for shapes in layers.values() for shape in shapes} <= {(4, 1), (4, 4)}
+    for name, by_shape in again.menu.paths.items():
+        assert all(torch.equal(path.gone, first.menu.paths[name][s].gone) for s, path in by_shape.items())
