@@ -81,4 +81,6 @@ def _runs(text: str) -> Iterator[tuple[bool, list[str]]]:
 def _prose(text: str) -> str:
     """``text`` with what Markdown would read as markup escaped, except code in backquotes."""
     parts = re.split(r"(`[^`]*`)", text)
-    return "".join(part if part.startswith("`") else re.sub(r"([*_<>\[\]|])", r"\\\1", part) for part in parts)
+    return "".join(
+        part if part.startswith("`") else re.sub(r"([*_<>\[\]|])", r"\\\1", part) for part in parts
+    )
