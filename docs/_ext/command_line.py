@@ -79,8 +79,8 @@ def _runs(text: str) -> Iterator[tuple[bool, list[str]]]:
 
 
 def _prose(text: str) -> str:
-    """``text`` with what Markdown would read as markup escaped, except code in backquotes."""
-    parts = re.split(r"(`[^`]*`)", text)
+    """``text`` with options as code, and what Markdown would read as markup escaped outside of code."""
+    parts = re.split(r"(`[^`]*`)", re.sub(r"(?<![\w`-])(--[a-z][\w-]*)(?!`)", r"`\1`", text))
     return "".join(
         part if part.startswith("`") else re.sub(r"([*_<>\[\]|])", r"\\\1", part) for part in parts
     )

@@ -26,7 +26,8 @@ class FeedForward(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.up, self.down, self.norm = nn.Linear(64, 256), nn.Linear(256, 64), nn.LayerNorm(64)
+        self.up, self.down = nn.Linear(64, 256), nn.Linear(256, 64)
+        self.norm = nn.LayerNorm(64)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.norm(x + self.down(nn.functional.gelu(self.up(x))))
