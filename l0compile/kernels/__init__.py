@@ -11,7 +11,7 @@ from l0compile.kernels.cpu.pack import pack
 from l0compile.kernels.cpu.planes import copy
 from l0compile.kernels.cpu.rope import rope
 from l0compile.kernels.cpu.window import window
-from l0compile.kernels.cpu.winograd import strip_planes, strips
+from l0compile.kernels.cpu.winograd import winograd, winograd_planes
 from l0compile.kernels.spec import (
     AttentionSpec,
     ConvSpec,
@@ -23,15 +23,29 @@ from l0compile.kernels.spec import (
     NormSpec,
     PackSpec,
     RopeSpec,
-    StripPlanesSpec,
-    StripsSpec,
     TokenTile,
     WindowSpec,
+    WinogradPlanesSpec,
+    WinogradSpec,
 )
 
 __all__ = [
-    "AttentionSpec", "ConvSpec", "CopySpec", "KernelSpec", "LinearSchedule", "LinearSpec", "MaskSpec", "NormSpec",
-    "PackSpec", "RopeSpec", "StripPlanesSpec", "StripsSpec", "TokenTile", "WindowSpec", "default_schedule", "emit",
+    "AttentionSpec",
+    "ConvSpec",
+    "CopySpec",
+    "KernelSpec",
+    "LinearSchedule",
+    "LinearSpec",
+    "MaskSpec",
+    "NormSpec",
+    "PackSpec",
+    "RopeSpec",
+    "TokenTile",
+    "WindowSpec",
+    "WinogradPlanesSpec",
+    "WinogradSpec",
+    "default_schedule",
+    "emit",
 ]  # fmt: skip
 
 
@@ -61,7 +75,7 @@ def emit(spec: KernelSpec, tile: TokenTile, schedule: LinearSchedule | None = No
             return copy(spec)
         case WindowSpec():
             return window(spec, tile)
-        case StripPlanesSpec():
-            return strip_planes(spec, tile)
-        case StripsSpec():
-            return strips(spec, tile)
+        case WinogradPlanesSpec():
+            return winograd_planes(spec, tile)
+        case WinogradSpec():
+            return winograd(spec, tile)

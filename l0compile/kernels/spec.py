@@ -187,7 +187,7 @@ class WindowSpec:
 
 
 @dataclass(frozen=True)
-class StripPlanesSpec:
+class WinogradPlanesSpec:
     """B^T d for the strips of ``m`` rows of ``channels`` planes; see ir/ops/winograd.py."""
 
     channels: int
@@ -197,18 +197,18 @@ class StripPlanesSpec:
 
 
 @dataclass(frozen=True)
-class StripsSpec:
+class WinogradSpec:
     """activation(3x3 convolution + bias + residual) from the strips of ``channels`` planes, at least two pixels wide.
 
     The weight is dense, in blocks of ``rows`` x 1.
-    columns: of each of the m + 2 weights. strips: layout of what is read. result: layout of the output planes.
+    columns: of each of the m + 2 weights. source: layout of what is read. result: layout of the output planes.
     """
 
     n: int
     columns: int
     rows: int
     channels: int
-    strips: Planes
+    source: Planes
     result: Planes
     m: int
     bias: bool
@@ -218,5 +218,5 @@ class StripsSpec:
 
 KernelSpec = (
     LinearSpec | AttentionSpec | MaskSpec | NormSpec | RopeSpec | PackSpec | ConvSpec | CopySpec | WindowSpec
-    | StripPlanesSpec | StripsSpec
+    | WinogradPlanesSpec | WinogradSpec
 )  # fmt: skip

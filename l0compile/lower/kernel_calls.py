@@ -19,10 +19,10 @@ from l0compile.kernels.spec import (
     NormSpec,
     PackSpec,
     RopeSpec,
-    StripPlanesSpec,
-    StripsSpec,
     Tail,
     WindowSpec,
+    WinogradPlanesSpec,
+    WinogradSpec,
 )
 
 l0 = torch.ops.l0compile
@@ -152,16 +152,18 @@ def _window(node: fx.Node) -> KernelCall:
     return KernelCall(spec, tuple(t for t in (x, weight, bias) if t is not None))
 
 
-def _strip_planes(node: fx.Node) -> KernelCall:
+def _winograd_planes(node: fx.Node) -> KernelCall:
     x, source, result, m = node.args
-    return KernelCall(StripPlanesSpec(int(x.meta["val"].shape[1]), Planes(*source), Planes(*result), m), (x,))
+    return KernelCall(
+        WinogradPlanesSpec(int(x.meta["val"].shape[1]), Planes(*source), Planes(*result), m), (x,)
+    )
 
 
-def _strips(node: fx.Node) -> KernelCall:
-    x, data, offsets, bias, residual, n, strips, result, m, activation, *slope = node.args
-    spec = StripsSpec(
+def _winograd(node: fx.Node) -> KernelCall:
+    x, data, offsets, bias, residual, n, source, result, m, activation, *slope = node.args
+    spec = WinogradSpec(
         n=n, columns=int(offsets.meta["val"].shape[0]), rows=int(data.meta["val"].shape[2]),
-        channels=int(x.meta["val"].shape[1]) // (m + 2), strips=Planes(*strips), result=Planes(*result), m=m,
+        channels=int(x.meta["val"].shape[1]) // (m + 2), source=Planes(*source), result=Planes(*result), m=m,
         bias=bias is not None, residual=residual is not None, activation=activation,
     )  # fmt: skip
     return KernelCall(spec, tuple(t for t in (x, data, offsets, bias, residual, *slope) if t is not None))
@@ -186,6 +188,6 @@ _CALLS: dict[Any, Callable[[fx.Node], KernelCall]] = {
     l0.copy_planes.default: _copy_planes,
     l0.packed_conv2d.default: _conv,
     l0.packed_window.default: _window,
-    l0.strip_planes.default: _strip_planes,
-    l0.packed_strips.default: _strips,
+    l0.winograd_planes.default: _winograd_planes,
+    l0.packed_winograd.default: _winograd,
 }

@@ -1,5 +1,5 @@
-"""3x3 convolution in strips of rows, with fewer multiplications (oracles: ``l0compile::strip_planes``,
-``l0compile::packed_strips``; ir/ops/winograd.py has the mathematics).
+"""Winograd convolution, 3x3, strip of rows by strip: fewer multiplications (oracles: ``l0compile::winograd_planes``,
+``l0compile::packed_winograd``; ir/ops/winograd.py has the mathematics).
 
 Pixels of a row are lanes. Microkernel: as in conv.py, but the registers of a tile are the pieces of one strip or of
 several. Its products, one for each row of B^T d, wait in a small buffer until all are there to be summed.
@@ -26,7 +26,7 @@ from l0compile.kernels.cpu.lanes import (
     variable,
 )
 from l0compile.kernels.cpu.sharing import AHEAD, rows_share_better, share, tasks
-from l0compile.kernels.spec import StripPlanesSpec, StripsSpec, TokenTile
+from l0compile.kernels.spec import TokenTile, WinogradPlanesSpec, WinogradSpec
 
 Piece = tuple[int, int]
 
@@ -49,10 +49,10 @@ def _inside(width: int, tile: TokenTile) -> list[Piece]:
     return [(start, lanes) for start in starts] + ([(width - lanes, lanes)] if width % lanes else [])
 
 
-def strip_planes(spec: StripPlanesSpec, tile: TokenTile) -> Any:
+def winograd_planes(spec: WinogradPlanesSpec, tile: TokenTile) -> Any:
     """PrimFunc(x, y): x [N, C, size] -> y [N, (m + 2) * C, size']; N is symbolic."""
     source, result, m = spec.source, spec.result, spec.m
-    with kernel("strip_planes") as builder:
+    with kernel("winograd_planes") as builder:
         images = symbol("images")
         x = param("x", (images, spec.channels, source.size))
         y = param("y", (images, (m + 2) * spec.channels, result.size))
@@ -77,7 +77,7 @@ def strip_planes(spec: StripPlanesSpec, tile: TokenTile) -> Any:
 
 
 def _transform(
-    spec: StripPlanesSpec,
+    spec: WinogradPlanesSpec,
     tile: TokenTile,
     x: Any,
     y: Any,
@@ -122,28 +122,28 @@ def _clear(y: Any, plane: tuple[Expr, ...], begin: int, end: int) -> None:
         store(y, TB.Broadcast(TB.float32(0), STEP), *plane, TB.Ramp(middle + v * STEP, 1, STEP))
 
 
-def strips(spec: StripsSpec, tile: TokenTile) -> Any:
+def winograd(spec: WinogradSpec, tile: TokenTile) -> Any:
     """PrimFunc(x, data, offsets[, bias][, residual][, slope], y); images and nnz are symbolic."""
     blocks, planes = -(-spec.n // spec.rows), spec.result
-    with kernel("strips") as builder:
+    with kernel("winograd") as builder:
         images, nnz = symbol("images"), symbol("nnz")
-        x = param("x", (images, (spec.m + 2) * spec.channels, spec.strips.size))
+        x = param("x", (images, (spec.m + 2) * spec.channels, spec.source.size))
         data = param("data", (nnz, 1, spec.rows))
         offsets = param("offsets", (spec.columns,), "int32")
         bias = param("bias", (spec.n,)) if spec.bias else None
         residual = param("residual", (images, spec.n, planes.size)) if spec.residual else None
         slope = param("slope", (spec.n,)) if spec.activation == "prelu" else None
         y = param("y", (images, spec.n, planes.size))
-        pieces = row_pieces(spec.strips.width, tile)
-        together = min(spec.strips.height, max(1, tile.vectors // len(pieces)))
-        groups = -(-spec.strips.height // together)
+        pieces = row_pieces(spec.source.width, tile)
+        together = min(spec.source.height, max(1, tile.vectors // len(pieces)))
+        groups = -(-spec.source.height // together)
         threads = max(1, min(tile.threads, blocks))
-        by_rows = rows_share_better(spec.strips.height, together, blocks, tile)
+        by_rows = rows_share_better(spec.source.height, together, blocks, tile)
         work = _Work(spec, tile, blocks, pieces, (x, data, offsets, bias, residual, slope, y))
         with body(), tasks(images, groups, threads, by_rows) as (image, group, thread):
             products = scratch((spec.m + 2, spec.rows, together * work.lanes))
             with share(True, blocks, threads, thread) as j:
-                for count, chosen in _cases(spec.strips.height, together, group):
+                for count, chosen in _cases(spec.source.height, together, group):
                     with chosen:
                         work.block(image, group * together, count, j, products)
                 with TB.serial(0, TB.min(spec.rows, spec.n - j * spec.rows)) as r:
@@ -162,9 +162,9 @@ def _always() -> Iterator[None]:
     yield
 
 
-def _cases(strips: int, together: int, group: Expr) -> list[tuple[int, Any]]:
+def _cases(height: int, together: int, group: Expr) -> list[tuple[int, Any]]:
     """(strips of the group, when): the last group may have fewer."""
-    whole, rest = divmod(strips, together)
+    whole, rest = divmod(height, together)
     if not rest:
         return [(together, _always())]
     return [(together, _when(group < whole)), (rest, _when(group == whole))]
@@ -174,7 +174,7 @@ class _Work:
     """The operands and the tiling of one kernel while it is emitted."""
 
     def __init__(
-        self, spec: StripsSpec, tile: TokenTile, blocks: int, pieces: list[Piece], operands: tuple[Any, ...]
+        self, spec: WinogradSpec, tile: TokenTile, blocks: int, pieces: list[Piece], operands: tuple[Any, ...]
     ) -> None:
         self.spec, self.tile, self.blocks, self.pieces = spec, tile, blocks, pieces
         self.x, self.data, self.offsets, self.bias, self.residual, self.slope, self.y = operands
@@ -205,13 +205,13 @@ class _Work:
         registers = [(r, variable(place[2]), place) for r in range(spec.rows) for place in places]
         for _, acc, (_, _, lanes) in registers:
             store(acc, TB.Broadcast(TB.float32(0), lanes), TB.Ramp(0, 1, lanes))
-        strip = k * (spec.channels * spec.strips.size) + first * spec.strips.pitch
+        strip = k * (spec.channels * spec.source.size) + first * spec.source.pitch
         with TB.serial(0, spec.columns) as c:
             block = (k * self.blocks + j) * spec.columns + c
             ahead(self.data, block + AHEAD // (4 * spec.rows), 0, 0)
             place = TB.cast(self.offsets[c], "int64") + strip
             for r, acc, (i, start, lanes) in registers:
-                pixels = self.x[image, 0, TB.Ramp(place + (i * spec.strips.pitch + start), 1, lanes)]
+                pixels = self.x[image, 0, TB.Ramp(place + (i * spec.source.pitch + start), 1, lanes)]
                 total = acc[TB.Ramp(0, 1, lanes)] + TB.Broadcast(self.data[block, 0, r], lanes) * pixels
                 store(acc, total, TB.Ramp(0, 1, lanes))
         for r, acc, (i, start, lanes) in registers:
