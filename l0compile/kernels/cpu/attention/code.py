@@ -11,10 +11,10 @@ it is computed once for each sequence that it touches, and each lane keeps the r
 
 from typing import Any
 
-from l0compile.hardware._tvm import TB
-from l0compile.kernels.cpu.attention_pass import Block, Operands, Pass
-from l0compile.kernels.cpu.attention_scores import exponentials, live_keys, score
-from l0compile.kernels.cpu.attention_values import combine
+from l0compile.kernels.cpu.attention.scores import exponentials, live_keys, score
+from l0compile.kernels.cpu.attention.spec import AttentionSpec
+from l0compile.kernels.cpu.attention.state import AttentionBuffers, KeyStep, QueryBlock
+from l0compile.kernels.cpu.attention.values import combine
 from l0compile.kernels.cpu.lanes import (
     Expr,
     body,
@@ -28,7 +28,8 @@ from l0compile.kernels.cpu.lanes import (
     symbol,
     variable,
 )
-from l0compile.kernels.spec import AttentionSpec, TokenTile
+from l0compile.kernels.tir import TB
+from l0compile.kernels.token_tile import TokenTile
 
 # Keys of a step. Their scores, the queries and the sums of a block stay in the first cache, and rescaling the sums
 # once a step is less than a hundredth of the work.
@@ -49,7 +50,7 @@ def attention(spec: AttentionSpec, tile: TokenTile) -> Any:
         for name, scalar in (("batch", batch), ("queries", queries), ("keys", keys)):
             TB.arg(name, scalar)
         y = param("y", (q_tiles, spec.heads * spec.value_dim, tile.lanes))
-        given = Operands(spec, tile, q, k, v, mask, bias, y, batch, queries, keys)
+        given = AttentionBuffers(spec, tile, q, k, v, mask, bias, y, batch, queries, keys)
         blocks = q_tiles * tile.vectors
         with body(), TB.parallel(0, spec.heads * blocks) as index:
             _block(given, TB.truncdiv(index, blocks), _paired(TB.truncmod(index, blocks), blocks))
@@ -70,7 +71,7 @@ def _paired(i: Expr, n: Expr) -> Expr:
     return TB.Select(TB.truncmod(i, 2) == 0, half, n - 1 - half)
 
 
-def _block(given: Operands, head: Expr, number: Expr) -> None:
+def _block(given: AttentionBuffers, head: Expr, number: Expr) -> None:
     spec, tile = given.spec, given.tile
     number = held(number)
     t, lane = held(TB.truncdiv(number, tile.vectors)), held(TB.truncmod(number, tile.vectors) * tile.vector)
@@ -79,7 +80,7 @@ def _block(given: Operands, head: Expr, number: Expr) -> None:
         with TB.Then():
             work = scratch((spec.dim + _STEP + spec.value_dim, tile.vector))
             kv_head = held(TB.truncdiv(head, spec.heads // spec.kv_heads))
-            block = Block(held(head), kv_head, t, lane, first, work, spec.dim, spec.dim + _STEP)
+            block = QueryBlock(held(head), kv_head, t, lane, first, work, spec.dim, spec.dim + _STEP)
             with TB.serial(0, spec.dim) as d:
                 value = given.q[t, head * spec.dim + d, block.lanes(given)]
                 store(work, value * const(spec.scale, value), d, given.vector)
@@ -92,7 +93,7 @@ def _block(given: Operands, head: Expr, number: Expr) -> None:
             store(given.y, given.splat(TB.float32(0)), t, head * spec.value_dim + f, lanes)
 
 
-def _sequence(given: Operands, block: Block, sequence: Expr, last: Expr, alone: Expr) -> None:
+def _sequence(given: AttentionBuffers, block: QueryBlock, sequence: Expr, last: Expr, alone: Expr) -> None:
     """Attention of all lanes to the keys of one sequence. Lanes of other sequences are computed but not kept."""
     sequence = held(sequence)
     origin, low = held(sequence * given.queries), held(sequence * given.keys)
@@ -110,7 +111,7 @@ def _sequence(given: Operands, block: Block, sequence: Expr, last: Expr, alone: 
     with TB.serial(0, steps) as step:
         begin = held(base + step * _STEP)
         end = held(TB.min(high, begin + _STEP))
-        now = Pass(sequence, origin, low, high, clear, begin, end, step == 0, step == steps - 1, alone)
+        now = KeyStep(sequence, origin, low, high, clear, begin, end, step == 0, step == steps - 1, alone)
         groups = held(TB.truncdiv(end - begin + (given.rows - 1), given.rows))
         store(peak, top[lanes], lanes)
         with TB.serial(0, groups) as group:

@@ -7,17 +7,21 @@ register: block after block is then one multiplication of what lies in memory.
 from dataclasses import dataclass
 from typing import Any
 
-from l0compile.hardware._tvm import TB
 from l0compile.kernels.cpu.lanes import ACTIVATIONS, Expr, broadcast, ramp, repeat, scratch, store, variable
-from l0compile.kernels.cpu.linear_blocks import Operands, feature
-from l0compile.kernels.spec import LinearSchedule, LinearSpec, TokenTile
-
-# Independent accumulators that hide the latency of an addition.
-_ACCUMULATORS = 4
+from l0compile.kernels.cpu.linear.blocks import LinearBuffers, feature
+from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
+from l0compile.kernels.tir import TB
+from l0compile.kernels.token_tile import TokenTile
 
 
 def one_token(
-    spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule, to: Operands, t: Expr, begin: Expr, end: Expr
+    spec: LinearSpec,
+    tile: TokenTile,
+    schedule: LinearSchedule,
+    to: LinearBuffers,
+    t: Expr,
+    begin: Expr,
+    end: Expr,
 ) -> None:
     """Compute the first token of tile ``t``: the block rows of the units from ``begin`` to ``end``."""
     groups, columns = spec.rows // schedule.rows, _columns(spec, tile)
@@ -29,8 +33,10 @@ def one_token(
     first, last = (begin + groups - 1) // groups, (end + groups - 1) // groups
     with TB.serial(0, last - first) as i:
         j = first + i
-        for at in range(0, spec.rows, tile.vector * _ACCUMULATORS):
-            height = min(spec.rows - at, tile.vector * _ACCUMULATORS)
+        # Independent accumulators hide the latency of an addition.
+        most = tile.vector * tile.core.latency
+        for at in range(0, spec.rows, most):
+            height = min(spec.rows - at, most)
             _Rows(spec, tile, to, x, t, j, at, height, columns).emit()
 
 
@@ -51,7 +57,7 @@ class _Rows:
 
     spec: LinearSpec
     tile: TokenTile
-    to: Operands
+    to: LinearBuffers
     x: Any
     t: Expr
     j: Expr
@@ -61,7 +67,7 @@ class _Rows:
 
     def emit(self) -> None:
         widths = self._widths()
-        count = max(1, _ACCUMULATORS // len(widths))
+        count = max(1, self.tile.core.latency // len(widths))
         sums = [[variable(width) for width in widths] for _ in range(count)]
         for accs in sums:
             for acc, width in zip(accs, widths, strict=True):

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from l0compile.hardware._tvm import TB
+from l0compile.kernels.cpu.attention.spec import AttentionSpec
 from l0compile.kernels.cpu.lanes import Expr, splat, store, variable
-from l0compile.kernels.spec import AttentionSpec, TokenTile
+from l0compile.kernels.tir import TB
+from l0compile.kernels.token_tile import TokenTile
 
 
 @dataclass(frozen=True)
-class Operands:
+class AttentionBuffers:
     """What the kernel is given: its buffers, and the number of sequences, of queries and of keys in each."""
 
     spec: AttentionSpec
@@ -38,7 +39,7 @@ class Operands:
 
 
 @dataclass(frozen=True)
-class Block:
+class QueryBlock:
     """One vector of queries of one head, at ``lane`` of ``tile``; ``first`` is its first token of all sequences.
 
     work: rows of one vector: scaled queries from row 0, scores from row ``scores``, sums of values from row ``sums``.
@@ -53,12 +54,12 @@ class Block:
     scores: int
     sums: int
 
-    def lanes(self, given: Operands) -> Expr:
+    def lanes(self, given: AttentionBuffers) -> Expr:
         return TB.Ramp(self.lane, 1, given.tile.vector)
 
 
 @dataclass(frozen=True)
-class Pass:
+class KeyStep:
     """One step over keys [begin, end) of one sequence; keys count from the first sequence.
 
     origin: the sequence's first query. [low, high): its keys that some lane sees; every lane sees those before
@@ -77,7 +78,7 @@ class Pass:
     alone: Expr
 
 
-def accumulators(given: Operands, rows: int) -> list[Any]:
+def accumulators(given: AttentionBuffers, rows: int) -> list[Any]:
     """``rows`` zeros, a register each."""
     registers = [variable(given.tile.vector) for _ in range(rows)]
     for register in registers:

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from l0compile.hardware._tvm import TB
-from l0compile.kernels.cpu.attention_pass import Block, Operands, Pass, accumulators
+from l0compile.kernels.cpu.attention.state import AttentionBuffers, KeyStep, QueryBlock, accumulators
 from l0compile.kernels.cpu.lanes import Expr, const, exp_below, held, store, variable
+from l0compile.kernels.tir import TB
 
 _DEAD = float("-inf")  # the score of a masked key
 
 
-def score(given: Operands, block: Block, now: Pass, row: Expr, peak: Any) -> None:
+def score(given: AttentionBuffers, block: QueryBlock, now: KeyStep, row: Expr, peak: Any) -> None:
     """Scores of ``rows`` keys from the step's key ``row`` on, to the workspace; their maximum to ``peak``."""
     rows, lanes, spec = given.rows, given.vector, given.spec
     key = held(now.begin + row)
@@ -31,7 +31,7 @@ def _largest(values: list[Expr]) -> Expr:
     return TB.max(_largest(values[:half]), _largest(values[half:])) if half else values[0]
 
 
-def _mask(given: Operands, block: Block, now: Pass, key: Expr, acc: list[Any]) -> None:
+def _mask(given: AttentionBuffers, block: QueryBlock, now: KeyStep, key: Expr, acc: list[Any]) -> None:
     """Add masks to the scores of a group of keys and kill those that a lane, or every lane, must not see."""
     lanes = given.vector
     start = now.sequence * given.keys
@@ -55,7 +55,9 @@ def _mask(given: Operands, block: Block, now: Pass, key: Expr, acc: list[Any]) -
             _causal(given, block, now, key, acc)
 
 
-def live_keys(given: Operands, block: Block, sequence: Expr, low: Expr, high: Expr) -> tuple[Expr, Expr]:
+def live_keys(
+    given: AttentionBuffers, block: QueryBlock, sequence: Expr, low: Expr, high: Expr
+) -> tuple[Expr, Expr]:
     """[low, high) without the keys that the mask of all queries kills at both ends, so that padding costs nothing."""
     if given.spec.mask is None or not given.spec.mask.full[3]:
         return low, high
@@ -75,7 +77,7 @@ def live_keys(given: Operands, block: Block, sequence: Expr, low: Expr, high: Ex
     return first[0], last[0]
 
 
-def _key_mask(given: Operands, value: Expr, acc: list[Any], r: int) -> None:
+def _key_mask(given: AttentionBuffers, value: Expr, acc: list[Any], r: int) -> None:
     """The mask of one key that is the same for all queries of its sequence."""
     lanes = given.vector
     if given.spec.mask is not None and given.spec.mask.boolean:
@@ -86,7 +88,7 @@ def _key_mask(given: Operands, value: Expr, acc: list[Any], r: int) -> None:
         store(acc[r], acc[r][lanes] + given.splat(value), lanes)
 
 
-def _index(given: Operands, *at: Expr) -> tuple[Expr, ...]:
+def _index(given: AttentionBuffers, *at: Expr) -> tuple[Expr, ...]:
     sequence, head, position = at
     assert given.spec.mask is not None
     full = given.spec.mask.full
@@ -95,7 +97,7 @@ def _index(given: Operands, *at: Expr) -> tuple[Expr, ...]:
     )
 
 
-def _causal(given: Operands, block: Block, now: Pass, key: Expr, acc: list[Any]) -> None:
+def _causal(given: AttentionBuffers, block: QueryBlock, now: KeyStep, key: Expr, acc: list[Any]) -> None:
     lanes, vector = given.vector, given.tile.vector
     first = TB.cast(block.first - now.origin, "int32")
     positions = TB.Broadcast(first, vector) + TB.Ramp(TB.int32(0), TB.int32(1), vector)
@@ -106,7 +108,7 @@ def _causal(given: Operands, block: Block, now: Pass, key: Expr, acc: list[Any])
         store(acc[r], TB.Select(position <= positions, score, const(_DEAD, score)), lanes)
 
 
-def exponentials(given: Operands, block: Block, count: Expr, top: Any, total: Any) -> None:
+def exponentials(given: AttentionBuffers, block: QueryBlock, count: Expr, top: Any, total: Any) -> None:
     """Turn ``count`` rows of scores into exp(score - top), dead ones into exact zeros, and add them to ``total``."""
     lanes, unroll = given.vector, 4
     with TB.serial(0, TB.truncdiv(count, unroll)) as i:

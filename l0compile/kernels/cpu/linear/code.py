@@ -6,66 +6,35 @@ its own, with outputs in lanes.
 """
 
 from dataclasses import dataclass
-from math import gcd
 from typing import Any
 
-from l0compile.errors import ScheduleError
-from l0compile.hardware._tvm import TB
 from l0compile.kernels.cpu.lanes import Expr, body, held, kernel, param, symbol
-from l0compile.kernels.cpu.linear_blocks import Microkernel, Operands
-from l0compile.kernels.cpu.linear_shares import first_unit, units
-from l0compile.kernels.cpu.linear_token import one_token
-from l0compile.kernels.spec import LinearSchedule, LinearSpec, TokenTile
+from l0compile.kernels.cpu.linear.blocks import LinearBuffers, Microkernel
+from l0compile.kernels.cpu.linear.one_token import one_token
+from l0compile.kernels.cpu.linear.schedules import check_schedule, default_schedule
+from l0compile.kernels.cpu.linear.shares import first_unit, units
+from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
+from l0compile.kernels.tir import TB
+from l0compile.kernels.token_tile import TokenTile
 
 # Half a register of fewer numbers than this is not worth code of its own.
 _NARROWEST = 4
-# With this many accumulators none waits for its own last result.
-_ACCUMULATORS = 8
 # Multiplications of one register in a turn of the loop: with fewer, counting and asking for weights takes as long.
 _TURN = 16
-# Bytes of activations of two tiles that leave a second-level cache room for weights and results.
-_TWO_TILES = 512 << 10
 
 
-def default_schedule(spec: LinearSpec, tile: TokenTile) -> LinearSchedule:
-    """All registers of a tile at once and as many rows as fit beside them; always legal.
-
-    A dense weight, which is the larger part of what is read, is read once for two tiles; a block-sparse one for each,
-    so that a tile's results stay in the cache of the thread that goes on with them.
-    """
-    rows = spec.rows if spec.rows <= tile.rows else gcd(spec.rows, tile.rows)
-    few = 8 * spec.k * tile.lanes <= _TWO_TILES
-    return LinearSchedule(rows, tile.vectors, tiles=2 if spec.dense and few else 1)
-
-
-def check_schedule(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule) -> None:
-    """Raise ScheduleError unless the schedule cuts blocks and tiles evenly and its accumulators, the tokens of one
-    column and a weight fit the registers together."""
-    if min(schedule.rows, schedule.vectors, schedule.unroll, schedule.sums, schedule.tiles) < 1:
-        raise ScheduleError(f"{schedule}: expected numbers of at least 1")
-    if spec.rows % schedule.rows or tile.vectors % schedule.vectors or schedule.unroll % schedule.sums:
-        raise ScheduleError(
-            f"{schedule}: expected rows dividing {spec.rows} (block rows), vectors dividing {tile.vectors} (of a tile) "
-            "and sums dividing unroll"
-        )
-    needed = schedule.sums * schedule.rows * schedule.vectors + schedule.vectors + 1
-    if needed > tile.registers:
-        raise ScheduleError(
-            f"{schedule}: expected sums * rows * vectors + vectors + 1 of at most {tile.registers} registers, "
-            f"got {needed}; take fewer rows, vectors or sums"
-        )
-
-
-def linear(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule) -> Any:
+def linear(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule | None = None) -> Any:
     """PrimFunc(x, data[, indices, indptr][, bias][, residual][, tokens], y); tiles and nnz are symbolic.
 
-    Raises: ScheduleError as ``check_schedule``.
+    Raises:
+        ScheduleError: the schedule does not fit, see ``check_schedule``.
     """
+    schedule = schedule or default_schedule(spec, tile)
     check_schedule(spec, tile, schedule)
     blocks = -(-spec.n // spec.rows)
     with kernel("linear") as builder:
         tiles, nnz, tokens = symbol("tiles"), symbol("nnz"), symbol("tokens")
-        to = Operands(
+        to = LinearBuffers(
             x=param("x", (tiles, spec.k, tile.lanes)),
             data=param("data", (nnz, spec.cols, spec.rows)),
             indices=None if spec.dense else param("indices", (nnz,), "int32"),
@@ -94,7 +63,7 @@ class _Task:
     spec: LinearSpec
     tile: TokenTile
     schedule: LinearSchedule
-    to: Operands
+    to: LinearBuffers
     first: Expr
     tiles: Expr
     begin: Expr
@@ -174,7 +143,7 @@ class _Task:
     def _one_register(self) -> LinearSchedule:
         """One register of tokens, with as many sums as keep the multipliers busy."""
         rows = self.schedule.rows
-        sums = max(1, min(4, _ACCUMULATORS // rows))
+        sums = max(1, min(4, self.tile.core.accumulators // rows))
         return LinearSchedule(rows, 1, 1 if self.spec.cols >= sums else max(sums, _TURN // rows), sums)
 
     def _rows(self, schedule: LinearSchedule, width: int, lane: Expr) -> None:

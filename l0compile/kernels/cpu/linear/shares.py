@@ -4,10 +4,10 @@ A unit is a group of rows that a microkernel computes at once. Rows of a block-s
 blocks, so shares are cut by those, not by rows.
 """
 
-from l0compile.hardware._tvm import TB
 from l0compile.kernels.cpu.lanes import Expr, store, variable
-from l0compile.kernels.cpu.linear_blocks import Operands
-from l0compile.kernels.spec import LinearSchedule, LinearSpec
+from l0compile.kernels.cpu.linear.blocks import LinearBuffers
+from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
+from l0compile.kernels.tir import TB
 
 # What beginning and storing a unit costs, in columns of a weight.
 _UNIT_COST = 2
@@ -20,7 +20,9 @@ def units(spec: LinearSpec, schedule: LinearSchedule) -> int:
     return -(-spec.n // spec.rows) * (spec.rows // schedule.rows)
 
 
-def first_unit(spec: LinearSpec, schedule: LinearSchedule, to: Operands, share: Expr, shares: int) -> Expr:
+def first_unit(
+    spec: LinearSpec, schedule: LinearSchedule, to: LinearBuffers, share: Expr, shares: int
+) -> Expr:
     """First unit of a share; of the share behind the last: the number of units."""
     if spec.dense:
         return share * units(spec, schedule) // shares

@@ -7,24 +7,21 @@ weight per row. A block taller than the microkernel is walked in groups of ``sch
 from dataclasses import dataclass
 from typing import Any
 
-from l0compile.hardware._tvm import TB
 from l0compile.kernels.cpu.lanes import ACTIVATIONS, Expr, ahead, broadcast, ramp, store, variable
-from l0compile.kernels.spec import LinearSchedule, LinearSpec, TokenTile
+from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
+from l0compile.kernels.tir import TB
+from l0compile.kernels.token_tile import TokenTile
 
 # Block columns beyond this are looped, not unrolled: longer bodies inflate the code and start to spill (8 x 8 blocks,
 # unrolled, ran at 0.96 of the speed of 4 x 4).
 _UNROLL_COLS = 4
-# Bytes by which weights are asked for in advance: about what is computed while they come from main memory. The
-# processor guesses as far ahead, but not past the end of a page.
-_AHEAD = 2048
-_LINE = 64  # bytes of a cache line
 
 Accumulators = list[list[Any]]
 """For each row the registers of its sums."""
 
 
 @dataclass(frozen=True)
-class Operands:
+class LinearBuffers:
     """The buffers of a linear kernel, and its number of tokens; None where the kernel has no such argument."""
 
     x: Any
@@ -60,7 +57,7 @@ class Microkernel:
     spec: LinearSpec
     tile: TokenTile
     schedule: LinearSchedule
-    to: Operands
+    to: LinearBuffers
     t: Expr
     width: int
 
@@ -124,12 +121,13 @@ class Microkernel:
         spec, to = self.spec, self.to
         column = to.column(spec, begin, i)
         size = 4 * spec.rows * spec.cols
-        later = begin + i + max(1, _AHEAD // size)
-        if size <= _LINE and u * size % _LINE == 0:  # once a line
+        # Processors guess what is read next, but not past the end of a page.
+        later, line = begin + i + max(1, self.tile.core.prefetch_bytes // size), self.tile.core.line_bytes
+        if size <= line and u * size % line == 0:  # once a line
             ahead(to.data, later, 0, 0)
 
         def add_column(c: Expr, acc: Accumulators) -> None:
-            if size > _LINE:
+            if size > line:
                 ahead(to.data, later, c, row)
             for r in range(self.schedule.rows):
                 for register, lanes in zip(acc[r], registers, strict=True):

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from l0compile.hardware._tvm import TB
-from l0compile.kernels.cpu.attention_pass import Block, Operands, Pass, accumulators
+from l0compile.kernels.cpu.attention.state import AttentionBuffers, KeyStep, QueryBlock, accumulators
 from l0compile.kernels.cpu.lanes import Expr, held, store
+from l0compile.kernels.tir import TB
 
 
-def combine(given: Operands, block: Block, now: Pass, factor: Any, inverse: Any) -> None:
+def combine(given: AttentionBuffers, block: QueryBlock, now: KeyStep, factor: Any, inverse: Any) -> None:
     """Add the values of the step's keys to sums shrunk by ``factor``; at last write them by ``inverse``."""
     width, rows = given.spec.value_dim, given.rows
     if width >= rows:
@@ -18,7 +18,13 @@ def combine(given: Operands, block: Block, now: Pass, factor: Any, inverse: Any)
 
 
 def _combine(
-    given: Operands, block: Block, now: Pass, feature: Expr, rows: int, factor: Any, inverse: Any
+    given: AttentionBuffers,
+    block: QueryBlock,
+    now: KeyStep,
+    feature: Expr,
+    rows: int,
+    factor: Any,
+    inverse: Any,
 ) -> None:
     lanes, size = given.vector, given.tile.lanes
     first = block.kv_head * given.spec.value_dim + feature
@@ -42,7 +48,13 @@ def _combine(
 
 
 def _write(
-    given: Operands, block: Block, now: Pass, feature: Expr, rows: int, acc: list[Any], inverse: Any
+    given: AttentionBuffers,
+    block: QueryBlock,
+    now: KeyStep,
+    feature: Expr,
+    rows: int,
+    acc: list[Any],
+    inverse: Any,
 ) -> None:
     lanes, vector = given.vector, given.tile.vector
     out = block.lanes(given)
