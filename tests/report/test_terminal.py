@@ -6,7 +6,7 @@ import re
 
 from rich.console import Console
 
-from l0compile.report.table import asked_lines, comparison_table, targets_table
+from l0compile.report.terminal import asked_lines, comparison_table, targets_table
 from l0compile.studies.result import Candidate, SearchResult
 
 

@@ -5,10 +5,11 @@ import dataclasses
 import pytest
 
 from l0compile.measurement import Ratio
-from l0compile.report.plots.places import places
-from l0compile.report.plots.tradeoff import tradeoff
+from l0compile.report.plots.figure import WIDE
+from l0compile.report.plots.standings import standings
+from l0compile.report.plots.tradeoff import draw_tradeoff, tradeoff
 from l0compile.studies.result import Candidate, Latency, Row, SearchResult
-from tests.report.picture import Picture, line
+from tests.report.drawn import Drawn
 
 
 def candidate(number: int, load: float, minute: float, quality: float, **rest: bool) -> Candidate:
@@ -41,9 +42,9 @@ def relative() -> SearchResult:
 
 
 def test_a_budget_that_is_a_share_is_drawn_in_shares(relative: SearchResult) -> None:
-    found = places(relative)
+    found = standings(relative)
     assert found.budget == 0.5 and found.words(0.5) == "0.5×" and "reference" in found.title
-    at = {place.item.number: place.at for place in found.points}
+    at = {place.item.number: place.at for place in found.candidates}
     assert (at[1].value, at[1].low, at[1].high) == pytest.approx((0.35, 0.3465, 0.3535))
     assert at[2].value == pytest.approx(0.6)
     assert [(row.name, pytest.approx(span.value)) for row, span in found.engines] == [
@@ -53,29 +54,29 @@ def test_a_budget_that_is_a_share_is_drawn_in_shares(relative: SearchResult) -> 
 
 
 def test_the_chosen_one_stands_where_the_final_table_says(relative: SearchResult) -> None:
-    (chosen,) = [place for place in places(relative).points if place.item.chosen]
+    (chosen,) = [place for place in standings(relative).candidates if place.item.chosen]
     assert (chosen.at.value, chosen.quality, chosen.final) == (pytest.approx(1 / 2.02), 0.97, True)
-    picture = Picture.all_of(tradeoff(relative))[0]
-    (budget,) = (line(item) for item in picture.found("line", "budget"))
+    drawn = Drawn.of(draw_tradeoff(relative, WIDE))
     # Within the budget, as the table says, however slow the minute was in which it was fitted.
-    assert picture.marks()[0][1] < budget[0]
-    assert "the two measured side by side" in tradeoff(relative) and "as in the table above" in tradeoff(
-        relative
-    )
+    assert drawn.marks()[0][0] < drawn.line("budget").get_xdata()[0] == 0.5
+    assert drawn.titles()[0] == "latency over that of reference, logarithmic"
+    shown = tradeoff(relative)
+    assert shown is not None
+    assert "the two measured side by side" in shown.caption and "as in the table above" in shown.caption
 
 
 def test_what_the_trained_one_beats_is_not_on_the_line(relative: SearchResult) -> None:
-    found = places(relative)
+    found = standings(relative)
     # The third one was on the front before the chosen one was trained: now it is slower and worse.
     assert [place.item.number for place in found.front] == [1, 0]
 
 
 def test_without_loads_or_a_final_row_there_are_milliseconds(relative: SearchResult) -> None:
     old = tuple(dataclasses.replace(item, load=None) for item in relative.candidates)
-    found = places(dataclasses.replace(relative, candidates=old))
+    found = standings(dataclasses.replace(relative, candidates=old))
     assert found.budget == 5.0 and found.words(found.budget) == "5 ms"
-    assert {p.item.number: p.at.value for p in found.points}[0] == 4.95
-    bare = places(dataclasses.replace(relative, rows=(), budget_ratio=None))
+    assert {p.item.number: p.at.value for p in found.candidates}[0] == 4.95
+    bare = standings(dataclasses.replace(relative, rows=(), budget_ratio=None))
     # On the scale of the budget, which was set in another minute.
-    assert {p.item.number: p.at.value for p in bare.points}[0] == pytest.approx(4.9)
-    assert not any(place.final for place in bare.points) and bare.engines == ()
+    assert {p.item.number: p.at.value for p in bare.candidates}[0] == pytest.approx(4.9)
+    assert not any(place.final for place in bare.candidates) and bare.engines == ()

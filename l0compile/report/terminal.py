@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from l0compile.measurement import Ratio
-from l0compile.report.pages.blocks import block_order, shares, target_name
+from l0compile.report.blocks import block_order, shape_shares, target_name
 from l0compile.studies.result import Row, SearchResult
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def targets_table(results: Mapping[str, SearchResult]) -> "Table":
     """A ``rich`` table of the block shapes that the chosen models took: layers, and share of their live weights."""
     table = _table("block shapes of the chosen models")
     table.add_column("block shape")
-    counted = [shares(result) for result in results.values()]
+    counted = [shape_shares(result) for result in results.values()]
     for name, result in results.items():
         table.add_column(_escaped(f"{name}: {target_name(result)}"), justify="right")
     for shape in sorted({shape for found in counted for shape in found}, key=block_order):
