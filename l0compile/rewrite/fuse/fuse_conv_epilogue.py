@@ -18,9 +18,9 @@ _ACTIVATION = {
     aten.hardswish.default: "hardswish",
     aten.tanh.default: "tanh",
 }
-_CONV, _STRIPS, _WINDOW = l0.packed_conv2d.default, l0.packed_strips.default, l0.packed_window.default
-_ACTIVATION_ARG = {_CONV: 8, _STRIPS: 9, _WINDOW: 6}
-_RESIDUAL_ARG = {_CONV: 5, _STRIPS: 4}
+_CONV, _WINOGRAD, _WINDOW = l0.packed_conv2d.default, l0.packed_winograd.default, l0.packed_window.default
+_ACTIVATION_ARG = {_CONV: 8, _WINOGRAD: 9, _WINDOW: 6}
+_RESIDUAL_ARG = {_CONV: 5, _WINOGRAD: 4}
 
 
 def fuse_conv_epilogue(program: Program) -> Program:

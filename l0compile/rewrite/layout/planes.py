@@ -11,7 +11,7 @@ from l0compile.ir.nodes import arguments, follower, is_op, same_shape, shape, te
 from l0compile.ir.ops.bsr import dense_blocks, nonzero_blocks, to_blocks
 from l0compile.ir.ops.planes import Planes
 from l0compile.ir.program import Program
-from l0compile.rewrite.formats.winograd import readable, strip_height, strip_layout, strip_weight
+from l0compile.rewrite.formats.winograd import readable, winograd_height, winograd_layout, winograd_weight
 from l0compile.rewrite.layout.plane_operands import order_of, plane_constant, scale_and_shift
 from l0compile.rewrite.layout.transposed_conv import TAPS
 from l0compile.rewrite.sliding import CONVOLUTIONS, Sliding, conv_weight, layouts, sliding
@@ -29,7 +29,7 @@ _NOT_NEGATIVE = (aten.relu.default, aten.relu6.default, aten.sigmoid.default, at
 def assign_planes(program: Program, rows: int) -> Program:
     """Rewrite: conv(x) -> image(packed_conv2d(planes(x))); planes(image(y)) -> y; pooling over windows, elementwise
     operators, concatenation of channels and the mean of an image likewise, where an operand is in planes already.
-    A dense 3x3 convolution that is quicker in strips becomes image(packed_strips(strip_planes(planes(x)))).
+    A dense 3x3 convolution that is quicker by Winograd becomes image(packed_winograd(winograd_planes(planes(x)))).
 
     Checks: float32, constant weights, channels, height and width known; elementwise functions map 0 to 0 (the border
     stays zero); a maximum whose windows reach out of the image reads a copy with minus infinity around it, unless it is
@@ -171,8 +171,8 @@ class _Planes:
             if groups == channels == n:
                 return self._depthwise(node, weight, x, places, result)
             gaps = groups > 1 or TAPS in node.meta
-            if not gaps and (strips := self._strips(node, weight, x, source, result)) is not None:
-                return strips
+            if not gaps and (call := self._winograd(node, weight, x, source, result)) is not None:
+                return call
             if gaps:
                 matrix = _ungrouped(weight, groups) if groups > 1 else weight.flatten(1)
                 taps = node.meta.get(TAPS)
@@ -194,20 +194,20 @@ class _Planes:
         args = (x, data, table, indptr, given["bias"], None, n, result.numbers(), "")
         return self.editor.call(l0.packed_conv2d.default, args, before=node)
 
-    def _strips(
+    def _winograd(
         self, node: fx.Node, weight: Tensor, x: fx.Node, source: Planes, result: Planes
     ) -> fx.Node | None:
         """A dense 3x3 convolution with fewer products, where that pays."""
         n, channels = weight.shape[:2]
-        m = strip_height(self.windows[node], channels, n)
+        m = winograd_height(self.windows[node], channels, n)
         if m is None or not readable(source):
             return None
-        given, layout = arguments(node), strip_layout(source, m)
+        given, layout = arguments(node), winograd_layout(source, m)
         if (key := (x, m)) not in self.made:
             seen = (x, source.numbers(), layout.numbers(), m)
-            self.made[key] = self.editor.call(l0.strip_planes.default, seen, before=node)
+            self.made[key] = self.editor.call(l0.winograd_planes.default, seen, before=node)
         stem = str(given["weight"].target)
-        names, parts = ("strips", "strip_offsets"), strip_weight(weight, layout, m, self.rows)
+        names, parts = ("winograd", "winograd_offsets"), winograd_weight(weight, layout, m, self.rows)
         data, table = (
             self.editor.add_constant(f"{stem}_{name}", part, node)
             for name, part in zip(names, parts, strict=True)
@@ -224,7 +224,7 @@ class _Planes:
             m,
             "",
         )
-        return self.editor.call(l0.packed_strips.default, args, before=node)
+        return self.editor.call(l0.packed_winograd.default, args, before=node)
 
     def _depthwise(
         self, node: fx.Node, weight: Tensor, x: fx.Node, places: list[int], result: Planes
