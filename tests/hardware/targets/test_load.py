@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from l0compile.errors import ConfigError, TargetError
-from l0compile.hardware.targets import list_targets, load_target, parse_target, shipped_folder
+from l0compile.hardware.targets import Core, list_targets, load_target, parse_target, shipped_folder
 
 EXPECTED = {"native", "x86-64-avx2", "x86-64-avx512", "aarch64-neon", "cuda-sm80", "cuda-sm90"}
 
@@ -110,3 +110,11 @@ def test_every_key_is_required(table: dict[str, Any]) -> None:
         del at[path[-1]]
         with pytest.raises(ConfigError, match=f"key '{'.'.join(path)}' is missing"):
             parse_target(broken, "board.toml", "board")
+
+
+def test_the_table_of_the_core_is_optional_and_checked(table: dict[str, Any]) -> None:
+    assert parse_target(table, "board.toml", "board").core == Core()
+    assert parse_target({**table, "core": {"latency": 5}}, "board.toml", "board").core == Core(latency=5)
+    for core, message in (({"latency": 0}, "'core.latency': expected"), ({"lag": 5}, "'core.lag'")):
+        with pytest.raises(ConfigError, match=f"^board.toml: .*{message}"):
+            parse_target({**table, "core": core}, "board.toml", "board")
