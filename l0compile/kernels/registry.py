@@ -16,7 +16,8 @@ from l0compile.kernels.cpu.pack import PACK
 from l0compile.kernels.cpu.planes import COPY
 from l0compile.kernels.cpu.rope import ROPE
 from l0compile.kernels.cpu.window import WINDOW
-from l0compile.kernels.cpu.winograd import WINOGRAD, WINOGRAD_PLANES
+from l0compile.kernels.cpu.winograd import WINOGRAD
+from l0compile.kernels.cpu.winograd_planes import WINOGRAD_PLANES
 from l0compile.kernels.cuda.bsr_linear import BSR_LINEAR
 from l0compile.kernels.definition import KernelCall, KernelDef
 from l0compile.kernels.token_tile import TokenTile
