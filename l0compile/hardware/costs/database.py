@@ -28,8 +28,10 @@ _TABLE = (
 
 
 def default_path() -> Path | None:
-    """Where a user's records are: ``L0COMPILE_COSTS``, or ``costs.sqlite`` in the user's cache folder; None when
-    ``L0COMPILE_COSTS`` is ``off``: then no records are used, not even those shipped."""
+    """Where a user's records are: ``L0COMPILE_COSTS``, or ``costs.sqlite`` in the user's cache folder.
+
+    None when ``L0COMPILE_COSTS`` is ``off``: then no records are used, not even the shipped ones.
+    """
     given = os.environ.get(VARIABLE)
     if given == SWITCHED_OFF:
         return None
@@ -74,9 +76,12 @@ class Database:
         self._connection.close()
 
     def add(self, records: Iterable[CostRecord]) -> int:
-        """Add ``records``, all or none; of one key and schedule the better is kept (``CostRecord.rank``).
+        """Add all of ``records`` or, after an error, none; they are on disk when this returns.
 
-        Returns how many were new or better. On disk when this returns.
+        Of one key and schedule the better record stays, by ``CostRecord.rank``.
+
+        Returns:
+            How many were new or better than what was there.
         """
         changed = 0
         with self._errors(), self._transaction():
