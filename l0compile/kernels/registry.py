@@ -6,7 +6,7 @@ import torch
 from torch import fx
 
 from l0compile.errors import BuildError
-from l0compile.ir import ops
+from l0compile.ir import ops as ops  # registers the operators that are looked up below
 from l0compile.kernels.cpu.attention.definition import ATTENTION
 from l0compile.kernels.cpu.conv import CONV
 from l0compile.kernels.cpu.linear.definition import LINEAR
@@ -37,7 +37,6 @@ KERNELS: tuple[KernelDef, ...] = (
     BSR_LINEAR,
 )
 
-assert ops  # importing them registers the operators that are looked up below
 _CALLS = {
     kind: {
         getattr(torch.ops.l0compile, operator).default: call
