@@ -90,13 +90,12 @@ def test_names_and_operators_belong_to_one_kernel_each() -> None:
 @pytest.mark.parametrize("kernel", KERNELS, ids=NAMES)
 def test_every_operator_exists_and_gives_the_spec_of_its_kernel(kernel: KernelDef, tile: TokenTile) -> None:
     called = set()
-    for node, call, operands in examples(kernel, tile):
-        called.add(str(node.target).split(".")[1])
-        assert isinstance(call.spec, kernel.spec) and kernel_of(call.spec, kernel.kind) is kernel
-        assert dataclasses.is_dataclass(call.spec) and hash(call.spec) == hash(dataclasses.replace(call.spec))
-        types = {
-            str(operand.dtype).removeprefix("torch.") for operand in operands if torch.is_tensor(operand)
-        }
+    for made in examples(kernel, tile):
+        called.add(str(made.node.target).split(".")[1])
+        spec, tensors = made.call.spec, filter(torch.is_tensor, made.operands)
+        assert isinstance(spec, kernel.spec) and kernel_of(spec, kernel.kind) is kernel
+        assert dataclasses.is_dataclass(spec) and hash(spec) == hash(dataclasses.replace(spec))
+        types = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors}
         assert types <= {*kernel.dtypes, "int32", "bool"} and types & set(kernel.dtypes)
     assert called == set(kernel.calls)
 
