@@ -22,7 +22,7 @@ from l0compile.lower.partition.in_place import writers
 from l0compile.lower.partition.index_bounds import index_bounds
 from l0compile.lower.partition.instructions import instructions
 from l0compile.lower.partition.island_work import is_small
-from l0compile.lower.partition.stages import Stage, alone, is_number, split, whole
+from l0compile.lower.partition.stages import Stage, is_number, single_stage, split, stage_per_node
 from l0compile.lower.translate import Translation, translate
 from l0compile.lower.tvm.build import build
 from l0compile.rewrite.formats.dense_kernels import dense_kernels
@@ -99,7 +99,7 @@ def lower_torch(program: Program, reason: str) -> BuiltStage:
     Raises:
         BuildError: Some operator is neither one of ATen's nor one of ours.
     """
-    return _torch_stage(whole(program, "torch", reason))
+    return _torch_stage(single_stage(program, "torch", reason))
 
 
 def provable_bounds(program: Program) -> tuple[Mapping[str, int], dict[str, str]]:
@@ -178,7 +178,7 @@ def _build(stage: Stage, lowered: _Lowered, target: Target, tile: TokenTile) -> 
 
 def _failing_alone(packed: Program, target: Target, tile: TokenTile) -> Iterator[tuple[str, str]]:
     """Iterate over the nodes that TVM cannot build even on their own, with the reason."""
-    for stage in alone(packed):
+    for stage in stage_per_node(packed):
         try:
             build(translate(stage.program, tile).module, target, tile)
         except BuildError as error:

@@ -5,7 +5,6 @@ torch raises, but no access outside the tensor. Inputs that hold indices are che
 so a caller never meets such a wrong number.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +16,8 @@ from l0compile.hardware._tvm import TB, tirx
 from l0compile.ir.nodes import arguments, tensor
 from l0compile.lower.aten import scalar_functions as f
 from l0compile.lower.aten.loops import nested_loops
-from l0compile.lower.aten.lowering import Index, Lowering, broadcast_index, cast, dtype_name
+from l0compile.lower.aten.lowering import Index, Lowering, broadcast_index, cast, dtype_name, from_front
+from l0compile.lower.aten.reducers import highest, lowest
 
 aten = torch.ops.aten
 
@@ -26,7 +26,7 @@ def position(value: Any, size: Any, wraps: bool = False) -> Any:
     """Clamp ``value`` to an int64 position in 0..size-1; with ``wraps``, a negative one counts from the end first."""
     value, size = cast(value, "int64"), cast(size, "int64")
     if wraps:
-        value = tirx.Select(value < 0, value + size, value)
+        value = from_front(value, size)
     return tirx.max(tirx.min(value, size - 1), tirx.const(0, "int64"))
 
 
@@ -63,7 +63,7 @@ def _index_select(node: fx.Node, low: Lowering) -> Any:
     return low.compute(node, element, given["self"], given["index"], name="index_select")
 
 
-def _placed(node: fx.Node, indices: Any, rank: int) -> tuple[list[tuple[int, fx.Node]], Any, int]:
+def _placed(node: fx.Node, indices: Any) -> tuple[list[tuple[int, fx.Node]], Any, int]:
     """Return pairs (axis, index tensor), the common shape of the indices, and where its axes stand in the result."""
     pairs = [(axis, index) for axis, index in enumerate(indices) if index is not None]
     for _, index in pairs:
@@ -85,7 +85,7 @@ def _index(node: fx.Node, low: Lowering) -> Any:
     given = arguments(node)
     source = given["self"]
     rank = source.meta["val"].ndim
-    pairs, common, start = _placed(node, given["indices"], rank)
+    pairs, common, start = _placed(node, given["indices"])
     if not pairs:
         return low.value(source)
     width, axes = len(common), [axis for axis, _ in pairs]
@@ -153,8 +153,8 @@ def _scatter_reduce(node: fx.Node, low: Lowering) -> Any:
         )
     dtype = dtype_name(node.meta["val"].dtype)
     # Without include_self, every element that is written to starts from the neutral value of the reduction.
-    neutral = None if given["include_self"] else _NEUTRAL[how](dtype)
-    return _scatter(_REDUCTIONS[how], neutral)(node, low)
+    combine, neutral = _REDUCTIONS[how]
+    return _scatter(combine, None if given["include_self"] else neutral(dtype))(node, low)
 
 
 def _index_add(node: fx.Node, low: Lowering) -> Any:
@@ -186,7 +186,7 @@ def _index_put(node: fx.Node, low: Lowering) -> Any:
     given = arguments(node)
     source, values, adds = given["self"], given["values"], given["accumulate"]
     rank = source.meta["val"].ndim
-    pairs, common, start = _placed(node, given["indices"], rank)
+    pairs, common, start = _placed(node, given["indices"])
     free = [d for d in range(rank) if d not in [axis for axis, _ in pairs]]
     dims = source.meta["val"].shape
     before, after = [d for d in free if d < pairs[0][0]] if start else [], free
@@ -209,18 +209,12 @@ def _index_put(node: fx.Node, low: Lowering) -> Any:
     return low.extern(node, body, source, values, *(index for _, index in pairs), name="index_put")
 
 
-_REDUCTIONS: dict[str, Callable[[Any, Any], Any]] = {
-    "sum": lambda a, b: a + b,
-    "prod": lambda a, b: a * b,
-    "amax": f.maximum,
-    "amin": f.minimum,
-}
-
-_NEUTRAL: dict[str, Callable[[str], Any]] = {
-    "sum": lambda dtype: cast(0, dtype),
-    "prod": lambda dtype: cast(1, dtype),
-    "amax": lambda dtype: cast(-math.inf, dtype) if "float" in dtype else tirx.min_value(dtype),
-    "amin": lambda dtype: cast(math.inf, dtype) if "float" in dtype else tirx.max_value(dtype),
+# name -> (combination of two elements, neutral element of a dtype)
+_REDUCTIONS: dict[str, tuple[Callable[[Any, Any], Any], Callable[[str], Any]]] = {
+    "sum": (lambda a, b: a + b, lambda dtype: cast(0, dtype)),
+    "prod": (lambda a, b: a * b, lambda dtype: cast(1, dtype)),
+    "amax": (f.maximum, lowest),
+    "amin": (f.minimum, highest),
 }
 
 INDEXING: dict[Any, Any] = {

@@ -100,6 +100,16 @@ def long(shape: list[Any]) -> Index:
     return tuple(tirx.const(size, "int64") if isinstance(size, int) else size for size in shape)
 
 
+def from_front(index: Any, size: Any) -> Any:
+    """Count a negative index from the end, as Python does."""
+    return tirx.Select(index < 0, index + size, index)
+
+
+def slice_start(start: Any, size: Any) -> Any:
+    """Turn the start of a slice into an int64 position from 0 to ``size``: negative ones count from the end."""
+    return tirx.max(tirx.min(from_front(cast(start, "int64"), size), size), tirx.const(0, "int64"))
+
+
 def dtype_name(dtype: torch.dtype) -> str:
     """Return TVM's name of a dtype, such as ``"float32"``."""
     return str(dtype).removeprefix("torch.")

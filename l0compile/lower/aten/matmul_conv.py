@@ -90,16 +90,21 @@ def _convolution(node: fx.Node, low: Lowering) -> Any:
             return te.sum(cast(x(*i[:lead], channel, *at), total) * cast(w(o, c, *k), total), axis=[c, *k])
 
         sums = te.compute(shape, element, name="convolution")
-        if not bias and total == dtype:
-            return sums
-
-        def finish(*i: Any) -> Any:
-            return cast(sums(*i) + cast(bias[0](i[lead]), total) if bias else sums(*i), dtype)
-
-        return te.compute(shape, finish, name="bias")
+        return _biased(sums, bias, lead, total, dtype)
 
     rest = [low.value(given["bias"])] if given["bias"] is not None else []
     return low.emit_values(function, padded, low.value(weight), *rest, name="convolution")
+
+
+def _biased(sums: Any, bias: tuple[Any, ...], axis: int, total: str, dtype: str) -> Any:
+    """Add the bias of each channel, if there is one, to sums in dtype ``total``, and convert them to ``dtype``."""
+    if not bias and total == dtype:
+        return sums
+
+    def element(*i: Any) -> Any:
+        return cast(sums(*i) + cast(bias[0](i[axis]), total) if bias else sums(*i), dtype)
+
+    return te.compute(sums.shape, element, name="bias")
 
 
 def _padded(
@@ -168,13 +173,7 @@ def _transposed_convolution(node: fx.Node, low: Lowering) -> Any:
             return te.sum(tirx.if_then_else(tirx.all(*real), term, cast(0, total)), axis=[c, *k])
 
         sums = te.compute(shape, element, name="convolution")
-        if not bias and total == dtype:
-            return sums
-
-        def finish(*i: Any) -> Any:
-            return cast(sums(*i) + cast(bias[0](i[lead]), total) if bias else sums(*i), dtype)
-
-        return te.compute(shape, finish, name="bias")
+        return _biased(sums, bias, lead, total, dtype)
 
     operands = [x, weight, *([given["bias"]] if given["bias"] is not None else [])]
     return low.emit(function, *operands, name="convolution")

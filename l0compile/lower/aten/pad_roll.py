@@ -8,7 +8,7 @@ from torch import fx
 from l0compile.errors import BuildError
 from l0compile.hardware._tvm import tirx
 from l0compile.ir.nodes import arguments
-from l0compile.lower.aten.lowering import Index, Lowering, cast, dtype_name, long
+from l0compile.lower.aten.lowering import Index, Lowering, cast, dtype_name, from_front, long, slice_start
 
 aten = torch.ops.aten
 
@@ -41,7 +41,7 @@ def wrapped(i: Any, size: Any) -> Any:
 
     This avoids floormod: TVM's FlattenBuffer drops the shift if two axes hold ``(i + shift) % size``.
     """
-    i = tirx.Select(i < 0, i + size, i)
+    i = from_front(i, size)
     return tirx.Select(i >= size, i - size, i)
 
 
@@ -125,9 +125,7 @@ def _slice_scatter(node: fx.Node, low: Lowering) -> Any:
     axis, step = given["dim"] % rank, given["step"]
     size = long(low.shape(x))[axis]
     length = long(low.shape(piece))[axis]
-    first = cast(low.number(given["start"] if given["start"] is not None else 0), "int64")
-    first = tirx.Select(first < 0, first + size, first)
-    first = tirx.max(tirx.min(first, size), tirx.const(0, "int64"))
+    first = slice_start(low.number(given["start"] if given["start"] is not None else 0), size)
 
     def element(index: Index, old: Any, new: Any) -> Any:
         offset = index[axis] - first
@@ -147,8 +145,7 @@ def _select_scatter(node: fx.Node, low: Lowering) -> Any:
     x, piece = given["self"], given["src"]
     axis = given["dim"] % x.meta["val"].ndim
     size = long(low.shape(x))[axis]
-    at = cast(low.number(given["index"]), "int64")
-    at = tirx.Select(at < 0, at + size, at)
+    at = from_front(cast(low.number(given["index"]), "int64"), size)
 
     def element(index: Index, old: Any, new: Any) -> Any:
         return tirx.Select(tirx.EQ(index[axis], at), new(*index[:axis], *index[axis + 1 :]), old(*index))

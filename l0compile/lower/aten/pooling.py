@@ -10,17 +10,11 @@ from torch import fx
 from l0compile.errors import BuildError
 from l0compile.hardware._tvm import te, tirx
 from l0compile.ir.nodes import arguments
-from l0compile.lower.aten import scalar_functions as f
 from l0compile.lower.aten.lowering import Lowering, cast, dtype_name, long
 from l0compile.lower.aten.matmul_conv import accumulator, per_axis
+from l0compile.lower.aten.reducers import MAX, lowest
 
 aten = torch.ops.aten
-
-_MAX = te.comm_reducer(
-    f.maximum,
-    lambda dtype: tirx.const(-math.inf, dtype) if "float" in dtype else tirx.min_value(dtype),
-    name="max",
-)
 
 
 def _max_pool(space: int) -> Any:
@@ -32,7 +26,6 @@ def _max_pool(space: int) -> Any:
         source: Any = node.args[0]
         lead = source.meta["val"].ndim - space
         shape, sizes = long(low.shape(node)), long(low.shape(source))[lead:]
-        lowest = -math.inf if source.meta["val"].dtype.is_floating_point else None
         dtype = dtype_name(source.meta["val"].dtype)
 
         def function(x: Any) -> Any:
@@ -44,8 +37,7 @@ def _max_pool(space: int) -> Any:
                     for p, s, kk, d, pad in zip(i[lead:], stride, k, dilation, padding, strict=True)
                 ]
                 inside = [tirx.all(a >= 0, a < size) for a, size in zip(at, sizes, strict=True)]
-                filler = tirx.const(lowest, dtype) if lowest is not None else tirx.min_value(dtype)
-                return _MAX(tirx.if_then_else(tirx.all(*inside), x(*i[:lead], *at), filler), axis=k)
+                return MAX(tirx.if_then_else(tirx.all(*inside), x(*i[:lead], *at), lowest(dtype)), axis=k)
 
             return te.compute(shape, element, name="max_pool")
 

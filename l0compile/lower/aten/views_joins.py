@@ -8,7 +8,16 @@ from torch import fx
 from l0compile.errors import BuildError
 from l0compile.hardware._tvm import te, tirx
 from l0compile.ir.nodes import arguments, is_empty_part
-from l0compile.lower.aten.lowering import Index, Lowering, broadcast_index, cast, dtype_name, long
+from l0compile.lower.aten.lowering import (
+    Index,
+    Lowering,
+    broadcast_index,
+    cast,
+    dtype_name,
+    from_front,
+    long,
+    slice_start,
+)
 
 aten = torch.ops.aten
 
@@ -89,10 +98,7 @@ def _slice(node: fx.Node, low: Lowering) -> Any:
     source: Any = node.args[0]
     axis = given["dim"] % source.meta["val"].ndim
     size, start = long(low.shape(source))[axis], given["start"]
-    first = cast(low.number(start if start is not None else 0), "int64")
-    # As in Python, a negative start counts from the end, and a start out of range is clamped.
-    first = tirx.Select(first < 0, first + size, first)
-    first = tirx.max(tirx.min(first, size), tirx.const(0, "int64"))
+    first = slice_start(low.number(start if start is not None else 0), size)
     step = cast(low.number(given["step"]), "int64")
 
     def element(index: Index, x: Any) -> Any:
@@ -106,8 +112,7 @@ def _select(node: fx.Node, low: Lowering) -> Any:
     source: Any = node.args[0]
     axis = given["dim"] % source.meta["val"].ndim
     size = long(low.shape(source))[axis]
-    at = cast(low.number(given["index"]), "int64")
-    at = tirx.Select(at < 0, at + size, at)
+    at = from_front(cast(low.number(given["index"]), "int64"), size)
 
     def element(index: Index, x: Any) -> Any:
         return x(*index[:axis], at, *index[axis:])

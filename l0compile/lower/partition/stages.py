@@ -65,7 +65,7 @@ def split(program: Program, refused: Mapping[str, str]) -> tuple[Stage, ...]:
         BuildError: A result of the model is a constant, and there is more than one stage.
     """
     if not refused:
-        return (whole(program, "tvm", ""),)
+        return (single_stage(program, "tvm", ""),)
     graph = _Dependencies(program)
     torch_only = {graph.unit(node) for node in program.graph.nodes if node.name in refused}
     runs = _fewest(graph, torch_only)
@@ -84,7 +84,7 @@ def split(program: Program, refused: Mapping[str, str]) -> tuple[Stage, ...]:
     )
 
 
-def whole(program: Program, engine: Engine, reason: str) -> Stage:
+def single_stage(program: Program, engine: Engine, reason: str) -> Stage:
     """Make one stage of the whole program; ``reason`` says why this engine runs it."""
     inputs = tuple(node.name for node in program.placeholders)
     results: Any = program.output.args[0]
@@ -93,7 +93,7 @@ def whole(program: Program, engine: Engine, reason: str) -> Stage:
     return Stage(engine, program, inputs, outputs, _record(engine, calls, {}, reason))
 
 
-def alone(program: Program) -> Iterator[Stage]:
+def stage_per_node(program: Program) -> Iterator[Stage]:
     """Make a TVM stage of each node of a program, and only one for nodes that do the same on the same shapes."""
     graph, seen = _Dependencies(program), set[tuple[str, ...]]()
     for unit, members in graph.units.items():
@@ -276,14 +276,14 @@ def _flat_spec(count: int, call: bool = False) -> pytree.TreeSpec:
 
 def _record(engine: Engine, calls: list[fx.Node], refused: Mapping[str, str], reason: str) -> StageRecord:
     operators = tuple(
-        Operator(node.name, str(node.target), source(node), refused.get(node.name, ""))
+        Operator(node.name, str(node.target), _source(node), refused.get(node.name, ""))
         for node in calls
         if not is_number(node) and getattr(node.target, "__name__", "") != "getitem"
     )
     return StageRecord(engine, operators, reason)
 
 
-def source(node: fx.Node) -> str:
+def _source(node: fx.Node) -> str:
     """Return the module path and the line of the user's code that a node comes from, as far as tracing knows."""
     stack = node.meta.get("nn_module_stack") or {}
     paths = [str(entry[0]) for entry in stack.values() if entry[0]]
