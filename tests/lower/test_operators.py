@@ -95,7 +95,7 @@ def test_same_as_pytorch(theme: Theme) -> None:
 
 
 # Tracing writes these as views; only rewrites introduce them.
-MADE_BY_REWRITES = {"aten.flatten.using_ints", "aten.reshape.default", "aten.unflatten.int"}
+MADE_BY_REWRITES = {"aten.reshape.default", "aten.unflatten.int"}
 
 
 @pytest.mark.slow
