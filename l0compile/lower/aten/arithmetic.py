@@ -10,8 +10,8 @@ from l0compile.errors import BuildError
 from l0compile.hardware._tvm import tirx
 from l0compile.ir.nodes import arguments
 from l0compile.lower.aten import scalar_functions as f
-from l0compile.lower.aten.lowering import Lowering, cast
-from l0compile.lower.aten.pointwise import Conversion, Function, pointwise
+from l0compile.lower.aten.lowering import Conversion, Lowering, cast
+from l0compile.lower.aten.pointwise import Function, pointwise
 
 aten = torch.ops.aten
 

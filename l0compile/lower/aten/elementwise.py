@@ -13,8 +13,8 @@ from l0compile.ir.nodes import arguments
 from l0compile.lower.aten import scalar_functions as f
 from l0compile.lower.aten.arithmetic import divide_mode, integer_division, power, scaled, times
 from l0compile.lower.aten.clamp_where import clamp, hardtanh, leaky_relu, masked_fill, where
-from l0compile.lower.aten.lowering import Lowering, cast
-from l0compile.lower.aten.pointwise import Conversion, Function, elementwise, pointwise
+from l0compile.lower.aten.lowering import Conversion, Lowering, cast
+from l0compile.lower.aten.pointwise import Function, elementwise, pointwise
 
 aten = torch.ops.aten
 
