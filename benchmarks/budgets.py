@@ -1,11 +1,11 @@
-"""Claim: a search meets the latency it is asked for. MiniLM, one sentence of 128 tokens, weights without training.
+"""Claim: a search meets the latency it is asked for. MiniLM, one sentence of 128 tokens, without training.
 
     python benchmarks/budgets.py [--fractions 0.87 0.58 ...] [--folder KEEP] [--text FOLDER]
 
-Budgets are fractions of what the dense compiled model takes, measured beside it, in processes of their own and in
-turns: the machine may become slower in between. For each a plan is made, compiled and measured until it fits; then all
-are measured once more, and again where something else disturbed that, which is what is reported. Wanted: at most 3 %
-above a budget, at most 10 % below. Appends to ``benchmarks/results/budgets.jsonl``.
+A budget is a fraction of the time of the dense compiled model. The two are measured in turns, in processes of their
+own, because the machine may become slower in between. For each budget a plan is made, compiled and measured until it
+fits. Then all are measured once more, or several times if something else disturbs it, and this last measurement is
+reported. Wanted: at most 3 % above a budget, at most 10 % below. Appends to ``benchmarks/results/budgets.jsonl``.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def measured(folder: Path, text: Path | None, fractions: list[float]) -> list[dict[str, object]]:
-    """A row for each fraction."""
+    """Make a row for each fraction."""
     space, task = searching.space_and_task(text)
     found, _ = searching.evaluator(space, task, folder)
     bench = Bench(task, folder)

@@ -1,13 +1,14 @@
-"""Claim: where attention takes time, a plan that may close whole heads is better. MiniLM on long texts, untrained.
+"""Claim: where attention takes much time, plans that may close whole heads are better. MiniLM, long texts, no training.
 
     python benchmarks/heads.py [--tokens 512] [--speedups 1.5 2 3] [--folder KEEP] [--text FOLDER]
 
-For each speed-up over OpenVINO's dense model two plans are fitted (compiled and measured, see budgets.py): of 4x1
-blocks alone, and of blocks and heads, which the plan prices by what attention and the layers around it take. Each has
-the best weights, by validation text, of a search's first three trials: all groups alike, by what the model loses by
-each group alone, and half of that. ``quality``: Spearman correlation of pairwise similarities with the dense model,
-held-out text, weights by least squares; ``neutral``: all groups alike, at the same price; ``heads``: share left.
-Wanted: better with heads. Appends to ``benchmarks/results/heads.jsonl``.
+For each speed-up over OpenVINO's dense model two plans are fitted (compiled and measured, see budgets.py): one of 4x1
+blocks, and one of blocks and heads, where the price of a head is the time of attention and of the layers around it.
+Each plan has the importances that do best on validation text among the first three trials of a search: all groups
+equal, by what the model loses without each group, and half of that. ``quality`` is the Spearman correlation of pairwise
+similarities with the dense model on held-out text, with weights by least squares; ``neutral`` is the quality with all
+groups equal at the same price; ``heads`` is the share of heads left. Wanted: better with heads. Appends to
+``benchmarks/results/heads.jsonl``.
 """
 
 import argparse
@@ -35,7 +36,7 @@ HEADS = GateGroup("heads", "head", ("bert.encoder.layer.?.attention.output.dense
 
 
 def main() -> None:
-    """One row for each speed-up and space."""
+    """Append one row for each speed-up and space."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -64,7 +65,7 @@ def main() -> None:
 
 
 def fitted(evaluator: Evaluator, fitter: Fitter, reference: Job) -> dict[str, object]:
-    """A plan at the latency, and its quality."""
+    """Fit a plan to the latency, and measure its quality."""
     price = fitter.price(fitter.budget.ms)
     probed = probe(evaluator, Choices(), price)
     tried = [Choices(), *probed.to_try()]
@@ -82,7 +83,7 @@ def fitted(evaluator: Evaluator, fitter: Fitter, reference: Job) -> dict[str, ob
 
 
 def quality(evaluator: Evaluator, plan: Plan) -> float:
-    """On held-out text, weights by least squares."""
+    """Measure quality on held-out text, with weights by least squares."""
     model = evaluator.realised(plan)
     evaluator.solve(model)
     return round(evaluator.task.quality(model, "held_out"), 4)

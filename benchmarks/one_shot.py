@@ -1,16 +1,17 @@
-"""Claim: what a layer keeps is worth choosing. MiniLM pruned to a latency without any training.
+"""Claim: it pays to choose how much each layer keeps. MiniLM pruned to a latency, without any training.
 
     python benchmarks/one_shot.py [--speedups 1.5 2 ...] [--trials 16] [--folder KEEP] [--text FOLDER]
 
-All 36 layers are pruned to ten densities in six block shapes, with 768 sentences; ``candidates_s`` is what that took
-where it was done anew (wanted: 600). For each speed-up over OpenVINO's dense model a plan is fitted (compiled and
+All 36 layers are pruned to ten densities in six block shapes, with 768 sentences; ``candidates_s`` is the time of this
+step if it was needed (wanted: 600). For each speed-up over OpenVINO's dense model a plan is fitted (compiled and
 measured, see budgets.py), and three others of the same price are made: (a) 4x4 blocks at one density everywhere; (b)
 the best single block shape at one density everywhere; (c) levels chosen under a budget of multiplications instead of
-milliseconds. All weights by least squares on the calibration sentences. ``ours`` weighs all layers alike. ``searched``
-is the best of some trials, as in a search, by validation text, fitted and measured as well. Uniform plans exist at the
-densities of levels only, so ``at its price`` says what ours and the searched one reach for what each of them takes.
-``quality``: Spearman correlation of pairwise similarities with the dense model, held-out text. Wanted: 0.97 at 1.5 and
-0.90 at 2; ours above (a), (b) and (c). Appends to ``benchmarks/results/one_shot.jsonl``.
+milliseconds. All weights come from least squares on the calibration sentences. ``ours`` gives all layers the same
+importance. ``searched`` is the best of some trials on validation text, as in a search, and is fitted and measured too.
+Uniform plans exist only at the densities of levels, so ``at its price`` says what ours and the searched one reach at
+the price of each of them. ``quality`` is the Spearman correlation of pairwise similarities with the dense model on
+held-out text. Wanted: 0.97 at speed-up 1.5 and 0.90 at 2; ours above (a), (b) and (c). Appends to
+``benchmarks/results/one_shot.jsonl``.
 """
 
 import argparse
@@ -37,7 +38,7 @@ SHAPES = ((2, 1), (4, 1), (8, 1), (4, 4), (8, 8), (16, 16))
 
 
 def main() -> None:
-    """One row for each speed-up."""
+    """Append one row for each speed-up."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -63,7 +64,7 @@ def main() -> None:
 
 
 def compared(evaluator: Evaluator, fitter: Fitter, reference: Job, trials: int) -> dict[str, object]:
-    """Ours and the three others at one latency."""
+    """Compare our plan and the three others at one latency."""
     fitted, speedup = searching.fitted(fitter, reference)
     against = others(evaluator.menu, fitted)
     choices = searched(evaluator, fitted.plan.ms, trials)
@@ -84,7 +85,7 @@ def compared(evaluator: Evaluator, fitter: Fitter, reference: Job, trials: int) 
 
 
 def searched(evaluator: Evaluator, price_ms: float, trials: int) -> Choices:
-    """Weights of layers, the best of some trials at that price."""
+    """Search the importances of layers, and return the best of some trials at that price."""
     study = optuna.create_study(
         direction="maximize",
         sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=STARTUP_TRIALS, multivariate=True),
@@ -100,7 +101,7 @@ def searched(evaluator: Evaluator, price_ms: float, trials: int) -> Choices:
 
 
 def others(menu: Menu, fitted: Fitted) -> dict[str, Plan]:
-    """The baselines, each of the densest that is no dearer than ours."""
+    """Make the baselines, each as dense as our price allows."""
     shapes = sorted({level.block for levels in menu.layers.values() for level in levels if level.block})
     uniform = {shape: plan for shape in shapes if (plan := _uniform(menu, shape, fitted.plan.ms))}
     best = min(uniform.values(), key=lambda plan: plan.loss)
@@ -109,7 +110,7 @@ def others(menu: Menu, fitted: Fitted) -> dict[str, Plan]:
 
 
 def _uniform(menu: Menu, shape: tuple[int, int], price_ms: float) -> Plan | None:
-    """Every layer at the same level of one block shape."""
+    """Put every layer at the same level of one block shape."""
     count = max(len(paths[shape].densities) if shape in paths else 0 for paths in menu.paths.values())
     for number in range(count):
         chosen = {
@@ -124,7 +125,7 @@ def _uniform(menu: Menu, shape: tuple[int, int], price_ms: float) -> Plan | None
 
 
 def _by_multiplications(menu: Menu, price_ms: float) -> Plan:
-    """Levels of least loss for their multiplications, as many of those as the price allows."""
+    """Choose the levels of least loss under a number of multiplications, as high as the price allows."""
 
     def counted(name: str, level: Level) -> Level:
         paths = menu.paths[name].values()
@@ -149,13 +150,13 @@ def _by_multiplications(menu: Menu, price_ms: float) -> Plan:
 
 
 def live(evaluator: Evaluator, plan: Plan) -> float:
-    """Share of the weights that are left."""
+    """Return the share of the weights that is left."""
     sizes = {name: evaluator.origin.get_submodule(name).weight.numel() for name in plan.layers}
     return sum(sizes[name] * level.density for name, level in plan.layers.items()) / sum(sizes.values())
 
 
 def quality(evaluator: Evaluator, plan: Plan) -> float:
-    """On held-out text, weights by least squares."""
+    """Measure quality on held-out text, with weights by least squares."""
     model = evaluator.realised(plan)
     evaluator.solve(model)
     return round(evaluator.task.quality(model, "held_out"), 4)

@@ -26,7 +26,7 @@ from l0compile.ir.records import EngineChoice
 from l0compile.ir.state import unchanged, watched_numbers
 from l0compile.kernels import token_tile
 from l0compile.kernels.costs import costs_of
-from l0compile.lower.aten.operands import dtype_name
+from l0compile.lower.aten.lowering import dtype_name
 from l0compile.lower.stage_build import BuiltStage, lower, lower_torch, provable_bounds
 from l0compile.rewrite.pipeline import choose, dense_steps, lost_denormals, optimise_dense
 from l0compile.runtime import (

@@ -9,8 +9,6 @@ from torch import fx
 
 from l0compile.errors import CaptureError
 
-Leaf = fx.Node | int | float | bool | None
-
 
 @dataclass(frozen=True)
 class Outputs:

@@ -1,4 +1,4 @@
-"""Where a program writes a few rows into a buffer of its state, which then need not be copied as a whole."""
+"""Finding buffers of the state that a program may update in place, instead of copying them as a whole."""
 
 from typing import Any
 
@@ -9,16 +9,19 @@ from l0compile.ir.program import Program
 
 aten = torch.ops.aten
 
-# An index past the end must raise, which only PyTorch sees to; and it looks at no more rows than there are indices.
+# Only PyTorch raises for an index out of range, and it touches no more rows than there are indices.
 _BY_INDEX = {aten.index_copy.default, aten.index_put.default}
 _BY_PLACE = {aten.slice_scatter.default, aten.select_scatter.default}
-_LARGE = 1 << 18  # bytes: a smaller buffer is copied sooner than two engines take turns
+_LARGE = 1 << 18  # bytes; copying a smaller buffer is cheaper than a switch between engines
 
 
 def writers(program: Program) -> dict[str, str]:
-    """Name of a state's placeholder -> that of the operator that may write into its memory.
+    """Find the operators that may write into the memory of a buffer of the state.
 
-    It is the placeholder's only reader, so that nothing needs the old values, and it writes only a part.
+    Such an operator is the only reader of the buffer, so nothing else needs the old values, and it writes only a part.
+
+    Returns:
+        Name of the buffer's placeholder -> name of the operator.
     """
     hidden = program.placeholders[len(program.inputs) :]
     found = [(node, _writer(node)) for node in hidden]
@@ -26,7 +29,7 @@ def writers(program: Program) -> dict[str, str]:
 
 
 def writer_of(name: str, program: Program) -> fx.Node | None:
-    """The same for one placeholder of a stage's program."""
+    """Find the operator that may write into the buffer ``name`` of a stage's program."""
     return next((_writer(node) for node in program.placeholders if node.name == name), None)
 
 

@@ -1,4 +1,4 @@
-"""Pads, rolls, flips, triangles, and tensors with a part replaced."""
+"""Operators that move elements: pad, roll, flip, tril, triu, diagonal, slice_scatter and select_scatter."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import fx
 from l0compile.errors import BuildError
 from l0compile.hardware._tvm import tirx
 from l0compile.ir.nodes import arguments
-from l0compile.lower.aten.operands import Index, Lowering, cast, dtype_name, long
+from l0compile.lower.aten.lowering import Index, Lowering, cast, dtype_name, from_front, long, slice_start
 
 aten = torch.ops.aten
 
@@ -19,7 +19,7 @@ def _pad(node: fx.Node, low: Lowering) -> Any:
     source: Any = node.args[0]
     rank, pads = source.meta["val"].ndim, list(given["pad"])
     sizes = long(low.shape(source))
-    # Pairs (before, after) from the last axis on; a negative pad cuts.
+    # Pairs (before, after), the last axis first; a negative pad cuts elements off.
     before = {rank - 1 - n: cast(low.number(pads[2 * n]), "int64") for n in range(len(pads) // 2)}
     dtype = dtype_name(node.meta["val"].dtype)
     filler = low.number(given["value"]) if given.get("value") is not None else 0
@@ -37,11 +37,11 @@ def _pad(node: fx.Node, low: Lowering) -> Any:
 
 
 def wrapped(i: Any, size: Any) -> Any:
-    """``i`` modulo ``size`` for i in -size..2 size - 1.
+    """Return ``i`` modulo ``size`` for ``i`` from ``-size`` to ``2 * size - 1``.
 
-    Not by floormod: TVM's FlattenBuffer loses the shift where two axes hold (i + shift) % size.
+    This avoids floormod: TVM's FlattenBuffer drops the shift if two axes hold ``(i + shift) % size``.
     """
-    i = tirx.Select(i < 0, i + size, i)
+    i = from_front(i, size)
     return tirx.Select(i >= size, i - size, i)
 
 
@@ -54,9 +54,7 @@ def _inside(mode: str, i: Any, size: Any) -> Any:
     if mode == "reflect":
         i = tirx.Select(i < 0, zero - i, i)
         return tirx.Select(i > last, last + last - i, i)
-    raise BuildError(
-        f"padding of mode {mode!r} has no lowering; use constant, reflect, replicate or circular"
-    )
+    raise BuildError(f"pad: expected mode constant, reflect, replicate or circular, got {mode!r}")
 
 
 def _flip(node: fx.Node, low: Lowering) -> Any:
@@ -75,7 +73,7 @@ def _roll(node: fx.Node, low: Lowering) -> Any:
     source: Any = node.args[0]
     shifts, dims = list(given["shifts"]), list(given["dims"])
     if not dims:
-        raise BuildError(f"{node.name}: roll of the flattened tensor; give dims")
+        raise BuildError(f"{node.name}: roll of a flattened tensor has no lowering; give dims")
     sizes = long(low.shape(source))
     moved: dict[int, Any] = {}
     for shift, dim in zip(shifts, dims, strict=True):
@@ -127,9 +125,7 @@ def _slice_scatter(node: fx.Node, low: Lowering) -> Any:
     axis, step = given["dim"] % rank, given["step"]
     size = long(low.shape(x))[axis]
     length = long(low.shape(piece))[axis]
-    first = cast(low.number(given["start"] if given["start"] is not None else 0), "int64")
-    first = tirx.Select(first < 0, first + size, first)
-    first = tirx.max(tirx.min(first, size), tirx.const(0, "int64"))
+    first = slice_start(low.number(given["start"] if given["start"] is not None else 0), size)
 
     def element(index: Index, old: Any, new: Any) -> Any:
         offset = index[axis] - first
@@ -149,8 +145,7 @@ def _select_scatter(node: fx.Node, low: Lowering) -> Any:
     x, piece = given["self"], given["src"]
     axis = given["dim"] % x.meta["val"].ndim
     size = long(low.shape(x))[axis]
-    at = cast(low.number(given["index"]), "int64")
-    at = tirx.Select(at < 0, at + size, at)
+    at = from_front(cast(low.number(given["index"]), "int64"), size)
 
     def element(index: Index, old: Any, new: Any) -> Any:
         return tirx.Select(tirx.EQ(index[axis], at), new(*index[:axis], *index[axis + 1 :]), old(*index))
@@ -158,7 +153,7 @@ def _select_scatter(node: fx.Node, low: Lowering) -> Any:
     return low.compute(node, element, x, piece, name="select_scatter")
 
 
-MOVING: dict[Any, Any] = {
+PAD_ROLL: dict[Any, Any] = {
     aten.constant_pad_nd.default: _pad,
     aten.pad.default: _pad,
     aten.flip.default: _flip,

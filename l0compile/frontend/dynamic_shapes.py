@@ -1,4 +1,4 @@
-"""Dynamic dimensions: from what a user writes to what ``torch.export`` takes."""
+"""Dynamic dimensions: what a user writes -> what ``torch.export`` takes."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,19 @@ from torch.utils import _pytree as pytree
 
 from l0compile.errors import CaptureError
 
-Path = tuple[Any, ...]  # argument name, then keys into nested containers
+ArgumentPath = tuple[Any, ...]
+"""Name of an argument, then keys into nested containers."""
 
 
 @dataclass(frozen=True)
-class Call:
-    """The example arguments of one call, in the form the user wrote and by parameter name."""
+class ExampleCall:
+    """The example arguments of a call.
+
+    Attributes:
+        signature: The signature of ``forward``.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+    """
 
     signature: inspect.Signature
     args: tuple[Any, ...]
@@ -24,46 +31,52 @@ class Call:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Parameter name -> value; variadic keywords stand beside the others, as torch.export wants them."""
+        """Parameter name -> value; variadic keywords are listed beside the others, as torch.export expects."""
         result = dict(self.signature.bind(*self.args, **self.kwargs).arguments)
         for name, parameter in self.signature.parameters.items():
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
                 result.update(result.pop(name, {}))
         return result
 
-    def with_arguments(self, arguments: Mapping[str, Any]) -> "Call":
-        """The same form of call with other values."""
+    def with_arguments(self, arguments: Mapping[str, Any]) -> "ExampleCall":
+        """Make a call of the same form with other values."""
         positional: list[Any] = []
         for name, parameter in self.signature.parameters.items():
             if len(positional) == len(self.args):
                 break
             variadic = parameter.kind is inspect.Parameter.VAR_POSITIONAL
             positional.extend(arguments[name] if variadic else [arguments[name]])
-        return Call(self.signature, tuple(positional), {name: arguments[name] for name in self.kwargs})
+        return ExampleCall(self.signature, tuple(positional), {name: arguments[name] for name in self.kwargs})
 
 
 @dataclass(frozen=True)
 class DynamicSpec:
-    """Which dimensions may vary.
+    """The dimensions that may vary.
 
     Attributes:
-        shapes: argument name -> torch.export's nested specification, names replaced by ``Dim.DYNAMIC``.
-        dims: (path of the tensor, dimension) -> name or None, for every dimension that may vary.
+        shapes: Argument name -> nested specification of torch.export, with ``Dim.DYNAMIC`` in place of names.
+        dims: (path of the tensor, dimension) -> name or None, for each dimension that may vary.
     """
 
     shapes: dict[str, Any]
-    dims: dict[tuple[Path, int], str | None] = field(default_factory=dict)
+    dims: dict[tuple[ArgumentPath, int], str | None] = field(default_factory=dict)
 
 
-def read_spec(call: Call, dynamic_shapes: Any) -> DynamicSpec | None:
-    """Normalise ``dynamic_shapes``; None when nothing is dynamic.
+def read_spec(call: ExampleCall, dynamic_shapes: Any) -> DynamicSpec | None:
+    """Normalise ``dynamic_shapes``.
 
-    Takes torch.export's format, and: strings for dimensions (equal strings are equal sizes), missing arguments
-    (static), one specification for the only argument, or a mapping from argument position.
+    Args:
+        call: The example arguments.
+        dynamic_shapes: A specification in torch.export's format, with some freedom: a dimension may be a string (equal
+            strings mean equal sizes), arguments may be missing (they are static), a model with one argument takes its
+            specification alone, and the keys may be positions of arguments.
+
+    Returns:
+        The normal form, or None when nothing is dynamic.
 
     Raises:
-        CaptureError: an unknown argument, a specification that does not fit its argument, or two example sizes
-            under one name.
+        CaptureError: An argument is unknown, a specification does not fit its argument, or two example sizes have one
+            name.
     """
     if dynamic_shapes is None:
         return None
@@ -103,7 +116,9 @@ def _by_argument(names: list[str], given: Any) -> dict[str, Any]:
     )
 
 
-def _convert(spec: Any, value: Any, path: Path, dims: dict[tuple[Path, int], str | None]) -> Any:
+def _convert(
+    spec: Any, value: Any, path: ArgumentPath, dims: dict[tuple[ArgumentPath, int], str | None]
+) -> Any:
     if spec is None:
         return None
     if isinstance(value, torch.Tensor):
@@ -111,7 +126,7 @@ def _convert(spec: Any, value: Any, path: Path, dims: dict[tuple[Path, int], str
     if isinstance(value, Mapping) and isinstance(spec, Mapping):
         return {key: _convert(spec.get(key), item, (*path, key), dims) for key, item in value.items()}
     if isinstance(value, (list, tuple)) and isinstance(spec, Sequence) and len(spec) == len(value):
-        # torch.export wants the containers of the arguments, a named tuple's as a plain one.
+        # torch.export expects the containers of the arguments, with a plain tuple for a named one.
         container = tuple if isinstance(value, tuple) else list
         return container(_convert(spec[i], item, (*path, i), dims) for i, item in enumerate(value))
     raise CaptureError(
@@ -120,7 +135,7 @@ def _convert(spec: Any, value: Any, path: Path, dims: dict[tuple[Path, int], str
 
 
 def _convert_tensor(
-    spec: Any, value: torch.Tensor, path: Path, dims: dict[tuple[Path, int], str | None]
+    spec: Any, value: torch.Tensor, path: ArgumentPath, dims: dict[tuple[ArgumentPath, int], str | None]
 ) -> Any:
     entries = dict(spec) if isinstance(spec, Mapping) else dict(enumerate(spec))
     result: dict[int, Any] = {}
@@ -128,7 +143,7 @@ def _convert_tensor(
         position = dim + value.dim() if dim < 0 else dim
         if not 0 <= position < value.dim():
             raise CaptureError(
-                f"dynamic_shapes[{_show(path)}]: dimension {dim} of a tensor of shape {tuple(value.shape)}"
+                f"dynamic_shapes[{_show(path)}]: a tensor of shape {tuple(value.shape)} has no dimension {dim}"
             )
         if entry is None or isinstance(entry, int) or entry is Dim.STATIC:
             continue
@@ -138,7 +153,7 @@ def _convert_tensor(
     return result or None
 
 
-def _check_names(call: Call, spec: DynamicSpec) -> None:
+def _check_names(call: ExampleCall, spec: DynamicSpec) -> None:
     sizes: dict[str, tuple[int, str]] = {}
     for (path, dim), name in spec.dims.items():
         if name is None:
@@ -152,17 +167,17 @@ def _check_names(call: Call, spec: DynamicSpec) -> None:
         sizes[name] = (size, where)
 
 
-def lookup(arguments: Mapping[str, Any], path: Path) -> Any:
-    """The tensor at ``path`` among bound arguments."""
+def lookup(arguments: Mapping[str, Any], path: ArgumentPath) -> Any:
+    """Return the tensor at ``path`` among bound arguments."""
     value: Any = arguments
     for key in path:
         value = value[key]
     return value
 
 
-def resize(call: Call, sizes: Mapping[tuple[Path, int], int]) -> Call:
-    """Copies of the arguments with the given dimensions repeated or cut to the given sizes."""
-    changed: dict[Path, torch.Tensor] = {}
+def resize(call: ExampleCall, sizes: Mapping[tuple[ArgumentPath, int], int]) -> ExampleCall:
+    """Copy the arguments, with given dimensions repeated or cut to given sizes."""
+    changed: dict[ArgumentPath, torch.Tensor] = {}
     for (path, dim), size in sizes.items():
         tensor = changed.get(path, lookup(call.arguments, path))
         index = torch.arange(size, device=tensor.device) % max(tensor.shape[dim], 1)
@@ -174,10 +189,10 @@ def resize(call: Call, sizes: Mapping[tuple[Path, int], int]) -> Call:
     return call.with_arguments(resized)
 
 
-def enlarged(call: Call, spec: DynamicSpec) -> Call:
-    """The example with dynamic dimensions of size 0 or 1 made larger, since tracing would take 1 as a constant.
+def enlarged(call: ExampleCall, spec: DynamicSpec) -> ExampleCall:
+    """Enlarge dynamic dimensions of size 0 or 1, because tracing would take 1 for a constant.
 
-    Different dimensions get different sizes, so that no accidental equality is traced either.
+    Different dimensions get different sizes, so that tracing sees no accidental equality.
     """
     names = list(dict.fromkeys(name for name in spec.dims.values() if name is not None))
     small = {
@@ -189,9 +204,9 @@ def enlarged(call: Call, spec: DynamicSpec) -> Call:
 
 
 def key_of(entry: Any) -> Any:
-    """One step of a :data:`Path` from one step of a pytree key path."""
+    """Turn one step of a pytree key path into one step of an :data:`ArgumentPath`."""
     return entry.idx if isinstance(entry, pytree.SequenceKey) else getattr(entry, "key", entry)
 
 
-def _show(path: Path) -> str:
+def _show(path: ArgumentPath) -> str:
     return ".".join(str(key) for key in path)

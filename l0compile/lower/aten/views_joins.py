@@ -1,4 +1,4 @@
-"""Views, repetitions, cuts and joins."""
+"""Views, repeats, slices, splits and concatenations."""
 
 from typing import Any
 
@@ -8,7 +8,16 @@ from torch import fx
 from l0compile.errors import BuildError
 from l0compile.hardware._tvm import te, tirx
 from l0compile.ir.nodes import arguments, is_empty_part
-from l0compile.lower.aten.operands import Index, Lowering, cast, dtype_name, long, spread
+from l0compile.lower.aten.lowering import (
+    Index,
+    Lowering,
+    broadcast_index,
+    cast,
+    dtype_name,
+    from_front,
+    long,
+    slice_start,
+)
 
 aten = torch.ops.aten
 
@@ -18,7 +27,7 @@ def _reshape(node: fx.Node, low: Lowering) -> Any:
 
 
 def _moved(node: fx.Node, low: Lowering, order: list[int]) -> Any:
-    """The result's axis d is the operand's axis order[d]."""
+    """Permute the axes: axis d of the result is axis order[d] of the operand."""
 
     def element(index: Index, x: Any) -> Any:
         own: list[Any] = [None] * len(order)
@@ -50,7 +59,7 @@ def _expand(node: fx.Node, low: Lowering) -> Any:
     own, result = source.meta["val"].shape, node.meta["val"].shape
 
     def element(index: Index, x: Any) -> Any:
-        return x(*spread(own, result, index, node.name))
+        return x(*broadcast_index(own, result, index, node.name))
 
     return low.compute(node, element, source, name="expand")
 
@@ -74,7 +83,7 @@ def _repeat_interleave(node: fx.Node, low: Lowering) -> Any:
     given = arguments(node)
     source: Any = node.args[0]
     if given["dim"] is None:
-        raise BuildError(f"{node.name}: repeat_interleave without dim; give the dimension")
+        raise BuildError(f"{node.name}: repeat_interleave: expected a dimension, got dim=None")
     axis, times = given["dim"] % source.meta["val"].ndim, low.number(given["repeats"])
 
     def element(index: Index, x: Any) -> Any:
@@ -84,15 +93,12 @@ def _repeat_interleave(node: fx.Node, low: Lowering) -> Any:
 
 
 def _slice(node: fx.Node, low: Lowering) -> Any:
-    """x[start + i * step]: the result's own size says where it ends."""
+    """Convert x[start + i * step]; the size of the result says where it ends."""
     given = arguments(node)
     source: Any = node.args[0]
     axis = given["dim"] % source.meta["val"].ndim
     size, start = long(low.shape(source))[axis], given["start"]
-    first = cast(low.number(start if start is not None else 0), "int64")
-    # Counted from the end where negative; a start outside is cut off at the ends, as in Python.
-    first = tirx.Select(first < 0, first + size, first)
-    first = tirx.max(tirx.min(first, size), tirx.const(0, "int64"))
+    first = slice_start(low.number(start if start is not None else 0), size)
     step = cast(low.number(given["step"]), "int64")
 
     def element(index: Index, x: Any) -> Any:
@@ -106,8 +112,7 @@ def _select(node: fx.Node, low: Lowering) -> Any:
     source: Any = node.args[0]
     axis = given["dim"] % source.meta["val"].ndim
     size = long(low.shape(source))[axis]
-    at = cast(low.number(given["index"]), "int64")
-    at = tirx.Select(at < 0, at + size, at)
+    at = from_front(cast(low.number(given["index"]), "int64"), size)
 
     def element(index: Index, x: Any) -> Any:
         return x(*index[:axis], at, *index[axis:])
@@ -130,7 +135,7 @@ def _piece(node: fx.Node, low: Lowering, dim: int, start: Any, shape: Any) -> An
 
 
 def _split(node: fx.Node, low: Lowering) -> Any:
-    """All pieces; those that nothing reads are removed later as dead code."""
+    """Convert all pieces of a split; dead code elimination removes those that nothing reads."""
     dim, start, pieces = arguments(node)["dim"], 0, []
     for value in node.meta["val"]:
         pieces.append(_piece(node, low, dim, start, value.shape))
@@ -151,7 +156,8 @@ def _unbind(node: fx.Node, low: Lowering) -> Any:
     return tuple(low.emit(piece(number), source, name="unbind") for number in range(len(shapes)))
 
 
-def piece_of(node: fx.Node, low: Lowering) -> Any:
+def tuple_item(node: fx.Node, low: Lowering) -> Any:
+    """Convert getitem, which picks one of several results of an operator."""
     container, position = node.args[:2]
     value = low.value(container)
     if not isinstance(value, tuple):
@@ -198,7 +204,7 @@ def _stack(node: fx.Node, low: Lowering) -> Any:
     return low.compute(node, element, *given["tensors"], name="stack")
 
 
-SHAPING: dict[Any, Any] = {
+VIEWS_JOINS: dict[Any, Any] = {
     **dict.fromkeys(
         (
             aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.flatten.using_ints,

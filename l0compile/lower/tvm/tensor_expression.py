@@ -1,7 +1,7 @@
-"""A tensor expression as a function of the module, and the call of it.
+"""Adding a tensor expression to a module as a function, and calling it.
 
-``BlockBuilder.emit_te`` does the same, but knows only those symbolic sizes that are dimensions of an operand: a size
-read in the middle of an expression leaves it with an undefined variable.
+``BlockBuilder.emit_te`` does this too, but knows only symbolic sizes that are dimensions of an operand. Any other size
+in an expression becomes an undefined variable there.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,11 +23,15 @@ def emit_tensor(
     name: str,
     by_hand: bool = False,
 ) -> Any:
-    """The relax tensor ``function(*placeholders)`` with one placeholder for each relax value.
+    """Emit the relax tensor ``function(*placeholders)``, with one placeholder for each relax value.
 
     Args:
-        function: from ``te`` tensors to one ``te`` tensor; may use the variables of ``symbols``.
-        by_hand: the loops are final: no schedule, no fusion with neighbours.
+        builder: The relax.BlockBuilder that collects the code.
+        symbols: The variables of symbolic sizes; ``function`` may use them.
+        function: ``te`` tensors -> one ``te`` tensor.
+        values: The relax values.
+        name: Name of the new function.
+        by_hand: The loops are final: TVM neither schedules them nor fuses them with neighbours.
     """
     values = [builder.normalize(value) for value in values]
     places = [
@@ -58,6 +62,6 @@ def emit_tensor(
 
 
 def _in_shapes(variable: Any, tensors: Sequence[Any]) -> bool:
-    """Whether a size that is an expression, and so defines nothing, holds the variable."""
+    """Return whether a size that is an expression, and so does not define the variable, uses it."""
     sizes = [size for tensor in tensors for size in tensor.shape if not isinstance(size, (int, tirx.Var))]
     return any(variable.same_as(v) for size in sizes for v in tirx.analysis.undefined_vars(size))

@@ -1,4 +1,4 @@
-"""Matrix products and convolutions outside our kernels."""
+"""Matrix products and convolutions that have no kernel of ours."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from torch import fx
 
 from l0compile.hardware._tvm import te, tirx
 from l0compile.ir.nodes import arguments
-from l0compile.lower.aten.operands import Lowering, cast, dtype_name, long, spread
+from l0compile.lower.aten.lowering import Lowering, broadcast_index, cast, dtype_name, long
 
 aten = torch.ops.aten
 
 
 def accumulator(node: fx.Node) -> str:
-    """The dtype that products are summed in: float32 for the short floats."""
+    """Return the dtype in which products are summed: float32 for bfloat16 and float16."""
     dtype = node.meta["val"].dtype
     return "float32" if dtype in (torch.bfloat16, torch.float16) else dtype_name(dtype)
 
@@ -24,7 +24,7 @@ def _matmul(node: fx.Node, low: Lowering) -> Any:
 
 
 def _product(node: fx.Node, low: Lowering, left: Any, right: Any, transposed: bool = False) -> Any:
-    """left @ right (or left @ right.T) by torch's rules for ranks 1 and more."""
+    """Multiply ``left @ right``, or ``left @ right.T``, by torch's rules for ranks 1 and more."""
     a_shape, b_shape = left.meta["val"].shape, right.meta["val"].shape
     shape, total = long(low.shape(node)), accumulator(node)
     dtype, result = dtype_name(node.meta["val"].dtype), node.meta["val"].shape
@@ -38,9 +38,9 @@ def _product(node: fx.Node, low: Lowering, left: Any, right: Any, transposed: bo
             lead = i[: len(batch)]
             row = (i[len(batch)],) if rows else ()
             column = (i[-1],) if columns else ()
-            at_a = (*spread(a_shape[:-2], batch, lead, node.name), *row, k)
+            at_a = (*broadcast_index(a_shape[:-2], batch, lead, node.name), *row, k)
             last = (*column, k) if transposed else (k, *column)
-            at_b = (*spread(b_shape[:-2], batch, lead, node.name), *last)
+            at_b = (*broadcast_index(b_shape[:-2], batch, lead, node.name), *last)
             return te.sum(cast(a(*at_a), total) * cast(b(*at_b), total), axis=k)
 
         product = te.compute(shape, element, name="matmul")
@@ -64,14 +64,17 @@ def _linear(node: fx.Node, low: Lowering) -> Any:
 
 
 def _convolution(node: fx.Node, low: Lowering) -> Any:
-    """y[n, o, p] = b[o] + sum over c, k of x[n, c, p s + k d - pad] w[o, c, k], for any number of spatial axes."""
+    """Convert a convolution with any number of spatial axes.
+
+    y[n, o, p] = b[o] + sum over c, k of x[n, c, p s + k d - pad] w[o, c, k].
+    """
     given = arguments(node)
     x, weight = given["input"], given["weight"]
     space = weight.meta["val"].ndim - 2
-    stride, dilation = each(given["stride"], space), each(given["dilation"], space)
+    stride, dilation = per_axis(given["stride"], space), per_axis(given["dilation"], space)
     groups, total = given["groups"], accumulator(node)
     shape, dtype = long(low.shape(node)), dtype_name(node.meta["val"].dtype)
-    # Without a batch axis, torch takes the first axis for the channels.
+    # Without a batch axis, the first axis is that of the channels.
     lead = x.meta["val"].ndim - space - 1
     outputs, inputs, *window = weight.meta["val"].shape
     padded = _padded(low, x, given["padding"], window, dilation, space)
@@ -87,27 +90,32 @@ def _convolution(node: fx.Node, low: Lowering) -> Any:
             return te.sum(cast(x(*i[:lead], channel, *at), total) * cast(w(o, c, *k), total), axis=[c, *k])
 
         sums = te.compute(shape, element, name="convolution")
-        if not bias and total == dtype:
-            return sums
-
-        def finish(*i: Any) -> Any:
-            return cast(sums(*i) + cast(bias[0](i[lead]), total) if bias else sums(*i), dtype)
-
-        return te.compute(shape, finish, name="bias")
+        return _biased(sums, bias, lead, total, dtype)
 
     rest = [low.value(given["bias"])] if given["bias"] is not None else []
     return low.emit_values(function, padded, low.value(weight), *rest, name="convolution")
 
 
+def _biased(sums: Any, bias: tuple[Any, ...], axis: int, total: str, dtype: str) -> Any:
+    """Add the bias of each channel, if there is one, to sums in dtype ``total``, and convert them to ``dtype``."""
+    if not bias and total == dtype:
+        return sums
+
+    def element(*i: Any) -> Any:
+        return cast(sums(*i) + cast(bias[0](i[axis]), total) if bias else sums(*i), dtype)
+
+    return te.compute(sums.shape, element, name="bias")
+
+
 def _padded(
     low: Lowering, x: fx.Node, padding: Any, window: list[int], dilation: list[int], space: int
 ) -> Any:
-    """The input with its border of zeros."""
+    """Surround the input with its border of zeros."""
     if isinstance(padding, str):
         totals = [d * (k - 1) if padding == "same" else 0 for k, d in zip(window, dilation, strict=True)]
         before, after = [t // 2 for t in totals], [t - t // 2 for t in totals]
     else:
-        before = after = each(padding, space)
+        before = after = per_axis(padding, space)
     if not any(before) and not any(after):
         return low.value(x)
     rank = x.meta["val"].ndim
@@ -130,12 +138,15 @@ def _padded(
 
 
 def _transposed_convolution(node: fx.Node, low: Lowering) -> Any:
-    """y[n, o, p] = b[o] + sum over c, k of x[n, c, q] w[c, o, k], with q = (p + pad - k d) / s where that is whole."""
+    """Convert a transposed convolution.
+
+    y[n, o, p] = b[o] + sum over c, k of x[n, c, q] w[c, o, k], for q = (p + pad - k d) / s if that is an integer.
+    """
     given = arguments(node)
     x, weight = given["input"], given["weight"]
     space = weight.meta["val"].ndim - 2
-    stride, dilation = each(given["stride"], space), each(given["dilation"], space)
-    padding, groups, total = each(given["padding"], space), given["groups"], accumulator(node)
+    stride, dilation = per_axis(given["stride"], space), per_axis(given["dilation"], space)
+    padding, groups, total = per_axis(given["padding"], space), given["groups"], accumulator(node)
     shape, dtype = long(low.shape(node)), dtype_name(node.meta["val"].dtype)
     lead = x.meta["val"].ndim - space - 1
     inputs, outputs, *window = weight.meta["val"].shape
@@ -162,20 +173,14 @@ def _transposed_convolution(node: fx.Node, low: Lowering) -> Any:
             return te.sum(tirx.if_then_else(tirx.all(*real), term, cast(0, total)), axis=[c, *k])
 
         sums = te.compute(shape, element, name="convolution")
-        if not bias and total == dtype:
-            return sums
-
-        def finish(*i: Any) -> Any:
-            return cast(sums(*i) + cast(bias[0](i[lead]), total) if bias else sums(*i), dtype)
-
-        return te.compute(shape, finish, name="bias")
+        return _biased(sums, bias, lead, total, dtype)
 
     operands = [x, weight, *([given["bias"]] if given["bias"] is not None else [])]
     return low.emit(function, *operands, name="convolution")
 
 
-def each(value: Any, count: int) -> list[int]:
-    """One number for each spatial axis; torch lets a single one stand for all."""
+def per_axis(value: Any, count: int) -> list[int]:
+    """List one number for each spatial axis; torch lets a single number stand for all of them."""
     values = list(value) if isinstance(value, (list, tuple)) else [value]
     return values * count if len(values) == 1 else values
 
@@ -184,7 +189,7 @@ def _general(node: fx.Node, low: Lowering) -> Any:
     return (_transposed_convolution if arguments(node)["transposed"] else _convolution)(node, low)
 
 
-PRODUCTS: dict[Any, Any] = {
+MATMUL_CONV: dict[Any, Any] = {
     aten.matmul.default: _matmul,
     aten.mm.default: _matmul,
     aten.bmm.default: _matmul,

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 import l0compile as l0
-from l0compile.lower.tvm.workspace import Piece, deal
+from l0compile.lower.tvm.memory_plan import Lifetime, assign_blocks
 
 PIECES = st.lists(
     st.builds(
-        lambda first, length, units: Piece(first, first + length, 64 * units),
+        lambda first, length, units: Lifetime(first, first + length, 64 * units),
         st.integers(0, 30),
         st.integers(0, 10),
         st.integers(1, 50),
@@ -23,8 +23,8 @@ PIECES = st.lists(
 
 
 @given(PIECES)
-def test_pieces_of_one_block_never_meet(pieces: list[Piece]) -> None:
-    chosen, units = deal(pieces)
+def test_pieces_of_one_block_never_meet(pieces: list[Lifetime]) -> None:
+    chosen, units = assign_blocks(pieces)
     for number, (piece, block) in enumerate(zip(pieces, chosen, strict=True)):
         assert piece.units <= units[block]
         assert not any(
@@ -40,8 +40,8 @@ def test_pieces_of_one_block_never_meet(pieces: list[Piece]) -> None:
 
 
 def test_a_chain_needs_two_blocks() -> None:
-    chain = [Piece(step, step + 1, 64) for step in range(0, 20)]
-    assert deal(chain)[1] == [64, 64]
+    chain = [Lifetime(step, step + 1, 64) for step in range(0, 20)]
+    assert assign_blocks(chain)[1] == [64, 64]
 
 
 class Branches(nn.Module):

@@ -1,4 +1,4 @@
-"""Operators of an exported graph, those that take graphs included, as nodes of a program's graph."""
+"""Copying the operators of an exported graph, and the graphs that control flow takes, to a program."""
 
 from typing import Any
 
@@ -13,20 +13,26 @@ from l0compile.ir.program import Program
 
 
 def is_graph(node: fx.Node, module: torch.nn.Module) -> bool:
-    """Whether a node of the graph of ``module`` names another graph."""
+    """Return whether a node of the graph of ``module`` names another graph."""
     return node.op == "get_attr" and isinstance(_attribute(module, node), fx.GraphModule)
 
 
-class Bodies:
-    """Copies the operators of the graph of ``module``."""
+class NodeCopier:
+    """Copies the operators of the graph of a module."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         self._module = module
 
     def copy(self, graph: fx.Graph, node: fx.Node, mapped: dict[fx.Node, Any]) -> fx.Node:
-        """``node`` at the end of ``graph``; ``mapped``: its inputs there.
+        """Copy ``node`` to the end of ``graph``.
 
-        Raises: CaptureError for a random operator, or one that takes graphs and is unknown.
+        Args:
+            graph: Where to copy.
+            node: The node to copy.
+            mapped: Each input of ``node`` -> its copy in ``graph``.
+
+        Raises:
+            CaptureError: The operator draws random numbers, or is unknown and takes graphs.
         """
         if is_control_flow(node):
             return self._control_flow(graph, node, mapped)
@@ -50,9 +56,9 @@ class Bodies:
         return copy
 
     def _body(self, node: fx.Node) -> Program:
-        """The graph that ``node`` names, as a program; tensors of the model come to it as arguments."""
+        """Turn the graph that ``node`` names into a program; it receives tensors of the model as arguments."""
         module: Any = _attribute(self._module, node)
-        inner, graph, mapped = Bodies(module), fx.Graph(), dict[fx.Node, Any]()
+        inner, graph, mapped = NodeCopier(module), fx.Graph(), dict[fx.Node, Any]()
         for own in module.graph.nodes:
             if own.op == "output":
                 results = own.args[0] if isinstance(own.args[0], tuple | list) else (own.args[0],)

@@ -1,8 +1,8 @@
-"""Few blocks of memory for all intermediate results of a function: one block serves many that do not live at once.
+"""Memory planning: intermediate results that do not live at the same time share a block of memory.
 
-TVM reuses memory between tensors of sizes that it does not know only where these are equal: several times what lives at
-once, spread over more cache than there is. Sizes of one kind, such as ``1536 * (batch * seq)`` bytes, keep their ratio
-whatever the batch, so blocks can be dealt out once, as multiples of ``batch * seq``.
+Among tensors of symbolic sizes, TVM reuses memory only between equal sizes. That takes several times the memory that is
+live at any moment, and more cache than there is. Sizes of one kind, such as ``1536 * (batch * seq)`` bytes, keep their
+ratio for every batch, so blocks can be assigned at compile time as multiples of ``batch * seq``.
 """
 
 import math
@@ -16,40 +16,53 @@ _ALIGNMENT = 64  # bytes; kernels load whole cache lines
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Memory needed from step ``first`` to step ``last``, both included: ``units`` bytes times the kind's unit."""
+class Lifetime:
+    """How much memory a tensor needs, and when.
+
+    Attributes:
+        first: The first step that needs it.
+        last: The last step that needs it.
+        units: Bytes, as a multiple of the unit of the tensor's kind.
+    """
 
     first: int
     last: int
     units: int
 
-    def meets(self, other: "Piece") -> bool:
-        """Whether both are needed at some step."""
+    def meets(self, other: "Lifetime") -> bool:
+        """Return whether some step needs both."""
         return self.first <= other.last and other.first <= self.last
 
 
-def deal(pieces: Sequence[Piece]) -> tuple[list[int], list[int]]:
-    """(block of each piece, units of each block): pieces that live at the same time get different blocks.
+def assign_blocks(lifetimes: Sequence[Lifetime]) -> tuple[list[int], list[int]]:
+    """Assign a block of memory to each tensor; tensors that live at the same time get different blocks.
 
-    The largest first, each into the first block that is free while it lives, so that no block has to grow. Kernels take
-    no tensor that starts inside a block.
+    The largest tensor comes first, and each gets the first block that is free during its lifetime, so no block has to
+    grow. A block serves one tensor at a time, because kernels take no tensor that starts inside a block.
+
+    Returns:
+        The block of each tensor, and the units of each block.
     """
-    blocks: list[list[Piece]] = []
-    chosen = [0] * len(pieces)
-    for number in sorted(range(len(pieces)), key=lambda n: -pieces[n].units):
-        piece = pieces[number]
-        free = (i for i, block in enumerate(blocks) if not any(piece.meets(other) for other in block))
+    blocks: list[list[Lifetime]] = []
+    chosen = [0] * len(lifetimes)
+    for number in sorted(range(len(lifetimes)), key=lambda n: -lifetimes[n].units):
+        lifetime = lifetimes[number]
+        free = (i for i, block in enumerate(blocks) if not any(lifetime.meets(other) for other in block))
         chosen[number] = next(free, len(blocks))
         if chosen[number] == len(blocks):
             blocks.append([])
-        blocks[chosen[number]].append(piece)
-    return chosen, [max(piece.units for piece in block) for block in blocks]
+        blocks[chosen[number]].append(lifetime)
+    return chosen, [max(lifetime.units for lifetime in block) for block in blocks]
 
 
-def share_workspace(module: Any) -> Any:
-    """``module`` with the tensors that ``main`` allocates for itself in few blocks; results keep memory of their own.
+def plan_memory(module: Any) -> Any:
+    """Let the tensors that ``main`` allocates share blocks of memory; its results keep memory of their own.
 
-    Expects what ``CallTIRRewrite`` leaves: allocations, calls that fill them, and other names for them.
+    Args:
+        module: The result of ``CallTIRRewrite``: allocations, calls that fill them, and other names for them.
+
+    Returns:
+        A new module.
     """
     main = module["main"]
     bindings = [binding for block in main.body.blocks for binding in block.bindings]
@@ -72,31 +85,45 @@ def share_workspace(module: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Tensor:
-    """An allocation. kind, unit: the factors of its size that are no numbers, as text and as an expression."""
+    """An allocation.
+
+    Attributes:
+        var: The variable that names it.
+        shape: Its shape, a relax expression.
+        dtype: Its dtype.
+        lifetime: When it is needed, and how much memory.
+        kind: The symbolic factors of its size, as text.
+        unit: The symbolic factors of its size, as an expression; None if there are none.
+    """
 
     var: Any
     shape: Any
     dtype: str
-    piece: Piece
+    lifetime: Lifetime
     kind: str
     unit: Any
 
 
 @dataclass
 class _Rewritten:
-    """storages: bindings of the blocks. bindings: variable -> what takes the place of its allocation."""
+    """What replaces the allocations of a function.
+
+    Attributes:
+        storages: Bindings that allocate the blocks.
+        bindings: Variable -> the binding that replaces its allocation.
+    """
 
     storages: list[Any]
     bindings: dict[Any, Any]
 
     def add(self, tensors: Sequence[_Tensor]) -> None:
-        """Deal out memory to tensors of one kind, given in the order in which they are made."""
-        chosen, units = deal([tensor.piece for tensor in tensors])
+        """Assign memory to tensors of one kind, given in the order in which they are made."""
+        chosen, units = assign_blocks([tensor.lifetime for tensor in tensors])
         blocks = [self._block(_times(size, tensors[0].unit)) for size in units]
         same: dict[Any, Any] = {}
         for tensor, number in zip(tensors, chosen, strict=True):
             value = relax.op.memory.alloc_tensor(blocks[number], 0, tensor.shape, tensor.dtype)
-            # The same memory in the same shape again: the tensor that is there.
+            # For the same memory in the same shape, use the tensor that exists already.
             made = same.setdefault((number, str(tensor.shape), tensor.dtype), tensor.var)
             self.bindings[tensor.var] = relax.VarBinding(tensor.var, value if made is tensor.var else made)
 
@@ -108,7 +135,7 @@ class _Rewritten:
 
 
 def _allocations(bindings: Sequence[Any], result: Any) -> list[_Tensor]:
-    """The tensors that only ``main`` sees, with the steps at which they live."""
+    """List the tensors that ``main`` allocates and does not return, with their lifetimes."""
     roots: dict[Any, frozenset[int]] = {}  # variable -> allocations (by step) whose memory it may name
     last: dict[int, int] = {}
     for step, binding in enumerate(bindings):
@@ -133,11 +160,11 @@ def _tensor(binding: Any, step: int, end: int) -> _Tensor:
     unit = None
     for factor in factors:
         unit = factor if unit is None else unit * factor
-    return _Tensor(binding.var, shape, dtype, Piece(step, end, units), " * ".join(map(str, factors)), unit)
+    return _Tensor(binding.var, shape, dtype, Lifetime(step, end, units), " * ".join(map(str, factors)), unit)
 
 
 def _factors(sizes: Iterable[Any]) -> tuple[list[int], list[Any]]:
-    """(numbers, other expressions) whose product is that of ``sizes``."""
+    """Return the numbers and the other expressions whose product is the product of ``sizes``."""
     numbers: list[int] = []
     others: list[Any] = []
     pending = list(sizes)
@@ -162,7 +189,7 @@ def _is_allocation(binding: Any) -> bool:
 
 
 def variables(expression: Any) -> list[Any]:
-    """The variables in an expression."""
+    """List the variables in an expression."""
     found: list[Any] = []
     relax.analysis.post_order_visit(
         expression, lambda part: found.append(part) if isinstance(part, relax.Var) else None

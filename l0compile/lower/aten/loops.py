@@ -1,4 +1,4 @@
-"""Nested loops written by hand, for what a tensor expression cannot say: scatters and running sums."""
+"""Nested loops, for what a tensor expression cannot state: scatters and cumulative sums."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -8,7 +8,7 @@ from l0compile.hardware._tvm import TB
 
 
 @contextmanager
-def serial(extents: Sequence[Any]) -> Iterator[list[Any]]:
-    """One serial loop for each extent, all from 0 (TVM loses other starts); gives their variables."""
+def nested_loops(extents: Sequence[Any]) -> Iterator[list[Any]]:
+    """Open one serial loop for each extent, all from 0 (TVM drops other starts), and yield their variables."""
     with ExitStack() as stack:
         yield [stack.enter_context(TB.serial(0, extent)) for extent in extents]

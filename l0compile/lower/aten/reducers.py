@@ -1,4 +1,4 @@
-"""Folding axes of a tensor expression, and what extremes fold with."""
+"""Reducing axes of a tensor expression, and the reducers of extremes and products."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,29 +8,29 @@ from torch import fx
 
 from l0compile.hardware._tvm import te, tirx
 from l0compile.lower.aten import scalar_functions as f
-from l0compile.lower.aten.operands import long
+from l0compile.lower.aten.lowering import long
 
 Reducer = Callable[..., Any]
 
 
 def lowest(dtype: str) -> Any:
-    """What every maximum is at least."""
+    """Return the smallest value of a dtype, the neutral element of max."""
     return tirx.const(-math.inf, dtype) if "float" in dtype else tirx.min_value(dtype)
 
 
 def highest(dtype: str) -> Any:
-    """What every minimum is at most."""
+    """Return the largest value of a dtype, the neutral element of min."""
     return tirx.const(math.inf, dtype) if "float" in dtype else tirx.max_value(dtype)
 
 
-# torch's extremes are NaN as soon as one element is.
+# In torch, a maximum or minimum is NaN if any element is.
 MAX = te.comm_reducer(f.maximum, lowest, name="max")
 MIN = te.comm_reducer(f.minimum, highest, name="min")
 PRODUCT = te.comm_reducer(lambda a, b: a * b, lambda dtype: tirx.const(1, dtype), name="product")
 
 
 def axes_of(node: fx.Node, dims: Any) -> list[int]:
-    """The axes that ``dims`` of a reduction names, counted from 0; all for None or an empty list."""
+    """List the axes that ``dims`` names, counted from 0; None and an empty list stand for all."""
     rank = node.args[0].meta["val"].ndim
     if dims is None or (isinstance(dims, (list, tuple)) and not dims):
         return list(range(rank))
@@ -39,14 +39,14 @@ def axes_of(node: fx.Node, dims: Any) -> list[int]:
 
 
 def reduced(x: Any, axes: Sequence[int], keep: bool) -> list[Any]:
-    """The shape after folding ``axes``, kept as 1 or dropped."""
+    """Return the shape after a reduction of ``axes``, which become 1 or are dropped."""
     return [1 if d in axes else size for d, size in enumerate(x.shape) if keep or d not in axes]
 
 
-def fold(
+def reduce_axes(
     x: Any, axes: Sequence[int], keep: bool, reducer: Reducer, load: Callable[[Any], Any], name: str
 ) -> Any:
-    """The tensor expression that reduces ``load(x[...])`` over ``axes``."""
+    """Make the tensor expression that reduces ``load(x[...])`` over ``axes``."""
     over = {d: te.reduce_axis((0, x.shape[d]), name=f"r{d}") for d in axes}
 
     def element(*index: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Weights that a hook makes from others, in layers whose hooks never run."""
+"""Weights that a hook computes from others, in layers whose hooks never run."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -13,8 +13,13 @@ _log = logging.getLogger("l0compile")
 
 
 def stale_weights(model: nn.Module) -> dict[str, str]:
-    """Module name -> the attribute that differs from what the module's own hook would make it, to be looked at before
-    tracing, which runs hooks. That is so after ``load_state_dict`` until the module is called the next time."""
+    """Find weights that differ from what the hook of their module would compute.
+
+    ``load_state_dict`` leaves such weights until the module is called again. Tracing runs hooks: call this before it.
+
+    Returns:
+        Module name -> name of the attribute.
+    """
     found = {}
     for name, module in model.named_modules():
         for attribute, fresh in _derived(module):
@@ -25,7 +30,7 @@ def stale_weights(model: nn.Module) -> dict[str, str]:
 
 
 def warn_of_stale(stale: Mapping[str, str], exported: ExportedProgram) -> None:
-    """Warn of those that the traced model never called: PyTorch computes with the old values, and so do we."""
+    """Warn about stale weights of modules that tracing never called: PyTorch uses the old values, and so do we."""
     called = {
         path.partition("@")[0]
         for node in exported.graph.nodes

@@ -1,4 +1,4 @@
-"""Where the extremes are: argmax, max along an axis, top-k."""
+"""Operators that find positions of extremes: argmax, argmin, max and min along an axis, topk."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +9,8 @@ from l0compile.errors import BuildError
 from l0compile.hardware._tvm import te, tirx
 from l0compile.ir.nodes import arguments
 from l0compile.lower.aten import scalar_functions as f
-from l0compile.lower.aten.folding import MAX, MIN, Reducer, highest, lowest, reduced
-from l0compile.lower.aten.operands import Index, Lowering, cast, long
+from l0compile.lower.aten.lowering import Index, Lowering, cast, long
+from l0compile.lower.aten.reducers import MAX, MIN, Reducer, highest, lowest, reduced
 
 _LARGEST_TOPK = 8
 
@@ -18,7 +18,7 @@ _LARGEST_TOPK = 8
 def _positions(
     x: Any, axis: int, keep: bool, reducer: Reducer, allowed: Callable[[Index], Any] | None = None
 ) -> Any:
-    """(extreme, first position of it) along ``axis``; only elements that ``allowed`` accepts count."""
+    """Return the extreme along ``axis`` and its first position; ignore elements that ``allowed`` does not accept."""
     length = x.shape[axis]
     over = te.reduce_axis((0, length), name="k")
     again = te.reduce_axis((0, length), name="k2")
@@ -47,8 +47,8 @@ def _positions(
     return best, te.compute(shape, place, name="position")
 
 
-def arg(reducer: Reducer) -> Any:
-    """argmax or argmin, along an axis or of the flattened tensor: the first of equal ones."""
+def arg_extreme(reducer: Reducer) -> Any:
+    """Convert argmax or argmin, along an axis or of the flattened tensor; the first of equal elements wins."""
 
     def convert(node: fx.Node, low: Lowering) -> Any:
         given = arguments(node)
@@ -69,7 +69,7 @@ def arg(reducer: Reducer) -> Any:
 
 
 def extreme_dim(reducer: Reducer) -> Any:
-    """max or min along an axis: (values, positions)."""
+    """Convert max or min along an axis, which gives values and positions."""
 
     def convert(node: fx.Node, low: Lowering) -> Any:
         given = arguments(node)
@@ -83,12 +83,12 @@ def extreme_dim(reducer: Reducer) -> Any:
 
 
 def topk(node: fx.Node, low: Lowering) -> Any:
-    """One extreme after the other, each without those before; equal values come in order of position."""
+    """Convert topk: find one extreme after the other, each among the elements that are left; equal ones keep order."""
     given = arguments(node)
     source: Any = node.args[0]
     count = given["k"]
     if not isinstance(count, int) or not 0 < count <= _LARGEST_TOPK:
-        raise BuildError(f"{node.name}: topk with k={count}: lowered for k from 1 to {_LARGEST_TOPK}")
+        raise BuildError(f"{node.name}: topk: expected k from 1 to {_LARGEST_TOPK}, got {count}")
     axis = given["dim"] % source.meta["val"].ndim
     reducer = MAX if given["largest"] else MIN
     places: list[Any] = []

@@ -1,4 +1,4 @@
-"""What a conversion of one operator needs: the relax values made so far, shapes and dtypes, and a way to emit code."""
+"""What the conversion of an operator works with: values so far, shapes, dtypes, broadcasting, and ways to emit code."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,23 +10,25 @@ from torch import fx
 from l0compile.errors import BuildError
 from l0compile.hardware._tvm import TB, IRBuilder, relax, te, tirx
 from l0compile.ir.nodes import same_size
-from l0compile.lower.tvm.emit import emit_tensor
 from l0compile.lower.tvm.symbols import Symbols
+from l0compile.lower.tvm.tensor_expression import emit_tensor
 
 Index = tuple[Any, ...]
 
-# A number that stands in the graph: of Python, or a size.
+Conversion = Callable[[fx.Node, "Lowering"], Any]
+"""(node, translation in progress) -> the relax value of the node, or a tuple of them."""
+
 _NUMBERS = (bool, int, float)
 
 
 @dataclass
 class Lowering:
-    """One translation in progress.
+    """A translation in progress.
 
     Attributes:
-        builder: the relax.BlockBuilder that code goes to.
-        values: graph node -> relax expression of a tensor, TensorIR expression of a size, or tuple of these.
-        symbols: the variables of symbolic sizes.
+        builder: The relax.BlockBuilder that collects the code.
+        values: Graph node -> relax expression of a tensor, TensorIR expression of a size, or a tuple of these.
+        symbols: The variables of symbolic sizes.
     """
 
     builder: Any
@@ -34,11 +36,15 @@ class Lowering:
     symbols: Symbols
 
     def value(self, argument: Any) -> Any:
-        """The relax or TensorIR value of a node argument; anything else is returned as it is."""
+        """Return the relax or TensorIR value of a node; return any other argument as it is."""
         return self.values[argument] if isinstance(argument, fx.Node) else argument
 
     def number(self, argument: Any) -> Any:
-        """A Python number, or the TensorIR expression of a size. Raises BuildError for anything else."""
+        """Return a Python number, or the TensorIR expression of a size.
+
+        Raises:
+            BuildError: The argument is neither a number nor a size.
+        """
         value = self.value(argument)
         if isinstance(value, (*_NUMBERS, tirx.Expr)):
             return value
@@ -47,7 +53,7 @@ class Lowering:
         raise BuildError(f"expected a number or a size, got {argument!r}")
 
     def shape(self, node: fx.Node) -> list[Any]:
-        """Sizes of a tensor node: ints, or TensorIR expressions where symbolic."""
+        """Return the sizes of a tensor: ints, and TensorIR expressions for symbolic sizes."""
         return self.symbols.shape(node.meta["val"].shape)
 
     def emit(self, function: Callable[..., Any], *operands: fx.Node, name: str) -> Any:
@@ -57,11 +63,11 @@ class Lowering:
     def emit_values(
         self, function: Callable[..., Any], *values: Any, name: str, by_hand: bool = False
     ) -> Any:
-        """The same for relax values that belong to no node."""
+        """Emit the tensor expression ``function(*values)`` for relax values; see ``emit_tensor`` for ``by_hand``."""
         return emit_tensor(self.builder, self.symbols, function, values, name, by_hand)
 
     def compute(self, node: fx.Node, element: Callable[..., Any], *operands: fx.Node, name: str) -> Any:
-        """Emit a tensor of ``node``'s shape and dtype with ``element(index, *operands)`` at each index."""
+        """Emit a tensor of the node's shape and dtype with ``element(index, *operands)`` at each index."""
         shape, dtype = long(self.shape(node)), dtype_name(node.meta["val"].dtype)
 
         def function(*tensors: Any) -> Any:
@@ -70,12 +76,12 @@ class Lowering:
         return self.emit(function, *operands, name=name)
 
     def extern(self, node: fx.Node, body: Callable[..., None], *operands: fx.Node, name: str) -> Any:
-        """Emit a tensor of ``node``'s shape and dtype that the statements of ``body(out, *operands)`` fill."""
+        """Emit a tensor of the node's shape and dtype that the statements of ``body(out, *operands)`` fill."""
         shape, dtype = long(self.shape(node)), dtype_name(node.meta["val"].dtype)
 
         def generate(inputs: Any, outputs: Any) -> Any:
             with IRBuilder() as builder:
-                with TB.serial(0, 1):  # one statement, whatever the body holds
+                with TB.serial(0, 1):  # makes one statement of the whole body
                     body(outputs[0], *inputs)
                 return builder.get()
 
@@ -85,27 +91,37 @@ class Lowering:
         return self.emit_values(function, *map(self.value, operands), name=name, by_hand=True)
 
     def reshape(self, value: Any, shape: list[Any]) -> Any:
-        """A relax reshape of a relax value."""
+        """Emit a reshape of a relax value."""
         return self.builder.emit(relax.op.reshape(value, relax.ShapeExpr(shape)))
 
 
 def long(shape: list[Any]) -> Index:
-    """A shape for te.compute: its loops then count in int64, as the symbols do."""
+    """Make the sizes of a shape int64, as the symbols are, so that the loops of te.compute count in int64."""
     return tuple(tirx.const(size, "int64") if isinstance(size, int) else size for size in shape)
 
 
+def from_front(index: Any, size: Any) -> Any:
+    """Count a negative index from the end, as Python does."""
+    return tirx.Select(index < 0, index + size, index)
+
+
+def slice_start(start: Any, size: Any) -> Any:
+    """Turn the start of a slice into an int64 position from 0 to ``size``: negative ones count from the end."""
+    return tirx.max(tirx.min(from_front(cast(start, "int64"), size), size), tirx.const(0, "int64"))
+
+
 def dtype_name(dtype: torch.dtype) -> str:
-    """``"float32"`` and so on: TVM's names are torch's."""
+    """Return TVM's name of a dtype, such as ``"float32"``."""
     return str(dtype).removeprefix("torch.")
 
 
 def type_of(value: Any) -> str:
-    """The dtype of a TensorIR expression."""
+    """Return the dtype of a TensorIR expression."""
     return str(value.ty.dtype)
 
 
 def cast(value: Any, dtype: str) -> Any:
-    """A number or TensorIR expression as ``dtype``; bool as torch converts it, anything but zero being true."""
+    """Convert a number or TensorIR expression to ``dtype``; as in torch, everything but zero is true."""
     if isinstance(value, _NUMBERS):
         return tirx.const(bool(value) if dtype == "bool" else value, dtype)
     have = type_of(value)
@@ -113,7 +129,7 @@ def cast(value: Any, dtype: str) -> Any:
         return value
     if dtype == "bool":
         truth = tirx.NE(value, tirx.const(0, have))
-        # NaN is true, and TVM's comparison says that it equals everything.
+        # NaN is true, but TVM's comparison holds it equal to everything.
         return tirx.any(truth, tirx.isnan(cast(value, "float64"))) if "float" in have else truth
     if have == "bool":
         return tirx.Select(value, tirx.const(1, dtype), tirx.const(0, dtype))
@@ -121,16 +137,17 @@ def cast(value: Any, dtype: str) -> Any:
 
 
 def broadcast(node: fx.Node, operand: fx.Node, index: Index) -> Index:
-    """The index into ``operand`` for ``index`` into ``node``, by torch's broadcasting.
+    """Turn an index into ``node`` into an index into ``operand``, by torch's rules of broadcasting.
 
-    Raises: BuildError where a symbolic size is neither provably the result's nor the number 1.
+    Raises:
+        BuildError: A symbolic size is neither the number 1 nor provably equal to the size of the result.
     """
     own, result = operand.meta["val"].shape, node.meta["val"].shape
-    return spread(own, result, index, f"{node.name}: operand {operand.name}")
+    return broadcast_index(own, result, index, f"{node.name}: operand {operand.name}")
 
 
-def spread(own: Any, result: Any, index: Index, where: str) -> Index:
-    """``broadcast`` for shapes: ``own`` is aligned with the end of ``result``."""
+def broadcast_index(own: Any, result: Any, index: Index, where: str) -> Index:
+    """Do the same for the shapes of operand and result, aligned at their last axes; errors begin with ``where``."""
     aligned = list(zip(own, result[len(result) - len(own) :], index[len(index) - len(own) :], strict=True))
     for size, wanted, _ in aligned:
         if not (isinstance(size, int) and size == 1) and not same_size(size, wanted):

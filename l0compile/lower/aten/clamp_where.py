@@ -1,4 +1,4 @@
-"""Elements chosen by a condition: limits, where, masks."""
+"""Operators that choose elements by a condition: clamp, where, masked_fill and the like."""
 
 from typing import Any
 
@@ -9,20 +9,20 @@ from torch._prims_common import ELEMENTWISE_TYPE_PROMOTION_KIND as KIND
 from l0compile.hardware._tvm import tirx
 from l0compile.ir.nodes import arguments, tensor
 from l0compile.lower.aten import scalar_functions as f
-from l0compile.lower.aten.operands import Index, Lowering, broadcast, cast, dtype_name
+from l0compile.lower.aten.lowering import Index, Lowering, broadcast, cast, dtype_name
 from l0compile.lower.aten.pointwise import pointwise
 
 aten = torch.ops.aten
 
 
 def clamp(node: fx.Node, low: Lowering) -> Any:
-    """clamp, clamp_min and clamp_max, limits being numbers or tensors."""
+    """Convert clamp, clamp_min and clamp_max; a limit is a number or a tensor."""
     given = arguments(node)
     smallest, largest = given.get("min"), given.get("max")
 
     def cut(x: Any, *limits: Any) -> Any:
         rest = iter(limits)
-        # In this order: where min > max, torch gives max. NaN passes.
+        # In this order, because torch returns max where min > max. NaN stays NaN.
         x = _at_least(x, next(rest)) if smallest is not None else x
         return _at_most(x, next(rest)) if largest is not None else x
 
@@ -39,7 +39,7 @@ def _at_most(x: Any, limit: Any) -> Any:
 
 
 def hardtanh(node: fx.Node, low: Lowering) -> Any:
-    """hardtanh and relu6."""
+    """Convert hardtanh and relu6."""
     given = arguments(node)
     limits = (0.0, 6.0) if node.target == aten.relu6.default else (given["min_val"], given["max_val"])
 
@@ -50,7 +50,7 @@ def hardtanh(node: fx.Node, low: Lowering) -> Any:
 
 
 def where(node: fx.Node, low: Lowering) -> Any:
-    """where, with numbers in place of either tensor."""
+    """Convert where; either value may be a number."""
     given = arguments(node)
     condition, left, right = given["condition"], given["self"], given["other"]
     compute = dtype_name(node.meta["val"].dtype)
@@ -68,7 +68,7 @@ def where(node: fx.Node, low: Lowering) -> Any:
 
 
 def masked_fill(node: fx.Node, low: Lowering) -> Any:
-    """The value where the mask is true, self elsewhere."""
+    """Convert masked_fill."""
     given = arguments(node)
     values = [given["self"], given["mask"], given["value"]]
     compute = dtype_name(node.meta["val"].dtype)
@@ -85,7 +85,7 @@ def masked_fill(node: fx.Node, low: Lowering) -> Any:
 
 
 def leaky_relu(node: fx.Node, low: Lowering) -> Any:
-    """x, times the slope where it is not positive."""
+    """Convert leaky_relu."""
     given = arguments(node)
     slope = low.number(given["negative_slope"])
 

@@ -1,4 +1,4 @@
-"""Running sums and products."""
+"""Cumulative sums and products."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,12 +7,12 @@ from torch import fx
 
 from l0compile.hardware._tvm import TB, tirx
 from l0compile.ir.nodes import arguments
-from l0compile.lower.aten.operands import Lowering, cast, dtype_name
-from l0compile.lower.aten.serial import serial
+from l0compile.lower.aten.loops import nested_loops
+from l0compile.lower.aten.lowering import Lowering, cast, dtype_name
 
 
-def running(combine: Callable[[Any, Any], Any], name: str) -> Any:
-    """cumsum or cumprod: each element combined with the result before it."""
+def cumulative(combine: Callable[[Any, Any], Any], name: str) -> Any:
+    """Convert cumsum or cumprod, which combine each element with the result before it."""
 
     def convert(node: fx.Node, low: Lowering) -> Any:
         source: Any = node.args[0]
@@ -23,11 +23,11 @@ def running(combine: Callable[[Any, Any], Any], name: str) -> Any:
 
         def body(out: Any, x: Any) -> None:
             before, after = list(x.shape[:axis]), list(x.shape[axis + 1 :])
-            with serial([*before, x.shape[axis], *after]) as index:
+            with nested_loops([*before, x.shape[axis], *after]) as index:
                 k = index[axis]
                 last = (*index[:axis], tirx.max(k - 1, tirx.const(0, "int64")), *index[axis + 1 :])
                 value = cast(x[tuple(index)], dtype)
-                # The first element is itself; its "one before" is read, and not used.
+                # The first element stays as it is; what is read before it is not used.
                 TB.buffer_store(out, tirx.if_then_else(k > 0, combine(out[last], value), value), list(index))
 
         return low.extern(node, body, source, name=name)

@@ -1,4 +1,4 @@
-"""ExportedProgram -> Program: parameters become constants, tracing's own checks go."""
+"""ExportedProgram -> Program: parameters become constants, and checks that tracing inserts are dropped."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,11 +10,11 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 
 from l0compile.errors import CaptureError
-from l0compile.frontend.bodies import Bodies, is_graph
 from l0compile.frontend.dense_tensors import refuse_unusual
 from l0compile.frontend.guards import size_conditions, size_expression
 from l0compile.frontend.operators import is_check
 from l0compile.frontend.sizes import symbol_ranges
+from l0compile.frontend.subgraphs import NodeCopier, is_graph
 from l0compile.ir.editor import remove_dead_nodes
 from l0compile.ir.program import Program
 from l0compile.ir.shapes import infer_shapes
@@ -32,20 +32,27 @@ _MUTATIONS = {
 }
 
 
-def lift(exported: ExportedProgram, allow_state: bool = False) -> Program:
-    """The graph of ``exported`` with user inputs, then buffers that it changes, as its only placeholders.
+def from_exported_program(exported: ExportedProgram, allow_state: bool = False) -> Program:
+    """Convert an exported program; its placeholders become the user inputs, followed by the buffers that it changes.
+
+    Args:
+        exported: The exported program.
+        allow_state: Make buffers that it changes state of the program, instead of refusing it.
+
+    Returns:
+        The program.
 
     Raises:
-        CaptureError: the model changes an input, or a buffer without ``allow_state``, draws random numbers, or holds an
-            operator on graphs that is unknown.
+        CaptureError: The model changes an input, changes a buffer without ``allow_state``, draws random numbers, or
+            holds an unknown operator that takes graphs.
     """
     changed = _changed_buffers(exported, allow_state)
     graph = fx.Graph()
     constants: dict[str, torch.Tensor] = {}
     mapped: dict[fx.Node, Any] = {}
-    bodies = Bodies(exported.graph_module)
+    copier = NodeCopier(exported.graph_module)
     inputs = {spec.arg.name: spec for spec in exported.graph_signature.input_specs}
-    # Inputs first: a get_attr may stand among placeholders, but readers of the graph expect inputs on top.
+    # Inputs come first: readers of the graph expect them at the top, without a get_attr among them.
     ordered = sorted(exported.graph.nodes, key=lambda node: _rank(node, inputs, changed))
     for node in ordered:
         if node.op == "placeholder" and isinstance(inputs[node.name].arg, ConstantArgument):
@@ -58,7 +65,7 @@ def lift(exported: ExportedProgram, allow_state: bool = False) -> Program:
             tensors += [mapped.get(value, value) for value in _new_values(node, exported, changed)]
             graph.output(tuple(tensors)).meta.update(node.meta)
         elif not is_check(node) and not is_graph(node, exported.graph_module):
-            mapped[node] = bodies.copy(graph, node, mapped)
+            mapped[node] = copier.copy(graph, node, mapped)
             if node.op == "placeholder":
                 mapped[node].meta["val"] = _with_known_sizes(node.meta["val"])
     program = Program(
@@ -74,13 +81,13 @@ def lift(exported: ExportedProgram, allow_state: bool = False) -> Program:
         position: _fixed(result, program) for position, result in enumerate(results) if not _is_tensor(result)
     }
     program = replace(program, out_spec=with_values(program.out_spec, fixed))
-    remove_dead_nodes(graph)  # sizes that were only returned
+    remove_dead_nodes(graph)  # sizes that nothing but the result used
     infer_shapes(program)
     return program
 
 
 def _with_known_sizes(value: Any) -> Any:
-    """The input with numbers for the sizes that were let vary and turned out to be fixed (``Dim.AUTO``)."""
+    """Put numbers for the sizes of an input that could have varied and turned out to be fixed (``Dim.AUTO``)."""
     if not isinstance(value, FakeTensor) or all(isinstance(size, int) for size in value.shape):
         return value
     environment = value.fake_mode.shape_env
@@ -121,9 +128,9 @@ def _constant(
     plain = resolved(tensor)
     refuse_unusual(spec.target, plain)
     if plain.is_complex():
-        # Files of weights cannot hold complex numbers everywhere: constants are real.
+        # Constants are real, because not every file of weights can hold complex numbers.
         plain = torch.view_as_real(plain)
-    # Tied parameters come as several inputs with one storage: one constant, so that sharing stays visible.
+    # Tied parameters are several inputs with one storage. They become one constant, so that sharing stays visible.
     key = next((name for name, other in constants.items() if _same_storage(plain, other)), spec.target)
     constants[key] = plain
     created = graph.create_node("get_attr", key, name=node.name)
@@ -142,7 +149,7 @@ def _same_storage(left: torch.Tensor, right: torch.Tensor) -> bool:
 
 
 def _fixed_inputs(exported: ExportedProgram) -> dict[int, Fixed | SizeOf]:
-    """The user inputs that are no tensors, by position; the trace holds them as constants."""
+    """Return the user inputs that are not tensors, by position; the trace holds them as constants."""
     user = [spec.arg for spec in exported.graph_signature.input_specs if spec.kind is InputKind.USER_INPUT]
     return {n: Fixed(arg.value) for n, arg in enumerate(user) if isinstance(arg, ConstantArgument)}
 
@@ -152,7 +159,7 @@ def _is_tensor(result: Any) -> bool:
 
 
 def _fixed(result: Any, program: Program) -> Fixed | SizeOf:
-    """What the structure of the result holds in place of a tensor."""
+    """Return what the structure of the results holds for a result that is not a tensor."""
     value = result.meta["val"] if isinstance(result, fx.Node) else result
     if isinstance(value, torch.SymInt):
         return SizeOf(size_expression(value.node.expr, program))
@@ -171,7 +178,7 @@ def _user_outputs(node: fx.Node, exported: ExportedProgram) -> list[Any]:
 
 
 def _new_values(node: fx.Node, exported: ExportedProgram, changed: list[str]) -> list[Any]:
-    """The values that the buffers ``changed`` have after the call."""
+    """List the values that the buffers ``changed`` have after the call."""
     results: Any = node.args[0]
     found = {
         spec.target: arg for arg, spec in zip(results, exported.graph_signature.output_specs, strict=True)
@@ -180,7 +187,7 @@ def _new_values(node: fx.Node, exported: ExportedProgram, changed: list[str]) ->
 
 
 def _changed_buffers(exported: ExportedProgram, allowed: bool) -> list[str]:
-    """Names of the buffers that the model changes, in the order of its inputs. Raises CaptureError; see ``lift``."""
+    """List the names of buffers that the model changes, in the order of its inputs; refuse all other side effects."""
     found = {}
     for spec in exported.graph_signature.output_specs:
         if spec.kind in _MUTATIONS:

@@ -1,4 +1,4 @@
-"""A kernel that leaves its parallel loop to the caller: a function that does one of several shares of the tasks."""
+"""Kernels that leave their parallel loop to the caller: a call does one of several shares of the tasks."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +10,13 @@ from l0compile.lower.tvm.ordinary import PLAIN
 
 
 @dataclass(frozen=True)
-class Shares:
-    """A kernel by shares.
+class WorkShared:
+    """A kernel of which each call does one share of the tasks.
 
-    function: takes two more parameters, the share and the number of shares. writes: numbers of the parameters that it
-    writes. parallel: whether it has more than one task.
+    Attributes:
+        function: The kernel, with two more parameters: the share, and the number of shares.
+        writes: Positions of the parameters that it writes.
+        parallel: Whether it has more than one task.
     """
 
     function: Any
@@ -22,9 +24,12 @@ class Shares:
     parallel: bool
 
 
-def shared_out(function: Any) -> Shares | None:
-    """The kernel by shares; without a parallel loop it is one task. None where its tasks cannot be told apart: loops
-    that wait for one another, or memory that all tasks share."""
+def share_work(function: Any) -> WorkShared | None:
+    """Let the caller share out the tasks of a kernel; a kernel without a parallel loop is one task.
+
+    Returns:
+        The kernel, or None if its tasks cannot be divided: one loop waits for another, or all tasks share memory.
+    """
     root = function.body.block if isinstance(function.body, s_tir.SBlockRealize) else None
     if root is None or len(root.match_buffers) or root.init is not None:
         return None
@@ -37,14 +42,14 @@ def shared_out(function: Any) -> Shares | None:
     block = s_tir.SBlock([], root.reads, root.writes, root.name_hint, part, None, root.alloc_buffers)
     whole = s_tir.SBlockRealize([], tirx.const(True, "bool"), block)
     shared = tirx.PrimFunc([*function.params, share, shares], whole, function.ret_type, function.attrs)
-    return Shares(shared.without_attr(PLAIN), writes, parallel)
+    return WorkShared(shared.without_attr(PLAIN), writes, parallel)
 
 
 def _part(loop: Any, share: Any, shares: Any) -> Any:
-    """The turns of a parallel loop that are one share's: neighbours, as many as other shares have."""
+    """Make a loop over the iterations of one share; the shares are contiguous and of about equal size."""
     extent = TB.cast(loop.extent, "int64")
     begin, end = (TB.truncdiv(extent * number, shares) for number in (share, share + 1))
-    # A loop from zero: TVM 0.27 drops the start of one whose extent it proves to be small.
+    # The loop starts at zero, because TVM 0.27 drops another start if it proves the extent to be small.
     turn = tirx.Var("turn", "int64")
     task = tirx.Bind(loop.loop_var, TB.cast(begin + turn, str(loop.loop_var.ty.dtype)))
     turns = tirx.SeqStmt([task, loop.body])
@@ -62,7 +67,7 @@ def _parallel_loops(statement: Any) -> int:
 
 
 def _written(function: Any) -> frozenset[int] | None:
-    """Numbers of the parameters that ``function`` writes; None where it may write by address."""
+    """Return the positions of the parameters that ``function`` writes; None if it may write through a pointer."""
     targets: list[Any] = []
     calls: list[str] = []
     callbacks = (
