@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from l0compile.cli.kinds import kind_of
+from l0compile.cli.models.kinds import kind_of
 from l0compile.cli.parser import build_parser, named_models
 from l0compile.errors import L0CompileError
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from l0compile.cli.bench_jobs import Jobs, made_jobs, saved_jobs
-from l0compile.cli.kinds import SAVED, kind_of
+from l0compile.cli.models.kinds import SAVED, kind_of
 from l0compile.cli.options import sweep
 from l0compile.cli.output import print_json, print_rich
-from l0compile.cli.parser import SWEPT
+from l0compile.cli.parser.measuring import SWEPT
 from l0compile.errors import ConfigError
 from l0compile.hardware.targets import read_host
 from l0compile.measurement import Measurement, Protocol, measure_engines, ratio

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from torch.export import ExportedProgram
 
-from l0compile.cli.example import Example, compiled, load_example
-from l0compile.cli.inputs import example_call
+from l0compile.cli.models.example import Example, compiled, load_example
+from l0compile.cli.models.inputs import example_call
 from l0compile.cli.options import dynamic_shapes
 from l0compile.errors import CaptureError, ConfigError, MissingDependency
 from l0compile.measurement import ENGINES, Workload, export_onnx
@@ -35,7 +35,7 @@ def saved_jobs(args: argparse.Namespace) -> Jobs:
     def jobs(sizes: Mapping[str, int]) -> Found:
         example_call(args.model, sizes)  # a size that is missing is an error, and no failure of the engine
         made = {"path": args.model, "sizes": dict(sizes)}
-        job = Workload("l0compile.cli.inputs:measured", made, artifact=args.model)
+        job = Workload("l0compile.cli.models.inputs:measured", made, artifact=args.model)
         return {"l0compile": ("l0compile", job)}, {}
 
     return jobs
@@ -56,7 +56,7 @@ def made_jobs(args: argparse.Namespace, folder: Path) -> Jobs:
             built[key] = _build(args, example, engines, folder / str(next(count)))
         onnx, artifact, failures = built[key]
         made = {"name": args.model, "sizes": dict(sizes), "dynamic": args.dynamic}
-        job = Workload("l0compile.cli.example:measured", made, onnx_path=onnx, artifact=artifact)
+        job = Workload("l0compile.cli.models.example:measured", made, onnx_path=onnx, artifact=artifact)
         return {engine: (engine, job) for engine in engines if engine not in failures}, failures
 
     return jobs

@@ -2,7 +2,7 @@
 
 import argparse
 
-from l0compile.cli.example import compiled, load_example
+from l0compile.cli.models.example import compiled, load_example
 from l0compile.cli.options import sizes
 from l0compile.cli.output import print_json, print_rich
 from l0compile.runtime.artifact import check_destination, read_manifest

@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 
 import l0compile as l0
-from l0compile.cli.example import Example, compiled, load_example
-from l0compile.cli.kinds import SAVED, kind_of
+from l0compile.cli.models.example import Example, compiled, load_example
+from l0compile.cli.models.kinds import SAVED, kind_of
 from l0compile.cli.options import dynamic_shapes, sizes
 from l0compile.cli.output import print_json, print_lines
 from l0compile.compiler.advice.text import advice_lines

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from l0compile.cli.example import load_example
-from l0compile.cli.kinds import is_shape
+from l0compile.cli.models.example import load_example
+from l0compile.cli.models.kinds import is_shape
 from l0compile.cli.options import dynamic_shapes, sizes
 from l0compile.cli.output import print_json, print_lines
 from l0compile.errors import ConfigError

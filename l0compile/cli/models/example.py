@@ -11,8 +11,8 @@ from torch import nn
 from torch.export import ExportedProgram
 
 import l0compile as l0
-from l0compile.cli import exported, factory, hugging_face
-from l0compile.cli.kinds import EXPORTED, HUGGING_FACE, kind_of
+from l0compile.cli.models import exported, factory, hugging_face
+from l0compile.cli.models.kinds import EXPORTED, HUGGING_FACE, kind_of
 from l0compile.cli.options import dynamic_shapes
 from l0compile.cli.steps import told
 from l0compile.errors import ConfigError
