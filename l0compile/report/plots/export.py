@@ -98,7 +98,7 @@ def _adapt(element: ElementTree.Element) -> None:
     if style := element.attrib.get("style"):
         style = re.sub(r"(fill|stroke): (#[0-9a-f]{6})", lambda found: themed(found[1], found[2]), style)
         # The page gives all its text one family.
-        element.attrib["style"] = re.sub(r"(px|pt) '.*?(?=;|$)", r"\1 sans-serif", style)
+        element.attrib["style"] = re.sub(r"font-family: [^;]*(; |$)", "", style)
 
 
 @contextmanager

@@ -71,10 +71,13 @@ def canvas(size: PlotSize) -> "tuple[Figure, Axes]":
 
 
 def set_titles(axes: "Axes", across: str, up: str) -> None:
-    """Name the axes; the name of the upright one lies above it, where it can be read."""
+    """Name the axes, on one line each; the name of the upright one lies above it, where it can be read."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    room = int(figure.get_figwidth() * 72 / 8)
     style: dict[str, Any] = {"fontsize": 13, "fontweight": "bold", "color": INK}
-    axes.set_xlabel(across, **style)
-    axes.figure.suptitle(up, x=0.01, ha="left", **style)
+    axes.set_xlabel(shortened(across, room), **style)
+    figure.suptitle(shortened(up, room), x=0.01, ha="left", **style)
 
 
 def set_range(

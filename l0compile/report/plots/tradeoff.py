@@ -59,8 +59,7 @@ def draw_tradeoff(result: SearchResult, size: PlotSize) -> "Figure":
     """Draw every measured candidate with its interval, the front, the budget and the dense engines."""
     found = standings(result)
     figure, axes = canvas(size)
-    across = shortened(found.title, 44) if size.narrow else f"{found.title}, logarithmic"
-    set_titles(axes, across, shortened(result.quality_name, 40 if size.narrow else 110))
+    set_titles(axes, found.title if size.narrow else f"{found.title}, logarithmic", result.quality_name)
     _set_ranges(axes, found, size)
     _draw_budget(axes, found)
     for trial in trials(result):

@@ -17,10 +17,10 @@ ODD = [HOSTILE, "$x_{", "_hidden", "a\nb", "\\frac", "名前", "x" * 300, "", "\
 def figure(name: str = "name") -> Figure:
     made, axes = canvas(HALF)
     set_titles(axes, name, name)
-    (line,) = axes.plot([1, 2], [1, 2], color=CHOSEN, label=name)
+    (line,) = axes.plot([1, 2], [1, 2], marker="o", color=CHOSEN, label=name)
     set_tip(line, name)
-    axes.annotate(name, (1.5, 1.5), color=CHOSEN)
-    made.legend(handles=[line])
+    axes.annotate(name, (1.5, 1.5), color=CHOSEN).set_in_layout(False)
+    made.legend(handles=[line], frameon=False)
     return made
 
 
@@ -50,7 +50,7 @@ def test_text_stays_text_and_nothing_is_fetched() -> None:
         "title",
     }
     made = str(svg(figure(), "a label", "wide"))
-    assert "http" not in made and "xmlns" not in made and "<style" not in made
+    assert "font-family" not in made and "http" not in made and "xmlns" not in made and "<style" not in made
     links = [value for element in root.iter() for key, value in element.attrib.items() if key == "href"]
     assert links and all(link.startswith("#") for link in links)
 
@@ -81,7 +81,7 @@ def test_odd_text_does_no_harm(name: str) -> None:
     root = parsed(name)
     plain = parsed()
     assert {element.tag for element in root.iter()} <= {element.tag for element in plain.iter()}
-    if name.isprintable() and name:
+    if name.isprintable() and 0 < len(name) < 50:
         assert name in [text.text for text in root.iter("text")]
     assert png(figure(name)).startswith(b"\x89PNG")
 
