@@ -1,4 +1,4 @@
-"""``l0compile bench``: one model on several engines, each in its own process, at one size or many."""
+"""``l0compile bench``: measure one model on several engines, each in its own process, at one size or many."""
 
 import argparse
 import dataclasses
@@ -19,7 +19,7 @@ from l0compile.report.plots.sweep import PLOTS, SweepPoint, sweep_plot, sweep_ta
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print; 1 when nothing could be measured."""
+    """Measure and print; return 1 if nothing could be measured."""
     plot = None if args.plot is None else Path(args.plot)
     if plot is not None and plot.suffix not in PLOTS:
         raise ConfigError(f"--plot: expected a name ending in {', '.join(PLOTS)}, got {plot.name!r}")
@@ -48,7 +48,7 @@ def _measured(size: dict[str, int], jobs: Jobs, protocol: Protocol, threads: int
 
 
 def _facts(model: str, points: Sequence[SweepPoint]) -> dict[str, Any]:
-    """One point as ``results``; several as ``points``, each with its sizes."""
+    """Return one point as ``results``, or several as ``points``, each with its sizes."""
     measured = [
         {
             "sizes": point.sizes,

@@ -1,4 +1,4 @@
-"""``l0compile compile``: module in, artifact out."""
+"""``l0compile compile``: compile a model and save it as an artifact."""
 
 import argparse
 
@@ -9,7 +9,7 @@ from l0compile.runtime.artifact import check_destination, read_manifest
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compile, check against the model, save, and say what was saved."""
+    """Compile the model, compare it with the original, save it, and say what was saved."""
     check_destination(args.out)
     compiled(args, load_example(args.model, sizes(args.size), args.dynamic)).save(args.out)
     manifest = read_manifest(args.out)
