@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,13 @@ def set_titles(axes: "Axes", across: str, up: str) -> None:
     style: dict[str, Any] = {"fontsize": 13, "fontweight": "bold", "color": INK}
     axes.set_xlabel(shortened(across, room), **style)
     figure.suptitle(shortened(up, room), x=0.01, ha="left", **style)
+
+
+def add_legend(axes: "Axes", keys: "Sequence[Line2D]") -> None:
+    """Show a legend with ``keys``, side by side below the plot."""
+    axes.get_figure(root=True).legend(  # type: ignore[union-attr]
+        handles=keys, loc="outside lower center", ncols=3, frameon=False, fontsize=13, labelcolor=INK
+    )
 
 
 def set_range(
