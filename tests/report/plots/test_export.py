@@ -90,3 +90,13 @@ def test_a_png_has_the_size_of_the_figure_and_the_same_bytes_each_time() -> None
     data = png(figure())
     assert struct.unpack(">II", data[16:24]) == (HALF.width * DPI // 72, HALF.height * DPI // 72)
     assert png(figure()) == data
+
+
+def test_powers_of_ten_beside_an_axis_are_drawn_as_such() -> None:
+    made, axes = canvas(HALF)
+    axes.loglog([1, 1000], [1, 1000])
+    texts = [
+        "".join(text.itertext()) for text in ElementTree.fromstring(svg(made, "a label", "fits")).iter("text")
+    ]
+    assert "102" in texts  # a 10 with a small 2
+    assert not [text for text in texts if "math" in text]
