@@ -1,4 +1,4 @@
-"""What a command prints: one JSON object, or something to read."""
+"""Print what a command found: as one JSON object, or as text for people."""
 
 import json
 import sys
@@ -24,7 +24,12 @@ def print_rich(*items: Any) -> None:
 
 
 def print_lines(title: str, lines: Callable[[int], Iterable[Line]] | None = None) -> None:
-    """Print a title, and the lines made for the width of the terminal (100 columns in a pipe)."""
+    """Print a title and lines.
+
+    Args:
+        title: Is never folded.
+        lines: Makes the lines for a width in columns: that of the terminal, or 100 in a pipe.
+    """
     from rich.console import Console
     from rich.text import Text
 

@@ -17,11 +17,11 @@ def test_all_files_are_written(tmp_path: Path, report: SearchResult) -> None:
 
 
 def test_writing_again_replaces_and_keeps_other_files(tmp_path: Path, report: SearchResult) -> None:
-    (tmp_path / "study.db").write_text("kept")
+    (tmp_path / "study.sqlite").write_text("kept")
     (tmp_path / "report.html").write_text("old")
     write_report(report, tmp_path)
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
-    assert (tmp_path / "study.db").read_text() == "kept"
+    assert (tmp_path / "study.sqlite").read_text() == "kept"
 
 
 def test_a_place_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path, report: SearchResult) -> None:

@@ -1,4 +1,4 @@
-"""The user's model with example inputs, whatever form it has on the command line."""
+"""The user's model with its example inputs, whatever form it has on the command line."""
 
 import argparse
 import inspect
@@ -11,8 +11,8 @@ from torch import nn
 from torch.export import ExportedProgram
 
 import l0compile as l0
-from l0compile.cli import exported, factory, hugging_face
-from l0compile.cli.kinds import EXPORTED, HUGGING_FACE, kind_of
+from l0compile.cli.models import exported, factory, hugging_face
+from l0compile.cli.models.kinds import EXPORTED, HUGGING_FACE, kind_of
 from l0compile.cli.options import dynamic_shapes
 from l0compile.cli.steps import told
 from l0compile.errors import ConfigError
@@ -21,30 +21,38 @@ from l0compile.runtime import CompiledModel
 
 @dataclass(frozen=True)
 class Example:
-    """A model in eval mode, and inputs to call it with: ``model(*args, **kwargs)``."""
+    """A model in eval mode, and the inputs of a call ``model(*args, **kwargs)``."""
 
     model: nn.Module | ExportedProgram
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
     def module(self) -> nn.Module:
-        """The model as PyTorch calls it."""
+        """Return the model in the form that PyTorch calls."""
         return exported.Called(self.model) if isinstance(self.model, ExportedProgram) else self.model
 
 
 def load_example(name: str, sizes: Mapping[str, int] | None = None, dynamic: Iterable[str] = ()) -> Example:
-    """The model ``name``, and inputs of the sizes asked for.
+    """Return a model with inputs of the sizes asked for.
 
     A size goes to the function's argument of that name, or to the text that is made up for a Hugging Face model
-    (``batch`` and ``tokens``); else the inputs are repeated or cut along the dimensions that ``dynamic`` (options such
-    as ``input:0=batch``) gives that name.
+    (``batch`` and ``tokens``). If there is neither, the inputs are repeated or cut along the dimensions of that name.
 
-    Raises: ConfigError for a name or a size without meaning; what reading the model raises.
+    Args:
+        name: What the command line says.
+        sizes: Number by name.
+        dynamic: Options such as ``input:0=batch``, which name dimensions.
+
+    Raises:
+        ConfigError: The name or a size means nothing, or the model cannot be loaded.
+        MissingDependency: The model needs a package that is not installed.
     """
     wanted, kind = dict(sizes or {}), kind_of(name, saved=False)
     if kind == EXPORTED:
         if wanted or dynamic:
-            raise ConfigError(f"model: {name}: an exported program fixes its sizes, and which of them vary")
+            raise ConfigError(
+                f"model: {name}: an exported program fixes its sizes; leave --size and --dynamic out"
+            )
         found = Example(*exported.load(name))
     elif kind == HUGGING_FACE:
         taken = {key: wanted.pop(key) for key in hugging_face.SIZES if key in wanted}
@@ -56,14 +64,14 @@ def load_example(name: str, sizes: Mapping[str, int] | None = None, dynamic: Ite
 
 
 def compiled(args: argparse.Namespace, example: Example, **options: Any) -> CompiledModel:
-    """``example`` compiled with the options of a command that compiles."""
+    """Compile ``example`` with the options of the command line, and tell the steps."""
     options |= {"target": args.target, "dynamic_shapes": dynamic_shapes(args.dynamic), "engine": args.engine}
     with told():
         return l0.compile(example.model, example.args, example.kwargs, **options)
 
 
 def measured(name: str, sizes: Mapping[str, int], dynamic: Iterable[str]) -> tuple[Any, ...]:
-    """(module, args, kwargs) of ``load_example``, as a measuring process asks for them."""
+    """Return (module, args, kwargs) of ``load_example``, in the form that a measuring process asks for."""
     found = load_example(name, sizes, dynamic)
     return found.module(), found.args, found.kwargs
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from l0compile.cli.factory import make
+from l0compile.cli.models.factory import make
 from l0compile.errors import ConfigError
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_flatten
 
-from l0compile.cli.inputs import example_call, measured
+from l0compile.cli.models.inputs import example_call, measured
 from l0compile.errors import ConfigError
 from l0compile.hardware.targets import load_target
 from l0compile.runtime.artifact import dump_spec, dump_target, write_bundle

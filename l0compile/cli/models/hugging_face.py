@@ -1,4 +1,4 @@
-"""Folders of ``save_pretrained``: a model of transformers, and inputs made up for it."""
+"""Load folders of ``save_pretrained``, and make up inputs for their models."""
 
 import importlib
 import inspect
@@ -15,14 +15,20 @@ BATCH, TOKENS = 1, 128
 def load(
     folder: str, batch: int = BATCH, tokens: int = TOKENS
 ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-    """(model in eval mode and float32, (), inputs by name) of a folder with ``config.json`` and safetensors.
+    """Return (model in eval mode and float32, (), inputs by name).
 
-    Nothing is downloaded, no code from the folder is run and no pickle is read. The class is the one that the folder
-    names. Text models get random token ids and a full attention mask ``[batch, tokens]``; vision models random pixels
-    ``[batch, channels, height, width]`` of the size in their configuration.
+    Nothing is downloaded, no code from the folder is run and no pickle is read. A text model gets random token ids and
+    a full attention mask, both int64 ``[batch, tokens]``; a vision model gets random float32 pixels ``[batch, channels,
+    height, width]`` of the size in its configuration.
 
-    Raises: MissingDependency without transformers. ConfigError for a folder that it cannot load, and for a model whose
-        inputs are neither text nor images.
+    Args:
+        folder: Has ``config.json``, which names the class, and safetensors.
+        batch: Number of texts or images.
+        tokens: Length of each text.
+
+    Raises:
+        MissingDependency: transformers is not installed.
+        ConfigError: The folder cannot be loaded, or the model takes neither text nor images.
     """
     try:
         transformers = importlib.import_module("transformers")
@@ -43,7 +49,7 @@ def load(
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ConfigError(f"model: {folder}: transformers cannot load it: {reason[0]}") from error
     if hasattr(model.config, "use_cache"):
-        model.config.use_cache = False  # a cache is state, and no part of what one call answers
+        model.config.use_cache = False  # a cache is state, and not part of the answer of one call
     return model.eval(), (), _inputs(model, folder, batch, tokens)
 
 

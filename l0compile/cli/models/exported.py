@@ -1,4 +1,4 @@
-"""``.pt2`` files of ``torch.export.save``."""
+"""Load ``.pt2`` files of ``torch.export.save``."""
 
 import json
 import zipfile
@@ -13,25 +13,26 @@ from l0compile.errors import ConfigError
 
 
 class Called(nn.Module):
-    """An exported program as a module; unlike ``ExportedProgram.module()`` it takes ``eval()``."""
+    """An exported program as a module. Unlike ``ExportedProgram.module()`` it has an ``eval()`` that works."""
 
     def __init__(self, program: ExportedProgram) -> None:
         super().__init__()
         self._call = [program.module()]  # in a list, so that it is no submodule and its eval() is left alone
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the program gives."""
+        """Return what the program returns."""
         return self._call[0](*args, **kwargs)
 
 
 def load(name: str) -> tuple[ExportedProgram, tuple[Any, ...], dict[str, Any]]:
-    """(program, args, kwargs): what ``torch.export.save`` wrote, and the inputs it was exported with.
+    """Return (program, args, kwargs): what ``torch.export.save`` wrote, and the inputs it was exported with.
 
-    Reading such a file can run code in it: PyTorch evaluates its size expressions, and unpickles its inputs where they
-    are not plain tensors. So it is for files of one's own, like a Python file. Files whose weights are pickled (tensor
-    subclasses, objects of TorchScript) are refused unread.
+    Reading such a file can run code in it: PyTorch evaluates its size expressions, and unpickles inputs that are not
+    plain tensors. So, like a Python file, it must come from someone whom the user trusts. A file with pickled weights
+    (tensor subclasses, objects of TorchScript) is refused unread.
 
-    Raises: ConfigError for a file that is no such archive, holds pickled weights, or lacks example inputs.
+    Raises:
+        ConfigError: It is no such file, holds pickled weights, or lacks example inputs.
     """
     _refuse_pickles(name)
     try:

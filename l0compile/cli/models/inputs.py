@@ -1,4 +1,4 @@
-"""Inputs for a saved model, made up from what its manifest says they must look like."""
+"""Make up inputs for a saved model from what its manifest says about them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,10 +9,15 @@ from l0compile.runtime.artifact import example_leaves, load_spec, read_manifest
 
 
 def example_call(path: str, sizes: Mapping[str, int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """(args, kwargs) that the model saved at ``path`` accepts, always the same values.
+    """Return (args, kwargs) that a saved model accepts; the values are the same each time.
 
-    ``sizes`` gives every dynamic dimension its size, by the name it was compiled with. Raises ``ConfigError`` when one
-    is missing or unknown, ``ArtifactError`` when ``path`` is not a saved model.
+    Args:
+        path: Of the model.
+        sizes: Number by name, for every dynamic dimension that the model was compiled with.
+
+    Raises:
+        ConfigError: A size is missing or unknown.
+        ArtifactError: There is no saved model at ``path``.
     """
     manifest = read_manifest(path)
     leaves = example_leaves(manifest["inputs"], manifest.get("labels", {}), sizes, path)
@@ -21,5 +26,5 @@ def example_call(path: str, sizes: Mapping[str, int]) -> tuple[tuple[Any, ...], 
 
 
 def measured(path: str, sizes: Mapping[str, int]) -> tuple[None, tuple[Any, ...], dict[str, Any]]:
-    """What ``example_call`` gives, in the form that a measuring process asks of a factory."""
+    """Return what ``example_call`` returns, in the form that a measuring process asks for."""
     return (None, *example_call(path, sizes))

@@ -1,4 +1,4 @@
-"""What a MODEL on the command line means, told by its name and what lies there. Imports nothing heavy."""
+"""Tell by name and files what a MODEL on the command line is. Imports nothing heavy."""
 
 import re
 from pathlib import Path
@@ -9,17 +9,19 @@ FUNCTION, EXPORTED, HUGGING_FACE, SAVED = "function", "exported", "hugging_face"
 
 
 def is_shape(text: str) -> bool:
-    """Whether ``text`` is ``OUTxIN`` features of a linear layer, which `tune` takes beside models."""
+    """Return whether ``text`` is ``OUTxIN`` features of a linear layer, which ``tune`` takes beside models."""
     return re.fullmatch(r"\d+x\d+", text) is not None
 
 
 def kind_of(name: str, saved: bool = True) -> str:
-    """One of the four kinds above.
+    """Return which of the four kinds above a model is.
 
     Args:
-        saved: whether the command takes a saved model.
+        name: What the command line says.
+        saved: Whether the command takes a saved model.
 
-    Raises: ConfigError for a name that is none of them; the message says what the command takes.
+    Raises:
+        ConfigError: It is none of them; the message says what the command takes.
     """
     path = Path(name)
     if path.is_dir():

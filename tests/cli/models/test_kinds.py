@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from l0compile.cli.kinds import EXPORTED, FUNCTION, HUGGING_FACE, SAVED, is_shape, kind_of
+from l0compile.cli.models.kinds import EXPORTED, FUNCTION, HUGGING_FACE, SAVED, is_shape, kind_of
 from l0compile.errors import ConfigError
 
 

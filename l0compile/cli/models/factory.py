@@ -1,4 +1,4 @@
-"""The user's model, from the function that is named on the command line."""
+"""Make the user's model by the function that the command line names."""
 
 import inspect
 from collections.abc import Mapping
@@ -13,11 +13,16 @@ _EXPECTED = "(nn.Module, tuple of tensors), or (nn.Module, tuple, dict) with inp
 def make(
     name: str, sizes: Mapping[str, int] | None = None
 ) -> tuple[tuple[Any, tuple[Any, ...], dict[str, Any]], dict[str, int]]:
-    """((model in eval mode, inputs by position, inputs by name), sizes left) of the function ``name``.
+    """Return ((model in eval mode, inputs by position, inputs by name), sizes left).
 
-    ``MODULE:FUNCTION`` or ``FILE.py:FUNCTION``; a file is run as a script of yours would be: it can import what lies
-    beside it. The function gets the ``sizes`` that it has arguments for. Raises ``ConfigError`` when there is no such
-    function, when it raises, or when it returns something else.
+    A file is run like a script: it can import what lies beside it.
+
+    Args:
+        name: ``MODULE:FUNCTION`` or ``FILE.py:FUNCTION``.
+        sizes: Number by name; the function gets those that it has arguments for.
+
+    Raises:
+        ConfigError: There is no such function, it raises, or it returns something else.
     """
     found, left = find_function(name, "model"), dict(sizes or {})
     taken = {key: left.pop(key) for key in inspect.signature(found).parameters if key in left}
