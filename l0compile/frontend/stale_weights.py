@@ -1,11 +1,13 @@
-"""Weights that a hook computes from others, in layers whose hooks never run."""
+"""Weights made from others: by hooks, in layers whose hooks never run, and by parametrizations that are cached."""
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.nn.utils import parametrize
 from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.weight_norm import WeightNorm
 
@@ -54,3 +56,18 @@ def _derived(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
                 yield hook._tensor_name, hook.apply_mask(module)
             elif isinstance(hook, WeightNorm):
                 yield hook.name, hook.compute_weight(module)
+
+
+@contextmanager
+def parametrizations_anew() -> Iterator[None]:
+    """Set the cache of ``torch.nn.utils.parametrize.cached()`` aside while the block runs.
+
+    Inside that block of a user's, torch.export would leave its fake tensors in the cache, and the model itself would
+    compute with them afterwards.
+    """
+    kept = parametrize._cache
+    parametrize._cache = {}
+    try:
+        yield
+    finally:
+        parametrize._cache = kept

@@ -12,17 +12,21 @@ from l0compile.errors import ConfigError
 class Protocol:
     """Back-to-back calls, in blocks, after a warm-up.
 
-    ``warmup_s``         seconds of calls thrown away at the start: lazy set-up, clock speed, caches.
-    ``blocks``           independent blocks; the interval is over their medians.
-    ``block_s``          seconds of timed calls in a block (always at least ``min_calls``).
-    ``settle_s``         untimed seconds (at least one call) before each block, so that it does not pay for
-                         what ran before it: another engine's caches and spinning threads.
-    ``percentile``       of its calls that stands for a block: 50, their median; 95 tells of stragglers.
-    ``threads``          threads of the measured code; None leaves the library's own choice.
-    ``flush_denormals``  treat denormal numbers as zero, as a compiled model does.
-    ``seed``, ``resamples``  of the bootstrap, which makes it repeatable.
+    Attributes:
+        warmup_s: seconds of calls thrown away at the start: lazy set-up, clock speed, caches.
+        blocks: independent blocks; the interval is over their medians.
+        block_s: seconds of timed calls in a block.
+        settle_s: untimed seconds (at least one call) before each block, so that it does not pay for what ran before it:
+            another engine's caches and spinning threads.
+        min_calls: timed calls in a block, at least.
+        percentile: of a block's calls that stands for the block: 50, their median; 95 tells of stragglers.
+        threads: threads of the measured code; None leaves the library's own choice.
+        flush_denormals: treat denormal numbers as zero, as a compiled model does.
+        seed: of the bootstrap, which makes it repeatable.
+        resamples: of the bootstrap.
 
-    Raises ``ConfigError`` for values that cannot be measured with.
+    Raises:
+        ConfigError: a value that cannot be measured with.
     """
 
     warmup_s: float = 0.5

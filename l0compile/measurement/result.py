@@ -24,12 +24,17 @@ FEWEST_BLOCKS = 5
 class Measurement:
     """Latency of one callable in milliseconds.
 
-    ``samples_ms``  every timed call in order; ``calls`` says how many of them each block holds.
-    ``median_ms``   median over the blocks of what stands for each, the median of its calls (or another percentile, see
-                    ``Protocol``); ``low_ms``, ``high_ms`` its 95 % bootstrap interval.
-    ``drift``       median of the last third of the blocks over that of the first; 1.0 is steady.
-    ``noisy``       the interval or the drift is too wide to quote.
-    ``error``       None, or why there are no samples (all numbers are NaN then).
+    Attributes:
+        samples_ms: every timed call in order.
+        calls: how many of them each block holds.
+        median_ms: median over the blocks of what stands for each: the median of its calls, or the percentile of
+            ``protocol``.
+        low_ms: lower end of its 95 % bootstrap interval.
+        high_ms: upper end.
+        drift: median of the last third of the blocks over that of the first; 1.0 is steady.
+        noisy: the interval or the drift is too wide to quote.
+        protocol: how it was measured.
+        error: None, or why there are no samples (all numbers are NaN then).
     """
 
     samples_ms: tuple[float, ...]

@@ -133,7 +133,21 @@ def cast(value: Any, dtype: str) -> Any:
         return tirx.any(truth, tirx.isnan(cast(value, "float64"))) if "float" in have else truth
     if have == "bool":
         return tirx.Select(value, tirx.const(1, dtype), tirx.const(0, dtype))
+    if dtype == "bfloat16":
+        return _rounded_to_bfloat16(value if have == "float32" else tirx.Cast("float32", value))
     return tirx.Cast(dtype, value)
+
+
+def _rounded_to_bfloat16(value: Any) -> Any:
+    """Half to even, by its bits. TVM's own cast makes numbers of some NaNs, and drops a cast there and back."""
+    bits = tirx.reinterpret("uint32", value)
+
+    def number(of: int) -> Any:
+        return tirx.const(of, "uint32")
+
+    half = number(0x7FFF) + (tirx.bitwise_and(bits >> number(16), number(1)))
+    kept = tirx.Select(tirx.isnan(value), number(0x7FC0), (bits + half) >> number(16))
+    return tirx.reinterpret("bfloat16", tirx.Cast("uint16", kept))
 
 
 def broadcast(node: fx.Node, operand: fx.Node, index: Index) -> Index:
