@@ -12,8 +12,6 @@ from torch.utils import _pytree as pytree
 from l0compile.ir.ops.control_flow import CONTROL_FLOW
 from l0compile.ir.program import Program
 
-_higher = torch.ops.higher_order
-
 
 @dataclass(frozen=True, eq=False)
 class ControlFlow:

@@ -27,6 +27,16 @@ def arguments(node: fx.Node) -> dict[str, Any]:
     return result
 
 
+def set_argument(node: fx.Node, name: str, value: Any) -> None:
+    """Set an argument of an operator node by its name in the schema; defaults fill what lies before it."""
+    schema = node.target._schema.arguments
+    position = next(i for i, argument in enumerate(schema) if argument.name == name)
+    missing = [argument.default_value for argument in schema[len(node.args) : position + 1]]
+    node.args = (*node.args, *missing)
+    node.kwargs = {key: given for key, given in node.kwargs.items() if key != name}
+    node.update_arg(position, value)
+
+
 def tensor(node: Any) -> torch.Tensor | None:
     """The (fake) tensor a node stands for, or None when it is a size, a list or nothing."""
     value = node.meta.get("val") if isinstance(node, fx.Node) else None

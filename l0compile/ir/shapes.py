@@ -67,7 +67,7 @@ def _infer(node: fx.Node, program: Program, mode: FakeTensorMode) -> None:
     if node.op == "output":
         node.meta["val"] = fx.map_arg(node.args[0], _value)
         return
-    inputs = _Inputs.of(node, program)
+    inputs = _InferredFrom.of(node, program)
     if node.meta.get("val") is not None and inputs.same(node.meta.get("inferred_from")):
         return
     value = _evaluate(node, inputs, mode)
@@ -78,7 +78,7 @@ def _infer(node: fx.Node, program: Program, mode: FakeTensorMode) -> None:
 
 
 @dataclass(frozen=True)
-class _Inputs:
+class _InferredFrom:
     """What a node's value was computed from: passes copy graphs, and most nodes stay as they are."""
 
     target: Any
@@ -86,15 +86,15 @@ class _Inputs:
     spec: pytree.TreeSpec
 
     @staticmethod
-    def of(node: fx.Node, program: Program) -> "_Inputs":
+    def of(node: fx.Node, program: Program) -> "_InferredFrom":
         if node.op == "get_attr":
             args: Any = program.constants[str(node.target)]
         else:
             args = (fx.map_arg(node.args, _value), fx.map_arg(node.kwargs, _value))
         leaves, spec = pytree.tree_flatten(args)
-        return _Inputs(node.target, tuple(leaves), spec)
+        return _InferredFrom(node.target, tuple(leaves), spec)
 
-    def same(self, other: "_Inputs | None") -> bool:
+    def same(self, other: "_InferredFrom | None") -> bool:
         """Whether the value is certainly the same. Symbolic sizes by identity: comparing them would add a guard."""
         if other is None or self.target != other.target or self.spec != other.spec:
             return False
@@ -104,7 +104,7 @@ class _Inputs:
         )
 
 
-def _evaluate(node: fx.Node, inputs: _Inputs, mode: FakeTensorMode) -> Any:
+def _evaluate(node: fx.Node, inputs: _InferredFrom, mode: FakeTensorMode) -> Any:
     if node.op == "get_attr":
         return mode.from_tensor(inputs.leaves[0], static_shapes=True)
     args, kwargs = pytree.tree_unflatten(inputs.leaves, inputs.spec)

@@ -12,14 +12,14 @@ from l0compile.ir.nodes import arguments, is_op, region_name, shape
 from l0compile.ir.program import Program
 from l0compile.ir.records import Region
 from l0compile.rewrite.fuse.fuse_attention import refusal
-from l0compile.rewrite.sliding import conv_weight
-from l0compile.rewrite.surgery import linear_weight
+from l0compile.rewrite.linear_layers import linear_weight
+from l0compile.rewrite.windows import conv_weight
 
 aten = torch.ops.aten
 LINEAR, CONV, ATTENTION, SDPA = "linear", "conv", "attention", aten.scaled_dot_product_attention.default
 
 
-def survey(program: Program) -> Program:
+def record_regions(program: Program) -> Program:
     """Give every constant-weight linear or convolution and every attention a region, and mark its node with the name.
 
     Rewrite: none; ``node.meta["region"]`` is set on a copy of the graph.

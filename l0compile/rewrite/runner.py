@@ -8,12 +8,14 @@ from functools import partial
 from l0compile.ir.program import Program
 from l0compile.ir.records import PassRecord
 from l0compile.ir.shapes import infer_shapes
+from l0compile.rewrite.passes import Pass
 from l0compile.rewrite.verify import verify, verify_interface
 
-Pass = Callable[[Program], Program]
+Rewrite = Callable[[Program], Program]
+"""A pass: a :class:`l0compile.rewrite.passes.Pass`, or a plain function."""
 
 
-def run(program: Program, passes: Iterable[Pass], *, max_rewrites: int | None = None) -> Program:
+def run(program: Program, passes: Iterable[Rewrite], *, max_rewrites: int | None = None) -> Program:
     """Apply ``passes`` in order.
 
     Args:
@@ -37,7 +39,7 @@ def run(program: Program, passes: Iterable[Pass], *, max_rewrites: int | None = 
     return program
 
 
-def apply(program: Program, step: Pass) -> Program:
+def apply(program: Program, step: Rewrite) -> Program:
     """One checked pass."""
     name = pass_name(step)
     started = time.perf_counter()
@@ -53,8 +55,10 @@ def apply(program: Program, step: Pass) -> Program:
     return replace(result, history=(*program.history, record))
 
 
-def pass_name(step: Pass) -> str:
-    """The function's name, through ``functools.partial``."""
+def pass_name(step: Rewrite) -> str:
+    """The name of a pass, or of a function that stands for one, through ``functools.partial``."""
+    if isinstance(step, Pass):
+        return step.name
     inner = step.func if isinstance(step, partial) else step
     return str(getattr(inner, "__name__", inner))
 

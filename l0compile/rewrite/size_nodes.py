@@ -13,7 +13,7 @@ from l0compile.errors import RewriteError
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import expression
 
-Size: TypeAlias = int | fx.Node
+SizeOperand: TypeAlias = int | fx.Node
 
 # What the lowering knows too (lower/tvm/symbols.py): a size that none of these makes cannot be compiled at all.
 _OPERATORS: dict[Any, Callable[..., Any]] = {
@@ -36,22 +36,22 @@ class SizeNodes:
 
     def __init__(self, editor: Editor) -> None:
         self._editor = editor
-        self._known: dict[Any, Size] = {}
+        self._known: dict[Any, SizeOperand] = {}
         self._last: fx.Node | None = None
 
-    def of(self, size: int | torch.SymInt) -> Size:
+    def of(self, size: int | torch.SymInt) -> SizeOperand:
         """The node (or int) for ``size``. Raises RewriteError when no input dimension gives one of its symbols."""
         return int(size) if isinstance(size, int) else self._expression(expression(size))
 
-    def shape(self, shape: Any) -> list[Size]:
+    def shape(self, shape: Any) -> list[SizeOperand]:
         return [self.of(size) for size in shape]
 
-    def _expression(self, expression: Any) -> Size:
+    def _expression(self, expression: Any) -> SizeOperand:
         if expression not in self._known:
             self._known[expression] = self._make(expression)
         return self._known[expression]
 
-    def _make(self, expression: Any) -> Size:
+    def _make(self, expression: Any) -> SizeOperand:
         if expression.is_Integer:
             return int(expression)
         if expression.is_Symbol:
@@ -70,7 +70,7 @@ class SizeNodes:
             value = self._call(function, (value, other))
         return value
 
-    def _input_size(self, symbol: Any) -> Size:
+    def _input_size(self, symbol: Any) -> SizeOperand:
         for node in self._editor.graph.nodes:
             value = node.meta.get("val")
             if node.op != "placeholder" or not isinstance(value, torch.Tensor):

@@ -12,7 +12,7 @@ from l0compile.analysis.liveness.lattice import Fact
 from l0compile.ir.nodes import is_static, shape, tensor
 from l0compile.ir.program import Program
 
-Axis = tuple[fx.Node, int]
+TensorAxis = tuple[fx.Node, int]
 """One axis of one tensor; never negative."""
 
 Grow = Callable[[list[Tensor]], Sequence[Tensor]]
@@ -28,7 +28,7 @@ class Link:
         origin: the operator that imposes it.
     """
 
-    axes: tuple[Axis, ...]
+    axes: tuple[TensorAxis, ...]
     grow: Grow
     origin: fx.Node
 
@@ -37,7 +37,7 @@ class Link:
 class Pin:
     """Channels (bool [size]) of one axis that must stay, whatever liveness says, and why."""
 
-    axis: Axis
+    axis: TensorAxis
     channels: Tensor
     reason: str
 
@@ -51,17 +51,17 @@ class Coupling:
     links: list[Link] = field(default_factory=list)
     pins: list[Pin] = field(default_factory=list)
 
-    def same(self, origin: fx.Node, *axes: Axis) -> None:
+    def same(self, origin: fx.Node, *axes: TensorAxis) -> None:
         """Axes that hold the same channels in the same order. Axes of size 1 are broadcast and stay out."""
         present = [axis for axis in axes if self.size(axis) is not None]
         for first, second in pairwise(present):
             self.link(origin, (first, second), _union)
 
-    def link(self, origin: fx.Node, axes: Sequence[Axis], grow: Grow) -> None:
+    def link(self, origin: fx.Node, axes: Sequence[TensorAxis], grow: Grow) -> None:
         """Any other relation; all axes must be static and larger than 1."""
         self.links.append(Link(tuple(axes), grow, origin))
 
-    def pin(self, axis: Axis, reason: str, channels: Tensor | None = None) -> None:
+    def pin(self, axis: TensorAxis, reason: str, channels: Tensor | None = None) -> None:
         """Keep all channels of an axis, or the given ones."""
         size = self.size(axis)
         if size is not None:
@@ -74,19 +74,19 @@ class Coupling:
         for axis in self.axes(node):
             self.pin(axis, reason)
 
-    def axes(self, node: fx.Node) -> list[Axis]:
+    def axes(self, node: fx.Node) -> list[TensorAxis]:
         """The axes of a tensor node that compaction may change."""
         if tensor(node) is None:
             return []
         return [(node, i) for i in range(len(shape(node))) if self.size((node, i)) is not None]
 
-    def size(self, axis: Axis) -> int | None:
+    def size(self, axis: TensorAxis) -> int | None:
         """Number of channels, or None where there is nothing to compact."""
         node, position = axis
         size = shape(node)[position]
         return int(size) if is_static(size) and size > 1 else None
 
-    def single(self, axis: Axis) -> tuple[Tensor, Tensor]:
+    def single(self, axis: TensorAxis) -> tuple[Tensor, Tensor]:
         """(bool [n], values [n]): channels that hold one known number everywhere, and that number (else 0)."""
         node, position = axis
         size = shape(node)[position]
@@ -95,7 +95,7 @@ class Coupling:
             return torch.zeros(size, dtype=torch.bool), torch.zeros(size)
         return single_values(fact, position, size)
 
-    def known(self, axis: Axis) -> Tensor:
+    def known(self, axis: TensorAxis) -> Tensor:
         """bool [n]: channels of which any element is a known constant."""
         node, position = axis
         size = shape(node)[position]

@@ -3,11 +3,12 @@
 import torch
 from torch import Tensor, fx
 
-from l0compile.analysis.coupling.axes import Axis, Coupling, Grow
+from l0compile.analysis.coupling.axes import Coupling, Grow, TensorAxis
 from l0compile.analysis.coupling.table import register
 from l0compile.analysis.liveness.channels import known_channels
 from l0compile.analysis.liveness.convolution import CONVOLUTIONS, holds_planes, is_transposed, meets_border
 from l0compile.ir.nodes import arguments, shape, tensor
+from l0compile.ir.operator_facts import operators
 
 aten = torch.ops.aten
 
@@ -168,7 +169,7 @@ def matmul(node: fx.Node, coupling: Coupling) -> None:
     contract(node, (left, a - 1), (right, b - 2), coupling)
 
 
-def contract(node: fx.Node, left: Axis, right: Axis, coupling: Coupling) -> None:
+def contract(node: fx.Node, left: TensorAxis, right: TensorAxis, coupling: Coupling) -> None:
     """Both axes lose the same channels; one stays if both sides are constant there and their product is not zero."""
     coupling.same(node, left, right)
     if coupling.size(left) is None or coupling.size(right) is None:
@@ -178,7 +179,7 @@ def contract(node: fx.Node, left: Axis, right: Axis, coupling: Coupling) -> None
     coupling.pin(left, "a product of two constants", both & ~zero)
 
 
-def _zero(axis: Axis, coupling: Coupling) -> Tensor:
+def _zero(axis: TensorAxis, coupling: Coupling) -> Tensor:
     single, value = coupling.single(axis)
     return single & (value == 0)
 
@@ -201,6 +202,6 @@ def _bsr_linear(node: fx.Node, coupling: Coupling) -> None:
 
 register(aten.linear.default, rule=linear)
 register(*CONVOLUTIONS, rule=convolution)
-register(aten.matmul.default, aten.bmm.default, aten.mm.default, rule=matmul)
+register(*operators(matrix_product=True), rule=matmul)
 register(aten.embedding.default, rule=embedding)
 register(torch.ops.l0compile.bsr_linear.default, rule=_bsr_linear)

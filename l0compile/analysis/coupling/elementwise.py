@@ -5,40 +5,10 @@ from torch import fx
 
 from l0compile.analysis.coupling.axes import Coupling
 from l0compile.analysis.coupling.table import register
-from l0compile.analysis.liveness.pointwise import POINTWISE
 from l0compile.ir.nodes import shape, tensor
+from l0compile.ir.operator_facts import operators
 
 aten = torch.ops.aten
-
-_COMPARISONS = "eq ne lt le gt ge"
-_MORE = (
-    *(getattr(getattr(aten, name), kind) for name in _COMPARISONS.split() for kind in ("Tensor", "Scalar")),
-    *(getattr(aten, f"logical_{name}").default for name in ("and", "or", "xor", "not")),
-    *(getattr(aten, f"bitwise_{name}").Tensor for name in ("and", "or", "xor")),
-    aten.bitwise_not.default,
-    aten.where.self,
-    aten.where.ScalarOther,
-    aten.where.ScalarSelf,
-    aten.where.Scalar,
-    aten.masked_fill.Scalar,
-    aten.masked_fill.Tensor,
-    aten.addcmul.default,
-    aten.addcdiv.default,
-    aten.pow.Tensor_Tensor,
-    aten.rsub.Scalar,
-    aten.lerp.Scalar,
-    aten.prelu.default,
-    aten.isnan.default,
-    aten.isinf.default,
-    aten.floor.default,
-    aten.ceil.default,
-    aten.round.default,
-    aten.sign.default,
-    aten.to.dtype,
-    aten.ones_like.default,
-    aten.zeros_like.default,
-    aten.full_like.default,
-)
 
 
 def broadcast(node: fx.Node, coupling: Coupling) -> None:
@@ -69,6 +39,7 @@ def _prelu(node: fx.Node, coupling: Coupling) -> None:
         coupling.same(node, (node, 1), (slope, 0))
 
 
-register(*POINTWISE, *(op for op in _MORE if op is not aten.prelu.default), rule=broadcast)
+for _operands in (1, 2, 3):
+    register(*operators(elementwise=_operands), rule=broadcast)
 register(aten.prelu.default, rule=_prelu)
 register(torch.ops.l0compile.gate.default, rule=gate)

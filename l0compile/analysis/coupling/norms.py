@@ -3,16 +3,17 @@
 import torch
 from torch import fx
 
-from l0compile.analysis.coupling.axes import Axis, Coupling
+from l0compile.analysis.coupling.axes import Coupling, TensorAxis
 from l0compile.analysis.coupling.contractions import by_group
 from l0compile.analysis.coupling.table import register
 from l0compile.analysis.liveness.selection import reduced_axes
 from l0compile.ir.nodes import arguments, shape
+from l0compile.ir.operator_facts import operators
 
 aten = torch.ops.aten
 
 
-def account(axis: Axis, coupling: Coupling) -> None:
+def account(axis: TensorAxis, coupling: Coupling) -> None:
     """Only channels that are one known number can be taken out of a sum over this axis (rule 4)."""
     size = coupling.size(axis)
     if size is not None:
@@ -105,7 +106,7 @@ def reduction(node: fx.Node, coupling: Coupling) -> None:
             coupling.pin((x, axis), f"{node.target} '{node.name}' runs over several axes")
 
 
-def extreme(node: fx.Node, coupling: Coupling) -> None:
+def whole_axis(node: fx.Node, coupling: Coupling) -> None:
     """argmax, softmax, cumsum and the like: the axis they run over stays whole."""
     x, dims, _ = reduced_axes(node)
     kept = len(shape(node)) == len(shape(x))
@@ -130,10 +131,6 @@ register(
 register(aten.batch_norm.default, rule=batch_norm)
 register(aten.group_norm.default, rule=group_norm)
 register(aten.instance_norm.default, rule=instance_norm)
-register(aten.mean.dim, aten.sum.dim_IntList, aten.amax.default, aten.amin.default, rule=reduction)
-register(
-    aten.softmax.int, aten._softmax.default, aten.log_softmax.int,
-    aten._log_softmax.default, aten.cumsum.default, aten.argmax.default, aten.argmin.default, aten.any.dim,
-    aten.all.dim, aten.prod.dim_int, aten.var.correction, aten.std.correction, aten.logsumexp.default,
-    aten.sum.default, aten.mean.default, rule=extreme,
-)  # fmt: skip
+for _kind in ("sum", "mean", "max", "min"):
+    register(*operators(reduces=_kind), rule=reduction)
+register(*operators(reduces="other"), *operators(mixes=True), rule=whole_axis)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from torch import Tensor
 from torch.nn import functional as F
 
-from l0compile.analysis.coupling.axes import Axis, Link
-from l0compile.analysis.coupling.closure import close
+from l0compile.analysis.coupling.axes import Link, TensorAxis
+from l0compile.analysis.coupling.fixpoint import close
 
 # Channels in a vector register, and the share (one in so many) that rounding up to whole registers may cost.
 _VECTOR = 16
@@ -14,7 +14,7 @@ _VECTOR = 16
 _ROWS = 4
 
 
-def round_up(masks: dict[Axis, Tensor], links: list[Link]) -> None:
+def round_up(masks: dict[TensorAxis, Tensor], links: list[Link]) -> None:
     """Keep a few dead channels where that makes a whole number of vectors: 121 of 128 are slower than all 128."""
     for axis in sorted(masks, key=lambda item: (item[0], item[1])):
         mask = masks[axis]
@@ -26,7 +26,7 @@ def round_up(masks: dict[Axis, Tensor], links: list[Link]) -> None:
             close(masks, links, {axis})
 
 
-def keep_blocks(masks: dict[Axis, Tensor], links: list[Link], constants: Mapping[str, Tensor]) -> None:
+def keep_blocks(masks: dict[TensorAxis, Tensor], links: list[Link], constants: Mapping[str, Tensor]) -> None:
     """Keep the dead rows inside a block of a weight where most blocks are zero: without them, the rows behind move up
     and every block becomes parts of two."""
     for axis in sorted(masks, key=lambda item: (item[0], item[1])):

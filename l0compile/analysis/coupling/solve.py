@@ -10,20 +10,20 @@ from l0compile.analysis.coupling import contractions as _contractions  # noqa: F
 from l0compile.analysis.coupling import elementwise as _elementwise  # noqa: F401
 from l0compile.analysis.coupling import heads as _heads  # noqa: F401
 from l0compile.analysis.coupling import norms as _norms  # noqa: F401
-from l0compile.analysis.coupling import passing as _passing  # noqa: F401
+from l0compile.analysis.coupling import positions as _positions  # noqa: F401
 from l0compile.analysis.coupling import views as _views  # noqa: F401
-from l0compile.analysis.coupling.axes import Axis, Coupling, along
-from l0compile.analysis.coupling.closure import close
+from l0compile.analysis.coupling.axes import Coupling, TensorAxis, along
+from l0compile.analysis.coupling.descriptions import describe
+from l0compile.analysis.coupling.fixpoint import close
 from l0compile.analysis.coupling.rounding import keep_blocks, round_up
 from l0compile.analysis.coupling.table import lookup
-from l0compile.analysis.coupling.words import describe
 from l0compile.analysis.liveness.analysis import Liveness
 from l0compile.ir.nodes import shape, tensor
 from l0compile.ir.program import Program
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptChannels:
     """The result of :func:`couple`.
 
     Attributes:
@@ -32,8 +32,8 @@ class Kept:
         graph: the axes, joined where an operator couples them. An axis with pins has them as attribute ``pins``.
     """
 
-    masks: dict[Axis, Tensor]
-    needed: dict[Axis, Tensor]
+    masks: dict[TensorAxis, Tensor]
+    needed: dict[TensorAxis, Tensor]
     graph: networkx.Graph
 
     def cut(self, node: fx.Node, axis: int) -> Tensor | None:
@@ -46,7 +46,7 @@ class Kept:
         mask = self.masks.get((node, axis % max(len(shape(node)), 1)))
         return None if mask is None else int(mask.sum())
 
-    def obstacle(self, axis: Axis) -> tuple[int, str] | None:
+    def obstacle(self, axis: TensorAxis) -> tuple[int, str] | None:
         """(number of channels that are dead but stay, why), or None when every dead channel goes."""
         stays = self.masks[axis] & ~self.needed[axis]
         if not bool(stays.any()):
@@ -65,7 +65,7 @@ class Kept:
         return len(channels) == len(stays) and bool((channels & stays).any())
 
 
-def couple(program: Program, liveness: Liveness) -> Kept:
+def couple(program: Program, liveness: Liveness) -> KeptChannels:
     """Which channels of which axes must stay.
 
     A channel goes if liveness shows that nothing reads it or that it is constant, if every reader of a constant can
@@ -89,7 +89,7 @@ def couple(program: Program, liveness: Liveness) -> Kept:
         empty = {axis for axis in empty if not bool(masks[axis].any())}
     keep_blocks(masks, coupling.links, program.constants)
     round_up(masks, coupling.links)
-    return Kept(masks, needed, _graph(coupling, masks))
+    return KeptChannels(masks, needed, _graph(coupling, masks))
 
 
 def _state(node: fx.Node, coupling: Coupling) -> None:
@@ -110,13 +110,13 @@ def _state(node: fx.Node, coupling: Coupling) -> None:
             coupling.pin_all(other, reason)
 
 
-def _needed(axis: Axis, coupling: Coupling) -> Tensor:
+def _needed(axis: TensorAxis, coupling: Coupling) -> Tensor:
     node, position = axis
     mask = coupling.liveness.masks[node]
     return along(mask, position).any(1).expand(shape(node)[position]).clone()
 
 
-def _graph(coupling: Coupling, masks: dict[Axis, Tensor]) -> networkx.Graph:
+def _graph(coupling: Coupling, masks: dict[TensorAxis, Tensor]) -> networkx.Graph:
     graph: networkx.Graph = networkx.Graph()
     graph.add_nodes_from(masks)
     for link in coupling.links:

@@ -8,12 +8,12 @@ from torch import fx
 from l0compile.analysis.coupling.axes import Coupling
 from l0compile.errors import RewriteError
 
-Rule = Callable[[fx.Node, Coupling], None]
+CouplingRule = Callable[[fx.Node, Coupling], None]
 
-_TABLE: dict[Any, Rule] = {}
+_TABLE: dict[Any, CouplingRule] = {}
 
 
-def register(*targets: Any, rule: Rule) -> None:
+def register(*targets: Any, rule: CouplingRule) -> None:
     """Add operators. The rule states links and pins; what it does not mention is free.
 
     Raises:
@@ -25,7 +25,7 @@ def register(*targets: Any, rule: Rule) -> None:
         _TABLE[target] = rule
 
 
-def lookup(node: fx.Node) -> Rule | None:
+def lookup(node: fx.Node) -> CouplingRule | None:
     """The rule of a node's operator."""
     return _TABLE.get(node.target) if node.op == "call_function" else None
 

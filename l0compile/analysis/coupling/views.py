@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, fx
 
-from l0compile.analysis.coupling.axes import Axis, Coupling, Grow
+from l0compile.analysis.coupling.axes import Coupling, Grow, TensorAxis
 from l0compile.analysis.coupling.table import register
 from l0compile.analysis.liveness.reshaping import axis_groups
-from l0compile.analysis.liveness.views import RESHAPES, permutation
+from l0compile.analysis.liveness.views import permutation
 from l0compile.ir.nodes import arguments, is_static, shape
+from l0compile.ir.operator_facts import operators
 
 aten = torch.ops.aten
 
@@ -21,7 +22,7 @@ def source(node: fx.Node) -> fx.Node:
 
 
 def reshape(node: fx.Node, coupling: Coupling) -> None:
-    """Kept elements of each group of axes are the product of the kept channels of its axes, on both sides.
+    """KeptChannels elements of each group of axes are the product of the kept channels of its axes, on both sides.
 
     [H * D] <-> [H, D]: a channel of H goes only with all its D elements, and a channel of D with all its H elements.
     """
@@ -38,7 +39,7 @@ def reshape(node: fx.Node, coupling: Coupling) -> None:
                 coupling.pin(axis, f"{node.target} '{node.name}' mixes them with an axis of symbolic size")
 
 
-def _regroup(node: fx.Node, old: list[Axis], new: list[Axis], coupling: Coupling) -> None:
+def _regroup(node: fx.Node, old: list[TensorAxis], new: list[TensorAxis], coupling: Coupling) -> None:
     old = [axis for axis in old if coupling.size(axis) is not None]
     new = [axis for axis in new if coupling.size(axis) is not None]
     if len(old) == len(new) == 1:
@@ -112,7 +113,7 @@ def cat(node: fx.Node, coupling: Coupling) -> None:
         start += size
 
 
-def _run(origin: fx.Node, whole: Axis, start: int, part: Axis, coupling: Coupling) -> None:
+def _run(origin: fx.Node, whole: TensorAxis, start: int, part: TensorAxis, coupling: Coupling) -> None:
     """``part`` is the channels of ``whole`` from ``start`` on."""
     size = shape(part[0])[part[1]]
     if coupling.size(whole) is None or size == 0:
@@ -189,8 +190,8 @@ def stack(node: fx.Node, coupling: Coupling) -> None:
             coupling.same(node, (node, axis + (axis >= dim)), (part, axis))
 
 
-register(*RESHAPES, rule=reshape)
-register(aten.permute.default, aten.transpose.int, aten.t.default, rule=permute)
+register(*operators(moves="reshape"), rule=reshape)
+register(*operators(moves="permute"), rule=permute)
 register(aten.expand.default, rule=expand)
 register(aten.cat.default, rule=cat)
 register(aten.slice.Tensor, rule=slice_)

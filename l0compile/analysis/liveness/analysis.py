@@ -8,9 +8,9 @@ from torch import Tensor, fx
 
 from l0compile.analysis.liveness import attention as _attention  # noqa: F401  (each fills its part of the table)
 from l0compile.analysis.liveness import convolution as _convolution  # noqa: F401
+from l0compile.analysis.liveness import creation as _creation  # noqa: F401
 from l0compile.analysis.liveness import linear as _linear  # noqa: F401
 from l0compile.analysis.liveness import norms as _norms  # noqa: F401
-from l0compile.analysis.liveness import placement as _placement  # noqa: F401
 from l0compile.analysis.liveness import pointwise as _pointwise  # noqa: F401
 from l0compile.analysis.liveness import products as _products  # noqa: F401
 from l0compile.analysis.liveness import selection as _selection  # noqa: F401

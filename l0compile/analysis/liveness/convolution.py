@@ -10,18 +10,14 @@ from l0compile.analysis.liveness.channels import can_hold, fact_of, is_flat, kno
 from l0compile.analysis.liveness.lattice import Fact, reduce_to
 from l0compile.analysis.liveness.table import View, everything, register
 from l0compile.ir.nodes import arguments, shape
+from l0compile.ir.operator_facts import facts_of, operators
 
-aten = torch.ops.aten
-
-CONVOLUTIONS = (
-    aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.conv1d.padding, aten.conv2d.padding,
-    aten.conv3d.padding, aten.conv_transpose1d.default, aten.conv_transpose2d.input, aten.conv_transpose3d.input,
-)  # fmt: skip
+CONVOLUTIONS = (*operators(window="convolution"), *operators(window="transposed convolution"))
 
 
 def is_transposed(node: fx.Node) -> bool:
     """Whether a convolution node is a transposed one: its weight is [in, out of a group, ...]."""
-    return "transpose" in str(node.target)
+    return facts_of(node).window == "transposed convolution"
 
 
 def meets_border(given: Mapping[str, Any], node: fx.Node) -> bool:

@@ -52,11 +52,6 @@ def constant(value: Tensor) -> Fact:
     return Fact(torch.ones([1] * value.ndim, dtype=torch.bool), value)
 
 
-def is_uniform(tensor: Tensor) -> bool:
-    """Whether a mask or value has size 1 on every axis."""
-    return tensor.numel() == 1
-
-
 def fit(tensor: Tensor, shape: Sequence[Any]) -> Tensor | None:
     """A mask or value with size 1 or the static size on every axis; None if it varies along a symbol."""
     tensor = tensor.reshape([1] * (len(shape) - tensor.ndim) + list(tensor.shape))

@@ -8,6 +8,7 @@ from torch import Tensor, fx
 from l0compile.analysis.liveness.lattice import Fact
 from l0compile.analysis.liveness.table import View, everything, register
 from l0compile.ir.nodes import arguments, shape
+from l0compile.ir.operator_facts import operators
 
 aten = torch.ops.aten
 
@@ -81,5 +82,5 @@ def _sdpa_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Ten
     return reads
 
 
-register(aten.matmul.default, aten.bmm.default, aten.mm.default, forward=_matmul, backward=_matmul_reads)
+register(*operators(matrix_product=True), forward=_matmul, backward=_matmul_reads)
 register(aten.scaled_dot_product_attention.default, forward=_sdpa, backward=_sdpa_reads)

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from l0compile.ir.nodes import expression, is_static
 
-Group = tuple[tuple[int, int], tuple[int, int]]  # input axes [start, end), output axes [start, end)
+AxisGroup = tuple[tuple[int, int], tuple[int, int]]  # input axes [start, end), output axes [start, end)
 
 
-def axis_groups(before: Sequence[Any], after: Sequence[Any]) -> list[Group]:
+def axis_groups(before: Sequence[Any], after: Sequence[Any]) -> list[AxisGroup]:
     """The finest split of a reshape into runs of axes with equal element counts on both sides."""
-    groups: list[Group] = []
+    groups: list[AxisGroup] = []
     i = j = 0
     while i < len(before) or j < len(after):
         end_i, end_j = _smallest(before, after, i, j)

@@ -9,6 +9,7 @@ from torch import Tensor, fx
 from l0compile.analysis.liveness.lattice import Fact, reduce_to
 from l0compile.analysis.liveness.table import View, everything, register
 from l0compile.ir.nodes import arguments, is_static, shape
+from l0compile.ir.operator_facts import facts_of, operators
 
 aten = torch.ops.aten
 
@@ -115,19 +116,17 @@ def _sum(node: fx.Node, view: View) -> Fact | None:
     known, value = torch.broadcast_tensors(view.fact(x).known, view.fact(x).value)
     known = known.all(axes, keepdim=True) if axes else known
     value = torch.where(known, value, torch.zeros((), dtype=value.dtype))
-    if node.target in _EXTREMES:
-        value = _EXTREMES[node.target](value, axes, keepdim=True)
+    kind = facts_of(node).reduces
+    if kind in ("max", "min"):
+        value = (torch.amax if kind == "max" else torch.amin)(value, axes, keepdim=True)
     else:
         for axis in axes:
-            known, value = _added(known, value, axis, shape(x)[axis], node.target is aten.mean.dim)
+            known, value = _added(known, value, axis, shape(x)[axis], kind == "mean")
         known = known.all(axes, keepdim=True) if axes else known
     if not keepdim:
         rest = [size for axis, size in enumerate(known.shape) if axis not in axes]
         known, value = known.reshape(rest), value.reshape(rest)
     return Fact(known, value.to(node.meta["val"].dtype))
-
-
-_EXTREMES = {aten.amax.default: torch.amax, aten.amin.default: torch.amin}
 
 
 def _added(known: Tensor, value: Tensor, axis: int, size: Any, mean: bool) -> tuple[Tensor, Tensor]:
@@ -179,7 +178,7 @@ def _stack_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Te
     return reads
 
 
-def _softmax_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
+def _whole_axis_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
     source = node.args[0]
     assert isinstance(source, fx.Node)
     return {source: reduce_to(live.any(int(arguments(node)["dim"]), keepdim=True), shape(source))}
@@ -193,9 +192,7 @@ register(aten.slice.Tensor, forward=_slice, backward=_slice_reads)
 register(aten.select.int, forward=_select, backward=_select_reads)
 register(aten.index_select.default, forward=_index_select, backward=_index_select_reads)
 register(aten.where.self, forward=_where, backward=_where_reads)
-register(aten.mean.dim, aten.sum.dim_IntList, *_EXTREMES, forward=_sum, backward=_sum_reads)
+for _kind in ("sum", "mean", "max", "min"):
+    register(*operators(reduces=_kind), forward=_sum, backward=_sum_reads)
 register(aten.stack.default, forward=_stack, backward=_stack_reads)
-register(
-    aten.softmax.int, aten._softmax.default, aten.log_softmax.int, aten._log_softmax.default,
-    forward=_nothing, backward=_softmax_reads,
-)  # fmt: skip
+register(*operators(mixes=True), forward=_nothing, backward=_whole_axis_reads)

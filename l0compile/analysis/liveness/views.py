@@ -9,20 +9,9 @@ from l0compile.analysis.liveness.lattice import Fact
 from l0compile.analysis.liveness.reshaping import through
 from l0compile.analysis.liveness.table import View, register
 from l0compile.ir.nodes import arguments, is_empty_part, is_static, shape
+from l0compile.ir.operator_facts import operators
 
 aten = torch.ops.aten
-
-RESHAPES = (
-    aten.view.default,
-    aten.reshape.default,
-    aten._unsafe_view.default,
-    aten.flatten.using_ints,
-    aten.unflatten.int,
-    aten.unsqueeze.default,
-    aten.squeeze.default,
-    aten.squeeze.dim,
-    aten.squeeze.dims,
-)
 
 
 def _source(node: fx.Node) -> fx.Node:
@@ -118,7 +107,7 @@ def _cat_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tens
     return reads
 
 
-register(*RESHAPES, forward=_reshape, backward=_reshape_reads)
-register(aten.transpose.int, aten.permute.default, forward=_permute, backward=_permute_reads)
+register(*operators(moves="reshape"), forward=_reshape, backward=_reshape_reads)
+register(*operators(moves="permute"), forward=_permute, backward=_permute_reads)
 register(aten.expand.default, forward=_expand, backward=_expand_reads)
 register(aten.cat.default, forward=_cat, backward=_cat_reads)

@@ -5,30 +5,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._ops import OpOverload
 
 from l0compile.analysis.liveness.channels import can_hold, fact_of, is_flat, known_channels, place, spread
 from l0compile.analysis.liveness.convolution import channels_of
 from l0compile.analysis.liveness.lattice import Fact
 from l0compile.analysis.liveness.table import View, register
 from l0compile.ir.nodes import arguments, is_static, shape
+from l0compile.ir.operator_facts import facts_of, operators
 
 aten = torch.ops.aten
 
 
-def _overloads(names: str, *overloads: str) -> list[OpOverload]:
-    packets = [getattr(aten, name) for name in names.split()]
-    return [getattr(packet, o) for packet in packets for o in overloads if o in packet.overloads()]
-
-
-# Operators by the number of axes of positions that they work on.
-WINDOWS: dict[OpOverload, int] = {
-    operator: axes
-    for axes, more in ((1, "upsample_linear1d"), (2, "upsample_bilinear2d upsample_bicubic2d _adaptive_avg_pool2d"),
-                       (3, "upsample_trilinear3d _adaptive_avg_pool3d"))
-    for operator in _overloads(
-        f"max_pool{axes}d avg_pool{axes}d adaptive_avg_pool{axes}d upsample_nearest{axes}d {more}", "default", "vec")
-}  # fmt: skip
+# Pooling and resampling.
+WINDOWS = tuple(op for kind in ("max", "mean", "adaptive mean", "resample") for op in operators(window=kind))
 
 
 def _window(node: fx.Node, view: View) -> Fact | None:
@@ -36,7 +25,7 @@ def _window(node: fx.Node, view: View) -> Fact | None:
 
     Where sizes are symbolic: one number stays that number, but for an average with another divisor, which keeps zeros.
     """
-    x, axes = node.args[0], WINDOWS[node.target]
+    x, axes = node.args[0], facts_of(node).positions
     if len(shape(node)) != axes + 2:
         return None
     known, value = known_channels(view.fact(x), shape(node)[1])
@@ -59,7 +48,7 @@ def _leaves(value: Any) -> list[Any]:
 
 
 def _divides_otherwise(node: fx.Node) -> bool:
-    if "avg_pool" not in str(node.target) or "adaptive" in str(node.target):
+    if facts_of(node).window != "mean":
         return False
     given = arguments(node)
     padding = given["padding"] if isinstance(given["padding"], (list, tuple)) else [given["padding"]]
@@ -69,7 +58,7 @@ def _divides_otherwise(node: fx.Node) -> bool:
 def _window_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
     source = node.args[0]
     assert isinstance(source, fx.Node)
-    if len(shape(node)) != WINDOWS[node.target] + 2:
+    if len(shape(node)) != facts_of(node).positions + 2:
         return {}
     channels = channels_of(live, live.shape[1])
     return {source: channels.reshape(1, -1, *[1] * (len(shape(source)) - 2))}

@@ -5,7 +5,7 @@ negative index, ``alpha``, integer division, NaN), so an operator without an ent
 """
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -17,12 +17,11 @@ from l0compile.lower.aten.elementwise import ELEMENTWISE
 from l0compile.lower.aten.indexing import INDEXING
 from l0compile.lower.aten.moving import MOVING
 from l0compile.lower.aten.operands import Lowering
+from l0compile.lower.aten.pointwise import Conversion
 from l0compile.lower.aten.pooling import POOLING
 from l0compile.lower.aten.products import PRODUCTS
 from l0compile.lower.aten.reductions import REDUCTIONS
 from l0compile.lower.aten.shaping import SHAPING, piece_of
-
-Conversion = Callable[[fx.Node, Lowering], Any]
 
 CONVERSIONS: Mapping[Any, Conversion] = MappingProxyType({
     **CREATION, **ELEMENTWISE, **INDEXING, **MOVING, **POOLING, **PRODUCTS, **REDUCTIONS, **SHAPING,

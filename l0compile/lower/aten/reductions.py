@@ -75,9 +75,6 @@ def _own_dtype(node: fx.Node) -> str:
 
 
 def _truth(reducer: Reducer, name: str) -> Any:
-    def load_reduce(value: Any, axis: Any) -> Any:
-        return reducer(cast(cast(value, "bool"), "int32"), axis=axis)
-
     def convert(node: fx.Node, low: Lowering) -> Any:
         given = arguments(node)
         axes, keep = axes_of(node, given.get("dim")), bool(given.get("keepdim", False))

@@ -6,13 +6,11 @@ what lies outside their range is selected by hand.
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from l0compile.hardware._tvm import tirx
 from l0compile.kernels.cpu import lanes
+from l0compile.kernels.cpu.lanes import Expr
 from l0compile.lower.aten.operands import cast, type_of
-
-Expr = Any
 
 
 def number(value: float, like: Expr) -> Expr:

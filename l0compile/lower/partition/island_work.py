@@ -9,6 +9,7 @@ from torch.utils import _pytree as pytree
 
 from l0compile.ir.control_flow import ControlFlow
 from l0compile.ir.nodes import example_size
+from l0compile.ir.operator_facts import facts_of, operators
 from l0compile.ir.program import Program
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
@@ -17,12 +18,7 @@ aten, l0 = torch.ops.aten, torch.ops.l0compile
 _PRODUCTS_PER_MS, _ELEMENTS_PER_MS = 1e7, 3e5
 # Waking a second pool of threads and putting it to sleep again costs about as much as two cores save on this.
 _SMALL_MS = 1.0
-_CONVOLUTIONS = (
-    aten.convolution.default,
-    aten.conv2d.default,
-    aten.conv1d.default,
-    l0.dense_convolution.default,
-)
+_CONVOLUTIONS = (aten.convolution.default, l0.dense_convolution.default, *operators(window="convolution"))
 _RECURRENT = ("aten::lstm", "aten::gru", "aten::rnn")
 
 
@@ -51,7 +47,7 @@ def _milliseconds(node: fx.Node) -> float:
 
 def _inner(node: fx.Node) -> float:
     """Multiply-adds for each element of the result of a matrix product or convolution; 0 for any other operator."""
-    if node.target in (aten.mm.default, aten.bmm.default, aten.matmul.default):
+    if facts_of(node).matrix_product:
         return example_size(_shape(node.args[0])[-1])
     if node.target in (aten.linear.default, aten.addmm.default, l0.dense_linear.default):
         return example_size(_shape(node.args[1])[-1])

@@ -12,7 +12,7 @@ from l0compile.hardware.costs.record import density_class
 from l0compile.hardware.targets import Target
 from l0compile.kernels.token_tile import token_tile
 from l0compile.lower.works import works as works_of_program
-from l0compile.rewrite.pipeline import optimise, pack_tokens
+from l0compile.rewrite.pipeline import assign_layouts, optimise
 
 
 def model_works(
@@ -28,7 +28,7 @@ def model_works(
     """
     tile = token_tile(target)
     program = optimise(capture(model, args, kwargs, dynamic_shapes=dynamic_shapes), target)
-    packed = pack_tokens(program, lanes=tile.lanes, rows=tile.rows)
+    packed = assign_layouts(program, lanes=tile.lanes, rows=tile.rows)
     found = (work for _, work in works_of_program(packed) if work is not None)
     return tuple(dict.fromkeys(replace(work, density=density_class(work.density)) for work in found))
 

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import fx
 
-from l0compile.analysis.coupling import Axis, Kept, couple
+from l0compile.analysis.coupling import KeptChannels, TensorAxis, couple
 from l0compile.analysis.liveness import analyse
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, shape, tensor
 from l0compile.ir.program import Program
-from l0compile.rewrite.compact import refit_sums as _refit_sums  # noqa: F401  (fills its part of the table)
-from l0compile.rewrite.compact.refit import Cutter, refit
+from l0compile.rewrite.compact import shrink_sums as _shrink_sums  # noqa: F401  (fills its part of the table)
+from l0compile.rewrite.compact.shrink import Cutter, shrink
 from l0compile.rewrite.regions import note, region_of
 
 _ATTENTION = torch.ops.l0compile.attention.default
@@ -40,7 +40,7 @@ def compact(program: Program) -> Program:
     reasons = dict(_reasons(editor, kept))
     for node in list(editor.graph.nodes):
         if node.op == "call_function" and cutter.touches(node):
-            refit(cutter, node)
+            shrink(cutter, node)
     _cut_constants(cutter)
     return note(editor.finish(), reasons)
 
@@ -103,7 +103,7 @@ def _cut_constants(cutter: Cutter) -> None:
         editor.changed += 1
 
 
-def _reasons(editor: Editor, kept: Kept) -> Iterator[tuple[str, str]]:
+def _reasons(editor: Editor, kept: KeptChannels) -> Iterator[tuple[str, str]]:
     for node in editor.graph.nodes:
         if "region" in node.meta:
             texts = [text for side in _sides(node) for text in _fate(kept, *side)]
@@ -111,7 +111,7 @@ def _reasons(editor: Editor, kept: Kept) -> Iterator[tuple[str, str]]:
                 yield region_of(node), "; ".join(texts)
 
 
-def _sides(node: fx.Node) -> list[tuple[Axis, str, int]]:
+def _sides(node: fx.Node) -> list[tuple[TensorAxis, str, int]]:
     """The feature axes of a region's result and input, with a word for what runs along them and its width."""
     result = shape(node)
     given = arguments(node)
@@ -124,7 +124,7 @@ def _sides(node: fx.Node) -> list[tuple[Axis, str, int]]:
     return [((node, feature % len(result)), "outputs", 1), ((x, feature % len(shape(x))), "inputs", 1)]
 
 
-def _fate(kept: Kept, axis: Axis, word: str, width: int) -> Iterator[str]:
+def _fate(kept: KeptChannels, axis: TensorAxis, word: str, width: int) -> Iterator[str]:
     mask = kept.masks.get(axis)
     if mask is None:
         return

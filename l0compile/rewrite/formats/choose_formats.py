@@ -14,11 +14,11 @@ from l0compile.ir.nodes import arguments, example_size, is_op, shape
 from l0compile.ir.ops.bsr import to_blocks
 from l0compile.ir.program import Program
 from l0compile.ir.records import Format, Region
-from l0compile.rewrite.formats.format_choice import Choice, Layers, choose
+from l0compile.rewrite.formats.format_choice import FormatChoice, Layers, choose
 from l0compile.rewrite.formats.winograd import dense_time
+from l0compile.rewrite.linear_layers import linear_weight
 from l0compile.rewrite.regions import CONV, LINEAR, SDPA, region_of
-from l0compile.rewrite.sliding import Sliding, conv_weight, sliding
-from l0compile.rewrite.surgery import linear_weight
+from l0compile.rewrite.windows import Window, conv_weight, window_of
 
 _HAS_REGION = (
     torch.ops.l0compile.bsr_linear.default, torch.ops.l0compile.bsr_conv2d.default,
@@ -77,8 +77,8 @@ def _make_sparse(editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int
 
 def _conv(editor: Editor, node: fx.Node, weight: Tensor, regions: dict[str, Region], target: Target) -> None:
     name, matrix = region_of(node), weight.flatten(1)
-    choice, reason = Choice(None, 1.0, 1.0), ""
-    window = sliding(node)
+    choice, reason = FormatChoice(None, 1.0, 1.0), ""
+    window = window_of(node)
     if arguments(node)["groups"] != 1:
         reason = "dense: block-sparse convolutions have one group"
     elif window is None:
@@ -98,7 +98,7 @@ def conv_blocks(target: Target) -> tuple[tuple[int, int], ...]:
 
 
 def _make_sparse_conv(
-    editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int, int], window: Sliding
+    editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int, int], window: Window
 ) -> None:
     given = arguments(node)
     stem, rank = str(given["weight"].target), weight.ndim - 2
@@ -116,7 +116,7 @@ def _fresh(name: str, kind: str, weight: Tensor) -> Region:
 
 
 def _record(
-    before: Region, weight: Tensor, choice: Choice, reason: str, layers: Layers | None = None
+    before: Region, weight: Tensor, choice: FormatChoice, reason: str, layers: Layers | None = None
 ) -> Region:
     after = tuple(int(extent) for extent in weight.shape)
     smaller = after != before.shape_before

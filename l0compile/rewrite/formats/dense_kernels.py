@@ -10,27 +10,18 @@ from torch._ops import OpOverload
 from l0compile.ir.control_flow import ControlFlow
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, example_size, is_op, same_shape, shape, tensor
+from l0compile.ir.operator_facts import facts_of
+from l0compile.ir.ops.activation import activation_of
 from l0compile.ir.ops.dense import AFTER_SUM
 from l0compile.ir.program import Program
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
-_ACTIVATION = {
-    aten.relu.default: "relu",
-    aten.silu.default: "silu",
-    aten.tanh.default: "tanh",
-    aten.sigmoid.default: "sigmoid",
-    aten.relu6.default: "relu6",
-    aten.hardswish.default: "hardswish",
-}
 _CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.convolution.default)
 # Multiply-adds. A call of oneDNN takes some 30 microseconds longer than one of the BLAS that PyTorch has for linear
 # layers and small convolutions, which on some machines is half as fast, or has one thread for a few rows.
 _WORTH_A_CALL, _WORTH_FEW_ROWS, _FEW_ROWS = 4_000_000, 1_000_000, 8
 _WORTH_A_WINDOW = 1_500_000  # of more than one tap, for which BLAS wants a copy of the image
-_VIEWS = (aten.view.default, aten._unsafe_view.default)
-# Their result depends on how the input lies in memory, which a convolution in another engine may change.
-_READS_STRIDES = (aten.as_strided.default, aten.view_as_complex.default, aten.view.dtype)
 
 
 def dense_kernels(program: Program) -> Program:
@@ -49,10 +40,11 @@ def dense_kernels(program: Program) -> Program:
             _linear(editor, node)
         elif is_op(node, *_CONVOLUTIONS):
             _convolution(editor, node)
-        elif is_op(node, *_VIEWS):
+        elif facts_of(node).strides == "fit":
             node.target = aten.reshape.default
             editor.changed += 1
-        elif is_op(node, *_READS_STRIDES):
+        elif facts_of(node).strides == "read":
+            # A convolution in another engine may change how its result lies in memory.
             _keep_strides(editor, node)
         elif _is_foreign(node):
             _lay_out(editor, node)
@@ -134,12 +126,7 @@ def _keep_strides(editor: Editor, node: fx.Node) -> None:
 
 
 def _fuse(editor: Editor, node: fx.Node) -> None:
-    if is_op(node, aten.gelu.default):
-        activation: str | None = "gelu_tanh" if node.kwargs.get("approximate") == "tanh" else "gelu"
-    else:
-        activation = _ACTIVATION.get(node.target) if node.op == "call_function" else None
-        if is_op(node, aten.hardtanh.default) and list(node.args[1:]) == [0.0, 6.0]:
-            activation = "relu6"
+    activation = activation_of(node)
     if activation and _open(node.args[0]):
         dense: Any = node.args[0]
         # oneDNN has a sum before an activation for convolutions only, and few of these.

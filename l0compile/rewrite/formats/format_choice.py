@@ -16,7 +16,7 @@ HYSTERESIS = 0.95
 
 
 @dataclass(frozen=True)
-class Choice:
+class FormatChoice:
     """One way to store a weight.
 
     block: its shape; None: dense. kept: share of its blocks. time: of a call, dense = 1. source: how that is known.
@@ -40,24 +40,24 @@ class Layers:
         found = self.costs.estimate(Work("linear", shape, tokens=self.tokens)) if len(shape) == 2 else None
         return found.ms if found else None
 
-    def sparse(self, shape: tuple[int, ...], block: tuple[int, int], kept: float) -> Choice | None:
+    def sparse(self, shape: tuple[int, ...], block: tuple[int, int], kept: float) -> FormatChoice | None:
         """Storing ``kept`` of the blocks; None where nothing tells."""
         dense = self.costs.estimate(Work("linear", shape, tokens=self.tokens))
         sparse = self.costs.estimate(Work("linear", shape, block, kept, self.tokens))
         if dense is None or sparse is None:
             return None
         measured = dense.source == sparse.source == "measured"
-        return Choice(block, kept, sparse.ms / dense.ms, "measured" if measured else "predicted")
+        return FormatChoice(block, kept, sparse.ms / dense.ms, "measured" if measured else "predicted")
 
 
 def choose(
     weight: Tensor, target: Target, layers: Layers | None = None, dense_time: float = 1.0
-) -> tuple[Choice, str]:
+) -> tuple[FormatChoice, str]:
     """The best format of a weight [n, k] on a target, and the reason in words.
 
     dense_time: of the dense kernel, over that of one which is block-sparse but for its efficiency in the table.
     """
-    dense = Choice(None, 1.0, 1.0)
+    dense = FormatChoice(None, 1.0, 1.0)
     if weight.dtype != torch.float32:
         return dense, f"dense: block-sparse kernels take float32, the weight is {weight.dtype}"
     choices = list(_block_choices(weight, target, layers, dense_time))
@@ -68,7 +68,7 @@ def choose(
     return (best if taken else dense), in_words(best, taken)
 
 
-def in_words(best: Choice, taken: bool) -> str:
+def in_words(best: FormatChoice, taken: bool) -> str:
     """Why the best of the block-sparse ways is ``taken``, or is not."""
     rows, cols = best.block or (1, 1)
     blocks = f"{rows}×{cols} blocks"
@@ -94,9 +94,9 @@ def _percent(share: float) -> str:
 
 def _block_choices(
     weight: Tensor, target: Target, layers: Layers | None, dense_time: float
-) -> Iterator[Choice]:
+) -> Iterator[FormatChoice]:
     nonzero = weight != 0
-    by_table, known = list[Choice](), list[Choice | None]()
+    by_table, known = list[FormatChoice](), list[FormatChoice | None]()
     for rows, cols in target.blocks:
         efficiency = target.block_efficiency(rows, cols)
         if efficiency > 0 and weight.numel():
@@ -104,7 +104,7 @@ def _block_choices(
             total = -(-weight.shape[0] // rows) * -(-weight.shape[1] // cols)
             # Ragged edges count as whole blocks: the kernel computes them whole.
             time = live * rows * cols / weight.numel() / efficiency / dense_time
-            by_table.append(Choice((rows, cols), live / total, time))
+            by_table.append(FormatChoice((rows, cols), live / total, time))
             known.append(layers.sparse(tuple(weight.shape), (rows, cols), live / total) if layers else None)
     # The table knows no costs but those of multiplications. Where a layer is so sparse that others count, a block shape
     # that was never measured must not look better for it.

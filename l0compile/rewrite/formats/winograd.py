@@ -8,7 +8,7 @@ from torch import Tensor
 from l0compile.ir.ops.bsr import dense_blocks
 from l0compile.ir.ops.planes import LINE, STEP, Planes
 from l0compile.ir.ops.winograd import HEIGHTS, strip_count, transforms
-from l0compile.rewrite.sliding import Sliding
+from l0compile.rewrite.windows import Window
 
 # Below these the transforms of the image cost more than the products that they save.
 _LEAST_INPUTS, _LEAST_OUTPUTS = 16, 32
@@ -20,7 +20,7 @@ _TRANSFORM = 0.1
 _WORTH = 0.95
 
 
-def strip_height(window: Sliding | None, inputs: int, outputs: int) -> int | None:
+def strip_height(window: Window | None, inputs: int, outputs: int) -> int | None:
     """Rows of a strip for a dense convolution, or None: not 3x3 with stride 1 and a border of 1, or not worth it."""
     if window is None or (window.kernel, window.stride, window.dilation) != ((3, 3), (1, 1), (1, 1)):
         return None
@@ -32,14 +32,14 @@ def strip_height(window: Sliding | None, inputs: int, outputs: int) -> int | Non
     return best if strip_time(window, best) <= _WORTH else None
 
 
-def strip_time(window: Sliding, m: int) -> float:
+def strip_time(window: Window, m: int) -> float:
     """Predicted time in strips of ``m`` rows over that of the plain kernel, each with what it computes in vain."""
     height, width = window.size
     lanes = strip_count(height, m) * -(-width // STEP) * STEP
     return _TRANSFORM + (m + 2) * lanes / (3 * -(-height * window.pitch // STEP) * STEP)
 
 
-def dense_time(window: Sliding | None, inputs: int, outputs: int) -> float:
+def dense_time(window: Window | None, inputs: int, outputs: int) -> float:
     """Predicted time of a dense convolution over that of the plain kernel: what zeros have to beat."""
     m = strip_height(window, inputs, outputs)
     return 1.0 if window is None or m is None else strip_time(window, m)

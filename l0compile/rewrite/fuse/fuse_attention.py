@@ -10,11 +10,11 @@ from torch import fx
 from l0compile.analysis.index_facts import IndexFact, index_facts
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, is_static, same_shape, same_size, shape, tensor
+from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
 from l0compile.rewrite.fuse.causal_masks import without_causal
 
 aten = torch.ops.aten
-_RESHAPES = (aten.reshape.default, aten.view.default, aten._unsafe_view.default, aten.flatten.using_ints)
 
 
 def fuse_attention(program: Program) -> Program:
@@ -112,16 +112,16 @@ def _before_repeat(node: Any) -> fx.Node | None:
     That is reshape(expand(x, [B, kv, H / kv, S, D])), or expand(x, [B, H, S, D]) of one head.
     """
     repeated = node
-    while is_op(repeated, aten.clone.default, aten.contiguous.default):
+    while facts_of(repeated).copies:
         repeated = repeated.args[0]
     if is_op(repeated, aten.expand.default) and len(shape(repeated.args[0])) == 4:
         source = repeated.args[0]
         wanted = [shape(node)[0], 1, *shape(node)[2:]]
         return source if same_shape(shape(source), wanted) else None
-    if not is_op(repeated, *_RESHAPES):
+    if facts_of(repeated).moves != "reshape":
         return None
     expanded = repeated.args[0]
-    while is_op(expanded, aten.clone.default, aten.contiguous.default):
+    while facts_of(expanded).copies:
         expanded = expanded.args[0]
     if not is_op(expanded, aten.expand.default) or len(shape(expanded.args[0])) != 5:
         return None

@@ -8,17 +8,10 @@ from torch import fx
 
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_float, is_op, same_shape, same_size, shape, tensor
+from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
 
 aten = torch.ops.aten
-
-_CASTS = (
-    aten._to_copy.default,
-    aten.to.dtype,
-    aten.type_as.default,
-    aten.dropout.default,
-    aten.clone.default,
-)
 
 
 def fuse_eager_attention(program: Program) -> Program:
@@ -93,11 +86,15 @@ def _float_of_rank_4(*nodes: Any) -> bool:
 
 def _through_casts(node: Any) -> Any:
     """What a node that nobody else reads copies without change."""
-    while is_op(node, *_CASTS) and len(node.users) == 1 and _float_of_rank_4(node, node.args[0]):
+    while _may_copy(node) and len(node.users) == 1 and _float_of_rank_4(node, node.args[0]):
         if is_op(node, aten.dropout.default) and arguments(node)["train"]:
             return node
         node = node.args[0]
     return node if isinstance(node, fx.Node) and len(node.users) == 1 else None
+
+
+def _may_copy(node: Any) -> bool:
+    return facts_of(node).moves == "copy" or is_op(node, aten.dropout.default)
 
 
 def _masked(node: Any) -> tuple[Any, _Masks]:

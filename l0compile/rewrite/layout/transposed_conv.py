@@ -1,4 +1,4 @@
-"""untranspose: a transposed convolution is an ordinary one with a set of channels for each phase of its result."""
+"""A transposed convolution as an ordinary one with a set of channels for each phase of its result."""
 
 from itertools import product
 from math import prod
@@ -18,7 +18,7 @@ TAPS = "taps"
 _CONVOLUTION = {1: aten.conv1d.default, 2: aten.conv2d.default}
 
 
-def untranspose(program: Program) -> Program:
+def transposed_conv_to_conv(program: Program) -> Program:
     """Rewrite: conv_transpose(x) -> the phases of conv(x), interleaved.
 
     Result stride * q + phase reads x[q + shift] for the taps with tap * dilation = phase + padding - stride * shift, so
@@ -44,7 +44,7 @@ def _fits(editor: Editor, node: fx.Node) -> bool:
     return static and x.dtype == weight.dtype == torch.float32 and weight.numel() > 0
 
 
-class _Axis:
+class _PhaseAxis:
     """One axis: the shifts that its taps read at, and the tap of each phase at each shift."""
 
     def __init__(self, size: int, taps: int, stride: int, padding: int, dilation: int, result: int) -> None:
@@ -79,7 +79,7 @@ def _rewrite(editor: Editor, node: fx.Node) -> None:
     count = weight.ndim - 2
     settings = [_each(given[name], count) for name in ("stride", "padding", "dilation")]
     sizes = zip(shape(given["input"])[2:], weight.shape[2:], *settings, shape(node)[2:], strict=True)
-    axes = [_Axis(*map(int, each)) for each in sizes]
+    axes = [_PhaseAxis(*map(int, each)) for each in sizes]
     phases, channels = [axis.stride for axis in axes], weight.shape[1]
     stem = str(given["weight"].target)
     kernel = editor.add_constant(f"{stem}_phases", _phase_weight(weight, axes), node)
@@ -103,7 +103,7 @@ def _rewrite(editor: Editor, node: fx.Node) -> None:
     editor.replace(node, y)
 
 
-def _phase_weight(weight: Tensor, axes: list[_Axis]) -> Tensor:
+def _phase_weight(weight: Tensor, axes: list[_PhaseAxis]) -> Tensor:
     """[phases * channels, C, taps...] from [C, channels, taps...]."""
     phases, taps = [axis.stride for axis in axes], [axis.taps for axis in axes]
     result = weight.new_zeros(*phases, weight.shape[1], weight.shape[0], *taps)

@@ -7,33 +7,12 @@ from torch import fx
 
 from l0compile.ir.editor import Editor, remove_dead_nodes
 from l0compile.ir.nodes import arguments, is_empty_part, is_op, is_static, same_shape, shape, tensor
+from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
 
 aten = torch.ops.aten
 
-_COPIES = (
-    aten.clone.default,
-    aten.detach.default,
-    aten.alias.default,
-    aten.contiguous.default,
-    aten.lift_fresh_copy.default,
-    aten._to_copy.default,
-    aten.to.dtype,
-    aten.type_as.default,
-)
-_RESHAPES = (
-    aten.view.default,
-    aten.reshape.default,
-    aten._unsafe_view.default,
-    aten.flatten.using_ints,
-    aten.unflatten.int,
-    aten.unsqueeze.default,
-    aten.squeeze.dim,
-    aten.squeeze.dims,
-)
-_SAME_WHEN_SAME_SHAPE = (*_RESHAPES, aten.expand.default, aten.slice.Tensor)
 _BROADCASTING = tuple(getattr(aten, name).Tensor for name in ("add", "sub", "mul", "div"))
-_VIEWS = (aten.view.default, aten._unsafe_view.default)
 _JOINS = (aten.cat.default, aten.concat.default, aten.concatenate.default)
 
 
@@ -57,7 +36,7 @@ def canonicalize(program: Program) -> Program:
         if is_op(node, aten.sym_size.int):
             _canonical_size(editor, node)
             continue
-        if is_op(node, *_VIEWS):
+        if facts_of(node).strides == "fit":
             node.target = aten.reshape.default
             editor.changed += 1
         replacement = (
@@ -86,9 +65,7 @@ def _identity(node: fx.Node) -> fx.Node | None:
         before.shape, after.shape
     ):
         return None
-    if is_op(node, *_COPIES):
-        return source
-    if is_op(node, *_SAME_WHEN_SAME_SHAPE):
+    if facts_of(node).moves in ("copy", "reshape", "repeat") or is_op(node, aten.slice.Tensor):
         # A slice of the same length starts at 0 with step 1, negative steps being impossible in torch.
         return source
     if is_op(node, aten.dropout.default):
@@ -175,9 +152,9 @@ def _double_swap(node: fx.Node) -> fx.Node | None:
 
 def _skip_reshape(editor: Editor, node: fx.Node) -> None:
     """reshape(reshape(x)) -> reshape(x), or x where the shape is x's again."""
-    if not is_op(node, *_RESHAPES) or not is_op(node.args[0], *_RESHAPES):
+    if facts_of(node).moves != "reshape" or facts_of(node.args[0]).moves != "reshape":
         return
-    inner: fx.Node = node.args[0]
+    inner: Any = node.args[0]
     root = inner.args[0]
     assert isinstance(root, fx.Node)
     if same_shape(shape(root), shape(node)):

@@ -10,7 +10,14 @@ from torch.utils import _pytree as pytree
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import is_op, shape
 from l0compile.ir.program import Program
-from l0compile.rewrite.normalize.complex_rules import REAL, RULES, Pair, Writer, is_complex, source_rule
+from l0compile.rewrite.normalize.complex_arithmetic import (
+    REAL,
+    RULES,
+    ComplexParts,
+    Writer,
+    is_complex,
+    source_rule,
+)
 
 aten = torch.ops.aten
 
@@ -29,7 +36,7 @@ def complex_to_pairs(program: Program) -> Program:
     """
     editor = Editor(program)
     regions = _Regions(editor.graph)
-    pairs: dict[fx.Node, Pair] = {}
+    pairs: dict[fx.Node, ComplexParts] = {}
     joined: set[Any] = set()
     for node in list(editor.graph.nodes):
         if node.op == "output":
@@ -94,18 +101,18 @@ def _writable(node: fx.Node, members: Container[fx.Node]) -> bool:
     )
 
 
-def _rewrite(editor: Editor, node: fx.Node, pairs: dict[fx.Node, Pair]) -> Pair | fx.Node:
-    def pair(operand: fx.Node) -> Pair:
+def _rewrite(editor: Editor, node: fx.Node, pairs: dict[fx.Node, ComplexParts]) -> ComplexParts | fx.Node:
+    def pair(operand: fx.Node) -> ComplexParts:
         if operand not in pairs:
             rule = source_rule(operand)
             assert rule is not None  # else the region had stayed
             made = rule.write(Writer(editor, operand, node, pair), operand)
-            assert isinstance(made, Pair)
+            assert isinstance(made, ComplexParts)
             pairs[operand] = made
         return pairs[operand]
 
     result = RULES[node.target].write(Writer(editor, node, node, pair), node)
-    if isinstance(result, Pair):
+    if isinstance(result, ComplexParts):
         pairs[node] = result
         editor.changed += 1
     else:
@@ -120,7 +127,7 @@ def _read_part(editor: Editor, node: fx.Node) -> None:
         editor.replace(node, stack.args[0][node.args[2]])
 
 
-def _put_together(editor: Editor, output: fx.Node, pairs: dict[fx.Node, Pair]) -> None:
+def _put_together(editor: Editor, output: fx.Node, pairs: dict[fx.Node, ComplexParts]) -> None:
     whole: dict[fx.Node, fx.Node] = {}
     results: Any = output.args[0]
     for result in dict.fromkeys(results):

@@ -10,7 +10,7 @@ from l0compile.ir.editor import Editor
 from l0compile.ir.program import Program
 
 
-def merge_equal(program: Program) -> Program:
+def cse(program: Program) -> Program:
     """f(x), ..., f(x) -> f(x): equal operators on equal operands become the first of them.
 
     Layers of a model share masks and tables of positions this way; models make them again in every layer.

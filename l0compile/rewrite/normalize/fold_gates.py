@@ -7,7 +7,7 @@ from l0compile.analysis.liveness.pointwise import spread_gate
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, shape
 from l0compile.ir.program import Program
-from l0compile.rewrite.surgery import linear_weight, new_linear, reads_as_input
+from l0compile.rewrite.linear_layers import linear_weight, new_linear, reads_as_input
 
 aten = torch.ops.aten
 

@@ -7,6 +7,7 @@ from torch import fx
 
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, same_size, shape, tensor
+from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
 
 aten = torch.ops.aten
@@ -66,7 +67,7 @@ def _operands(editor: Editor, node: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node 
         value = editor.value(bias)
         if value is None or value.shape != shape(node)[-1:]:
             return None
-    elif is_op(node, aten.mm.default, aten.matmul.default):
+    elif facts_of(node).matrix_product:
         x, weight = node.args
     else:
         return None

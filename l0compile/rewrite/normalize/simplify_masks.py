@@ -9,12 +9,11 @@ from torch import fx
 from l0compile.analysis.index_facts import IndexFact, index_facts
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, same_shape, same_size, shape, tensor
+from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
 
 aten = torch.ops.aten
 
-_AND = (aten.__and__.Tensor, aten.bitwise_and.Tensor, aten.logical_and.default)
-_OR = (aten.__or__.Tensor, aten.bitwise_or.Tensor, aten.logical_or.default)
 _Known = Mapping[str, IndexFact]
 
 
@@ -38,8 +37,9 @@ def simplify_masks(program: Program) -> Program:
 
 
 def _simplify(editor: Editor, node: fx.Node, known: _Known) -> None:
-    if is_op(node, *_AND, *_OR) and node.meta["val"].dtype == torch.bool:
-        neutral = 1 if is_op(node, *_AND) else 0
+    logic = facts_of(node).logic
+    if logic and node.meta["val"].dtype == torch.bool:
+        neutral = 1 if logic == "and" else 0
         left, right = node.args[:2]
         if _uniform(left, known) == neutral:
             _become(editor, node, right)

@@ -10,19 +10,18 @@ from torch import fx
 
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, is_static, shape
+from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
-from l0compile.rewrite.surgery import linear_weight
+from l0compile.rewrite.linear_layers import linear_weight
 
 aten = torch.ops.aten
-_RESHAPES = (aten.view.default, aten.reshape.default, aten._unsafe_view.default)
-_COPIES = (aten.clone.default, aten.contiguous.default)
-_SPLITS = (aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default)
+_RESHAPES = (aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.unflatten.int)
 
 # A kernel computes this many rows at once: pieces of fewer would cost more than the cut saves.
 _LEAST_ROWS = 4
 
 # An axis of a view of the layer's result: ("token", i), ("feature", j), or ("one", 0) for an axis of size 1.
-_Axis = tuple[str, int]
+_ResultAxis = tuple[str, int]
 
 
 def split_linear(program: Program) -> Program:
@@ -48,7 +47,7 @@ def split_linear(program: Program) -> Program:
 
 
 @dataclass(frozen=True)
-class _View:
+class _ResultView:
     """A view of a layer's result: ``last`` holds it with the given axes.
 
     reshape: the reshape that made several axes of the features, or None; grid: their sizes; tokens: axes before them.
@@ -58,11 +57,11 @@ class _View:
     reshape: fx.Node | None
     tokens: int
     grid: tuple[int, ...]
-    axes: tuple[_Axis, ...]
+    axes: tuple[_ResultAxis, ...]
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _ResultPiece:
     """``node`` holds ``length`` entries from ``start`` on along feature axis ``axis``; ``removes`` the axis when it is
     one entry picked."""
 
@@ -73,27 +72,29 @@ class _Piece:
     removes: bool
 
 
-def _view(node: fx.Node) -> _View | None:
+def _view(node: fx.Node) -> _ResultView | None:
     """The last of the views of a layer's result, as long as each is the only reader of the one before."""
     tokens, reshape = len(shape(node)) - 1, None
     grid: tuple[int, ...] = (int(shape(node)[-1]),)
     current = node
     user = _only_reader(current)
-    if user is not None and is_op(user, *_RESHAPES, aten.unflatten.int):
+    if user is not None and is_op(user, *_RESHAPES):
         made = _grid(user, grid[0])
         if made is None:
             return None
         reshape, grid, current = user, made, user
         tokens = len(shape(user)) - len(grid)
         user = _only_reader(current)
-    axes: list[_Axis] = [("token", i) for i in range(tokens)] + [("feature", j) for j in range(len(grid))]
+    axes: list[_ResultAxis] = [("token", i) for i in range(tokens)] + [
+        ("feature", j) for j in range(len(grid))
+    ]
     while user is not None:
         moved = _moved(user, axes)
         if moved is None:
             break
         axes, current = moved, user
         user = _only_reader(current)
-    return _View(current, reshape, tokens, grid, tuple(axes))
+    return _ResultView(current, reshape, tokens, grid, tuple(axes))
 
 
 def _only_reader(node: fx.Node) -> fx.Node | None:
@@ -119,10 +120,10 @@ def _grid(node: fx.Node, features: int) -> tuple[int, ...] | None:
     return None
 
 
-def _moved(node: fx.Node, axes: list[_Axis]) -> list[_Axis] | None:
+def _moved(node: fx.Node, axes: list[_ResultAxis]) -> list[_ResultAxis] | None:
     """The axes after ``node``, if that only moves them."""
     rank = len(axes)
-    if is_op(node, *_COPIES):
+    if facts_of(node).copies:
         return axes
     if is_op(node, aten.permute.default):
         return [axes[i] for i in node.args[1]]
@@ -143,9 +144,9 @@ def _moved(node: fx.Node, axes: list[_Axis]) -> list[_Axis] | None:
     return None
 
 
-def _pieces(view: _View) -> list[_Piece] | None:
+def _pieces(view: _ResultView) -> list[_ResultPiece] | None:
     """What the readers of a view pick of it; None when one of them reads anything else."""
-    pieces: list[_Piece] = []
+    pieces: list[_ResultPiece] = []
     for user in view.last.users:
         found = _picked(user, view)
         if found is None:
@@ -157,9 +158,9 @@ def _pieces(view: _View) -> list[_Piece] | None:
     return pieces if min(rows) >= _LEAST_ROWS and sum(rows) <= prod(view.grid) else None
 
 
-def _picked(user: fx.Node, view: _View) -> list[_Piece] | None:
-    cuts = (*_SPLITS, aten.unbind.int, aten.select.int, aten.slice.Tensor)
-    if not is_op(user, *cuts) or user.args[0] is not view.last:
+def _picked(user: fx.Node, view: _ResultView) -> list[_ResultPiece] | None:
+    cuts = facts_of(user).splits or is_op(user, aten.unbind.int, aten.select.int, aten.slice.Tensor)
+    if not cuts or user.args[0] is not view.last:
         return None
     given = arguments(user)
     kind, axis = view.axes[given["dim"] % len(view.axes)]
@@ -168,17 +169,17 @@ def _picked(user: fx.Node, view: _View) -> list[_Piece] | None:
     size = view.grid[axis]
     if is_op(user, aten.select.int):
         index = given["index"]
-        return [_Piece(user, axis, index % size, 1, True)] if isinstance(index, int) else None
+        return [_ResultPiece(user, axis, index % size, 1, True)] if isinstance(index, int) else None
     if is_op(user, aten.slice.Tensor):
         bounds = given["start"] or 0, size if given["end"] is None else given["end"]
         if given["step"] != 1 or not all(isinstance(bound, int) for bound in bounds):
             return None
         start, stop, _ = slice(*bounds).indices(size)
-        return [_Piece(user, axis, start, stop - start, False)] if stop > start else None
+        return [_ResultPiece(user, axis, start, stop - start, False)] if stop > start else None
     return _results(user, axis)
 
 
-def _results(user: fx.Node, axis: int) -> list[_Piece] | None:
+def _results(user: fx.Node, axis: int) -> list[_ResultPiece] | None:
     """The pieces of an operator with a list of results, all along feature axis ``axis``."""
     removes = is_op(user, aten.unbind.int)
     values = user.meta["val"]
@@ -191,11 +192,11 @@ def _results(user: fx.Node, axis: int) -> list[_Piece] | None:
         if reader.target is not operator.getitem or not isinstance(reader.args[1], int):
             return None
         index = reader.args[1] % len(lengths)
-        pieces.append(_Piece(reader, axis, sum(lengths[:index]), lengths[index], removes))
+        pieces.append(_ResultPiece(reader, axis, sum(lengths[:index]), lengths[index], removes))
     return pieces
 
 
-def _replace(editor: Editor, node: fx.Node, view: _View, piece: _Piece) -> None:
+def _replace(editor: Editor, node: fx.Node, view: _ResultView, piece: _ResultPiece) -> None:
     """Give the readers of a piece its own layer, and the axes they expect."""
     given = arguments(node)
     found = linear_weight(editor, node)
@@ -221,7 +222,7 @@ def _replace(editor: Editor, node: fx.Node, view: _View, piece: _Piece) -> None:
     editor.replace(piece.node, _arranged(editor, view, piece, result, before))
 
 
-def _reshaped(editor: Editor, view: _View, value: fx.Node, grid: list[int], before: fx.Node) -> fx.Node:
+def _reshaped(editor: Editor, view: _ResultView, value: fx.Node, grid: list[int], before: fx.Node) -> fx.Node:
     """As the view's own reshape does it: tokens arranged the same, features in ``grid``."""
     assert view.reshape is not None
     if is_op(view.reshape, aten.unflatten.int):
@@ -230,9 +231,11 @@ def _reshaped(editor: Editor, view: _View, value: fx.Node, grid: list[int], befo
     return editor.call(aten.reshape.default, (value, [*sizes[: view.tokens], *grid]), before=before)
 
 
-def _arranged(editor: Editor, view: _View, piece: _Piece, value: fx.Node, before: fx.Node) -> fx.Node:
+def _arranged(
+    editor: Editor, view: _ResultView, piece: _ResultPiece, value: fx.Node, before: fx.Node
+) -> fx.Node:
     """Bring [tokens..., features...] into the order of the view's axes."""
-    have: list[_Axis] = [("token", i) for i in range(view.tokens)]
+    have: list[_ResultAxis] = [("token", i) for i in range(view.tokens)]
     have += [("feature", j) for j in range(len(view.grid)) if not (piece.removes and j == piece.axis)]
     wanted = [axis for axis in view.axes if not (piece.removes and axis == ("feature", piece.axis))]
     order = [have.index(axis) for axis in wanted if axis[0] != "one"]

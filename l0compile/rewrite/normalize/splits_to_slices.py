@@ -9,17 +9,10 @@ from torch import fx
 
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, is_static, shape
+from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
 
 aten = torch.ops.aten
-
-_SPLITS = (
-    aten.split.Tensor,
-    aten.split_with_sizes.default,
-    aten.split.sizes,
-    aten.chunk.default,
-    aten.tensor_split.sections,
-)
 
 
 def splits_to_slices(program: Program) -> Program:
@@ -31,7 +24,7 @@ def splits_to_slices(program: Program) -> Program:
     """
     editor = Editor(program)
     for node in list(editor.graph.nodes):
-        if is_op(node, *_SPLITS):
+        if facts_of(node).splits:
             for user, start, end in list(_parts(node)):
                 dim = int(arguments(node).get("dim", 0))
                 _replace(editor, user, aten.slice.Tensor, (node.args[0], dim, start, end))

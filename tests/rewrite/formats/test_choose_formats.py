@@ -13,7 +13,7 @@ from l0compile.hardware.costs.place import versions
 from l0compile.hardware.targets import Target
 from l0compile.ir.ops.bsr import from_blocks
 from l0compile.ir.program import Program
-from l0compile.rewrite.formats.format_choice import HYSTERESIS, Choice, Layers, choose, in_words
+from l0compile.rewrite.formats.format_choice import HYSTERESIS, FormatChoice, Layers, choose, in_words
 from l0compile.rewrite.pipeline import optimise
 
 bsr = torch.ops.l0compile.bsr_linear.default
@@ -134,7 +134,7 @@ def test_measured_times_go_before_the_table(target: Target) -> None:
     ],
 )  # fmt: skip
 def test_reasons_say_what_is_left_and_what_it_saves(kept: float, time: float, words: str) -> None:
-    choice = Choice((4, 1), kept, time, "measured")
+    choice = FormatChoice((4, 1), kept, time, "measured")
     assert in_words(choice, taken=time <= HYSTERESIS).startswith(words)
 
 

@@ -13,13 +13,13 @@ from torch.nn import functional as F
 
 from l0compile.frontend.export import capture
 from l0compile.ir.program import Program
-from l0compile.rewrite.fuse.fuse_epilogue import fuse_epilogue
-from l0compile.rewrite.layout.tokens import assign_layout
+from l0compile.rewrite.fuse.fuse_epilogues import fuse_epilogue
+from l0compile.rewrite.layout.tokens import pack_tokens
 from l0compile.rewrite.normalize.canonicalize import canonicalize
 from l0compile.rewrite.runner import run
 
 aten, packed_linear = torch.ops.aten, torch.ops.l0compile.packed_linear.default
-layout = partial(assign_layout, lanes=4, rows=4)
+layout = partial(pack_tokens, lanes=4, rows=4)
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_tanh": partial(F.gelu, approximate="tanh"),

@@ -8,18 +8,14 @@ from torch import Tensor, fx
 from l0compile.analysis.liveness.lattice import Fact, constant
 from l0compile.analysis.liveness.table import View, everything, register
 from l0compile.ir.nodes import arguments, same_shape, shape, tensor
+from l0compile.ir.operator_facts import facts_of, operators
 
 aten = torch.ops.aten
-
-_MADE = {
-    aten.zeros.default: 0.0, aten.new_zeros.default: 0.0, aten.zeros_like.default: 0.0,
-    aten.ones.default: 1.0, aten.new_ones.default: 1.0, aten.ones_like.default: 1.0,
-}  # fmt: skip
 
 
 def _made(node: fx.Node, view: View) -> Fact | None:
     """A tensor of one number."""
-    number = _MADE.get(node.target, arguments(node).get("fill_value"))
+    number = arguments(node).get("fill_value", facts_of(node).fills)
     if not isinstance(number, (int, float)):
         return None
     return constant(torch.full([1] * len(shape(node)), number, dtype=node.meta["val"].dtype))
@@ -63,12 +59,6 @@ def _scatter_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, 
     return {target: live, source: rows, index: rows if len(shape(index)) == live.ndim else everything(index)}
 
 
-register(
-    *_MADE,
-    aten.full.default,
-    aten.new_full.default,
-    aten.full_like.default,
-    forward=_made,
-    backward=_made_reads,
-)
+for _number in (0.0, 1.0, "fill_value"):
+    register(*operators(fills=_number), forward=_made, backward=_made_reads)
 register(aten.index_add.default, aten.scatter_add.default, forward=_scatter, backward=_scatter_reads)

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from l0compile.analysis.coupling.axes import Axis, Link
+from l0compile.analysis.coupling.axes import Link, TensorAxis
 
 
-def close(masks: dict[Axis, Tensor], links: list[Link], changed: set[Axis]) -> None:
+def close(masks: dict[TensorAxis, Tensor], links: list[Link], changed: set[TensorAxis]) -> None:
     """Grow ``masks`` in place until no link adds anything."""
-    by_axis: dict[Axis, list[Link]] = defaultdict(list)
+    by_axis: dict[TensorAxis, list[Link]] = defaultdict(list)
     for link in links:
         for axis in link.axes:
             by_axis[axis].append(link)
@@ -26,7 +26,7 @@ def close(masks: dict[Axis, Tensor], links: list[Link], changed: set[Axis]) -> N
                     queue.append(axis)
 
 
-def _grow(masks: dict[Axis, Tensor], link: Link) -> Iterator[Axis]:
+def _grow(masks: dict[TensorAxis, Tensor], link: Link) -> Iterator[TensorAxis]:
     grown = link.grow([masks[axis] for axis in link.axes])
     for axis, mask in zip(link.axes, grown, strict=True):
         if bool((mask & ~masks[axis]).any()):

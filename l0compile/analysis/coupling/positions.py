@@ -5,27 +5,24 @@ from torch import Tensor, fx
 
 from l0compile.analysis.coupling.axes import Coupling, Grow
 from l0compile.analysis.coupling.contractions import by_group
-from l0compile.analysis.coupling.table import Rule, register
+from l0compile.analysis.coupling.table import register
 from l0compile.analysis.liveness.windows import WINDOWS
 from l0compile.ir.nodes import arguments, shape, tensor
+from l0compile.ir.operator_facts import facts_of, operators
 
 aten = torch.ops.aten
 
 
-def spatial(axes: int) -> Rule:
-    """Pooling and resampling: the last ``axes`` axes are positions, the axes before them stay the same."""
-
-    def rule(node: fx.Node, coupling: Coupling) -> None:
-        x = node.args[0]
-        assert isinstance(x, fx.Node)
-        for axis in range(len(shape(node))):
-            if axis < len(shape(node)) - axes:
-                coupling.same(node, (node, axis), (x, axis))
-            else:
-                coupling.pin((node, axis), f"positions of {node.target}")
-                coupling.pin((x, axis), f"positions of {node.target}")
-
-    return rule
+def spatial(node: fx.Node, coupling: Coupling) -> None:
+    """Pooling and resampling: the last axes are positions, the axes before them stay the same."""
+    x, first = node.args[0], len(shape(node)) - facts_of(node).positions
+    assert isinstance(x, fx.Node)
+    for axis in range(len(shape(node))):
+        if axis < first:
+            coupling.same(node, (node, axis), (x, axis))
+        else:
+            coupling.pin((node, axis), f"positions of {node.target}")
+            coupling.pin((x, axis), f"positions of {node.target}")
 
 
 def pixel_shuffle(node: fx.Node, coupling: Coupling) -> None:
@@ -139,14 +136,11 @@ def _size(node: fx.Node, axis: int) -> object:
     return shape(node)[axis]
 
 
-for _operator, _axes in WINDOWS.items():
-    register(_operator, rule=spatial(_axes))
+register(*WINDOWS, rule=spatial)
 register(aten.pixel_shuffle.default, aten.pixel_unshuffle.default, rule=pixel_shuffle)
 register(aten.constant_pad_nd.default, aten.pad.default, rule=pad)
 register(aten.index_select.default, rule=index_select)
-register(
-    aten.zeros.default, aten.ones.default, aten.full.default, aten.new_zeros.default, aten.new_ones.default,
-    aten.new_full.default, rule=made,
-)  # fmt: skip
+for _number in (0.0, 1.0, "fill_value"):
+    register(*operators(fills=_number, elementwise=0), rule=made)
 register(aten.index.Tensor, rule=index)
 register(aten.index_add.default, aten.scatter_add.default, aten.gather.default, rule=scatter)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from l0compile.analysis.coupling import Kept
+from l0compile.analysis.coupling import KeptChannels
 from l0compile.analysis.coupling.axes import single_values
 from l0compile.analysis.liveness import Liveness
 from l0compile.ir.editor import Editor
@@ -24,7 +24,7 @@ class Cutter:
     """A compaction in progress: the edited graph, still with its old shapes, and what each axis keeps."""
 
     editor: Editor
-    kept: Kept
+    kept: KeptChannels
     liveness: Liveness
     replaced: dict[fx.Node, fx.Node] = field(
         default_factory=dict
@@ -41,7 +41,7 @@ class Cutter:
         self.replaced[value] = self.original(node)
 
     def masks(self, node: fx.Node) -> dict[int, Tensor]:
-        """Axis -> bool mask, for the axes of a tensor that lose channels."""
+        """TensorAxis -> bool mask, for the axes of a tensor that lose channels."""
         node = self.original(node)
         if tensor(node) is None:
             return {}
@@ -79,17 +79,17 @@ class Cutter:
         return self.editor.add_constant(name, value if mask is None else value[..., mask], before)
 
 
-Refit = Callable[[Cutter, fx.Node], None]
+Shrink = Callable[[Cutter, fx.Node], None]
 
-_TABLE: dict[Any, Refit] = {}
+_TABLE: dict[Any, Shrink] = {}
 
 
-def register(*targets: Any, change: Refit) -> None:
+def register(*targets: Any, change: Shrink) -> None:
     """Add operators that must change when channels go."""
     _TABLE.update(dict.fromkeys(targets, change))
 
 
-def refit(cutter: Cutter, node: fx.Node) -> None:
+def shrink(cutter: Cutter, node: fx.Node) -> None:
     """Change one operator in place so that it fits its smaller operands."""
     change = _TABLE.get(node.target)
     if change is not None:
@@ -97,7 +97,7 @@ def refit(cutter: Cutter, node: fx.Node) -> None:
         cutter.editor.changed += 1
 
 
-def _sizes(position: int) -> Refit:
+def _sizes(position: int) -> Shrink:
     """The sizes of the result are written out as argument ``position``."""
 
     def change(cutter: Cutter, node: fx.Node) -> None:

@@ -1,4 +1,4 @@
-"""Refits of operators that sum over channels: what the removed ones contributed is a constant, which stays."""
+"""Shrinking of operators that sum over channels: what the removed ones contributed is a constant, which stays."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from l0compile.analysis.coupling.contractions import carrier
 from l0compile.analysis.liveness.channels import is_flat, known_channels, without_repeats
 from l0compile.analysis.liveness.convolution import CONVOLUTIONS, is_transposed, share
 from l0compile.analysis.liveness.selection import reduced_axes
-from l0compile.ir.nodes import arguments, shape
-from l0compile.rewrite.compact.refit import Cutter, register
+from l0compile.ir.nodes import arguments, set_argument, shape
+from l0compile.rewrite.compact.shrink import Cutter, register
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
@@ -41,8 +41,7 @@ def _convolution(cutter: Cutter, node: fx.Node) -> None:
             _add_plane(cutter, node, found)
     kept = cutter.kept.size(given["weight"], 0)
     if groups > 1 and kept is not None:
-        position = next(i for i, a in enumerate(node.target._schema.arguments) if a.name == "groups")
-        _set(node, position, groups * kept // shape(given["weight"])[0])
+        set_argument(node, "groups", groups * kept // shape(given["weight"])[0])
 
 
 def _removed_planes(cutter: Cutter, x: fx.Node) -> Tensor | None:
@@ -84,14 +83,6 @@ def _carry(cutter: Cutter, given: dict[str, Any], weight: Tensor, removed: Tenso
     cutter.replace_constant(given["weight"], changed)
 
 
-def _set(node: fx.Node, position: int, value: Any) -> None:
-    schema = node.target._schema.arguments
-    missing = [argument.default_value for argument in schema[len(node.args) : position + 1]]
-    node.args = (*node.args, *missing)
-    node.kwargs = {name: v for name, v in node.kwargs.items() if name != schema[position].name}
-    node.update_arg(position, value)
-
-
 def _add_to_bias(cutter: Cutter, node: fx.Node, share: Tensor, axis: int) -> None:
     given = arguments(node)
     stem = str(given["weight"].target)
@@ -100,7 +91,7 @@ def _add_to_bias(cutter: Cutter, node: fx.Node, share: Tensor, axis: int) -> Non
         return _add_after(cutter, node, share, axis)
     name = f"{stem}_bias" if bias is None else str(given["bias"].target)
     total = share if bias is None else bias + share
-    _set(node, 2, cutter.add_parameter(name, total, node, node, axis))
+    set_argument(node, "bias", cutter.add_parameter(name, total, node, node, axis))
     return None
 
 
@@ -114,25 +105,19 @@ def _add_after(cutter: Cutter, node: fx.Node, share: Tensor, axis: int) -> None:
     cutter.replace(node, total, inside=total)
 
 
-def _attention(cutter: Cutter, node: fx.Node) -> None:
+def _heads(cutter: Cutter, node: fx.Node) -> None:
+    """Attention and rotary embedding lose whole heads."""
     heads = int(arguments(node)["heads"])
     kept = cutter.kept.size(node, -1)
     if kept is not None:
-        node.update_arg(4, heads * kept // shape(node)[-1])
-
-
-def _rope(cutter: Cutter, node: fx.Node) -> None:
-    heads = int(arguments(node)["heads"])
-    kept = cutter.kept.size(node, -1)
-    if kept is not None:
-        node.update_arg(3, heads * kept // shape(node)[-1])
+        set_argument(node, "heads", heads * kept // shape(node)[-1])
 
 
 def _group_norm(cutter: Cutter, node: fx.Node) -> None:
     groups = int(arguments(node)["num_groups"])
     kept = cutter.kept.size(node, 1)
     if kept is not None:
-        node.update_arg(1, groups * kept // shape(node)[1])
+        set_argument(node, "num_groups", groups * kept // shape(node)[1])
 
 
 def _layer_norm(cutter: Cutter, node: fx.Node) -> None:
@@ -224,8 +209,7 @@ def _extreme(cutter: Cutter, node: fx.Node, constants: Tensor) -> None:
 
 register(aten.linear.default, change=_linear)
 register(*CONVOLUTIONS, change=_convolution)
-register(l0.attention.default, change=_attention)
-register(torch.ops.l0compile.rope.default, change=_rope)
+register(l0.attention.default, l0.rope.default, change=_heads)
 register(aten.group_norm.default, change=_group_norm)
 register(aten.layer_norm.default, change=_layer_norm)
 register(l0.compacted_layer_norm.default, change=_compacted_layer_norm)

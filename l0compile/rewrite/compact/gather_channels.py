@@ -6,7 +6,7 @@ from math import prod
 import torch
 from torch import Tensor, fx
 
-from l0compile.analysis.coupling import Kept, couple
+from l0compile.analysis.coupling import KeptChannels, couple
 from l0compile.analysis.liveness import Liveness, analyse
 from l0compile.analysis.liveness.convolution import CONVOLUTIONS, is_transposed
 from l0compile.ir.editor import Editor
@@ -20,7 +20,7 @@ aten = torch.ops.aten
 _WORTH = 32
 
 
-def narrow(program: Program) -> Program:
+def gather_channels(program: Program) -> Program:
     """A layer computes its live channels only, even where a tensor it reads or writes keeps dead ones (rule 7).
 
     Rewrite: layer(x) with dead outputs that stay -> put(layer'(x)), where layer' has the rows of the live ones and one
@@ -55,7 +55,7 @@ def narrow(program: Program) -> Program:
 
 
 @dataclass(frozen=True)
-class _Layer:
+class _GatheredLayer:
     """A linear layer or convolution; ``inputs`` and ``outputs`` are the axes of its channels.
 
     per_input, per_output: multiplications that one channel costs; read, written: elements of one channel.
@@ -71,12 +71,12 @@ class _Layer:
     read: int
     written: int
 
-    def dead(self, kept: Kept, axis: tuple[fx.Node, int]) -> Tensor:
+    def dead(self, kept: KeptChannels, axis: tuple[fx.Node, int]) -> Tensor:
         """Channels that are dead but stay."""
         return kept.masks[axis] & ~kept.needed[axis]
 
 
-def _layer(editor: Editor, node: fx.Node, kept: Kept) -> _Layer | None:
+def _layer(editor: Editor, node: fx.Node, kept: KeptChannels) -> _GatheredLayer | None:
     if not is_op(node, aten.linear.default, *CONVOLUTIONS):
         return None
     given = arguments(node)
@@ -95,7 +95,7 @@ def _layer(editor: Editor, node: fx.Node, kept: Kept) -> _Layer | None:
     read, written = (_elements(axis) for axis in (inputs, outputs))
     live_in, live_out = (int((kept.masks[a] & kept.needed[a]).sum()) for a in (inputs, outputs))
     taps = prod(weight.shape[2:]) * (read if is_transposed(node) else written)
-    return _Layer(node, weight, bias, inputs, outputs, taps * live_out, taps * live_in, read, written)
+    return _GatheredLayer(node, weight, bias, inputs, outputs, taps * live_out, taps * live_in, read, written)
 
 
 def _elements(axis: tuple[fx.Node, int]) -> int:
@@ -108,7 +108,7 @@ def _pays(dead: Tensor, saved: int, copied: Tensor, each: int) -> bool:
     return bool(dead.any()) and int(dead.sum()) * saved >= _WORTH * int(copied.sum()) * each
 
 
-def _gather(editor: Editor, layer: _Layer) -> None:
+def _gather(editor: Editor, layer: _GatheredLayer) -> None:
     x, axis = layer.inputs
     order = editor.add_constant(f"{layer.node.name}_inputs", torch.arange(int(shape(x)[axis])), layer.node)
     chosen = editor.call(aten.index_select.default, (x, axis, order), before=layer.node)
@@ -117,13 +117,13 @@ def _gather(editor: Editor, layer: _Layer) -> None:
     editor.changed += 1
 
 
-def _scatter(editor: Editor, layer: _Layer, dead: Tensor, liveness: Liveness) -> None:
+def _scatter(editor: Editor, layer: _GatheredLayer, dead: Tensor, liveness: Liveness) -> None:
     node, axis = layer.outputs
     live = (~dead).nonzero().reshape(-1)
     rows = 1 if is_transposed(node) else 0
-    narrow_weight = _with_zero(layer.weight.index_select(rows, live), rows)
+    small_weight = _with_zero(layer.weight.index_select(rows, live), rows)
     given, stem = arguments(node), str(arguments(node)["weight"].target)
-    weight = editor.add_constant(stem, narrow_weight, node)
+    weight = editor.add_constant(stem, small_weight, node)
     bias = None
     if layer.bias is not None:
         bias = editor.add_constant(str(given["bias"].target), _with_zero(layer.bias[live], 0), node)
