@@ -68,10 +68,10 @@ class OperatorFacts:
 _UNKNOWN = OperatorFacts()
 
 
-def facts_of(node: Any) -> OperatorFacts:
-    """The facts of the operator that ``node`` calls; none for anything else."""
-    called = isinstance(node, fx.Node) and node.op == "call_function"
-    return _TABLE.get(node.target, _UNKNOWN) if called else _UNKNOWN
+def facts_of(called: Any) -> OperatorFacts:
+    """The facts of an operator, or of the one that a node calls; none for anything else."""
+    target = called.target if isinstance(called, fx.Node) and called.op == "call_function" else called
+    return _TABLE.get(target, _UNKNOWN) if isinstance(target, OpOverload) else _UNKNOWN
 
 
 def operators(**wanted: Any) -> tuple[OpOverload, ...]:

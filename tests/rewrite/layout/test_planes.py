@@ -149,6 +149,12 @@ def slopes(*values: float) -> nn.Module:
 JOINS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu6": lambda x: F.relu6(x),
     "hardswish": lambda x: F.hardswish(x),
+    "sigmoid": lambda x: x.sigmoid(),
+    "sigmoid, pooled": lambda x: F.max_pool2d(x.sigmoid(), 3, 2, 1),
+    "sigmoid and a sum": lambda x: (y := x * 2) + F.avg_pool2d(y, 3, 1, 1).sigmoid(),
+    "clamped at zero": lambda x: x.clamp_min(0.0),
+    "elu": lambda x: F.elu(x),
+    "square root of what is not negative": lambda x: F.max_pool2d(x.abs().sqrt(), 3, 2, 1),
     "squeeze and excite": lambda x: x * x.mean((2, 3), keepdim=True).sigmoid(),
     "pooled to one": lambda x: F.adaptive_avg_pool2d(x, 1),
     "concatenated": lambda x: torch.cat([x, x.relu(), x * 2], 1),
@@ -166,7 +172,8 @@ JOINS: dict[str, Callable[[Tensor], Tensor]] = {
     "average pool": lambda x: F.avg_pool2d(x, 3, 2, 1),
 }
 STAYS: dict[str, Callable[[Tensor], Tensor]] = {
-    "sigmoid": lambda x: x.sigmoid(),
+    "sigmoid of what is read twice": lambda x: x.sigmoid() / x,
+    "sigmoid of a sum": lambda x: (x + x.relu()).sigmoid(),
     "a number added": lambda x: x + 1,
     "clamped above zero": lambda x: x.clamp(0.5, 1.0),
     "average without the padding": lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
