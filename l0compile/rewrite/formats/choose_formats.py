@@ -1,4 +1,4 @@
-"""Pick how the weight of each linear layer and convolution is stored: dense or block-sparse."""
+"""Choose how the weight of each linear layer and convolution is stored: dense or block-sparse."""
 
 from collections import Counter
 from dataclasses import replace
@@ -27,15 +27,21 @@ _HAS_REGION = (
 
 
 def choose_formats(program: Program, target: Target, costs: Costs | None = None) -> Program:
-    """Decide each region's format by what kernels take on the device, else by the target's table of block efficiencies.
+    """Store each weight dense or in blocks, whichever the kernels of the device compute faster.
 
-    Rewrite: linear(x, W, b) -> l0compile::bsr_linear(x, blocks of W, b) for the legal block shape of least predicted
-        time = kept blocks * block size / weight size / efficiency(block).
-        With ``costs`` of the block shape: of least time, measured or predicted, at the sizes of the example inputs.
-        A convolution likewise, by the table, its weight as a matrix [out channels, in channels * taps]:
-        -> l0compile::bsr_conv2d.
-    Checks: W is a float32 constant; predicted time <= 0.95 of dense, else W stays dense.
-    Returns: the program with block-sparse layers and with ``regions`` completed, layers that are gone included.
+    Rewrite: linear(x, W, b) -> l0compile::bsr_linear(x, blocks of W, b) for the legal block shape of least time. Where
+        ``costs`` tell, that is the time at the sizes of the example inputs; else it is predicted by the table of the
+        target, as kept blocks * block size / weight size / efficiency(block). A convolution likewise, by the table,
+        with its weight as a matrix [out channels, in channels * taps]: -> l0compile::bsr_conv2d.
+    Checks: W is a float32 constant; the time is at most 0.95 of that of a dense W.
+
+    Args:
+        program: whose weights are dense.
+        target: has the legal block shapes and their efficiencies.
+        costs: what kernels take on the target; None where nothing is known.
+
+    Returns:
+        The program with block-sparse layers and with ``regions`` completed, also for layers that are gone.
     """
     editor = Editor(program)
     regions = {region.name: region for region in program.regions}
@@ -92,8 +98,10 @@ def _conv(editor: Editor, node: fx.Node, weight: Tensor, regions: dict[str, Regi
 
 
 def conv_blocks(target: Target) -> tuple[tuple[int, int], ...]:
-    """The block shapes of a target that convolutions have kernels for; any pattern of taller or wider ones is among
-    those of 4x1, at the same speed."""
+    """The block shapes of a target that convolutions have kernels for.
+
+    Taller or wider ones add nothing: any pattern of them is a pattern of 4x1 blocks, at the same speed.
+    """
     return tuple((rows, cols) for rows, cols in target.blocks if rows <= 4 and cols == 1)
 
 
@@ -146,7 +154,7 @@ def _attention(region: Region, heads: int) -> Region:
 
 
 def _dropped(region: Region, usual: Layers | None) -> Region:
-    """``usual``: what most layers of the model are like; the operator that would tell is gone."""
+    """The region of a layer that is gone; its cost is that of the ``usual`` layer, for nothing else tells it any more."""
     if region.format == "dropped" or region.block:
         return region
     reason = "; ".join(

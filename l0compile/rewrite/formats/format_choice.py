@@ -1,4 +1,4 @@
-"""Which way to store a weight is quickest: by what kernels take on the device, or by the target's table."""
+"""Find the fastest way to store a weight, by what kernels take on the device or by the table of the target."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from l0compile.hardware.costs import Costs, Work
 from l0compile.hardware.targets import Target
 from l0compile.ir.ops.bsr import nonzero_blocks
 
-# Block-sparse must take this share of the dense time or less: a tie is not worth another format.
+# A block-sparse kernel must take at most this share of the dense time: a tie is not worth another format.
 HYSTERESIS = 0.95
 
 
@@ -19,7 +19,11 @@ HYSTERESIS = 0.95
 class FormatChoice:
     """One way to store a weight.
 
-    block: its shape; None: dense. kept: share of its blocks. time: of a call, dense = 1. source: how that is known.
+    Attributes:
+        block: (rows, columns) of a block; None: dense.
+        kept: share of the blocks that are stored.
+        time: of a call, over that of the dense kernel.
+        source: whether the time was measured or predicted.
     """
 
     block: tuple[int, int] | None
@@ -30,7 +34,7 @@ class FormatChoice:
 
 @dataclass(frozen=True)
 class Layers:
-    """What linear layers of ``tokens`` tokens take, as far as ``costs`` tell."""
+    """The times of linear layers on ``tokens`` tokens, as far as ``costs`` tell."""
 
     costs: Costs
     tokens: int
@@ -41,7 +45,7 @@ class Layers:
         return found.ms if found else None
 
     def sparse(self, shape: tuple[int, ...], block: tuple[int, int], kept: float) -> FormatChoice | None:
-        """Storing ``kept`` of the blocks; None where nothing tells."""
+        """The choice to store a share ``kept`` of the blocks; None where nothing tells its time."""
         dense = self.costs.estimate(Work("linear", shape, tokens=self.tokens))
         sparse = self.costs.estimate(Work("linear", shape, block, kept, self.tokens))
         if dense is None or sparse is None:
@@ -53,9 +57,16 @@ class Layers:
 def choose(
     weight: Tensor, target: Target, layers: Layers | None = None, dense_time: float = 1.0
 ) -> tuple[FormatChoice, str]:
-    """The best format of a weight [n, k] on a target, and the reason in words.
+    """The best format of a weight on a target.
 
-    dense_time: of the dense kernel, over that of one which is block-sparse but for its efficiency in the table.
+    Args:
+        weight: [n, k].
+        target: has the legal block shapes and their efficiencies.
+        layers: times at the sizes of the layer; None: only the table of the target counts.
+        dense_time: of the dense kernel, over that of a block-sparse one with all blocks and an efficiency of 1.
+
+    Returns:
+        (choice, the reason in words).
     """
     dense = FormatChoice(None, 1.0, 1.0)
     if weight.dtype != torch.float32:
@@ -69,7 +80,7 @@ def choose(
 
 
 def in_words(best: FormatChoice, taken: bool) -> str:
-    """Why the best of the block-sparse ways is ``taken``, or is not."""
+    """A sentence that says why the best block-sparse choice is ``taken``, or why it is not."""
     rows, cols = best.block or (1, 1)
     blocks = f"{rows}×{cols} blocks"
     if taken and best.kept == 1.0:
@@ -106,8 +117,8 @@ def _block_choices(
             time = live * rows * cols / weight.numel() / efficiency / dense_time
             by_table.append(FormatChoice((rows, cols), live / total, time))
             known.append(layers.sparse(tuple(weight.shape), (rows, cols), live / total) if layers else None)
-    # The table knows no costs but those of multiplications. Where a layer is so sparse that others count, a block shape
-    # that was never measured must not look better for it.
+    # The table covers only multiplications. In a very sparse layer other costs count, and a block shape that was never
+    # measured must not look better for lacking them.
     pairs = [(told, table) for told, table in zip(known, by_table, strict=True) if told and table.time]
     scale = max(1.0, min((told.time / table.time for told, table in pairs), default=1.0))
     for told, table in zip(known, by_table, strict=True):

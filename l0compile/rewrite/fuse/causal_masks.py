@@ -1,4 +1,4 @@
-"""Recognise the mask "no later key" in a mask that is given as a tensor."""
+"""Find the mask "no later key" in a mask that is given as a tensor."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,15 +17,21 @@ aten = torch.ops.aten
 def without_causal(
     editor: Editor, mask: Any, causal: bool, before: fx.Node, facts: Mapping[str, IndexFact]
 ) -> tuple[fx.Node | None, bool]:
-    """(rest of the mask, whether attention is causal) such that both together are the mask given.
+    """Take "no later key" out of a mask.
 
     Rewrite: and(rest, key position <= query position) -> rest and causal, also nested and with nothing left.
     Checks: positions count from 0 along the last axis and the one before it, and the comparison has the mask's full
         extent on both (so that they are the positions of keys and queries); or the mask is a constant of that value.
 
     Args:
-        mask: the mask of an attention, or None. causal: what the attention says of itself.
-        before: the node that new operators go before. facts: by node name.
+        editor: of the graph of the mask.
+        mask: the mask of an attention, or None.
+        causal: whether the attention itself is causal.
+        before: the node that new operators go before.
+        facts: by node name.
+
+    Returns:
+        (rest of the mask or None, whether attention is causal), which together are the mask given.
     """
     mask = _without_copies(mask)
     if mask is None or tensor(mask) is None or mask.meta["val"].dtype != torch.bool:
@@ -44,7 +50,7 @@ def without_causal(
 
 
 def _terms(editor: Editor, node: Any, full: Any, facts: Mapping[str, IndexFact]) -> list[fx.Node | None]:
-    """The operands of nested conjunctions; None in place of one that says "no later key"."""
+    """The operands of nested conjunctions, with None in place of one that says "no later key"."""
     node = _without_copies(node)
     if facts_of(node).logic == "and" and all(_is_bool(arg) for arg in node.args):
         return [term for arg in node.args for term in _terms(editor, arg, full, facts)]

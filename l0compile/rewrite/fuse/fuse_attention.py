@@ -1,4 +1,4 @@
-"""Make attention one operator on [batch, token, feature] tensors, so that heads can be cut and no transpose is left."""
+"""Make attention one operator on [batch, token, feature] tensors."""
 
 import math
 from collections.abc import Mapping
@@ -18,16 +18,15 @@ aten = torch.ops.aten
 
 
 def fuse_attention(program: Program) -> Program:
-    """scaled_dot_product_attention -> l0compile::attention.
+    """Make attention one operator on [batch, token, feature] tensors, so that heads can be cut and transposes cancel.
 
     Rewrite: sdpa(q, k, v, mask) with q [B, H, Sq, D] ->
         transpose(unflatten(attention(join(q), join(k), join(v), mask, H, scale, causal)), 1, 2)
-        with join(t) = flatten(transpose(t, 1, 2)). Canonicalizing then cancels these against the model's own
-        view and transpose. ``expand`` on the mask is dropped, since the operator broadcasts. Key and value heads
-        that are shared between query heads (``enable_gqa``, or each repeated by expand and reshape) are joined as they
-        were before they were repeated. A mask that says "no later key", alone or together with another, becomes
-        ``causal``.
-    Checks: keys and values are no state of the model; rank 4; float32; heads and head widths are numbers; q, k, v
+        with join(t) = flatten(transpose(t, 1, 2)). Canonicalizing cancels these against the views and transposes of the
+        model. The operator broadcasts, so an ``expand`` of the mask goes. Key and value heads that several query heads
+        share (by ``enable_gqa``, or repeated by expand and reshape) are joined as they were before the repetition. A
+        mask that says "no later key", alone or together with another, becomes ``causal``.
+    Checks: keys and values are not state of the model; rank 4; float32; heads and head widths are numbers; q, k, v
         agree in batch and heads; no dropout; the mask is bool or float32. A query with no live key gives 0 on both
         sides.
     Returns: the program, itself when there is nothing to fuse.
@@ -42,8 +41,10 @@ def fuse_attention(program: Program) -> Program:
 
 
 def reads_cache(node: fx.Node, program: Program) -> bool:
-    """Whether the keys or values of an sdpa node are state: a cache of [B, H, S, D], which joining its heads would copy
-    as a whole for each token."""
+    """Whether the keys or values of an sdpa node are state of the model.
+
+    Joining the heads of such a cache [B, H, S, D] would copy all of it for each token.
+    """
     flat = program.output.args[0]
     kept = {item.name for item in flat[len(program.results) :] if isinstance(item, fx.Node)}
     kept |= {item.name for item in program.placeholders[len(program.inputs) :]}
@@ -52,7 +53,7 @@ def reads_cache(node: fx.Node, program: Program) -> bool:
 
 
 def refusal(node: fx.Node) -> str | None:
-    """Why an sdpa node is left as it is, or None when it can be fused."""
+    """The reason why an sdpa node is left as it is; None when it can be fused."""
     given = arguments(node)
     q, k, v = (tensor(given[name]) for name in ("query", "key", "value"))
     mask = given["attn_mask"]
@@ -107,9 +108,9 @@ def _joined(editor: Editor, operand: fx.Node, before: fx.Node) -> fx.Node:
 
 
 def _before_repeat(node: Any) -> fx.Node | None:
-    """[B, kv, 1, S, D] or [B, 1, S, D] whose heads ``node`` [B, H, S, D] holds several times each, in order; or None.
+    """The key or value heads that ``node`` [B, H, S, D] repeats, each several times in a row; None when it does not.
 
-    That is reshape(expand(x, [B, kv, H / kv, S, D])), or expand(x, [B, H, S, D]) of one head.
+    x [B, kv, 1, S, D] of reshape(expand(x, [B, kv, H / kv, S, D])), or x [B, 1, S, D] of expand(x, [B, H, S, D]).
     """
     repeated = node
     while facts_of(repeated).copies:

@@ -13,14 +13,15 @@ aten = torch.ops.aten
 
 
 def fuse_rope(program: Program) -> Program:
-    """x * cos + cat([-x[..., D/2:], x[..., :D/2]]) * sin -> l0compile::rope.
+    """Recognise rotary position embedding on [batch, head, token, feature] tensors.
 
-    Rewrite: x [B, H, S, D], cos and sin [B or 1, 1, S, D] ->
-        transpose(unflatten(rope(flatten(transpose(x, 1, 2)), cos, sin, H)), 1, 2), the heads side by side as a linear
-        layer makes them; canonicalizing then cancels these against the model's own.
+    Rewrite: x * cos + cat([-x[..., D/2:], x[..., :D/2]]) * sin -> l0compile::rope: x [B, H, S, D], cos and sin
+        [B or 1, 1, S, D] -> transpose(unflatten(rope(flatten(transpose(x, 1, 2)), cos, sin, H)), 1, 2). The heads lie
+        side by side, as a linear layer makes them; canonicalizing cancels the reshapes and transposes against those of
+        the model.
     Checks: float32, H and D are numbers, D is even, the two halves are those of the same x, in this order and with this
         sign; cos and sin are the same for all heads and have the batch of x or 1.
-    Returns: the program, itself when there is none.
+    Returns: the program, itself when there is no such embedding.
     """
     editor = Editor(program)
     tables: dict[fx.Node, fx.Node] = {}

@@ -1,4 +1,4 @@
-"""Bring the graph to a normal form: no operator that does nothing, no dead code, sizes read from inputs."""
+"""Bring the graph to a normal form: nothing that does nothing, no dead code, sizes read from inputs."""
 
 from typing import Any
 
@@ -17,17 +17,16 @@ _JOINS = (aten.cat.default, aten.concat.default, aten.concatenate.default)
 
 
 def canonicalize(program: Program) -> Program:
-    """Remove what does nothing.
+    """Remove operators that do nothing, and read sizes from the inputs.
 
     Rewrite: clone(x), dropout(x, p, train=False), detach, contiguous, a cast to the same dtype, a view, expand or
         full slice to the same shape, an index_select of all in order, add(x, 0) of integers, a swap of two axes done
-        twice -> x. A reshape of a reshape reads the first one's input, and arithmetic reads what ``expand``
-        broadcasts. ``view`` becomes ``reshape``, because the copy that made it legal may be gone. Sizes are read from
-        the inputs. Unused nodes go.
-        copy(x, y), which is what assigning to a part becomes, -> y, cast and expanded to what x is. cat([x, empty])
-        -> x, cast to the type that the empty one made it: a cache grows from nothing that way.
+        twice -> x. A reshape of a reshape reads the input of the first one, and arithmetic reads what ``expand``
+        broadcasts. ``view`` becomes ``reshape``, because the copy that made it legal may be gone. Unused nodes go.
+        copy(x, y), which an assignment to a part becomes, -> y with the dtype and shape of x. cat([x, empty]) -> x
+        with the dtype of the result: a cache that starts empty grows this way.
     Checks: shape and dtype of the two sides are provably equal, symbols included.
-    Returns: the program, itself when it was in normal form.
+    Returns: the program, itself when it is in normal form.
     """
     editor = Editor(program)
     for node in list(editor.graph.nodes):
@@ -56,7 +55,7 @@ def canonicalize(program: Program) -> Program:
 
 
 def _identity(node: fx.Node) -> fx.Node | None:
-    """The input that a node returns unchanged, if it does."""
+    """The input that a node returns unchanged; None when it changes it."""
     source = node.args[0] if node.args else None
     before, after = tensor(source), tensor(node)
     if not isinstance(source, fx.Node) or before is None or after is None:
@@ -80,7 +79,7 @@ def _identity(node: fx.Node) -> fx.Node | None:
 
 
 def _in_order(editor: Editor, node: fx.Node) -> fx.Node | None:
-    """x of index_select(x, axis, [0, 1, ...]) where that is all of them."""
+    """x of index_select(x, axis, [0, 1, ...]) that selects all entries in order."""
     if not is_op(node, aten.index_select.default):
         return None
     given = arguments(node)
@@ -93,7 +92,7 @@ def _in_order(editor: Editor, node: fx.Node) -> fx.Node | None:
 
 
 def _join(editor: Editor, node: fx.Node) -> fx.Node | None:
-    """Leave out what is empty of what is concatenated; the one part that is left, if it is one."""
+    """Leave out the empty parts of a concatenation; returns the only part that is left, if there is only one."""
     if not is_op(node, *_JOINS):
         return None
     given = arguments(node)
@@ -101,9 +100,7 @@ def _join(editor: Editor, node: fx.Node) -> fx.Node | None:
     if (len(parts) < len(given["tensors"]) and parts) or node.target is not aten.cat.default:
         parts = parts or list(given["tensors"])
         dtype = node.meta["val"].dtype
-        if all(
-            part.meta["val"].dtype != dtype for part in parts
-        ):  # an empty tensor counts where types are promoted
+        if all(part.meta["val"].dtype != dtype for part in parts):  # an empty tensor counts in type promotion
             cast = editor.call(aten._to_copy.default, (parts[0],), before=node, kwargs={"dtype": dtype})
             cast.meta["val"] = parts[0].meta["val"].to(dtype)
             parts[0] = cast
@@ -114,7 +111,7 @@ def _join(editor: Editor, node: fx.Node) -> fx.Node | None:
 
 
 def _copied(editor: Editor, node: fx.Node) -> fx.Node | None:
-    """copy(x, y) is y in the type and shape of x."""
+    """copy(x, y) is y in the dtype and shape of x."""
     if not is_op(node, aten.copy.default):
         return None
     source, result = node.args[1], node.meta["val"]
@@ -151,7 +148,7 @@ def _double_swap(node: fx.Node) -> fx.Node | None:
 
 
 def _skip_reshape(editor: Editor, node: fx.Node) -> None:
-    """reshape(reshape(x)) -> reshape(x), or x where the shape is x's again."""
+    """reshape(reshape(x)) -> reshape(x), or x where the shape is that of x again."""
     if facts_of(node).moves != "reshape" or facts_of(node.args[0]).moves != "reshape":
         return
     inner: Any = node.args[0]
@@ -165,7 +162,7 @@ def _skip_reshape(editor: Editor, node: fx.Node) -> None:
 
 
 def _skip_expand(editor: Editor, node: fx.Node) -> None:
-    """add(x, expand(y)) -> add(x, y) where x alone has the result's shape."""
+    """add(x, expand(y)) -> add(x, y) where x alone has the shape of the result."""
     if not is_op(node, *_BROADCASTING):
         return
     for position, operand in enumerate(node.args[:2]):

@@ -1,4 +1,4 @@
-"""Complex arithmetic as arithmetic on pairs of reals."""
+"""Replace complex arithmetic by arithmetic on pairs of reals."""
 
 from collections.abc import Container
 from typing import Any
@@ -23,16 +23,16 @@ aten = torch.ops.aten
 
 
 def complex_to_pairs(program: Program) -> Program:
-    """A complex tensor becomes two real ones: its real parts and its imaginary parts.
+    """Replace each complex tensor by two real ones, its real parts and its imaginary parts.
 
     Rewrite: view_as_complex(x) -> (x[..., 0], x[..., 1]); (a, b)(c, d) -> (ac - bd, ad + bc); conj -> (a, -b);
         polar(r, t) -> (r cos t, r sin t); views, joins, selections and sums -> the same on either part;
         view_as_real -> stack([a, b], -1), real -> a, imag -> b; a view with the sign changed -> neg. A complex input is
-        taken apart where it comes in, a complex result put together where it goes out.
-    Checks: a region, all that depends on one another through complex values, is rewritten if there is a rule for each
-        operator in it, else it stays whole: a Fourier transform runs in PyTorch together with the products around it.
-        Half-precision complex types stay, which PyTorch computes wider.
-    Returns: the program, itself when nothing in it is complex, or nothing could be rewritten.
+        taken apart at its readers, and a complex result is put together before the output.
+    Checks: operators that depend on one another through complex values are rewritten together, and only if there is a
+        rule for each of them. A Fourier transform therefore runs in PyTorch with the products around it.
+        Half-precision complex types stay, because PyTorch computes them in a wider type.
+    Returns: the program, itself when nothing in it is complex, or nothing can be rewritten.
     """
     editor = Editor(program)
     regions = _Regions(editor.graph)
@@ -52,9 +52,9 @@ def complex_to_pairs(program: Program) -> Program:
 
 
 class _Regions:
-    """Which operators depend on one another through complex values, and for which of these groups there are rules.
+    """The groups of operators that depend on one another through complex values, and which of them have rules.
 
-    What makes complex values of real ones, or comes in, belongs to no group: each reader takes it apart for itself.
+    Inputs, and operators that make complex values of real ones, belong to no group: each reader takes them apart.
     """
 
     def __init__(self, graph: fx.Graph) -> None:
@@ -78,7 +78,7 @@ class _Regions:
 
 
 def _touches(node: fx.Node) -> bool:
-    """Whether it reads complex values, or makes them in a way of its own."""
+    """Whether ``node`` reads complex values, or makes them in a way that no source rule covers."""
     return any(map(is_complex, node.all_input_nodes)) or (is_complex(node) and not _is_source(node))
 
 
@@ -105,7 +105,7 @@ def _rewrite(editor: Editor, node: fx.Node, pairs: dict[fx.Node, ComplexParts]) 
     def pair(operand: fx.Node) -> ComplexParts:
         if operand not in pairs:
             rule = source_rule(operand)
-            assert rule is not None  # else the region had stayed
+            assert rule is not None  # without one the group would have stayed
             made = rule.write(Writer(editor, operand, node, pair), operand)
             assert isinstance(made, ComplexParts)
             pairs[operand] = made
@@ -121,7 +121,7 @@ def _rewrite(editor: Editor, node: fx.Node, pairs: dict[fx.Node, ComplexParts]) 
 
 
 def _read_part(editor: Editor, node: fx.Node) -> None:
-    """stack([a, b], -1)[..., i], which is how ``real`` and ``imag`` are exported, -> a or b."""
+    """stack([a, b], -1)[..., i] -> a or b; ``real`` and ``imag`` are exported like this."""
     stack: Any = node.args[0]
     if node.args[1] in (-1, len(shape(node))):
         editor.replace(node, stack.args[0][node.args[2]])

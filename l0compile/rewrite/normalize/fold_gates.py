@@ -13,7 +13,7 @@ aten = torch.ops.aten
 
 
 def fold_gates(program: Program) -> Program:
-    """Remove gates whose values are constants (gates on weights are folded by fold_constants).
+    """Fold gates on activations into the layers beside them; ``fold_constants`` folds those on weights.
 
     Rewrite: gate(linear(x, W, b), z) -> linear(x, z W, z b), rows and bias;
         gate(layer_norm(x, w, b), z) -> layer_norm(x, z w, z b);

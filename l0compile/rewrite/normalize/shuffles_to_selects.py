@@ -1,4 +1,4 @@
-"""A channel shuffle is index_select: channels move one by one, so that each can go by itself."""
+"""Write channel shuffles as ``index_select``."""
 
 import torch
 from torch import Tensor, fx
@@ -14,7 +14,7 @@ aten = torch.ops.aten
 
 
 def shuffles_to_selects(program: Program) -> Program:
-    """Find channels that only change places.
+    """Write a channel shuffle as ``index_select``, so that compaction can remove each channel by itself.
 
     Rewrite: reshape(permute(reshape(x))), or channel_shuffle(x, groups), -> index_select(x, axis, order);
         a slice of that -> index_select(x, axis, slice of order).

@@ -1,4 +1,4 @@
-"""Undo what attention-mask construction does for generality: trivial comparisons, gathers that copy, expansions."""
+"""Undo what code that builds attention masks does for generality: trivial comparisons, gathers that copy."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,14 +18,14 @@ _Known = Mapping[str, IndexFact]
 
 
 def simplify_masks(program: Program) -> Program:
-    """Fold index arithmetic whose result is known.
+    """Replace masks and index arithmetic whose values are known by those values.
 
     Rewrite: and(all true, x) -> expand(x), or(all false, x) -> expand(x), where(all true, a, b) -> expand(a);
         index(x, [0..n along one axis each]) -> reshape(x); an all-true attention mask -> None;
         embedding(table, one known index) -> expand(table row).
     Checks: the value follows from integer ranges alone; an index counts from 0 to exactly the indexed size (symbols
         provably equal), each along its own axis, in order; sizes can be read from the inputs.
-    Returns: the program, itself when nothing was known. Then a padding mask reaches attention as [B, 1, 1, S].
+    Returns: the program, itself when nothing is known. A padding mask reaches attention as [B, 1, 1, S].
     """
     # By name: the editor works on a copy of the graph, with the same node names.
     known = {node.name: fact for node, fact in index_facts(program).items()}

@@ -25,13 +25,15 @@ _ResultAxis = tuple[str, int]
 
 
 def split_linear(program: Program) -> Program:
-    """split(linear(x, W, b)) -> linear(x, W_0, b_0), linear(x, W_1, b_1), ...: W_i, b_i are the rows of piece i.
+    """Turn a linear layer whose result is cut along its features into one layer for each piece.
 
-    Rewrite: the pieces may be cut by split, chunk, unbind, select or slice, along the features or along one axis that a
-        reshape made of them, with axes swapped, added or removed in between (fused query, key and value projections).
+    Rewrite: split(linear(x, W, b)) -> linear(x, W_0, b_0), linear(x, W_1, b_1), ..., where W_i and b_i are the rows of
+        piece i. The pieces may be cut by split, chunk, unbind, select or slice, along the
+        features or along one axis that a reshape made of them, with axes swapped, added or removed in between (fused
+        query, key and value projections).
     Checks: weight and bias are constants; everything that reads the result is such a piece, and together they are no
         more than the layer's features; feature axes have known sizes; no piece is narrower than four features.
-    Returns: the program, itself when no layer is cut. Each piece is a layer with zeros of its own from then on.
+    Returns: the program, itself when no layer is cut. From then on each piece is a layer with its own zeros.
     """
     editor = Editor(program)
     for node in list(editor.graph.nodes):
@@ -48,9 +50,14 @@ def split_linear(program: Program) -> Program:
 
 @dataclass(frozen=True)
 class _ResultView:
-    """A view of a layer's result: ``last`` holds it with the given axes.
+    """A view of a layer's result.
 
-    reshape: the reshape that made several axes of the features, or None; grid: their sizes; tokens: axes before them.
+    Attributes:
+        last: the node that holds it.
+        reshape: the reshape that made several axes of the features; None when they still are one axis.
+        tokens: number of axes before those of the features.
+        grid: sizes of the axes of the features.
+        axes: what each axis of ``last`` is.
     """
 
     last: fx.Node
@@ -62,8 +69,15 @@ class _ResultView:
 
 @dataclass(frozen=True)
 class _ResultPiece:
-    """``node`` holds ``length`` entries from ``start`` on along feature axis ``axis``; ``removes`` the axis when it is
-    one entry picked."""
+    """A part of a view along one axis of the features.
+
+    Attributes:
+        node: the node that holds it.
+        axis: the axis of the features that is cut.
+        start: first entry.
+        length: number of entries.
+        removes: whether one entry is picked, so that the axis is gone.
+    """
 
     node: fx.Node
     axis: int
@@ -73,7 +87,7 @@ class _ResultPiece:
 
 
 def _view(node: fx.Node) -> _ResultView | None:
-    """The last of the views of a layer's result, as long as each is the only reader of the one before."""
+    """The last of a chain of views of a layer's result, in which each is the only reader of the one before."""
     tokens, reshape = len(shape(node)) - 1, None
     grid: tuple[int, ...] = (int(shape(node)[-1]),)
     current = node
@@ -102,7 +116,7 @@ def _only_reader(node: fx.Node) -> fx.Node | None:
 
 
 def _grid(node: fx.Node, features: int) -> tuple[int, ...] | None:
-    """The sizes of the last axes of a reshape that are the features; None when features and tokens mix."""
+    """The sizes of those last axes of a reshape that are the features; None when features and tokens mix."""
     if (
         is_op(node, aten.unflatten.int)
         and node.args[1] % len(shape(node.args[0])) != len(shape(node.args[0])) - 1
@@ -121,7 +135,7 @@ def _grid(node: fx.Node, features: int) -> tuple[int, ...] | None:
 
 
 def _moved(node: fx.Node, axes: list[_ResultAxis]) -> list[_ResultAxis] | None:
-    """The axes after ``node``, if that only moves them."""
+    """The axes after ``node``; None when it does more than move them."""
     rank = len(axes)
     if facts_of(node).copies:
         return axes
@@ -145,7 +159,7 @@ def _moved(node: fx.Node, axes: list[_ResultAxis]) -> list[_ResultAxis] | None:
 
 
 def _pieces(view: _ResultView) -> list[_ResultPiece] | None:
-    """What the readers of a view pick of it; None when one of them reads anything else."""
+    """The pieces that the readers of a view pick; None when one of them reads it in another way."""
     pieces: list[_ResultPiece] = []
     for user in view.last.users:
         found = _picked(user, view)
@@ -223,7 +237,7 @@ def _replace(editor: Editor, node: fx.Node, view: _ResultView, piece: _ResultPie
 
 
 def _reshaped(editor: Editor, view: _ResultView, value: fx.Node, grid: list[int], before: fx.Node) -> fx.Node:
-    """As the view's own reshape does it: tokens arranged the same, features in ``grid``."""
+    """Reshape as the view does, with the features in ``grid``."""
     assert view.reshape is not None
     if is_op(view.reshape, aten.unflatten.int):
         return editor.call(aten.unflatten.int, (value, -1, grid), before=before)

@@ -1,4 +1,4 @@
-"""One way to take a part of an axis: a slice."""
+"""Replace operators with several results by slices."""
 
 import operator
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ aten = torch.ops.aten
 
 
 def splits_to_slices(program: Program) -> Program:
-    """Operators with several results become operators with one.
+    """Replace operators with several results by slices and selections with one each.
 
     Rewrite: split(x, ...)[i] -> slice(x, dim, start_i, end_i); unbind(x, dim)[i] -> select(x, dim, i).
     Checks: the sizes of all parts are numbers.
