@@ -154,7 +154,7 @@ def _attention(region: Region, heads: int) -> Region:
 
 
 def _dropped(region: Region, usual: Layers | None) -> Region:
-    """The region of a layer that is gone; its cost is that of the ``usual`` layer, for nothing else tells it any more."""
+    """The region of a layer that is gone; its cost is taken from the ``usual`` layer, since its own cannot be told."""
     if region.format == "dropped" or region.block:
         return region
     reason = "; ".join(

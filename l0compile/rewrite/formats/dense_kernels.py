@@ -18,8 +18,8 @@ from l0compile.ir.program import Program
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
 _CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.convolution.default)
-# Multiply-adds from which oneDNN pays. Its call takes about 30 microseconds longer than one of the BLAS that PyTorch uses
-# for linear layers and small convolutions; that BLAS is half as fast on some machines, and uses one thread for few rows.
+# Multiply-adds from which oneDNN pays. A call takes 30 microseconds longer than one of the BLAS that PyTorch has
+# for linear layers and small convolutions. That BLAS is half as fast on some machines, and has one thread for few rows.
 _WORTH_A_CALL, _WORTH_FEW_ROWS, _FEW_ROWS = 4_000_000, 1_000_000, 8
 _WORTH_A_WINDOW = 1_500_000  # with more than one tap, where BLAS wants a copy of the image
 

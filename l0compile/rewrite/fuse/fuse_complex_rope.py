@@ -26,7 +26,7 @@ class _Turn:
 def fuse_complex_rope(program: Program) -> Program:
     """Recognise rotary position embedding that is written with complex numbers.
 
-    Rewrite: stack([a cos - b sin, a sin + b cos], -1) with a = x[..., 0], b = x[..., 1] -> l0compile::rope, interleaved:
+    Rewrite: stack([a cos - b sin, a sin + b cos], -1) with a = x[..., 0], b = x[..., 1] -> l0compile::rope:
         x [B, S, H, D/2, 2] with tables [B or 1, S, 1, D/2], or x [B, H, S, D/2, 2] with tables [B or 1, 1, S, D/2]
         -> unflatten(rope(flatten(x), cos, sin, H, interleaved=True)), with transposes around it in the second case.
         The heads lie side by side, as a linear layer makes them; canonicalizing cancels the reshapes and transposes

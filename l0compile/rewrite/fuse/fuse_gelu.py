@@ -16,7 +16,8 @@ aten = torch.ops.aten
 def fuse_gelu(program: Program) -> Program:
     """Recognise GELU written in elementary operators.
 
-    Rewrite: 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) -> gelu(x, "tanh"); 0.5 x (1 + erf(x / sqrt(2))) -> gelu(x).
+    Rewrite: 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) -> gelu(x, "tanh");
+        0.5 x (1 + erf(x / sqrt(2))) -> gelu(x).
         The factors may stand in any order and grouping.
     Checks: numbers agree with those of the formula to one part in a million, which is what float32 keeps of them;
         intermediate results have no other reader.

@@ -172,7 +172,7 @@ JOINS: dict[str, Callable[[Tensor], Tensor]] = {
     "average pool": lambda x: F.avg_pool2d(x, 3, 2, 1),
 }
 STAYS: dict[str, Callable[[Tensor], Tensor]] = {
-    "sigmoid of what is read twice": lambda x: x.sigmoid() / x,
+    "sigmoid of what is read twice": lambda x: x.sigmoid() - x,
     "sigmoid of a sum": lambda x: (x + x.relu()).sigmoid(),
     "a number added": lambda x: x + 1,
     "clamped above zero": lambda x: x.clamp(0.5, 1.0),
