@@ -1,4 +1,4 @@
-"""Run passes in order, check each result, and write down what happened."""
+"""Run passes in order, check each result, and record what happened."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ def run(program: Program, passes: Iterable[Rewrite], *, max_rewrites: int | None
     Args:
         program: never changed.
         passes: pure functions; one that finds nothing to do returns its argument itself.
-        max_rewrites: stop after this many passes changed something; bisects which of them broke a result.
+        max_rewrites: stop after this many passes have changed something, to find the one that broke a result.
 
     Returns:
         The last program, with one :class:`PassRecord` for each pass appended to its history.
@@ -40,7 +40,7 @@ def run(program: Program, passes: Iterable[Rewrite], *, max_rewrites: int | None
 
 
 def apply(program: Program, step: Rewrite) -> Program:
-    """One checked pass."""
+    """Apply one pass, check its result, and append a record to the history."""
     name = pass_name(step)
     started = time.perf_counter()
     result = step(program)
@@ -64,7 +64,7 @@ def pass_name(step: Rewrite) -> str:
 
 
 def count_changes(before: Program, after: Program) -> int:
-    """Nodes and constants that are in one program but not in the other (the larger side)."""
+    """The number of nodes that one program has and the other has not (the larger of both), or of new constants."""
     old = {(node.name, str(node.target), str(node.args), str(node.kwargs)) for node in before.graph.nodes}
     new = {(node.name, str(node.target), str(node.args), str(node.kwargs)) for node in after.graph.nodes}
     constants = sum(before.constants.get(name) is not tensor for name, tensor in after.constants.items())

@@ -15,7 +15,7 @@ from l0compile.ir.nodes import expression
 
 SizeOperand: TypeAlias = int | fx.Node
 
-# What the lowering knows too (lower/tvm/symbols.py): a size that none of these makes cannot be compiled at all.
+# Lowering knows the same ones (lower/tvm/symbols.py); a size that needs another one cannot be compiled.
 _OPERATORS: dict[Any, Callable[..., Any]] = {
     sympy.Add: operator.add,
     sympy.Mul: operator.mul,
@@ -29,9 +29,9 @@ _OPERATORS: dict[Any, Callable[..., Any]] = {
 
 
 class SizeNodes:
-    """Finds or makes the node whose value is a given size; an int stays an int.
+    """Find or make the node whose value is a given size; an int stays an int.
 
-    Every symbol is read from the first input that has it as a whole dimension.
+    Each symbol is read from the first input that has it as a dimension.
     """
 
     def __init__(self, editor: Editor) -> None:
@@ -40,7 +40,11 @@ class SizeNodes:
         self._last: fx.Node | None = None
 
     def of(self, size: int | torch.SymInt) -> SizeOperand:
-        """The node (or int) for ``size``. Raises RewriteError when no input dimension gives one of its symbols."""
+        """The node for ``size``, or the number that it is.
+
+        Raises:
+            RewriteError: no input has one of its symbols as a dimension, or it is no arithmetic on whole numbers.
+        """
         return int(size) if isinstance(size, int) else self._expression(expression(size))
 
     def shape(self, shape: Any) -> list[SizeOperand]:
@@ -79,11 +83,12 @@ class SizeNodes:
                 if isinstance(size, torch.SymInt) and size.node.expr == symbol:
                     return self._call(torch.ops.aten.sym_size.int, (node, dim))
         raise RewriteError(
-            f"size {symbol}: is no dimension of an input; declare that input dimension dynamic"
+            f"size {symbol}: expected a dimension of an input, got a size that no input has; declare that dimension of "
+            "the input dynamic"
         )
 
     def _call(self, function: Any, args: tuple[Any, ...]) -> fx.Node:
-        # Behind the inputs and the sizes made before, ahead of whatever a pass has inserted meanwhile.
+        # Behind the inputs and the sizes made earlier, before anything that a pass has inserted since.
         nodes = self._editor.graph.nodes
         front = self._last.next if self._last else next(node for node in nodes if node.op != "placeholder")
         node = self._last = self._editor.call(function, args, before=front)

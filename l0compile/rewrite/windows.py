@@ -1,4 +1,4 @@
-"""What slides over an image: convolutions and poolings of the graph as one value, and the layout they ask for."""
+"""Convolutions and poolings as windows that slide over an image, and the layout that they want to read."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +24,7 @@ CONVOLUTIONS, MAXIMA, MEANS = (
 
 @dataclass(frozen=True)
 class Window:
-    """A window of ``kernel`` taps that steps over an image of ``size``; a one-dimensional one has height 1."""
+    """A window of ``kernel`` taps that steps over an image of ``size``; in one dimension the height is 1."""
 
     size: HeightWidth
     kernel: HeightWidth
@@ -35,7 +35,7 @@ class Window:
 
     @property
     def result(self) -> HeightWidth:
-        """Height and width of what comes out."""
+        """Height and width of the result."""
         height, width = map(self._places, self.size, self.kernel, self.stride, self.padding, self.dilation)
         return height, width
 
@@ -49,7 +49,7 @@ class Window:
 
     @property
     def reaches_out(self) -> bool:
-        """Whether a window has a tap that is no pixel."""
+        """Whether some tap lies outside of the image."""
         return self.padding != (0, 0) or any(
             (count - 1) * s + d * (k - 1) >= size
             for count, size, k, s, d in zip(
@@ -59,7 +59,7 @@ class Window:
 
     @cached_property
     def taps(self) -> tuple[tuple[HeightWidth, HeightWidth], ...]:
-        """Per tap, row by row: (phase, shift). It reads the pixel ``stride * (place + shift) + phase``."""
+        """(phase, shift) of each tap, row by row: it reads the pixel ``stride * (place + shift) + phase``."""
         places = [
             [(i * d - p) for i in range(k)]
             for k, p, d in zip(self.kernel, self.padding, self.dilation, strict=True)
@@ -85,7 +85,7 @@ class Window:
 
     @property
     def pitch(self) -> int:
-        """The least distance of rows at which every tap outside of the image falls on a zero."""
+        """The smallest distance of rows at which every tap outside of the image falls on a zero."""
         left = max(0, -min(shift[1] for _, shift in self.taps))
         right = max(shift[1] for _, shift in self.taps)
         width = self.result[1]
@@ -96,17 +96,17 @@ class Window:
         return self.stride == (1, 1) and self.result == self.size
 
     def border(self, pitch: int) -> HeightWidth:
-        """(zeros wanted before the first pixel, numbers wanted from it on) in planes with rows ``pitch`` apart."""
+        """(zeros before the first pixel, numbers from it on) that it needs in planes with rows ``pitch`` apart."""
         shifts = [shift[0] * pitch + shift[1] for _, shift in self.taps]
         body = -(-self.result[0] * pitch // STEP) * STEP
         return max(0, -min(shifts)), body + max(0, *shifts)
 
     def source(self, pitch: int) -> Planes:
-        """The layout of the phases as this window wants to read them."""
+        """The layout in which this window reads its phases."""
         return Planes.bordered(*self.phase_size, pitch, *self.border(pitch))
 
     def places(self, planes: Planes, channels: int) -> list[int]:
-        """Per tap, where in the planes (phase by phase, ``channels`` each) it reads for the first pixel, channel 0."""
+        """The place that each tap reads for pixel 0 of channel 0, in planes phase by phase, ``channels`` each."""
         number = {phase: i for i, phase in enumerate(self.phases)}
         return [
             number[phase] * channels * planes.size + planes.lead + shift[0] * planes.pitch + shift[1]
@@ -115,9 +115,9 @@ class Window:
 
 
 def window_of(node: Any) -> Window | None:
-    """The window of a convolution or pooling, or None: of another node, or when a size is symbolic or nothing.
+    """The window of a convolution or pooling; None for another node, or when a size is symbolic or zero.
 
-    A convolution with ``padding="same"`` and an even extent pads one side more, which no ``Window`` can say: None.
+    It is None also for ``padding="same"`` with an even extent, which pads one side more: a ``Window`` cannot say that.
     """
     if not is_op(node, *CONVOLUTIONS, *MAXIMA, *MEANS, l0.bsr_conv2d.default):
         return None
@@ -153,7 +153,7 @@ def _shape(weight: Any) -> list[Any]:
 
 
 def _each(value: Any, rank: int, flat: int) -> HeightWidth:
-    """A setting given once or per dimension, as a pair; ``flat`` is that of the height of a one-dimensional image."""
+    """A setting, given once or for each dimension, as a pair; ``flat`` is its value for the height of a line."""
     values = [value] if isinstance(value, int) else list(value)
     return _pair(tuple(values * rank if len(values) == 1 else values), flat)
 
@@ -174,9 +174,9 @@ def conv_weight(editor: Editor, node: Any) -> torch.Tensor | None:
 
 
 def layouts(windows: list[Window]) -> dict[HeightWidth, Planes]:
-    """One layout per image size, such that windows that keep the size read it as it is.
+    """One layout for each image size, which windows that keep the size can read as it is.
 
-    All values of one size share it, so that they can be added and concatenated.
+    All images of one size share it, so that they can be added and concatenated.
     """
     result: dict[HeightWidth, Planes] = {}
     for size in {window.result for window in windows}:

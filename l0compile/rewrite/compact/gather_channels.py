@@ -1,4 +1,4 @@
-"""Gather and scatter around layers whose dead channels stay because of what is coupled with them."""
+"""Gather and scatter channels around layers that must keep dead ones because other axes are coupled with them."""
 
 from dataclasses import dataclass
 from math import prod
@@ -21,15 +21,15 @@ _WORTH = 32
 
 
 def gather_channels(program: Program) -> Program:
-    """A layer computes its live channels only, even where a tensor it reads or writes keeps dead ones (rule 7).
+    """Let a layer compute only its live channels where a tensor it reads or writes must keep dead ones (rule 7).
 
-    Rewrite: layer(x) with dead outputs that stay -> put(layer'(x)), where layer' has the rows of the live ones and one
-        of zeros, and put is ``index_select`` to the places they had, plus the constants that the dead ones hold;
-        layer(x) with dead inputs that stay -> layer(index_select(x, all)): compaction then takes them out of the copy,
-        and what they held into the bias.
+    Rewrite: layer(x) with dead outputs that stay -> scatter(layer'(x)). layer' has the rows of the live outputs and one
+        row of zeros; scatter is an ``index_select`` that puts them back, plus the constants of the dead outputs.
+        layer(x) with dead inputs that stay -> layer(index_select(x, all)), a copy from which compaction can remove
+        them, folding what they held into the bias.
     Checks: a linear layer, or a convolution of one group, with constant weight and bias and channels on axis 1;
         liveness proves that the rows are constant or unread; each copied element saves enough multiplications.
-    Returns: the program, itself when no dead channel stays. Each layer's reason says what was put back, and why.
+    Returns: the program, itself when no dead channel stays. The reason of each layer says what is put back, and why.
     """
     editor = Editor(program)
     current = editor.current()
@@ -56,9 +56,13 @@ def gather_channels(program: Program) -> Program:
 
 @dataclass(frozen=True)
 class _GatheredLayer:
-    """A linear layer or convolution; ``inputs`` and ``outputs`` are the axes of its channels.
+    """A linear layer or convolution.
 
-    per_input, per_output: multiplications that one channel costs; read, written: elements of one channel.
+    Attributes:
+        node, weight, bias: the layer and its constants.
+        inputs, outputs: the axes of its channels.
+        per_input, per_output: multiplications that one channel costs.
+        read, written: elements of one channel of the input and of the result.
     """
 
     node: fx.Node
@@ -72,7 +76,7 @@ class _GatheredLayer:
     written: int
 
     def dead(self, kept: KeptChannels, axis: tuple[fx.Node, int]) -> Tensor:
-        """Channels that are dead but stay."""
+        """bool [size]: the channels of an axis that are dead but stay."""
         return kept.masks[axis] & ~kept.needed[axis]
 
 
@@ -99,7 +103,7 @@ def _layer(editor: Editor, node: fx.Node, kept: KeptChannels) -> _GatheredLayer 
 
 
 def _elements(axis: tuple[fx.Node, int]) -> int:
-    """Elements of one channel."""
+    """The number of elements of one channel."""
     node, position = axis
     return prod(example_size(size) for place, size in enumerate(shape(node)) if place != position)
 
@@ -144,13 +148,13 @@ def _scatter(editor: Editor, layer: _GatheredLayer, dead: Tensor, liveness: Live
 
 
 def _with_zero(value: Tensor, axis: int) -> Tensor:
-    """One more channel, of zeros."""
+    """``value`` with one more channel, of zeros."""
     sizes = [1 if place == axis else size for place, size in enumerate(value.shape)]
     return torch.cat((value, value.new_zeros(sizes)), axis)
 
 
 def _constants(liveness: Liveness, node: fx.Node, axis: int, dead: Tensor) -> Tensor:
-    """What the dead channels hold where that is known, 0 elsewhere; size 1 on axes along which it is the same."""
+    """The known values of dead channels, 0 elsewhere; size 1 on axes along which they are the same."""
     fact = liveness.fact(node)
     at = dead.reshape([-1 if place == axis else 1 for place in range(len(shape(node)))])
     return torch.where(at & fact.known, fact.value, torch.zeros((), dtype=fact.value.dtype))

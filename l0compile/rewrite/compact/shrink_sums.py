@@ -1,4 +1,4 @@
-"""Shrinking of operators that sum over channels: what the removed ones contributed is a constant, which stays."""
+"""Shrink operators that sum over channels: the contribution of the removed ones is a constant, which stays."""
 
 from typing import Any
 
@@ -26,8 +26,11 @@ def _linear(cutter: Cutter, node: fx.Node) -> None:
 
 
 def _convolution(cutter: Cutter, node: fx.Node) -> None:
-    """The convolution of the removed constants goes into the bias, or is added as a plane where a border makes it
-    differ by position; where that has no fixed size another channel carries them (rule 3)."""
+    """Fold the convolution of the removed constants into the bias (rule 3).
+
+    Where a border makes it differ by position, it is added as a plane. Where the plane has no fixed size, another
+    constant channel carries the removed ones.
+    """
     given = arguments(node)
     weight, groups = cutter.editor.value(given["weight"]), int(given["groups"])
     removed = _removed_planes(cutter, given["input"])
@@ -45,7 +48,7 @@ def _convolution(cutter: Cutter, node: fx.Node) -> None:
 
 
 def _removed_planes(cutter: Cutter, x: fx.Node) -> Tensor | None:
-    """[1, channels, *positions]: what each removed channel held, 0 for the others; None where none was removed."""
+    """[1, channels, *positions]: the values of each removed channel, 0 for the others; None where none was removed."""
     mask, fact = cutter.masks(x).get(1), cutter.liveness.facts.get(cutter.original(x))
     if mask is None or fact is None:
         return None
@@ -56,7 +59,7 @@ def _removed_planes(cutter: Cutter, x: fx.Node) -> Tensor | None:
 
 
 def _add_plane(cutter: Cutter, node: fx.Node, plane: Tensor) -> None:
-    """result + plane [1, channels, *positions]: the convolution itself stays as it is, for the kernels' sake."""
+    """result + plane [1, channels, *positions]; the convolution itself stays, since kernels know no such bias."""
     mask, following = cutter.masks(node).get(1), node.next
     kept = plane if mask is None else plane[:, mask]
     constant = cutter.editor.add_constant(f"{node.name}_border", kept, following)
@@ -96,7 +99,7 @@ def _add_to_bias(cutter: Cutter, node: fx.Node, share: Tensor, axis: int) -> Non
 
 
 def _add_after(cutter: Cutter, node: fx.Node, share: Tensor, axis: int) -> None:
-    """The bias is computed at run time: the constant is added to the result."""
+    """Add the constant to the result, because the bias is computed at run time."""
     following = node.next
     constant = cutter.add_parameter(f"{node.name}_removed", share, following, node, axis)
     lead = [1] * (len(shape(node)) - 1 - axis % len(shape(node)))
@@ -121,7 +124,7 @@ def _group_norm(cutter: Cutter, node: fx.Node) -> None:
 
 
 def _layer_norm(cutter: Cutter, node: fx.Node) -> None:
-    """The removed channels still count in mean and variance (rule 4)."""
+    """Let the removed channels count in mean and variance (rule 4)."""
     given = arguments(node)
     x, width = given["input"], shape(node)[-1]
     mask = cutter.masks(x).get(len(shape(x)) - 1)
@@ -134,7 +137,7 @@ def _layer_norm(cutter: Cutter, node: fx.Node) -> None:
 
 
 def _compacted_layer_norm(cutter: Cutter, node: fx.Node) -> None:
-    """Two sets of removed channels become one: count, mean and sum of squared deviations add up (Chan et al., 1983)."""
+    """Join two sets of removed channels by their count, mean and sum of squared deviations (Chan et al., 1983)."""
     given = arguments(node)
     x = given["x"]
     mask = cutter.masks(x).get(len(shape(x)) - 1)
@@ -174,7 +177,7 @@ def _compacted_rms_norm(cutter: Cutter, node: fx.Node) -> None:
 
 
 def _mean(cutter: Cutter, node: fx.Node) -> None:
-    """mean over n channels = sum of what is left / n + sum of the constants / n; sum likewise."""
+    """mean over n channels = sum of the channels left / n + sum of the constants / n; a sum likewise."""
     x, dims, _ = reduced_axes(node)
     axis = next((axis for axis in dims if cutter.masks(x).get(axis) is not None), None)
     if axis is None:
@@ -200,7 +203,7 @@ _BOUNDS = {
 
 
 def _extreme(cutter: Cutter, node: fx.Node, constants: Tensor) -> None:
-    """The maximum of all is that of what is left and of the constants."""
+    """The maximum of all channels is that of the channels left and of the constants."""
     reduce, bound = _BOUNDS[node.target]
     limit, following = float(reduce(constants, 0)), node.next
     value = cutter.editor.call(bound, (node, limit), before=following, origin=node)

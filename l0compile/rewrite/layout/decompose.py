@@ -75,7 +75,7 @@ def _replace(editor: Editor, node: fx.Node, results: Any) -> None:
 
 
 class _OperatorRecorder(TorchDispatchMode):
-    """Writes every operator that runs while it is active as a node before ``node``."""
+    """While active, writes every operator that runs as a node before ``node``."""
 
     def __init__(self, editor: Editor, node: fx.Node) -> None:
         super().__init__()
@@ -94,7 +94,9 @@ class _OperatorRecorder(TorchDispatchMode):
 
     def node_of(self, value: Any) -> fx.Node:
         if id(value) not in self.nodes:
-            raise RewriteError(f"{self.node.name}: a result that no recorded operator gives")
+            raise RewriteError(
+                f"{self.node.name}: its decomposition gives a result that no recorded operator computed"
+            )
         return self.nodes[id(value)]
 
     def undo(self) -> None:
@@ -114,7 +116,7 @@ class _OperatorRecorder(TorchDispatchMode):
         leaves = pytree.tree_leaves(result)
         if not all(isinstance(leaf, torch.Tensor) for leaf in leaves):
             return result
-        # A view fits the strides of the recorded operands; what runs may have others, once layouts are assigned.
+        # A view fits the strides of the recorded operands; at run time operands may have others.
         func = aten.reshape.default if func in operators(strides="fit") else func
         call = self.editor.call(func, self._nodes(args), before=self.node, kwargs=self._nodes(kwargs))
         call.meta["val"] = result
@@ -138,7 +140,9 @@ class _OperatorRecorder(TorchDispatchMode):
             if isinstance(value, torch.SymInt):
                 return self.sizes.of(value)
             if isinstance(value, torch.SymFloat | torch.SymBool):
-                raise RewriteError(f"{self.node.name}: a number computed from sizes")
+                raise RewriteError(
+                    f"{self.node.name}: its decomposition computes a number from sizes that is no integer"
+                )
             return self.node_of(value) if isinstance(value, torch.Tensor) else value
 
         return pytree.tree_map(leaf, arguments)

@@ -13,7 +13,7 @@ aten = torch.ops.aten
 
 
 def _in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Half-precision operands are widened and the result is rounded once, as PyTorch's own kernels do."""
+    """``function`` with half-precision operands widened and its result rounded once, as PyTorch's kernels do it."""
 
     def widened(x: Any, *args: Any, **kwargs: Any) -> Any:
         if x.dtype not in (torch.bfloat16, torch.float16):
@@ -36,7 +36,7 @@ def _attention(
 ) -> Any:  # fmt: skip
     """softmax(q k' scale + mask) v, as the documentation of scaled_dot_product_attention defines it."""
     if dropout:
-        raise RewriteError("attention with dropout")
+        raise RewriteError("attention with dropout has no decomposition")
     if enable_gqa:
         k = k.repeat_interleave(q.shape[-3] // k.shape[-3], -3)
         v = v.repeat_interleave(q.shape[-3] // v.shape[-3], -3)
@@ -95,7 +95,7 @@ def _variance(x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool 
         count = count * x.shape[axis]
     total = ((x - mean) * (x - mean)).sum(axes, keepdim=keepdim)
     if not isinstance(count, int) or count <= (1 if correction is None else correction):
-        raise RewriteError("variance over a symbolic or too small number of elements")
+        raise RewriteError("a variance over a symbolic or too small number of elements has no decomposition")
     variance = total / (count - (1 if correction is None else correction))
     return variance, mean if keepdim else mean.reshape(variance.shape)
 
@@ -106,14 +106,14 @@ def _biased(x: Any, dim: Any, unbiased: bool = True, keepdim: bool = False) -> t
 
 def _difference(x: Any, n: int, dim: int, rest: tuple[Any, ...]) -> Any:
     if any(value is not None for value in rest) or n != 1:
-        raise RewriteError("diff with prepended values or of higher order")
+        raise RewriteError("diff with prepended values, or of higher order, has no decomposition")
     size = x.shape[dim]
     return x.narrow(dim, 1, size - 1) - x.narrow(dim, 0, size - 1)
 
 
 def _one_hot(x: Any, count: int) -> Any:
     if count <= 0:
-        raise RewriteError("one_hot without a number of classes")
+        raise RewriteError("one_hot without a number of classes has no decomposition")
     return (x[..., None] == torch.arange(count)).to(torch.int64)
 
 

@@ -1,4 +1,4 @@
-"""pack_tokens: give per-token operators the tokens-in-lanes layout, packing only where it begins and ends."""
+"""Give operators that treat each token alike the tokens-in-lanes layout."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,15 +27,20 @@ _COMPACTED = {
 
 
 def pack_tokens(program: Program, lanes: int, rows: int) -> Program:
-    """Rewrite: linear(x) -> unpack(packed_linear(pack(x))), likewise attention and norms; pack(unpack(y)) -> y,
-    and elementwise operators between packed values run packed.
+    """Give operators that treat each token alike the tokens-in-lanes layout, packing only where such a part begins.
 
+    Rewrite: linear(x) -> unpack(packed_linear(pack(x))), likewise attention and norms; pack(unpack(y)) -> y, and
+        elementwise operators between packed values run packed.
     Checks: float32, a static last axis, constant weights; tokens keep their flattened order through a reshape.
-    Whatever does not fit stays in rows.
+        Whatever does not fit stays in rows.
 
     Args:
-        lanes: tokens of a tile. rows: block rows that dense weights are stored with (the microkernel's height).
-    Returns: the program with ``l0compile::pack`` and ``unpack`` only at the edges of packed regions.
+        program: with one way to store each weight.
+        lanes: tokens of a tile.
+        rows: block rows that dense weights are stored with, which is the height of the microkernel.
+
+    Returns:
+        The program with ``l0compile::pack`` and ``unpack`` only at the edges of packed parts.
     """
     pass_ = _TokenLayout(Editor(program), lanes, rows)
     for node in list(pass_.editor.graph.nodes):
@@ -138,7 +143,7 @@ class _TokenLayout(Packing):
         return self.editor.call(l0.packed_rms_norm.default, args, before=node)
 
     def _compacted_norm(self, node: fx.Node) -> fx.Node | None:
-        """A norm over part of a vector: the packed operator of the same name takes the same arguments."""
+        """A norm over part of a vector; the packed operator takes the same arguments."""
         x, *rest = node.args
         if not self.constants(*(value for value in rest if isinstance(value, fx.Node))) or not packable(x):
             return None

@@ -13,17 +13,17 @@ from l0compile.ir.program import Program
 
 aten = torch.ops.aten
 
-# In the meta of a convolution: where its weight has taps at all; the rest is zero for want of one.
+# Key in the meta of a convolution: bool of the weight's shape, where it has a tap. All other places are zero.
 TAPS = "taps"
 _CONVOLUTION = {1: aten.conv1d.default, 2: aten.conv2d.default}
 
 
 def transposed_conv_to_conv(program: Program) -> Program:
-    """Rewrite: conv_transpose(x) -> the phases of conv(x), interleaved.
+    """Write a transposed convolution as an ordinary one with a set of channels for each phase of its result.
 
-    Result stride * q + phase reads x[q + shift] for the taps with tap * dilation = phase + padding - stride * shift, so
-    each phase is a convolution of its own; all of them are one, whose missing taps are zero.
-
+    Rewrite: conv_transpose(x) -> the phases of conv(x), interleaved. Result stride * q + phase reads x[q + shift] for
+        the taps with tap * dilation = phase + padding - stride * shift, so each phase is a convolution of its own. One
+        convolution computes them all; taps that a phase lacks are zero.
     Checks: float32, constant weight and bias, one group, height and width known.
     Returns: the program, itself when there is nothing to do.
     """
@@ -45,7 +45,7 @@ def _fits(editor: Editor, node: fx.Node) -> bool:
 
 
 class _PhaseAxis:
-    """One axis: the shifts that its taps read at, and the tap of each phase at each shift."""
+    """One axis of positions: the shifts at which its taps read, and the tap of each phase at each shift."""
 
     def __init__(self, size: int, taps: int, stride: int, padding: int, dilation: int, result: int) -> None:
         self.size, self.stride, self.result = size, stride, result
@@ -63,12 +63,12 @@ class _PhaseAxis:
 
     @property
     def begin(self) -> int:
-        """Where result 0 lies among the interleaved phases."""
+        """The place of result 0 among the interleaved phases."""
         return (self.padding + self.first) * self.stride
 
     @property
     def length(self) -> int:
-        """How many results the interleaved phases hold."""
+        """The number of results that the interleaved phases hold."""
         return (self.size + 2 * self.padding - self.taps + 1) * self.stride
 
 
