@@ -52,7 +52,7 @@ class Cutter:
         return any(self.masks(other) for other in (node, *node.all_input_nodes))
 
     def removed(self, node: fx.Node, axis: int) -> Tensor:
-        """[n]: the constant of each removed channel of an axis; 0 for other channels and for those that nothing reads."""
+        """[n]: the constant of each removed channel of an axis; 0 for the others and for those that nothing reads."""
         mask = self.masks(node).get(axis % len(shape(node)))
         size = shape(node)[axis]
         fact = self.liveness.facts.get(self.original(node))
