@@ -1,4 +1,4 @@
-"""What is known about integer and bool tensors without running them: their range, and whether they count up."""
+"""The range of integer and bool tensors, and whether they count up, as far as that follows from the graph."""
 
 import operator
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ _ORDER = ("ge", "gt", "le", "lt", "eq", "ne")
 
 @dataclass(frozen=True)
 class IndexFact:
-    """Range of the values (``high`` None: unbounded), and with ``axis`` set: value = low + position along the axis."""
+    """The range of the values (None: unbounded). With ``axis`` set, a value is low + its position along that axis."""
 
     low: int | None
     high: int | None
@@ -28,7 +28,7 @@ class IndexFact:
 
     @property
     def uniform(self) -> int | None:
-        """The one value that every element has, if there is one."""
+        """The value that every element has; None when they may differ."""
         return self.low if self.low is not None and self.low == self.high else None
 
 
@@ -39,7 +39,7 @@ RangeRule = Callable[[fx.Node, Facts], IndexFact]
 
 
 def index_facts(program: Program) -> dict[fx.Node, IndexFact]:
-    """A fact for every integer or bool tensor node of the program; unknown operators give no knowledge."""
+    """The fact of every integer or bool tensor node; of the result of an unknown operator nothing is known."""
     facts: dict[fx.Node, IndexFact] = {}
     for node in program.graph.nodes:
         value = tensor(node)
@@ -149,7 +149,7 @@ def _compare(name: str) -> RangeRule:
 
 
 def _decide(name: str, low: int | None, high: int | None) -> bool | None:
-    """Truth of ``name(difference, 0)`` for a difference in low..high, or None when it varies."""
+    """The value of ``name(difference, 0)`` for differences in low..high; None when it varies."""
     possible = {
         -1: low is None or low < 0,
         0: (low is None or low <= 0) and (high is None or high >= 0),

@@ -1,4 +1,4 @@
-"""Which axes of which tensors must lose the same channels, and which channels can go."""
+"""Find the axes that must lose the same channels, and the channels that can go."""
 
 from l0compile.analysis.coupling.axes import Coupling as Coupling
 from l0compile.analysis.coupling.axes import TensorAxis as TensorAxis

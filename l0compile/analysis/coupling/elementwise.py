@@ -1,4 +1,4 @@
-"""Operators that act on each element: an axis of the result is the same axis of every operand that is not broadcast."""
+"""Elementwise operators: an axis of the result is the same axis of every operand that is not broadcast along it."""
 
 import torch
 from torch import fx
@@ -12,7 +12,7 @@ aten = torch.ops.aten
 
 
 def broadcast(node: fx.Node, coupling: Coupling) -> None:
-    """Right-aligned axes of the tensor operands and the result."""
+    """Link the right-aligned axes of the tensor operands and the result."""
     rank = len(shape(node))
     for operand in node.all_input_nodes:
         value = tensor(operand)
@@ -22,7 +22,7 @@ def broadcast(node: fx.Node, coupling: Coupling) -> None:
 
 
 def gate(node: fx.Node, coupling: Coupling) -> None:
-    """``l0compile::gate(x, grid, block)``: the grid has entries of its own, which cover blocks of channels."""
+    """``l0compile::gate(x, grid, block)``: entries of the grid cover blocks of channels, so all stay."""
     source, grid = node.args[0], node.args[1]
     assert isinstance(source, fx.Node) and isinstance(grid, fx.Node)
     coupling.pin_all(grid, "they are entries of a gate")

@@ -1,4 +1,4 @@
-"""The channels that links between axes add to those that must stay."""
+"""Propagate the channels that must stay along the links between axes, until nothing changes."""
 
 from collections import defaultdict, deque
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ from torch import Tensor
 from l0compile.analysis.coupling.axes import Link, TensorAxis
 
 
-def close(masks: dict[TensorAxis, Tensor], links: list[Link], changed: set[TensorAxis]) -> None:
-    """Grow ``masks`` in place until no link adds anything."""
+def propagate(masks: dict[TensorAxis, Tensor], links: list[Link], changed: set[TensorAxis]) -> None:
+    """Grow ``masks`` in place until no link adds a channel; ``changed`` are the axes to start from."""
     by_axis: dict[TensorAxis, list[Link]] = defaultdict(list)
     for link in links:
         for axis in link.axes:

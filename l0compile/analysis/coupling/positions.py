@@ -1,4 +1,4 @@
-"""Operators that work position by position on some axes and leave the channels of the others alone."""
+"""Operators on the positions of some axes, which leave the channels of the other axes alone."""
 
 import torch
 from torch import Tensor, fx
@@ -26,8 +26,10 @@ def spatial(node: fx.Node, coupling: Coupling) -> None:
 
 
 def pixel_shuffle(node: fx.Node, coupling: Coupling) -> None:
-    """[batch, channels * r * r, height, width] <-> [batch, channels, height * r, width * r]: r * r channels go with
-    the one that they make."""
+    """[batch, channels * r * r, height, width] <-> [batch, channels, height * r, width * r].
+
+    r * r channels go together with the one that they make.
+    """
     x = node.args[0]
     assert isinstance(x, fx.Node)
     rank = len(shape(node))
@@ -59,13 +61,13 @@ def pad(node: fx.Node, coupling: Coupling) -> None:
 
 
 def made(node: fx.Node, coupling: Coupling) -> None:
-    """Tensors of one number: as many channels as their readers want."""
+    """Tensors of one number have as many channels as their readers want."""
     for operand in node.all_input_nodes:
         coupling.pin_all(operand, f"{node.target} takes its type from them")
 
 
 def index_select(node: fx.Node, coupling: Coupling) -> None:
-    """The indexed axis stays whole, unless the index is a constant: then channels only move. Others are the same."""
+    """The indexed axis stays whole, unless the index is constant, so that channels only move; others are the same."""
     given = arguments(node)
     x, index = given["self"], given["index"]
     dim = given["dim"] % len(shape(x))
@@ -94,7 +96,7 @@ def moved(order: Tensor) -> Grow:
 
 
 def index(node: fx.Node, coupling: Coupling) -> None:
-    """x[i] with one index tensor on the first axis; anything else keeps all."""
+    """x[i] with one index tensor on the first axis; any other indexing keeps all channels."""
     x, indices = node.args[0], list(node.args[1])
     assert isinstance(x, fx.Node)
     given = [i for i in indices if i is not None]
@@ -113,7 +115,7 @@ def index(node: fx.Node, coupling: Coupling) -> None:
 
 
 def scatter(node: fx.Node, coupling: Coupling) -> None:
-    """index_add, scatter_add, gather: the indexed axis stays whole, the others are the same in every operand."""
+    """index_add, scatter_add, gather: the indexed axis stays whole; the others are the same in every operand."""
     given = arguments(node)
     dim = given["dim"] % len(shape(node))
     for operand in (node, *node.all_input_nodes):

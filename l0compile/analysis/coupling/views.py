@@ -72,7 +72,7 @@ def _product(masks: Sequence[Tensor]) -> Tensor:
 
 
 def _project(elements: Tensor, masks: Sequence[Tensor]) -> list[Tensor]:
-    """Each mask, with the channels in which any element is kept."""
+    """Each mask with the channels added in which any element is kept."""
     rest = [[a for a in range(elements.ndim) if a != axis] for axis in range(elements.ndim)]
     return [
         mask | (elements.any(dim=others) if others else elements)
@@ -87,14 +87,14 @@ def permute(node: fx.Node, coupling: Coupling) -> None:
 
 
 def expand(node: fx.Node, coupling: Coupling) -> None:
-    """An axis that is broadcast is free; the others stay what they are."""
+    """A broadcast axis is free; the others are the same."""
     operand, rank = source(node), len(shape(node))
     for back in range(1, len(shape(operand)) + 1):
         coupling.same(node, (node, rank - back), (operand, len(shape(operand)) - back))
 
 
 def cat(node: fx.Node, coupling: Coupling) -> None:
-    """Each part is a run of channels of the result; the other axes are the same."""
+    """Each part is several channels in a row of the result; the other axes are the same."""
     rank = len(shape(node))
     # torch allows an empty tensor of rank 1 among others of any rank; it has no channels.
     parts = [part for part in arguments(node)["tensors"] if len(shape(part)) == rank]
@@ -114,7 +114,7 @@ def cat(node: fx.Node, coupling: Coupling) -> None:
 
 
 def _run(origin: fx.Node, whole: TensorAxis, start: int, part: TensorAxis, coupling: Coupling) -> None:
-    """``part`` is the channels of ``whole`` from ``start`` on."""
+    """Link ``part`` with the channels of ``whole`` from ``start`` on."""
     size = shape(part[0])[part[1]]
     if coupling.size(whole) is None or size == 0:
         return
@@ -134,7 +134,7 @@ def _run(origin: fx.Node, whole: TensorAxis, start: int, part: TensorAxis, coupl
 
 
 def slice_(node: fx.Node, coupling: Coupling) -> None:
-    """The result is a run of channels of the operand; a slice with steps keeps them all."""
+    """The result is several channels in a row of the operand; a slice with steps keeps all channels."""
     operand, given = source(node), arguments(node)
     rank = len(shape(node))
     cut = int(given["dim"]) % rank
@@ -152,7 +152,7 @@ def slice_(node: fx.Node, coupling: Coupling) -> None:
 
 
 def slice_start(node: fx.Node) -> int | None:
-    """First channel of a slice with fixed bounds and step 1, else None."""
+    """The first channel of a slice with fixed bounds and step 1, else None."""
     given = arguments(node)
     axis = int(given["dim"]) % len(shape(node))
     size, result = shape(source(node))[axis], shape(node)[axis]

@@ -1,4 +1,4 @@
-"""Operators that make a tensor of one number, and those that add rows at places known only when they run."""
+"""Transfer functions of operators that make a tensor of one number, or add rows at places known only at run time."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ aten = torch.ops.aten
 
 
 def _made(node: fx.Node, view: View) -> Fact | None:
-    """A tensor of one number."""
+    """Every element is the number that the tensor is filled with."""
     number = arguments(node).get("fill_value", facts_of(node).fills)
     if not isinstance(number, (int, float)):
         return None
@@ -22,7 +22,7 @@ def _made(node: fx.Node, view: View) -> Fact | None:
 
 
 def _made_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    """Only the type and size of an operand matter."""
+    """No element of an operand is read, only its type and size."""
     tensors = [operand for operand in node.all_input_nodes if tensor(operand) is not None]
     return {operand: torch.zeros([1] * len(shape(operand)), dtype=torch.bool) for operand in tensors}
 
@@ -39,7 +39,7 @@ def _scattered(node: fx.Node) -> tuple[fx.Node, fx.Node, int] | None:
 
 
 def _scatter(node: fx.Node, view: View) -> Fact | None:
-    """Zeros added to zeros."""
+    """Zeros added to zeros are zeros."""
     found = _scattered(node)
     if found is None:
         return None
@@ -49,7 +49,7 @@ def _scatter(node: fx.Node, view: View) -> Fact | None:
 
 
 def _scatter_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    """Where a row goes is known at run time only; a channel of another axis is read where the result's is."""
+    """Where a row goes is known only at run time; a channel of another axis is read where that of the result is."""
     found = _scattered(node)
     if found is None:
         return {}

@@ -1,4 +1,4 @@
-"""Operators that act on each element alone."""
+"""Transfer functions of elementwise operators."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -55,8 +55,10 @@ def _multiply_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node,
 
 
 def _prelu(node: fx.Node, view: View) -> Fact | None:
-    """x where positive, else x times the slope of its channel (axis 1): known where x is known, as a constant slope
-    is, and zero where x is zero."""
+    """x where positive, else x times the slope of its channel of axis 1.
+
+    It is known where x is, if the slope is a constant, and zero where x is zero.
+    """
     fact, slope, rank = view.fact(node.args[0]), view.constant(node.args[1]), len(shape(node))
     if slope is None:
         zero = fact.zero

@@ -1,4 +1,4 @@
-"""Products of two activations and aten's attention."""
+"""Transfer functions of products of two activations, and of ATen's attention."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ aten = torch.ops.aten
 
 
 def _matmul(node: fx.Node, view: View) -> Fact | None:
-    """A row of zeros on the left, or a column of zeros on the right, gives zeros."""
+    """A row of zeros on the left, and a column of zeros on the right, give zeros."""
     left, right = node.args[0], node.args[1]
     rank = len(shape(node))
     if any(len(shape(operand)) < 2 for operand in (left, right)):
@@ -24,7 +24,7 @@ def _matmul(node: fx.Node, view: View) -> Fact | None:
 
 
 def _matmul_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    """A channel of the sum is not read where the other side is zero; a row or column without live results neither."""
+    """An element is read if it meets a nonzero element of the other side in a live result."""
     left, right = node.args[0], node.args[1]
     assert isinstance(left, fx.Node) and isinstance(right, fx.Node)
     if left is right or len(shape(left)) < 2 or len(shape(right)) < 2:
@@ -38,7 +38,7 @@ def _matmul_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, T
 
 
 def _sdpa(node: fx.Node, view: View) -> Fact | None:
-    """Values of zeros give zeros, head by head and channel by channel (other constants do not survive a mask)."""
+    """Values of zeros give zeros, for each head and channel; a mask may change other constants."""
     given = arguments(node)
     rank = len(shape(node))
     fact = view.fact(given["value"])
@@ -55,7 +55,7 @@ def _sdpa(node: fx.Node, view: View) -> Fact | None:
 
 
 def _sdpa_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    """A head nobody reads needs no query, key or value; a value channel is read where the result's is."""
+    """A head without live results needs no query, key or value; a channel of the values is read where the result is."""
     given = arguments(node)
     q, k, v = given["query"], given["key"], given["value"]
     rank = len(shape(node))

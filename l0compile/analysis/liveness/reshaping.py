@@ -1,4 +1,4 @@
-"""Carry a mask through a reshape: which input axes make which output axes, symbolic sizes included."""
+"""Carry a mask through a reshape: find which input axes make which output axes, symbolic sizes included."""
 
 from collections.abc import Sequence
 from math import prod
@@ -38,7 +38,7 @@ def _count(sizes: Sequence[Any]) -> Any:
 
 
 def through(mask: Tensor, before: Sequence[Any], after: Sequence[Any]) -> Tensor | None:
-    """A mask or value over ``before`` as one over ``after``; None when it varies along axes whose split is symbolic."""
+    """A mask or value over ``before`` as one over ``after``; None when it varies along axes that split symbolically."""
     result = mask.reshape([1] * (len(before) - mask.ndim) + list(mask.shape))
     shape: list[int] = []
     full: list[int] = []

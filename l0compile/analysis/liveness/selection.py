@@ -1,4 +1,4 @@
-"""Operators that take a part of a tensor, or put parts together, and sums."""
+"""Transfer functions of operators that select or stack parts of a tensor, and of reductions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ aten = torch.ops.aten
 
 
 def _bounds(node: fx.Node) -> tuple[int, int, int, int] | None:
-    """(axis, start, end, step) of a slice with fixed bounds, within the axis."""
+    """(axis, start, end, step) of a slice, clipped to the axis; None where a bound is symbolic."""
     given = arguments(node)
     axis = int(given["dim"]) % len(shape(node))
     size, start, end = shape(given["self"])[axis], given["start"] or 0, given["end"]
@@ -76,7 +76,7 @@ def _select_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, T
 
 
 def _index_select_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    """Rows picked at run time may be any; a channel of another axis is read where the result's is."""
+    """Any row may be picked at run time; a channel of another axis is read where that of the result is."""
     given = arguments(node)
     source, index = given["self"], given["index"]
     axis, order = int(given["dim"]) % len(shape(source)), view.constant(index)
@@ -100,7 +100,7 @@ def _index_select(node: fx.Node, view: View) -> Fact:
 
 
 def _where(node: fx.Node, view: View) -> Fact | None:
-    """Known where both branches are known and agree."""
+    """The result is known where both branches are known and agree."""
     left, right = view.fact(node.args[1]), view.fact(node.args[2])
     return Fact(left.known & right.known & (left.value == right.value), left.value.to(node.meta["val"].dtype))
 
@@ -110,8 +110,10 @@ def _where_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Te
 
 
 def _sum(node: fx.Node, view: View) -> Fact | None:
-    """The mean of equal numbers is that number, the sum of zeros zero, whatever their number. Others want a fixed one;
-    the maximum of constants is one of them."""
+    """A reduction of known elements is known.
+
+    Over an axis of symbolic size, that holds for the mean of equal numbers, for the sum of zeros, and for extremes.
+    """
     x, axes, keepdim = reduced_axes(node)
     known, value = torch.broadcast_tensors(view.fact(x).known, view.fact(x).value)
     known = known.all(axes, keepdim=True) if axes else known
@@ -130,7 +132,7 @@ def _sum(node: fx.Node, view: View) -> Fact | None:
 
 
 def _added(known: Tensor, value: Tensor, axis: int, size: Any, mean: bool) -> tuple[Tensor, Tensor]:
-    """(known, values) after one axis is summed, or averaged; ``known`` has size 1 along it already."""
+    """(known, values) after one axis is summed or averaged; ``known`` has size 1 along it already."""
     first = value.narrow(axis, 0, 1)
     alike = (value == first).all(axis, keepdim=True)
     if is_static(size):

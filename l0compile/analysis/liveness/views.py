@@ -1,4 +1,4 @@
-"""Operators that move elements without changing them."""
+"""Transfer functions of operators that move elements without changing them."""
 
 from collections.abc import Mapping
 
@@ -31,7 +31,7 @@ def _reshape_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, 
 
 
 def permutation(node: fx.Node) -> list[int]:
-    """Output axis -> input axis."""
+    """The input axis of each output axis."""
     rank, given = len(shape(node)), arguments(node)
     if node.target is aten.t.default:
         return [1, 0][-rank:] if rank == 2 else list(range(rank))
@@ -70,7 +70,7 @@ def _cat_axis(node: fx.Node) -> int:
 
 
 def _parts(node: fx.Node) -> list[fx.Node]:
-    """What a concatenation is made of, without what is empty."""
+    """The parts of a concatenation that are not empty."""
     return [part for part in arguments(node)["tensors"] if not is_empty_part(part, node)]
 
 

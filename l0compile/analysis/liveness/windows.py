@@ -1,4 +1,4 @@
-"""Operators that work within each channel of axis 1: pooling, resampling, padding, pixel shuffle."""
+"""Transfer functions of operators within each channel of axis 1: pooling, resampling, padding, pixel shuffle."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,8 @@ WINDOWS = tuple(op for kind in ("max", "mean", "adaptive mean", "resample") for 
 def _window(node: fx.Node, view: View) -> Fact | None:
     """A known channel gives a known channel.
 
-    Where sizes are symbolic: one number stays that number, but for an average with another divisor, which keeps zeros.
+    Where sizes are symbolic, a channel of one number keeps it, except under an average that counts padding: that keeps
+    only zeros.
     """
     x, axes = node.args[0], facts_of(node).positions
     if len(shape(node)) != axes + 2:
@@ -72,7 +73,7 @@ def _pads(node: fx.Node) -> tuple[str, float, list[Any]]:
 
 
 def _pad(node: fx.Node, view: View) -> Fact | None:
-    """What is known with its border. Along a symbolic axis only what is the same as the border stays known."""
+    """Known elements, with a border around them. Along a symbolic axis only those equal to the border stay known."""
     mode, number, amounts = _pads(node)
     x = node.args[0]
     assert isinstance(x, fx.Node)
@@ -97,7 +98,7 @@ def _pad(node: fx.Node, view: View) -> Fact | None:
 
 
 def _pad_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    """What lies inside is read where the result is; a border that repeats it is read along the whole axis."""
+    """An element is read where the result is; a border that repeats elements reads the whole axis."""
     mode, _, amounts = _pads(node)
     source = node.args[0]
     assert isinstance(source, fx.Node)
@@ -113,7 +114,7 @@ def _pad_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tens
 
 
 def _shuffle(node: fx.Node, view: View) -> Fact | None:
-    """Pixel shuffle and its inverse move elements between channels and positions."""
+    """Elements move between channels and positions."""
     x = node.args[0]
     assert isinstance(x, fx.Node)
     fact = view.fact(x)
@@ -126,7 +127,7 @@ def _shuffle(node: fx.Node, view: View) -> Fact | None:
 
 
 def _shrunk(value: Tensor) -> Tensor:
-    """Positions cut to size 1 where nothing differs."""
+    """``value`` with positions cut to size 1 where nothing differs."""
     for axis in (2, 3):
         first = value.narrow(axis, 0, 1)
         value = first if bool((value == first).all()) else value
