@@ -21,7 +21,7 @@ def register(*targets: Any, rule: CouplingRule) -> None:
     """
     for target in targets:
         if target in _TABLE:
-            raise RewriteError(f"coupling: {target} has a rule already; state its rule in one place")
+            raise RewriteError(f"coupling: {target} already has a rule; state it in one place")
         _TABLE[target] = rule
 
 

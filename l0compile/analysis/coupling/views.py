@@ -22,7 +22,7 @@ def source(node: fx.Node) -> fx.Node:
 
 
 def reshape(node: fx.Node, coupling: Coupling) -> None:
-    """KeptChannels elements of each group of axes are the product of the kept channels of its axes, on both sides.
+    """The kept elements of a group of axes are the product of the kept channels of its axes, on both sides.
 
     [H * D] <-> [H, D]: a channel of H goes only with all its D elements, and a channel of D with all its H elements.
     """

@@ -66,7 +66,7 @@ def register(*targets: OpOverload, forward: Forward, backward: Backward) -> None
     """
     for target in targets:
         if target in _TABLE:
-            raise RewriteError(f"liveness: {target} has a transfer function already; define it in one place")
+            raise RewriteError(f"liveness: {target} already has a transfer function; define it in one place")
         _TABLE[target] = Transfer(forward, backward)
 
 
