@@ -11,7 +11,8 @@ from l0compile.analysis.liveness import analyse
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, shape, tensor
 from l0compile.ir.program import Program
-from l0compile.rewrite.compact import shrink_sums as _shrink_sums  # noqa: F401  (fills its part of the table)
+from l0compile.rewrite.compact import shrink_norms as _shrink_norms  # noqa: F401  (each fills its part of the table)
+from l0compile.rewrite.compact import shrink_sums as _shrink_sums  # noqa: F401
 from l0compile.rewrite.compact.shrink import Cutter, shrink
 from l0compile.rewrite.regions import note, region_of
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 from torch import fx
-from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_op, same_shape, shape, tensor
+from l0compile.ir.nodes import is_op, same_shape, shape, tensor
 from l0compile.ir.operator_facts import facts_of, operators
 
 aten = torch.ops.aten
@@ -112,11 +111,12 @@ def _leaves(node: fx.Node) -> list[torch.Tensor]:
 
 
 def _conjugate(out: Writer, node: fx.Node) -> ComplexParts:
-    pair = out.pair(_source(node))
+    pair = out.pair(source_of(node))
     return ComplexParts(pair.real, out.call(aten.neg.default, pair.imag))
 
 
-def _multiply(out: Writer, node: fx.Node) -> ComplexParts:
+def multiply(out: Writer, node: fx.Node) -> ComplexParts:
+    """(a + ib)(c + id), each operand being complex, real or a number."""
     (a, b), (c, d) = (out.parts(operand) for operand in node.args[:2])
     if b is None:
         (a, b), (c, d) = (c, d), (a, b)
@@ -171,14 +171,14 @@ def _plain_sum(node: fx.Node) -> bool:
 
 
 def _exponential(out: Writer, node: fx.Node) -> ComplexParts:
-    pair = out.pair(_source(node))
+    pair = out.pair(source_of(node))
     size = out.call(aten.exp.default, pair.real)
     turns = (out.call(function, pair.imag) for function in (aten.cos.default, aten.sin.default))
     return ComplexParts(*(out.call(aten.mul.Tensor, size, turn) for turn in turns))
 
 
 def _as_real(out: Writer, node: fx.Node) -> fx.Node:
-    pair = out.pair(_source(node))
+    pair = out.pair(source_of(node))
     return out.call(aten.stack.default, [pair.real, pair.imag], -1)
 
 
@@ -188,14 +188,15 @@ def _as_flat_real(out: Writer, node: fx.Node) -> fx.Node:
 
 def _to_own_part(node: fx.Node) -> bool:
     value = tensor(node)
-    return value is not None and REAL.get(_source(node).meta["val"].dtype) == value.dtype and value.ndim > 0
+    return value is not None and REAL.get(source_of(node).meta["val"].dtype) == value.dtype and value.ndim > 0
 
 
 def _read_size(out: Writer, node: fx.Node) -> fx.Node:
-    return out.call(node.target, out.pair(_source(node)).real, node.args[1])
+    return out.call(node.target, out.pair(source_of(node)).real, node.args[1])
 
 
-def _source(node: fx.Node) -> fx.Node:
+def source_of(node: fx.Node) -> fx.Node:
+    """The first operand."""
     source = node.args[0]
     assert isinstance(source, fx.Node)
     return source
@@ -214,76 +215,15 @@ RULES: dict[Any, ComplexRule] = {
     **dict.fromkeys(
         (aten._conj.default, aten._conj_physical.default, aten.conj_physical.default), ComplexRule(_conjugate)
     ),
-    aten.mul.Tensor: ComplexRule(_multiply),
+    aten.mul.Tensor: ComplexRule(multiply),
     aten.div.Tensor: ComplexRule(_divide, _divisor_is_real),
     aten.add.Tensor: ComplexRule(_sum, _plain_sum),
     aten.sub.Tensor: ComplexRule(_sum, _plain_sum),
     aten.exp.default: ComplexRule(_exponential),
     aten.view_as_real.default: ComplexRule(_as_real),
     aten.view.dtype: ComplexRule(_as_flat_real, _to_own_part),
-    aten.real.default: ComplexRule(lambda out, node: out.pair(_source(node)).real),
-    aten.imag.default: ComplexRule(lambda out, node: out.pair(_source(node)).imag),
+    aten.real.default: ComplexRule(lambda out, node: out.pair(source_of(node)).real),
+    aten.imag.default: ComplexRule(lambda out, node: out.pair(source_of(node)).imag),
     aten.sym_size.int: ComplexRule(_read_size),
 }
 """Operators that read complex tensors."""
-
-
-def _halves(out: Writer, node: fx.Node) -> ComplexParts:
-    return ComplexParts(*(out.call(aten.select.int, _source(node), -1, part) for part in (0, 1)))
-
-
-def _halves_of_last(out: Writer, node: fx.Node) -> ComplexParts:
-    both = out.call(aten.unflatten.int, _source(node), -1, [-1, 2])
-    return ComplexParts(*(out.call(aten.select.int, both, -1, part) for part in (0, 1)))
-
-
-def _from_parts(out: Writer, node: fx.Node) -> ComplexParts:
-    given = arguments(node)
-    return ComplexParts(given["real"], given["imag"])
-
-
-def _polar(out: Writer, node: fx.Node) -> ComplexParts:
-    size, angle = arguments(node)["abs"], arguments(node)["angle"]
-    turns = (out.call(function, angle) for function in (aten.cos.default, aten.sin.default))
-    return ComplexParts(*(out.call(aten.mul.Tensor, size, turn) for turn in turns))
-
-
-def _real_only(out: Writer, node: fx.Node) -> ComplexParts:
-    real = out.parts(_source(node))[0]
-    return ComplexParts(real, out.call(aten.zeros_like.default, real))
-
-
-def _as_input(out: Writer, node: fx.Node) -> ComplexParts:
-    both = out.call(aten.view_as_real.default, node)
-    return ComplexParts(*(out.call(aten.select.int, both, -1, part) for part in (0, 1)))
-
-
-def _has_real_tensor(node: fx.Node) -> bool:
-    return any(isinstance(arg, fx.Node) for arg in node.args[:2])
-
-
-def _own_type(node: fx.Node) -> bool:
-    value = tensor(_source(node))
-    return value is not None and REAL.get(node.meta["val"].dtype) == value.dtype and value.ndim > 0
-
-
-SOURCES: dict[Any, ComplexRule] = {
-    aten.view_as_complex.default: ComplexRule(_halves),
-    aten.view.dtype: ComplexRule(_halves_of_last, _own_type),
-    aten.complex.default: ComplexRule(_from_parts),
-    aten.polar.default: ComplexRule(_polar),
-    aten._to_copy.default: ComplexRule(_real_only),
-    aten.to.dtype: ComplexRule(_real_only),
-    aten.mul.Tensor: ComplexRule(_multiply, _has_real_tensor),
-}
-"""Operators that make complex tensors of real ones."""
-
-
-def source_rule(node: fx.Node) -> ComplexRule | None:
-    """How a complex value that comes from no other one is taken apart; None where it has to stay."""
-    if node.meta["val"].dtype not in REAL or any(map(is_complex, node.all_input_nodes)):
-        return None
-    if node.op == "placeholder":
-        return ComplexRule(_as_input)
-    rule = SOURCES.get(node.target) if isinstance(node.target, OpOverload) else None
-    return rule if rule is not None and rule.accepts(node) else None

@@ -16,8 +16,8 @@ from l0compile.rewrite.normalize.complex_arithmetic import (
     ComplexParts,
     Writer,
     is_complex,
-    source_rule,
 )
+from l0compile.rewrite.normalize.complex_sources import source_rule
 
 aten = torch.ops.aten
 

@@ -9,19 +9,16 @@ import torch
 from torch import fx
 
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_op, is_static, shape
+from l0compile.ir.nodes import arguments, is_op, is_static
 from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
 from l0compile.rewrite.linear_layers import linear_weight
+from l0compile.rewrite.normalize.linear_views import ResultAxis, ResultView, view_of
 
 aten = torch.ops.aten
-_RESHAPES = (aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.unflatten.int)
 
 # A kernel computes this many rows at once: pieces of fewer would cost more than the cut saves.
 _LEAST_ROWS = 4
-
-# An axis of a view of the layer's result: ("token", i), ("feature", j), or ("one", 0) for an axis of size 1.
-_ResultAxis = tuple[str, int]
 
 
 def split_linear(program: Program) -> Program:
@@ -40,31 +37,12 @@ def split_linear(program: Program) -> Program:
         found = linear_weight(editor, node)
         if found is None:
             continue
-        view = _view(node)
+        view = view_of(node)
         pieces = view and _pieces(view)
         if view is not None and pieces:
             for piece in pieces:
                 _replace(editor, node, view, piece)
     return editor.finish()
-
-
-@dataclass(frozen=True)
-class _ResultView:
-    """A view of a layer's result.
-
-    Attributes:
-        last: the node that holds it.
-        reshape: the reshape that made several axes of the features; None when they still are one axis.
-        tokens: number of axes before those of the features.
-        grid: sizes of the axes of the features.
-        axes: what each axis of ``last`` is.
-    """
-
-    last: fx.Node
-    reshape: fx.Node | None
-    tokens: int
-    grid: tuple[int, ...]
-    axes: tuple[_ResultAxis, ...]
 
 
 @dataclass(frozen=True)
@@ -86,79 +64,7 @@ class _ResultPiece:
     removes: bool
 
 
-def _view(node: fx.Node) -> _ResultView | None:
-    """The last of a chain of views of a layer's result, in which each is the only reader of the one before."""
-    tokens, reshape = len(shape(node)) - 1, None
-    grid: tuple[int, ...] = (int(shape(node)[-1]),)
-    current = node
-    user = _only_reader(current)
-    if user is not None and is_op(user, *_RESHAPES):
-        made = _grid(user, grid[0])
-        if made is None:
-            return None
-        reshape, grid, current = user, made, user
-        tokens = len(shape(user)) - len(grid)
-        user = _only_reader(current)
-    axes: list[_ResultAxis] = [("token", i) for i in range(tokens)] + [
-        ("feature", j) for j in range(len(grid))
-    ]
-    while user is not None:
-        moved = _moved(user, axes)
-        if moved is None:
-            break
-        axes, current = moved, user
-        user = _only_reader(current)
-    return _ResultView(current, reshape, tokens, grid, tuple(axes))
-
-
-def _only_reader(node: fx.Node) -> fx.Node | None:
-    return next(iter(node.users)) if len(node.users) == 1 else None
-
-
-def _grid(node: fx.Node, features: int) -> tuple[int, ...] | None:
-    """The sizes of those last axes of a reshape that are the features; None when features and tokens mix."""
-    if (
-        is_op(node, aten.unflatten.int)
-        and node.args[1] % len(shape(node.args[0])) != len(shape(node.args[0])) - 1
-    ):
-        return None
-    sizes: list[int] = []
-    for size in reversed(shape(node)):
-        if not is_static(size):
-            return None
-        sizes.insert(0, int(size))
-        if prod(sizes) == features:
-            return tuple(sizes)
-        if prod(sizes) > features:
-            return None
-    return None
-
-
-def _moved(node: fx.Node, axes: list[_ResultAxis]) -> list[_ResultAxis] | None:
-    """The axes after ``node``; None when it does more than move them."""
-    rank = len(axes)
-    if facts_of(node).copies:
-        return axes
-    if is_op(node, aten.permute.default):
-        return [axes[i] for i in node.args[1]]
-    if is_op(node, aten.transpose.int):
-        result = list(axes)
-        a, b = node.args[1], node.args[2]
-        result[a], result[b] = result[b], result[a]
-        return result
-    if is_op(node, aten.unsqueeze.default):
-        at = node.args[1] % (rank + 1)
-        return [*axes[:at], ("one", 0), *axes[at:]]
-    if is_op(node, aten.squeeze.dim, aten.squeeze.dims):
-        dims = node.args[1] if isinstance(node.args[1], (list, tuple)) else [node.args[1]]
-        gone = {dim % rank for dim in dims}
-        if any(axes[dim][0] != "one" for dim in gone):
-            return None
-        return [axis for i, axis in enumerate(axes) if i not in gone]
-    return None
-
-
-def _pieces(view: _ResultView) -> list[_ResultPiece] | None:
+def _pieces(view: ResultView) -> list[_ResultPiece] | None:
     """The pieces that the readers of a view pick; None when one of them reads it in another way."""
     pieces: list[_ResultPiece] = []
     for user in view.last.users:
@@ -172,7 +78,7 @@ def _pieces(view: _ResultView) -> list[_ResultPiece] | None:
     return pieces if min(rows) >= _LEAST_ROWS and sum(rows) <= prod(view.grid) else None
 
 
-def _picked(user: fx.Node, view: _ResultView) -> list[_ResultPiece] | None:
+def _picked(user: fx.Node, view: ResultView) -> list[_ResultPiece] | None:
     cuts = facts_of(user).splits or is_op(user, aten.unbind.int, aten.select.int, aten.slice.Tensor)
     if not cuts or user.args[0] is not view.last:
         return None
@@ -210,7 +116,7 @@ def _results(user: fx.Node, axis: int) -> list[_ResultPiece] | None:
     return pieces
 
 
-def _replace(editor: Editor, node: fx.Node, view: _ResultView, piece: _ResultPiece) -> None:
+def _replace(editor: Editor, node: fx.Node, view: ResultView, piece: _ResultPiece) -> None:
     """Give the readers of a piece its own layer, and the axes they expect."""
     given = arguments(node)
     found = linear_weight(editor, node)
@@ -236,7 +142,7 @@ def _replace(editor: Editor, node: fx.Node, view: _ResultView, piece: _ResultPie
     editor.replace(piece.node, _arranged(editor, view, piece, result, before))
 
 
-def _reshaped(editor: Editor, view: _ResultView, value: fx.Node, grid: list[int], before: fx.Node) -> fx.Node:
+def _reshaped(editor: Editor, view: ResultView, value: fx.Node, grid: list[int], before: fx.Node) -> fx.Node:
     """Reshape as the view does, with the features in ``grid``."""
     assert view.reshape is not None
     if is_op(view.reshape, aten.unflatten.int):
@@ -246,10 +152,10 @@ def _reshaped(editor: Editor, view: _ResultView, value: fx.Node, grid: list[int]
 
 
 def _arranged(
-    editor: Editor, view: _ResultView, piece: _ResultPiece, value: fx.Node, before: fx.Node
+    editor: Editor, view: ResultView, piece: _ResultPiece, value: fx.Node, before: fx.Node
 ) -> fx.Node:
     """Bring [tokens..., features...] into the order of the view's axes."""
-    have: list[_ResultAxis] = [("token", i) for i in range(view.tokens)]
+    have: list[ResultAxis] = [("token", i) for i in range(view.tokens)]
     have += [("feature", j) for j in range(len(view.grid)) if not (piece.removes and j == piece.axis)]
     wanted = [axis for axis in view.axes if not (piece.removes and axis == ("feature", piece.axis))]
     order = [have.index(axis) for axis in wanted if axis[0] != "one"]
