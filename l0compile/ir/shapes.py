@@ -1,4 +1,4 @@
-"""Shape inference: run the graph on fake tensors and note each result in ``node.meta["val"]``."""
+"""Infer shapes: run the graph on fake tensors and store each result in ``node.meta["val"]``."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,24 +30,23 @@ _PLAIN = (
 
 
 def infer_shapes(program: Program) -> None:
-    """Bring ``meta["val"]`` of every node up to date, from the placeholders' values on, in place.
+    """Bring ``meta["val"]`` of every node up to date, in place, from the values of the placeholders.
 
-    Nodes whose operator and inputs are the same as at the last inference are skipped. Sizes stay symbolic; no guard
-    is added to the symbols' environment.
+    Nodes whose operator and inputs are the same as at the last inference are skipped. Sizes stay symbolic, and no guard
+    is added to their environment.
 
     Raises:
-        RewriteError: an operator does not accept the shapes that reach it; names the node.
+        RewriteError: an operator does not accept the shapes of its inputs; the message names the node.
     """
     mode = _fake_mode(program)
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
-        # Else an operator made of others (lstm) runs a C++ code that knows no symbolic sizes.
+        # Without it an operator made of others (lstm) runs C++ code that cannot handle symbolic sizes.
         stack.enter_context(enable_python_dispatcher())
         stack.enter_context(mode)
         if mode.shape_env is not None:
             stack.enter_context(mode.shape_env.suppress_guards())
-            # Else a derived size that happens to be 1 for the example (the number of token tiles) becomes the
-            # constant 1.
+            # Without it a derived size that is 1 for the example (the number of token tiles) becomes the constant 1.
             stack.enter_context(_config.patch(backed_size_oblivious=True))
         for node in program.graph.nodes:
             _infer(node, program, mode)
@@ -79,7 +78,7 @@ def _infer(node: fx.Node, program: Program, mode: FakeTensorMode) -> None:
 
 @dataclass(frozen=True)
 class _InferredFrom:
-    """What a node's value was computed from: passes copy graphs, and most nodes stay as they are."""
+    """What the value of a node was computed from. Passes copy graphs, and most nodes stay as they are."""
 
     target: Any
     leaves: tuple[Any, ...]
@@ -95,7 +94,7 @@ class _InferredFrom:
         return _InferredFrom(node.target, tuple(leaves), spec)
 
     def same(self, other: "_InferredFrom | None") -> bool:
-        """Whether the value is certainly the same. Symbolic sizes by identity: comparing them would add a guard."""
+        """Whether the value is certainly the same; sizes are compared by identity, which adds no guard."""
         if other is None or self.target != other.target or self.spec != other.spec:
             return False
         return all(
@@ -115,7 +114,7 @@ def _evaluate(node: fx.Node, inputs: _InferredFrom, mode: FakeTensorMode) -> Any
         shapes = [tuple(value.shape) for value in args if isinstance(value, torch.Tensor)]
         raise RewriteError(
             f"{node.name} ({node.target}): does not accept inputs of shapes {shapes}: {error}. "
-            "The graph is inconsistent here; a pass that changed a neighbour is at fault"
+            "The pass that changed a neighbour made the graph inconsistent here"
         ) from error
 
 

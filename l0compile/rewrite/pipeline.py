@@ -180,12 +180,12 @@ def lost_denormals(program: Program) -> bool:
 
 
 def describe() -> str:
-    """The passes as Markdown, one table for each group: what ``compile`` runs, as the documentation shows it."""
+    """The list of passes in Markdown, one table for each group, as ``docs/passes.md`` shows it."""
     parts = []
     for group in PIPELINE:
         rows = [f"| `{s.name}` | {'yes' if s.uses_zeros else ''} | {s.rule} |" for s in group.passes]
         head = [
-            f"### {group.name}",
+            f"## {group.name}",
             "",
             group.purpose,
             "",
@@ -194,3 +194,7 @@ def describe() -> str:
         ]
         parts.append("\n".join([*head, *rows]))
     return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    print(f"# The passes of compile\n\n{describe()}", end="")
