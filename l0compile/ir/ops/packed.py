@@ -69,7 +69,7 @@ def packed_linear(
     """activation(W x + bias) + residual on packed tokens: x [T, k, L] -> [T, n, L].
 
     W is held in blocks, data [nnz, cols, rows] with data[p, c, r] = W[j * rows + r, indices[p] * cols + c] for
-    indptr[j] <= p < indptr[j + 1]. Dense: indices and indptr are None, and data has every block of one column, in order.
+    indptr[j] <= p < indptr[j + 1]. Dense: indices and indptr are None, and data has all blocks of one column in order.
     ``residual`` is [T, n, L], added after the activation. ``tokens`` is the number of tokens, for every packed operator
     that takes it: lanes past the last one need not be computed. Without it all lanes are.
     """
