@@ -27,6 +27,19 @@ def arguments(node: fx.Node) -> dict[str, Any]:
     return result
 
 
+def operand_of(node: fx.Node, position: int = 0) -> fx.Node:
+    """An operand, by position, that is always a node."""
+    found = node.args[position]
+    assert isinstance(found, fx.Node)
+    return found
+
+
+def per_axis(value: Any, count: int) -> list[Any]:
+    """A setting of ``count`` axes of positions, such as a stride, that may be given once for all of them."""
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    return values * count if len(values) == 1 else values
+
+
 def set_argument(node: fx.Node, name: str, value: Any) -> None:
     """Set an argument of an operator node by its name in the schema; defaults fill what lies before it."""
     schema = node.target._schema.arguments
@@ -91,6 +104,16 @@ def is_empty_part(part: fx.Node, joined: fx.Node) -> bool:
         return True
     size = own[int(arguments(joined)["dim"]) % rank]
     return is_static(size) and int(size) == 0
+
+
+def slice_bounds(node: fx.Node) -> tuple[int, int, int, int] | None:
+    """(axis, start, end, step) of a slice, clipped to the axis; None where a bound is symbolic."""
+    given = arguments(node)
+    axis = int(given["dim"]) % len(shape(node))
+    size, start, end = shape(given["self"])[axis], given["start"] or 0, given["end"]
+    if not is_static(size) or not is_static(start) or not (end is None or is_static(end)):
+        return None
+    return axis, *slice(start, end, given["step"]).indices(size)
 
 
 def region_name(node: fx.Node) -> str:

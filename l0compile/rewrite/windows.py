@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_op, tensor
+from l0compile.ir.nodes import arguments, is_op, per_axis, tensor
 from l0compile.ir.operator_facts import facts_of, operators
 from l0compile.ir.ops.planes import STEP, Planes
 
@@ -154,8 +154,7 @@ def _shape(weight: Any) -> list[Any]:
 
 def _each(value: Any, rank: int, flat: int) -> HeightWidth:
     """A setting, given once or for each dimension, as a pair; ``flat`` is its value for the height of a line."""
-    values = [value] if isinstance(value, int) else list(value)
-    return _pair(tuple(values * rank if len(values) == 1 else values), flat)
+    return _pair(tuple(per_axis(value, rank)), flat)
 
 
 def _pair(values: tuple[Any, ...], flat: int) -> HeightWidth:

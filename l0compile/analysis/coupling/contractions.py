@@ -7,7 +7,7 @@ from l0compile.analysis.coupling.axes import Coupling, Grow, TensorAxis
 from l0compile.analysis.coupling.table import register
 from l0compile.analysis.liveness.channels import known_channels
 from l0compile.analysis.liveness.convolution import CONVOLUTIONS, holds_planes, is_transposed, meets_border
-from l0compile.ir.nodes import arguments, shape, tensor
+from l0compile.ir.nodes import arguments, operand_of, shape, tensor
 from l0compile.ir.operator_facts import operators
 
 aten = torch.ops.aten
@@ -152,8 +152,7 @@ def _stay(node: fx.Node, x: fx.Node, coupling: Coupling) -> None:
 
 def matmul(node: fx.Node, coupling: Coupling) -> None:
     """[..., m, k] @ [..., k, n]: a channel of k goes if both sides lose it, but a product of two constants stays."""
-    left, right = node.args[0], node.args[1]
-    assert isinstance(left, fx.Node) and isinstance(right, fx.Node)
+    left, right = operand_of(node), operand_of(node, 1)
     if len(shape(left)) < 2 or len(shape(right)) < 2:
         for other in (node, left, right):
             coupling.pin_all(other, "a product with a vector")
@@ -186,8 +185,7 @@ def _zero(axis: TensorAxis, coupling: Coupling) -> Tensor:
 
 def embedding(node: fx.Node, coupling: Coupling) -> None:
     """Columns of the table are channels of the result; all rows stay, since any index may occur."""
-    table, indices = node.args[0], node.args[1]
-    assert isinstance(table, fx.Node) and isinstance(indices, fx.Node)
+    table, indices = operand_of(node), operand_of(node, 1)
     coupling.pin((table, 0), "rows of an embedding")
     coupling.same(node, (node, len(shape(node)) - 1), (table, 1))
     for axis in range(len(shape(indices))):

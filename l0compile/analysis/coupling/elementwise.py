@@ -5,7 +5,7 @@ from torch import fx
 
 from l0compile.analysis.coupling.axes import Coupling
 from l0compile.analysis.coupling.table import register
-from l0compile.ir.nodes import shape, tensor
+from l0compile.ir.nodes import operand_of, shape, tensor
 from l0compile.ir.operator_facts import operators
 
 aten = torch.ops.aten
@@ -23,16 +23,14 @@ def broadcast(node: fx.Node, coupling: Coupling) -> None:
 
 def gate(node: fx.Node, coupling: Coupling) -> None:
     """``l0compile::gate(x, grid, block)``: entries of the grid cover blocks of channels, so all stay."""
-    source, grid = node.args[0], node.args[1]
-    assert isinstance(source, fx.Node) and isinstance(grid, fx.Node)
+    source, grid = operand_of(node), operand_of(node, 1)
     coupling.pin_all(grid, "they are entries of a gate")
     coupling.pin_all(source, "a gate of blocks reads them")
     coupling.pin_all(node, "a gate of blocks reads them")
 
 
 def _prelu(node: fx.Node, coupling: Coupling) -> None:
-    source, slope = node.args[0], node.args[1]
-    assert isinstance(source, fx.Node) and isinstance(slope, fx.Node)
+    source, slope = operand_of(node), operand_of(node, 1)
     for axis in range(len(shape(node))):
         coupling.same(node, (node, axis), (source, axis))
     if len(shape(node)) > 1:

@@ -7,7 +7,7 @@ from l0compile.analysis.coupling.axes import Coupling, TensorAxis
 from l0compile.analysis.coupling.contractions import by_group
 from l0compile.analysis.coupling.table import register
 from l0compile.analysis.liveness.selection import reduced_axes
-from l0compile.ir.nodes import arguments, shape
+from l0compile.ir.nodes import arguments, operand_of, shape
 from l0compile.ir.operator_facts import operators
 
 aten = torch.ops.aten
@@ -53,8 +53,7 @@ def compacted_norm(node: fx.Node, coupling: Coupling) -> None:
 
 def batch_norm(node: fx.Node, coupling: Coupling) -> None:
     """Batch norm with fixed statistics: a scale and a shift for each channel of axis 1."""
-    x = node.args[0]
-    assert isinstance(x, fx.Node)
+    x = operand_of(node)
     for axis in range(len(shape(node))):
         coupling.same(node, (node, axis), (x, axis))
     for parameter in node.args[1:5]:

@@ -7,7 +7,7 @@ from l0compile.analysis.coupling.axes import Coupling, Grow
 from l0compile.analysis.coupling.contractions import by_group
 from l0compile.analysis.coupling.table import register
 from l0compile.analysis.liveness.windows import WINDOWS
-from l0compile.ir.nodes import arguments, shape, tensor
+from l0compile.ir.nodes import arguments, operand_of, shape, tensor
 from l0compile.ir.operator_facts import facts_of, operators
 
 aten = torch.ops.aten
@@ -30,8 +30,7 @@ def pixel_shuffle(node: fx.Node, coupling: Coupling) -> None:
 
     r * r channels go together with the one that they make.
     """
-    x = node.args[0]
-    assert isinstance(x, fx.Node)
+    x = operand_of(node)
     rank = len(shape(node))
     for axis in range(rank - 3):
         coupling.same(node, (node, axis), (x, axis))

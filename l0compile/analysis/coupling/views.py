@@ -9,16 +9,10 @@ from l0compile.analysis.coupling.axes import Coupling, Grow, TensorAxis
 from l0compile.analysis.coupling.table import register
 from l0compile.analysis.liveness.reshaping import axis_groups
 from l0compile.analysis.liveness.views import permutation
-from l0compile.ir.nodes import arguments, is_static, shape
+from l0compile.ir.nodes import arguments, is_static, operand_of, shape, slice_bounds
 from l0compile.ir.operator_facts import operators
 
 aten = torch.ops.aten
-
-
-def source(node: fx.Node) -> fx.Node:
-    """The first operand."""
-    assert isinstance(node.args[0], fx.Node)
-    return node.args[0]
 
 
 def reshape(node: fx.Node, coupling: Coupling) -> None:
@@ -26,7 +20,7 @@ def reshape(node: fx.Node, coupling: Coupling) -> None:
 
     [H * D] <-> [H, D]: a channel of H goes only with all its D elements, and a channel of D with all its H elements.
     """
-    operand = source(node)
+    operand = operand_of(node)
     before, after = shape(operand), shape(node)
     for (i, end_i), (j, end_j) in axis_groups(before, after):
         old = [(operand, axis) for axis in range(i, end_i)]
@@ -83,12 +77,12 @@ def _project(elements: Tensor, masks: Sequence[Tensor]) -> list[Tensor]:
 def permute(node: fx.Node, coupling: Coupling) -> None:
     """Output axis i is input axis order[i]."""
     for axis, old in enumerate(permutation(node)):
-        coupling.same(node, (node, axis), (source(node), old))
+        coupling.same(node, (node, axis), (operand_of(node), old))
 
 
 def expand(node: fx.Node, coupling: Coupling) -> None:
     """A broadcast axis is free; the others are the same."""
-    operand, rank = source(node), len(shape(node))
+    operand, rank = operand_of(node), len(shape(node))
     for back in range(1, len(shape(operand)) + 1):
         coupling.same(node, (node, rank - back), (operand, len(shape(operand)) - back))
 
@@ -135,36 +129,25 @@ def _run(origin: fx.Node, whole: TensorAxis, start: int, part: TensorAxis, coupl
 
 def slice_(node: fx.Node, coupling: Coupling) -> None:
     """The result is several channels in a row of the operand; a slice with steps keeps all channels."""
-    operand, given = source(node), arguments(node)
+    operand, given = operand_of(node), arguments(node)
     rank = len(shape(node))
     cut = int(given["dim"]) % rank
     for axis in range(rank):
         if axis != cut:
             coupling.same(node, (node, axis), (operand, axis))
-    start = slice_start(node)
-    if start is None:
+    bounds = slice_bounds(node)
+    if bounds is None or bounds[3] != 1:
         for tensor in (node, operand):
             coupling.pin(
                 (tensor, cut), f"{node.target} '{node.name}' takes a part of them that is not a fixed run"
             )
     elif coupling.size((operand, cut)) is not None:
-        _run(node, (operand, cut), start, (node, cut), coupling)
-
-
-def slice_start(node: fx.Node) -> int | None:
-    """The first channel of a slice with fixed bounds and step 1, else None."""
-    given = arguments(node)
-    axis = int(given["dim"]) % len(shape(node))
-    size, result = shape(source(node))[axis], shape(node)[axis]
-    start = given["start"] if given["start"] is not None else 0
-    if given["step"] != 1 or not all(map(is_static, (size, result, start))):
-        return None
-    return int(min(max(start + size if start < 0 else start, 0), size))
+        _run(node, (operand, cut), bounds[1], (node, cut), coupling)
 
 
 def select(node: fx.Node, coupling: Coupling) -> None:
     """One channel of an axis; the axis itself is gone from the result."""
-    operand, given = source(node), arguments(node)
+    operand, given = operand_of(node), arguments(node)
     dim = int(given["dim"]) % len(shape(operand))
     for axis in range(len(shape(operand))):
         if axis != dim:

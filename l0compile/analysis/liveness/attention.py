@@ -8,7 +8,7 @@ from torch import Tensor, fx
 
 from l0compile.analysis.liveness.lattice import Fact, reduce_to
 from l0compile.analysis.liveness.table import View, register
-from l0compile.ir.nodes import arguments, shape
+from l0compile.ir.nodes import arguments, operand_of, shape
 from l0compile.ir.ops.attention import key_heads
 
 
@@ -73,8 +73,7 @@ def _rope(node: fx.Node, view: View) -> Fact | None:
 
 
 def _rope_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
+    source = operand_of(node)
     return {source: live | _partner(live, node)}
 
 

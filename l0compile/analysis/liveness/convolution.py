@@ -9,7 +9,7 @@ from torch import Tensor, fx
 from l0compile.analysis.liveness.channels import can_hold, fact_of, is_flat, known_channels
 from l0compile.analysis.liveness.lattice import Fact, reduce_to
 from l0compile.analysis.liveness.table import View, everything, register
-from l0compile.ir.nodes import arguments, shape
+from l0compile.ir.nodes import arguments, per_axis, shape
 from l0compile.ir.operator_facts import facts_of, operators
 
 CONVOLUTIONS = (*operators(window="convolution"), *operators(window="transposed convolution"))
@@ -71,7 +71,8 @@ def share(node: fx.Node, weight: Tensor, value: Tensor) -> Tensor | None:
         stride = next(i for i, name in enumerate(given) if name == "stride")
         args[stride] = [1] * (weight.ndim - 2)
         extents = [
-            d * (k - 1) + 1 for d, k in zip(_each(given["dilation"], weight), weight.shape[2:], strict=True)
+            d * (k - 1) + 1
+            for d, k in zip(per_axis(given["dilation"], weight.ndim - 2), weight.shape[2:], strict=True)
         ]
         args[0] = args[0].expand(1, -1, *extents)
         return node.target(*args)
@@ -79,12 +80,6 @@ def share(node: fx.Node, weight: Tensor, value: Tensor) -> Tensor | None:
         return None
     args[0] = args[0].expand(1, -1, *shape(given["input"])[2:])
     return node.target(*args)
-
-
-def _each(value: Any, weight: Tensor) -> list[int]:
-    """A setting per axis of positions."""
-    values = list(value) if isinstance(value, (list, tuple)) else [value]
-    return values * (weight.ndim - 2) if len(values) == 1 else values
 
 
 def _convolution(node: fx.Node, view: View) -> Fact | None:

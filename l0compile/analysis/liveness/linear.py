@@ -7,7 +7,7 @@ from torch import Tensor, fx
 
 from l0compile.analysis.liveness.lattice import Fact, reduce_to
 from l0compile.analysis.liveness.table import View, everything, register
-from l0compile.ir.nodes import arguments, shape
+from l0compile.ir.nodes import arguments, operand_of, shape
 from l0compile.ir.ops.bsr import from_blocks
 
 aten = torch.ops.aten
@@ -45,8 +45,7 @@ def _linear(node: fx.Node, view: View) -> Fact | None:
 def _linear_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
     """An input is read if a live result has a nonzero weight for it."""
     weight, _ = weight_and_bias(node, view)
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
+    source = operand_of(node)
     if weight is None or weight.ndim != 2:
         return {}
     rows = reduce_to(live, [1] * (live.ndim - 1) + [weight.shape[0]]).reshape(-1).expand(weight.shape[0])

@@ -8,7 +8,7 @@ from torch import Tensor, fx
 
 from l0compile.analysis.liveness.lattice import Fact, constant
 from l0compile.analysis.liveness.table import View, everything, register
-from l0compile.ir.nodes import arguments, shape
+from l0compile.ir.nodes import arguments, operand_of, shape
 from l0compile.ir.operator_facts import operators
 
 aten = torch.ops.aten
@@ -68,8 +68,7 @@ def _prelu(node: fx.Node, view: View) -> Fact | None:
 
 
 def _prelu_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    source, slope = node.args[0], node.args[1]
-    assert isinstance(source, fx.Node) and isinstance(slope, fx.Node)
+    source, slope = operand_of(node), operand_of(node, 1)
     return {source: live, slope: everything(slope)}
 
 
@@ -98,8 +97,7 @@ def _gate(node: fx.Node, view: View) -> Fact | None:
 
 
 def _gate_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
+    source = operand_of(node)
     return {source: live & ~gate_values(node, view).zero}
 
 

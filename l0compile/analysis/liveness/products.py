@@ -7,7 +7,7 @@ from torch import Tensor, fx
 
 from l0compile.analysis.liveness.lattice import Fact
 from l0compile.analysis.liveness.table import View, everything, register
-from l0compile.ir.nodes import arguments, shape
+from l0compile.ir.nodes import arguments, operand_of, shape
 from l0compile.ir.operator_facts import operators
 
 aten = torch.ops.aten
@@ -25,8 +25,7 @@ def _matmul(node: fx.Node, view: View) -> Fact | None:
 
 def _matmul_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
     """An element is read if it meets a nonzero element of the other side in a live result."""
-    left, right = node.args[0], node.args[1]
-    assert isinstance(left, fx.Node) and isinstance(right, fx.Node)
+    left, right = operand_of(node), operand_of(node, 1)
     if left is right or len(shape(left)) < 2 or len(shape(right)) < 2:
         return {}
     met_right = ~view.fact(right).zero.all(-1, keepdim=True).transpose(-1, -2)  # [..., 1, k]

@@ -8,21 +8,10 @@ from torch import Tensor, fx
 
 from l0compile.analysis.liveness.lattice import Fact, reduce_to
 from l0compile.analysis.liveness.table import View, everything, register
-from l0compile.ir.nodes import arguments, is_static, shape
+from l0compile.ir.nodes import arguments, is_static, operand_of, shape, slice_bounds
 from l0compile.ir.operator_facts import facts_of, operators
 
 aten = torch.ops.aten
-
-
-def _bounds(node: fx.Node) -> tuple[int, int, int, int] | None:
-    """(axis, start, end, step) of a slice, clipped to the axis; None where a bound is symbolic."""
-    given = arguments(node)
-    axis = int(given["dim"]) % len(shape(node))
-    size, start, end = shape(given["self"])[axis], given["start"] or 0, given["end"]
-    if not is_static(size) or not is_static(start) or not (end is None or is_static(end)):
-        return None
-    first, last, _ = slice(start, end, given["step"]).indices(size)
-    return axis, first, last, given["step"]
 
 
 def _cut(value: Tensor, axis: int, index: Any) -> Tensor:
@@ -31,7 +20,7 @@ def _cut(value: Tensor, axis: int, index: Any) -> Tensor:
 
 
 def _slice(node: fx.Node, view: View) -> Fact | None:
-    bounds, fact = _bounds(node), view.fact(node.args[0])
+    bounds, fact = slice_bounds(node), view.fact(node.args[0])
     if bounds is None:
         return None
     axis, first, last, step = bounds
@@ -40,7 +29,7 @@ def _slice(node: fx.Node, view: View) -> Fact | None:
 
 
 def _slice_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    bounds, source = _bounds(node), node.args[0]
+    bounds, source = slice_bounds(node), node.args[0]
     assert isinstance(source, fx.Node)
     if bounds is None:
         return {}
@@ -181,8 +170,7 @@ def _stack_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Te
 
 
 def _whole_axis_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
+    source = operand_of(node)
     return {source: reduce_to(live.any(int(arguments(node)["dim"]), keepdim=True), shape(source))}
 
 

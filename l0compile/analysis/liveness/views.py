@@ -8,26 +8,21 @@ from torch import Tensor, fx
 from l0compile.analysis.liveness.lattice import Fact
 from l0compile.analysis.liveness.reshaping import through
 from l0compile.analysis.liveness.table import View, register
-from l0compile.ir.nodes import arguments, is_empty_part, is_static, shape
+from l0compile.ir.nodes import arguments, is_empty_part, is_static, operand_of, shape
 from l0compile.ir.operator_facts import operators
 
 aten = torch.ops.aten
 
 
-def _source(node: fx.Node) -> fx.Node:
-    assert isinstance(node.args[0], fx.Node)
-    return node.args[0]
-
-
 def _reshape(node: fx.Node, view: View) -> Fact | None:
-    fact, before, after = view.fact(node.args[0]), shape(_source(node)), shape(node)
+    fact, before, after = view.fact(node.args[0]), shape(operand_of(node)), shape(node)
     known, value = through(fact.known, before, after), through(fact.value, before, after)
     return None if known is None or value is None else Fact(known, value)
 
 
 def _reshape_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    mask = through(live, shape(node), shape(_source(node)))
-    return {} if mask is None else {_source(node): mask}
+    mask = through(live, shape(node), shape(operand_of(node)))
+    return {} if mask is None else {operand_of(node): mask}
 
 
 def permutation(node: fx.Node) -> list[int]:
@@ -50,7 +45,7 @@ def _permute(node: fx.Node, view: View) -> Fact:
 
 def _permute_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
     order = permutation(node)
-    return {_source(node): _ranked(live, order).permute([order.index(axis) for axis in range(len(order))])}
+    return {operand_of(node): _ranked(live, order).permute([order.index(axis) for axis in range(len(order))])}
 
 
 def _ranked(tensor: Tensor, order: list[int]) -> Tensor:
@@ -62,7 +57,7 @@ def _expand(node: fx.Node, view: View) -> Fact:
 
 
 def _expand_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    return {_source(node): live}
+    return {operand_of(node): live}
 
 
 def _cat_axis(node: fx.Node) -> int:

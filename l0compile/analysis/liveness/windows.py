@@ -10,7 +10,7 @@ from l0compile.analysis.liveness.channels import can_hold, fact_of, is_flat, kno
 from l0compile.analysis.liveness.convolution import channels_of
 from l0compile.analysis.liveness.lattice import Fact
 from l0compile.analysis.liveness.table import View, register
-from l0compile.ir.nodes import arguments, is_static, shape
+from l0compile.ir.nodes import arguments, is_static, operand_of, shape
 from l0compile.ir.operator_facts import facts_of, operators
 
 aten = torch.ops.aten
@@ -57,8 +57,7 @@ def _divides_otherwise(node: fx.Node) -> bool:
 
 
 def _window_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
+    source = operand_of(node)
     if len(shape(node)) != facts_of(node).positions + 2:
         return {}
     channels = channels_of(live, live.shape[1])
@@ -75,8 +74,7 @@ def _pads(node: fx.Node) -> tuple[str, float, list[Any]]:
 def _pad(node: fx.Node, view: View) -> Fact | None:
     """Known elements, with a border around them. Along a symbolic axis only those equal to the border stay known."""
     mode, number, amounts = _pads(node)
-    x = node.args[0]
-    assert isinstance(x, fx.Node)
+    x = operand_of(node)
     fact, rank = view.fact(x), len(shape(node))
     if not all(map(is_static, amounts)) or isinstance(number, fx.Node):
         return None
@@ -100,8 +98,7 @@ def _pad(node: fx.Node, view: View) -> Fact | None:
 def _pad_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
     """An element is read where the result is; a border that repeats elements reads the whole axis."""
     mode, _, amounts = _pads(node)
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
+    source = operand_of(node)
     for pair in range(len(amounts) // 2):
         axis, before = live.ndim - 1 - pair, amounts[2 * pair]
         if live.shape[axis] == 1:
@@ -115,8 +112,7 @@ def _pad_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tens
 
 def _shuffle(node: fx.Node, view: View) -> Fact | None:
     """Elements move between channels and positions."""
-    x = node.args[0]
-    assert isinstance(x, fx.Node)
+    x = operand_of(node)
     fact = view.fact(x)
     if len(shape(node)) != 4 or not can_hold(shape(x)[1:]):
         return None
@@ -141,8 +137,7 @@ _INVERSE = {
 
 
 def _shuffle_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
+    source = operand_of(node)
     if len(shape(node)) != 4 or not all(map(is_static, shape(node)[1:])):
         return {}
     mask = _INVERSE[node.target](live.expand(live.shape[0], *shape(node)[1:]), node.args[1])

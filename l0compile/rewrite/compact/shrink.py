@@ -14,7 +14,7 @@ from l0compile.analysis.coupling import KeptChannels
 from l0compile.analysis.coupling.axes import single_values
 from l0compile.analysis.liveness import Liveness
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_static, shape, tensor
+from l0compile.ir.nodes import arguments, is_static, operand_of, shape, slice_bounds, tensor
 
 aten = torch.ops.aten
 
@@ -129,17 +129,12 @@ def _squeeze(cutter: Cutter, node: fx.Node) -> None:
 
 
 def _slice(cutter: Cutter, node: fx.Node) -> None:
-    given = arguments(node)
-    x = given["self"]
-    axis = int(given["dim"]) % len(shape(x))
-    mask = cutter.masks(x).get(axis)
-    if mask is None:
-        return
-    size, start, end = len(mask), given["start"] or 0, given["end"]
-    first = min(max(start + size if start < 0 else start, 0), size)
-    last = size if end is None else min(max(end + size if end < 0 else end, first), size)
-    kept = int(mask[:first].sum())
-    node.args = (x, axis, kept, kept + int(mask[first:last].sum()), 1)
+    x, bounds = operand_of(node), slice_bounds(node)
+    mask = None if bounds is None else cutter.masks(x).get(bounds[0])
+    if bounds is not None and mask is not None:
+        axis, first, last, _ = bounds
+        kept = int(mask[:first].sum())
+        node.args = (x, axis, kept, kept + int(mask[first:last].sum()), 1)
 
 
 def _select(cutter: Cutter, node: fx.Node) -> None:

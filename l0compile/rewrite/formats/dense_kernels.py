@@ -9,7 +9,7 @@ from torch._ops import OpOverload
 
 from l0compile.ir.control_flow import ControlFlow
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, example_size, is_op, same_shape, shape, tensor
+from l0compile.ir.nodes import arguments, example_size, is_op, per_axis, same_shape, shape, tensor
 from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.ops.activation import activation_of
 from l0compile.ir.ops.dense import AFTER_SUM
@@ -85,7 +85,7 @@ def _convolution(editor: Editor, node: fx.Node) -> None:
         return
     if given["groups"] == 1 and not _worth_it(node, weight):
         return
-    steps = [step * axes if len(step) == 1 else step for step in steps]
+    steps = [per_axis(step, axes) for step in steps]
     example = [example_size(size) for size in value.shape]
     args = (x, weight, bias, None, *steps, given["groups"], example, "")
     editor.replace(node, editor.call(l0.dense_convolution.default, args, before=node))

@@ -9,6 +9,7 @@ from torch import fx
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, is_static, same_shape, same_size, shape, tensor
 from l0compile.ir.program import Program
+from l0compile.rewrite.fuse.fuse_rope import factors
 
 aten = torch.ops.aten
 
@@ -92,8 +93,8 @@ def _turn(node: fx.Node) -> _Turn | None:
     real, imag = node.args[0]
     if not is_op(real, aten.sub.Tensor) or not is_op(imag, aten.add.Tensor) or real.kwargs or imag.kwargs:
         return None
-    for a, cos in _factors(real.args[0]):
-        for b, sin in _factors(real.args[1]):
+    for a, cos in factors(real.args[0]):
+        for b, sin in factors(real.args[1]):
             x = _whole(a, b)
             if (
                 x is not None
@@ -108,15 +109,8 @@ def _are(summands: Any, *products: tuple[Any, Any]) -> bool:
     """Whether the two summands are these products, in either order."""
     orders = (summands, summands[::-1])
     return any(
-        all(want in _factors(got) for want, got in zip(products, order, strict=True)) for order in orders
+        all(want in factors(got) for want, got in zip(products, order, strict=True)) for order in orders
     )
-
-
-def _factors(node: Any) -> list[tuple[Any, Any]]:
-    """The operands of a product, in both orders."""
-    if not is_op(node, aten.mul.Tensor) or not all(isinstance(arg, fx.Node) for arg in node.args[:2]):
-        return []
-    return [(node.args[0], node.args[1]), (node.args[1], node.args[0])]
 
 
 def _whole(a: fx.Node, b: fx.Node) -> fx.Node | None:

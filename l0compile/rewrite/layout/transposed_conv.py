@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx
 
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_op, shape, tensor
+from l0compile.ir.nodes import arguments, is_op, per_axis, shape, tensor
 from l0compile.ir.program import Program
 
 aten = torch.ops.aten
@@ -77,7 +77,7 @@ def _rewrite(editor: Editor, node: fx.Node) -> None:
     weight, bias = editor.value(given["weight"]), editor.value(given["bias"])
     assert weight is not None
     count = weight.ndim - 2
-    settings = [_each(given[name], count) for name in ("stride", "padding", "dilation")]
+    settings = [per_axis(given[name], count) for name in ("stride", "padding", "dilation")]
     sizes = zip(shape(given["input"])[2:], weight.shape[2:], *settings, shape(node)[2:], strict=True)
     axes = [_PhaseAxis(*map(int, each)) for each in sizes]
     phases, channels = [axis.stride for axis in axes], weight.shape[1]
@@ -112,8 +112,3 @@ def _phase_weight(weight: Tensor, axes: list[_PhaseAxis]) -> Tensor:
         place: Any = (*(phase for (phase, _), _ in reads), ..., *(shift for (_, shift), _ in reads))
         result[place] = weight[(..., *own)].t()
     return result.flatten(0, len(axes))
-
-
-def _each(value: Any, count: int) -> list[int]:
-    values = [value] if isinstance(value, int) else list(value)
-    return values * count if len(values) == 1 else values

@@ -10,7 +10,7 @@ from torch import fx
 from torch.utils import _pytree as pytree
 
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import is_op, same_shape, shape, tensor
+from l0compile.ir.nodes import is_op, operand_of, same_shape, shape, tensor
 from l0compile.ir.operator_facts import facts_of, operators
 
 aten = torch.ops.aten
@@ -111,7 +111,7 @@ def _leaves(node: fx.Node) -> list[torch.Tensor]:
 
 
 def _conjugate(out: Writer, node: fx.Node) -> ComplexParts:
-    pair = out.pair(source_of(node))
+    pair = out.pair(operand_of(node))
     return ComplexParts(pair.real, out.call(aten.neg.default, pair.imag))
 
 
@@ -171,14 +171,14 @@ def _plain_sum(node: fx.Node) -> bool:
 
 
 def _exponential(out: Writer, node: fx.Node) -> ComplexParts:
-    pair = out.pair(source_of(node))
+    pair = out.pair(operand_of(node))
     size = out.call(aten.exp.default, pair.real)
     turns = (out.call(function, pair.imag) for function in (aten.cos.default, aten.sin.default))
     return ComplexParts(*(out.call(aten.mul.Tensor, size, turn) for turn in turns))
 
 
 def _as_real(out: Writer, node: fx.Node) -> fx.Node:
-    pair = out.pair(source_of(node))
+    pair = out.pair(operand_of(node))
     return out.call(aten.stack.default, [pair.real, pair.imag], -1)
 
 
@@ -188,18 +188,13 @@ def _as_flat_real(out: Writer, node: fx.Node) -> fx.Node:
 
 def _to_own_part(node: fx.Node) -> bool:
     value = tensor(node)
-    return value is not None and REAL.get(source_of(node).meta["val"].dtype) == value.dtype and value.ndim > 0
+    return (
+        value is not None and REAL.get(operand_of(node).meta["val"].dtype) == value.dtype and value.ndim > 0
+    )
 
 
 def _read_size(out: Writer, node: fx.Node) -> fx.Node:
-    return out.call(node.target, out.pair(source_of(node)).real, node.args[1])
-
-
-def source_of(node: fx.Node) -> fx.Node:
-    """The first operand."""
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
-    return source
+    return out.call(node.target, out.pair(operand_of(node)).real, node.args[1])
 
 
 _JOINS = (aten.cat.default, aten.stack.default)
@@ -222,8 +217,8 @@ RULES: dict[Any, ComplexRule] = {
     aten.exp.default: ComplexRule(_exponential),
     aten.view_as_real.default: ComplexRule(_as_real),
     aten.view.dtype: ComplexRule(_as_flat_real, _to_own_part),
-    aten.real.default: ComplexRule(lambda out, node: out.pair(source_of(node)).real),
-    aten.imag.default: ComplexRule(lambda out, node: out.pair(source_of(node)).imag),
+    aten.real.default: ComplexRule(lambda out, node: out.pair(operand_of(node)).real),
+    aten.imag.default: ComplexRule(lambda out, node: out.pair(operand_of(node)).imag),
     aten.sym_size.int: ComplexRule(_read_size),
 }
 """Operators that read complex tensors."""

@@ -6,7 +6,7 @@ import torch
 from torch import fx
 from torch._ops import OpOverload
 
-from l0compile.ir.nodes import arguments, tensor
+from l0compile.ir.nodes import arguments, operand_of, tensor
 from l0compile.rewrite.normalize.complex_arithmetic import (
     REAL,
     ComplexParts,
@@ -14,18 +14,17 @@ from l0compile.rewrite.normalize.complex_arithmetic import (
     Writer,
     is_complex,
     multiply,
-    source_of,
 )
 
 aten = torch.ops.aten
 
 
 def _halves(out: Writer, node: fx.Node) -> ComplexParts:
-    return ComplexParts(*(out.call(aten.select.int, source_of(node), -1, part) for part in (0, 1)))
+    return ComplexParts(*(out.call(aten.select.int, operand_of(node), -1, part) for part in (0, 1)))
 
 
 def _halves_of_last(out: Writer, node: fx.Node) -> ComplexParts:
-    both = out.call(aten.unflatten.int, source_of(node), -1, [-1, 2])
+    both = out.call(aten.unflatten.int, operand_of(node), -1, [-1, 2])
     return ComplexParts(*(out.call(aten.select.int, both, -1, part) for part in (0, 1)))
 
 
@@ -41,7 +40,7 @@ def _polar(out: Writer, node: fx.Node) -> ComplexParts:
 
 
 def _real_only(out: Writer, node: fx.Node) -> ComplexParts:
-    real = out.parts(source_of(node))[0]
+    real = out.parts(operand_of(node))[0]
     return ComplexParts(real, out.call(aten.zeros_like.default, real))
 
 
@@ -55,7 +54,7 @@ def _has_real_tensor(node: fx.Node) -> bool:
 
 
 def _own_type(node: fx.Node) -> bool:
-    value = tensor(source_of(node))
+    value = tensor(operand_of(node))
     return value is not None and REAL.get(node.meta["val"].dtype) == value.dtype and value.ndim > 0
 
 

@@ -6,7 +6,7 @@ from torch import Tensor, fx
 from l0compile.analysis.liveness.reshaping import axis_groups
 from l0compile.analysis.liveness.views import permutation
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_op, is_static, same_size, shape
+from l0compile.ir.nodes import arguments, is_op, is_static, operand_of, same_size, shape
 from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
 
@@ -58,8 +58,7 @@ def _part(editor: Editor, node: fx.Node) -> tuple[fx.Node, int, Tensor] | None:
 def _shuffle(node: fx.Node) -> tuple[fx.Node, int, Tensor] | None:
     if facts_of(node).moves != "reshape" or not is_op(node.args[0], aten.permute.default, aten.transpose.int):
         return None
-    moved = node.args[0]
-    assert isinstance(moved, fx.Node)
+    moved = operand_of(node)
     split = moved.args[0]
     if facts_of(split).moves != "reshape":
         return None

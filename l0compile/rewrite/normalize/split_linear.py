@@ -9,7 +9,7 @@ import torch
 from torch import fx
 
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_op, is_static
+from l0compile.ir.nodes import arguments, is_op, is_static, slice_bounds
 from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
 from l0compile.rewrite.linear_layers import linear_weight
@@ -91,11 +91,10 @@ def _picked(user: fx.Node, view: ResultView) -> list[_ResultPiece] | None:
         index = given["index"]
         return [_ResultPiece(user, axis, index % size, 1, True)] if isinstance(index, int) else None
     if is_op(user, aten.slice.Tensor):
-        bounds = given["start"] or 0, size if given["end"] is None else given["end"]
-        if given["step"] != 1 or not all(isinstance(bound, int) for bound in bounds):
+        bounds = slice_bounds(user)
+        if bounds is None or bounds[3] != 1 or bounds[2] <= bounds[1]:
             return None
-        start, stop, _ = slice(*bounds).indices(size)
-        return [_ResultPiece(user, axis, start, stop - start, False)] if stop > start else None
+        return [_ResultPiece(user, axis, bounds[1], bounds[2] - bounds[1], False)]
     return _results(user, axis)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import fx
 
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_op, is_static, shape
+from l0compile.ir.nodes import arguments, is_op, is_static, operand_of, shape
 from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
 
@@ -37,8 +37,7 @@ def splits_to_slices(program: Program) -> Program:
 
 
 def _parts(node: fx.Node) -> Iterator[tuple[fx.Node, int, int]]:
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
+    source = operand_of(node)
     dim = int(arguments(node).get("dim", 0)) % len(shape(source))
     values = node.meta["val"]
     sizes = [value.shape[dim] for value in values]
