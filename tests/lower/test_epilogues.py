@@ -1,4 +1,4 @@
-"""Compiled layers with an activation in the same kernel have PyTorch's results, at the corners of the activation too."""
+"""Compiled layers with an activation in the same kernel agree with PyTorch, also at the corners of the activation."""
 
 import math
 from typing import Any
