@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +25,10 @@ from harness.minilm import encoder, inputs, prune
 from torch import nn
 
 import l0compile as l0
-from l0compile.hardware.costs import Costs, costs_of
-from l0compile.hardware.costs.regions import regions_ms
+from l0compile.hardware.costs import Costs, KernelWorkload
 from l0compile.hardware.targets import load_target
 from l0compile.ir.records import Region
-from l0compile.kernels.token_tile import token_tile
+from l0compile.kernels.costs import costs_of
 from l0compile.runtime.artifact import read_manifest
 
 TOKENS = 128
@@ -100,8 +100,7 @@ def _milliseconds(path: Path, blocks: int = 6, calls: int = 8) -> float:
 def report(folder: Path) -> None:
     """Compare, print and record."""
     target = load_target("native")
-    tile = token_tile(target)
-    costs = costs_of(target, tile.lanes, tile.vector)
+    costs = costs_of(target)
     if costs is None:
         raise SystemExit("no costs of this machine; run `l0compile tune` first")
     pairs = [
@@ -123,10 +122,17 @@ def report(folder: Path) -> None:
 
 def _predicted(path: Path, costs: Costs) -> float:
     regions = [Region.from_json(item) for item in read_manifest(path)["explanation"]["regions"]]
-    found = regions_ms(regions, costs, TOKENS)
-    if found is None:
-        raise SystemExit(f"{path}: a layer of it is like none that was measured")
-    return found
+    total = 0.0
+    for region in regions:
+        if region.kind != "linear" or region.format == "dropped":
+            continue
+        left = prod(region.shape_after) / prod(region.shape_before)
+        kept = 1.0 if region.block is None else min(1.0, region.density / left)
+        found = costs.estimate(KernelWorkload("linear", region.shape_after, region.block, kept, TOKENS))
+        if found is None:
+            raise SystemExit(f"{path}: {region.name} is like no layer that was measured")
+        total += found.ms
+    return total
 
 
 def _times(folder: Path) -> dict[str, float]:

@@ -25,7 +25,7 @@ WITHIN = {
     "hardware": ("statistics", "process", "targets", "costs", "_tvm"),
     "analysis": ("liveness", "coupling"),
     "rewrite": ("normalize", "fuse", "compact", "formats", "layout", "pipeline", "twin"),
-    "kernels": ("spec", "cpu", "cuda"),
+    "kernels": ("code_stamp", "tir", "token_tile", "definition", "cpu", "cuda", "registry", "costs"),
     "lower": ("tvm", "aten", "partition", "translate"),
     "runtime": ("artifact", "account", "model"),
 }

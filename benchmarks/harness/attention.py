@@ -57,7 +57,8 @@ def build(cases: Iterable[Case], folder: Path) -> None:
     from l0compile.hardware._tvm import tvm, tvm_target
     from l0compile.hardware.targets import load_target
     from l0compile.kernels import emit
-    from l0compile.kernels.spec import AttentionSpec, MaskSpec
+    from l0compile.kernels.cpu.attention.spec import AttentionSpec
+    from l0compile.kernels.cpu.mask import MaskSpec
     from l0compile.kernels.token_tile import token_tile
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from harness.linear_grid import BLOCKS, DENSITIES, Block, block_name, tokens_of
 from l0compile.hardware._tvm import runtime, tvm, tvm_target
 from l0compile.hardware.targets import load_target
 from l0compile.kernels import emit
-from l0compile.kernels.spec import LinearSpec
+from l0compile.kernels.cpu.linear.spec import LinearSpec
 from l0compile.kernels.token_tile import token_tile
 
 Case = tuple[int, Block, float]  # tokens, block, share of the blocks that are kept

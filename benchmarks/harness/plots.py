@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from l0compile.report.plots.canvas import DPI, FAINT, GRID, canvas, png
+from l0compile.report.plots.colours import FAINT, GRID
+from l0compile.report.plots.export import DPI, png
+from l0compile.report.plots.figure import PlotSize, canvas
 
 MEASURED, IDEAL = "#1d4ed8", "#9aa5b1"
 DENSITY_COLOURS = {1.0: "#334e68", 0.1: "#c2410c"}
@@ -48,7 +50,7 @@ def draw_scaling(rows: Rows) -> bytes:
 def draw_roofline(rows: Rows) -> bytes:
     """PNG of GFLOP/s over operations a byte, under the machine's limits."""
     limits = next(row for row in rows if row["axis"] == "limits")
-    figure, axes = canvas(7.5, 4.8)
+    figure, axes = canvas(PlotSize(720, 460))
     intensity = np.geomspace(0.2, 200, 100)
     for key, label, style in (
         ("memory_gb_per_s", "memory", ":"),

@@ -15,7 +15,7 @@ from l0compile.cli.parser import SWEPT
 from l0compile.errors import ConfigError
 from l0compile.hardware.targets import read_host
 from l0compile.measurement import Measurement, Protocol, measure_engines, ratio
-from l0compile.report.plots.sweep import PLOTS, Point, sweep_plot, sweep_table
+from l0compile.report.plots.sweep import PLOTS, SweepPoint, sweep_plot, sweep_table
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,14 +40,14 @@ def run(args: argparse.Namespace) -> int:
     return 0 if any(result.ok for point in points for result in point.results.values()) else 1
 
 
-def _measured(size: dict[str, int], jobs: Jobs, protocol: Protocol, threads: int | None) -> Point:
+def _measured(size: dict[str, int], jobs: Jobs, protocol: Protocol, threads: int | None) -> SweepPoint:
     found, failures = jobs(size)
     results = measure_engines(found, protocol, threads) if found else {}
     results |= {engine: Measurement.failed(reason, protocol) for engine, reason in failures.items()}
-    return Point(size, results)
+    return SweepPoint(size, results)
 
 
-def _facts(model: str, points: Sequence[Point]) -> dict[str, Any]:
+def _facts(model: str, points: Sequence[SweepPoint]) -> dict[str, Any]:
     """One point as ``results``; several as ``points``, each with its sizes."""
     measured = [
         {

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from l0compile.cli.output import print_json, print_rich
-from l0compile.report.table import asked_lines, comparison_table, targets_table
+from l0compile.report.terminal import asked_lines, comparison_table, targets_table
 from l0compile.report.write import write_report
 from l0compile.studies.result import RESULT, SearchResult
 

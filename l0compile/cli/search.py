@@ -7,7 +7,7 @@ import l0compile as l0
 from l0compile.cli.output import print_json, print_rich
 from l0compile.errors import ConfigError
 from l0compile.hardware.targets import shipped_folder
-from l0compile.report.table import asked_lines, comparison_table
+from l0compile.report.terminal import asked_lines, comparison_table
 from l0compile.report.write import write_report
 from l0compile.studies.entry import assist_search
 from l0compile.studies.result import SearchResult

@@ -12,11 +12,18 @@ from l0compile.cli.kinds import is_shape
 from l0compile.cli.options import dynamic_shapes, sizes
 from l0compile.cli.output import print_json, print_lines
 from l0compile.errors import ConfigError
-from l0compile.hardware.costs import Database, Work, default_path, read_records, write_records
+from l0compile.hardware.costs import Database, KernelWorkload, default_path, read_records, write_records
 from l0compile.hardware.costs.record import DENSITIES
 from l0compile.hardware.targets import Target
 from l0compile.measurement.device import device_and_target
-from l0compile.measurement.tune import Plan, Progress, model_works, pruned, shape_works, tune
+from l0compile.measurement.tune import (
+    TuningPlan,
+    TuningProgress,
+    model_workloads,
+    pruned,
+    shape_workloads,
+    tune,
+)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,27 +56,31 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _works(args: argparse.Namespace, target: Target) -> tuple[Work, ...]:
+def _works(args: argparse.Namespace, target: Target) -> tuple[KernelWorkload, ...]:
     shapes = [text for text in args.what if is_shape(text)]
-    found = list(shape_works(shapes, args.tokens or [128]))
+    found = list(shape_workloads(shapes, args.tokens or [128]))
     for text in args.what:
         if text not in shapes:
             example = load_example(text, sizes(args.size), args.dynamic)
             dims = dynamic_shapes(args.dynamic)
-            found += model_works(example.model, example.args, target, dims, example.kwargs)
+            found += model_workloads(example.model, example.args, target, dims, example.kwargs)
     return pruned(found, [_block(text) for text in args.blocks], args.densities or DENSITIES[1:5])
 
 
 def _measure(
-    works: tuple[Work, ...], args: argparse.Namespace, database: Database, target: Target, device: str | None
+    works: tuple[KernelWorkload, ...],
+    args: argparse.Namespace,
+    database: Database,
+    target: Target,
+    device: str | None,
 ) -> int:
-    plan = Plan(schedules=1) if args.quick else Plan()
+    plan = TuningPlan(schedules=1) if args.quick else TuningPlan()
     with _bar(args.json) as told:
         return tune(works, target, database, plan, told, device=device)
 
 
 @contextlib.contextmanager
-def _bar(silent: bool) -> Iterator[Callable[[Progress], None]]:
+def _bar(silent: bool) -> Iterator[Callable[[TuningProgress], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar

@@ -12,7 +12,7 @@ from l0compile.ir.conditions import show
 from l0compile.ir.program import Program
 from l0compile.ir.records import EngineChoice, PassRecord, Region
 from l0compile.ir.state import State
-from l0compile.lower.kernel_calls import kernel_call
+from l0compile.kernels import kernel_call
 from l0compile.lower.partition.updates import writer_of
 from l0compile.lower.stage_build import BuiltStage
 from l0compile.runtime import Explanation, Plan, Step, TorchStage, TvmStage

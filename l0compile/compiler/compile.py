@@ -18,13 +18,14 @@ from l0compile.errors import ArtifactError, BuildError, ConfigError, RewriteErro
 from l0compile.frontend.dense_tensors import dense_weights
 from l0compile.frontend.export import capture
 from l0compile.gates import hardening
-from l0compile.hardware.costs import Costs, costs_of
+from l0compile.hardware.costs import Costs
 from l0compile.hardware.process import denormals_kept
 from l0compile.hardware.targets import Target, load_target
 from l0compile.ir.program import Program
 from l0compile.ir.records import EngineChoice
 from l0compile.ir.state import unchanged, watched_numbers
-from l0compile.kernels.token_tile import token_tile
+from l0compile.kernels import token_tile
+from l0compile.kernels.costs import costs_of
 from l0compile.lower.aten.operands import dtype_name
 from l0compile.lower.stage_build import BuiltStage, lower, lower_torch, provable_bounds
 from l0compile.rewrite.pipeline import choose, dense_passes, lost_denormals, optimise_dense
@@ -202,10 +203,7 @@ def _lower(program: Program, target: Target) -> tuple[BuiltStage, ...]:
 
 
 def _costs(target: Target) -> Costs | None:
-    if target.kind != "llvm":
-        return None
-    tile = token_tile(target)
-    return costs_of(target, tile.lanes, tile.vector)
+    return costs_of(target) if target.kind == "llvm" else None
 
 
 def _example_shapes(

@@ -12,12 +12,12 @@ from torch.utils import _pytree as pytree
 
 from l0compile.errors import BuildError, RewriteError
 from l0compile.hardware.costs import Costs
-from l0compile.hardware.targets import Target
+from l0compile.hardware.targets import Core, Target
 from l0compile.ir.control_flow import ControlFlow
 from l0compile.ir.instructions import Code
 from l0compile.ir.program import Program
 from l0compile.ir.records import Launch
-from l0compile.kernels.spec import TokenTile
+from l0compile.kernels.token_tile import TokenTile
 from l0compile.lower.partition.index_bounds import index_bounds
 from l0compile.lower.partition.instructions import instructions
 from l0compile.lower.partition.island_work import is_small
@@ -75,7 +75,7 @@ def lower(
 
 def lower_torch(program: Program, reason: str) -> BuiltStage:
     """The whole of a dense program for PyTorch. Raises: BuildError for an operator that is none of ATen's or ours."""
-    return _torch_stage(whole(program, "torch", reason), alone=True)
+    return _torch_stage(whole(program, "torch", reason))
 
 
 def provable_bounds(program: Program) -> tuple[Mapping[str, int], dict[str, str]]:
@@ -140,7 +140,7 @@ def _translate(stage: Stage, tile: TokenTile, costs: Costs | None) -> tuple[Prog
 
 def _build(stage: Stage, lowered: _Lowered, target: Target, tile: TokenTile) -> BuiltStage:
     if lowered is None:
-        return _torch_stage(stage)
+        return _torch_stage(stage, target.core)
     packed, translation = lowered
     try:
         built = build(translation.module, target, tile)
@@ -178,8 +178,9 @@ def _all_of(stage: Stage, error: Exception) -> dict[str, str]:
     return {operator.name: str(error) for operator in stage.record.operators}
 
 
-def _torch_stage(stage: Stage, alone: bool = False) -> BuiltStage:
+def _torch_stage(stage: Stage, beside: Core | None = None) -> BuiltStage:
+    """``beside``: the core that runs TVM's stages, where there are any; a whole model has all threads."""
     program = for_pytorch(stage.program)
     code = instructions(program)
-    one_thread = not alone and is_small(program)
+    one_thread = beside is not None and is_small(program, beside)
     return BuiltStage(stage, program, code.constants, code=code, one_thread=one_thread)

@@ -18,13 +18,12 @@ from l0compile.hardware.costs import Costs
 from l0compile.ir.nodes import region_name
 from l0compile.ir.program import Program
 from l0compile.ir.records import Launch
-from l0compile.kernels import emit
-from l0compile.kernels.spec import CopySpec, KernelSpec, LinearSchedule, PackSpec, TokenTile
+from l0compile.kernels import TokenTile, emit, kernel_call, kernel_of
+from l0compile.kernels.definition import KernelCall
 from l0compile.lower.aten.operands import Lowering, dtype_name
 from l0compile.lower.aten.ordinary_ops import convert_ordinary
-from l0compile.lower.kernel_calls import KernelCall, kernel_call
 from l0compile.lower.tvm.symbols import Symbols
-from l0compile.lower.works import schedule_for
+from l0compile.lower.workloads import schedule_for
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class _Translator:
     tile: TokenTile
     costs: Costs | None
     symbols: Symbols = field(default_factory=Symbols)
-    kernels: dict[tuple[KernelSpec, LinearSchedule | None], Any] = field(default_factory=dict)
+    kernels: dict[tuple[Any, Any], Any] = field(default_factory=dict)
     launches: list[Launch] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
 
@@ -169,9 +168,9 @@ def _flat(shape: list[Any]) -> list[Any]:
     return [functools.reduce(operator.mul, shape[:-1]), shape[-1]]
 
 
-def _launch(node: fx.Node, spec: KernelSpec, function: str) -> Launch:
+def _launch(node: fx.Node, spec: Any, function: str) -> Launch:
     # A change of layout carries the region of the layer that it was put beside, but is no part of that layer's work.
-    region = None if isinstance(spec, PackSpec | CopySpec) else node.meta.get("region")
+    region = None if kernel_of(spec).moves else node.meta.get("region")
     return Launch(function, region, region_name(node))
 
 

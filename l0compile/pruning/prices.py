@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from l0compile.errors import ConfigError
 from l0compile.gates import Block
-from l0compile.hardware.costs import Costs, Work, costs_of
+from l0compile.hardware.costs import Costs, KernelWorkload
 from l0compile.hardware.targets import Target, load_target
-from l0compile.kernels.token_tile import token_tile
+from l0compile.kernels.costs import costs_of
 from l0compile.pruning.masks import block_of
 
 # Multiplications a millisecond where no kernel was measured: only ratios matter then, see ``Line``.
@@ -69,8 +69,7 @@ class Prices:
 
     @classmethod
     def of(cls, target: Target) -> "Prices":
-        tile = token_tile(target)
-        return cls(target, costs_of(target, tile.lanes, tile.vector))
+        return cls(target, costs_of(target))
 
     def ms(self, site: Site, block: tuple[int, int] | None, density: float) -> float:
         """Milliseconds of a call with that share of the blocks left; ``block`` None: dense."""
@@ -84,14 +83,16 @@ class Prices:
         width, sequence = site.shape[1], site.sequence
         if self.costs is not None:
             shape = (heads, heads, width // heads, width // heads, sequence, sequence)
-            found = self.costs.estimate(Work("attention", shape, tokens=site.tokens, variant="mask"))
+            found = self.costs.estimate(
+                KernelWorkload("attention", shape, tokens=site.tokens, variant="mask")
+            )
             if found is not None:
                 return found.ms
         return 2 * width * sequence * site.tokens / _NOMINAL
 
     def _ms(self, site: Site, block: tuple[int, int] | None, density: float) -> float:
         if self.costs is not None:
-            found = self.costs.estimate(Work("linear", site.shape, block, density, site.tokens))
+            found = self.costs.estimate(KernelWorkload("linear", site.shape, block, density, site.tokens))
             if found is not None:
                 return found.ms
         efficiency = 1.0 if block is None else self.target.block_efficiency(*block)

@@ -1,29 +1,38 @@
-"""Write pages and pictures, each file whole or not at all."""
+"""Write pages and pictures; a reader never sees half a file."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from l0compile.errors import ArtifactError
-from l0compile.report.pages.html import render_page
-from l0compile.report.plots.front import plot_front
-from l0compile.report.regions import plot_regions
+from l0compile.report.pages.search_page import render_search
+from l0compile.report.plots.export import png
+from l0compile.report.plots.figure import WIDE
+from l0compile.report.plots.regions import draw_regions
+from l0compile.report.plots.tradeoff import draw_tradeoff
 from l0compile.studies.result import SearchResult
 
 
 def write_report(
     report: SearchResult, folder: str | Path, targets: Mapping[str, SearchResult] | None = None
 ) -> tuple[Path, ...]:
-    """Write ``report.html``, ``pareto.png`` and ``regions.png`` into ``folder``; the paths.
+    """Write ``report.html``, ``pareto.png`` and ``regions.png``.
 
-    targets: results by name whose block shapes the page shows side by side; default: this one only.
+    Args:
+        report: What the files show.
+        folder: Where they go; it is made if needed.
+        targets: Results by name whose block shapes the page compares; default: this one only.
 
-    Each file is replaced whole, so a reader never sees half of one. Raises ``ArtifactError`` if that fails.
+    Returns:
+        The paths of the files.
+
+    Raises:
+        ArtifactError: A file could not be written.
     """
     out = Path(folder)
     contents = {
-        "pareto.png": plot_front(report),
-        "regions.png": plot_regions(report.regions),
-        "report.html": render_page(report, targets).encode(),
+        "pareto.png": png(draw_tradeoff(report, WIDE)),
+        "regions.png": png(draw_regions(report.regions)),
+        "report.html": render_search(report, targets).encode(),
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -33,7 +42,15 @@ def write_report(
 
 
 def write_page(file: str | Path, text: str) -> None:
-    """Write one page to ``file``, whole or not at all. Raises ``ArtifactError`` if that fails."""
+    """Write one page.
+
+    Args:
+        file: Where it goes.
+        text: The HTML.
+
+    Raises:
+        ArtifactError: The file could not be written.
+    """
     try:
         _replace(Path(file), text.encode())
     except OSError as error:

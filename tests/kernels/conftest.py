@@ -1,6 +1,7 @@
 """Compile a kernel for this machine and call it on torch tensors."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -8,8 +9,8 @@ import torch
 from l0compile.hardware._tvm import runtime, tvm, tvm_target
 from l0compile.hardware.targets import load_target
 from l0compile.kernels import emit
-from l0compile.kernels.spec import KernelSpec, LinearSchedule, TokenTile
-from l0compile.kernels.token_tile import token_tile
+from l0compile.kernels.cpu.linear.spec import LinearSchedule
+from l0compile.kernels.token_tile import TokenTile, token_tile
 
 Run = Callable[..., torch.Tensor]
 
@@ -22,10 +23,10 @@ def tile() -> TokenTile:
 @pytest.fixture(scope="session")
 def launch(tile: TokenTile) -> Run:
     """launch(spec, inputs, shape of the result[, schedule]): tensors and integers in, the kernel's result out."""
-    built: dict[tuple[KernelSpec, LinearSchedule | None], object] = {}
+    built: dict[tuple[Any, LinearSchedule | None], object] = {}
 
     def call(
-        spec: KernelSpec,
+        spec: Any,
         inputs: tuple[object, ...],
         shape: tuple[int, ...],
         schedule: LinearSchedule | None = None,

@@ -7,7 +7,7 @@ import pytest
 from l0compile.hardware._tvm import tvm, tvm_target
 from l0compile.hardware.targets import load_target
 from l0compile.kernels import emit
-from l0compile.kernels.spec import AttentionSpec
+from l0compile.kernels.cpu.attention.spec import AttentionSpec
 from l0compile.kernels.token_tile import token_tile
 from tests.kernels.machine_code import VECTOR_ON_STACK, innermost_loops, multiplications
 

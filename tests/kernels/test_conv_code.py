@@ -6,7 +6,7 @@ from l0compile.hardware._tvm import tvm, tvm_target
 from l0compile.hardware.targets import load_target
 from l0compile.ir.ops.planes import Planes
 from l0compile.kernels import emit
-from l0compile.kernels.spec import ConvSpec
+from l0compile.kernels.cpu.conv import ConvSpec
 from l0compile.kernels.token_tile import token_tile
 from tests.kernels.machine_code import VECTOR_ON_STACK, computing_loops, multiplications
 

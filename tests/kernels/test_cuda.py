@@ -6,8 +6,9 @@ import pytest
 
 from l0compile.errors import BuildError, TargetError
 from l0compile.hardware.targets import load_target
-from l0compile.kernels.cuda import bsr_linear, cubin, cuda_source
-from l0compile.kernels.spec import LinearSpec
+from l0compile.kernels.cpu.linear.spec import LinearSpec
+from l0compile.kernels.cuda.bsr_linear import bsr_linear
+from l0compile.kernels.cuda.cubin import cubin, cuda_source
 
 SPEC = LinearSpec(64, 32, 4, 4, dense=False, bias=True, residual=False, activation="")
 

@@ -5,7 +5,7 @@ import pytest
 from l0compile.hardware._tvm import tvm, tvm_target
 from l0compile.hardware.targets import load_target
 from l0compile.kernels import emit
-from l0compile.kernels.spec import LinearSpec
+from l0compile.kernels.cpu.linear.spec import LinearSpec
 from l0compile.kernels.token_tile import token_tile
 from l0compile.measurement.tune.kernels import spills
 from tests.kernels.machine_code import computing_loops, multiplications

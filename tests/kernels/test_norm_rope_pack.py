@@ -3,7 +3,10 @@
 import pytest
 import torch
 
-from l0compile.kernels.spec import NormSpec, PackSpec, RopeSpec, TokenTile
+from l0compile.kernels.cpu.norm import NormSpec
+from l0compile.kernels.cpu.pack import PackSpec
+from l0compile.kernels.cpu.rope import RopeSpec
+from l0compile.kernels.token_tile import TokenTile
 
 l0 = torch.ops.l0compile
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from l0compile.gates import Block, Budget, Neuron, attach
-from l0compile.hardware.costs import Costs, Work, shipped_records
-from l0compile.hardware.costs.features import Machine
+from l0compile.hardware.costs import Costs, KernelWorkload, Machine, shipped_records
 from l0compile.hardware.targets import load_target
+from l0compile.kernels.costs import counted_kernels
 from l0compile.pruning.prices import Line, Prices, Site, gate_prices, sites
 
 AVX2 = load_target("x86-64-avx2")
@@ -77,10 +77,14 @@ def test_a_block_without_a_kernel_is_as_slow_as_dense() -> None:
 def test_what_was_measured_is_what_it_costs() -> None:
     records = [r for r in shipped_records() if r.key.work.op == "linear" and r.key.place.threads == 2]
     device = records[0].key.place.device
-    costs = Costs([r for r in records if r.key.place.device == device], Machine(2, 16, 4, 1 << 20))
+    costs = Costs(
+        [r for r in records if r.key.place.device == device],
+        Machine(2, 16, 4, 1 << 20),
+        counted_kernels(AVX2.core),
+    )
     prices = Prices(AVX2, costs)
     for density in (0.05, 0.1, 0.5):
-        found = costs.estimate(Work("linear", SITE.shape, (4, 1), density, SITE.tokens))
+        found = costs.estimate(KernelWorkload("linear", SITE.shape, (4, 1), density, SITE.tokens))
         assert found is not None
         assert prices.ms(SITE, (4, 1), density) == min(found.ms, prices.ms(SITE, None, 1.0))
     assert prices.ms(SITE, (4, 1), 0.05) < 0.5 * prices.ms(SITE, None, 1.0)

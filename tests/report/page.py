@@ -3,7 +3,7 @@
 from html.parser import HTMLParser
 
 HOSTILE = "<script>alert('x')</script>\"&'"
-_VOID = {"meta", "img", "wbr"}
+_VOID = {"meta", "wbr"}
 
 
 class Page(HTMLParser):

@@ -11,7 +11,7 @@ import l0compile as l0
 from l0compile.frontend.export import capture
 from l0compile.hardware.targets import load_target
 from l0compile.ir.program import Program
-from l0compile.lower.kernel_calls import kernel_call
+from l0compile.kernels import kernel_call
 from l0compile.rewrite.pipeline import assign_layouts, optimise
 
 pytestmark = pytest.mark.skipif(

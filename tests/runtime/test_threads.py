@@ -125,7 +125,7 @@ def test_threads_of_tvm(saved: dict[str, Path]) -> None:
     code = f"""
         import json, os, signal, threading
         import torch, l0compile as l0
-        from l0compile._tvm import tvm
+        from l0compile.hardware._tvm import tvm
 
         def running():
             return len(os.listdir("/proc/self/task")) - before

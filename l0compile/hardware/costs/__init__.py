@@ -1,12 +1,21 @@
 """What kernels take on a device: measured, remembered, merged, and predicted where nothing was measured."""
 
 from l0compile.hardware.costs.database import Database, default_path
-from l0compile.hardware.costs.lookup import Costs, Estimate, costs_of, shipped_records
-from l0compile.hardware.costs.place import place
-from l0compile.hardware.costs.record import CostKey, Place, Record, Schedule, Work, merged
+from l0compile.hardware.costs.lookup import Costs, Estimate, known_costs, shipped_records
+from l0compile.hardware.costs.machine import CountedKernel, Machine
+from l0compile.hardware.costs.place import place, versions_of
+from l0compile.hardware.costs.record import (
+    CostKey,
+    CostPlace,
+    CostRecord,
+    KernelWorkload,
+    ScheduleData,
+    merged,
+)
 from l0compile.hardware.costs.text import read_records, write_records
 
 __all__ = [
-    "CostKey", "Costs", "Database", "Estimate", "Place", "Record", "Schedule", "Work", "costs_of", "default_path",
-    "merged", "place", "read_records", "shipped_records", "write_records",
+    "CostKey", "CostPlace", "CostRecord", "Costs", "CountedKernel", "Database", "Estimate", "KernelWorkload", "Machine",
+    "ScheduleData", "default_path", "known_costs", "merged", "place", "read_records", "shipped_records", "versions_of",
+    "write_records",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from l0compile.errors import ConfigError
-from l0compile.hardware.costs.record import CostKey, Place, Record, merged
+from l0compile.hardware.costs.record import CostKey, CostPlace, CostRecord, merged
 from l0compile.hardware.costs.text import key_fields, line, parse
 
 VARIABLE, SWITCHED_OFF = "L0COMPILE_COSTS", "off"
@@ -73,8 +73,8 @@ class Database:
         """Close the file; what was added is there already."""
         self._connection.close()
 
-    def add(self, records: Iterable[Record]) -> int:
-        """Add ``records``, all or none; of one key and schedule the better is kept (``Record.rank``).
+    def add(self, records: Iterable[CostRecord]) -> int:
+        """Add ``records``, all or none; of one key and schedule the better is kept (``CostRecord.rank``).
 
         Returns how many were new or better. On disk when this returns.
         """
@@ -90,7 +90,7 @@ class Database:
                     changed += 1
         return changed
 
-    def records(self, place: Place | None = None) -> list[Record]:
+    def records(self, place: CostPlace | None = None) -> list[CostRecord]:
         """All records, or those of one place, in a fixed order. Raises ``ConfigError`` for a damaged one."""
         where, values = ("", ()) if place is None else (" WHERE place = ?", (_text(vars(place)),))
         with self._errors():
@@ -99,7 +99,7 @@ class Database:
             ).fetchall()
         return [parse(str(row[0]), str(self.path)) for row in rows]
 
-    def of(self, key: CostKey) -> list[Record]:
+    def of(self, key: CostKey) -> list[CostRecord]:
         """The records of all schedules of one key, failed ones included, the best first."""
         with self._errors():
             rows = self._connection.execute(
@@ -154,7 +154,7 @@ class Database:
             ) from error
 
 
-def _row(record: Record) -> tuple[str, str, str, str]:
+def _row(record: CostRecord) -> tuple[str, str, str, str]:
     return (*_names(record.key), _text(dict(record.schedule)), line(record))
 
 

@@ -9,10 +9,10 @@ from typing import Literal
 
 from l0compile.errors import ConfigError
 from l0compile.hardware.costs.database import Database, default_path
-from l0compile.hardware.costs.features import Machine
+from l0compile.hardware.costs.machine import CountedKernel, Machine
 from l0compile.hardware.costs.model import CostModel
-from l0compile.hardware.costs.place import place, versions
-from l0compile.hardware.costs.record import Record, Schedule, Work
+from l0compile.hardware.costs.place import place
+from l0compile.hardware.costs.record import CostRecord, KernelWorkload, ScheduleData
 from l0compile.hardware.costs.text import read_records
 from l0compile.hardware.targets import Target
 from l0compile.hardware.targets.shipped import shipped_folder
@@ -21,7 +21,7 @@ _log = logging.getLogger("l0compile")
 
 # A time holds for densities this close to the measured one, in proportion.
 _SAME_DENSITY = log(1.05)
-# A schedule must be this much quicker than the default one: less may be chance, and another kernel is to be built.
+# A schedule must take at most this share of the default one's time: less may be chance, and costs a build.
 HYSTERESIS = 0.95
 
 
@@ -34,19 +34,28 @@ class Estimate:
 
 
 class Costs:
-    """The records that hold on one target, and the model fitted to them."""
+    """The records that hold on one target, and the model fitted to them.
 
-    def __init__(self, records: Iterable[Record], machine: Machine) -> None:
-        """``records``: of one device and one number of threads. Those of other versions of the code only predict."""
+    Args:
+        records: of one device and one number of threads; those of other versions of the code only help to predict.
+        machine: that device.
+        kernels: what is known of the kernels whose costs are asked.
+    """
+
+    def __init__(
+        self, records: Iterable[CostRecord], machine: Machine, kernels: Iterable[CountedKernel]
+    ) -> None:
         self.machine = machine
+        self._kernels = {kernel.op: kernel for kernel in kernels}
         self._records = list(records)
-        self._measured: dict[Work, list[Record]] = {}
+        self._measured: dict[KernelWorkload, list[CostRecord]] = {}
         for record in self._records:
-            if record.ms is not None and record.key.place.versions == versions(record.key.work.op):
+            kernel = self._kernels.get(record.key.work.op)
+            if record.ms is not None and kernel and record.key.place.versions == kernel.versions:
                 work = replace(self._computed(record.key.work), density=1.0)
                 self._measured.setdefault(work, []).append(record)
 
-    def estimate(self, work: Work) -> Estimate | None:
+    def estimate(self, work: KernelWorkload) -> Estimate | None:
         """What one call takes with the best schedule known; None when nothing like it was measured."""
         same = [
             record.ms * work.density / record.key.work.density
@@ -58,9 +67,11 @@ class Costs:
         ms = self._model.predict(self._computed(work))
         return None if ms is None else Estimate(ms, "predicted")
 
-    def schedule(self, work: Work, default: Schedule) -> Schedule:
-        """The schedule that was quickest at the density nearest to that of ``work``; ``default`` where none was clearly
-        quicker than it."""
+    def schedule(self, work: KernelWorkload, default: ScheduleData) -> ScheduleData:
+        """The schedule that was quickest at the density nearest to that of ``work``.
+
+        ``default`` where none was clearly quicker than it, or nothing was measured.
+        """
         records = self._same(work)
         if not records:
             return default
@@ -75,37 +86,44 @@ class Costs:
 
     @functools.cached_property
     def _model(self) -> CostModel:
-        return CostModel(self._records, self.machine)
+        return CostModel(self._records, self.machine, self._kernels)
 
-    def _same(self, work: Work) -> list[Record]:
+    def _same(self, work: KernelWorkload) -> list[CostRecord]:
         """Records of the same work at any density."""
         return self._measured.get(replace(self._computed(work), density=1.0), [])
 
-    def _computed(self, work: Work) -> Work:
+    def _computed(self, work: KernelWorkload) -> KernelWorkload:
         """A register of tokens that is not full takes as long as a full one; a single token has code of its own."""
         return work if work.tokens <= 1 else replace(work, tokens=self.machine.computed(work.tokens))
 
 
-def _apart(record: Record, work: Work) -> float:
+def _apart(record: CostRecord, work: KernelWorkload) -> float:
     return abs(log(record.key.work.density / max(work.density, 1e-6)))
 
 
-def costs_of(target: Target, tile_tokens: int, register_tokens: int) -> Costs | None:
+def known_costs(
+    target: Target, tile_tokens: int, register_tokens: int, kernels: tuple[CountedKernel, ...]
+) -> Costs | None:
     """What is known of ``target`` here: records of the user's database and those shipped; None where there are none.
 
     Args:
-        tile_tokens, register_tokens: tokens that the target's kernels keep together, and compute at once.
+        target: what kernels are made for.
+        tile_tokens: tokens that its kernels keep together.
+        register_tokens: tokens that they compute at once.
+        kernels: what is known of these kernels.
     """
     path = default_path()
-    if path is None or place(target, "linear") is None:
+    if path is None or place(target, "") is None:
         return None
     changed = path.stat().st_mtime_ns if path.exists() else 0
-    return _costs_of(target, (tile_tokens, register_tokens), str(path), changed)
+    return _known_costs(target, (tile_tokens, register_tokens), kernels, str(path), changed)
 
 
 @functools.lru_cache(maxsize=8)
-def _costs_of(target: Target, tokens: tuple[int, int], path: str, _changed: int) -> Costs | None:
-    here = place(target, "linear")
+def _known_costs(
+    target: Target, tokens: tuple[int, int], kernels: tuple[CountedKernel, ...], path: str, _changed: int
+) -> Costs | None:
+    here = place(target, "")
     assert here is not None
     found = [*shipped_records(), *(_users(path) if _changed else ())]
     records = [
@@ -113,17 +131,17 @@ def _costs_of(target: Target, tokens: tuple[int, int], path: str, _changed: int)
         for record in found
         if (record.key.place.device, record.key.place.threads) == (here.device, here.threads)
     ]
-    return Costs(records, Machine(here.threads, *tokens, target.l2_bytes)) if records else None
+    return Costs(records, Machine(here.threads, *tokens, target.l2_bytes), kernels) if records else None
 
 
 @functools.cache
-def shipped_records() -> tuple[Record, ...]:
+def shipped_records() -> tuple[CostRecord, ...]:
     """The records that come with l0compile, of every device that they were measured on."""
     files = sorted(shipped_folder("targets").glob("*.costs.jsonl"))
     return tuple(record for file in files for record in read_records(file))
 
 
-def _users(path: str) -> list[Record]:
+def _users(path: str) -> list[CostRecord]:
     try:
         with Database(path, read_only=True) as database:
             return database.records()

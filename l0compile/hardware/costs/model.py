@@ -6,38 +6,47 @@ from math import exp, log
 import numpy as np
 from numpy.typing import NDArray
 
-from l0compile.hardware.costs.features import Machine, counts
-from l0compile.hardware.costs.record import Record, Work
+from l0compile.hardware.costs.machine import CountedKernel, Machine
+from l0compile.hardware.costs.record import CostRecord, KernelWorkload
 
 _SWEEPS = 400
-# A record corrects the works around it: by a weight of 1/e where shape, density and tokens differ by this factor in
+# A record corrects the workloads around it: by a weight of 1/e where shape, density and tokens differ by this factor in
 # all, against the weight of "no correction".
 _REACH = log(2.0)
 _DOUBT = 0.05
+# How far a word of the variant puts two workloads apart, as a logarithm.
+_WORD = 0.3
 
 
 class CostModel:
-    """Costs of counts (``costs.features``), fitted to records; and how far records nearby lie from that sum."""
+    """Costs of counts, fitted to records, and how far records nearby lie from the sum of these costs.
 
-    def __init__(self, records: Sequence[Record], machine: Machine) -> None:
-        """Fit to the best record of each work; failed ones say nothing here."""
-        best: dict[Work, float] = {}
+    Args:
+        records: the best one of each workload is used; failed ones say nothing here.
+        machine: the device that they were measured on.
+        kernels: what is counted of the workloads; those of other operators are left out.
+    """
+
+    def __init__(
+        self, records: Sequence[CostRecord], machine: Machine, kernels: Mapping[str, CountedKernel]
+    ) -> None:
+        self._machine, self._kernels = machine, kernels
+        best: dict[KernelWorkload, float] = {}
         for record in records:
-            if record.ms is not None and counts(record.key.work, machine):
+            if record.ms is not None and self.counts(record.key.work):
                 best[record.key.work] = min(record.ms, best.get(record.key.work, record.ms))
-        self._machine = machine
-        self._known = best
-        self.costs = _fit([(counts(work, machine), ms) for work, ms in best.items()])
+        self.costs = _fit([(self.counts(work), ms) for work, ms in best.items()])
         self._errors: dict[tuple[object, ...], list[tuple[NDArray[np.float64], float]]] = {}
         for work, ms in best.items():
-            self._errors.setdefault(_family(work), []).append((_position(work), log(ms / self._sum(work))))
+            error = log(ms / self._sum(work))
+            self._errors.setdefault(self._family(work), []).append((self._position(work), error))
 
-    def predict(self, work: Work) -> float | None:
-        """Milliseconds of one call; None when no work of its family was measured."""
-        family = self._errors.get(_family(work))
+    def predict(self, work: KernelWorkload) -> float | None:
+        """Milliseconds of one call; None when no workload of its family was measured."""
+        family = self._errors.get(self._family(work)) if work.op in self._kernels else None
         if family is None:
             return None
-        here, weights, errors = _position(work), [], []
+        here, weights, errors = self._position(work), [], []
         for place, error in family:
             weights.append(exp(-((float(np.abs(here - place).sum()) / _REACH) ** 2)))
             errors.append(error)
@@ -45,29 +54,29 @@ class CostModel:
         correction = sum(w * e for w, e in zip(weights, errors, strict=True)) / (total + _DOUBT)
         return self._sum(work) * exp(correction)
 
-    def _sum(self, work: Work) -> float:
-        found = sum(self.costs.get(name, 0.0) * n for name, n in counts(work, self._machine).items())
-        return max(found, 1e-6)
+    def counts(self, work: KernelWorkload) -> Mapping[str, float]:
+        """Name of a count -> how many, zeros left out; empty for an operator that nothing is known of."""
+        kernel = self._kernels.get(work.op)
+        found = kernel.counts(work, self._machine) if kernel else {}
+        return {name: float(count) for name, count in found.items() if count}
 
+    def _sum(self, work: KernelWorkload) -> float:
+        return max(sum(self.costs.get(name, 0.0) * n for name, n in self.counts(work).items()), 1e-6)
 
-def _family(work: Work) -> tuple[object, ...]:
-    """Works that are measured for one another."""
-    return (work.op, work.block, work.dtype, "" if work.op in ("linear", "attention") else work.variant)
+    def _family(self, work: KernelWorkload) -> tuple[object, ...]:
+        """Workloads that are measured for one another."""
+        variant = "" if self._kernels[work.op].words else work.variant
+        return (work.op, work.block, work.dtype, variant)
 
-
-def _position(work: Work) -> NDArray[np.float64]:
-    """Where a work lies among its family: logarithms of its extents, and a flag for each word of its variant."""
-    extents = (*work.shape, work.tokens, work.density)
-    flags = [
-        0.3 * (word in work.variant)
-        for word in ("residual", "gelu", "silu", "relu", "causal", "mask", "bias")
-    ]
-    return np.array([*(log(max(extent, 1e-3)) for extent in extents), *flags])
+    def _position(self, work: KernelWorkload) -> NDArray[np.float64]:
+        """Where a workload lies in its family: logarithms of its extents, and a flag for each word of its variant."""
+        extents = (*work.shape, work.tokens, work.density)
+        flags = [_WORD * (word in work.variant) for word in self._kernels[work.op].words]
+        return np.array([*(log(max(extent, 1e-3)) for extent in extents), *flags])
 
 
 def _fit(samples: Sequence[tuple[Mapping[str, float], float]]) -> dict[str, float]:
     """Costs of at least 0 that make the sums' relative errors small (least squares, one coordinate after another)."""
-
     names = sorted({name for each, _ in samples for name in each})
     if not names:
         return {}

@@ -1,4 +1,4 @@
-"""One measurement of one kernel: what was computed, where, by which schedule, and how long it took."""
+"""One measurement of one kernel: what was computed, where, by which schedule, and in what time."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,22 +7,21 @@ from typing import Any
 DENSITIES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02)
 """The shares of kept blocks that kernels are measured at; each stands for those nearest to it."""
 
-Schedule = tuple[tuple[str, bool | int | str], ...]
+ScheduleData = tuple[tuple[str, bool | int | str], ...]
 """A schedule as plain data: (field, value) pairs, sorted by field. Empty: the kernel has no choice."""
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a kernel computes, in one call.
+class KernelWorkload:
+    """What a kernel computes in one call.
 
     Attributes:
-        op: ``linear``, ``attention``, ``norm``, ``pack``, ``elementwise``, ``launch``.
-        shape: of the operator; linear: (n, k), out and in features. norm, pack: (features,). attention: (heads, key
-            heads, width of a head, width of a value, keys of a sequence). elementwise: (bytes read and written,).
+        op: name of the kernel's definition, such as ``linear``.
+        shape: sizes that the definition names; linear: (n, k), out and in features.
         block: (rows, cols) of a block-sparse weight; None: dense, or no weight.
         density: share of its blocks that are stored, one of ``DENSITIES`` when measured; 1 where there is no block.
         tokens: of all sequences together; 1 where there are none.
-        variant: what else changes the code: ``gelu``, ``residual``, ``causal``; parts in order, joined by ``+``.
+        variant: what else changes the code: ``gelu``, ``residual``, ``causal``; words in order, joined by ``+``.
         dtype: of the numbers.
     """
 
@@ -34,10 +33,15 @@ class Work:
     variant: str = ""
     dtype: str = "float32"
 
+    @property
+    def words(self) -> list[str]:
+        """The words of the variant."""
+        return self.variant.split("+") if self.variant else []
+
 
 @dataclass(frozen=True)
-class Place:
-    """Where a time holds: the device, the threads that share the work, and the versions that made the code."""
+class CostPlace:
+    """Where a time holds: the device, the threads that share the work, and the compiler and code that were timed."""
 
     device: str
     threads: int
@@ -48,23 +52,28 @@ class Place:
 class CostKey:
     """What a record is found by; several schedules may have been measured for one key."""
 
-    work: Work
-    place: Place
+    work: KernelWorkload
+    place: CostPlace
 
 
 @dataclass(frozen=True)
-class Record:
+class CostRecord:
     """One schedule of one kernel, measured.
 
     Attributes:
+        key: what was measured, and where.
+        schedule: how it was computed.
         ms: milliseconds of a call, the median of the quietest block; None when the schedule failed, ``error`` then
             says how.
-        low_ms, high_ms: quickest call of that block, and median of all blocks. calls: timed calls. date: of the
-            measurement, ``YYYY-MM-DD``.
+        low_ms: quickest call of that block.
+        high_ms: median of all blocks.
+        calls: timed calls.
+        date: of the measurement, ``YYYY-MM-DD``.
+        error: why there is no time.
     """
 
     key: CostKey
-    schedule: Schedule
+    schedule: ScheduleData
     ms: float | None
     low_ms: float | None = None
     high_ms: float | None = None
@@ -89,9 +98,9 @@ def density_class(density: float) -> float:
     return min(DENSITIES, key=lambda known: max(known / floor, floor / known))
 
 
-def merged(records: Iterable[Record]) -> dict[tuple[CostKey, Schedule], Record]:
-    """The best record of each key and schedule, by ``Record.rank``; the order of ``records`` does not matter."""
-    found: dict[tuple[CostKey, Schedule], Record] = {}
+def merged(records: Iterable[CostRecord]) -> dict[tuple[CostKey, ScheduleData], CostRecord]:
+    """The best record of each key and schedule, by ``CostRecord.rank``; the order of ``records`` does not matter."""
+    found: dict[tuple[CostKey, ScheduleData], CostRecord] = {}
     for record in records:
         identity = (record.key, record.schedule)
         if identity not in found or record.rank < found[identity].rank:

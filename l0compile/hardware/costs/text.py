@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from l0compile.errors import ConfigError
-from l0compile.hardware.costs.record import CostKey, Place, Record, Schedule, Work
+from l0compile.hardware.costs.record import CostKey, CostPlace, CostRecord, KernelWorkload, ScheduleData
 
 _LONGEST_LINE = 16_384
 _KEY = ("op", "shape", "block", "density", "tokens", "variant", "dtype", "device", "threads", "versions")
 _FIELDS = (*_KEY, "schedule", "ms", "low_ms", "high_ms", "calls", "date", "error")
 
 
-def read_records(path: str | os.PathLike[str]) -> Iterator[Record]:
+def read_records(path: str | os.PathLike[str]) -> Iterator[CostRecord]:
     """The records of a file written by ``write_records``; empty lines and lines that start with ``#`` are skipped.
 
     Raises ``ConfigError``, with file and line, for what is no record, and for a file that cannot be read.
@@ -29,7 +29,7 @@ def read_records(path: str | os.PathLike[str]) -> Iterator[Record]:
         raise ConfigError(f"{os.fspath(path)}: records of costs cannot be read: {error}") from error
 
 
-def write_records(path: str | os.PathLike[str], records: Iterable[Record]) -> int:
+def write_records(path: str | os.PathLike[str], records: Iterable[CostRecord]) -> int:
     """Write ``records``, one a line in a fixed order, and return how many; an older file is replaced at once.
 
     Raises ``ConfigError`` when the file cannot be written.
@@ -48,7 +48,7 @@ def write_records(path: str | os.PathLike[str], records: Iterable[Record]) -> in
     return len(lines)
 
 
-def line(record: Record) -> str:
+def line(record: CostRecord) -> str:
     """One line of JSON; equal records give equal lines. What is empty is left out."""
     values = {**key_fields(record.key), "schedule": dict(record.schedule), "ms": record.ms}
     if record.ms is not None:
@@ -58,22 +58,22 @@ def line(record: Record) -> str:
 
 
 def key_fields(key: CostKey) -> dict[str, Any]:
-    """JSON values of a key, by the names of ``Work`` and ``Place``."""
+    """JSON values of a key, by the names of ``KernelWorkload`` and ``CostPlace``."""
     return {**work_fields(key.work), **vars(key.place)}
 
 
-def work_fields(work: Work) -> dict[str, Any]:
+def work_fields(work: KernelWorkload) -> dict[str, Any]:
     """JSON values of a work, by the names of its fields."""
     block = None if work.block is None else list(work.block)
     return {**vars(work), "shape": list(work.shape), "block": block}
 
 
-def work_from(values: Mapping[str, Any], where: str) -> Work:
+def work_from(values: Mapping[str, Any], where: str) -> KernelWorkload:
     """The work that ``work_fields`` gave ``values`` for. Raises ``ConfigError``, starting with ``where``."""
     return _Reader(values, where).work()
 
 
-def parse(text: str, where: str) -> Record:
+def parse(text: str, where: str) -> CostRecord:
     """The record that ``line`` wrote. Raises ``ConfigError``, starting with ``where``, for anything else."""
     if len(text) > _LONGEST_LINE:
         raise ConfigError(f"{where}: expected a line of at most {_LONGEST_LINE} characters")
@@ -95,8 +95,8 @@ class _Reader:
     def __init__(self, values: Mapping[str, Any], where: str) -> None:
         self.values, self.where = values, where
 
-    def work(self) -> Work:
-        return Work(
+    def work(self) -> KernelWorkload:
+        return KernelWorkload(
             op=self.text("op", required=True),
             shape=self.sizes("shape"),
             block=None if self.values.get("block") is None else self.pair("block"),
@@ -106,8 +106,10 @@ class _Reader:
             dtype=self.text("dtype", required=True),
         )
 
-    def record(self) -> Record:
-        place = Place(self.text("device", True), self.count("threads", least=1), self.text("versions", True))
+    def record(self) -> CostRecord:
+        place = CostPlace(
+            self.text("device", True), self.count("threads", least=1), self.text("versions", True)
+        )
         ms = None if self.values.get("ms") is None else self.number("ms")
         low, high = (
             None if self.values.get(name) is None else self.number(name) for name in ("low_ms", "high_ms")
@@ -116,7 +118,7 @@ class _Reader:
         if (ms is None) != bool(error):
             raise self.refuse("ms", "a time, or else an error", self.values.get("ms"))
         calls = self.count("calls", least=0) if "calls" in self.values else 0
-        return Record(
+        return CostRecord(
             CostKey(self.work(), place), self.schedule(), ms, low, high, calls, self.text("date"), error
         )
 
@@ -155,7 +157,7 @@ class _Reader:
             raise self.refuse(name, "[rows, cols]", list(found))
         return found[0], found[1]
 
-    def schedule(self) -> Schedule:
+    def schedule(self) -> ScheduleData:
         value = self.values.get("schedule")
         if not isinstance(value, Mapping) or not all(isinstance(v, bool | int | str) for v in value.values()):
             raise self.refuse("schedule", "an object of numbers, flags and words", value)

@@ -4,9 +4,10 @@ from l0compile.hardware.targets.host import Host, available_cores, host_supports
 from l0compile.hardware.targets.load import list_targets, load_target, parse_target
 from l0compile.hardware.targets.native import native_target
 from l0compile.hardware.targets.shipped import shipped_folder
-from l0compile.hardware.targets.target import Target
+from l0compile.hardware.targets.target import Core, Target
 
 __all__ = [
+    "Core",
     "Host",
     "Target",
     "available_cores",

@@ -13,10 +13,10 @@ from l0compile.errors import ConfigError, TargetError
 from l0compile.hardware.targets.host import read_host
 from l0compile.hardware.targets.native import native_target
 from l0compile.hardware.targets.shipped import shipped_folder
-from l0compile.hardware.targets.target import Target
+from l0compile.hardware.targets.target import Core, Target
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
-_TOP = ("kind", "triple", "cpu", "attrs", "cores", "dtypes", "vector", "cache", "blocks")
+_TOP = ("kind", "triple", "cpu", "attrs", "cores", "dtypes", "vector", "cache", "blocks", "core")
 
 
 def list_targets() -> tuple[str, ...]:
@@ -94,7 +94,15 @@ def parse_target(table: Mapping[str, Any], where: str, name: str) -> Target:
         dtypes=_texts(table, "dtypes", where, "|".join(DTYPES), f"some of {', '.join(DTYPES)}"),
         blocks=tuple(block for block, _ in blocks),
         efficiency=blocks,
+        core=_core(table, where),
     )
+
+
+def _core(table: Mapping[str, Any], where: str) -> Core:
+    """The optional table ``core``; what it leaves out is as in ``Core``."""
+    names = tuple(Core.__dataclass_fields__)
+    section = _section(table, "core", names, where) if "core" in table else {}
+    return Core(**{name: _integer(section, name, where, "core.", low=1) for name in section})
 
 
 def _blocks(table: Mapping[str, Any], where: str) -> tuple[tuple[tuple[int, int], float], ...]:

@@ -42,6 +42,7 @@ def native_target(host: Host, shipped: Sequence[Target]) -> Target:
         dtypes=base.dtypes,
         blocks=base.blocks,
         efficiency=base.efficiency,
+        core=base.core,
     )
 
 

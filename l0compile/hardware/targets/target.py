@@ -5,6 +5,35 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
+class Core:
+    """What code generation assumes of one core. The defaults were measured on Zen 4 and Zen 5; a target may differ.
+
+    Attributes:
+        rows: features that a microkernel accumulates at once, beside as many tokens as fit the registers.
+        latency: cycles from a multiply-add to its result.
+        accumulators: independent sums that keep all multiply-add units busy.
+        line_bytes: bytes of a cache line.
+        prefetch_bytes: how far ahead weights are asked for: about what is computed while memory answers.
+        tile_bytes: bytes of activations that leave the second cache room for weights and results.
+        parallel_elements: elements of a plain loop from which waking the other threads pays.
+        products_per_ms: multiply-adds of PyTorch's matrix products in a millisecond, a careful estimate.
+        elements_per_ms: elements that any other operator of PyTorch reads and writes in a millisecond.
+        waking_ms: milliseconds of PyTorch's work on one thread from which waking its other threads pays.
+    """
+
+    rows: int = 4
+    latency: int = 4
+    accumulators: int = 8
+    line_bytes: int = 64
+    prefetch_bytes: int = 2048
+    tile_bytes: int = 512 << 10
+    parallel_elements: int = 16384
+    products_per_ms: int = 10_000_000
+    elements_per_ms: int = 300_000
+    waking_ms: int = 1
+
+
+@dataclass(frozen=True)
 class Target:
     """One machine type to generate code for. Hashable, so it can key caches of kernels and measurements.
 
@@ -21,6 +50,7 @@ class Target:
     ``efficiency``  pairs ((rows, cols), speed per nonzero relative to the dense kernel).
     ``device``      what machines of this type call themselves at a tracker of TVM's RPC: costs measured on these hold;
                     empty: those of this machine do.
+    ``core``        what kernels and schedules assume of one core.
     """
 
     name: str
@@ -38,6 +68,7 @@ class Target:
     blocks: tuple[tuple[int, int], ...]
     efficiency: tuple[tuple[tuple[int, int], float], ...]
     device: str = ""
+    core: Core = Core()
 
     @property
     def lanes32(self) -> int:

@@ -77,8 +77,8 @@ def strip_count(height: int, m: int) -> int:
     return -(-height // m)
 
 
-@torch.library.custom_op("l0compile::strip_planes", mutates_args=())
-def strip_planes(x: Tensor, source: Sequence[int], result: Sequence[int], m: int) -> Tensor:
+@torch.library.custom_op("l0compile::winograd_planes", mutates_args=())
+def winograd_planes(x: Tensor, source: Sequence[int], result: Sequence[int], m: int) -> Tensor:
     """B^T d of every strip: [N, C, size] -> [N, (m + 2) * C, size'], one row of the result per strip.
 
     Row s of channel k * C + c is the sum over a of B^T[k, a] times row m * s - 1 + a of channel c, zero where there is
@@ -97,20 +97,20 @@ def strip_planes(x: Tensor, source: Sequence[int], result: Sequence[int], m: int
     return y.flatten(1, 2)
 
 
-@strip_planes.register_fake
+@winograd_planes.register_fake
 def _(x, source, result, m):  # type: ignore[no-untyped-def]
     return x.new_empty(x.shape[0], x.shape[1] * (m + 2), result[4])
 
 
-@torch.library.custom_op("l0compile::packed_strips", mutates_args=())
-def packed_strips(
+@torch.library.custom_op("l0compile::packed_winograd", mutates_args=())
+def packed_winograd(
     x: Tensor,
     data: Tensor,
     offsets: Tensor,
     bias: Tensor | None,
     residual: Tensor | None,
     n: int,
-    strips: Sequence[int],
+    source: Sequence[int],
     result: Sequence[int],
     m: int,
     activation: str,
@@ -121,14 +121,14 @@ def packed_strips(
     Product k is the dense ``packed_conv2d`` with the k-th part of ``data`` of what begins at channel k * C.
 
     Args:
-        x: what ``strip_planes`` gives, in the layout ``strips``.
+        x: what ``winograd_planes`` gives, in the layout ``source``.
         data: [(m + 2) * row blocks * P, 1, rows]: the blocks of G g, one part after the other.
         offsets: [P] int32, the place of each column in the first C channels.
         residual: [N, n, size'] in the layout of the result.
         result: ``Planes.numbers()`` of the result.
         slope: [n] of the activation "prelu".
     """
-    here, there, rows, columns = Planes(*strips), Planes(*result), data.shape[2], offsets.shape[0]
+    here, there, rows, columns = Planes(*source), Planes(*result), data.shape[2], offsets.shape[0]
     row_blocks = -(-n // rows)
     indptr = torch.arange(row_blocks + 1, dtype=torch.int32) * columns
     column = torch.arange(columns).repeat(row_blocks)
@@ -154,6 +154,6 @@ def packed_strips(
     return whole
 
 
-@packed_strips.register_fake
-def _(x, data, offsets, bias, residual, n, strips, result, m, activation, slope=None):  # type: ignore[no-untyped-def]
+@packed_winograd.register_fake
+def _(x, data, offsets, bias, residual, n, source, result, m, activation, slope=None):  # type: ignore[no-untyped-def]
     return x.new_empty(x.shape[0], n, result[4])

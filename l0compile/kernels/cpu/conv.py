@@ -4,13 +4,47 @@ Microkernel: rows x vectors accumulators; a column of the weight is one input ch
 vector load per register of pixels from a place that a table gives, and one broadcast weight per row.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
-from l0compile.hardware._tvm import TB
+from torch import fx
+
+from l0compile.ir.ops.planes import Planes
 from l0compile.kernels.cpu.lanes import Expr, activated, ahead, body, kernel, param, store, symbol, variable
 from l0compile.kernels.cpu.planes import clear_border, only_pixels, pieces
-from l0compile.kernels.cpu.sharing import AHEAD, rows_share_better, share, tasks
-from l0compile.kernels.spec import ConvSpec, TokenTile
+from l0compile.kernels.cpu.sharing import rows_share_better, share, tasks
+from l0compile.kernels.definition import KernelCall, KernelDef, given
+from l0compile.kernels.tir import TB
+from l0compile.kernels.token_tile import TokenTile
+
+
+@dataclass(frozen=True)
+class ConvSpec:
+    """activation(W x + bias + residual) on planes.
+
+    Attributes:
+        n: output planes.
+        columns: columns of a dense W: input channels times taps.
+        rows: rows of a block of W; it has one column.
+        channels: planes of an input image.
+        size: numbers of an input plane.
+        result: layout of the output planes.
+        dense: every block is there.
+        bias: there is a bias.
+        residual: there is a residual.
+        activation: a key of ``ACTIVATIONS``, or "prelu", which takes a slope for each output plane.
+    """
+
+    n: int
+    columns: int
+    rows: int
+    channels: int
+    size: int
+    result: Planes
+    dense: bool
+    bias: bool
+    residual: bool
+    activation: str
 
 
 def conv(spec: ConvSpec, tile: TokenTile) -> Any:
@@ -82,7 +116,7 @@ def _accumulate(
     count = indptr[j + 1] - indptr[j] if indptr is not None else spec.columns
     with TB.serial(0, count) as i:
         p = begin + i
-        ahead(data, p + AHEAD // (4 * spec.rows), 0, 0)
+        ahead(data, p + tile.core.prefetch_bytes // (4 * spec.rows), 0, 0)
         place = TB.cast(offsets[i if indptr is None else p], "int64") + first
         for r in range(spec.rows):
             for register, (s, lanes) in zip(acc[r], registers, strict=True):
@@ -110,3 +144,17 @@ def _finish(spec, acc, row, image, first, registers, residual, slope, y):  # typ
     else:
         with TB.If(row < spec.n), TB.Then():
             write()
+
+
+def _call(node: fx.Node) -> KernelCall:
+    x, data, offsets, indptr, bias, residual, n, result, activation, *slope = node.args
+    _, channels, size = x.meta["val"].shape
+    spec = ConvSpec(
+        n=n, columns=0 if indptr is not None else int(offsets.meta["val"].shape[0]),
+        rows=int(data.meta["val"].shape[2]), channels=int(channels), size=int(size), result=Planes(*result),
+        dense=indptr is None, bias=bias is not None, residual=residual is not None, activation=activation,
+    )  # fmt: skip
+    return KernelCall(spec, given(x, data, offsets, indptr, bias, residual, *slope))
+
+
+CONV = KernelDef(name="conv", calls={"packed_conv2d": _call}, spec=ConvSpec, emit=conv, costs=None)

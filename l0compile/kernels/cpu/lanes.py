@@ -8,8 +8,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from l0compile.hardware._tvm import TB, IRBuilder, tirx
-from l0compile.kernels.spec import Tail, TokenTile
+from l0compile.kernels.tir import TB, ir_builder, tirx
+from l0compile.kernels.token_tile import Tail, TokenTile
 
 Expr = Any  # a tirx expression or a Python number
 
@@ -20,9 +20,9 @@ _OPAQUE = 8
 
 
 @contextlib.contextmanager
-def kernel(name: str) -> Iterator[IRBuilder]:
+def kernel(name: str) -> Iterator[Any]:
     """Open a PrimFunc called ``name``; declare every ``param`` first, then the body inside ``body()``."""
-    with IRBuilder() as builder, TB.prim_func(s_tir=True):
+    with ir_builder() as builder, TB.prim_func(s_tir=True):
         TB.func_name(name)
         TB.func_attr({"tirx.noalias": True, SCHEDULED: True, "op_pattern": _OPAQUE})
         yield builder

@@ -1,10 +1,38 @@
 """An attention mask with queries in lanes (oracle: ``l0compile::pack_mask``)."""
 
+from dataclasses import dataclass
 from typing import Any
 
-from l0compile.hardware._tvm import TB
+import torch
+from torch import fx
+
 from l0compile.kernels.cpu.lanes import Expr, body, kernel, param, store, symbol
-from l0compile.kernels.spec import MaskSpec, TokenTile
+from l0compile.kernels.definition import KernelCall, KernelDef
+from l0compile.kernels.tir import TB
+from l0compile.kernels.token_tile import TokenTile
+
+
+@dataclass(frozen=True)
+class MaskSpec:
+    """A mask [batch, head, query, key].
+
+    Attributes:
+        full: which axes are not of size 1.
+        boolean: it is of bool, True = attend, and not of float32, which is added to the scores.
+    """
+
+    full: tuple[bool, bool, bool, bool]
+    boolean: bool
+
+
+def mask_spec(mask: fx.Node) -> MaskSpec:
+    """Which axes of an attention mask broadcast: a size that is exactly 1 does, and so does an axis it lacks."""
+    value = mask.meta["val"]
+    first, second, third, fourth = (
+        not (isinstance(size, int) and size == 1) for size in [1] * (4 - value.ndim) + list(value.shape)
+    )
+    return MaskSpec((first, second, third, fourth), value.dtype == torch.bool)
+
 
 # Keys moved at once: a run of a mask's row, and few enough lines of the result to stay in the first cache.
 _CHUNK = 16
@@ -44,3 +72,18 @@ def _index(spec: MaskSpec, *position: Expr) -> tuple[Expr, ...]:
 
 def _added(spec: MaskSpec, value: Expr) -> Expr:
     return TB.Select(value, TB.float32(0), TB.float32(float("-inf"))) if spec.boolean else value
+
+
+def _call(node: fx.Node) -> KernelCall:
+    mask, batch, queries, keys, _ = node.args
+    return KernelCall(mask_spec(mask), (mask,), (batch, queries, keys), mask=mask)
+
+
+MASK = KernelDef(
+    name="mask",
+    calls={"pack_mask": _call},
+    spec=MaskSpec,
+    emit=pack_mask,
+    costs=None,
+    dtypes=("float32", "bool"),
+)

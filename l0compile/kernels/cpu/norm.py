@@ -4,9 +4,13 @@ Oracles: ``l0compile::packed_layer_norm`` and ``l0compile::packed_rms_norm``.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from l0compile.hardware._tvm import TB
+import numpy as np
+from torch import fx
+
+from l0compile.hardware.costs import KernelWorkload
 from l0compile.kernels.cpu.lanes import (
     Expr,
     body,
@@ -19,7 +23,47 @@ from l0compile.kernels.cpu.lanes import (
     symbol,
     variable,
 )
-from l0compile.kernels.spec import NormSpec, TokenTile
+from l0compile.kernels.definition import (
+    KernelCall,
+    KernelCosts,
+    KernelDef,
+    KernelOperands,
+    counts_per_feature,
+    example_tokens,
+    given,
+    known_tail,
+    packed_array,
+)
+from l0compile.kernels.tir import TB
+from l0compile.kernels.token_tile import Tail, TokenTile
+
+
+@dataclass(frozen=True)
+class NormSpec:
+    """LayerNorm or RMSNorm of a vector, at the channels of it that are left; ir/ops/norm.py has the formulas.
+
+    Attributes:
+        features: channels that are left.
+        eps: added to the variance.
+        centred: LayerNorm; else RMSNorm.
+        weight: there is a weight.
+        bias: there is a bias.
+        width: channels of the whole vector.
+        removed_mean: mean of the width - features other channels.
+        removed_squares: sum of their squares, taken from their mean when ``centred``.
+        tail: tokens of the last tile, see ``Tail``.
+    """
+
+    features: int
+    eps: float
+    centred: bool
+    weight: bool
+    bias: bool
+    width: int
+    removed_mean: float = 0.0
+    removed_squares: float = 0.0
+    tail: Tail = 0
+
 
 # Features summed side by side: one sum alone waits for each of its additions.
 _SUMS = 4
@@ -97,3 +141,48 @@ def _sum(features: int, tile: TokenTile, every: Expr, term: Callable[[Expr], Exp
     for register in sums[1:]:
         store(sums[0], sums[0][every] + register[every], every)
     return sums[0]
+
+
+def _layer_norm_call(node: fx.Node) -> KernelCall:
+    x, weight, bias, eps, width, removed_mean, removed_m2, *tokens = node.args
+    tail, sizes = known_tail(x, *tokens)
+    features, parameters = int(x.meta["val"].shape[1]), (weight is not None, bias is not None)
+    spec = NormSpec(features, eps, True, *parameters, width, removed_mean, removed_m2, tail)
+    return KernelCall(spec, given(x, weight, bias), sizes)
+
+
+def _rms_norm_call(node: fx.Node) -> KernelCall:
+    x, weight, eps, width, squares, *tokens = node.args
+    tail, sizes = known_tail(x, *tokens)
+    features = int(x.meta["val"].shape[1])
+    spec = NormSpec(features, eps, False, weight is not None, False, width, 0.0, squares, tail)
+    return KernelCall(spec, given(x, weight), sizes)
+
+
+def _workload(node: fx.Node, call: KernelCall) -> KernelWorkload:
+    variant = "layer" if call.spec.centred else "rms"
+    return KernelWorkload("norm", (call.spec.features,), tokens=example_tokens(node, call), variant=variant)
+
+
+def _spec(workload: KernelWorkload, tile: TokenTile) -> NormSpec | None:
+    if len(workload.shape) != 1 or workload.variant not in ("layer", "rms"):
+        return None
+    (features,), centred = workload.shape, workload.variant == "layer"
+    return NormSpec(features, 1e-5, centred, True, centred, features, tail=workload.tokens % tile.lanes)
+
+
+def _operands(
+    spec: NormSpec, workload: KernelWorkload, tile: TokenTile, random: np.random.Generator
+) -> KernelOperands:
+    vectors = [np.ones(spec.features, np.float32) for _ in range(1 + spec.bias)]
+    x, y = (packed_array(spec.features, workload.tokens, tile, random) for _ in range(2))
+    return KernelOperands((x, *vectors, y))
+
+
+NORM = KernelDef(
+    name="norm",
+    calls={"packed_layer_norm": _layer_norm_call, "packed_rms_norm": _rms_norm_call},
+    spec=NormSpec,
+    emit=norm,
+    costs=KernelCosts(_workload, _spec, counts_per_feature, _operands),
+)

@@ -2,12 +2,38 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from l0compile.hardware._tvm import TB
+from torch import fx
+
 from l0compile.ir.ops.planes import STEP, Planes
 from l0compile.kernels.cpu.lanes import Expr, body, kernel, param, store, symbol
-from l0compile.kernels.spec import CopySpec, TokenTile
+from l0compile.kernels.definition import KernelCall, KernelDef
+from l0compile.kernels.tir import TB
+from l0compile.kernels.token_tile import TokenTile
+
+
+@dataclass(frozen=True)
+class CopySpec:
+    """Move planes from one layout to another.
+
+    Attributes:
+        channels: planes of an input image.
+        source: layout of the input.
+        result: layout of the result.
+        step: rows and columns from one pixel taken to the next.
+        phases: (row, column) of the first pixel taken, for each copy.
+        lowest: around the pixels lies minus infinity instead of zero.
+    """
+
+    channels: int
+    source: Planes
+    result: Planes
+    step: tuple[int, int]
+    phases: tuple[tuple[int, int], ...]
+    lowest: bool = False
+
 
 # Zeros written at once; all parts of a plane are multiples of it.
 _ZEROS = STEP
@@ -50,7 +76,7 @@ def clear_border(
             clear(end, planes.size - end)
 
 
-def copy(spec: CopySpec) -> Any:
+def copy(spec: CopySpec, _: TokenTile) -> Any:
     """PrimFunc(x, y): x [N, C, size] -> y [N, F * C, size']; N is symbolic (oracle: ``l0compile::copy_planes``)."""
     phases = len(spec.phases)
     with kernel("copy_planes") as builder:
@@ -87,3 +113,16 @@ def _plane(spec: CopySpec, x: Any, y: Any, image: Expr, channel: Expr, number: i
         clear(result.lead + line * result.pitch + width, result.pitch - width)
     end = result.lead + height * result.pitch
     clear(end, result.size - end)
+
+
+def _call(node: fx.Node) -> KernelCall:
+    x, source, result, step, phases, *lowest = node.args
+    starts = tuple(zip(phases[::2], phases[1::2], strict=True))
+    channels = int(x.meta["val"].shape[1])
+    spec = CopySpec(channels, Planes(*source), Planes(*result), tuple(step), starts, *lowest)
+    return KernelCall(spec, (x,))
+
+
+COPY = KernelDef(
+    name="copy_planes", calls={"copy_planes": _call}, spec=CopySpec, emit=copy, costs=None, moves=True
+)

@@ -1,10 +1,31 @@
 """Rotary position embedding, lane by lane (oracle: ``l0compile::packed_rope``)."""
 
+from dataclasses import dataclass
 from typing import Any
 
-from l0compile.hardware._tvm import TB
+from torch import fx
+
 from l0compile.kernels.cpu.lanes import body, kernel, live_registers, param, ramp, store, symbol
-from l0compile.kernels.spec import RopeSpec, TokenTile
+from l0compile.kernels.definition import KernelCall, KernelDef, known_tail
+from l0compile.kernels.tir import TB
+from l0compile.kernels.token_tile import Tail, TokenTile
+
+
+@dataclass(frozen=True)
+class RopeSpec:
+    """Turn pairs of features of each head by an angle per token.
+
+    Attributes:
+        heads: heads side by side.
+        dim: features of a head.
+        tail: tokens of the last tile, see ``Tail``.
+        interleaved: a pair is two neighbours, with one angle, instead of the same place in both halves of a head.
+    """
+
+    heads: int
+    dim: int
+    tail: Tail = 0
+    interleaved: bool = False
 
 
 def rope(spec: RopeSpec, tile: TokenTile) -> Any:
@@ -30,3 +51,13 @@ def rope(spec: RopeSpec, tile: TokenTile) -> Any:
                 store(y, low * cos[t, d, s] - high * sin[t, d, s], t, one, s)
                 store(y, high * cos[t, e, s] + low * sin[t, e, s], t, two, s)
     return builder.get()
+
+
+def _call(node: fx.Node) -> KernelCall:
+    x, cos, sin, heads, tokens, interleaved = (*node.args, None, False)[:6]
+    tail, sizes = known_tail(x, tokens)
+    dim = int(x.meta["val"].shape[1]) // heads
+    return KernelCall(RopeSpec(heads, dim, tail, interleaved), (x, cos, sin), sizes)
+
+
+ROPE = KernelDef(name="rope", calls={"packed_rope": _call}, spec=RopeSpec, emit=rope, costs=None)

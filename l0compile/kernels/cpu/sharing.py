@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from l0compile.hardware._tvm import TB
 from l0compile.kernels.cpu.lanes import Expr
-from l0compile.kernels.spec import TokenTile
+from l0compile.kernels.tir import TB
+from l0compile.kernels.token_tile import TokenTile
 
-# Weights are asked for so many bytes before they are used: processors do not fetch ahead past the end of a page.
-AHEAD = 2048
 # Share by which one thread may have more to do than another before the other way to cut the work is tried.
 _TOLERATED = 0.1
 

@@ -1,11 +1,41 @@
 """Depthwise convolution and max-pooling on planes, pixels in lanes (oracle: ``l0compile::packed_window``)."""
 
+from dataclasses import dataclass
 from typing import Any
 
-from l0compile.hardware._tvm import TB
+from torch import fx
+
+from l0compile.ir.ops.planes import Planes
 from l0compile.kernels.cpu.lanes import ACTIVATIONS, Expr, body, kernel, param, store, symbol, variable
 from l0compile.kernels.cpu.planes import clear_border, only_pixels, pieces
-from l0compile.kernels.spec import TokenTile, WindowSpec
+from l0compile.kernels.definition import KernelCall, KernelDef, given
+from l0compile.kernels.tir import TB
+from l0compile.kernels.token_tile import TokenTile
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """activation(sum of weighted taps + bias) of each channel on planes, or of the largest tap without a weight.
+
+    Attributes:
+        channels: planes of an image in the result.
+        planes: planes of an input image.
+        size: numbers of an input plane.
+        result: layout of the output planes.
+        offsets: where each tap begins, counted from the first plane of a channel.
+        weight: there is a weight.
+        bias: there is a bias.
+        activation: a key of ``ACTIVATIONS``.
+    """
+
+    channels: int
+    planes: int
+    size: int
+    result: Planes
+    offsets: tuple[int, ...]
+    weight: bool
+    bias: bool
+    activation: str
 
 
 def window(spec: WindowSpec, tile: TokenTile) -> Any:
@@ -50,3 +80,16 @@ def _tile(
         result = acc[s] if bias is None else acc[s] + TB.Broadcast(bias[channel], lanes)
         result = only_pixels(spec.result, lanes, at, ACTIVATIONS[spec.activation](result))
         store(y, result, image, channel, TB.Ramp(spec.result.lead + at, 1, lanes))
+
+
+def _call(node: fx.Node) -> KernelCall:
+    x, weight, bias, channels, offsets, result, activation = node.args
+    _, planes, size = x.meta["val"].shape
+    spec = WindowSpec(
+        channels, int(planes), int(size), Planes(*result), tuple(offsets),
+        weight=weight is not None, bias=bias is not None, activation=activation,
+    )  # fmt: skip
+    return KernelCall(spec, given(x, weight, bias))
+
+
+WINDOW = KernelDef(name="window", calls={"packed_window": _call}, spec=WindowSpec, emit=window, costs=None)

@@ -1,5 +1,5 @@
-"""3x3 convolution in strips of rows, with fewer multiplications (oracles: ``l0compile::strip_planes``,
-``l0compile::packed_strips``; ir/ops/winograd.py has the mathematics).
+"""Winograd convolution, 3x3, strip of rows by strip: fewer multiplications (oracles: ``l0compile::winograd_planes``,
+``l0compile::packed_winograd``; ir/ops/winograd.py has the mathematics).
 
 Pixels of a row are lanes. Microkernel: as in conv.py, but the registers of a tile are the pieces of one strip or of
 several. Its products, one for each row of B^T d, wait in a small buffer until all are there to be summed.
@@ -7,9 +7,11 @@ several. Its products, one for each row of B^T d, wait in a small buffer until a
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from l0compile.hardware._tvm import TB
+from torch import fx
+
 from l0compile.ir.ops.planes import STEP, Planes
 from l0compile.ir.ops.winograd import transforms
 from l0compile.kernels.cpu.lanes import (
@@ -25,13 +27,62 @@ from l0compile.kernels.cpu.lanes import (
     symbol,
     variable,
 )
-from l0compile.kernels.cpu.sharing import AHEAD, rows_share_better, share, tasks
-from l0compile.kernels.spec import StripPlanesSpec, StripsSpec, TokenTile
+from l0compile.kernels.cpu.sharing import rows_share_better, share, tasks
+from l0compile.kernels.definition import KernelCall, KernelDef, given
+from l0compile.kernels.tir import TB
+from l0compile.kernels.token_tile import TokenTile
 
-Piece = tuple[int, int]
+
+@dataclass(frozen=True)
+class WinogradPlanesSpec:
+    """B^T d for the strips of ``m`` rows of some planes; see ir/ops/winograd.py.
+
+    Attributes:
+        channels: planes of an input image.
+        source: layout of the input.
+        result: layout of the result.
+        m: rows of a strip.
+    """
+
+    channels: int
+    source: Planes
+    result: Planes
+    m: int
 
 
-def row_pieces(width: int, tile: TokenTile) -> list[Piece]:
+@dataclass(frozen=True)
+class WinogradSpec:
+    """activation(3x3 convolution + bias + residual) from B^T d of planes that are at least two pixels wide.
+
+    Attributes:
+        n: output planes.
+        columns: columns of each of the m + 2 weights, which are dense.
+        rows: rows of a block of a weight; it has one column.
+        channels: planes of an image before B^T.
+        source: layout of B^T d.
+        result: layout of the output planes.
+        m: rows of a strip.
+        bias: there is a bias.
+        residual: there is a residual.
+        activation: a key of ``ACTIVATIONS``, or "prelu", which takes a slope for each output plane.
+    """
+
+    n: int
+    columns: int
+    rows: int
+    channels: int
+    source: Planes
+    result: Planes
+    m: int
+    bias: bool
+    residual: bool
+    activation: str
+
+
+RowPiece = tuple[int, int]
+
+
+def row_pieces(width: int, tile: TokenTile) -> list[RowPiece]:
     """A row as (start, lanes) of registers, the last one reaching past its end where it must."""
     found = []
     for start in range(0, width, tile.vector):
@@ -40,7 +91,7 @@ def row_pieces(width: int, tile: TokenTile) -> list[Piece]:
     return found
 
 
-def _inside(width: int, tile: TokenTile) -> list[Piece]:
+def _inside(width: int, tile: TokenTile) -> list[RowPiece]:
     """A row as (start, lanes) of registers that stay inside; the last two may overlap."""
     lanes = tile.vector
     while lanes > width:
@@ -49,10 +100,10 @@ def _inside(width: int, tile: TokenTile) -> list[Piece]:
     return [(start, lanes) for start in starts] + ([(width - lanes, lanes)] if width % lanes else [])
 
 
-def strip_planes(spec: StripPlanesSpec, tile: TokenTile) -> Any:
+def winograd_planes(spec: WinogradPlanesSpec, tile: TokenTile) -> Any:
     """PrimFunc(x, y): x [N, C, size] -> y [N, (m + 2) * C, size']; N is symbolic."""
     source, result, m = spec.source, spec.result, spec.m
-    with kernel("strip_planes") as builder:
+    with kernel("winograd_planes") as builder:
         images = symbol("images")
         x = param("x", (images, spec.channels, source.size))
         y = param("y", (images, (m + 2) * spec.channels, result.size))
@@ -77,7 +128,7 @@ def strip_planes(spec: StripPlanesSpec, tile: TokenTile) -> Any:
 
 
 def _transform(
-    spec: StripPlanesSpec,
+    spec: WinogradPlanesSpec,
     tile: TokenTile,
     x: Any,
     y: Any,
@@ -122,28 +173,28 @@ def _clear(y: Any, plane: tuple[Expr, ...], begin: int, end: int) -> None:
         store(y, TB.Broadcast(TB.float32(0), STEP), *plane, TB.Ramp(middle + v * STEP, 1, STEP))
 
 
-def strips(spec: StripsSpec, tile: TokenTile) -> Any:
+def winograd(spec: WinogradSpec, tile: TokenTile) -> Any:
     """PrimFunc(x, data, offsets[, bias][, residual][, slope], y); images and nnz are symbolic."""
     blocks, planes = -(-spec.n // spec.rows), spec.result
-    with kernel("strips") as builder:
+    with kernel("winograd") as builder:
         images, nnz = symbol("images"), symbol("nnz")
-        x = param("x", (images, (spec.m + 2) * spec.channels, spec.strips.size))
+        x = param("x", (images, (spec.m + 2) * spec.channels, spec.source.size))
         data = param("data", (nnz, 1, spec.rows))
         offsets = param("offsets", (spec.columns,), "int32")
         bias = param("bias", (spec.n,)) if spec.bias else None
         residual = param("residual", (images, spec.n, planes.size)) if spec.residual else None
         slope = param("slope", (spec.n,)) if spec.activation == "prelu" else None
         y = param("y", (images, spec.n, planes.size))
-        pieces = row_pieces(spec.strips.width, tile)
-        together = min(spec.strips.height, max(1, tile.vectors // len(pieces)))
-        groups = -(-spec.strips.height // together)
+        pieces = row_pieces(spec.source.width, tile)
+        together = min(spec.source.height, max(1, tile.vectors // len(pieces)))
+        groups = -(-spec.source.height // together)
         threads = max(1, min(tile.threads, blocks))
-        by_rows = rows_share_better(spec.strips.height, together, blocks, tile)
-        work = _Work(spec, tile, blocks, pieces, (x, data, offsets, bias, residual, slope, y))
+        by_rows = rows_share_better(spec.source.height, together, blocks, tile)
+        work = _Emission(spec, tile, blocks, pieces, (x, data, offsets, bias, residual, slope, y))
         with body(), tasks(images, groups, threads, by_rows) as (image, group, thread):
             products = scratch((spec.m + 2, spec.rows, together * work.lanes))
             with share(True, blocks, threads, thread) as j:
-                for count, chosen in _cases(spec.strips.height, together, group):
+                for count, chosen in _cases(spec.source.height, together, group):
                     with chosen:
                         work.block(image, group * together, count, j, products)
                 with TB.serial(0, TB.min(spec.rows, spec.n - j * spec.rows)) as r:
@@ -162,19 +213,24 @@ def _always() -> Iterator[None]:
     yield
 
 
-def _cases(strips: int, together: int, group: Expr) -> list[tuple[int, Any]]:
+def _cases(height: int, together: int, group: Expr) -> list[tuple[int, Any]]:
     """(strips of the group, when): the last group may have fewer."""
-    whole, rest = divmod(strips, together)
+    whole, rest = divmod(height, together)
     if not rest:
         return [(together, _always())]
     return [(together, _when(group < whole)), (rest, _when(group == whole))]
 
 
-class _Work:
+class _Emission:
     """The operands and the tiling of one kernel while it is emitted."""
 
     def __init__(
-        self, spec: StripsSpec, tile: TokenTile, blocks: int, pieces: list[Piece], operands: tuple[Any, ...]
+        self,
+        spec: WinogradSpec,
+        tile: TokenTile,
+        blocks: int,
+        pieces: list[RowPiece],
+        operands: tuple[Any, ...],
     ) -> None:
         self.spec, self.tile, self.blocks, self.pieces = spec, tile, blocks, pieces
         self.x, self.data, self.offsets, self.bias, self.residual, self.slope, self.y = operands
@@ -205,13 +261,13 @@ class _Work:
         registers = [(r, variable(place[2]), place) for r in range(spec.rows) for place in places]
         for _, acc, (_, _, lanes) in registers:
             store(acc, TB.Broadcast(TB.float32(0), lanes), TB.Ramp(0, 1, lanes))
-        strip = k * (spec.channels * spec.strips.size) + first * spec.strips.pitch
+        strip = k * (spec.channels * spec.source.size) + first * spec.source.pitch
         with TB.serial(0, spec.columns) as c:
             block = (k * self.blocks + j) * spec.columns + c
-            ahead(self.data, block + AHEAD // (4 * spec.rows), 0, 0)
+            ahead(self.data, block + self.tile.core.prefetch_bytes // (4 * spec.rows), 0, 0)
             place = TB.cast(self.offsets[c], "int64") + strip
             for r, acc, (i, start, lanes) in registers:
-                pixels = self.x[image, 0, TB.Ramp(place + (i * spec.strips.pitch + start), 1, lanes)]
+                pixels = self.x[image, 0, TB.Ramp(place + (i * spec.source.pitch + start), 1, lanes)]
                 total = acc[TB.Ramp(0, 1, lanes)] + TB.Broadcast(self.data[block, 0, r], lanes) * pixels
                 store(acc, total, TB.Ramp(0, 1, lanes))
         for r, acc, (i, start, lanes) in registers:
@@ -242,3 +298,31 @@ class _Work:
             _clear(self.y, plane, 0, planes.lead)
         with _when(group == groups - 1):
             _clear(self.y, plane, planes.lead + planes.height * planes.pitch, planes.size)
+
+
+def _planes_call(node: fx.Node) -> KernelCall:
+    x, source, result, m = node.args
+    spec = WinogradPlanesSpec(int(x.meta["val"].shape[1]), Planes(*source), Planes(*result), m)
+    return KernelCall(spec, (x,))
+
+
+def _call(node: fx.Node) -> KernelCall:
+    x, data, offsets, bias, residual, n, source, result, m, activation, *slope = node.args
+    spec = WinogradSpec(
+        n=n, columns=int(offsets.meta["val"].shape[0]), rows=int(data.meta["val"].shape[2]),
+        channels=int(x.meta["val"].shape[1]) // (m + 2), source=Planes(*source), result=Planes(*result), m=m,
+        bias=bias is not None, residual=residual is not None, activation=activation,
+    )  # fmt: skip
+    return KernelCall(spec, given(x, data, offsets, bias, residual, *slope))
+
+
+WINOGRAD_PLANES = KernelDef(
+    name="winograd_planes",
+    calls={"winograd_planes": _planes_call},
+    spec=WinogradPlanesSpec,
+    emit=winograd_planes,
+    costs=None,
+)
+WINOGRAD = KernelDef(
+    name="winograd", calls={"packed_winograd": _call}, spec=WinogradSpec, emit=winograd, costs=None
+)

@@ -2,20 +2,25 @@
 
 from typing import Any
 
+from torch import fx
+
 from l0compile.errors import BuildError
-from l0compile.hardware._tvm import TB
 from l0compile.kernels.cpu.lanes import kernel, local, param, store, symbol
-from l0compile.kernels.spec import LinearSpec
+from l0compile.kernels.cpu.linear.spec import LinearSpec
+from l0compile.kernels.definition import KernelCall, KernelDef, given
+from l0compile.kernels.tir import TB
+from l0compile.kernels.token_tile import TokenTile
 
 _TOKENS = 32  # tokens a thread block computes: one warp wide
 
 
-def bsr_linear(spec: LinearSpec) -> Any:
+def bsr_linear(spec: LinearSpec, _: TokenTile | None = None) -> Any:
     """PrimFunc(x [M, k], data, indices, indptr, bias, y [M, n]); M and nnz are symbolic.
 
     One thread block computes ``rows`` outputs of 32 tokens, one thread one output of one token.
 
-    Raises: BuildError for a dense weight, ragged blocks, an epilogue, or blocks taller than a thread block allows.
+    Raises:
+        BuildError: the weight is dense, its blocks are ragged or taller than a thread block, or there is an epilogue.
     """
     blocks = spec.n // spec.rows
     plain = not spec.dense and spec.bias and not spec.residual and not spec.activation
@@ -45,3 +50,15 @@ def bsr_linear(spec: LinearSpec) -> Any:
                     store(acc, acc[0] + data[p, c, r] * x[token, indices[p] * spec.cols + c], 0)
                 store(y, acc[0], token, j * spec.rows + r)
     return builder.get()
+
+
+def _call(node: fx.Node) -> KernelCall:
+    x, data, indices, indptr, bias, n, k = node.args
+    _, cols, rows = data.meta["val"].shape
+    spec = LinearSpec(n, k, int(rows), int(cols), False, bias is not None, residual=False, activation="")
+    return KernelCall(spec, given(x, data, indices, indptr, bias), rows_in=True, rows_out=True)
+
+
+BSR_LINEAR = KernelDef(
+    name="bsr_linear", calls={"bsr_linear": _call}, spec=LinearSpec, emit=bsr_linear, costs=None, kind="cuda"
+)

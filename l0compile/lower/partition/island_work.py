@@ -7,6 +7,7 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
+from l0compile.hardware.targets import Core
 from l0compile.ir.control_flow import ControlFlow
 from l0compile.ir.nodes import example_size
 from l0compile.ir.operator_facts import facts_of, operators
@@ -14,35 +15,31 @@ from l0compile.ir.program import Program
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
-# Of one core, on the careful side: multiply-adds in matrix products, elements elsewhere.
-_PRODUCTS_PER_MS, _ELEMENTS_PER_MS = 1e7, 3e5
-# Waking a second pool of threads and putting it to sleep again costs about as much as two cores save on this.
-_SMALL_MS = 1.0
 _CONVOLUTIONS = (aten.convolution.default, l0.dense_convolution.default, *operators(window="convolution"))
 _RECURRENT = ("aten::lstm", "aten::gru", "aten::rnn")
 
 
-def is_small(program: Program) -> bool:
-    """Whether one core needs less than about a millisecond for the program at the sizes of the example."""
-    return sum(map(_milliseconds, program.graph.nodes)) < _SMALL_MS
+def is_small(program: Program, core: Core) -> bool:
+    """Whether one core is through with the program, at the sizes of the example, before others would be awake."""
+    return sum(_milliseconds(node, core) for node in program.graph.nodes) < core.waking_ms
 
 
-def _milliseconds(node: fx.Node) -> float:
+def _milliseconds(node: fx.Node, core: Core) -> float:
     if node.op != "call_function":
         return 0.0
     results = sum(map(_elements, pytree.tree_leaves(node.meta.get("val"))))
     sources = [leaf for n in node.all_input_nodes for leaf in pytree.tree_leaves(n.meta.get("val"))]
     if isinstance(node.target, ControlFlow):
-        return _SMALL_MS  # how often it runs what is not known
+        return core.waking_ms  # how often it runs what is not known
     name = getattr(node.target, "_schema", None) and node.target._schema.name
     if str(name).startswith(_RECURRENT):
         # The first is the sequence; every weight meets every element of time and batch.
         steps = _elements(sources[0]) / max(example_size(sources[0].shape[-1]), 1)
-        return steps * sum(map(_elements, sources[1:])) / _PRODUCTS_PER_MS
+        return steps * sum(map(_elements, sources[1:])) / core.products_per_ms
     inner = _inner(node)
     if inner:
-        return results * inner / _PRODUCTS_PER_MS
-    return (results + sum(map(_elements, sources))) / _ELEMENTS_PER_MS
+        return results * inner / core.products_per_ms
+    return (results + sum(map(_elements, sources))) / core.elements_per_ms
 
 
 def _inner(node: fx.Node) -> float:

@@ -7,7 +7,7 @@ from l0compile.errors import BuildError
 from l0compile.hardware._tvm import relax, tirx, tvm, tvm_target
 from l0compile.hardware.targets import Target
 from l0compile.kernels.cpu.lanes import SCHEDULED
-from l0compile.kernels.spec import TokenTile
+from l0compile.kernels.token_tile import TokenTile
 from l0compile.lower.tvm.launches import join_launches
 from l0compile.lower.tvm.ordinary import PLAIN, schedule_ordinary
 from l0compile.lower.tvm.workspace import share_workspace

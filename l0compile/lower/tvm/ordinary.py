@@ -9,10 +9,7 @@ from typing import Any
 
 from l0compile.hardware._tvm import s_tir, tirx, tvm
 from l0compile.kernels.cpu.lanes import SCHEDULED
-from l0compile.kernels.spec import TokenTile
-
-# A parallel launch costs some microseconds: below this many elements one thread is faster.
-_PARALLEL_ELEMENTS = 16384
+from l0compile.kernels.token_tile import TokenTile
 
 # Set on a function that the rule could not change: its loops run as they were written.
 PLAIN = "l0compile.plain"
@@ -100,7 +97,7 @@ def _reduce_lanes(sch: Any, block: Any, tile: TokenTile, joined: bool) -> None:
     rows = sch.fuse(*outer) if joined and len(outer) > 1 else (outer or [None])[0]
     if rows is not None:
         sch.compute_at(lanes, rows)
-        if elements >= _PARALLEL_ELEMENTS or (not static and elements >= tile.lanes):
+        if elements >= tile.core.parallel_elements or (not static and elements >= tile.lanes):
             sch.parallel(rows)
     *_, lane, steps = sch.get_loops(lanes)
     sch.reorder(steps, lane)
@@ -131,7 +128,7 @@ def _order_loops(sch: Any, block: Any, tile: TokenTile, joined: bool) -> None:
         row, outer = [spatial[-1]], spatial[:-1]
     sch.reorder(*outer, *reduce, *row, *([inner] if inner is not None else []))
     fused = sch.fuse(*outer) if joined and len(outer) > 1 else outer[0]
-    if elements >= _PARALLEL_ELEMENTS or (not static and elements >= tile.lanes):
+    if elements >= tile.core.parallel_elements or (not static and elements >= tile.lanes):
         sch.parallel(fused)
     if inner is not None:
         sch.vectorize(inner)

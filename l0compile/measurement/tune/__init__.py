@@ -1,6 +1,6 @@
 """Search the schedules of kernels on this machine, and remember what each took."""
 
-from l0compile.measurement.tune.tuner import Plan, Progress, tune
-from l0compile.measurement.tune.works import model_works, pruned, shape_works
+from l0compile.measurement.tune.tuner import TuningPlan, TuningProgress, tune
+from l0compile.measurement.tune.workloads import model_workloads, pruned, shape_workloads
 
-__all__ = ["Plan", "Progress", "model_works", "pruned", "shape_works", "tune"]
+__all__ = ["TuningPlan", "TuningProgress", "model_workloads", "pruned", "shape_workloads", "tune"]

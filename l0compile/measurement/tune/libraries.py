@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from l0compile.hardware.costs import Work
-from l0compile.hardware.costs.place import versions
+from l0compile.hardware.costs import KernelWorkload, versions_of
 from l0compile.hardware.costs.text import work_fields
 from l0compile.hardware.targets import Target, available_cores
-from l0compile.kernels.cpu.linear import default_schedule
-from l0compile.kernels.spec import LinearSchedule, LinearSpec, TokenTile
-from l0compile.kernels.work import schedule_data, spec_of
+from l0compile.kernels import TokenTile
+from l0compile.kernels.costs import costed_kernel, spec_of
+from l0compile.kernels.definition import schedule_data
 from l0compile.measurement.json_process import JsonProcess
 from l0compile.runtime.artifact import dump_target
 
@@ -22,28 +21,44 @@ from l0compile.runtime.artifact import dump_target
 _SPILLS_ALLOWED = 8
 _START_S = 120.0
 
-Variant = tuple[Work, LinearSchedule | None]
+Variant = tuple[KernelWorkload, Any]
+"""A workload, and a schedule of its kernel."""
 
 
 def worker(
     target: Target, threads: int, *, pinned: bool = False, device: str | None = None
 ) -> tuple[JsonProcess, Mapping[str, Any]]:
-    """A process that builds and times kernels for ``target``, these on a device; and its first answer."""
+    """Start a process that builds and times kernels.
+
+    Args:
+        target: what it builds for.
+        threads: that it runs kernels on.
+        pinned: each thread stays on a core of its own.
+        device: ``rpc://`` address of the device to time on; None: here.
+
+    Returns:
+        The process and its first answer.
+    """
     process = JsonProcess("l0compile.measurement.tune.worker", "tune", threads, pinned=pinned)
     return process, process.ask({"target": dump_target(target), "device": device}, _START_S)
 
 
-def default_of(work: Work, tile: TokenTile) -> LinearSchedule | None:
-    """The schedule that a work gets when nothing is known; None for a kernel that has only one."""
-    spec = spec_of(work, tile)
-    return default_schedule(spec, tile) if isinstance(spec, LinearSpec) else None
+def default_of(work: KernelWorkload, tile: TokenTile) -> Any:
+    """The schedule that a workload gets when nothing is known; None for a kernel that has only one."""
+    return costed_kernel(work.op).default_schedule(spec_of(work, tile), tile)
 
 
 class Libraries:
-    """The libraries in one folder. Works that differ in density or tokens alone share theirs."""
+    """The libraries in one folder. Workloads that differ only in density or in tokens share one.
+
+    Args:
+        folder: where the libraries lie, or will.
+        target: what they are built for.
+        tile: its token tile.
+        limit_s: seconds that one build may take.
+    """
 
     def __init__(self, folder: Path, target: Target, tile: TokenTile, limit_s: float) -> None:
-        """``limit_s``: seconds that one build may take."""
         self._folder, self._target, self._tile, self._limit_s = folder, target, tile, limit_s
         self._idle: list[JsonProcess] = []
 
@@ -54,14 +69,17 @@ class Libraries:
         self._idle = []
 
     def path(self, variant: Variant) -> Path:
-        """Where the library of a work and schedule is, or would be."""
+        """Where the library of a workload and schedule is, or would be."""
         work, schedule = variant
-        what = repr((self._target, self._tile, spec_of(work, self._tile), schedule, versions(work.op)))
+        stamp = versions_of(costed_kernel(work.op).stamp(self._target.core))
+        what = repr((self._target, self._tile, spec_of(work, self._tile), schedule, stamp))
         return self._folder / f"{hashlib.sha256(what.encode()).hexdigest()[:24]}.so"
 
     def failure(self, variant: Variant) -> str | None:
-        """Why there is no library to time; None where there is one. What is compiled when nothing is known is timed,
-        however it came out."""
+        """Why there is no library to time; None where there is one.
+
+        What is compiled when nothing is known is timed however it came out.
+        """
         verdict = self.path(variant).with_suffix(".json")
         answer = (
             json.loads(verdict.read_text(encoding="utf-8")) if verdict.exists() else {"error": "not built"}

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from l0compile.errors import DataError
-from l0compile.hardware.costs import CostKey, Record
+from l0compile.hardware.costs import CostKey, CostRecord
 from l0compile.hardware.costs.text import work_fields
 from l0compile.hardware.targets import Target
-from l0compile.kernels.spec import LinearSchedule, TokenTile
-from l0compile.kernels.work import schedule_data
+from l0compile.kernels import TokenTile
+from l0compile.kernels.definition import schedule_data
 from l0compile.measurement.json_process import JsonProcess
 from l0compile.measurement.tune.libraries import Libraries, Variant, worker
 
@@ -22,14 +22,14 @@ _TRIES = 2
 
 
 @dataclass(frozen=True)
-class Job:
-    """A work with the schedules of it that have no record yet."""
+class TuningJob:
+    """A workload with those of its schedules that have no record yet."""
 
     key: CostKey
-    schedules: tuple[LinearSchedule | None, ...]
+    schedules: tuple[Any, ...]
 
 
-Times = Mapping[tuple[CostKey, LinearSchedule | None], Mapping[str, Any]]
+Times = Mapping[tuple[CostKey, Any], Mapping[str, Any]]
 
 
 class _Gone(Exception):
@@ -37,7 +37,15 @@ class _Gone(Exception):
 
 
 class Timer:
-    """A process that times libraries, here or on a device of its own; a new one after each that died."""
+    """A process that times libraries, here or on a device of its own; a new one after each that died.
+
+    Args:
+        libraries: where they lie.
+        target: what they are built for.
+        threads: that kernels run on.
+        limit_s: seconds that one timing may take.
+        device: ``rpc://`` address of the device; None: here.
+    """
 
     def __init__(
         self, libraries: Libraries, target: Target, threads: int, limit_s: float, device: str | None
@@ -53,7 +61,11 @@ class Timer:
         self._process = None
 
     def time(self, variant: Variant, seconds: float) -> dict[str, Any]:
-        """The fields of a ``Timing``, or an error. Raises ``_Gone``."""
+        """The fields of a ``Timing``, or an error.
+
+        Raises:
+            _Gone: the device went away, and no other came.
+        """
         failure = self._libraries.failure(variant)
         if failure:
             return {"error": failure}
@@ -87,13 +99,22 @@ class Timer:
 
 
 class Timers:
-    """``count`` timers that share batches out among them; more than one only of devices."""
+    """Timers that share batches out among them; more than one only for devices.
+
+    Args:
+        libraries: where what is built lies.
+        target: what it is built for.
+        tile: its token tile.
+        seconds: of timing a schedule at first; finalists get five times as much.
+        limit_s: seconds that one timing may take.
+        device: ``rpc://`` address of the devices; None: here.
+        count: how many timers.
+    """
 
     def __init__(
         self, libraries: Libraries, target: Target, tile: TokenTile, seconds: float, limit_s: float,
         device: str | None = None, count: int = 1,
     ) -> None:  # fmt: skip
-        """seconds: of timing a schedule at first; finalists get five times as much. limit_s: for one timing."""
         self._seconds = seconds
         self._timers = [Timer(libraries, target, tile.threads, limit_s, device) for _ in range(count)]
 
@@ -102,15 +123,16 @@ class Timers:
         for timer in self._timers:
             timer.close()
 
-    def measure(self, batch: Sequence[Job]) -> list[Record]:
+    def measure(self, batch: Sequence[TuningJob]) -> list[CostRecord]:
         """A record of each schedule in ``batch``. What a device that went away had left, the others do.
 
-        Raises: DataError when no device is left.
+        Raises:
+            DataError: no device is left.
         """
-        shares: queue.SimpleQueue[Sequence[Job]] = queue.SimpleQueue()
+        shares: queue.SimpleQueue[Sequence[TuningJob]] = queue.SimpleQueue()
         for first in range(len(self._timers)):
             shares.put(batch[first :: len(self._timers)])
-        records: list[Record] = []
+        records: list[CostRecord] = []
         while not shares.empty():
             with ThreadPoolExecutor(len(self._timers)) as pool:
                 done = list(pool.map(lambda timer: self._measure_shares(timer, shares), self._timers))
@@ -127,10 +149,10 @@ class Timers:
         return records
 
     def _measure_shares(
-        self, timer: Timer, shares: "queue.SimpleQueue[Sequence[Job]]"
-    ) -> tuple[list[Record], str | None]:
+        self, timer: Timer, shares: "queue.SimpleQueue[Sequence[TuningJob]]"
+    ) -> tuple[list[CostRecord], str | None]:
         """Records of the shares that one timer measured, and why it can measure no more; its last share is put back."""
-        records: list[Record] = []
+        records: list[CostRecord] = []
         while True:
             try:
                 share = shares.get_nowait()
@@ -143,13 +165,13 @@ class Timers:
                 return records, str(error)
 
 
-def measure_share(timer: Timer, share: Sequence[Job], seconds: float) -> list[Record]:
+def measure_share(timer: Timer, share: Sequence[TuningJob], seconds: float) -> list[CostRecord]:
     """A record of each schedule: all are timed shortly, the quickest of each work again and longer.
 
-    The rounds go over the whole share, so that a disturbance of some tenths of a second does not meet a work twice; a
-    work that was disturbed nevertheless has a third turn.
+    The rounds go over the whole share, so that a disturbance of some tenths of a second does not meet a workload twice;
+    one that was disturbed nevertheless has a third turn.
     """
-    times: dict[tuple[CostKey, LinearSchedule | None], dict[str, Any]] = {}
+    times: dict[tuple[CostKey, Any], dict[str, Any]] = {}
     for job in share:
         for schedule in job.schedules:
             times[job.key, schedule] = timer.time((job.key.work, schedule), seconds)
@@ -161,17 +183,17 @@ def measure_share(timer: Timer, share: Sequence[Job], seconds: float) -> list[Re
     return [_record(key, schedule, answer) for (key, schedule), answer in times.items()]
 
 
-def _finalists(job: Job, times: Times) -> list[LinearSchedule | None]:
-    """The quickest schedules of a work, and the default one."""
+def _finalists(job: TuningJob, times: Times) -> list[Any]:
+    """The quickest schedules of a workload, and the default one."""
     ran = [schedule for schedule in job.schedules if "ms" in times[job.key, schedule]]
     quickest = sorted(ran, key=lambda schedule: float(times[job.key, schedule]["ms"]))[:_FINALISTS]
     return [*quickest, *(schedule for schedule in ran[:1] if schedule not in quickest)]
 
 
-def _disturbed(job: Job, times: Times) -> list[LinearSchedule | None]:
+def _disturbed(job: TuningJob, times: Times) -> list[Any]:
     """Those of ``_finalists`` whose blocks differ too much."""
 
-    def spread(schedule: LinearSchedule | None) -> float:
+    def spread(schedule: Any) -> float:
         return float(times[job.key, schedule]["high_ms"]) / float(times[job.key, schedule]["low_ms"])
 
     return [schedule for schedule in _finalists(job, times) if spread(schedule) > _QUIET]
@@ -187,8 +209,8 @@ def _quicker(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     return {**best, "low_ms": low, "high_ms": high, "calls": calls}
 
 
-def _record(key: CostKey, schedule: LinearSchedule | None, answer: dict[str, Any]) -> Record:
+def _record(key: CostKey, schedule: Any, answer: dict[str, Any]) -> CostRecord:
     data = schedule_data(schedule)
     if "error" in answer:
-        return Record(key, data, None, error=str(answer["error"]))
-    return Record(key, data, **answer)  # the fields of a Timing
+        return CostRecord(key, data, None, error=str(answer["error"]))
+    return CostRecord(key, data, **answer)  # the fields of a Timing

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l0compile.hardware._tvm import runtime
-from l0compile.hardware.costs import Work
-from l0compile.kernels.spec import TokenTile
-from l0compile.kernels.work import spec_of
+from l0compile.hardware.costs import KernelWorkload
+from l0compile.kernels import TokenTile
 from l0compile.measurement.device import Device
 from l0compile.measurement.tune.operands import operands
 
@@ -34,21 +33,21 @@ class Timing:
     date: str
 
 
-class Machine(Hashable, Protocol):
+class KernelHost(Hashable, Protocol):
     """Where kernels are called."""
 
     def tensor(self, array: NDArray[Any]) -> Any:
-        """``array`` in its memory."""
+        """Copy ``array`` to its memory."""
 
     def kernel(self, path: Path) -> Any:
-        """What ``pass_ms`` takes, of the library at ``path``."""
+        """Load the library at ``path`` as ``pass_ms`` takes it."""
 
     def pass_ms(self, kernel: Any, sets: list[tuple[Any, ...]]) -> float:
         """Mean milliseconds of one call with each set of operands."""
 
 
 class Here:
-    """This machine. Calls follow one another, each with other weights than the last."""
+    """This machine: calls follow one another, each with other weights than the last."""
 
     def tensor(self, array: NDArray[Any]) -> Any:
         return runtime.tensor(np.ascontiguousarray(array))
@@ -67,10 +66,15 @@ class There:
     """A device behind a tracker, by its own clock.
 
     TVM's timer calls a kernel once before it counts: weights that fit into the caches are read from these.
+
+    Args:
+        url: ``rpc://`` address of the device.
+
+    Raises:
+        TargetError, DataError: as ``Device.parse`` and ``Device.session`` say.
     """
 
     def __init__(self, url: str) -> None:
-        """Raises as ``Device.session`` does."""
         self._session = Device.parse(url).session()
         self._cpu = self._session.cpu(0)
         self._kernels: dict[Path, Any] = {}
@@ -97,15 +101,24 @@ class There:
         return None
 
 
-def time_kernel(path: Path, work: Work, tile: TokenTile, seconds: float, machine: Machine) -> Timing:
-    """Time the library at ``path``: calls for about ``seconds``, in blocks, weights taking turns.
+def time_kernel(
+    path: Path, work: KernelWorkload, tile: TokenTile, seconds: float, host: KernelHost
+) -> Timing:
+    """Time the kernel in a library, in blocks of calls with weights that take turns.
 
     The time is that of the quietest block: what else the machine does only ever adds to it. The interval reaches to
     the median block.
+
+    Args:
+        path: of the library.
+        work: what the kernel computes.
+        tile: token tile that it is built for.
+        seconds: for about how long it is called.
+        host: where it is called.
     """
-    kernel, sets = machine.kernel(path), _operands(machine, work, tile)
-    machine.pass_ms(kernel, sets)
-    blocks = [_block(machine, kernel, sets, 1e3 * seconds / _BLOCKS) for _ in range(_BLOCKS)]
+    kernel, sets = host.kernel(path), _operands(host, work, tile)
+    host.pass_ms(kernel, sets)
+    blocks = [_block(host, kernel, sets, 1e3 * seconds / _BLOCKS) for _ in range(_BLOCKS)]
     best = min(blocks, key=statistics.median)
     calls = sum(map(len, blocks)) * len(sets)
     low, high = min(best), statistics.median(map(statistics.median, blocks))
@@ -114,13 +127,13 @@ def time_kernel(path: Path, work: Work, tile: TokenTile, seconds: float, machine
 
 
 @functools.lru_cache(maxsize=1)
-def _operands(machine: Machine, work: Work, tile: TokenTile) -> list[tuple[Any, ...]]:
+def _operands(host: KernelHost, work: KernelWorkload, tile: TokenTile) -> list[tuple[Any, ...]]:
     """The schedules of one work are timed one after another, and making its operands takes longer than that."""
-    return operands(spec_of(work, tile), work, tile, machine.tensor)
+    return operands(work, tile, host.tensor)
 
 
-def _block(machine: Machine, kernel: Any, sets: list[tuple[Any, ...]], ms: float) -> list[float]:
+def _block(host: KernelHost, kernel: Any, sets: list[tuple[Any, ...]], ms: float) -> list[float]:
     times: list[float] = []
     while len(times) < _LEAST_PASSES or sum(times) * len(sets) < ms:
-        times.append(machine.pass_ms(kernel, sets))
+        times.append(host.pass_ms(kernel, sets))
     return times

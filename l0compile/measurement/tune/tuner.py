@@ -1,8 +1,8 @@
-"""Measure every schedule worth a try of every work given, each in a process that may crash, and remember the times.
+"""Measure every schedule of every workload that is worth a try, each in a process that may crash, and record the times.
 
-Nothing is timed while something is built: works go in batches, first all libraries of a batch are built, then they are
-timed, here or on devices. What a batch gave is on disk before the next begins, so that an interrupted search goes on
-where it was.
+Nothing is timed while something is built: workloads go in batches, first all libraries of a batch are built, then they
+are timed, here or on devices. The records of a batch are on disk before the next begins, so that an interrupted search
+goes on where it was.
 """
 
 import tempfile
@@ -11,26 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from l0compile.errors import TargetError
-from l0compile.hardware.costs import CostKey, Database, Work
-from l0compile.hardware.costs import place as place_of
+from l0compile.hardware.costs import CostKey, Database, KernelWorkload
 from l0compile.hardware.targets import Target
-from l0compile.kernels.spec import TokenTile
-from l0compile.kernels.token_tile import token_tile
-from l0compile.kernels.work import schedule_data
+from l0compile.kernels import TokenTile, token_tile
+from l0compile.kernels.costs import place_of
+from l0compile.kernels.definition import schedule_data
 from l0compile.measurement.device import Device
 from l0compile.measurement.tune.libraries import Libraries
 from l0compile.measurement.tune.space import candidates
-from l0compile.measurement.tune.timers import Job, Timers
+from l0compile.measurement.tune.timers import Timers, TuningJob
 
 _BATCH = 48  # schedules built before any is timed on one machine
 
 
 @dataclass(frozen=True)
-class Plan:
+class TuningPlan:
     """How much to measure.
 
-    seconds: of timing a schedule at first; finalists get five times as much. limit_s: for one build or timing.
-    schedules: at most so many of a work, the default one among them; 1 finds no schedule but tells what it takes.
+    Attributes:
+        seconds: of timing a schedule at first; finalists get five times as much.
+        limit_s: seconds that one build or timing may take.
+        schedules: most schedules of a workload, the default one among them; 1 finds no schedule but tells its time.
     """
 
     seconds: float = 0.004
@@ -39,8 +40,14 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """done, total: works. phase: what is being done to the next ones."""
+class TuningProgress:
+    """How far a search is.
+
+    Attributes:
+        done: workloads measured.
+        total: workloads to measure.
+        phase: what is being done to the next ones.
+    """
 
     done: int
     total: int
@@ -48,25 +55,33 @@ class Progress:
 
 
 def tune(
-    works: Sequence[Work],
+    works: Sequence[KernelWorkload],
     target: Target,
     database: Database,
-    plan: Plan | None = None,
-    progress: Callable[[Progress], None] = lambda _: None,
+    plan: TuningPlan | None = None,
+    progress: Callable[[TuningProgress], None] = lambda _: None,
     *,
     libraries: Path | None = None,
     device: str | None = None,
 ) -> int:
-    """Measure what ``database`` does not hold yet; returns the number of records added.
+    """Measure what ``database`` does not hold yet; return the number of records added.
 
-    libraries: folder that keeps what is built, and may hold some already; default: a temporary one.
-    device: ``rpc://HOST:PORT/KEY``: kernels are timed on all devices that are free there at the beginning, each with a
-        share of them, instead of here. ``target`` names it then (``measure.device.device_and_target``).
+    Args:
+        works: what to measure.
+        target: what kernels are built for.
+        database: where records are found and put.
+        plan: how much to measure.
+        progress: told before each step.
+        libraries: folder that keeps what is built, and may hold some already; default: a temporary one.
+        device: ``rpc://HOST:PORT/KEY``: kernels are timed on all devices that are free there at the beginning, each
+            with a share of them, instead of here. ``target`` names it then (``measurement.device.device_and_target``).
 
-    Raises: TargetError for a target whose code does not run here. ConfigError for work that no kernel does. DataError
-    when there is no device, or none is left; what was measured until then is kept.
+    Raises:
+        TargetError: the target's code does not run here.
+        ConfigError: no kernel does some of the work.
+        DataError: there is no device, or none is left; what was measured until then is kept.
     """
-    tile, plan = token_tile(target), plan or Plan()
+    tile, plan = token_tile(target), plan or TuningPlan()
     jobs = missing(works, target, tile, database, plan.schedules)
     count = 1 if device is None else max(1, Device.parse(device).free())
     added = 0
@@ -75,11 +90,11 @@ def tune(
         timers = Timers(built, target, tile, plan.seconds, plan.limit_s, device, count)
         try:
             for done, batch in batches(jobs, count * _BATCH):
-                progress(Progress(done, len(jobs), "building kernels"))
+                progress(TuningProgress(done, len(jobs), "building kernels"))
                 built.build([(job.key.work, s) for job in batch for s in job.schedules])
-                progress(Progress(done, len(jobs), "timing kernels"))
+                progress(TuningProgress(done, len(jobs), "timing kernels"))
                 added += database.add(timers.measure(batch))
-            progress(Progress(len(jobs), len(jobs), "done"))
+            progress(TuningProgress(len(jobs), len(jobs), "done"))
         finally:
             built.close()
             timers.close()
@@ -87,9 +102,14 @@ def tune(
 
 
 def missing(
-    works: Sequence[Work], target: Target, tile: TokenTile, database: Database, most: int
-) -> list[Job]:
-    """What is left to measure of ``works``, each once, at most ``most`` schedules of each."""
+    works: Sequence[KernelWorkload], target: Target, tile: TokenTile, database: Database, most: int
+) -> list[TuningJob]:
+    """What is left to measure of ``works``, each once, at most ``most`` schedules of each.
+
+    Raises:
+        TargetError: the target's code does not run here.
+        ConfigError: no kernel does some of the work.
+    """
     jobs = []
     for work in dict.fromkeys(works):
         place = place_of(target, work.op, tile.threads)
@@ -99,14 +119,14 @@ def missing(
         known = {record.schedule for record in database.of(key)}
         schedules = tuple(s for s in candidates(work, tile)[:most] if schedule_data(s) not in known)
         if schedules:
-            jobs.append(Job(key, schedules))
+            jobs.append(TuningJob(key, schedules))
     return jobs
 
 
-def batches(jobs: Sequence[Job], size: int = _BATCH) -> Iterator[tuple[int, list[Job]]]:
-    """(number of jobs before it, batch of about ``size`` schedules); works that share libraries follow one another."""
+def batches(jobs: Sequence[TuningJob], size: int = _BATCH) -> Iterator[tuple[int, list[TuningJob]]]:
+    """(number of jobs before it, batch of about ``size`` schedules); those that share libraries follow one another."""
     ordered = sorted(jobs, key=lambda job: str((job.key.work.op, job.key.work.block, job.key.work.shape)))
-    batch: list[Job] = []
+    batch: list[TuningJob] = []
     for done, job in enumerate(ordered):
         batch.append(job)
         if sum(len(each.schedules) for each in batch) >= size:

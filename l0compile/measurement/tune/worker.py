@@ -16,9 +16,8 @@ from typing import Any
 from l0compile.errors import L0CompileError
 from l0compile.hardware.costs.text import work_from
 from l0compile.hardware.targets import Target
-from l0compile.kernels.spec import TokenTile
-from l0compile.kernels.token_tile import token_tile
-from l0compile.kernels.work import schedule_from
+from l0compile.kernels import TokenTile, token_tile
+from l0compile.kernels.costs import costed_kernel
 from l0compile.measurement.answers import answer, take_stdout
 from l0compile.measurement.engines import describe_error
 from l0compile.measurement.tune.kernels import build_kernel
@@ -51,7 +50,7 @@ def _serve(
 ) -> dict[str, Any]:
     work, library = work_from(request["work"], "tune"), Path(request["library"])
     if request["do"] == "build":
-        schedule = schedule_from(tuple(sorted(request["schedule"].items())))
+        schedule = costed_kernel(work.op).schedule_from(tuple(sorted(request["schedule"].items())))
         return {"spills": build_kernel(work, schedule, tile, target, library)}
     return asdict(time_kernel(library, work, tile, request["seconds"], machine))
 

@@ -1,101 +1,156 @@
 """Trials as lines across one axis for each searched value: which values good trials have in common."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from l0compile.report.pages.fitted import note, origin, searched, trials
-from l0compile.report.pages.markup import Markup
-from l0compile.report.plots.canvas import shortened
-from l0compile.report.plots.colours import quality_colour, swatch
-from l0compile.report.plots.scale import Scale, spread
-from l0compile.report.plots.svg import Size, figure, line, path, text
+from l0compile.report.candidates import note, origin, searched, trials
+from l0compile.report.plots.colours import FAINT, INK, quality_colour
+from l0compile.report.plots.export import set_tip, settle
+from l0compile.report.plots.figure import Plot, PlotSize, canvas, label_points, shortened
 from l0compile.studies.result import Candidate, SearchResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Side = Literal["left", "center", "right"]
 
 
 @dataclass(frozen=True)
-class Axis:
-    """A searched value, or the quality, with what each trial has of it; ``log``: equal steps are equal factors."""
+class SearchedAxis:
+    """A searched value, or the quality.
+
+    Attributes:
+        name: Of the value.
+        values: One for each trial.
+        log: Whether equal distances are equal factors.
+    """
 
     name: str
     values: tuple[float, ...]
-    log: bool
+    log: bool = False
 
-    def scale(self, start: float, end: float) -> Scale:
-        """From the smallest to the largest value."""
-        return Scale.around(self.values, start, end, log=self.log, margin=0.0)
+    def places(self) -> list[float]:
+        """Return where each trial is on the axis: 0 at the smallest value, 1 at the largest."""
+        import numpy as np
+
+        found = np.log(self.values) if self.log else np.array(self.values)
+        reach = found.max() - found.min()
+        shares: list[float] = ((found - found.min()) / reach if reach else 0.0 * found + 0.5).tolist()
+        return shares
 
 
-def parallel(result: SearchResult) -> Markup | None:
-    """One line a trial, coloured by quality, the last axis; None where fewer than two trials have searched values."""
+@dataclass(frozen=True)
+class Trials:
+    """What the plot shows: the trials, the axes with the quality as the last one, and which trials were fitted."""
+
+    items: tuple[Candidate, ...]
+    axes: tuple[SearchedAxis, ...]
+    fitted: frozenset[int]
+
+
+def parallel(result: SearchResult) -> Plot | None:
+    """Return the plot for the page; None where fewer than two trials have searched values."""
+    found = searched_trials(result)
+    if found is None:
+        return None
+    quality = found.axes[-1].values
+    low, high, best = min(quality), max(quality), quality.index(max(quality))
+    traits = ", ".join(f"{axis.name} {axis.values[best]:.3g}" for axis in found.axes[:-1])
+    told = f"The best one is #{found.items[best].number}: {traits}."
+    label = f"{len(quality)} trials, quality {low:.4g} to {high:.4g}. {told}"
+    caption = (
+        "Colour is quality. Trials with thick lines and numbers were then fitted to a latency."
+        " Axes of weights are logarithmic."
+    )
+    sizes = (PlotSize(880, 400), PlotSize(360, 56 * len(found.axes) + 60))
+    return Plot(lambda size: draw_parallel(found, size), label, caption, sizes)
+
+
+def searched_trials(result: SearchResult) -> Trials | None:
+    """Return the trials that have a value on every axis; None for fewer than two."""
     known = [(trial, searched(trial.choices), trial.quality) for trial in trials(result)]
-    # Without one of the values there is no line to draw; spaces of one study name the same ones.
     names = list(dict.fromkeys(name for _, values, _ in known for name in values))
     full = [(t, v, q) for t, v, q in known if q is not None and len(v) == len(names)]
     if len(full) < 2 or not names:
         return None
+    columns = {name: tuple(values[name] for _, values, _ in full) for name in names}
     axes = [
-        Axis(name, found := tuple(v[name] for _, v, _ in full), name.startswith("weight.") and min(found) > 0)
-        for name in names
+        SearchedAxis(n, found, n.startswith("weight.") and min(found) > 0) for n, found in columns.items()
     ]
-    axes.append(Axis("quality", tuple(q for _, _, q in full), False))
-    items = [trial for trial, _, _ in full]
-    fitted = {number for c in result.candidates if (number := origin(result, c)) is not None}
-    low, high = min(axes[-1].values), max(axes[-1].values)
-    best = max(range(len(items)), key=lambda index: axes[-1].values[index])
-    traits = ", ".join(f"{axis.name} {axis.values[best]:.3g}" for axis in axes[:-1])
-    label = f"{len(items)} trials, quality {low:.4g} to {high:.4g}. The best one is #{items[best].number}: {traits}."
-    caption = (
-        swatch(quality_colour(0.0)), f"quality {low:.4g}, the worst, to ", swatch(quality_colour(1.0)),
-        f"{high:.4g}, the best. ",
-        "Thick lines, with numbers, went on to be fitted to a latency. Axes of weights are logarithmic.",
-    )  # fmt: skip
-    sizes = (Size(880, 400), Size(360, 52 * len(axes) + 20))
-    return figure(lambda size: _drawing(axes, items, fitted, size), label, *caption, sizes=sizes)
+    axes.append(SearchedAxis("quality", tuple(quality for _, _, quality in full)))
+    fitted = frozenset(number for c in result.candidates if (number := origin(result, c)) is not None)
+    return Trials(tuple(trial for trial, _, _ in full), tuple(axes), fitted)
 
 
-def _drawing(axes: list[Axis], items: list[Candidate], fitted: set[int], size: Size) -> list[Markup]:
-    # Upright axes side by side have no room for their names on a telephone: there they lie on top of each other.
-    lying = size.narrow
-    step = (size.height - 50) / (len(axes) - 1) if lying else (size.width - 120) / (len(axes) - 1)
-    scales = [axis.scale(14, size.width - 14) if lying else axis.scale(size.height - 30, 58) for axis in axes]
-    places = [30 + step * index if lying else 50 + step * index for index in range(len(axes))]
-    parts: list[Markup] = []
-    quality = axes[-1].scale(0.0, 1.0)
-    order = sorted(range(len(items)), key=lambda i: (items[i].number in fitted, axes[-1].values[i]))
-    for index in order:
-        ends = [scale(axis.values[index]) for scale, axis in zip(scales, axes, strict=True)]
-        points = list(zip(ends, places, strict=True)) if lying else list(zip(places, ends, strict=True))
-        colour = quality_colour(quality(axes[-1].values[index]))
-        kind = "trial thick" if items[index].number in fitted else "trial"
-        parts.append(path(points, class_=kind, style=f"stroke:{colour}", words=note(items[index])))
-    last, chosen = scales[-1], [index for index in order if items[index].number in fitted]
-    ends = [last(axes[-1].values[index]) for index in chosen]
-    gap, edges = (32, (last.start, last.end)) if lying else (14, (last.end, last.start))
-    for index, end in zip(chosen, spread(ends, gap, *edges), strict=True):
-        words = f"#{items[index].number}"
-        where = (end, places[-1] + 18, words, "middle") if lying else (places[-1] + 8, end + 4, words)
-        parts.append(text(*where, class_="halo"))
-    for axis, scale, place in zip(axes, scales, places, strict=True):
-        parts += _lying(axis, scale, place) if lying else _upright(axis, scale, place, step)
-    return parts
+def draw_parallel(found: Trials, size: PlotSize) -> "Figure":
+    """Draw one line per trial, coloured by quality. Axes stand side by side, or lie on top of each other if narrow."""
+    # Upright axes have no room for their names on a telephone.
+    lying, last = size.narrow, len(found.axes) - 1
+    figure, axes = canvas(size)
+    axes.set_axis_off()
+    axes.set(xlim=(-0.04, 1.04) if lying else (-0.3, last + 0.3))
+    axes.set(ylim=(last + 0.6, -0.4) if lying else (-0.02, 1.02))
+    columns = [axis.places() for axis in found.axes]
+    heights = range(len(columns))
+    for index in sorted(
+        range(len(found.items)), key=lambda i: (found.items[i].number in found.fitted, columns[-1][i])
+    ):
+        item, places = found.items[index], [column[index] for column in columns]
+        thick = item.number in found.fitted
+        (line,) = axes.plot(
+            *((places, heights) if lying else (heights, places)), color=quality_colour(columns[-1][index]),
+            linewidth=3 if thick else 1.3, alpha=None if thick else 0.7, label=f"#{item.number}", clip_on=False,
+        )  # fmt: skip
+        set_tip(line, note(item))
+    for number, axis in enumerate(found.axes):
+        (_draw_lying if lying else _draw_upright)(axes, axis, number, len(found.axes))
+    quality = found.axes[-1].values
+    ends = ((0.0, f"{min(quality):.4g}, the worst quality"), (1.0, f"{max(quality):.4g}, the best"))
+    keys = [
+        axes.plot([], [], color=quality_colour(share), linewidth=3, label=words)[0] for share, words in ends
+    ]
+    figure.legend(
+        handles=keys, loc="outside lower center", ncols=2, frameon=False, fontsize=13, labelcolor=INK
+    )
+    settle(figure)
+    fitted = [index for index, item in enumerate(found.items) if item.number in found.fitted]
+    places = [columns[-1][index] for index in fitted]
+    words = [f"#{found.items[index].number}" for index in fitted]
+    if lying:
+        label_points(
+            axes, [(place, last) for place in places], words, [INK] * len(words), (0, -18), upright=False
+        )
+    else:
+        label_points(axes, [(last, place) for place in places], words, [INK] * len(words), (8, 0))
+    return figure
 
 
-def _upright(axis: Axis, scale: Scale, x: float, step: float) -> list[Markup]:
+def _draw_upright(axes: "Axes", axis: SearchedAxis, x: int, count: int) -> None:
+    axes.axvline(x, color=FAINT, linewidth=1, zorder=1)
     kind, _, name = axis.name.partition(".")
-    room = max(4, int(step / 7.5))
-    titles = [kind, name] if name else ["", kind]
-    return [
-        line(x, scale.start, x, scale.end, class_="axis"),
-        *(text(x, 14 + 15 * i, shortened(t, room), "middle", class_="title") for i, t in enumerate(titles)),
-        text(x, scale.end - 4, f"{max(axis.values):.3g}", "middle", class_="end"),
-        text(x, scale.start + 18, f"{min(axis.values):.3g}", "middle", class_="end"),
-    ]
+    room = max(4, 100 // count)
+    for words, up in ((kind, 38), (name, 23)) if name else ((kind, 23),):
+        _write(axes, shortened(words, room), (x, 1), (0, up), "center", "bold")
+    _write(axes, f"{max(axis.values):.3g}", (x, 1), (0, 5), "center")
+    _write(axes, f"{min(axis.values):.3g}", (x, 0), (0, -16), "center")
 
 
-def _lying(axis: Axis, scale: Scale, y: float) -> list[Markup]:
-    middle = (scale.start + scale.end) / 2
-    return [
-        line(scale.start, y, scale.end, y, class_="axis"),
-        text(middle, y - 7, shortened(axis.name, 28), "middle", class_="title halo"),
-        text(scale.start - 10, y - 7, f"{min(axis.values):.3g}", class_="end"),
-        text(scale.end + 10, y - 7, f"{max(axis.values):.3g}", "end", class_="end"),
-    ]
+def _draw_lying(axes: "Axes", axis: SearchedAxis, y: int, count: int) -> None:
+    axes.axhline(y, color=FAINT, linewidth=1, zorder=1)
+    _write(axes, shortened(axis.name, 28), (0.5, y), (0, 7), "center", "bold")
+    _write(axes, f"{min(axis.values):.3g}", (0, y), (-10, 7), "left")
+    _write(axes, f"{max(axis.values):.3g}", (1, y), (10, 7), "right")
+
+
+def _write(
+    axes: "Axes",
+    words: str,
+    place: tuple[float, float],
+    offset: tuple[float, float],
+    side: Side,
+    weight: str = "normal",
+) -> None:
+    axes.annotate(
+        words, place, offset, textcoords="offset points", ha=side, color=INK, fontsize=13, fontweight=weight
+    )

@@ -1,12 +1,16 @@
 """Latencies of engines at several sizes, as one table and one picture."""
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from l0compile.measurement import Measurement, ratio
-from l0compile.report.plots.canvas import DPI, FAINT, GRID, canvas, plain
 from l0compile.report.plots.colours import CHOSEN
+from l0compile.report.plots.export import saved
+from l0compile.report.plots.figure import WIDE, canvas, set_titles, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PLOTS = (".png", ".svg", ".pdf")
 OURS = "l0compile"
@@ -15,23 +19,28 @@ _MARKS = "osD^vP"
 
 
 @dataclass(frozen=True)
-class Point:
-    """What was measured at one size. sizes: number of each by name. results: by engine."""
+class SweepPoint:
+    """What was measured at one size.
+
+    Attributes:
+        sizes: Number by name, such as ``{"batch": 8}``.
+        results: Measurement by engine.
+    """
 
     sizes: Mapping[str, int]
     results: Mapping[str, Measurement]
 
     @property
     def best_dense(self) -> str | None:
-        """The quickest of the engines that are not ours."""
+        """The quickest engine that is not ours; None if none of them ran."""
         found = {
             name: result.median_ms for name, result in self.results.items() if result.ok and name != OURS
         }
         return min(found, key=lambda name: found[name], default=None)
 
 
-def sweep_table(title: str, points: Sequence[Point], percentile: float) -> object:
-    """A row for each size: every engine's latency with its interval, and ours against the best of the others."""
+def sweep_table(title: str, points: Sequence[SweepPoint], percentile: float) -> object:
+    """Return a table with a row for each size: every engine's latency and interval, and our speed-up over the best."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -54,14 +63,17 @@ def sweep_table(title: str, points: Sequence[Point], percentile: float) -> objec
     return table
 
 
-def sweep_plot(title: str, points: Sequence[Point], suffix: str) -> bytes:
-    """Latency over the size that varies most, a line for each engine and each combination of the others, as a file of
-    the type ``suffix`` (one of ``PLOTS``)."""
-    figure, axes = canvas(8.0, 5.0)
+def sweep_plot(title: str, points: Sequence[SweepPoint], suffix: str) -> bytes:
+    """Return the drawing of `draw_sweep` as a file of the type ``suffix``, one of ``PLOTS``."""
+    return saved(draw_sweep(title, points), suffix.lstrip("."))
+
+
+def draw_sweep(title: str, points: Sequence[SweepPoint]) -> "Figure":
+    """Draw latency over the size that varies most, a line for each engine and each combination of other sizes."""
+    figure, axes = canvas(WIDE)
     sizes = {name: sorted({point.sizes[name] for point in points}) for name in points[0].sizes}
     along = max(reversed(sizes), key=lambda name: len(sizes[name]), default=None)
-    engines = _engines(points)
-    for number, engine in enumerate(engines):
+    for number, engine in enumerate(_engines(points)):
         colour = CHOSEN if engine == OURS else _OTHERS[number % len(_OTHERS)]
         for place, (label, line) in enumerate(_lines(points, engine, along).items()):
             found = [(size, result) for size, result in line if result.ok]
@@ -72,33 +84,27 @@ def sweep_plot(title: str, points: Sequence[Point], suffix: str) -> bytes:
             above = [max(0.0, result.high_ms - result.median_ms) for _, result in found]
             axes.errorbar(
                 x, middles, yerr=[below, above], color=colour, marker=_MARKS[place % len(_MARKS)], capsize=3,
-                linewidth=1.5, linestyle="-" if place == 0 else "--", label=plain(" ".join([engine, label])),
+                linewidth=1.5, linestyle="-" if place == 0 else "--", label=f"{engine} {label}".strip(),
             )  # fmt: skip
-    axes.set_title(plain(title, 80), loc="left")
-    axes.set_xlabel(along or "one size")
-    axes.set_ylabel("latency in ms, with 95 % intervals")
+    set_titles(axes, along or "one size", f"{shortened(title, 60)}: latency in ms, with 95 % intervals")
     axes.set_yscale("log")
     if along is not None and len(sizes[along]) > 1:
         axes.set_xscale("log")
         axes.set_xticks(sizes[along], [str(size) for size in sizes[along]])
         axes.minorticks_off()
-    axes.grid(color=GRID)
-    axes.tick_params(colors=FAINT)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=suffix.lstrip("."), dpi=DPI)
-    return buffer.getvalue()
+        axes.legend(frameon=False)
+    return figure
 
 
-def _engines(points: Sequence[Point]) -> list[str]:
+def _engines(points: Sequence[SweepPoint]) -> list[str]:
     return list(dict.fromkeys(engine for point in points for engine in point.results))
 
 
 def _lines(
-    points: Sequence[Point], engine: str, along: str | None
+    points: Sequence[SweepPoint], engine: str, along: str | None
 ) -> dict[str, list[tuple[int, Measurement]]]:
-    """What the other sizes are, in words -> (size along the axis, latency), in order."""
+    """Return, by the other sizes in words, (size along the axis, measurement) in order of size."""
     found: dict[str, list[tuple[int, Measurement]]] = {}
     for point in points:
         label = ", ".join(f"{name} {size}" for name, size in point.sizes.items() if name != along)
@@ -112,7 +118,7 @@ def _cell(result: Measurement) -> str:
     return f"{result.median_ms:.3g} [{result.low_ms:.3g}, {result.high_ms:.3g}]{'~' if result.noisy else ''}"
 
 
-def _speedup(point: Point) -> str:
+def _speedup(point: SweepPoint) -> str:
     best, ours = point.best_dense, point.results.get(OURS)
     if best is None or ours is None or not ours.ok:
         return "–"

@@ -1,130 +1,172 @@
-"""What was measured, latency against quality, as a picture inside the page; `front` draws the same as a file."""
+"""Latency against quality of everything that was measured: in the page, and as ``pareto.png``."""
 
-from l0compile.report.pages.fitted import note, trials
-from l0compile.report.pages.markup import Markup, tag
-from l0compile.report.plots.canvas import shortened
-from l0compile.report.plots.colours import CHOSEN, FRONT, OTHER, TRIAL, swatch
-from l0compile.report.plots.places import Place, Places, places
-from l0compile.report.plots.scale import Scale, spread
-from l0compile.report.plots.svg import Size, axes, dot, figure, line, path, text
+from typing import TYPE_CHECKING
+
+from l0compile.report.candidates import note, trials
+from l0compile.report.plots.colours import (
+    BUDGET,
+    CHOSEN,
+    FAINT,
+    FRONT,
+    INK,
+    OTHER,
+    PAPER,
+    TRIAL,
+    WITHIN_BUDGET,
+)
+from l0compile.report.plots.export import set_tip, settle
+from l0compile.report.plots.figure import (
+    Plot,
+    PlotSize,
+    canvas,
+    label_points,
+    set_range,
+    set_titles,
+    shortened,
+    spread,
+)
+from l0compile.report.plots.standings import Standing, Standings, standings
 from l0compile.studies.result import SearchResult
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-def tradeoff(result: SearchResult) -> Markup:
-    """Every measured candidate with its interval, the front, the budget and the dense engines."""
-    found = places(result)
-    if not found.points:
-        return tag("p", "No candidate was both measured and trained.")
-    front = sum(place.item.front for place in found.points)
+# Colour, shape and name of a candidate: they differ in more than hue.
+_CHOSEN, _ON_FRONT, _OTHER = (CHOSEN, "D", "chosen"), (FRONT, "o", "Pareto front"), (OTHER, "o", "other")
+
+
+def tradeoff(result: SearchResult) -> Plot | None:
+    """Return the plot for the page; None where no candidate was both measured and trained."""
+    found = standings(result)
+    if not found.candidates:
+        return None
+    front = sum(one.item.front for one in found.candidates)
     chosen = [
-        f"; the chosen one takes {found.words(place.at.value)} at {place.quality:.3g}"
-        for place in found.points
-        if place.item.chosen
+        f"; the chosen one takes {found.words(one.at.value)} at {one.quality:.3g}"
+        for one in found.candidates
+        if one.item.chosen
     ]
     budget = f", with a budget of {found.words(found.budget)}" if found.budget is not None else ""
     label = (
-        f"{result.quality_name} over {found.title} of {len(found.points)} measured candidates{budget}: {front} on the "
-        f"Pareto front{chosen[0] if chosen else ''}. The tables above and below have the numbers."
+        f"{result.quality_name} over {found.title} of {len(found.candidates)} measured candidates{budget}: {front} on"
+        f" the Pareto front{chosen[0] if chosen else ''}. The tables above and below have the numbers."
     )
-    return figure(lambda size: _drawing(result, found, size), label, *_caption(result, found))
+    return Plot(lambda size: draw_tradeoff(result, size), label, _caption(result, found))
 
 
-def _drawing(result: SearchResult, found: Places, size: Size) -> list[Markup]:
-    x, y = _scales(found, size)
-    title = shortened(result.quality_name, 46 if size.narrow else 110)
-    across = found.title if not size.narrow else shortened(found.title, 44)
-    parts = axes(x, y, f"{across}, logarithmic" if not size.narrow else across, title, size)
-    parts += _engines(found, x, y, size)
-    if found.budget is not None:
-        place = x(found.budget)
-        parts.append(line(place, y.start, place, y.end, class_="budget"))
-        # Quick and good is the corner that stays empty; near the edge there is no room for words.
-        side, anchor = (-5, "end") if place - x.start > 110 else (5, "start")
-        words = f"budget {found.words(found.budget)}"
-        parts.append(text(place + side, y.end + 12, words, anchor, class_="strong halo"))
+def draw_tradeoff(result: SearchResult, size: PlotSize) -> "Figure":
+    """Draw every measured candidate with its interval, the front, the budget and the dense engines."""
+    found = standings(result)
+    figure, axes = canvas(size)
+    across = shortened(found.title, 44) if size.narrow else f"{found.title}, logarithmic"
+    set_titles(axes, across, shortened(result.quality_name, 40 if size.narrow else 110))
+    _set_ranges(axes, found, size)
+    _draw_budget(axes, found)
     for trial in trials(result):
-        if trial.latency is None and trial.quality is not None and y.holds(trial.quality):
-            height = y(trial.quality)
-            parts.append(line(x.start, height, x.start + 14, height, class_="rug", style=f"stroke:{TRIAL}"))
-    steps: list[tuple[float, float]] = []
-    for point in found.front:
-        steps += [(x(point.at.value), steps[-1][1])] if steps else []
-        steps.append((x(point.at.value), y(point.quality)))
-    if len(steps) > 1:
-        parts.append(path(steps, class_="front", style=f"stroke:{FRONT}"))
-    heights = spread([y(point.quality) for point in found.points], 14, y.end + 14, y.start)
-    for point, height in zip(found.points, heights, strict=True):
-        parts += _mark(point, found, x, y, height)
-    return parts
+        if trial.latency is None and trial.quality is not None:
+            low, high = axes.get_ylim()
+            if low <= trial.quality <= high:
+                axes.axhline(trial.quality, 0, 0.02, color=TRIAL, linewidth=2, label=f"trial {trial.number}")
+    steps = [one.at.value for one in found.front], [one.quality for one in found.front]
+    axes.step(*steps, where="post", color=FRONT, linewidth=1.5, label="front")
+    for one in found.candidates:
+        _draw_candidate(axes, one, found)
+    if not found.candidates:
+        axes.text(
+            0.5, 0.5, "no candidate was both measured and trained", ha="center", transform=axes.transAxes
+        )
+    kinds = {kind: None for kind in (_CHOSEN, _ON_FRONT, _OTHER) if kind in map(_kind, found.candidates)}
+    keys = [
+        axes.plot([], [], shape, color=colour, mfc=_fill(colour), label=words)[0]
+        for colour, shape, words in kinds
+    ]
+    figure.legend(
+        handles=keys, loc="outside lower center", ncols=3, frameon=False, fontsize=13, labelcolor=INK
+    )
+    settle(figure)
+    _draw_engines(axes, found, size)
+    places = [(max(one.at.value, one.at.high), one.quality) for one in found.candidates]
+    words = [f"#{one.item.number}" for one in found.candidates]
+    label_points(axes, places, words, [_kind(one)[0] for one in found.candidates], (5, 7))
+    return figure
 
 
-def _scales(found: Places, size: Size) -> tuple[Scale, Scale]:
-    times = [end for point in found.points for end in (point.at.low, point.at.high)]
+def _set_ranges(axes: "Axes", found: Standings, size: PlotSize) -> None:
+    times = [end for one in found.candidates for end in (one.at.low, one.at.high)]
     times += [at.value for _, at in found.engines]
     times += [found.budget] if found.budget is not None else []
-    qualities = [point.quality for point in found.points]
-    x = Scale.around(times, 46, size.width - 14, log=True)
-    return x, Scale.around(qualities, size.height - 48, 34, margin=0.15)
+    # Logarithmic: equal steps are equal speed-ups, and slow dense engines do not squeeze the candidates together.
+    set_range(axes, "x", times, 4 if size.narrow else 8, log=True, margin=0.08)
+    set_range(axes, "y", [one.quality for one in found.candidates], 6, log=False, margin=0.15)
 
 
-def _mark(point: Place, found: Places, x: Scale, y: Scale, height: float) -> list[Markup]:
-    item = point.item
-    colour = CHOSEN if item.chosen else FRONT if item.front else OTHER
-    shape = "diamond" if item.chosen else "disc" if item.front else "ring"
-    low, high, place, middle = x(point.at.low), x(point.at.high), y(point.quality), x(point.at.value)
-    words = note(item)
-    if point.final:
-        latency = found.words(point.at.value)
-        words = f"#{item.number}, chosen, trained and compiled: {latency}, quality {point.quality:.4g}"
-    return [
-        line(low, place, high, place, class_="whisker", style=f"stroke:{colour}"),
-        *(
-            line(end, place - 4, end, place + 4, class_="whisker", style=f"stroke:{colour}")
-            for end in (low, high)
-        ),
-        dot(middle, place, colour, words, shape),
-        text(max(high, middle + 8) + 4, height - 5, f"#{item.number}", style=f"fill:{colour}", class_="halo"),
-    ]
+def _draw_budget(axes: "Axes", found: Standings) -> None:
+    if found.budget is None:
+        return
+    low, high = axes.get_xlim()
+    axes.axvspan(low, found.budget, color=WITHIN_BUDGET, alpha=0.4, linewidth=0, zorder=0)
+    axes.axvline(found.budget, color=BUDGET, linewidth=2, label="budget")
+    # Quick and good is the corner that stays empty; near the left edge it has no room for words.
+    roomy = (found.budget / low) > (high / low) ** 0.3
+    axes.annotate(
+        f"budget {found.words(found.budget)}", (found.budget, 1), (-5 if roomy else 5, -4), va="top",
+        xycoords=("data", "axes fraction"), textcoords="offset points", ha="right" if roomy else "left",
+        color=INK, fontsize=13, fontweight="bold",
+    )  # fmt: skip
 
 
-def _engines(found: Places, x: Scale, y: Scale, size: Size) -> list[Markup]:
-    lines: list[Markup] = []
-    words: list[Markup] = []
-    labels = spread([x(at.value) - 5 for _, at in found.engines], 15, x.start + 12, x.end)
-    for (row, at), label in zip(found.engines, labels, strict=True):
-        place, foot = x(at.value), y.start - 8
-        name = shortened(row.name, 20 if size.narrow else 28)
-        name += "" if size.narrow else f" {found.words(at.value)}"
-        lines.append(line(place, y.start, place, y.end, class_="engine"))
-        turn = f"rotate(-90 {label:.1f} {foot:.1f})"
-        words.append(text(label, foot, name, transform=turn, class_="faint halo"))
-    return [*lines, *words]
+def _draw_candidate(axes: "Axes", one: Standing, found: Standings) -> None:
+    colour, shape, _ = _kind(one)
+    # Rounding can leave the median just outside its interval, and matplotlib refuses a negative length.
+    reach = [[max(0.0, one.at.value - one.at.low)], [max(0.0, one.at.high - one.at.value)]]
+    mark, _, _ = axes.errorbar(
+        [one.at.value], [one.quality], xerr=reach, fmt=shape, color=colour, mfc=_fill(colour), markersize=10,
+        mew=2, elinewidth=1.5, capsize=4, label=f"#{one.item.number}", zorder=4,
+    )  # fmt: skip
+    words = note(one.item)
+    if one.final:
+        latency = found.words(one.at.value)
+        words = f"#{one.item.number}, chosen, trained and compiled: {latency}, quality {one.quality:.4g}"
+    set_tip(mark, words)
 
 
-def _caption(result: SearchResult, found: Places) -> list[object]:
-    parts: list[object] = []
-    chosen = [point for point in found.points if point.item.chosen]
-    if chosen:
-        parts += [swatch(CHOSEN), "chosen (diamond). "]
-    if any(p.item.front and not p.item.chosen for p in found.points):
-        parts += [swatch(FRONT), "on the Pareto front (disc). "]
-    if any(not p.item.front and not p.item.chosen for p in found.points):
-        parts += [swatch(OTHER), "other (ring). "]
-    parts.append("Bars are 95 % intervals, broken lines dense engines, numbers those of the tables below.")
+def _kind(one: Standing) -> tuple[str, str, str]:
+    return _CHOSEN if one.item.chosen else _ON_FRONT if one.item.front else _OTHER
+
+
+def _fill(colour: str) -> str:
+    return PAPER if colour == OTHER else colour
+
+
+def _draw_engines(axes: "Axes", found: Standings, size: PlotSize) -> None:
+    left, right = axes.bbox.x0 + 12, axes.bbox.x1 - 4
+    places = [float(axes.transData.transform((at.value, 0))[0]) for _, at in found.engines]
+    for (row, at), place, moved in zip(found.engines, places, spread(places, 15, left, right), strict=True):
+        axes.axvline(at.value, color=FAINT, linestyle=(0, (5, 4)), linewidth=1, label=row.name, zorder=1)
+        quality = "" if row.quality is None else f", quality {row.quality:.3g}"
+        words = shortened(row.name, 20 if size.narrow else 28)
+        words += "" if size.narrow else f" {found.words(at.value)}{quality}"
+        made = axes.annotate(
+            words, (at.value, 0), (moved - place - 4, 8), xycoords=("data", "axes fraction"), rotation=90,
+            textcoords="offset points", rotation_mode="anchor", color=OTHER, fontsize=12,
+        )  # fmt: skip
+        made.set_in_layout(False)
+
+
+def _caption(result: SearchResult, found: Standings) -> str:
+    parts = ["Bars are 95 % intervals, broken lines dense engines, numbers those of the tables below."]
     if found.unit == "×":
-        parts.append(f" Each latency is over that of {result.reference}, the two measured side by side.")
-    if any(point.final for point in chosen):
+        parts.append(f"Each latency is over that of {result.reference}, the two measured side by side.")
+    if any(one.final for one in found.candidates):
         parts.append(
-            " The diamond is the chosen model in the end, trained and compiled, as in the table above; the others are"
+            "The diamond is the chosen model in the end, trained and compiled, as in the table above; the others are"
             " candidates after brief training, their quality on validation data."
         )
     seen = [t.quality for t in trials(result) if t.latency is None and t.quality is not None]
     if seen:
-        y = _scales(found, Size(100, 100))[1]
-        inside = sum(y.holds(quality) for quality in seen)
-        where = f"; {inside} of their qualities are short lines at the left edge, the others are outside the picture"
         parts.append(
-            f" {len(seen)} trials, of {min(seen):.3g} to {max(seen):.3g}, were evaluated without training and not"
-            f" measured{where if inside else ''}."
+            f"{len(seen)} trials, of quality {min(seen):.3g} to {max(seen):.3g}, were evaluated without training and"
+            " not measured; those within the picture are short lines at the left edge."
         )
-    return parts
+    return " ".join(parts)

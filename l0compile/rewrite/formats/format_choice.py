@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from l0compile.hardware.costs import Costs, Work
+from l0compile.hardware.costs import Costs, KernelWorkload
 from l0compile.hardware.targets import Target
 from l0compile.ir.ops.bsr import nonzero_blocks
 
@@ -41,13 +41,17 @@ class Layers:
 
     def dense_ms(self, shape: tuple[int, ...]) -> float | None:
         """Milliseconds of a dense layer with a weight of ``shape``; None where nothing tells."""
-        found = self.costs.estimate(Work("linear", shape, tokens=self.tokens)) if len(shape) == 2 else None
+        found = (
+            self.costs.estimate(KernelWorkload("linear", shape, tokens=self.tokens))
+            if len(shape) == 2
+            else None
+        )
         return found.ms if found else None
 
     def sparse(self, shape: tuple[int, ...], block: tuple[int, int], kept: float) -> FormatChoice | None:
         """The choice to store a share ``kept`` of the blocks; None where nothing tells its time."""
-        dense = self.costs.estimate(Work("linear", shape, tokens=self.tokens))
-        sparse = self.costs.estimate(Work("linear", shape, block, kept, self.tokens))
+        dense = self.costs.estimate(KernelWorkload("linear", shape, tokens=self.tokens))
+        sparse = self.costs.estimate(KernelWorkload("linear", shape, block, kept, self.tokens))
         if dense is None or sparse is None:
             return None
         measured = dense.source == sparse.source == "measured"

@@ -20,7 +20,7 @@ _TRANSFORM = 0.1
 _WORTH = 0.95
 
 
-def strip_height(window: Window | None, inputs: int, outputs: int) -> int | None:
+def winograd_height(window: Window | None, inputs: int, outputs: int) -> int | None:
     """Rows of a strip for a dense convolution; None when it is not 3x3 with stride 1 and padding 1, or does not pay."""
     if window is None or (window.kernel, window.stride, window.dilation) != ((3, 3), (1, 1), (1, 1)):
         return None
@@ -28,11 +28,11 @@ def strip_height(window: Window | None, inputs: int, outputs: int) -> int | None
         return None
     if prod(window.size) < _LEAST_PIXELS:
         return None
-    best = min(HEIGHTS, key=lambda m: strip_time(window, m))
-    return best if strip_time(window, best) <= _WORTH else None
+    best = min(HEIGHTS, key=lambda m: winograd_time(window, m))
+    return best if winograd_time(window, best) <= _WORTH else None
 
 
-def strip_time(window: Window, m: int) -> float:
+def winograd_time(window: Window, m: int) -> float:
     """Predicted time in strips of ``m`` rows over that of the plain kernel, counting what each computes in vain."""
     height, width = window.size
     lanes = strip_count(height, m) * -(-width // STEP) * STEP
@@ -41,8 +41,8 @@ def strip_time(window: Window, m: int) -> float:
 
 def dense_time(window: Window | None, inputs: int, outputs: int) -> float:
     """Predicted time of the better dense kernel over that of the plain one: block-sparse kernels have to beat it."""
-    m = strip_height(window, inputs, outputs)
-    return 1.0 if window is None or m is None else strip_time(window, m)
+    m = winograd_height(window, inputs, outputs)
+    return 1.0 if window is None or m is None else winograd_time(window, m)
 
 
 def readable(source: Planes) -> bool:
@@ -51,17 +51,17 @@ def readable(source: Planes) -> bool:
     return last + -(-source.width // LINE) * LINE <= source.size
 
 
-def strip_layout(source: Planes, m: int) -> Planes:
+def winograd_layout(source: Planes, m: int) -> Planes:
     """The layout of B^T d: rows begin at whole half registers, and a zero lies before and behind each."""
     height, pitch = strip_count(source.height, m), (source.width // STEP + 1) * STEP
     # The last registers of the last row may reach past its end by a register, and one tap further.
     return Planes.bordered(height, source.width, pitch, 1, height * pitch + 2 * LINE)
 
 
-def strip_weight(weight: Tensor, strips: Planes, m: int, rows: int) -> tuple[Tensor, Tensor]:
-    """(blocks, offsets) that ``packed_strips`` takes, of a weight [n, C, 3, 3]."""
+def winograd_weight(weight: Tensor, source: Planes, m: int, rows: int) -> tuple[Tensor, Tensor]:
+    """(blocks, offsets) that ``packed_winograd`` takes, of a weight [n, C, 3, 3]."""
     kernel = torch.tensor(transforms(m).kernel, dtype=torch.float64)
     parts = torch.einsum("ka,ncad->kncd", kernel, weight.double()).float()
     blocks = torch.cat([dense_blocks(part.flatten(1), rows) for part in parts])
-    taps = torch.arange(weight.shape[1])[:, None] * strips.size + (strips.lead - 1) + torch.arange(3)
+    taps = torch.arange(weight.shape[1])[:, None] * source.size + (source.lead - 1) + torch.arange(3)
     return blocks, taps.flatten().to(torch.int32)

@@ -14,7 +14,7 @@ from l0compile.ir.program import Program
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
 _LINEAR = l0.packed_linear.default
-_CONVOLUTIONS = (l0.packed_conv2d.default, l0.packed_strips.default)
+_CONVOLUTIONS = (l0.packed_conv2d.default, l0.packed_winograd.default)
 _ON_PLANES = (*_CONVOLUTIONS, l0.packed_window.default)
 
 

@@ -9,7 +9,7 @@ from l0compile.ir.nodes import arguments, is_op, shape
 from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.ops.bsr import dense_blocks, nonzero_blocks, to_blocks
 from l0compile.ir.ops.planes import Planes
-from l0compile.rewrite.formats.winograd import readable, strip_height, strip_layout, strip_weight
+from l0compile.rewrite.formats.winograd import readable, winograd_height, winograd_layout, winograd_weight
 from l0compile.rewrite.layout.plane_operands import order_of
 from l0compile.rewrite.layout.plane_packing import PlanePacking
 from l0compile.rewrite.layout.transposed_conv import TAPS
@@ -30,8 +30,8 @@ def convolution(state: PlanePacking, node: fx.Node) -> fx.Node | None:
     if groups == weight.shape[1] * groups == n:
         return _depthwise(state, node, weight, x, places, result)
     gaps = groups > 1 or TAPS in node.meta
-    if not gaps and (strips := _strips(state, node, weight, x, source, result)) is not None:
-        return strips
+    if not gaps and (call := _winograd(state, node, weight, x, source, result)) is not None:
+        return call
     if gaps:
         matrix = _ungrouped(weight, groups) if groups > 1 else weight.flatten(1)
         taps = node.meta.get(TAPS)
@@ -81,27 +81,27 @@ def _offsets(
     return x, state.editor.add_constant(f"{stem}_offsets", offsets.to(torch.int32), node)
 
 
-def _strips(
+def _winograd(
     state: PlanePacking, node: fx.Node, weight: Tensor, x: fx.Node, source: Planes, result: Planes
 ) -> fx.Node | None:
     """A dense 3x3 convolution with fewer products, where that pays."""
     n, channels = weight.shape[:2]
-    m = strip_height(state.windows[node], channels, n)
+    m = winograd_height(state.windows[node], channels, n)
     if m is None or not readable(source):
         return None
-    given, layout = arguments(node), strip_layout(source, m)
+    given, layout = arguments(node), winograd_layout(source, m)
     if (key := (x, m)) not in state.made:
         seen = (x, source.numbers(), layout.numbers(), m)
-        state.made[key] = state.editor.call(l0.strip_planes.default, seen, before=node)
+        state.made[key] = state.editor.call(l0.winograd_planes.default, seen, before=node)
     stem = str(given["weight"].target)
-    names, parts = ("strips", "strip_offsets"), strip_weight(weight, layout, m, state.rows)
+    names, parts = ("winograd", "winograd_offsets"), winograd_weight(weight, layout, m, state.rows)
     constants = [
         state.editor.add_constant(f"{stem}_{name}", part, node)
         for name, part in zip(names, parts, strict=True)
     ]
     sizes = (n, layout.numbers(), result.numbers(), m)
     args = (state.made[key], *constants, given["bias"], None, *sizes, "")
-    return state.editor.call(l0.packed_strips.default, args, before=node)
+    return state.editor.call(l0.packed_winograd.default, args, before=node)
 
 
 def _depthwise(

@@ -21,7 +21,7 @@ aten, l0 = torch.ops.aten, torch.ops.l0compile
 # Of a function with f(0) = 0 the zeros around the pixels stay zero.
 _UNARY = operators(elementwise=1, keeps_zero=True, moves=None)
 _CLAMPS = (aten.hardtanh.default, aten.clamp.default, aten.clamp_min.default, aten.clamp_max.default)
-_WITH_ACTIVATION = (l0.packed_conv2d.default, l0.packed_strips.default, l0.packed_window.default)
+_WITH_ACTIVATION = (l0.packed_conv2d.default, l0.packed_winograd.default, l0.packed_window.default)
 _Rule = Callable[[PlanePacking, fx.Node], fx.Node | None]
 
 
@@ -30,7 +30,7 @@ def pack_planes(program: Program, rows: int) -> Program:
 
     Rewrite: conv(x) -> image(packed_conv2d(planes(x))); planes(image(y)) -> y; pooling over windows, elementwise
         operators, concatenation of channels and the mean of an image likewise, where an operand is in planes already.
-        A dense 3x3 convolution that is quicker in strips becomes image(packed_strips(strip_planes(planes(x)))).
+        A dense 3x3 convolution that is faster by Winograd becomes image(packed_winograd(winograd_planes(planes(x)))).
     Checks: float32, constant weights, channels, height and width known; elementwise functions map 0 to 0, so that the
         border stays zero; a maximum whose windows reach out of the image reads a copy with minus infinity around it,
         unless no number of the image is negative. Whatever does not fit stays an image.

@@ -2,10 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from l0compile.errors import ArtifactError
-from l0compile.hardware.targets import Target, host_supports
+from l0compile.hardware.targets import Core, Target, host_supports
+
+_Kind = TypeVar("_Kind", Target, Core)
 
 
 def dump_target(target: Target) -> dict[str, Any]:
@@ -18,14 +20,19 @@ def restore_target(record: Mapping[str, Any], where: str) -> Target:
 
     Fields that were added later may be missing.
     """
-    fields = {field.name for field in dataclasses.fields(Target)}
-    needed = {field.name for field in dataclasses.fields(Target) if field.default is dataclasses.MISSING}
-    if not needed <= set(record) <= fields:
-        differing = ", ".join(sorted((needed - set(record)) | (set(record) - fields)))
+    core = _restored(Core, record.get("core", {}), where)
+    return _restored(Target, {**record, "core": core}, where)
+
+
+def _restored(kind: type[_Kind], record: Mapping[str, Any], where: str) -> _Kind:
+    fields = {field.name: field.default for field in dataclasses.fields(kind)}
+    needed = {name for name, default in fields.items() if default is dataclasses.MISSING}
+    if not needed <= set(record) <= set(fields):
+        differing = ", ".join(sorted((needed - set(record)) | (set(record) - set(fields))))
         raise ArtifactError(
             f"{where}: its target record differs from this version's in: {differing}; save the model again"
         )
-    return Target(**{name: _tuples(value) for name, value in record.items()})
+    return kind(**{name: _tuples(value) for name, value in record.items()})
 
 
 def check_host(target: Target, where: str) -> None:

@@ -2,10 +2,10 @@
 
 from hypothesis import strategies as st
 
-from l0compile.hardware.costs import CostKey, Place, Record, Work
+from l0compile.hardware.costs import CostKey, CostPlace, CostRecord, KernelWorkload
 
 WORK = st.builds(
-    Work,
+    KernelWorkload,
     op=st.sampled_from(["linear", "norm"]),
     shape=st.sampled_from([(384, 384), (1536, 384), ()]),
     block=st.sampled_from([None, (4, 1), (32, 32)]),
@@ -14,7 +14,7 @@ WORK = st.builds(
     variant=st.sampled_from(["", "gelu", "größer \\ \"'\n"]),
 )
 PLACE = st.builds(
-    Place, st.sampled_from(["a", "b; L2 1 MiB"]), st.sampled_from([1, 2]), st.just("apache-tvm 0; x 1")
+    CostPlace, st.sampled_from(["a", "b; L2 1 MiB"]), st.sampled_from([1, 2]), st.just("apache-tvm 0; x 1")
 )
 SCHEDULE = st.dictionaries(
     st.sampled_from(["rows", "layout", "fused"]),
@@ -24,16 +24,16 @@ TIMES = st.floats(1e-6, 1e6)
 
 
 @st.composite
-def records(draw: st.DrawFn) -> Record:
+def records(draw: st.DrawFn) -> CostRecord:
     key, schedule = CostKey(draw(WORK), draw(PLACE)), draw(SCHEDULE)
     date = draw(st.sampled_from(["", "2026-11-23"]))
     if draw(st.integers(0, 4)) == 0:
-        return Record(key, schedule, None, date=date, error=draw(st.sampled_from(["spills", "crashed"])))
+        return CostRecord(key, schedule, None, date=date, error=draw(st.sampled_from(["spills", "crashed"])))
     low, ms, high = sorted(draw(st.tuples(TIMES, TIMES, TIMES)))
-    return Record(key, schedule, ms, low, high, draw(st.integers(0, 1000)), date)
+    return CostRecord(key, schedule, ms, low, high, draw(st.integers(0, 1000)), date)
 
 
-def record(ms: float, tokens: int = 1, rows: int = 4) -> Record:
+def record(ms: float, tokens: int = 1, rows: int = 4) -> CostRecord:
     """One plain record."""
-    key = CostKey(Work("linear", (8, 8), (4, 1), 0.5, tokens), Place("cpu", 2, "v"))
-    return Record(key, (("rows", rows),), ms, ms, ms, 10, "2026-11-23")
+    key = CostKey(KernelWorkload("linear", (8, 8), (4, 1), 0.5, tokens), CostPlace("cpu", 2, "v"))
+    return CostRecord(key, (("rows", rows),), ms, ms, ms, 10, "2026-11-23")

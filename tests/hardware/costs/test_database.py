@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l0compile.errors import ConfigError
-from l0compile.hardware.costs import Database, Record, default_path, merged
+from l0compile.hardware.costs import CostRecord, Database, default_path, merged
 from tests.hardware.costs.records import record, records
 
 SOME = st.lists(records(), max_size=8)
 
 
-def stored(*batches: Iterable[Record]) -> list[Record]:
+def stored(*batches: Iterable[CostRecord]) -> list[CostRecord]:
     with tempfile.TemporaryDirectory() as folder, Database(Path(folder) / "db") as database:
         for batch in batches:
             database.add(batch)
@@ -32,7 +32,7 @@ def stored(*batches: Iterable[Record]) -> list[Record]:
 @given(SOME, SOME, SOME)
 @settings(max_examples=15)
 def test_merging_is_idempotent_commutative_and_associative(
-    a: list[Record], b: list[Record], c: list[Record]
+    a: list[CostRecord], b: list[CostRecord], c: list[CostRecord]
 ) -> None:
     assert stored(a, b, c) == stored(c, a, b) == stored([*a, *b, *c], b, a)
     assert set(stored(a, b, c)) == set(merged([*a, *b, *c]).values())
@@ -40,7 +40,7 @@ def test_merging_is_idempotent_commutative_and_associative(
 
 @given(SOME)
 @settings(max_examples=10)
-def test_the_best_time_is_kept(some: list[Record]) -> None:
+def test_the_best_time_is_kept(some: list[CostRecord]) -> None:
     for kept in stored(some):
         rivals = [r for r in some if (r.key, r.schedule) == (kept.key, kept.schedule)]
         times = [r.ms for r in rivals if r.ms is not None]
@@ -61,7 +61,7 @@ def test_add_counts_what_is_new_or_better(tmp_path: Path) -> None:
 
 
 def test_a_failure_among_the_records_adds_none(tmp_path: Path) -> None:
-    def broken() -> Iterable[Record]:
+    def broken() -> Iterable[CostRecord]:
         yield record(1.0)
         raise RuntimeError("half way")
 
@@ -73,7 +73,7 @@ def test_a_failure_among_the_records_adds_none(tmp_path: Path) -> None:
 
 WRITER = """
 import itertools, sys
-from l0compile.costs import Database
+from l0compile.hardware.costs import Database
 from tests.hardware.costs.records import record
 start, path = int(sys.argv[1]), sys.argv[2]
 for number in itertools.count(start, 2) if len(sys.argv) < 4 else range(start, int(sys.argv[3]), 2):

@@ -7,41 +7,49 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l0compile.hardware.costs import CostKey, Place, Record, Work
-from l0compile.hardware.costs.features import Machine, counts
+from l0compile.hardware.costs import CostKey, CostPlace, CostRecord, KernelWorkload, Machine
 from l0compile.hardware.costs.model import CostModel
+from l0compile.hardware.targets import Core
+from l0compile.kernels.costs import counted_kernels
 
-MACHINE, PLACE = Machine(2, 64, 16, 1 << 20), Place("cpu", 2, "v")
+KERNELS = {kernel.op: kernel for kernel in counted_kernels(Core())}
+MACHINE, PLACE = Machine(2, 64, 16, 1 << 20), CostPlace("cpu", 2, "v")
 SHAPES = ((384, 384), (1536, 384), (384, 1536), (768, 768))
 BLOCKS = (None, (4, 1), (4, 4))
 
 
-def grid() -> list[Work]:
+def grid() -> list[KernelWorkload]:
     return [
-        Work("linear", shape, block, density, tokens, variant)
+        KernelWorkload("linear", shape, block, density, tokens, variant)
         for shape in SHAPES
         for block in BLOCKS
         for density in ((0.5, 0.2, 0.05) if block else (1.0,))
         for tokens in (64, 128, 512)
         for variant in ("", "gelu")
-    ] + [Work("norm", (f,), tokens=t, variant="layer") for f in (128, 768) for t in (64, 512)]
+    ] + [KernelWorkload("norm", (f,), tokens=t, variant="layer") for f in (128, 768) for t in (64, 512)]
 
 
-def true_ms(work: Work) -> float:
+def true_ms(work: KernelWorkload) -> float:
     """Milliseconds on a machine that is as the model believes machines to be."""
     generator = random.Random(0)
-    price = {name: generator.uniform(0.5, 2) for each in grid() for name in sorted(counts(each, MACHINE))}
+    price = {
+        name: generator.uniform(0.5, 2)
+        for each in grid()
+        for name in sorted(KERNELS[each.op].counts(each, MACHINE))
+    }
     unit = {"launch": 1e-3, "byte of weights": 1e-9}
-    return sum(price[name] * unit.get(name, 1e-8) * n for name, n in counts(work, MACHINE).items())
+    return sum(
+        price[name] * unit.get(name, 1e-8) * n for name, n in KERNELS[work.op].counts(work, MACHINE).items()
+    )
 
 
-def record(work: Work, ms: float) -> Record:
-    return Record(CostKey(work, PLACE), (), ms, ms, ms, 1, "")
+def record(work: KernelWorkload, ms: float) -> CostRecord:
+    return CostRecord(CostKey(work, PLACE), (), ms, ms, ms, 1, "")
 
 
 @pytest.fixture(scope="module")
 def model() -> CostModel:
-    return CostModel([record(work, true_ms(work)) for work in grid()], MACHINE)
+    return CostModel([record(work, true_ms(work)) for work in grid()], MACHINE, KERNELS)
 
 
 def test_measured_works_are_met(model: CostModel) -> None:
@@ -51,41 +59,49 @@ def test_measured_works_are_met(model: CostModel) -> None:
 @pytest.mark.parametrize(
     "work",
     [
-        Work("linear", (1000, 500), (4, 1), 0.3, 256),
-        Work("linear", (384, 384), (4, 4), 0.13, 256, "gelu"),
-        Work("linear", (3072, 768), None, 1.0, 128),
-        Work("norm", (384,), tokens=128, variant="layer"),
+        KernelWorkload("linear", (1000, 500), (4, 1), 0.3, 256),
+        KernelWorkload("linear", (384, 384), (4, 4), 0.13, 256, "gelu"),
+        KernelWorkload("linear", (3072, 768), None, 1.0, 128),
+        KernelWorkload("norm", (384,), tokens=128, variant="layer"),
     ],
     ids=str,
 )
-def test_works_that_were_not_measured_are_predicted(model: CostModel, work: Work) -> None:
+def test_works_that_were_not_measured_are_predicted(model: CostModel, work: KernelWorkload) -> None:
     assert model.predict(work) == pytest.approx(true_ms(work), rel=0.06)
 
 
 def test_what_lies_off_the_sum_moves_its_neighbours_only() -> None:
-    odd = Work("linear", (384, 384), (4, 1), 0.2, 128)
+    odd = KernelWorkload("linear", (384, 384), (4, 1), 0.2, 128)
     records = [record(work, true_ms(work) * (1.5 if work == odd else 1)) for work in grid()]
-    found = CostModel(records, MACHINE)
-    near, far = Work("linear", (384, 384), (4, 1), 0.21, 128), Work("linear", (1536, 384), (4, 4), 0.5, 512)
+    found = CostModel(records, MACHINE, KERNELS)
+    near, far = (
+        KernelWorkload("linear", (384, 384), (4, 1), 0.21, 128),
+        KernelWorkload("linear", (1536, 384), (4, 4), 0.5, 512),
+    )
     assert (found.predict(odd) or 0) > 1.1 * true_ms(odd) and (found.predict(near) or 0) > 1.1 * true_ms(near)
     assert found.predict(far) == pytest.approx(true_ms(far), rel=0.1)
 
 
 @given(st.sampled_from(BLOCKS[1:]), st.floats(0.0, 1.0), st.integers(1, 5000), st.integers(1, 5000))
 def test_any_prediction_is_a_time(block: tuple[int, int], density: float, n: int, k: int) -> None:
-    model = CostModel([record(work, true_ms(work)) for work in grid()[::7]], MACHINE)
-    assert 0 < (model.predict(Work("linear", (n, k), block, density, 77)) or 0) < inf
+    model = CostModel([record(work, true_ms(work)) for work in grid()[::7]], MACHINE, KERNELS)
+    assert 0 < (model.predict(KernelWorkload("linear", (n, k), block, density, 77)) or 0) < inf
 
 
 def test_nothing_is_said_of_what_was_never_measured(model: CostModel) -> None:
-    assert model.predict(Work("linear", (384, 384), (8, 8), 0.2, 128)) is None
-    assert model.predict(Work("norm", (384,), tokens=128, variant="rms")) is None
-    assert model.predict(Work("unheard of", ())) is None
-    assert CostModel([], MACHINE).predict(grid()[0]) is None
-    assert CostModel([record(Work("unheard of", ()), 1.0)], MACHINE).predict(Work("unheard of", ())) is None
+    assert model.predict(KernelWorkload("linear", (384, 384), (8, 8), 0.2, 128)) is None
+    assert model.predict(KernelWorkload("norm", (384,), tokens=128, variant="rms")) is None
+    assert model.predict(KernelWorkload("unheard of", ())) is None
+    assert CostModel([], MACHINE, KERNELS).predict(grid()[0]) is None
+    assert (
+        CostModel([record(KernelWorkload("unheard of", ()), 1.0)], MACHINE, KERNELS).predict(
+            KernelWorkload("unheard of", ())
+        )
+        is None
+    )
 
 
 def test_costs_are_never_below_zero() -> None:
     generator = random.Random(1)
     noisy = [record(work, true_ms(work) * generator.uniform(0.5, 2)) for work in grid()]
-    assert all(cost >= 0 for cost in CostModel(noisy, MACHINE).costs.values())
+    assert all(cost >= 0 for cost in CostModel(noisy, MACHINE, KERNELS).costs.values())

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l0compile.errors import ConfigError
-from l0compile.hardware.costs import Record, read_records, write_records
+from l0compile.hardware.costs import CostRecord, read_records, write_records
 from l0compile.hardware.costs.text import line, parse
 from tests.hardware.costs.records import record, records
 
 
 @given(records())
-def test_round_trip(given_record: Record) -> None:
+def test_round_trip(given_record: CostRecord) -> None:
     text = line(given_record)
     assert "\n" not in text and parse(text, "here") == given_record and line(parse(text, "here")) == text
 

@@ -5,7 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l0compile.kernels.spec import AttentionSpec, MaskSpec, TokenTile
+from l0compile.kernels.cpu.attention.spec import AttentionSpec
+from l0compile.kernels.cpu.mask import MaskSpec
+from l0compile.kernels.token_tile import TokenTile
 
 l0 = torch.ops.l0compile
 HEADS, DIM = 2, 8

@@ -8,8 +8,11 @@ from torch.nn import functional as F
 
 from l0compile.ir.ops.bsr import dense_blocks, to_blocks
 from l0compile.ir.ops.planes import Planes
+from l0compile.kernels.cpu.conv import ConvSpec
 from l0compile.kernels.cpu.lanes import ACTIVATIONS
-from l0compile.kernels.spec import ConvSpec, CopySpec, TokenTile, WindowSpec
+from l0compile.kernels.cpu.planes import CopySpec
+from l0compile.kernels.cpu.window import WindowSpec
+from l0compile.kernels.token_tile import TokenTile
 
 l0 = torch.ops.l0compile
 

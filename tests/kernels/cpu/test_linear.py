@@ -9,9 +9,9 @@ from l0compile.errors import ScheduleError
 from l0compile.ir.ops.bsr import dense_blocks, to_blocks
 from l0compile.kernels import emit
 from l0compile.kernels.cpu.lanes import ACTIVATIONS
-from l0compile.kernels.cpu.legal_schedules import legal_schedules
-from l0compile.kernels.cpu.linear import default_schedule
-from l0compile.kernels.spec import LinearSchedule, LinearSpec, TokenTile
+from l0compile.kernels.cpu.linear.schedules import default_schedule, legal_schedules
+from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
+from l0compile.kernels.token_tile import TokenTile
 
 l0 = torch.ops.l0compile
 BLOCKS = [(1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (1, 4), (2, 3), (4, 4), (8, 8), (16, 16), (32, 32), (6, 5)]

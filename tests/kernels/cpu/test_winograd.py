@@ -1,4 +1,4 @@
-"""3x3 convolutions in strips against their oracle, and the oracle against PyTorch's own convolution."""
+"""Winograd convolutions against their oracle, and the oracle against PyTorch's own convolution."""
 
 import pytest
 import torch
@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from l0compile.ir.ops.winograd import HEIGHTS
-from l0compile.kernels.spec import StripPlanesSpec, StripsSpec, TokenTile
-from l0compile.rewrite.formats.winograd import strip_layout, strip_weight
+from l0compile.kernels.cpu.winograd import WinogradPlanesSpec, WinogradSpec
+from l0compile.kernels.token_tile import TokenTile
+from l0compile.rewrite.formats.winograd import winograd_layout, winograd_weight
 from tests.kernels.cpu.test_conv import layout, to_image, to_planes
 
 l0 = torch.ops.l0compile
@@ -16,25 +17,25 @@ l0 = torch.ops.l0compile
 
 def check(launch, tile: TokenTile, size, n, channels, m, activation="", residual=False):  # type: ignore[no-untyped-def]
     source, result = layout(*size, 1), layout(*size, 1)
-    strips = strip_layout(source, m)
+    seen_as = winograd_layout(source, m)
     image, bias = torch.randn(2, channels, *size), torch.randn(n)
     weight = torch.randn(n, channels, 3, 3)
     x = to_planes(image, source)
-    there = (2, (m + 2) * channels, strips.size)
-    seen = launch(StripPlanesSpec(channels, source, strips, m), (x,), there)
-    expected = l0.strip_planes(x, source.numbers(), strips.numbers(), m)
+    there = (2, (m + 2) * channels, seen_as.size)
+    seen = launch(WinogradPlanesSpec(channels, source, seen_as, m), (x,), there)
+    expected = l0.winograd_planes(x, source.numbers(), seen_as.numbers(), m)
     torch.testing.assert_close(seen, expected, rtol=1e-5, atol=1e-5)
 
-    data, offsets = strip_weight(weight, strips, m, tile.rows)
+    data, offsets = winograd_weight(weight, seen_as, m, tile.rows)
     other = to_planes(torch.randn(2, n, *size), result) if residual else None
-    spec = StripsSpec(
-        n, len(offsets), tile.rows, channels, strips, result, m, True, residual, activation
+    spec = WinogradSpec(
+        n, len(offsets), tile.rows, channels, seen_as, result, m, True, residual, activation
     )  # fmt: skip
     slope = torch.randn(n) if activation == "prelu" else None
     operands = tuple(t for t in (expected, data, offsets, bias, other, slope) if t is not None)
     actual = launch(spec, operands, (2, n, result.size))
-    numbers = strips.numbers(), result.numbers()
-    oracle = l0.packed_strips(expected, data, offsets, bias, other, n, *numbers, m, activation, slope)
+    numbers = seen_as.numbers(), result.numbers()
+    oracle = l0.packed_winograd(expected, data, offsets, bias, other, n, *numbers, m, activation, slope)
     torch.testing.assert_close(actual, oracle, rtol=1e-5, atol=2e-5 * channels**0.5)
     by_torch = F.conv2d(image, weight, bias, padding=1)
     by_torch = by_torch if other is None else by_torch + to_image(other, result)
@@ -50,7 +51,7 @@ def check(launch, tile: TokenTile, size, n, channels, m, activation="", residual
     channels=st.integers(1, 5),
     m=st.sampled_from(HEIGHTS),
 )
-def test_strips(launch, tile: TokenTile, size, n, channels, m) -> None:  # type: ignore[no-untyped-def]
+def test_winograd(launch, tile: TokenTile, size, n, channels, m) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(n * channels)
     check(launch, tile, size, n, channels, m)
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from l0compile.frontend.export import capture
+from l0compile.hardware.targets import Core
 from l0compile.ir.program import Program
 from l0compile.lower.partition.island_work import is_small
 from l0compile.lower.partition.stages import Stage, split
@@ -74,4 +75,4 @@ def test_nothing_refused_is_one_stage_of_the_program_itself() -> None:
 def test_work_of_an_island() -> None:
     small = capture(nn.Linear(8, 8).eval(), (torch.randn(2, 8),))
     large = capture(nn.Linear(512, 512).eval(), (torch.randn(256, 512),))
-    assert is_small(small) and not is_small(large)
+    assert is_small(small, Core()) and not is_small(large, Core())

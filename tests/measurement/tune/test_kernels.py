@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from l0compile.errors import ConfigError
-from l0compile.hardware.costs import Work
+from l0compile.hardware.costs import KernelWorkload
 from l0compile.hardware.targets import load_target
+from l0compile.kernels.costs import spec_of
 from l0compile.kernels.token_tile import token_tile
-from l0compile.kernels.work import spec_of, work_of
 from l0compile.measurement.tune.kernels import spills
 from l0compile.measurement.tune.operands import operands
 from l0compile.measurement.tune.timing import Here
@@ -18,8 +18,8 @@ TILE = token_tile(load_target("x86-64-avx512"))
 
 
 def test_blocks_are_kept_at_random_places_in_order() -> None:
-    work = Work("linear", (10, 24), (4, 1), 0.25, 70)
-    for x, data, indices, indptr, bias, y in operands(spec_of(work, TILE), work, TILE, Here().tensor):
+    work = KernelWorkload("linear", (10, 24), (4, 1), 0.25, 70)
+    for x, data, indices, indptr, bias, y in operands(work, TILE, Here().tensor):
         assert tuple(x.shape) == (2, 24, 64) and tuple(y.shape) == (2, 10, 64) and tuple(bias.shape) == (10,)
         columns, begins = indices.numpy(), indptr.numpy()
         assert tuple(data.shape) == (18, 1, 4) and begins[0] == 0 and begins[-1] == 18 and len(begins) == 4
@@ -29,39 +29,22 @@ def test_blocks_are_kept_at_random_places_in_order() -> None:
 
 
 def test_weights_take_turns_in_the_caches() -> None:
-    small, large = (Work("linear", (64 * n, 384), (4, 1), 0.5, 64) for n in (1, 200))
-    assert (
-        len(operands(spec_of(small, TILE), small, TILE, Here().tensor))
-        > len(operands(spec_of(large, TILE), large, TILE, Here().tensor))
-        == 1
-    )
+    small, large = (KernelWorkload("linear", (64 * n, 384), (4, 1), 0.5, 64) for n in (1, 200))
+    assert len(operands(small, TILE, Here().tensor)) > len(operands(large, TILE, Here().tensor)) == 1
 
 
 @pytest.mark.parametrize(
     "work",
     [
-        Work("linear", (64, 32), (8, 8), 0.5, 128, "gelu+residual"),
-        Work("linear", (64, 32), None, 1.0, 128, "residual"),
-        Work("attention", (4, 2, 16, 8, 32, 40), tokens=64, variant="causal+mask+bias"),
-        Work("norm", (64,), tokens=128, variant="rms"),
-        Work("pack", (64,), tokens=128, variant="unpack"),
+        KernelWorkload("linear", (64,)),
+        KernelWorkload("linear", (64, 64), variant="sine"),
+        KernelWorkload("norm", (64,), variant="batch"),
+        KernelWorkload("unheard of", (1,)),
+        KernelWorkload("attention", (0, 0, 1, 1, 1, 1)),
     ],
     ids=str,
 )
-def test_a_work_has_a_kernel_and_the_kernel_that_work(work: Work) -> None:
-    sizes = work.shape[4:6] if work.op == "attention" else None
-    assert work_of(spec_of(work, TILE), work.tokens, work.density, sizes) == work  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    "work",
-    [
-        Work("linear", (64,)), Work("linear", (64, 64), variant="sine"), Work("norm", (64,), variant="batch"),
-        Work("unheard of", (1,)), Work("attention", (0, 0, 1, 1, 1, 1)),
-    ],
-    ids=str,
-)  # fmt: skip
-def test_work_that_no_kernel_does_is_refused(work: Work) -> None:
+def test_work_that_no_kernel_does_is_refused(work: KernelWorkload) -> None:
     with pytest.raises(ConfigError, match="no kernel does"):
         spec_of(work, TILE)
 

@@ -4,20 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from l0compile.hardware.costs import Database, Work
+from l0compile.hardware.costs import Database, KernelWorkload
 from l0compile.hardware.targets import load_target
 from l0compile.kernels.token_tile import token_tile
-from l0compile.measurement.tune import Plan, Progress, tune
+from l0compile.measurement.tune import TuningPlan, TuningProgress, tune
 from l0compile.measurement.tune.libraries import Libraries
 
 TARGET = load_target("native")
-QUICK = Plan(seconds=0.001, schedules=3)
+QUICK = TuningPlan(seconds=0.001, schedules=3)
 
 
 def test_measures_what_is_missing_and_records_what_fails(tmp_path: Path) -> None:
-    layer = Work("linear", (16, 8), (4, 1), 0.5, 64)
-    too_large = Work("norm", (1 << 50,), tokens=1, variant="rms")  # its operands do not fit any memory
-    steps: list[Progress] = []
+    layer = KernelWorkload("linear", (16, 8), (4, 1), 0.5, 64)
+    too_large = KernelWorkload(
+        "norm", (1 << 50,), tokens=1, variant="rms"
+    )  # its operands do not fit any memory
+    steps: list[TuningProgress] = []
     with Database(tmp_path / "db") as database:
         assert tune([layer, too_large, layer], TARGET, database, QUICK, steps.append) == 4
         records = database.records()
@@ -34,7 +36,7 @@ def test_measures_what_is_missing_and_records_what_fails(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_a_build_over_its_time_limit_is_a_failure(tmp_path: Path) -> None:
     libraries = Libraries(tmp_path, TARGET, token_tile(TARGET), limit_s=0.001)
-    variant = (Work("norm", (8,), tokens=64, variant="layer"), None)
+    variant = (KernelWorkload("norm", (8,), tokens=64, variant="layer"), None)
     assert libraries.failure(variant) == "not built"
     libraries.build([variant])
     libraries.close()

@@ -6,6 +6,8 @@ import hashlib
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from l0compile.ir.records import EngineChoice, Operator, PassRecord, Region, StageRecord
 from l0compile.report.pages.explanation_page import render_explanation
@@ -90,3 +92,10 @@ def test_numbers_sort_as_numbers() -> None:
         float(value) for key, value in Page(render_explanation(explained(), "m")).values if key == "data-v"
     ]
     assert 0.25 in values and 2.0 in values and 8.0 in values
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r")))
+def test_any_text_is_escaped(text: str) -> None:
+    bare = Page(render_explanation(explained(), "m"))
+    page = Page(render_explanation(explained(text, text), text))
+    assert page.tags == bare.tags and "".join(page.text).count(text) > 8

@@ -3,31 +3,32 @@
 import dataclasses
 
 import pytest
+from matplotlib.collections import PolyCollection
 
-from l0compile.report.pages.fitted import fitted_table, origin, verdict
+from l0compile.report.candidates import verdict
 from l0compile.report.plots.agreement import budgets, predictions
-from l0compile.studies.result import Candidate, Latency, SearchResult
-from tests.report.picture import Picture, line, points
+from l0compile.report.plots.figure import HALF, Plot
+from l0compile.studies.result import Latency, SearchResult
+from tests.report.drawn import Drawn
 
 
-def inside(place: tuple[float, float], corners: list[tuple[float, float]]) -> bool:
-    """Whether a convex polygon holds a place: it is on the same side of all edges."""
-    edges = zip(corners, [*corners[1:], corners[0]], strict=True)
-    sides = [(b[0] - a[0]) * (place[1] - a[1]) - (b[1] - a[1]) * (place[0] - a[0]) for a, b in edges]
-    return all(side >= 0 for side in sides) or all(side <= 0 for side in sides)
+def drawn(plot: Plot | None) -> Drawn:
+    assert plot is not None and plot.sizes == (HALF,)
+    return Drawn.of(plot.draw(HALF))
+
+
+def in_band(found: Drawn, place: tuple[float, float]) -> bool:
+    (band,) = (item for item in found.axes.collections if isinstance(item, PolyCollection))
+    return bool(band.get_paths()[0].contains_point(place))
 
 
 def test_the_band_holds_what_met_its_budget(search: SearchResult) -> None:
-    (picture,) = Picture.all_of(budgets(search))
-    corners = points(picture.found("path", "band")[0])
-    marks = picture.marks()
-    assert [n for n in sorted(marks) if inside(marks[n][1:], corners)] == [4, 5]
-    assert [verdict(item)[1] for item in search.candidates[4:]] == [
-        "met",
-        "met",
-        "quicker than needed",
-        "too slow",
-    ]  # type: ignore[index]
+    found = drawn(budgets(search))
+    assert found.titles() == ("wanted, ms", "measured, ms")
+    assert found.marks() == {4: (4.0, 3.92), 5: (4.0, 3.96), 6: (3.0, 2.4), 7: (5.2, 5.5)}
+    assert [n for n, place in sorted(found.marks().items()) if in_band(found, place)] == [4, 5]
+    words = [told[1] for item in search.candidates[4:] if (told := verdict(item))]
+    assert words == ["met", "met", "quicker than needed", "too slow"]
 
 
 @pytest.mark.parametrize(("ratio", "met"), [(0.895, False), (0.905, True), (1.025, True), (1.035, False)])
@@ -35,45 +36,36 @@ def test_the_edges_of_the_band(search: SearchResult, ratio: float, met: bool) ->
     ms = 4.0 * ratio
     moved = dataclasses.replace(search.candidates[4], latency=Latency(ms, ms, ms))
     changed = dataclasses.replace(search, candidates=(*search.candidates[:4], moved, *search.candidates[5:]))
-    (picture,) = Picture.all_of(budgets(changed))
-    assert inside(picture.marks()[4][1:], points(picture.found("path", "band")[0])) == met
-    found = verdict(moved)
-    assert found is not None and found[0] == pytest.approx(ratio) and (found[1] == "met") == met
+    found = drawn(budgets(changed))
+    assert in_band(found, found.marks()[4]) == met
+    told = verdict(moved)
+    assert told is not None and told[0] == pytest.approx(ratio) and (told[1] == "met") == met
 
 
-def test_slower_than_predicted_is_above_the_line(search: SearchResult) -> None:
+def test_slower_than_predicted_is_above_the_diagonal(search: SearchResult) -> None:
     slow = dataclasses.replace(search.candidates[7], predicted_ms=5.0)
-    changed = dataclasses.replace(search, candidates=(*search.candidates[:7], slow))
-    shown = predictions(changed)
-    (picture,) = Picture.all_of(shown)
-    x1, y1, x2, y2 = line(picture.found("line", "diagonal")[0])
-    marks = picture.marks()
-    above = {n: y < y1 + (y2 - y1) * (x - x1) / (x2 - x1) for n, (_, x, y) in marks.items()}
-    assert above == {4: False, 5: False, 6: False, 7: True}
+    shown = predictions(dataclasses.replace(search, candidates=(*search.candidates[:7], slow)))
+    found = drawn(shown)
+    assert found.titles() == ("predicted, ms", "measured, ms")
+    diagonal = found.line("diagonal")
+    assert list(diagonal.get_xdata()) == list(diagonal.get_ydata()) == list(found.axes.get_xlim())
+    assert {n: y > x for n, (x, y) in found.marks().items()} == {4: False, 5: False, 6: False, 7: True}
     # Errors are 2 % three times, and 0.5 of 5.5.
-    assert shown is not None and "4 candidates were 2.0 % off in the median, 9.1 % at most" in shown
+    assert shown is not None and "4 candidates were 2.0 % off in the median, 9.1 % at most" in shown.caption
+
+
+def test_intervals_and_the_chosen_one_show(search: SearchResult) -> None:
+    found = drawn(predictions(search))
+    assert found.interval(6) == pytest.approx((0.98 * 2.4, 1.03 * 2.4))
+    assert found.shapes() == {4: "D", 5: "o", 6: "o", 7: "o"}
+    assert found.words() == ["#4", "#5", "#6", "#7"]
 
 
 def test_one_prediction_has_no_median(search: SearchResult) -> None:
-    one = dataclasses.replace(search, candidates=search.candidates[4:5])
-    assert "The prediction of one candidate was 2.0 % off" in str(predictions(one))
+    one = predictions(dataclasses.replace(search, candidates=search.candidates[4:5]))
+    assert one is not None and "The prediction of one candidate was 2.0 % off" in one.caption
 
 
-def test_nothing_fitted_is_no_picture(search: SearchResult, report: SearchResult) -> None:
+def test_nothing_fitted_is_no_plot(search: SearchResult, report: SearchResult) -> None:
     trials = dataclasses.replace(search, candidates=search.candidates[:4])
     assert [draw(result) for draw in (budgets, predictions) for result in (trials, report)] == [None] * 4
-
-
-def test_the_table_has_ratios_and_where_choices_come_from(search: SearchResult) -> None:
-    assert [origin(search, item) for item in search.candidates] == [None] * 4 + [1, 2, 1, 1]
-    text = str(fitted_table(search))
-    for cell in ("0.980", "0.800", "1.058", "1.020", "3.842 to 4.038", "too slow", "#2", "0.9200"):
-        assert f">{cell}</td>" in text, cell
-
-
-def test_the_table_leaves_out_what_nothing_knows(report: SearchResult) -> None:
-    text = str(fitted_table(report))
-    assert "<th>measured, ms</th>" in text and "predicted" not in text and "wanted" not in text
-    known = Candidate(9, {}, "fitted", Latency(1.0, 1.0, 1.0), 0.5, predicted_ms=1.1)
-    more = str(fitted_table(dataclasses.replace(report, candidates=(*report.candidates, known))))
-    assert "<th>predicted, ms</th>" in more and "wanted" not in more and ">–</td>" in more

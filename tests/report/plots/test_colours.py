@@ -5,13 +5,17 @@ from hypothesis import strategies as st
 
 from l0compile.report.plots.colours import (
     CHOSEN,
+    DARK_PAPER,
     FRONT,
     OTHER,
+    PAPER,
     TRIAL,
     contrast,
+    dark_twin,
     density_colour,
     ink_on,
     quality_colour,
+    themed,
 )
 
 SHARES = st.floats(0.0, 1.0)
@@ -48,3 +52,19 @@ def test_ends_and_marks() -> None:
     assert density_colour(0.25) == "#6aaed6"
     assert density_colour(2.0) == density_colour(1.0) == "#08306b"
     assert all(contrast(colour, "#ffffff") >= 3.0 for colour in (CHOSEN, FRONT, OTHER, TRIAL))
+
+
+@given(st.integers(0, 0xFFFFFF))
+def test_a_dark_twin_stands_out_as_its_colour_does(number: int) -> None:
+    colour = f"#{number:06x}"
+    twin = dark_twin(colour)
+    # White and black are no further apart than this on the dark page.
+    wanted = min(contrast(colour, PAPER), contrast("#ffffff", DARK_PAPER))
+    assert contrast(twin, DARK_PAPER) >= 0.97 * wanted
+    assert contrast(ink_on(twin), twin) >= 4.5
+
+
+def test_twins_of_paper_and_ink() -> None:
+    assert contrast(dark_twin(PAPER), DARK_PAPER) < 1.1
+    assert contrast(dark_twin("#000000"), "#ffffff") < 1.1
+    assert themed("fill", CHOSEN) == f"fill:{CHOSEN};fill:light-dark({CHOSEN},{dark_twin(CHOSEN)})"

@@ -5,7 +5,8 @@ import io
 from rich.console import Console
 
 from l0compile.measurement import Measurement, Protocol
-from l0compile.report.plots.sweep import PLOTS, Point, sweep_plot, sweep_table
+from l0compile.report.plots.sweep import PLOTS, SweepPoint, draw_sweep, sweep_plot, sweep_table
+from tests.report.drawn import Drawn
 
 PROTOCOL = Protocol.quick()
 
@@ -14,7 +15,7 @@ def measured(ms: float) -> Measurement:
     return Measurement.from_blocks([[ms, 1.01 * ms, 0.99 * ms]] * 8, PROTOCOL)
 
 
-def points() -> list[Point]:
+def points() -> list[SweepPoint]:
     found = []
     for batch in (1, 8):
         for tokens in (128, 512):
@@ -26,7 +27,7 @@ def points() -> list[Point]:
             }
             if batch == 8:
                 results["openvino"] = Measurement.failed("no such [engine]", PROTOCOL)
-            found.append(Point({"batch": batch, "tokens": tokens}, results))
+            found.append(SweepPoint({"batch": batch, "tokens": tokens}, results))
     return found
 
 
@@ -47,16 +48,26 @@ def test_the_table_compares_with_the_best_other_engine_of_each_size() -> None:
 
 
 def test_without_our_engine_there_is_no_speed_up() -> None:
-    only = [Point(point.sizes, {"pytorch": point.results["pytorch"]}) for point in points()]
+    only = [SweepPoint(point.sizes, {"pytorch": point.results["pytorch"]}) for point in points()]
     assert "speed-up" not in text(sweep_table("m", only, 50))
 
 
-def test_pictures_have_a_line_for_each_engine_and_other_size() -> None:
-    drawn = {suffix: sweep_plot("my $model_", points(), suffix) for suffix in PLOTS}
-    assert drawn[".png"].startswith(b"\x89PNG") and drawn[".pdf"].startswith(b"%PDF")
-    svg = drawn[".svg"].decode()
+def test_there_is_a_line_for_each_engine_and_other_size() -> None:
+    drawn = Drawn.of(draw_sweep("my $model_", points()))
     # Of sizes that vary as often the last is the axis.
-    for label in ("l0compile batch 1", "l0compile batch 8", "pytorch batch 1", "openvino batch 1"):
-        assert f"<!-- {label} -->" in svg
-    assert "<!-- openvino batch 8 -->" not in svg  # nothing of it was measured
-    assert sweep_plot("one", points()[:1], ".png") and sweep_plot("none", [Point({}, {})], ".png")
+    assert drawn.titles() == ("tokens", "my $model_: latency in ms, with 95 % intervals")
+    found = {str(item.get_label()): item.lines[0].get_xydata().tolist() for item in drawn.axes.containers}  # type: ignore[attr-defined]
+    # Of OpenVINO at batch 8 nothing was measured.
+    assert set(found) == {
+        "pytorch batch 1", "pytorch batch 8", "openvino batch 1", "l0compile batch 1", "l0compile batch 8",
+    }  # fmt: skip
+    assert found["l0compile batch 8"] == [[128, 1.28], [512, 5.12]]
+    assert [label.get_text() for label in drawn.axes.get_xticklabels()] == ["128", "512"]
+
+
+def test_a_plot_is_a_file_of_the_type_asked_for() -> None:
+    begins = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
+    assert set(begins) == set(PLOTS)
+    for suffix, begin in begins.items():
+        assert sweep_plot("my $model_", points(), suffix).startswith(begin)
+    assert sweep_plot("one", points()[:1], ".png") and sweep_plot("none", [SweepPoint({}, {})], ".png")

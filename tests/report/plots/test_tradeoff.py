@@ -1,87 +1,124 @@
 """Marks are where latency and quality put them, the budget is a line between them, and trials stay at the edge."""
 
 import dataclasses
+from itertools import pairwise
 
 import pytest
 
-from l0compile.report.plots.tradeoff import tradeoff
+from l0compile.report.plots.figure import NARROW, WIDE, PlotSize
+from l0compile.report.plots.tradeoff import draw_tradeoff, tradeoff
 from l0compile.studies.result import SearchResult
-from tests.report.picture import Picture, line, points
+from tests.report.drawn import Drawn
+
+SIZES = pytest.mark.parametrize("size", [WIDE, NARROW])
 
 
-def test_marks_are_in_order_of_latency_and_quality(search: SearchResult) -> None:
-    pictures = Picture.all_of(tradeoff(search))
-    assert [picture.size[0] for picture in pictures] == [880, 360]
-    for picture in pictures:
-        marks = picture.marks()
-        assert sorted(marks, key=lambda n: marks[n][1]) == [6, 4, 5, 7]
-        assert sorted(marks, key=lambda n: -marks[n][2]) == [6, 5, 4, 7]
-        assert {n: shape for n, (shape, _, _) in marks.items()} == {
-            4: "polygon", 5: "circle", 6: "circle", 7: "circle",
-        }  # fmt: skip
-        width, height = picture.size
-        assert all(0 < x < width and 0 < y < height for _, x, y in marks.values())
+@SIZES
+def test_marks_are_at_latency_and_quality(search: SearchResult, size: PlotSize) -> None:
+    drawn = Drawn.of(draw_tradeoff(search, size))
+    # The chosen one stands where the final row says: 3.9 ms, 0.93; the others where they were measured.
+    assert drawn.marks() == {6: (2.4, 0.85), 4: (3.9, 0.93), 5: (3.96, 0.91), 7: (5.5, 0.95)}
+    assert drawn.shapes() == {4: "D", 5: "ring", 6: "o", 7: "o"}
+    assert all(drawn.inside(place) for place in drawn.marks().values())
+    assert {"#4", "#5", "#6", "#7"} < set(drawn.words())
 
 
-def test_equal_factors_are_equal_distances(search: SearchResult) -> None:
-    picture = Picture.all_of(tradeoff(search))[0]
-    (budget,) = (line(item) for item in picture.found("line", "budget"))
-    (engine,) = (line(item) for item in picture.found("line", "engine"))
-    marks = picture.marks()
-    # 2.4 ms and 4 ms are as far apart as 10.6 ms and 6.36 ms: the chosen one, at 3.92, is just inside the budget.
-    per_factor = (engine[0] - budget[0]) / 0.97456
-    assert (budget[0] - marks[6][1]) / per_factor == pytest.approx(0.51083, abs=1e-3)
-    assert 0 < budget[0] - marks[4][1] < 0.03 * per_factor
+def test_axes_are_named_and_latency_is_logarithmic(search: SearchResult) -> None:
+    drawn = Drawn.of(draw_tradeoff(search, WIDE))
+    assert drawn.titles() == ("latency in ms, logarithmic", "Spearman")
+    assert drawn.axes.get_xscale() == "log" and drawn.axes.get_yscale() == "linear"
+    assert [label.get_text() for label in drawn.axes.get_xticklabels()] == ["3", "4", "5", "7", "10"]
 
 
-def test_intervals_reach_from_low_to_high(search: SearchResult) -> None:
-    picture = Picture.all_of(tradeoff(search))[0]
-    place = picture.marks()[7]
-    bars = [line(item) for item in picture.found("line", "whisker")]
-    (bar,) = [bar for bar in bars if bar[1] == bar[3] == pytest.approx(place[2], abs=0.01)]
-    assert bar[0] < place[1] < bar[2] and bar[2] - place[1] > place[1] - bar[0]
+def test_intervals_reach_from_low_to_high(search: SearchResult, report: SearchResult) -> None:
+    drawn = Drawn.of(draw_tradeoff(search, WIDE))
+    assert drawn.interval(7) == pytest.approx((0.98 * 5.5, 1.03 * 5.5))
+    assert drawn.interval(4) == pytest.approx((3.8, 4.0))
+    first, *others = report.candidates
+    # Rounding can leave a median outside its interval.
+    odd = dataclasses.replace(first, latency=dataclasses.replace(first.latency, low_ms=2.2))
+    drawn = Drawn.of(draw_tradeoff(dataclasses.replace(report, candidates=(odd, *others)), WIDE))
+    assert drawn.interval(0) == pytest.approx((2.1, 1.06 * 2.1))
 
 
 def test_the_front_steps_through_its_members_only(search: SearchResult) -> None:
-    picture = Picture.all_of(tradeoff(search))[0]
-    marks = picture.marks()
-    corners = points(picture.found("path", "front")[0])
-    assert [corners[index] for index in (0, 2, 4)] == [
-        (pytest.approx(marks[n][1], abs=0.02), pytest.approx(marks[n][2], abs=0.02)) for n in (6, 4, 7)
+    drawn = Drawn.of(draw_tradeoff(search, WIDE))
+    line = drawn.line("front")
+    assert line.get_drawstyle() == "steps-post"
+    assert line.get_xydata().tolist() == [[2.4, 0.85], [3.9, 0.93], [5.5, 0.95]]
+    first, *others = search.candidates[4:]
+    fewer = dataclasses.replace(
+        search, candidates=(first, dataclasses.replace(others[1], front=False), others[2])
+    )
+    assert Drawn.of(draw_tradeoff(fewer, WIDE)).line("front").get_xydata().tolist() == [
+        [3.9, 0.93],
+        [5.5, 0.95],
     ]
-    assert corners[1] == (corners[2][0], corners[0][1])
+
+
+def test_budget_and_engines_are_upright_lines_with_their_names(search: SearchResult) -> None:
+    wide, narrow = (Drawn.of(draw_tradeoff(search, size)) for size in (WIDE, NARROW))
+    for drawn in (wide, narrow):
+        assert set(drawn.line("budget").get_xdata()) == {4.0}
+        assert set(drawn.line("ONNX Runtime, dense").get_xdata()) == {10.6}
+        assert "budget 4 ms" in drawn.words()
+    assert "ONNX Runtime, dense 10.6 ms, quality 1" in wide.words()
+    assert "ONNX Runtime, dense" in narrow.words()
+    (band,) = wide.axes.patches
+    assert band.get_x() + band.get_width() == pytest.approx(4.0)  # type: ignore[attr-defined]
+
+
+def test_what_was_not_measured_is_left_out(report: SearchResult) -> None:
+    drawn = Drawn.of(draw_tradeoff(report, WIDE))
+    # Candidate 5 has no quality, 6 failed, and OpenVINO did not run.
+    assert set(drawn.marks()) == {0, 1, 2, 3, 4}
+    assert "OpenVINO, dense" not in drawn.labels() and "PyTorch, dense" in drawn.labels()
 
 
 def test_trials_are_no_points_but_marks_on_the_quality_axis(search: SearchResult) -> None:
-    shown = tradeoff(search)
-    picture = Picture.all_of(shown)[0]
+    drawn = Drawn.of(draw_tradeoff(search, WIDE))
     # Qualities 0.9 and 0.84 are inside the range of what was measured, 0.78 is not.
-    rugs = [line(item) for item in picture.found("line", "rug")]
-    marks = picture.marks()
-    assert len(rugs) == 2 and all(y1 == y2 for _, y1, _, y2 in rugs)
-    assert all(x < min(place for _, place, _ in marks.values()) for _, _, x, _ in rugs)
-    per_quality = (marks[6][2] - marks[7][2]) / 0.1
-    assert min(y for _, y, _, _ in rugs) == pytest.approx(marks[7][2] + 0.05 * per_quality, abs=0.02)
-    assert "3 trials, of 0.78 to 0.9, were evaluated without training" in shown
-    assert "2 of their qualities are short lines" in shown
+    assert [label for label in drawn.labels() if label.startswith("trial")] == ["trial 1", "trial 2"]
+    assert set(drawn.line("trial 1").get_ydata()) == {0.9}
+    assert max(drawn.line("trial 1").get_xdata()) < 0.05  # a share of the axis
+    shown = tradeoff(search)
+    assert (
+        shown is not None
+        and "3 trials, of quality 0.78 to 0.9, were evaluated without training" in shown.caption
+    )
 
 
 def test_trials_that_were_measured_are_points_and_no_marks(report: SearchResult) -> None:
-    shown = tradeoff(report)
-    picture = Picture.all_of(shown)[0]
-    assert set(picture.marks()) == {0, 1, 2, 3, 4} and not picture.found("line", "rug")
-    assert "without training" not in shown and "other (ring)" in shown
+    drawn = Drawn.of(draw_tradeoff(report, WIDE))
+    assert not [label for label in drawn.labels() if label.startswith("trial")]
+    assert "without training" not in tradeoff(report).caption  # type: ignore[union-attr]
 
 
 def test_the_legend_names_what_is_there(search: SearchResult) -> None:
+    assert Drawn.of(draw_tradeoff(search, WIDE)).legend() == ["chosen", "Pareto front", "other"]
     unchosen = tuple(dataclasses.replace(item, chosen=False) for item in search.candidates)
-    assert "chosen (diamond)" in tradeoff(search)
-    assert "chosen (diamond)" not in tradeoff(dataclasses.replace(search, candidates=unchosen))
+    changed = dataclasses.replace(search, candidates=unchosen)
+    assert Drawn.of(draw_tradeoff(changed, WIDE)).legend() == ["Pareto front", "other"]
+
+
+def test_labels_do_not_overlap(search: SearchResult) -> None:
+    close = tuple(dataclasses.replace(item, quality=0.9) for item in search.candidates[4:])
+    drawn = Drawn.of(draw_tradeoff(dataclasses.replace(search, candidates=close, rows=()), WIDE))
+    labels = [text for text in drawn.axes.texts if text.get_text().startswith("#")]
+    heights = sorted(text.get_window_extent().y0 for text in labels)
+    assert len(labels) == 4 and all(b - a > 13 for a, b in pairwise(heights))
+
+
+def test_the_label_tells_what_can_be_seen(search: SearchResult) -> None:
+    shown = tradeoff(search)
+    assert shown is not None
+    assert "4 measured candidates, with a budget of 4 ms: 3 on the Pareto front" in shown.label
+    assert "the chosen one takes 3.9 ms at 0.93" in shown.label
 
 
 def test_without_budget_engines_or_points(search: SearchResult) -> None:
-    bare = tradeoff(dataclasses.replace(search, budget_ms=None, rows=()))
-    picture = Picture.all_of(bare)[0]
-    assert len(picture.marks()) == 4 and not picture.found("line", "budget") + picture.found("line", "engine")
-    empty = dataclasses.replace(search, candidates=search.candidates[:4])
-    assert tradeoff(empty) == "<p>No candidate was both measured and trained.</p>"
+    bare = Drawn.of(draw_tradeoff(dataclasses.replace(search, budget_ms=None, rows=()), WIDE))
+    assert len(bare.marks()) == 4 and not {"budget", "ONNX Runtime, dense"} & set(bare.labels())
+    empty = dataclasses.replace(search, candidates=search.candidates[:4], rows=(), budget_ms=None)
+    assert tradeoff(empty) is None
+    assert Drawn.of(draw_tradeoff(empty, WIDE)).words() == ["no candidate was both measured and trained"]

@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from l0compile.hardware.costs import CostKey, Costs, Place, Record, Work
-from l0compile.hardware.costs.features import Machine
-from l0compile.hardware.costs.place import versions
-from l0compile.hardware.targets import Target
+from l0compile.hardware.costs import CostKey, CostPlace, CostRecord, Costs, KernelWorkload, Machine
+from l0compile.hardware.targets import Core, Target
 from l0compile.ir.ops.bsr import from_blocks
 from l0compile.ir.program import Program
+from l0compile.kernels.costs import counted_kernels
 from l0compile.rewrite.formats.format_choice import HYSTERESIS, FormatChoice, Layers, choose, in_words
 from l0compile.rewrite.pipeline import optimise
+
+KERNELS = counted_kernels(Core())
 
 bsr = torch.ops.l0compile.bsr_linear.default
 
@@ -100,10 +101,14 @@ def test_blocks_hold_the_weight(captured: Callable[..., Program], target: Target
 
 def known(*times: tuple[tuple[int, int] | None, float, float], shape: tuple[int, int] = (64, 32)) -> Costs:
     """Costs with a record of each (block, density, ms), of layers of 3 tokens."""
-    here = Place("cpu", 1, versions("linear"))
+    here = CostPlace("cpu", 1, next(kernel.versions for kernel in KERNELS if kernel.op == "linear"))
     return Costs(
-        [Record(CostKey(Work("linear", shape, b, d, 3), here), (), ms, ms, ms) for b, d, ms in times],
+        [
+            CostRecord(CostKey(KernelWorkload("linear", shape, b, d, 3), here), (), ms, ms, ms)
+            for b, d, ms in times
+        ],
         Machine(1, 64, 16, 1 << 20),
+        KERNELS,
     )
 
 
@@ -154,10 +159,14 @@ def test_regions_remember_the_dense_time(captured: Callable[..., Program], targe
     times = [
         (n, k, n * k * 1e-4 + 0.001) for n, k in ((64, 16), (10, 16), (64, 64), (64, 10), (8, 64), (8, 8))
     ]
-    here = Place("cpu", 1, versions("linear"))
+    here = CostPlace("cpu", 1, next(kernel.versions for kernel in KERNELS if kernel.op == "linear"))
     costs = Costs(
-        [Record(CostKey(Work("linear", (n, k), None, 1.0, 3), here), (), ms, ms, ms) for n, k, ms in times],
+        [
+            CostRecord(CostKey(KernelWorkload("linear", (n, k), None, 1.0, 3), here), (), ms, ms, ms)
+            for n, k, ms in times
+        ],
         Machine(1, 64, 16, 1 << 20),
+        KERNELS,
     )
     inputs = torch.randn(3, 16)
     first = next(r for r in optimise(captured(model, inputs), target, costs=costs).regions if r.name == "0")

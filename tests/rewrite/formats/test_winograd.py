@@ -1,4 +1,4 @@
-"""Dense 3x3 convolutions in strips: where pack_planes makes them, and where it must not."""
+"""Winograd convolutions: where pack_planes makes them, and where it must not."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +16,7 @@ from l0compile.ir.ops.planes import LINE
 from l0compile.ir.ops.winograd import HEIGHTS, transforms
 from l0compile.ir.program import Program
 from l0compile.rewrite.formats.format_choice import choose
-from l0compile.rewrite.formats.winograd import dense_time, readable, strip_height, strip_layout
+from l0compile.rewrite.formats.winograd import dense_time, readable, winograd_height, winograd_layout
 from l0compile.rewrite.fuse.fuse_epilogues import fuse_conv_epilogue
 from l0compile.rewrite.layout.planes import pack_planes
 from l0compile.rewrite.runner import run
@@ -43,7 +43,7 @@ def test_the_products_of_a_strip_are_its_convolution(m: int, seed: int) -> None:
 
 @settings(max_examples=4, deadline=None)
 @given(size=st.tuples(st.integers(10, 20), st.integers(8, 20)), n=st.integers(32, 40))
-def test_a_residual_block_in_strips(size: tuple[int, int], n: int) -> None:
+def test_a_residual_block_by_winograd(size: tuple[int, int], n: int) -> None:
     class Block(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -52,12 +52,12 @@ def test_a_residual_block_in_strips(size: tuple[int, int], n: int) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return F.relu(x + self.second(F.relu(self.first(x))))
 
-    assume(size[0] * size[1] >= 128 and strip_height(Window(size, (3, 3), (1, 1), (1, 1), (1, 1)), n, n))
+    assume(size[0] * size[1] >= 128 and winograd_height(Window(size, (3, 3), (1, 1), (1, 1), (1, 1)), n, n))
     torch.manual_seed(n)
     model, x = Block(), torch.randn(2, n, *size)
     program = optimised(model, x)
     targets = [node.target for node in program.graph.nodes]
-    assert targets.count(l0.packed_strips.default) == 2
+    assert targets.count(l0.packed_winograd.default) == 2
     assert not {torch.ops.aten.relu.default, torch.ops.aten.add.Tensor} & {*targets}, (
         "left beside the convolution"
     )
@@ -80,7 +80,7 @@ def test_a_residual_block_in_strips(size: tuple[int, int], n: int) -> None:
 def test_others_stay_as_they_are(conv: nn.Conv2d, count: Count) -> None:
     x = torch.randn(1, conv.in_channels, 16, 16)
     program = optimised(nn.Sequential(conv), x)
-    assert count(program, l0.packed_strips.default) == 0
+    assert count(program, l0.packed_winograd.default) == 0
     torch.testing.assert_close(program.run(x), conv(x), rtol=1e-4, atol=2e-5)
 
 
@@ -89,15 +89,15 @@ def test_others_stay_as_they_are(conv: nn.Conv2d, count: Count) -> None:
 def test_registers_stay_inside_of_the_planes(size: tuple[int, int], m: int) -> None:
     """Kernels read and write whole registers, also behind the last pixel, and a tap further."""
     source = layouts([Window(size, (3, 3), (1, 1), (1, 1), (1, 1))])[size]
-    strips = strip_layout(source, m)
+    layout = winograd_layout(source, m)
     width = -(-size[1] // LINE) * LINE
-    assert strips.lead + (strips.height - 1) * strips.pitch + width + 1 <= strips.size
-    assert strips.pitch > size[1] and strips.lead >= 1
+    assert layout.lead + (layout.height - 1) * layout.pitch + width + 1 <= layout.size
+    assert layout.pitch > size[1] and layout.lead >= 1
     below = source.lead + (source.height - 1) * source.pitch + width <= source.size
     assert readable(source) == below
 
 
-def test_zeros_must_beat_the_strips() -> None:
+def test_zeros_must_beat_winograd() -> None:
     """Zeros that would pay against the plain kernel, but not against half of its products."""
     window = Window((28, 28), (3, 3), (1, 1), (1, 1), (1, 1))
     weight, target = torch.randn(64, 64 * 9), load_target("x86-64-avx512")

@@ -1,0 +1,126 @@
+"""Scaled dot-product attention, queries in lanes (oracle: ``l0compile::packed_attention``).
+
+A task is one head of one block of queries: one vector of them, so that short sequences and the ragged end of a batch
+pay for live vectors only, and causal blocks for little past their diagonal. A task walks the keys in steps, with a
+running maximum and sum (online softmax), so that it keeps the scores of one step, whatever the length of the sequence.
+Exact: sum_j exp(s_j - m') v_j = exp(m - m') sum_j exp(s_j - m) v_j.
+
+Tokens of all sequences are packed back to back, so a block may hold the end of one sequence and the start of the next:
+it is computed once for each sequence that it touches, and each lane keeps the result of its own.
+"""
+
+from typing import Any
+
+from l0compile.kernels.cpu.attention.scores import exponentials, live_keys, score
+from l0compile.kernels.cpu.attention.spec import AttentionSpec
+from l0compile.kernels.cpu.attention.state import AttentionBuffers, KeyStep, QueryBlock
+from l0compile.kernels.cpu.attention.values import combine
+from l0compile.kernels.cpu.lanes import (
+    Expr,
+    body,
+    const,
+    exp_below,
+    held,
+    kernel,
+    param,
+    scratch,
+    store,
+    symbol,
+    variable,
+)
+from l0compile.kernels.tir import TB
+from l0compile.kernels.token_tile import TokenTile
+
+# Keys of a step. Their scores, the queries and the sums of a block stay in the first cache, and rescaling the sums
+# once a step is less than a hundredth of the work.
+_STEP = 256
+_LOWEST = -3.4028234663852886e38  # the lowest live score: models mask with it, too, and then it must count
+
+
+def attention(spec: AttentionSpec, tile: TokenTile) -> Any:
+    """PrimFunc(q, k, v[, mask][, bias], batch, queries, keys, y); batch, queries and keys are int64 scalars."""
+    with kernel("attention") as builder:
+        q_tiles, k_tiles = symbol("q_tiles"), symbol("k_tiles")
+        batch, queries, keys = symbol("batch"), symbol("queries"), symbol("keys")
+        q = param("q", (q_tiles, spec.heads * spec.dim, tile.lanes))
+        k = param("k", (k_tiles, spec.kv_heads * spec.dim, tile.lanes))
+        v = param("v", (k_tiles, spec.kv_heads * spec.value_dim, tile.lanes))
+        mask = _mask_param(spec, batch, keys)
+        bias = param("bias", (spec.bias_heads, q_tiles, keys, tile.lanes)) if spec.bias_heads else None
+        for name, scalar in (("batch", batch), ("queries", queries), ("keys", keys)):
+            TB.arg(name, scalar)
+        y = param("y", (q_tiles, spec.heads * spec.value_dim, tile.lanes))
+        given = AttentionBuffers(spec, tile, q, k, v, mask, bias, y, batch, queries, keys)
+        blocks = q_tiles * tile.vectors
+        with body(), TB.parallel(0, spec.heads * blocks) as index:
+            _block(given, TB.truncdiv(index, blocks), _paired(TB.truncmod(index, blocks), blocks))
+    return builder.get()
+
+
+def _mask_param(spec: AttentionSpec, batch: Expr, keys: Expr) -> Any:
+    if spec.mask is None:
+        return None
+    sizes = (batch, spec.heads, 1, keys)
+    shape = tuple(n if full else 1 for n, full in zip(sizes, spec.mask.full, strict=True))
+    return param("mask", shape, "bool" if spec.mask.boolean else "float32")
+
+
+def _paired(i: Expr, n: Expr) -> Expr:
+    """0, n-1, 1, n-2, ...: causal blocks get longer with their number; any run of these has the same work a block."""
+    half = TB.truncdiv(i, 2)
+    return TB.Select(TB.truncmod(i, 2) == 0, half, n - 1 - half)
+
+
+def _block(given: AttentionBuffers, head: Expr, number: Expr) -> None:
+    spec, tile = given.spec, given.tile
+    number = held(number)
+    t, lane = held(TB.truncdiv(number, tile.vectors)), held(TB.truncmod(number, tile.vectors) * tile.vector)
+    first, tokens = held(number * tile.vector), given.batch * given.queries
+    with TB.If(first < tokens):
+        with TB.Then():
+            work = scratch((spec.dim + _STEP + spec.value_dim, tile.vector))
+            kv_head = held(TB.truncdiv(head, spec.heads // spec.kv_heads))
+            block = QueryBlock(held(head), kv_head, t, lane, first, work, spec.dim, spec.dim + _STEP)
+            with TB.serial(0, spec.dim) as d:
+                value = given.q[t, head * spec.dim + d, block.lanes(given)]
+                store(work, value * const(spec.scale, value), d, given.vector)
+            start = held(TB.truncdiv(first, given.queries))
+            last = held(TB.min(first + tile.vector, tokens) - 1)
+            with TB.serial(0, TB.truncdiv(last, given.queries) - start + 1) as i:
+                _sequence(given, block, start + i, last, i == 0)
+        with TB.Else(), TB.serial(0, spec.value_dim) as f:  # lanes past the last token hold finite values
+            lanes = TB.Ramp(lane, 1, tile.vector)
+            store(given.y, given.splat(TB.float32(0)), t, head * spec.value_dim + f, lanes)
+
+
+def _sequence(given: AttentionBuffers, block: QueryBlock, sequence: Expr, last: Expr, alone: Expr) -> None:
+    """Attention of all lanes to the keys of one sequence. Lanes of other sequences are computed but not kept."""
+    sequence = held(sequence)
+    origin, low = held(sequence * given.queries), held(sequence * given.keys)
+    high = clear = held(low + given.keys)
+    if given.spec.causal:  # no lane sees a key past its own position
+        high = held(TB.min(high, low + TB.min(last - origin, given.queries - 1) + 1))
+        clear = held(TB.min(high, low + TB.max(block.first - origin, 0) + 1))
+    low, high = live_keys(given, block, sequence, low, high)
+    base = held(TB.truncdiv(low, given.rows) * given.rows)
+    steps = held(TB.max(TB.truncdiv(high - base + (_STEP - 1), _STEP), 1))
+    top, total, peak, factor = (variable(given.tile.vector) for _ in range(4))
+    lanes = given.vector
+    store(top, given.splat(TB.float32(_LOWEST)), lanes)
+    store(total, given.splat(TB.float32(0)), lanes)
+    with TB.serial(0, steps) as step:
+        begin = held(base + step * _STEP)
+        end = held(TB.min(high, begin + _STEP))
+        now = KeyStep(sequence, origin, low, high, clear, begin, end, step == 0, step == steps - 1, alone)
+        groups = held(TB.truncdiv(end - begin + (given.rows - 1), given.rows))
+        store(peak, top[lanes], lanes)
+        with TB.serial(0, groups) as group:
+            score(given, block, now, group * given.rows, peak)
+        store(factor, exp_below(top[lanes] - peak[lanes]), lanes)
+        store(total, total[lanes] * factor[lanes], lanes)
+        store(top, peak[lanes], lanes)
+        exponentials(given, block, groups * given.rows, top, total)
+        with TB.If(now.final), TB.Then():  # a live row sums to at least exp(0) = 1; a dead one to 0
+            live = TB.max(total[lanes], const(1e-30, total[lanes]))
+            store(total, const(1.0, live) / live, lanes)
+        combine(given, block, now, factor, total)

@@ -1,0 +1,103 @@
+"""The definition of the attention kernel (oracle: ``l0compile::packed_attention``)."""
+
+from collections.abc import Mapping
+from math import ceil
+
+import numpy as np
+from torch import fx
+
+from l0compile.hardware.costs import KernelWorkload, Machine
+from l0compile.ir.ops.attention import key_heads
+from l0compile.kernels.cpu.attention.code import attention
+from l0compile.kernels.cpu.attention.spec import AttentionSpec
+from l0compile.kernels.cpu.mask import MaskSpec, mask_spec
+from l0compile.kernels.definition import (
+    KernelCall,
+    KernelCosts,
+    KernelDef,
+    KernelOperands,
+    example_number,
+    given,
+    packed_array,
+)
+from l0compile.kernels.token_tile import TokenTile
+
+_KEY_MASK = MaskSpec((True, False, False, True), True)
+
+
+def _call(node: fx.Node) -> KernelCall:
+    q, k, v, mask, bias, batch, queries, keys, heads, scale, causal = node.args
+    widths = [int(t.meta["val"].shape[1]) for t in (q, k, v)]
+    kv_heads = key_heads(widths[0], widths[1], heads)
+    spec = AttentionSpec(
+        heads, kv_heads, widths[0] // heads, widths[2] // kv_heads, scale, causal,
+        None if mask is None else mask_spec(mask), 0 if bias is None else int(bias.meta["val"].shape[0]),
+    )  # fmt: skip
+    return KernelCall(spec, given(q, k, v, mask, bias), (batch, queries, keys), mask=mask)
+
+
+def _workload(node: fx.Node, call: KernelCall) -> KernelWorkload:
+    """Its shape is (query heads, key heads, width of a head, of a value, queries and keys of a sequence)."""
+    spec = call.spec
+    batch, queries, keys = map(example_number, call.sizes)
+    shape = (spec.heads, spec.kv_heads, spec.dim, spec.value_dim, queries, keys)
+    flags = {"causal": spec.causal, "mask": spec.mask is not None, "bias": spec.bias_heads > 0}
+    variant = "+".join(word for word, on in flags.items() if on)
+    return KernelWorkload("attention", shape, tokens=batch * queries, variant=variant)
+
+
+def _spec(workload: KernelWorkload, _: TokenTile) -> AttentionSpec | None:
+    if len(workload.shape) != 6 or 0 in workload.shape[:2] or not workload.shape[4]:
+        return None
+    (heads, kv_heads, dim, value_dim), words = workload.shape[:4], workload.words
+    mask = _KEY_MASK if "mask" in words else None
+    return AttentionSpec(
+        heads, kv_heads, dim, value_dim, dim**-0.5, "causal" in words, mask, int("bias" in words)
+    )
+
+
+def _counts(workload: KernelWorkload, machine: Machine) -> Mapping[str, float]:
+    heads, _, dim, value_dim, queries, keys = workload.shape
+    lanes = heads * machine.computed(workload.tokens) / machine.threads
+    sequences = min(
+        max(1, workload.tokens // max(1, queries)), ceil(machine.register_tokens / max(1, queries))
+    )
+    walked: float = keys * sequences
+    if "causal" in workload.words and queries > machine.register_tokens:
+        walked = (keys + machine.register_tokens) / 2  # blocks of queries see the keys up to their own
+    scores = lanes * walked
+    return {
+        "launch": 1,
+        "attention: multiplication": scores * (dim + value_dim),
+        "attention: score": scores,
+        "attention: output": lanes * value_dim,
+        **{f"attention: score, {word}": scores for word in workload.words},
+    }
+
+
+def _operands(
+    spec: AttentionSpec, workload: KernelWorkload, tile: TokenTile, random: np.random.Generator
+) -> KernelOperands:
+    """Every query sees every key, but for causality."""
+    queries, keys = workload.shape[4:]
+    batch = max(1, workload.tokens // queries)
+    q, y = (
+        packed_array(spec.heads * width, workload.tokens, tile, random)
+        for width in (spec.dim, spec.value_dim)
+    )
+    k, v = (
+        packed_array(spec.kv_heads * width, batch * keys, tile, random)
+        for width in (spec.dim, spec.value_dim)
+    )
+    mask = [] if spec.mask is None else [np.ones((batch, 1, 1, keys), np.bool_)]
+    bias = [np.zeros((spec.bias_heads, len(q), keys, tile.lanes), np.float32)] if spec.bias_heads else []
+    return KernelOperands((q, k, v, *mask, *bias, batch, queries, keys, y))
+
+
+ATTENTION = KernelDef(
+    name="attention",
+    calls={"packed_attention": _call},
+    spec=AttentionSpec,
+    emit=attention,
+    costs=KernelCosts(_workload, _spec, _counts, _operands, words=("causal", "mask", "bias")),
+)

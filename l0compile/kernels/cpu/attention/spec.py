@@ -1,0 +1,30 @@
+"""What an attention kernel computes."""
+
+from dataclasses import dataclass
+
+from l0compile.kernels.cpu.mask import MaskSpec
+
+
+@dataclass(frozen=True)
+class AttentionSpec:
+    """Attention over packed tokens.
+
+    Attributes:
+        heads: query heads.
+        kv_heads: key and value heads, which the query heads share.
+        dim: width of a query or key head.
+        value_dim: width of a value head.
+        scale: factor on the scores.
+        causal: a query sees the keys up to its own position.
+        mask: a mask that is one for all queries, or None.
+        bias_heads: heads of a mask packed with queries in lanes; 0 where there is none.
+    """
+
+    heads: int
+    kv_heads: int
+    dim: int
+    value_dim: int
+    scale: float
+    causal: bool
+    mask: MaskSpec | None = None
+    bias_heads: int = 0

@@ -1,0 +1,76 @@
+"""What attention gives: values summed by the weights of a step of keys."""
+
+from typing import Any
+
+from l0compile.kernels.cpu.attention.state import AttentionBuffers, KeyStep, QueryBlock, accumulators
+from l0compile.kernels.cpu.lanes import Expr, held, store
+from l0compile.kernels.tir import TB
+
+
+def combine(given: AttentionBuffers, block: QueryBlock, now: KeyStep, factor: Any, inverse: Any) -> None:
+    """Add the values of the step's keys to sums shrunk by ``factor``; at last write them by ``inverse``."""
+    width, rows = given.spec.value_dim, given.rows
+    if width >= rows:
+        with TB.serial(0, width // rows) as i:
+            _combine(given, block, now, i * rows, rows, factor, inverse)
+    if width % rows:
+        _combine(given, block, now, width // rows * rows, width % rows, factor, inverse)
+
+
+def _combine(
+    given: AttentionBuffers,
+    block: QueryBlock,
+    now: KeyStep,
+    feature: Expr,
+    rows: int,
+    factor: Any,
+    inverse: Any,
+) -> None:
+    lanes, size = given.vector, given.tile.lanes
+    first = block.kv_head * given.spec.value_dim + feature
+    acc = accumulators(given, rows)
+    with TB.If(TB.Not(now.initial)), TB.Then():
+        for r in range(rows):
+            store(acc[r], block.work[block.sums + feature + r, lanes] * factor[lanes], lanes)
+    begin = held(TB.max(now.begin, now.low))
+    tile = held(TB.truncdiv(begin, size))
+    with TB.serial(0, TB.truncdiv(TB.max(now.end, begin) + (size - 1), size) - tile) as i:
+        # Keys of one tile lie side by side.
+        here = held(tile + i)
+        start = held(TB.max(begin, here * size))
+        score, column = held(block.scores + start - now.begin), held(start - here * size)
+        with TB.serial(0, TB.min(now.end, (here + 1) * size) - start) as j:
+            weight = block.work[score + j, lanes]
+            for r in range(rows):
+                value = given.splat(given.v[here, first + r, column + j])
+                store(acc[r], acc[r][lanes] + value * weight, lanes)
+    _write(given, block, now, feature, rows, acc, inverse)
+
+
+def _write(
+    given: AttentionBuffers,
+    block: QueryBlock,
+    now: KeyStep,
+    feature: Expr,
+    rows: int,
+    acc: list[Any],
+    inverse: Any,
+) -> None:
+    lanes, vector = given.vector, given.tile.vector
+    out = block.lanes(given)
+    with TB.If(now.final):
+        with TB.Then(), TB.If(now.alone):
+            with TB.Then():
+                for r in range(rows):
+                    value = acc[r][lanes] * inverse[lanes]
+                    store(given.y, value, block.tile, block.head * given.spec.value_dim + feature + r, out)
+            with TB.Else():
+                first = TB.cast(block.first - now.origin, "int32")
+                positions = TB.Broadcast(first, vector) + TB.Ramp(TB.int32(0), TB.int32(1), vector)
+                own = positions >= TB.Broadcast(TB.int32(0), vector)
+                for r in range(rows):
+                    at = (block.tile, block.head * given.spec.value_dim + feature + r, out)
+                    store(given.y, TB.Select(own, acc[r][lanes] * inverse[lanes], given.y[at]), *at)
+        with TB.Else():
+            for r in range(rows):
+                store(block.work, acc[r][lanes], block.sums + feature + r, lanes)

@@ -1,0 +1,165 @@
+"""The microkernel of a linear layer with tokens in lanes.
+
+rows x vectors accumulators; for every stored block column, one vector load per register of tokens and one broadcast
+weight per row. A block taller than the microkernel is walked in groups of ``schedule.rows`` rows, each a unit of work.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from l0compile.kernels.cpu.lanes import ACTIVATIONS, Expr, ahead, broadcast, ramp, store, variable
+from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
+from l0compile.kernels.tir import TB
+from l0compile.kernels.token_tile import TokenTile
+
+# Block columns beyond this are looped, not unrolled: longer bodies inflate the code and start to spill (8 x 8 blocks,
+# unrolled, ran at 0.96 of the speed of 4 x 4).
+_UNROLL_COLS = 4
+
+Accumulators = list[list[Any]]
+"""For each row the registers of its sums."""
+
+
+@dataclass(frozen=True)
+class LinearBuffers:
+    """The buffers of a linear kernel, and its number of tokens; None where the kernel has no such argument."""
+
+    x: Any
+    data: Any
+    indices: Any
+    indptr: Any
+    bias: Any
+    residual: Any
+    tokens: Any
+    y: Any
+
+    def stored(self, spec: LinearSpec, j: Expr) -> tuple[Expr, Expr]:
+        """(first block, number of blocks) of block row ``j``."""
+        if self.indptr is None:
+            return j * spec.k, spec.k
+        return self.indptr[j], self.indptr[j + 1] - self.indptr[j]
+
+    def column(self, spec: LinearSpec, begin: Expr, i: Expr) -> Expr:
+        """First feature of the ``i``-th block of the block row that begins at ``begin``."""
+        return i if self.indices is None else self.indices[begin + i] * spec.cols
+
+
+def feature(spec: LinearSpec, column: Expr, c: Expr) -> Expr:
+    """The feature that column ``c`` of a block reads. Columns past k (ragged last block) have zero weights; they read a
+    live feature, as 0 * garbage may be NaN."""
+    return column + c if spec.k % spec.cols == 0 else TB.min(column + c, spec.k - 1)
+
+
+@dataclass(frozen=True)
+class Microkernel:
+    """Some registers, of ``width`` numbers each, of token tile ``t``."""
+
+    spec: LinearSpec
+    tile: TokenTile
+    schedule: LinearSchedule
+    to: LinearBuffers
+    t: Expr
+    width: int
+
+    def emit(self, unit: Expr, lane: Expr) -> None:
+        """Compute a unit of rows for the tokens from ``lane`` on."""
+        spec, schedule = self.spec, self.schedule
+        groups = spec.rows // schedule.rows
+        j, row = unit // groups, unit % groups * schedule.rows
+        registers = self._registers(lane)
+        sums = [self._accumulators() for _ in range(schedule.sums)]
+        first = j * spec.rows + row
+        self._start(sums, first)
+        self._walk(j, sums, row, registers)
+        for r in range(schedule.rows):
+            for v in range(schedule.vectors):
+                for acc in sums[1:]:
+                    self._set(sums[0][r][v], self._get(sums[0][r][v]) + self._get(acc[r][v]))
+            self._finish(sums[0][r], first + r, registers)
+
+    def _registers(self, lane: Expr) -> list[Expr]:
+        """The lanes in the tile of each register of tokens."""
+        return [ramp(lane + v * self.width, self.width) for v in range(self.schedule.vectors)]
+
+    def _accumulators(self) -> Accumulators:
+        """A register for each row and register of tokens. One buffer for all of them would be memory on the heap, which
+        nothing but luck turns into registers."""
+        schedule = self.schedule
+        return [[variable(self.width) for _ in range(schedule.vectors)] for _ in range(schedule.rows)]
+
+    def _get(self, register: Any) -> Expr:
+        return register[ramp(0, self.width)]
+
+    def _set(self, register: Any, value: Expr) -> None:
+        store(register, value, ramp(0, self.width))
+
+    def _start(self, sums: list[Accumulators], first: Expr) -> None:
+        bias = self.to.bias
+        for r in range(self.schedule.rows):
+            # Rows past n (ragged last block) start from some in-range bias and are never stored.
+            start = bias[TB.min(first + r, self.spec.n - 1)] if bias is not None else TB.float32(0)
+            for number, acc in enumerate(sums):
+                for register in acc[r]:
+                    self._set(register, broadcast(TB.float32(0) if number else start, self.width))
+
+    def _walk(self, j: Expr, sums: list[Accumulators], row: Expr, registers: list[Expr]) -> None:
+        """Add the blocks of block row ``j``."""
+        unroll = self.schedule.unroll
+        begin, count = self.to.stored(self.spec, j)
+        turns = count // unroll if unroll > 1 else count
+        with TB.serial(0, turns) as turn:
+            for u in range(unroll):
+                self._add(begin, turn * unroll + u, u, sums, row, registers)
+        if unroll > 1:
+            with TB.serial(0, count - turns * unroll) as rest:
+                self._add(begin, turns * unroll + rest, 0, sums, row, registers)
+
+    def _add(
+        self, begin: Expr, i: Expr, u: int, sums: list[Accumulators], row: Expr, registers: list[Expr]
+    ) -> None:
+        """Add the block that is number ``i`` of its row and ``u`` of its turn."""
+        spec, to = self.spec, self.to
+        column = to.column(spec, begin, i)
+        size = 4 * spec.rows * spec.cols
+        # Processors guess what is read next, but not past the end of a page.
+        later, line = begin + i + max(1, self.tile.core.prefetch_bytes // size), self.tile.core.line_bytes
+        if size <= line and u * size % line == 0:  # once a line
+            ahead(to.data, later, 0, 0)
+
+        def add_column(c: Expr, acc: Accumulators) -> None:
+            if size > line:
+                ahead(to.data, later, c, row)
+            for r in range(self.schedule.rows):
+                for register, lanes in zip(acc[r], registers, strict=True):
+                    weight = broadcast(to.data[begin + i, c, row + r], self.width)
+                    x = to.x[self.t, feature(spec, column, c), lanes]
+                    self._set(register, self._get(register) + weight * x)
+
+        if spec.cols <= _UNROLL_COLS:
+            for c in range(spec.cols):
+                add_column(c, sums[(u * spec.cols + c) % len(sums)])
+        else:
+            step = len(sums) if spec.cols % len(sums) == 0 else 1
+            with TB.serial(0, spec.cols // step) as c:
+                for number in range(step):
+                    add_column(c * step + number, sums[number])
+
+    def _finish(self, acc: list[Any], row: Expr, registers: list[Expr]) -> None:
+        spec, to = self.spec, self.to
+
+        def write() -> None:
+            for register, lanes in zip(acc, registers, strict=True):
+                value = ACTIVATIONS[spec.activation](self._get(register))
+                value = value if to.residual is None else value + to.residual[self.t, row, lanes]
+                store(to.y, value, self.t, row, lanes)
+            if self.width < self.tile.vector:
+                # The register that holds the last token is whole for whoever reads it.
+                rest = self.tile.vector - self.width
+                zero = broadcast(TB.float32(0), rest)
+                store(to.y, zero, self.t, row, ramp(self.width, rest))
+
+        if spec.n % spec.rows == 0:
+            write()
+        else:
+            with TB.If(row < spec.n), TB.Then():
+                write()

@@ -1,0 +1,163 @@
+"""Linear layer, dense or block-sparse, tokens in lanes (oracle: ``l0compile::packed_linear``).
+
+The rows of a tile of tokens are cut in shares of equal work, one per thread. The last tile may have few tokens: only
+the registers that hold some are computed, half a register where that is enough, and a single token by a microkernel of
+its own, with outputs in lanes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from l0compile.kernels.cpu.lanes import Expr, body, held, kernel, param, symbol
+from l0compile.kernels.cpu.linear.blocks import LinearBuffers, Microkernel
+from l0compile.kernels.cpu.linear.one_token import one_token
+from l0compile.kernels.cpu.linear.schedules import check_schedule, default_schedule
+from l0compile.kernels.cpu.linear.shares import first_unit, units
+from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
+from l0compile.kernels.tir import TB
+from l0compile.kernels.token_tile import TokenTile
+
+# Half a register of fewer numbers than this is not worth code of its own.
+_NARROWEST = 4
+# Multiplications of one register in a turn of the loop: with fewer, counting and asking for weights takes as long.
+_TURN = 16
+
+
+def linear(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule | None = None) -> Any:
+    """PrimFunc(x, data[, indices, indptr][, bias][, residual][, tokens], y); tiles and nnz are symbolic.
+
+    Raises:
+        ScheduleError: the schedule does not fit, see ``check_schedule``.
+    """
+    schedule = schedule or default_schedule(spec, tile)
+    check_schedule(spec, tile, schedule)
+    blocks = -(-spec.n // spec.rows)
+    with kernel("linear") as builder:
+        tiles, nnz, tokens = symbol("tiles"), symbol("nnz"), symbol("tokens")
+        to = LinearBuffers(
+            x=param("x", (tiles, spec.k, tile.lanes)),
+            data=param("data", (nnz, spec.cols, spec.rows)),
+            indices=None if spec.dense else param("indices", (nnz,), "int32"),
+            indptr=None if spec.dense else param("indptr", (blocks + 1,), "int32"),
+            bias=param("bias", (spec.n,)) if spec.bias else None,
+            residual=param("residual", (tiles, spec.n, tile.lanes)) if spec.residual else None,
+            tokens=TB.arg("tokens", tokens) if spec.tail is None else None,
+            y=param("y", (tiles, spec.n, tile.lanes)),
+        )
+        shares = max(1, min(tile.threads, units(spec, schedule)))
+        groups = (tiles + schedule.tiles - 1) // schedule.tiles
+        with body(), TB.parallel(0, groups * shares) as task:
+            by_rows = schedule.tiles > 1
+            share = task // groups if by_rows else task % shares
+            group = task % groups if by_rows else task // shares
+            begin = first_unit(spec, schedule, to, share, shares)
+            end = first_unit(spec, schedule, to, share + 1, shares)
+            _Task(spec, tile, schedule, to, held(group * schedule.tiles), tiles, begin, end).emit(tokens)
+    return builder.get()
+
+
+@dataclass(frozen=True)
+class _Task:
+    """The units of rows from ``begin`` to ``end``, for ``schedule.tiles`` of the ``tiles``, from tile ``first`` on."""
+
+    spec: LinearSpec
+    tile: TokenTile
+    schedule: LinearSchedule
+    to: LinearBuffers
+    first: Expr
+    tiles: Expr
+    begin: Expr
+    end: Expr
+
+    @property
+    def last(self) -> Expr:
+        """The only tile that may have few tokens."""
+        return self.tiles - 1
+
+    def emit(self, tokens: Expr) -> None:
+        tail, size = self.spec.tail, self.tile.lanes
+        if tail == 0:
+            self._whole(self.tiles)
+        elif tail is not None:
+            self._whole(self.last)
+            self._if_last(lambda: self._known_tail(tail))
+        else:
+            # A tile whose registers all hold tokens is computed as if it were full.
+            missing = (self.tile.vectors - 1) * self.tile.vector
+            whole = held((TB.max(tokens - missing, 0) + size - 1) // size)
+            self._whole(whole)
+            with TB.If(whole < self.tiles), TB.Then():
+                self._if_last(lambda: self._tail(tokens - self.last * size))
+
+    def _if_last(self, then: Any) -> None:
+        with TB.If(self.first + self.schedule.tiles >= self.tiles), TB.Then():
+            then()
+
+    def _known_tail(self, live: int) -> None:
+        if live == 1:
+            self._one_token()
+        elif live <= self._half():
+            self._rows(self._one_register(), self._half(), 0)
+        else:
+            self._registers(-(-live // self.tile.vector))
+
+    def _tail(self, live: Expr) -> None:
+        """As ``_known_tail``, of fewer registers than a tile has."""
+
+        def some() -> None:
+            self._registers((live + self.tile.vector - 1) // self.tile.vector)
+
+        def few() -> None:
+            if self._half():
+                half = self._half()
+                _either(live <= half, lambda: self._rows(self._one_register(), half, 0), some)
+            else:
+                some()
+
+        _either(live == 1, self._one_token, few)
+
+    def _half(self) -> int:
+        """Lanes of half a register, 0 where there is no such thing."""
+        half = self.tile.vector // 2
+        return half if half >= _NARROWEST else 0
+
+    def _whole(self, whole: Expr) -> None:
+        """The tiles of this task that are among the first ``whole``."""
+        schedule, vector = self.schedule, self.tile.vector
+        count = held(TB.max(TB.min(whole - self.first, schedule.tiles), 0))
+        with (
+            TB.serial(0, self.tile.vectors // schedule.vectors) as group,
+            TB.serial(0, self.end - self.begin) as i,
+            TB.serial(
+                0, count
+            ) as t,  # innermost: a unit's weights are still in the first cache for the next tile
+        ):
+            kernel = Microkernel(self.spec, self.tile, schedule, self.to, self.first + t, vector)
+            kernel.emit(self.begin + i, group * (schedule.vectors * vector))
+
+    def _registers(self, count: Expr) -> None:
+        """The first ``count`` registers of tokens, one after the other."""
+        with TB.serial(0, count) as register:
+            self._rows(self._one_register(), self.tile.vector, register * self.tile.vector)
+
+    def _one_register(self) -> LinearSchedule:
+        """One register of tokens, with as many sums as keep the multipliers busy."""
+        rows = self.schedule.rows
+        sums = max(1, min(4, self.tile.core.accumulators // rows))
+        return LinearSchedule(rows, 1, 1 if self.spec.cols >= sums else max(sums, _TURN // rows), sums)
+
+    def _rows(self, schedule: LinearSchedule, width: int, lane: Expr) -> None:
+        # Loops start at zero: TVM 0.27 drops the start of a loop whose extent it proves to be small.
+        with TB.serial(0, self.end - self.begin) as i:
+            Microkernel(self.spec, self.tile, schedule, self.to, self.last, width).emit(self.begin + i, lane)
+
+    def _one_token(self) -> None:
+        one_token(self.spec, self.tile, self.schedule, self.to, self.last, self.begin, self.end)
+
+
+def _either(condition: Expr, then: Any, otherwise: Any) -> None:
+    with TB.If(condition):
+        with TB.Then():
+            then()
+        with TB.Else():
+            otherwise()

@@ -1,0 +1,53 @@
+"""What a linear kernel computes, and how."""
+
+from dataclasses import dataclass
+
+from l0compile.kernels.token_tile import Tail
+
+
+@dataclass(frozen=True)
+class LinearSpec:
+    """activation(W x + bias) + residual for a weight W [n, k].
+
+    Attributes:
+        n: output features.
+        k: input features.
+        rows: rows of a block of W.
+        cols: columns of a block of W.
+        dense: every block is there.
+        bias: there is a bias.
+        residual: there is a residual.
+        activation: a key of ``ACTIVATIONS``.
+        tail: tokens of the last tile, see ``Tail``.
+    """
+
+    n: int
+    k: int
+    rows: int
+    cols: int
+    dense: bool
+    bias: bool
+    residual: bool
+    activation: str
+    tail: Tail = 0
+
+
+@dataclass(frozen=True)
+class LinearSchedule:
+    """How a ``LinearSpec`` is computed.
+
+    Attributes:
+        rows: rows of a block that the microkernel accumulates at once; it walks a taller block in groups of them.
+        vectors: registers of tokens that it takes at once; it walks a tile in groups of them.
+        unroll: blocks computed in one turn of the loop over a block row.
+        sums: independent sets of accumulators that these blocks take turns with, so that few rows and vectors do not
+            wait for the adder.
+        tiles: tiles of tokens that a group of rows is computed for before the next group, so that its weights are read
+            from memory once for all of them.
+    """
+
+    rows: int
+    vectors: int
+    unroll: int = 1
+    sums: int = 1
+    tiles: int = 1

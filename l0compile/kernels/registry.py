@@ -1,0 +1,83 @@
+"""All kernels. A new one is a file with its ``KernelDef`` and a line here."""
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from l0compile.errors import BuildError
+from l0compile.ir import ops
+from l0compile.kernels.cpu.attention.definition import ATTENTION
+from l0compile.kernels.cpu.conv import CONV
+from l0compile.kernels.cpu.linear.definition import LINEAR
+from l0compile.kernels.cpu.mask import MASK
+from l0compile.kernels.cpu.norm import NORM
+from l0compile.kernels.cpu.pack import PACK
+from l0compile.kernels.cpu.planes import COPY
+from l0compile.kernels.cpu.rope import ROPE
+from l0compile.kernels.cpu.window import WINDOW
+from l0compile.kernels.cpu.winograd import WINOGRAD, WINOGRAD_PLANES
+from l0compile.kernels.cuda.bsr_linear import BSR_LINEAR
+from l0compile.kernels.definition import KernelCall, KernelDef
+from l0compile.kernels.token_tile import TokenTile
+
+KERNELS: tuple[KernelDef, ...] = (
+    LINEAR,
+    ATTENTION,
+    MASK,
+    NORM,
+    ROPE,
+    PACK,
+    CONV,
+    COPY,
+    WINDOW,
+    WINOGRAD_PLANES,
+    WINOGRAD,
+    BSR_LINEAR,
+)
+
+assert ops  # importing them registers the operators that are looked up below
+_CALLS = {
+    kind: {
+        getattr(torch.ops.l0compile, operator).default: call
+        for kernel in KERNELS
+        if kernel.kind == kind
+        for operator, call in kernel.calls.items()
+    }
+    for kind in ("llvm", "cuda")
+}
+_OF_SPEC = {(kernel.kind, kernel.spec): kernel for kernel in KERNELS}
+
+
+def kernel_call(node: fx.Node, kind: str = "llvm") -> KernelCall | None:
+    """How a kernel computes ``node`` on targets of ``kind``; None when its operator is an ordinary one."""
+    call = _CALLS[kind].get(node.target)
+    return call(node) if call else None
+
+
+def kernel_of(spec: Any, kind: str = "llvm") -> KernelDef:
+    """The kernel that computes ``spec``.
+
+    Raises:
+        BuildError: there is none on targets of ``kind``.
+    """
+    found = _OF_SPEC.get((kind, type(spec)))
+    if found is None:
+        raise BuildError(f"kernels: expected the spec of a kernel for {kind!r} targets, got {spec}")
+    return found
+
+
+def emit(spec: Any, tile: TokenTile, schedule: Any = None) -> Any:
+    """The scheduled ``tirx.PrimFunc`` that computes ``spec`` on a CPU; needs no further pass.
+
+    Args:
+        spec: of any kernel in ``KERNELS``.
+        tile: token tile of the target.
+        schedule: one of the kernel's schedules; None: the default one.
+
+    Raises:
+        ScheduleError: the schedule does not fit.
+        BuildError: no kernel has such a spec.
+    """
+    kernel = kernel_of(spec)
+    return kernel.emit(spec, tile, schedule) if kernel.schedules else kernel.emit(spec, tile)

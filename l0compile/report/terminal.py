@@ -1,0 +1,75 @@
+"""Tables for the terminal."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from l0compile.measurement import Ratio
+from l0compile.report.blocks import block_order, shape_shares, target_name
+from l0compile.studies.result import Row, SearchResult
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def comparison_table(report: SearchResult) -> "Table":
+    """A ``rich`` table of the rows: latency with interval, speed-up, quality; the compiled choice in bold."""
+    table = _table(report.title)
+    table.add_column("model")
+    table.add_column("latency, ms", justify="right")
+    table.add_column("95 % interval", justify="right")
+    table.add_column(f"vs {_escaped(report.reference)}", justify="right")
+    table.add_column(_escaped(report.quality_name), justify="right")
+    for row in report.rows:
+        cells = (row.name, *comparison_cells(row))
+        table.add_row(*map(_escaped, cells), style="" if row.dense else "bold")
+    return table
+
+
+def asked_lines(report: SearchResult) -> tuple[str, ...]:
+    """What was asked for and what was found, a line each, as ``rich`` prints them; in bold what is missed, and a
+    quality that has collapsed."""
+    lines = [
+        _escaped(str(item)) if item.met else f"[bold]{_escaped(str(item))}[/bold]" for item in report.asked
+    ]
+    warning = [] if report.warning is None else [f"[bold]WARNING: {_escaped(report.warning)}[/bold]"]
+    return (*lines, *warning)
+
+
+def targets_table(results: Mapping[str, SearchResult]) -> "Table":
+    """A ``rich`` table of the block shapes that the chosen models took: layers, and share of their live weights."""
+    table = _table("block shapes of the chosen models")
+    table.add_column("block shape")
+    counted = [shape_shares(result) for result in results.values()]
+    for name, result in results.items():
+        table.add_column(_escaped(f"{name}: {target_name(result)}"), justify="right")
+    for shape in sorted({shape for found in counted for shape in found}, key=block_order):
+        cells = [str(found[shape]) if shape in found else "–" for found in counted]
+        table.add_row(_escaped(shape), *cells)
+    return table
+
+
+def comparison_cells(row: Row) -> tuple[str, str, str, str]:
+    """Latency, interval, speed-up and quality of ``row`` as text; the note in place of what was not measured."""
+    quality = "–" if row.quality is None else f"{row.quality:.4f}"
+    if row.latency is None:
+        return "–", row.note or "not measured", "–", quality
+    interval = f"{row.latency.low_ms:.3f} to {row.latency.high_ms:.3f}"
+    return f"{row.latency.median_ms:.3f}", interval, _times(row.speedup), quality
+
+
+def _times(found: Ratio | None) -> str:
+    return "–" if found is None else f"{found.value:.2f}× [{found.low:.2f}, {found.high:.2f}]"
+
+
+def _table(title: str) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    return Table(title=_escaped(title), title_justify="left", box=box.SIMPLE_HEAD)
+
+
+def _escaped(text: str) -> str:
+    # Names such as "layer[0]" would be read as style tags.
+    from rich.markup import escape
+
+    return escape(text)
