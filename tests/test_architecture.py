@@ -42,9 +42,8 @@ MAX_FILE_LINES, MEDIAN_FILE_LINES, MAX_FUNCTION_LINES = 400, 150, 60
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
 # Still the name of more than one thing; a name that is mended leaves the list.
 SHARED_NAMES = {
-    "Array", "Axis", "Block", "Bundle", "Call", "Choice", "Engine", "Group", "Inputs", "Job", "Kept", "Layer", "Line",
-    "Machine", "Operands", "Pair", "Parameters", "Part", "Pass", "Path", "Piece", "Place", "Places", "Plan", "Point",
-    "Progress", "Record", "Recorder", "Schedule", "Site", "Size", "Table", "Task", "View", "Work",
+    "Array", "Bundle", "Call", "Engine", "Job", "Layer", "Line", "Parameters", "Part", "Path", "Plan", "Schedule", "Site",
+    "Table", "Task",
 }  # fmt: skip
 UNSAFE = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 
