@@ -42,8 +42,8 @@ MAX_FILE_LINES, MEDIAN_FILE_LINES, MAX_FUNCTION_LINES = 400, 150, 60
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
 # Still the name of more than one thing; a name that is mended leaves the list.
 SHARED_NAMES = {
-    "Array", "Bundle", "Call", "Engine", "Job", "Layer", "Line", "Parameters", "Part", "Path", "Plan", "Schedule", "Site",
-    "Table", "Task",
+    "Array", "Bundle", "Call", "Engine", "Job", "Layer", "Line", "Parameters", "Part", "Path", "Plan", "Schedule",
+    "Site", "Table", "Task",
 }  # fmt: skip
 UNSAFE = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 
