@@ -147,7 +147,7 @@ def _horner(x: Expr, coefficients: tuple[float, ...]) -> Expr:
 
 
 def clamped(x: Expr, low: float, high: float) -> Expr:
-    """x within the limits. NaN stays NaN: of a comparison that is false, both TVM and the processor take the second."""
+    """x within the limits. NaN stays NaN: where a comparison is false, TVM and the processor take the second operand."""
     return TB.max(const(low, x), TB.min(const(high, x), x))
 
 
@@ -193,7 +193,7 @@ def _int(value: int, like: Expr) -> Expr:
 
 def erf(x: Expr) -> Expr:
     """Rational minimax approximation on [-4, 4] (the one Eigen and XLA use), absolute error about 1e-7."""
-    x = clamped(x, -4.0, 4.0)
+    x = TB.max(TB.min(x, const(4.0, x)), const(-4.0, x))
     q = x * x
     num = (-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05,
            -7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02)  # fmt: skip
@@ -217,13 +217,13 @@ def sigmoid(x: Expr) -> Expr:
 
 
 def hardswish(x: Expr) -> Expr:
-    return x * clamped(x + const(3.0, x), 0.0, 6.0) * const(1 / 6, x)
+    return x * TB.max(TB.min(x + const(3.0, x), const(6.0, x)), const(0.0, x)) * const(1 / 6, x)
 
 
 def gelu(x: Expr) -> Expr:
     """x * Phi(x) with Phi(x) = 1/2 + x P(x^2): P is the minimax polynomial of degree 13 on [0, 5.2^2], in a variable
     that goes from -1 to 1; absolute error of Phi below 1.2e-7. A quotient, as in ``erf``, would take as long again."""
-    z = clamped(x, -5.2, 5.2)
+    z = TB.max(TB.min(x, const(5.2, x)), const(-5.2, x))
     t = z * z * const(2 / 5.2**2, x) - const(1.0, x)
     return x * (z * _horner(t, _PHI) + const(0.5, x))
 
