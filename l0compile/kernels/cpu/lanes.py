@@ -147,7 +147,7 @@ def _horner(x: Expr, coefficients: tuple[float, ...]) -> Expr:
 
 
 def clamped(x: Expr, low: float, high: float) -> Expr:
-    """x within the limits. NaN stays NaN: where a comparison is false, TVM and the processor take the second operand."""
+    """x within the limits. NaN stays NaN: where a comparison is false, the second operand is taken."""
     return TB.max(const(low, x), TB.min(const(high, x), x))
 
 
