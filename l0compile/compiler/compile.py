@@ -28,7 +28,7 @@ from l0compile.kernels import token_tile
 from l0compile.kernels.costs import costs_of
 from l0compile.lower.aten.lowering import dtype_name
 from l0compile.lower.stage_build import BuiltStage, lower, lower_torch, provable_bounds
-from l0compile.rewrite.pipeline import choose, dense_steps, lost_denormals, optimise_dense
+from l0compile.rewrite.pipeline import choose, dense_passes, lost_denormals, optimise_dense
 from l0compile.runtime import (
     CompiledModel,
     Derived,
@@ -187,7 +187,7 @@ class _Job:
         args, kwargs = self.calls[0]
         inputs = self.captured.flatten(args, kwargs)
         last = self.dense if engine == "torch" else self.program
-        passes = dense_steps(denormals=engine == "torch")
+        passes = dense_passes(denormals=engine == "torch")
         return locate(self.captured, last, passes, code, inputs, tolerance(self.captured))
 
 

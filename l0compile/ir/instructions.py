@@ -1,10 +1,10 @@
 """Code for PyTorch as plain data: the operators of a graph in order, on numbered slots.
 
-It goes through JSON and names operators, so that an artifact can carry it without carrying Python code. ``Instruction``
-arguments are numbers, texts, None, lists of these, ``Slot``, ``Named``, and ``Code`` for what control flow runs.
+It can be written as JSON and names operators, so that an artifact contains no Python code. Arguments of an
+``Instruction`` are numbers, texts, None, lists of these, ``Slot``, ``Named``, and ``Code`` for what control flow runs.
 
-An operator outside PyTorch (``torch.library``) runs whatever the loading process has registered under its name: nothing
-of it is in the code.
+For an operator from outside PyTorch (``torch.library``) the code has only the name: the process that loads it runs what
+it has registered under that name.
 """
 
 import math
@@ -15,7 +15,7 @@ from typing import Any
 
 from l0compile.errors import ArtifactError
 
-# Of Python's operator module only arithmetic on sizes: it also holds functions that call others.
+# Only the arithmetic of Python's operator module, which also has functions that call others.
 OPERATORS = frozenset({
     "getitem", "add", "sub", "mul", "floordiv", "truediv", "mod", "pow", "neg", "abs", "eq", "ne", "lt", "le", "gt",
     "ge", "and_", "or_", "not_", "xor", "invert",
@@ -26,8 +26,7 @@ SIZE_FUNCTIONS = frozenset({
 ROUNDINGS = frozenset({"trunc", "floor", "ceil"})  # of Python's math module
 FLOW = frozenset({"cond", "while_loop", "map", "scan"})
 _OPERATOR = re.compile(r"(?!__)[A-Za-z_]\w*\.[A-Za-z_]\w*\.[A-Za-z_]\w*")
-# Reads and writes files; and PyTorch's own operators that touch memory outside their arguments, other processes, or the
-# state of this one.
+# Operators of PyTorch that read files, or touch memory outside their arguments, other processes or this one's state.
 _REFUSED = re.compile(
     r"(aten\.from_file|(inductor|profiler|symm_mem|static_runtime|export|_test|debugprims|debug_mode_ops|_?c10d\w*"
     r"|fsdp|rpc|streams|_dtensor)\.)"
@@ -36,7 +35,7 @@ _REFUSED = re.compile(
 
 @dataclass(frozen=True)
 class Slot:
-    """The value that an input, a constant or an earlier instruction left in slot ``number``."""
+    """The value that an input, a constant or an earlier instruction has put in slot ``number``."""
 
     number: int
 
@@ -53,9 +52,12 @@ class Named:
 class Instruction:
     """One call.
 
-    target: ``aten.cumsum.default``, ``l0compile.dense_linear.default``, ``_operator.getitem``, ``torch.sym_max``,
-    ``flow.cond``.
-    result: the slot that the value goes to. frees: slots that nobody reads after this call.
+    Attributes:
+        target: ``aten.cumsum.default``, ``l0compile.dense_linear.default``, ``_operator.getitem``, ``torch.sym_max``,
+            ``flow.cond``.
+        args, kwargs: its arguments.
+        result: the slot that gets the value.
+        frees: slots that no later instruction reads.
     """
 
     target: str
@@ -67,10 +69,14 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Code:
-    """A straight-line program. Slots 0.. hold the inputs, then the constants, then results.
+    """A straight-line program. The first slots hold the inputs, the next ones the constants, then come results.
 
-    inputs: how many. constants: their names, in the order of their slots. outputs: arguments, one a result.
-    homes: of operators that PyTorch does not have by itself, the Python module that registers them, where one is known.
+    Attributes:
+        inputs: the number of inputs.
+        constants: their names, in the order of their slots.
+        instructions: in the order of running.
+        outputs: an argument for each result.
+        homes: operator from outside PyTorch -> the Python module that registers it, where that is known.
     """
 
     inputs: int
@@ -80,7 +86,7 @@ class Code:
     homes: Mapping[str, str] = field(default_factory=dict)
 
     def constant(self, argument: Any) -> str | None:
-        """The name of the constant that an argument of an instruction is; None when it is something else."""
+        """The name of the constant that an argument of an instruction stands for; None for any other argument."""
         number = argument.number - self.inputs if isinstance(argument, Slot) else -1
         return self.constants[number] if 0 <= number < len(self.constants) else None
 
@@ -121,7 +127,11 @@ class Code:
 
 
 def check_target(target: Any) -> None:
-    """Raise ArtifactError unless ``target`` names an operator that code may call."""
+    """Check that ``target`` names an operator that code may call.
+
+    Raises:
+        ArtifactError: it does not.
+    """
     parts = target.split(".") if isinstance(target, str) else []
     allowed = len(parts) == 3 and bool(_OPERATOR.fullmatch(target)) and not _REFUSED.match(target)
     allowed |= len(parts) == 2 and parts[0] == "flow" and parts[1] in FLOW

@@ -25,9 +25,7 @@ from l0compile.lower.partition.island_work import is_small
 from l0compile.lower.partition.stages import Stage, is_number, single_stage, split, stage_per_node
 from l0compile.lower.translate import Translation, translate
 from l0compile.lower.tvm.build import build
-from l0compile.rewrite.formats.dense_kernels import dense_kernels
-from l0compile.rewrite.pipeline import pack_tokens
-from l0compile.rewrite.runner import run
+from l0compile.rewrite.pipeline import assign_layouts, for_pytorch
 
 _log = logging.getLogger("l0compile")
 
@@ -158,7 +156,7 @@ def _translate_all(stages: Sequence[Stage], tile: TokenTile, costs: Costs | None
 
 
 def _translate(stage: Stage, tile: TokenTile, costs: Costs | None) -> tuple[Program, Translation]:
-    packed = pack_tokens(stage.program, lanes=tile.lanes, rows=tile.rows)
+    packed = assign_layouts(stage.program, lanes=tile.lanes, rows=tile.rows)
     return packed, translate(packed, tile, costs)
 
 
@@ -204,7 +202,7 @@ def _all_of(stage: Stage, error: Exception) -> dict[str, str]:
 
 def _torch_stage(stage: Stage, beside: Core | None = None) -> BuiltStage:
     """``beside``: the core that runs TVM's stages, where there are any; a whole model has all threads."""
-    program = run(stage.program, [dense_kernels])
+    program = for_pytorch(stage.program)
     code = instructions(program)
     one_thread = beside is not None and is_small(program, beside)
     return BuiltStage(stage, program, code.constants, code=code, one_thread=one_thread)

@@ -8,7 +8,7 @@ import networkx
 import torch
 from torch import fx
 
-from l0compile.analysis.coupling import Kept, couple
+from l0compile.analysis.coupling import KeptChannels, couple
 from l0compile.analysis.liveness import analyse
 from l0compile.ir.nodes import arguments, is_op, shape, tensor
 from l0compile.ir.program import Program
@@ -42,7 +42,7 @@ class Graph:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.liveness = analyse(program)
-        self.kept: Kept = couple(program, self.liveness)
+        self.kept: KeptChannels = couple(program, self.liveness)
         self.nodes = {
             str(node.meta["region"]): node
             for node in program.graph.nodes

@@ -9,8 +9,8 @@ from torch import Tensor, fx
 from l0compile.errors import L0CompileError
 from l0compile.ir.editor import Editor
 from l0compile.ir.program import Program
-from l0compile.rewrite.regions import survey
-from l0compile.rewrite.runner import Pass, apply, pass_name
+from l0compile.rewrite.regions import record_regions
+from l0compile.rewrite.runner import Rewrite, apply, pass_name
 
 Flat = list[Tensor]
 
@@ -18,7 +18,7 @@ Flat = list[Tensor]
 def locate(
     captured: Program,
     program: Program,
-    passes: Sequence[Pass],
+    passes: Sequence[Rewrite],
     build: Callable[[Program], Callable[[Flat], Flat]],
     inputs: Flat,
     limit: float,
@@ -41,7 +41,7 @@ def locate(
 
 
 def _wrong_pass(
-    program: Program, passes: Sequence[Pass], inputs: Flat, limit: float
+    program: Program, passes: Sequence[Rewrite], inputs: Flat, limit: float
 ) -> tuple[str, str] | None:
     expected = _run(program, inputs)
     for step in passes:
@@ -61,7 +61,7 @@ def _first_region(before: Program, after: Program, inputs: Flat, limit: float) -
 
 
 def _by_region(program: Program, inputs: Flat) -> dict[str, Tensor]:
-    surveyed = survey(program)
+    surveyed = record_regions(program)
     recorder = _Recorder(surveyed.module())
     with torch.no_grad():
         recorder.run(*inputs)

@@ -7,6 +7,7 @@ from torch import fx
 
 from l0compile.hardware._tvm import tirx
 from l0compile.ir.nodes import arguments
+from l0compile.ir.operator_facts import operators
 from l0compile.lower.aten.lowering import Index, Lowering, cast, dtype_name
 
 aten = torch.ops.aten
@@ -48,10 +49,8 @@ CREATION: dict[Any, Any] = {
     aten.arange.start_step: _arange,
     aten.eye.default: _eye,
     aten.eye.m: _eye,
-    aten.full.default: _filled(None),
-    aten.full_like.default: _filled(None),
-    aten.new_full.default: _filled(None),
-    **dict.fromkeys((aten.zeros.default, aten.zeros_like.default, aten.new_zeros.default), _filled(0)),
-    **dict.fromkeys((aten.ones.default, aten.ones_like.default, aten.new_ones.default), _filled(1)),
+    **dict.fromkeys(operators(fills="fill_value"), _filled(None)),
+    **dict.fromkeys(operators(fills=0.0), _filled(0)),
+    **dict.fromkeys(operators(fills=1.0), _filled(1)),
     aten.scalar_tensor.default: _scalar,
 }

@@ -8,6 +8,7 @@ from torch import fx
 from l0compile.errors import BuildError
 from l0compile.hardware._tvm import te, tirx
 from l0compile.ir.nodes import arguments, is_empty_part
+from l0compile.ir.operator_facts import operators
 from l0compile.lower.aten.lowering import (
     Index,
     Lowering,
@@ -205,13 +206,7 @@ def _stack(node: fx.Node, low: Lowering) -> Any:
 
 
 VIEWS_JOINS: dict[Any, Any] = {
-    **dict.fromkeys(
-        (
-            aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.flatten.using_ints,
-            aten.unflatten.int, aten.unsqueeze.default, aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims,
-        ),
-        _reshape,
-    ),
+    **dict.fromkeys(operators(moves="reshape"), _reshape),
     aten.permute.default: _permute,
     aten.transpose.int: _transpose,
     aten.t.default: _transpose,

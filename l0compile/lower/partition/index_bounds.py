@@ -8,23 +8,16 @@ from torch import fx
 
 from l0compile.analysis.index_facts import index_facts
 from l0compile.errors import BuildError
+from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
 
 aten = torch.ops.aten
-
-# Operators whose result holds no values but those of their first argument.
-_MOVES = {
-    aten.view.default, aten.reshape.default, aten.unsqueeze.default, aten.squeeze.dim, aten.expand.default,
-    aten.slice.Tensor, aten.select.int, aten.permute.default, aten.transpose.int, aten.clone.default,
-    aten._to_copy.default, aten.flatten.using_ints, aten.gather.default,
-}  # fmt: skip
 
 # Operators (tensor, axis, indices, ...) for which torch refuses an index outside 0..size-1.
 _AXIS_READERS = {
     aten.gather.default, aten.index_select.default, aten.index_add.default, aten.scatter.src, aten.scatter.value,
     aten.scatter_add.default, aten.scatter_reduce.two,
 }  # fmt: skip
-_VIEWS = {aten.view.default, aten.reshape.default, aten.unsqueeze.default, aten.expand.default}
 
 
 def index_bounds(program: Program, skip: Container[str] = ()) -> dict[str, int]:
@@ -67,7 +60,7 @@ def index_bounds(program: Program, skip: Container[str] = ()) -> dict[str, int]:
 def _bound_axis(node: fx.Node, bounds: dict[str, int]) -> None:
     """Add a bound for an input if the whole of it indexes an axis of fixed size."""
     source: Any = node.args[2]
-    while source.op == "call_function" and source.target in _VIEWS:
+    while facts_of(source).moves in ("reshape", "repeat"):
         source = source.args[0]
     shape, axis = node.args[0].meta["val"].shape, node.args[1]
     if source.op == "placeholder" and len(shape) and isinstance(shape[axis], int):
@@ -82,6 +75,6 @@ def _integers_at_most(program: Program, source: fx.Node, rows: int) -> bool:
 
 
 def _source(node: Any) -> fx.Node:
-    while node.op == "call_function" and node.target in _MOVES:
+    while facts_of(node).moves:
         node = node.args[0]
     return node

@@ -9,6 +9,7 @@ from torch import fx
 from torch.utils import _pytree as pytree
 
 from l0compile.errors import BuildError
+from l0compile.ir.operator_facts import operators
 from l0compile.ir.program import Program
 from l0compile.ir.records import Engine, Operator, StageRecord
 
@@ -16,12 +17,11 @@ aten = torch.ops.aten
 
 # These are equally fast in both engines, so they go with their neighbours.
 _CHEAP = {
-    aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.flatten.using_ints, aten.unflatten.int,
-    aten.unsqueeze.default, aten.squeeze.dim, aten.squeeze.dims, aten.permute.default, aten.transpose.int,
-    aten.t.default, aten.expand.default, aten.slice.Tensor, aten.select.int, aten.clone.default,
-    aten._to_copy.default, aten.relu.default, aten.neg.default, aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor,
-    aten.div.Tensor, aten.tanh.default, aten.sigmoid.default, aten.cat.default, aten.logical_not.default,
-    aten.bitwise_not.default, aten.where.self, aten.zeros_like.default, aten.ones_like.default,
+    *(op for kind in ("reshape", "permute", "part", "repeat") for op in operators(moves=kind)),
+    aten.clone.default, aten._to_copy.default, aten.relu.default, aten.neg.default, aten.add.Tensor, aten.sub.Tensor,
+    aten.mul.Tensor, aten.div.Tensor, aten.tanh.default, aten.sigmoid.default, aten.cat.default,
+    aten.logical_not.default, aten.bitwise_not.default, aten.where.self, aten.zeros_like.default,
+    aten.ones_like.default,
 }  # fmt: skip
 # A TVM stage without one of these operators is not worth the two switches between engines.
 _HEAVY = (

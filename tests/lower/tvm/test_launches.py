@@ -18,7 +18,7 @@ from l0compile.lower.tvm.build import build, scheduled
 from l0compile.lower.tvm.launches import STEPS
 from l0compile.lower.tvm.ordinary import schedule_ordinary
 from l0compile.lower.tvm.work_sharing import share_work
-from l0compile.rewrite.pipeline import optimise, pack_tokens
+from l0compile.rewrite.pipeline import assign_layouts, optimise
 
 TARGET = load_target("native")
 TILE = token_tile(TARGET)
@@ -53,7 +53,7 @@ def graphs(draw: st.DrawFn) -> list[tuple[int, int]]:
 
 
 def lowered(program: Program) -> tuple[Any, tuple[str, ...], Program]:
-    packed = pack_tokens(optimise(program, TARGET), lanes=TILE.lanes, rows=TILE.rows)
+    packed = assign_layouts(optimise(program, TARGET), lanes=TILE.lanes, rows=TILE.rows)
     translation = translate(packed, TILE)
     return translation.module, translation.parameters, packed
 

@@ -1,4 +1,4 @@
-"""What holds channels, in words for a reader of the model."""
+"""Describe what holds channels to a reader of the model."""
 
 from torch import fx
 
@@ -13,7 +13,7 @@ _PLAIN = {
 
 
 def describe(node: fx.Node) -> str:
-    """ "the sum 'add_1' in 'layer1.0'", "the input 'x'", "the parameter 'fc.weight'"."""
+    """Describe a node: "the sum 'add_1' in 'layer1.0'", "the input 'x'", "the parameter 'fc.weight'"."""
     if node.op == "placeholder":
         return f"the input '{node.name}'"
     if node.op == "get_attr":

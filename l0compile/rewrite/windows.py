@@ -1,4 +1,4 @@
-"""What slides over an image: convolutions and poolings of the graph as one value, and the layout they ask for."""
+"""Convolutions and poolings as windows that slide over an image, and the layout that they want to read."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,35 +8,34 @@ from typing import Any
 import torch
 
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_op, tensor
+from l0compile.ir.nodes import arguments, is_op, per_axis, tensor
+from l0compile.ir.operator_facts import facts_of, operators
 from l0compile.ir.ops.planes import STEP, Planes
 
-aten, l0 = torch.ops.aten, torch.ops.l0compile
+l0 = torch.ops.l0compile
 
-Pair = tuple[int, int]
-CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.conv1d.padding, aten.conv2d.padding)
-POOLINGS = (
-    aten.max_pool1d.default,
-    aten.max_pool2d.default,
-    aten.avg_pool1d.default,
-    aten.avg_pool2d.default,
+HeightWidth = tuple[int, int]
+CONVOLUTIONS, MAXIMA, MEANS = (
+    tuple(op for positions in (1, 2) for op in operators(window=kind, positions=positions))
+    for kind in ("convolution", "max", "mean")
 )
+"""Those over one or two axes of positions, which have kernels on planes."""
 
 
 @dataclass(frozen=True)
-class Sliding:
-    """A window of ``kernel`` taps that steps over an image of ``size``; a one-dimensional one has height 1."""
+class Window:
+    """A window of ``kernel`` taps that steps over an image of ``size``; in one dimension the height is 1."""
 
-    size: Pair
-    kernel: Pair
-    stride: Pair
-    padding: Pair
-    dilation: Pair
+    size: HeightWidth
+    kernel: HeightWidth
+    stride: HeightWidth
+    padding: HeightWidth
+    dilation: HeightWidth
     ceil: bool = False
 
     @property
-    def result(self) -> Pair:
-        """Height and width of what comes out."""
+    def result(self) -> HeightWidth:
+        """Height and width of the result."""
         height, width = map(self._places, self.size, self.kernel, self.stride, self.padding, self.dilation)
         return height, width
 
@@ -50,7 +49,7 @@ class Sliding:
 
     @property
     def reaches_out(self) -> bool:
-        """Whether a window has a tap that is no pixel."""
+        """Whether some tap lies outside of the image."""
         return self.padding != (0, 0) or any(
             (count - 1) * s + d * (k - 1) >= size
             for count, size, k, s, d in zip(
@@ -59,8 +58,8 @@ class Sliding:
         )
 
     @cached_property
-    def taps(self) -> tuple[tuple[Pair, Pair], ...]:
-        """Per tap, row by row: (phase, shift). It reads the pixel ``stride * (place + shift) + phase``."""
+    def taps(self) -> tuple[tuple[HeightWidth, HeightWidth], ...]:
+        """(phase, shift) of each tap, row by row: it reads the pixel ``stride * (place + shift) + phase``."""
         places = [
             [(i * d - p) for i in range(k)]
             for k, p, d in zip(self.kernel, self.padding, self.dilation, strict=True)
@@ -71,12 +70,12 @@ class Sliding:
         )
 
     @cached_property
-    def phases(self) -> tuple[Pair, ...]:
+    def phases(self) -> tuple[HeightWidth, ...]:
         """The phases that some tap reads."""
         return tuple(sorted({phase for phase, _ in self.taps}))
 
     @property
-    def phase_size(self) -> Pair:
+    def phase_size(self) -> HeightWidth:
         """Height and width of the largest phase."""
         height, width = (
             -(-(size - min(phase[axis] for phase in self.phases)) // self.stride[axis])
@@ -86,7 +85,7 @@ class Sliding:
 
     @property
     def pitch(self) -> int:
-        """The least distance of rows at which every tap outside of the image falls on a zero."""
+        """The smallest distance of rows at which every tap outside of the image falls on a zero."""
         left = max(0, -min(shift[1] for _, shift in self.taps))
         right = max(shift[1] for _, shift in self.taps)
         width = self.result[1]
@@ -96,18 +95,18 @@ class Sliding:
     def keeps_size(self) -> bool:
         return self.stride == (1, 1) and self.result == self.size
 
-    def border(self, pitch: int) -> Pair:
-        """(zeros wanted before the first pixel, numbers wanted from it on) in planes with rows ``pitch`` apart."""
+    def border(self, pitch: int) -> HeightWidth:
+        """(zeros before the first pixel, numbers from it on) that it needs in planes with rows ``pitch`` apart."""
         shifts = [shift[0] * pitch + shift[1] for _, shift in self.taps]
         body = -(-self.result[0] * pitch // STEP) * STEP
         return max(0, -min(shifts)), body + max(0, *shifts)
 
     def source(self, pitch: int) -> Planes:
-        """The layout of the phases as this window wants to read them."""
+        """The layout in which this window reads its phases."""
         return Planes.bordered(*self.phase_size, pitch, *self.border(pitch))
 
     def places(self, planes: Planes, channels: int) -> list[int]:
-        """Per tap, where in the planes (phase by phase, ``channels`` each) it reads for the first pixel, channel 0."""
+        """The place that each tap reads for pixel 0 of channel 0, in planes phase by phase, ``channels`` each."""
         number = {phase: i for i, phase in enumerate(self.phases)}
         return [
             number[phase] * channels * planes.size + planes.lead + shift[0] * planes.pitch + shift[1]
@@ -115,12 +114,12 @@ class Sliding:
         ]
 
 
-def sliding(node: Any) -> Sliding | None:
-    """The window of a convolution or pooling, or None: of another node, or when a size is symbolic or nothing.
+def window_of(node: Any) -> Window | None:
+    """The window of a convolution or pooling; None for another node, or when a size is symbolic or zero.
 
-    A convolution with ``padding="same"`` and an even extent pads one side more, which no ``Sliding`` can say: None.
+    It is None also for ``padding="same"`` with an even extent, which pads one side more: a ``Window`` cannot say that.
     """
-    if not is_op(node, *CONVOLUTIONS, *POOLINGS, l0.bsr_conv2d.default):
+    if not is_op(node, *CONVOLUTIONS, *MAXIMA, *MEANS, l0.bsr_conv2d.default):
         return None
     given = arguments(node)
     x = tensor(node.args[0])
@@ -128,7 +127,7 @@ def sliding(node: Any) -> Sliding | None:
     kernel = given.get("kernel_size")
     if kernel is None:
         kernel = weight[2:] if isinstance(weight, (list, tuple)) else _shape(weight)[2:]
-    rank = 2 if node.target in _TWO_DIMENSIONAL or len(kernel) == 2 else 1
+    rank = 2 if facts_of(node).positions == 2 or len(kernel) == 2 else 1
     if x is None or x.dtype != torch.float32 or x.ndim != rank + 2:
         return None
     size = tuple(x.shape[1:])
@@ -144,11 +143,8 @@ def sliding(node: Any) -> Sliding | None:
         pads = [extent // 2 for extent in extents] if pads == "same" else [0]
     kernel = _each(kernel, rank, 1)
     stride = _each(given.get("stride") or kernel, rank, 1)
-    found = Sliding(_pair(size[1:], 1), kernel, stride, _each(pads, rank, 0), dilation, ceil)
+    found = Window(_pair(size[1:], 1), kernel, stride, _each(pads, rank, 0), dilation, ceil)
     return found if min(*found.size, *found.result) > 0 else None
-
-
-_TWO_DIMENSIONAL = (aten.max_pool2d.default, aten.avg_pool2d.default)
 
 
 def _shape(weight: Any) -> list[Any]:
@@ -156,13 +152,12 @@ def _shape(weight: Any) -> list[Any]:
     return list(value.shape) if value is not None else []
 
 
-def _each(value: Any, rank: int, flat: int) -> Pair:
-    """A setting given once or per dimension, as a pair; ``flat`` is that of the height of a one-dimensional image."""
-    values = [value] if isinstance(value, int) else list(value)
-    return _pair(tuple(values * rank if len(values) == 1 else values), flat)
+def _each(value: Any, rank: int, flat: int) -> HeightWidth:
+    """A setting, given once or for each dimension, as a pair; ``flat`` is its value for the height of a line."""
+    return _pair(tuple(per_axis(value, rank)), flat)
 
 
-def _pair(values: tuple[Any, ...], flat: int) -> Pair:
+def _pair(values: tuple[Any, ...], flat: int) -> HeightWidth:
     return (flat, int(values[0])) if len(values) == 1 else (int(values[0]), int(values[1]))
 
 
@@ -177,12 +172,12 @@ def conv_weight(editor: Editor, node: Any) -> torch.Tensor | None:
     return weight if weight.dtype == torch.float32 else None
 
 
-def layouts(windows: list[Sliding]) -> dict[Pair, Planes]:
-    """One layout per image size, such that windows that keep the size read it as it is.
+def layouts(windows: list[Window]) -> dict[HeightWidth, Planes]:
+    """One layout for each image size, which windows that keep the size can read as it is.
 
-    All values of one size share it, so that they can be added and concatenated.
+    All images of one size share it, so that they can be added and concatenated.
     """
-    result: dict[Pair, Planes] = {}
+    result: dict[HeightWidth, Planes] = {}
     for size in {window.result for window in windows}:
         pitch = max(window.pitch for window in windows if window.result == size)
         borders = [w.border(pitch) for w in windows if w.keeps_size and w.size == size]

@@ -1,4 +1,4 @@
-"""What an operator must change about itself when channels of its operands go: literal sizes and bounds.
+"""Shrink operators whose operands lose channels: adapt the sizes and bounds that are written into them.
 
 Most operators need nothing: their operands are smaller, and so is their result.
 """
@@ -10,38 +10,37 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from l0compile.analysis.coupling import Kept
+from l0compile.analysis.coupling import KeptChannels
 from l0compile.analysis.coupling.axes import single_values
 from l0compile.analysis.liveness import Liveness
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_static, shape, tensor
+from l0compile.ir.nodes import arguments, is_static, operand_of, shape, slice_bounds, tensor
 
 aten = torch.ops.aten
 
 
 @dataclass
 class Cutter:
-    """A compaction in progress: the edited graph, still with its old shapes, and what each axis keeps."""
+    """A compaction in progress: the edited graph, which has its old shapes, and the channels that each axis keeps."""
 
     editor: Editor
-    kept: Kept
+    kept: KeptChannels
     liveness: Liveness
-    replaced: dict[fx.Node, fx.Node] = field(
-        default_factory=dict
-    )  # new node -> the one whose readers read it
+    # new node -> the node whose readers it got
+    replaced: dict[fx.Node, fx.Node] = field(default_factory=dict)
 
     def original(self, node: fx.Node) -> fx.Node:
-        """The node of the graph as it was analysed that stood where ``node`` stands."""
+        """The analysed node that ``node`` stands for."""
         return self.replaced.get(node, node)
 
     def replace(self, node: fx.Node, value: fx.Node, inside: fx.Node) -> None:
-        """The readers of ``node`` read ``value``, made from it; ``inside``: the node that goes on reading ``node``."""
+        """Let the readers of ``node``, apart from ``inside``, read ``value``, which is computed from it."""
         node.replace_all_uses_with(value, delete_user_cb=lambda user: user is not inside)
         value.meta["val"] = node.meta["val"]
         self.replaced[value] = self.original(node)
 
     def masks(self, node: fx.Node) -> dict[int, Tensor]:
-        """Axis -> bool mask, for the axes of a tensor that lose channels."""
+        """TensorAxis -> bool mask, for the axes of a tensor that lose channels."""
         node = self.original(node)
         if tensor(node) is None:
             return {}
@@ -53,7 +52,7 @@ class Cutter:
         return any(self.masks(other) for other in (node, *node.all_input_nodes))
 
     def removed(self, node: fx.Node, axis: int) -> Tensor:
-        """[n]: the constant that each removed channel of an axis held; 0 for the others and for what nothing reads."""
+        """[n]: the constant of each removed channel of an axis; 0 for the others and for those that nothing reads."""
         mask = self.masks(node).get(axis % len(shape(node)))
         size = shape(node)[axis]
         fact = self.liveness.facts.get(self.original(node))
@@ -63,33 +62,33 @@ class Cutter:
         return torch.where(mask, torch.zeros((), dtype=value.dtype), value)
 
     def count(self, node: fx.Node, axis: int, size: Any) -> Any:
-        """What to write for an axis where the graph says ``size``: the channels that stay, or what was there."""
+        """The size to write for an axis whose size is given as ``size``: the channels that stay, if it loses any."""
         kept = self.kept.size(self.original(node), axis)
         return kept if kept is not None and is_static(size) and size != -1 else size
 
     def replace_constant(self, node: fx.Node, value: Tensor) -> None:
-        """Another value of the same shape for one constant operand; it is cut afterwards like any other."""
+        """Give a constant operand another value of the same shape; it is cut afterwards, like any other."""
         created = self.editor.add_constant(str(node.target), value, node)
         node.target = created.target
         self.editor.graph.erase_node(created)
 
     def add_parameter(self, name: str, value: Tensor, before: fx.Node, like: fx.Node, axis: int) -> fx.Node:
-        """A new constant whose last axis loses the channels that ``axis`` of ``like`` loses."""
+        """A new constant whose last axis has lost the channels that ``axis`` of ``like`` loses."""
         mask = self.masks(like).get(axis % len(shape(like)))
         return self.editor.add_constant(name, value if mask is None else value[..., mask], before)
 
 
-Refit = Callable[[Cutter, fx.Node], None]
+Shrink = Callable[[Cutter, fx.Node], None]
 
-_TABLE: dict[Any, Refit] = {}
+_TABLE: dict[Any, Shrink] = {}
 
 
-def register(*targets: Any, change: Refit) -> None:
-    """Add operators that must change when channels go."""
+def register(*targets: Any, change: Shrink) -> None:
+    """Add operators that have to change when channels of their operands go."""
     _TABLE.update(dict.fromkeys(targets, change))
 
 
-def refit(cutter: Cutter, node: fx.Node) -> None:
+def shrink(cutter: Cutter, node: fx.Node) -> None:
     """Change one operator in place so that it fits its smaller operands."""
     change = _TABLE.get(node.target)
     if change is not None:
@@ -97,8 +96,8 @@ def refit(cutter: Cutter, node: fx.Node) -> None:
         cutter.editor.changed += 1
 
 
-def _sizes(position: int) -> Refit:
-    """The sizes of the result are written out as argument ``position``."""
+def _sizes(position: int) -> Shrink:
+    """For operators with the sizes of the result in argument ``position``."""
 
     def change(cutter: Cutter, node: fx.Node) -> None:
         sizes: Any = node.args[position]
@@ -120,7 +119,7 @@ def _unflatten(cutter: Cutter, node: fx.Node) -> None:
 
 
 def _squeeze(cutter: Cutter, node: fx.Node) -> None:
-    """Squeeze only the axes that had size 1 before: a compacted one may have it now."""
+    """Squeeze only the axes that had size 1 before; a compacted axis may have it now."""
     source = node.args[0]
     dims = arguments(node).get("dim", list(range(len(shape(source)))))
     axes = [dim % len(shape(source)) for dim in (dims if isinstance(dims, (list, tuple)) else [dims])]
@@ -130,17 +129,12 @@ def _squeeze(cutter: Cutter, node: fx.Node) -> None:
 
 
 def _slice(cutter: Cutter, node: fx.Node) -> None:
-    given = arguments(node)
-    x = given["self"]
-    axis = int(given["dim"]) % len(shape(x))
-    mask = cutter.masks(x).get(axis)
-    if mask is None:
-        return
-    size, start, end = len(mask), given["start"] or 0, given["end"]
-    first = min(max(start + size if start < 0 else start, 0), size)
-    last = size if end is None else min(max(end + size if end < 0 else end, first), size)
-    kept = int(mask[:first].sum())
-    node.args = (x, axis, kept, kept + int(mask[first:last].sum()), 1)
+    x, bounds = operand_of(node), slice_bounds(node)
+    mask = None if bounds is None else cutter.masks(x).get(bounds[0])
+    if bounds is not None and mask is not None:
+        axis, first, last, _ = bounds
+        kept = int(mask[:first].sum())
+        node.args = (x, axis, kept, kept + int(mask[first:last].sum()), 1)
 
 
 def _select(cutter: Cutter, node: fx.Node) -> None:
@@ -154,7 +148,7 @@ def _select(cutter: Cutter, node: fx.Node) -> None:
 
 
 def _index_select(cutter: Cutter, node: fx.Node) -> None:
-    """The channels that stay have other numbers."""
+    """Renumber the channels that stay."""
     given = arguments(node)
     x, index = given["self"], given["index"]
     axis = int(given["dim"]) % len(shape(x))

@@ -1,4 +1,4 @@
-"""Read a linear layer's parameters, and replace it by one with others."""
+"""Read the parameters of a linear layer, and replace the layer by one with others."""
 
 from typing import Any
 
@@ -28,9 +28,9 @@ def reads_as_input(editor: Editor, user: fx.Node, node: fx.Node) -> bool:
 
 
 def new_linear(editor: Editor, node: fx.Node, weight: Tensor, bias: Tensor | None) -> fx.Node:
-    """Replace ``node`` by a linear layer of the same input with other parameters.
+    """Replace ``node`` by a linear layer with the same input and other parameters.
 
-    The parameters get new names: another user of the old ones keeps them (rule 8).
+    The parameters get new names, so that another layer with the old ones keeps them (rule 8).
     """
     given = arguments(node)
     stem = str(given["weight"].target)

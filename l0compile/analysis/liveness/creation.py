@@ -1,4 +1,4 @@
-"""Operators that make a tensor of one number, and those that add rows at places known only when they run."""
+"""Transfer functions of operators that make a tensor of one number, or add rows at places known only at run time."""
 
 from collections.abc import Mapping
 
@@ -8,25 +8,21 @@ from torch import Tensor, fx
 from l0compile.analysis.liveness.lattice import Fact, constant
 from l0compile.analysis.liveness.table import View, everything, register
 from l0compile.ir.nodes import arguments, same_shape, shape, tensor
+from l0compile.ir.operator_facts import facts_of, operators
 
 aten = torch.ops.aten
 
-_MADE = {
-    aten.zeros.default: 0.0, aten.new_zeros.default: 0.0, aten.zeros_like.default: 0.0,
-    aten.ones.default: 1.0, aten.new_ones.default: 1.0, aten.ones_like.default: 1.0,
-}  # fmt: skip
-
 
 def _made(node: fx.Node, view: View) -> Fact | None:
-    """A tensor of one number."""
-    number = _MADE.get(node.target, arguments(node).get("fill_value"))
+    """Every element is the number that the tensor is filled with."""
+    number = arguments(node).get("fill_value", facts_of(node).fills)
     if not isinstance(number, (int, float)):
         return None
     return constant(torch.full([1] * len(shape(node)), number, dtype=node.meta["val"].dtype))
 
 
 def _made_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    """Only the type and size of an operand matter."""
+    """No element of an operand is read, only its type and size."""
     tensors = [operand for operand in node.all_input_nodes if tensor(operand) is not None]
     return {operand: torch.zeros([1] * len(shape(operand)), dtype=torch.bool) for operand in tensors}
 
@@ -43,7 +39,7 @@ def _scattered(node: fx.Node) -> tuple[fx.Node, fx.Node, int] | None:
 
 
 def _scatter(node: fx.Node, view: View) -> Fact | None:
-    """Zeros added to zeros."""
+    """Zeros added to zeros are zeros."""
     found = _scattered(node)
     if found is None:
         return None
@@ -53,7 +49,7 @@ def _scatter(node: fx.Node, view: View) -> Fact | None:
 
 
 def _scatter_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    """Where a row goes is known at run time only; a channel of another axis is read where the result's is."""
+    """Where a row goes is known only at run time; a channel of another axis is read where that of the result is."""
     found = _scattered(node)
     if found is None:
         return {}
@@ -63,12 +59,6 @@ def _scatter_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, 
     return {target: live, source: rows, index: rows if len(shape(index)) == live.ndim else everything(index)}
 
 
-register(
-    *_MADE,
-    aten.full.default,
-    aten.new_full.default,
-    aten.full_like.default,
-    forward=_made,
-    backward=_made_reads,
-)
+for _number in (0.0, 1.0, "fill_value"):
+    register(*operators(fills=_number), forward=_made, backward=_made_reads)
 register(aten.index_add.default, aten.scatter_add.default, forward=_scatter, backward=_scatter_reads)

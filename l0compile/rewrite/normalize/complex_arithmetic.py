@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import fx
-from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_op, same_shape, shape, tensor
+from l0compile.ir.nodes import is_op, operand_of, same_shape, shape, tensor
+from l0compile.ir.operator_facts import facts_of, operators
 
 aten = torch.ops.aten
 
@@ -20,7 +20,7 @@ REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 
 
 @dataclass(frozen=True)
-class Pair:
+class ComplexParts:
     """The parts of a complex value: tensors of its shape and of the real type that belongs to its own."""
 
     real: fx.Node
@@ -34,7 +34,7 @@ class Writer:
     editor: Editor
     node: fx.Node
     before: fx.Node
-    pair: Callable[[fx.Node], Pair]
+    pair: Callable[[fx.Node], ComplexParts]
 
     def call(self, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
         return self.editor.call(target, args, before=self.before, origin=self.node, kwargs=kwargs)
@@ -58,10 +58,10 @@ class Writer:
 
 
 @dataclass(frozen=True)
-class Rule:
+class ComplexRule:
     """``write``: the parts of the result, or the result where that is real. ``accepts``: whether it can be written."""
 
-    write: Callable[[Writer, fx.Node], Pair | fx.Node]
+    write: Callable[[Writer, fx.Node], ComplexParts | fx.Node]
     accepts: Callable[[fx.Node], bool] = lambda node: True
 
 
@@ -71,7 +71,7 @@ def is_complex(node: Any) -> bool:
     return any(isinstance(leaf, torch.Tensor) and leaf.dtype.is_complex for leaf in leaves)
 
 
-def _partwise(out: Writer, node: fx.Node) -> Pair:
+def _partwise(out: Writer, node: fx.Node) -> ComplexParts:
     """The same operator on either part."""
 
     def of(part: int) -> fx.Node:
@@ -83,10 +83,10 @@ def _partwise(out: Writer, node: fx.Node) -> Pair:
 
         kwargs = {name: _part_type(value) for name, value in node.kwargs.items()}
         # The parts of a value may lie in memory where no view of that shape fits.
-        target = aten.reshape.default if is_op(node, *_VIEWS) else node.target
+        target = aten.reshape.default if facts_of(node).strides == "fit" else node.target
         return out.call(target, *fx.map_arg(node.args, operand), **fx.map_arg(kwargs, operand))
 
-    return Pair(of(0), of(1))
+    return ComplexParts(of(0), of(1))
 
 
 def _part_type(value: Any) -> Any:
@@ -110,12 +110,13 @@ def _leaves(node: fx.Node) -> list[torch.Tensor]:
     return [leaf for leaf in pytree.tree_leaves(node.meta["val"]) if isinstance(leaf, torch.Tensor)]
 
 
-def _conjugate(out: Writer, node: fx.Node) -> Pair:
-    pair = out.pair(_source(node))
-    return Pair(pair.real, out.call(aten.neg.default, pair.imag))
+def _conjugate(out: Writer, node: fx.Node) -> ComplexParts:
+    pair = out.pair(operand_of(node))
+    return ComplexParts(pair.real, out.call(aten.neg.default, pair.imag))
 
 
-def _multiply(out: Writer, node: fx.Node) -> Pair:
+def multiply(out: Writer, node: fx.Node) -> ComplexParts:
+    """(a + ib)(c + id), each operand being complex, real or a number."""
     (a, b), (c, d) = (out.parts(operand) for operand in node.args[:2])
     if b is None:
         (a, b), (c, d) = (c, d), (a, b)
@@ -125,23 +126,23 @@ def _multiply(out: Writer, node: fx.Node) -> Pair:
         return out.call(aten.mul.Tensor, left, right)
 
     if d is None and isinstance(b, fx.Node):
-        return Pair(product(a, c), product(b, c))
+        return ComplexParts(product(a, c), product(b, c))
     if d is None:  # a complex number times a real tensor
-        return Pair(product(c, a), product(c, b))
+        return ComplexParts(product(c, a), product(c, b))
     real = out.call(aten.sub.Tensor, product(a, c), product(b, d))
-    return Pair(real, out.call(aten.add.Tensor, product(a, d), product(b, c)))
+    return ComplexParts(real, out.call(aten.add.Tensor, product(a, d), product(b, c)))
 
 
-def _divide(out: Writer, node: fx.Node) -> Pair:
+def _divide(out: Writer, node: fx.Node) -> ComplexParts:
     pair, (divisor, _) = out.parts(node.args[0]), out.parts(node.args[1])
-    return Pair(*(out.call(aten.div.Tensor, part, divisor) for part in pair))
+    return ComplexParts(*(out.call(aten.div.Tensor, part, divisor) for part in pair))
 
 
 def _divisor_is_real(node: fx.Node) -> bool:
     return is_complex(node.args[0]) and not is_complex(node.args[1]) and _real_numbers(node)
 
 
-def _sum(out: Writer, node: fx.Node) -> Pair:
+def _sum(out: Writer, node: fx.Node) -> ComplexParts:
     (a, b), (c, d) = (out.parts(operand) for operand in node.args[:2])
 
     def total(left: Any, right: Any) -> fx.Node:
@@ -152,7 +153,7 @@ def _sum(out: Writer, node: fx.Node) -> Pair:
             return _widened(out, node, right, node.args[0])
         return out.call(node.target, left, right)
 
-    return Pair(total(a, c), total(b, d))
+    return ComplexParts(total(a, c), total(b, d))
 
 
 def _widened(out: Writer, node: fx.Node, part: fx.Node, real: Any) -> fx.Node:
@@ -169,15 +170,15 @@ def _plain_sum(node: fx.Node) -> bool:
     return both and isinstance(node.args[0], fx.Node) and node.kwargs.get("alpha", 1) == 1
 
 
-def _exponential(out: Writer, node: fx.Node) -> Pair:
-    pair = out.pair(_source(node))
+def _exponential(out: Writer, node: fx.Node) -> ComplexParts:
+    pair = out.pair(operand_of(node))
     size = out.call(aten.exp.default, pair.real)
     turns = (out.call(function, pair.imag) for function in (aten.cos.default, aten.sin.default))
-    return Pair(*(out.call(aten.mul.Tensor, size, turn) for turn in turns))
+    return ComplexParts(*(out.call(aten.mul.Tensor, size, turn) for turn in turns))
 
 
 def _as_real(out: Writer, node: fx.Node) -> fx.Node:
-    pair = out.pair(_source(node))
+    pair = out.pair(operand_of(node))
     return out.call(aten.stack.default, [pair.real, pair.imag], -1)
 
 
@@ -187,107 +188,37 @@ def _as_flat_real(out: Writer, node: fx.Node) -> fx.Node:
 
 def _to_own_part(node: fx.Node) -> bool:
     value = tensor(node)
-    return value is not None and REAL.get(_source(node).meta["val"].dtype) == value.dtype and value.ndim > 0
+    return (
+        value is not None and REAL.get(operand_of(node).meta["val"].dtype) == value.dtype and value.ndim > 0
+    )
 
 
 def _read_size(out: Writer, node: fx.Node) -> fx.Node:
-    return out.call(node.target, out.pair(_source(node)).real, node.args[1])
+    return out.call(node.target, out.pair(operand_of(node)).real, node.args[1])
 
 
-def _source(node: fx.Node) -> fx.Node:
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
-    return source
-
-
-_VIEWS = (aten.view.default, aten._unsafe_view.default)
 _JOINS = (aten.cat.default, aten.stack.default)
 _PARTWISE = (
-    *_JOINS, *_VIEWS, aten.reshape.default, aten.flatten.using_ints,
-    aten.unflatten.int, aten.unsqueeze.default, aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims,
-    aten.permute.default, aten.transpose.int, aten.t.default, aten.movedim.int, aten.expand.default,
-    aten.slice.Tensor, aten.select.int, aten.narrow.default, aten.index.Tensor, aten.index_select.default,
-    aten.flip.default, aten.roll.default, aten.repeat.default, aten.split.Tensor, aten.split_with_sizes.default,
-    aten.chunk.default, aten.unbind.int, operator.getitem, aten.clone.default, aten.contiguous.default,
-    aten.detach.default, aten.alias.default, aten.lift_fresh_copy.default, aten._to_copy.default, aten.to.dtype,
-    aten.neg.default, aten.sum.default, aten.sum.dim_IntList, aten.mean.default, aten.mean.dim, aten.cumsum.default,
+    *(op for kind in ("reshape", "permute", "part", "repeat", "copy", "pick") for op in operators(moves=kind)),
+    *operators(splits=True), *_JOINS, aten.movedim.int, aten.narrow.default, aten.flip.default, aten.roll.default,
+    aten.repeat.default, aten.unbind.int, operator.getitem, aten.neg.default, aten.sum.default, aten.sum.dim_IntList,
+    aten.mean.default, aten.mean.dim, aten.cumsum.default,
     aten.resolve_conj.default, aten.resolve_neg.default, aten.where.self,
 )  # fmt: skip
-RULES: dict[Any, Rule] = {
-    **dict.fromkeys(_PARTWISE, Rule(_partwise, _alike)),
+RULES: dict[Any, ComplexRule] = {
+    **dict.fromkeys(_PARTWISE, ComplexRule(_partwise, _alike)),
     **dict.fromkeys(
-        (aten._conj.default, aten._conj_physical.default, aten.conj_physical.default), Rule(_conjugate)
+        (aten._conj.default, aten._conj_physical.default, aten.conj_physical.default), ComplexRule(_conjugate)
     ),
-    aten.mul.Tensor: Rule(_multiply),
-    aten.div.Tensor: Rule(_divide, _divisor_is_real),
-    aten.add.Tensor: Rule(_sum, _plain_sum),
-    aten.sub.Tensor: Rule(_sum, _plain_sum),
-    aten.exp.default: Rule(_exponential),
-    aten.view_as_real.default: Rule(_as_real),
-    aten.view.dtype: Rule(_as_flat_real, _to_own_part),
-    aten.real.default: Rule(lambda out, node: out.pair(_source(node)).real),
-    aten.imag.default: Rule(lambda out, node: out.pair(_source(node)).imag),
-    aten.sym_size.int: Rule(_read_size),
+    aten.mul.Tensor: ComplexRule(multiply),
+    aten.div.Tensor: ComplexRule(_divide, _divisor_is_real),
+    aten.add.Tensor: ComplexRule(_sum, _plain_sum),
+    aten.sub.Tensor: ComplexRule(_sum, _plain_sum),
+    aten.exp.default: ComplexRule(_exponential),
+    aten.view_as_real.default: ComplexRule(_as_real),
+    aten.view.dtype: ComplexRule(_as_flat_real, _to_own_part),
+    aten.real.default: ComplexRule(lambda out, node: out.pair(operand_of(node)).real),
+    aten.imag.default: ComplexRule(lambda out, node: out.pair(operand_of(node)).imag),
+    aten.sym_size.int: ComplexRule(_read_size),
 }
 """Operators that read complex tensors."""
-
-
-def _halves(out: Writer, node: fx.Node) -> Pair:
-    return Pair(*(out.call(aten.select.int, _source(node), -1, part) for part in (0, 1)))
-
-
-def _halves_of_last(out: Writer, node: fx.Node) -> Pair:
-    both = out.call(aten.unflatten.int, _source(node), -1, [-1, 2])
-    return Pair(*(out.call(aten.select.int, both, -1, part) for part in (0, 1)))
-
-
-def _from_parts(out: Writer, node: fx.Node) -> Pair:
-    given = arguments(node)
-    return Pair(given["real"], given["imag"])
-
-
-def _polar(out: Writer, node: fx.Node) -> Pair:
-    size, angle = arguments(node)["abs"], arguments(node)["angle"]
-    turns = (out.call(function, angle) for function in (aten.cos.default, aten.sin.default))
-    return Pair(*(out.call(aten.mul.Tensor, size, turn) for turn in turns))
-
-
-def _real_only(out: Writer, node: fx.Node) -> Pair:
-    real = out.parts(_source(node))[0]
-    return Pair(real, out.call(aten.zeros_like.default, real))
-
-
-def _as_input(out: Writer, node: fx.Node) -> Pair:
-    both = out.call(aten.view_as_real.default, node)
-    return Pair(*(out.call(aten.select.int, both, -1, part) for part in (0, 1)))
-
-
-def _has_real_tensor(node: fx.Node) -> bool:
-    return any(isinstance(arg, fx.Node) for arg in node.args[:2])
-
-
-def _own_type(node: fx.Node) -> bool:
-    value = tensor(_source(node))
-    return value is not None and REAL.get(node.meta["val"].dtype) == value.dtype and value.ndim > 0
-
-
-SOURCES: dict[Any, Rule] = {
-    aten.view_as_complex.default: Rule(_halves),
-    aten.view.dtype: Rule(_halves_of_last, _own_type),
-    aten.complex.default: Rule(_from_parts),
-    aten.polar.default: Rule(_polar),
-    aten._to_copy.default: Rule(_real_only),
-    aten.to.dtype: Rule(_real_only),
-    aten.mul.Tensor: Rule(_multiply, _has_real_tensor),
-}
-"""Operators that make complex tensors of real ones."""
-
-
-def source_rule(node: fx.Node) -> Rule | None:
-    """How a complex value that comes from no other one is taken apart; None where it has to stay."""
-    if node.meta["val"].dtype not in REAL or any(map(is_complex, node.all_input_nodes)):
-        return None
-    if node.op == "placeholder":
-        return Rule(_as_input)
-    rule = SOURCES.get(node.target) if isinstance(node.target, OpOverload) else None
-    return rule if rule is not None and rule.accepts(node) else None

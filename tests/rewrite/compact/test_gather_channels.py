@@ -1,4 +1,4 @@
-"""narrow: dead channels that coupling keeps are left out of a layer and put back, where that pays."""
+"""gather_channels: dead channels that coupling keeps are left out of a layer and put back, where that pays."""
 
 from collections.abc import Callable
 
@@ -12,15 +12,15 @@ from torch.nn import functional as F
 from l0compile.frontend.export import capture
 from l0compile.ir.program import Program
 from l0compile.rewrite.compact.compact import compact
-from l0compile.rewrite.compact.narrow import narrow
+from l0compile.rewrite.compact.gather_channels import gather_channels
 from l0compile.rewrite.normalize.canonicalize import canonicalize
-from l0compile.rewrite.regions import survey
+from l0compile.rewrite.regions import record_regions
 from l0compile.rewrite.runner import run
 
 aten = torch.ops.aten
 LAYERS = (aten.linear.default, aten.conv2d.default, aten.conv_transpose2d.input)
 Agree = Callable[..., None]
-STEPS = [narrow, compact, canonicalize]
+STEPS = [gather_channels, compact, canonicalize]
 
 
 # Wide enough to pay: a linear layer does less for each of its results than a convolution.
@@ -52,7 +52,7 @@ def build(kind: str, width: int, bias: float = 0.0) -> Program:
             rows = layer.weight.transpose(0, 1) if kind == "transposed" else layer.weight
             rows[dead], layer.bias[dead] = 0.0, bias
     program = capture(model, (inputs(kind),), dynamic_shapes={"x": {0: "batch"}})
-    return run(program, [canonicalize, survey])
+    return run(program, [canonicalize, record_regions])
 
 
 def inputs(kind: str, batch: int = 2) -> Tensor:
@@ -76,7 +76,7 @@ def test_rows_and_columns_go(kind: str, bias: float, agree: Agree) -> None:
 
 def test_a_layer_too_small_to_pay_is_left(agree: Agree) -> None:
     before = build("pointwise", 32)
-    after = run(before, [narrow])
+    after = run(before, [gather_channels])
     assert not after.graph.find_nodes(op="call_function", target=aten.index_select.default)
     assert any("would cost more time than to compute them" in region.reason for region in after.regions)
 
@@ -88,8 +88,8 @@ def test_the_reason_says_what_is_put_back_and_why() -> None:
 
 
 def test_a_layer_without_dead_channels_stays(agree: Agree) -> None:
-    program = run(capture(Stream("conv", 32).eval(), (inputs("conv"),)), [canonicalize, survey])
-    assert narrow(program).graph is program.graph
+    program = run(capture(Stream("conv", 32).eval(), (inputs("conv"),)), [canonicalize, record_regions])
+    assert gather_channels(program).graph is program.graph
 
 
 @settings(max_examples=15)

@@ -1,38 +1,36 @@
-"""Operators that work position by position on some axes and leave the channels of the others alone."""
+"""Operators on the positions of some axes, which leave the channels of the other axes alone."""
 
 import torch
 from torch import Tensor, fx
 
 from l0compile.analysis.coupling.axes import Coupling, Grow
 from l0compile.analysis.coupling.contractions import by_group
-from l0compile.analysis.coupling.table import Rule, register
+from l0compile.analysis.coupling.table import register
 from l0compile.analysis.liveness.windows import WINDOWS
-from l0compile.ir.nodes import arguments, shape, tensor
+from l0compile.ir.nodes import arguments, operand_of, shape, tensor
+from l0compile.ir.operator_facts import facts_of, operators
 
 aten = torch.ops.aten
 
 
-def spatial(axes: int) -> Rule:
-    """Pooling and resampling: the last ``axes`` axes are positions, the axes before them stay the same."""
-
-    def rule(node: fx.Node, coupling: Coupling) -> None:
-        x = node.args[0]
-        assert isinstance(x, fx.Node)
-        for axis in range(len(shape(node))):
-            if axis < len(shape(node)) - axes:
-                coupling.same(node, (node, axis), (x, axis))
-            else:
-                coupling.pin((node, axis), f"positions of {node.target}")
-                coupling.pin((x, axis), f"positions of {node.target}")
-
-    return rule
+def spatial(node: fx.Node, coupling: Coupling) -> None:
+    """Pooling and resampling: the last axes are positions, the axes before them stay the same."""
+    x, first = node.args[0], len(shape(node)) - facts_of(node).positions
+    assert isinstance(x, fx.Node)
+    for axis in range(len(shape(node))):
+        if axis < first:
+            coupling.same(node, (node, axis), (x, axis))
+        else:
+            coupling.pin((node, axis), f"positions of {node.target}")
+            coupling.pin((x, axis), f"positions of {node.target}")
 
 
 def pixel_shuffle(node: fx.Node, coupling: Coupling) -> None:
-    """[batch, channels * r * r, height, width] <-> [batch, channels, height * r, width * r]: r * r channels go with
-    the one that they make."""
-    x = node.args[0]
-    assert isinstance(x, fx.Node)
+    """[batch, channels * r * r, height, width] <-> [batch, channels, height * r, width * r].
+
+    r * r channels go together with the one that they make.
+    """
+    x = operand_of(node)
     rank = len(shape(node))
     for axis in range(rank - 3):
         coupling.same(node, (node, axis), (x, axis))
@@ -62,13 +60,13 @@ def pad(node: fx.Node, coupling: Coupling) -> None:
 
 
 def made(node: fx.Node, coupling: Coupling) -> None:
-    """Tensors of one number: as many channels as their readers want."""
+    """Tensors of one number have as many channels as their readers want."""
     for operand in node.all_input_nodes:
         coupling.pin_all(operand, f"{node.target} takes its type from them")
 
 
 def index_select(node: fx.Node, coupling: Coupling) -> None:
-    """The indexed axis stays whole, unless the index is a constant: then channels only move. Others are the same."""
+    """The indexed axis stays whole, unless the index is constant, so that channels only move; others are the same."""
     given = arguments(node)
     x, index = given["self"], given["index"]
     dim = given["dim"] % len(shape(x))
@@ -97,7 +95,7 @@ def moved(order: Tensor) -> Grow:
 
 
 def index(node: fx.Node, coupling: Coupling) -> None:
-    """x[i] with one index tensor on the first axis; anything else keeps all."""
+    """x[i] with one index tensor on the first axis; any other indexing keeps all channels."""
     x, indices = node.args[0], list(node.args[1])
     assert isinstance(x, fx.Node)
     given = [i for i in indices if i is not None]
@@ -116,7 +114,7 @@ def index(node: fx.Node, coupling: Coupling) -> None:
 
 
 def scatter(node: fx.Node, coupling: Coupling) -> None:
-    """index_add, scatter_add, gather: the indexed axis stays whole, the others are the same in every operand."""
+    """index_add, scatter_add, gather: the indexed axis stays whole; the others are the same in every operand."""
     given = arguments(node)
     dim = given["dim"] % len(shape(node))
     for operand in (node, *node.all_input_nodes):
@@ -139,14 +137,11 @@ def _size(node: fx.Node, axis: int) -> object:
     return shape(node)[axis]
 
 
-for _operator, _axes in WINDOWS.items():
-    register(_operator, rule=spatial(_axes))
+register(*WINDOWS, rule=spatial)
 register(aten.pixel_shuffle.default, aten.pixel_unshuffle.default, rule=pixel_shuffle)
 register(aten.constant_pad_nd.default, aten.pad.default, rule=pad)
 register(aten.index_select.default, rule=index_select)
-register(
-    aten.zeros.default, aten.ones.default, aten.full.default, aten.new_zeros.default, aten.new_ones.default,
-    aten.new_full.default, rule=made,
-)  # fmt: skip
+for _number in (0.0, 1.0, "fill_value"):
+    register(*operators(fills=_number, elementwise=0), rule=made)
 register(aten.index.Tensor, rule=index)
 register(aten.index_add.default, aten.scatter_add.default, aten.gather.default, rule=scatter)

@@ -1,4 +1,4 @@
-"""Gather and scatter around layers whose dead channels stay because of what is coupled with them."""
+"""Gather and scatter channels around layers that must keep dead ones because other axes are coupled with them."""
 
 from dataclasses import dataclass
 from math import prod
@@ -6,7 +6,7 @@ from math import prod
 import torch
 from torch import Tensor, fx
 
-from l0compile.analysis.coupling import Kept, couple
+from l0compile.analysis.coupling import KeptChannels, couple
 from l0compile.analysis.liveness import Liveness, analyse
 from l0compile.analysis.liveness.convolution import CONVOLUTIONS, is_transposed
 from l0compile.ir.editor import Editor
@@ -20,16 +20,16 @@ aten = torch.ops.aten
 _WORTH = 32
 
 
-def narrow(program: Program) -> Program:
-    """A layer computes its live channels only, even where a tensor it reads or writes keeps dead ones (rule 7).
+def gather_channels(program: Program) -> Program:
+    """Let a layer compute only its live channels where a tensor it reads or writes must keep dead ones (rule 7).
 
-    Rewrite: layer(x) with dead outputs that stay -> put(layer'(x)), where layer' has the rows of the live ones and one
-        of zeros, and put is ``index_select`` to the places they had, plus the constants that the dead ones hold;
-        layer(x) with dead inputs that stay -> layer(index_select(x, all)): compaction then takes them out of the copy,
-        and what they held into the bias.
+    Rewrite: layer(x) with dead outputs that stay -> scatter(layer'(x)). layer' has the rows of the live outputs and one
+        row of zeros; scatter is an ``index_select`` that puts them back, plus the constants of the dead outputs.
+        layer(x) with dead inputs that stay -> layer(index_select(x, all)), a copy from which compaction can remove
+        them, folding what they held into the bias.
     Checks: a linear layer, or a convolution of one group, with constant weight and bias and channels on axis 1;
         liveness proves that the rows are constant or unread; each copied element saves enough multiplications.
-    Returns: the program, itself when no dead channel stays. Each layer's reason says what was put back, and why.
+    Returns: the program, itself when no dead channel stays. The reason of each layer says what is put back, and why.
     """
     editor = Editor(program)
     current = editor.current()
@@ -55,10 +55,14 @@ def narrow(program: Program) -> Program:
 
 
 @dataclass(frozen=True)
-class _Layer:
-    """A linear layer or convolution; ``inputs`` and ``outputs`` are the axes of its channels.
+class _GatheredLayer:
+    """A linear layer or convolution.
 
-    per_input, per_output: multiplications that one channel costs; read, written: elements of one channel.
+    Attributes:
+        node, weight, bias: the layer and its constants.
+        inputs, outputs: the axes of its channels.
+        per_input, per_output: multiplications that one channel costs.
+        read, written: elements of one channel of the input and of the result.
     """
 
     node: fx.Node
@@ -71,12 +75,12 @@ class _Layer:
     read: int
     written: int
 
-    def dead(self, kept: Kept, axis: tuple[fx.Node, int]) -> Tensor:
-        """Channels that are dead but stay."""
+    def dead(self, kept: KeptChannels, axis: tuple[fx.Node, int]) -> Tensor:
+        """bool [size]: the channels of an axis that are dead but stay."""
         return kept.masks[axis] & ~kept.needed[axis]
 
 
-def _layer(editor: Editor, node: fx.Node, kept: Kept) -> _Layer | None:
+def _layer(editor: Editor, node: fx.Node, kept: KeptChannels) -> _GatheredLayer | None:
     if not is_op(node, aten.linear.default, *CONVOLUTIONS):
         return None
     given = arguments(node)
@@ -95,11 +99,11 @@ def _layer(editor: Editor, node: fx.Node, kept: Kept) -> _Layer | None:
     read, written = (_elements(axis) for axis in (inputs, outputs))
     live_in, live_out = (int((kept.masks[a] & kept.needed[a]).sum()) for a in (inputs, outputs))
     taps = prod(weight.shape[2:]) * (read if is_transposed(node) else written)
-    return _Layer(node, weight, bias, inputs, outputs, taps * live_out, taps * live_in, read, written)
+    return _GatheredLayer(node, weight, bias, inputs, outputs, taps * live_out, taps * live_in, read, written)
 
 
 def _elements(axis: tuple[fx.Node, int]) -> int:
-    """Elements of one channel."""
+    """The number of elements of one channel."""
     node, position = axis
     return prod(example_size(size) for place, size in enumerate(shape(node)) if place != position)
 
@@ -108,7 +112,7 @@ def _pays(dead: Tensor, saved: int, copied: Tensor, each: int) -> bool:
     return bool(dead.any()) and int(dead.sum()) * saved >= _WORTH * int(copied.sum()) * each
 
 
-def _gather(editor: Editor, layer: _Layer) -> None:
+def _gather(editor: Editor, layer: _GatheredLayer) -> None:
     x, axis = layer.inputs
     order = editor.add_constant(f"{layer.node.name}_inputs", torch.arange(int(shape(x)[axis])), layer.node)
     chosen = editor.call(aten.index_select.default, (x, axis, order), before=layer.node)
@@ -117,13 +121,13 @@ def _gather(editor: Editor, layer: _Layer) -> None:
     editor.changed += 1
 
 
-def _scatter(editor: Editor, layer: _Layer, dead: Tensor, liveness: Liveness) -> None:
+def _scatter(editor: Editor, layer: _GatheredLayer, dead: Tensor, liveness: Liveness) -> None:
     node, axis = layer.outputs
     live = (~dead).nonzero().reshape(-1)
     rows = 1 if is_transposed(node) else 0
-    narrow_weight = _with_zero(layer.weight.index_select(rows, live), rows)
+    small_weight = _with_zero(layer.weight.index_select(rows, live), rows)
     given, stem = arguments(node), str(arguments(node)["weight"].target)
-    weight = editor.add_constant(stem, narrow_weight, node)
+    weight = editor.add_constant(stem, small_weight, node)
     bias = None
     if layer.bias is not None:
         bias = editor.add_constant(str(given["bias"].target), _with_zero(layer.bias[live], 0), node)
@@ -144,13 +148,13 @@ def _scatter(editor: Editor, layer: _Layer, dead: Tensor, liveness: Liveness) ->
 
 
 def _with_zero(value: Tensor, axis: int) -> Tensor:
-    """One more channel, of zeros."""
+    """``value`` with one more channel, of zeros."""
     sizes = [1 if place == axis else size for place, size in enumerate(value.shape)]
     return torch.cat((value, value.new_zeros(sizes)), axis)
 
 
 def _constants(liveness: Liveness, node: fx.Node, axis: int, dead: Tensor) -> Tensor:
-    """What the dead channels hold where that is known, 0 elsewhere; size 1 on axes along which it is the same."""
+    """The known values of dead channels, 0 elsewhere; size 1 on axes along which they are the same."""
     fact = liveness.fact(node)
     at = dead.reshape([-1 if place == axis else 1 for place in range(len(shape(node)))])
     return torch.where(at & fact.known, fact.value, torch.zeros((), dtype=fact.value.dtype))

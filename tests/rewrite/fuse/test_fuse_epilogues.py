@@ -12,22 +12,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from l0compile.frontend.export import capture
+from l0compile.ir.ops import activation
 from l0compile.ir.program import Program
-from l0compile.rewrite.fuse.fuse_epilogue import fuse_epilogue
-from l0compile.rewrite.layout.tokens import assign_layout
+from l0compile.rewrite.fuse.fuse_epilogues import fuse_epilogue
+from l0compile.rewrite.layout.tokens import pack_tokens
 from l0compile.rewrite.normalize.canonicalize import canonicalize
 from l0compile.rewrite.runner import run
 
 aten, packed_linear = torch.ops.aten, torch.ops.l0compile.packed_linear.default
-layout = partial(assign_layout, lanes=4, rows=4)
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "gelu_tanh": partial(F.gelu, approximate="tanh"),
-    "relu": F.relu,
-    "silu": F.silu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-}
+layout = partial(pack_tokens, lanes=4, rows=4)
+ACTIVATIONS = {name: function for name, function in activation.ACTIVATIONS.items() if name}
 
 
 class Tail(nn.Module):
@@ -74,6 +68,15 @@ FUSED: dict[str, tuple[Callable[[Any, Tensor], Any], list[tuple[str, bool]]]] = 
     "a chain": (lambda m, x: (h := x + m.a(x)) + m.b(h), [("", True), ("", True)]),
     "one of two residuals": (lambda m, x: m.a(x) + x + x.exp(), [("", True)]),
     "one of two activations": (lambda m, x: torch.tanh(F.relu(m.a(x))), [("relu", False)]),
+    "clamped like relu": (lambda m, x: m.a(x).clamp(min=0), [("relu", False)]),
+    "clamped like relu6": (
+        lambda m, x: m.a(x).clamp(0, 6) + F.hardtanh(m.b(x), 0.0, 6.0),
+        [("relu6", False), ("relu6", True)],
+    ),
+    "clamped in another way": (
+        lambda m, x: m.a(x).clamp(0, 5) + m.b(x).clamp(max=6),
+        [("", False), ("", False)],
+    ),
     "no activation after a residual": (lambda m, x: F.relu(m.a(x) + x), [("", True)]),
     "no residual computed from it": (lambda m, x: (h := m.a(x)) + h.exp(), [("", False)]),
     "no residual computed after it": (lambda m, x: m.a(x) + F.layer_norm(x, (6,)), [("", False)]),

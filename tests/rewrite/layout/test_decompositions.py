@@ -1,4 +1,4 @@
-"""Every operator of spell_out's table, written out, has PyTorch's values."""
+"""Every operator of decompose's table, written out, has PyTorch's values."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from l0compile.ir.program import Program
-from l0compile.rewrite.layout.decompose import _SPELLED, spell_out
+from l0compile.rewrite.layout.decompose import decompose
+from l0compile.rewrite.layout.decompositions import DECOMPOSITIONS
 
 aten = torch.ops.aten
 
@@ -77,13 +78,13 @@ FIRST_ONLY = (aten.log_sigmoid_forward.default,)
 
 
 def test_every_operator_has_an_example() -> None:
-    assert set(EXAMPLES) == set(_SPELLED)
+    assert set(EXAMPLES) == set(DECOMPOSITIONS)
 
 
 @pytest.mark.parametrize("operator", EXAMPLES, ids=str)
 def test_same_values_as_pytorch(operator: Any) -> None:
     args = EXAMPLES[operator]
-    expected, got = operator(*args), _SPELLED[operator](*args)
+    expected, got = operator(*args), DECOMPOSITIONS[operator](*args)
     if operator in FIRST_ONLY:
         expected, got = expected[0], got[0]
     # Of every number for itself: small values must not be lost beside large ones.
@@ -107,5 +108,5 @@ def test_recorded_on_shapes_alone_none_is_left(
 ) -> None:
     tensors = [arg for args in EXAMPLES.values() for arg in args if isinstance(arg, Tensor)]
     program = captured(Together(), tensors)
-    result = apply_once(program, spell_out, *tensors)
-    assert not [node for node in result.graph.nodes if node.target in _SPELLED]
+    result = apply_once(program, decompose, *tensors)
+    assert not [node for node in result.graph.nodes if node.target in DECOMPOSITIONS]

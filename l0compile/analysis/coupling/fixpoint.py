@@ -1,16 +1,16 @@
-"""The channels that links between axes add to those that must stay."""
+"""Propagate the channels that must stay along the links between axes, until nothing changes."""
 
 from collections import defaultdict, deque
 from collections.abc import Iterator
 
 from torch import Tensor
 
-from l0compile.analysis.coupling.axes import Axis, Link
+from l0compile.analysis.coupling.axes import Link, TensorAxis
 
 
-def close(masks: dict[Axis, Tensor], links: list[Link], changed: set[Axis]) -> None:
-    """Grow ``masks`` in place until no link adds anything."""
-    by_axis: dict[Axis, list[Link]] = defaultdict(list)
+def propagate(masks: dict[TensorAxis, Tensor], links: list[Link], changed: set[TensorAxis]) -> None:
+    """Grow ``masks`` in place until no link adds a channel; ``changed`` are the axes to start from."""
+    by_axis: dict[TensorAxis, list[Link]] = defaultdict(list)
     for link in links:
         for axis in link.axes:
             by_axis[axis].append(link)
@@ -26,7 +26,7 @@ def close(masks: dict[Axis, Tensor], links: list[Link], changed: set[Axis]) -> N
                     queue.append(axis)
 
 
-def _grow(masks: dict[Axis, Tensor], link: Link) -> Iterator[Axis]:
+def _grow(masks: dict[TensorAxis, Tensor], link: Link) -> Iterator[TensorAxis]:
     grown = link.grow([masks[axis] for axis in link.axes])
     for axis, mask in zip(link.axes, grown, strict=True):
         if bool((mask & ~masks[axis]).any()):

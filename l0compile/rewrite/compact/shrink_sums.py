@@ -1,4 +1,4 @@
-"""Refits of operators that sum over channels: what the removed ones contributed is a constant, which stays."""
+"""Shrink operators that sum over channels: the contribution of the removed ones is a constant, which stays."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from l0compile.analysis.coupling.contractions import carrier
 from l0compile.analysis.liveness.channels import is_flat, known_channels, without_repeats
 from l0compile.analysis.liveness.convolution import CONVOLUTIONS, is_transposed, share
 from l0compile.analysis.liveness.selection import reduced_axes
-from l0compile.ir.nodes import arguments, shape
-from l0compile.rewrite.compact.refit import Cutter, register
+from l0compile.ir.nodes import arguments, set_argument, shape
+from l0compile.rewrite.compact.shrink import Cutter, register
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
@@ -26,8 +26,11 @@ def _linear(cutter: Cutter, node: fx.Node) -> None:
 
 
 def _convolution(cutter: Cutter, node: fx.Node) -> None:
-    """The convolution of the removed constants goes into the bias, or is added as a plane where a border makes it
-    differ by position; where that has no fixed size another channel carries them (rule 3)."""
+    """Fold the convolution of the removed constants into the bias (rule 3).
+
+    Where a border makes it differ by position, it is added as a plane. Where the plane has no fixed size, another
+    constant channel carries the removed ones.
+    """
     given = arguments(node)
     weight, groups = cutter.editor.value(given["weight"]), int(given["groups"])
     removed = _removed_planes(cutter, given["input"])
@@ -41,12 +44,11 @@ def _convolution(cutter: Cutter, node: fx.Node) -> None:
             _add_plane(cutter, node, found)
     kept = cutter.kept.size(given["weight"], 0)
     if groups > 1 and kept is not None:
-        position = next(i for i, a in enumerate(node.target._schema.arguments) if a.name == "groups")
-        _set(node, position, groups * kept // shape(given["weight"])[0])
+        set_argument(node, "groups", groups * kept // shape(given["weight"])[0])
 
 
 def _removed_planes(cutter: Cutter, x: fx.Node) -> Tensor | None:
-    """[1, channels, *positions]: what each removed channel held, 0 for the others; None where none was removed."""
+    """[1, channels, *positions]: the values of each removed channel, 0 for the others; None where none was removed."""
     mask, fact = cutter.masks(x).get(1), cutter.liveness.facts.get(cutter.original(x))
     if mask is None or fact is None:
         return None
@@ -57,7 +59,7 @@ def _removed_planes(cutter: Cutter, x: fx.Node) -> Tensor | None:
 
 
 def _add_plane(cutter: Cutter, node: fx.Node, plane: Tensor) -> None:
-    """result + plane [1, channels, *positions]: the convolution itself stays as it is, for the kernels' sake."""
+    """result + plane [1, channels, *positions]; the convolution itself stays, since kernels know no such bias."""
     mask, following = cutter.masks(node).get(1), node.next
     kept = plane if mask is None else plane[:, mask]
     constant = cutter.editor.add_constant(f"{node.name}_border", kept, following)
@@ -84,14 +86,6 @@ def _carry(cutter: Cutter, given: dict[str, Any], weight: Tensor, removed: Tenso
     cutter.replace_constant(given["weight"], changed)
 
 
-def _set(node: fx.Node, position: int, value: Any) -> None:
-    schema = node.target._schema.arguments
-    missing = [argument.default_value for argument in schema[len(node.args) : position + 1]]
-    node.args = (*node.args, *missing)
-    node.kwargs = {name: v for name, v in node.kwargs.items() if name != schema[position].name}
-    node.update_arg(position, value)
-
-
 def _add_to_bias(cutter: Cutter, node: fx.Node, share: Tensor, axis: int) -> None:
     given = arguments(node)
     stem = str(given["weight"].target)
@@ -100,12 +94,12 @@ def _add_to_bias(cutter: Cutter, node: fx.Node, share: Tensor, axis: int) -> Non
         return _add_after(cutter, node, share, axis)
     name = f"{stem}_bias" if bias is None else str(given["bias"].target)
     total = share if bias is None else bias + share
-    _set(node, 2, cutter.add_parameter(name, total, node, node, axis))
+    set_argument(node, "bias", cutter.add_parameter(name, total, node, node, axis))
     return None
 
 
 def _add_after(cutter: Cutter, node: fx.Node, share: Tensor, axis: int) -> None:
-    """The bias is computed at run time: the constant is added to the result."""
+    """Add the constant to the result, because the bias is computed at run time."""
     following = node.next
     constant = cutter.add_parameter(f"{node.name}_removed", share, following, node, axis)
     lead = [1] * (len(shape(node)) - 1 - axis % len(shape(node)))
@@ -114,82 +108,16 @@ def _add_after(cutter: Cutter, node: fx.Node, share: Tensor, axis: int) -> None:
     cutter.replace(node, total, inside=total)
 
 
-def _attention(cutter: Cutter, node: fx.Node) -> None:
+def _heads(cutter: Cutter, node: fx.Node) -> None:
+    """Attention and rotary embedding lose whole heads."""
     heads = int(arguments(node)["heads"])
     kept = cutter.kept.size(node, -1)
     if kept is not None:
-        node.update_arg(4, heads * kept // shape(node)[-1])
-
-
-def _rope(cutter: Cutter, node: fx.Node) -> None:
-    heads = int(arguments(node)["heads"])
-    kept = cutter.kept.size(node, -1)
-    if kept is not None:
-        node.update_arg(3, heads * kept // shape(node)[-1])
-
-
-def _group_norm(cutter: Cutter, node: fx.Node) -> None:
-    groups = int(arguments(node)["num_groups"])
-    kept = cutter.kept.size(node, 1)
-    if kept is not None:
-        node.update_arg(1, groups * kept // shape(node)[1])
-
-
-def _layer_norm(cutter: Cutter, node: fx.Node) -> None:
-    """The removed channels still count in mean and variance (rule 4)."""
-    given = arguments(node)
-    x, width = given["input"], shape(node)[-1]
-    mask = cutter.masks(x).get(len(shape(x)) - 1)
-    if mask is None:
-        return
-    values = cutter.removed(x, -1)[~mask].double()
-    statistics = (width, float(values.mean()), float((values - values.mean()).square().sum()))
-    args = (x, given["weight"], given["bias"], given["eps"], *statistics)
-    node.target, node.args, node.kwargs = l0.compacted_layer_norm.default, args, {}
-
-
-def _compacted_layer_norm(cutter: Cutter, node: fx.Node) -> None:
-    """Two sets of removed channels become one: count, mean and sum of squared deviations add up (Chan et al., 1983)."""
-    given = arguments(node)
-    x = given["x"]
-    mask = cutter.masks(x).get(len(shape(x)) - 1)
-    if mask is None:
-        return
-    values = cutter.removed(x, -1)[~mask].double()
-    old, new = given["width"] - len(mask), len(values)
-    shift = float(values.mean()) - given["removed_mean"]
-    mean = given["removed_mean"] + shift * new / (old + new)
-    m2 = (
-        given["removed_m2"]
-        + float((values - values.mean()).square().sum())
-        + shift**2 * old * new / (old + new)
-    )
-    node.args = (x, given["weight"], given["bias"], given["eps"], given["width"], mean, m2)
-
-
-def _rms_norm(cutter: Cutter, node: fx.Node) -> None:
-    given = arguments(node)
-    x, width = given["input"], shape(node)[-1]
-    mask = cutter.masks(x).get(len(shape(x)) - 1)
-    if mask is not None:
-        squares = float(cutter.removed(x, -1)[~mask].double().square().sum())
-        eps = torch.finfo(x.meta["val"].dtype).eps if given["eps"] is None else given["eps"]
-        node.target, node.args = l0.compacted_rms_norm.default, (x, given["weight"], eps, width, squares)
-        node.kwargs = {}
-
-
-def _compacted_rms_norm(cutter: Cutter, node: fx.Node) -> None:
-    given = arguments(node)
-    x = given["x"]
-    mask = cutter.masks(x).get(len(shape(x)) - 1)
-    if mask is not None:
-        squares = float(cutter.removed(x, -1)[~mask].double().square().sum())
-        total = given["removed_square_sum"] + squares
-        node.args = (x, given["weight"], given["eps"], given["width"], total)
+        set_argument(node, "heads", heads * kept // shape(node)[-1])
 
 
 def _mean(cutter: Cutter, node: fx.Node) -> None:
-    """mean over n channels = sum of what is left / n + sum of the constants / n; sum likewise."""
+    """mean over n channels = sum of the channels left / n + sum of the constants / n; a sum likewise."""
     x, dims, _ = reduced_axes(node)
     axis = next((axis for axis in dims if cutter.masks(x).get(axis) is not None), None)
     if axis is None:
@@ -215,7 +143,7 @@ _BOUNDS = {
 
 
 def _extreme(cutter: Cutter, node: fx.Node, constants: Tensor) -> None:
-    """The maximum of all is that of what is left and of the constants."""
+    """The maximum of all channels is that of the channels left and of the constants."""
     reduce, bound = _BOUNDS[node.target]
     limit, following = float(reduce(constants, 0)), node.next
     value = cutter.editor.call(bound, (node, limit), before=following, origin=node)
@@ -224,11 +152,5 @@ def _extreme(cutter: Cutter, node: fx.Node, constants: Tensor) -> None:
 
 register(aten.linear.default, change=_linear)
 register(*CONVOLUTIONS, change=_convolution)
-register(l0.attention.default, change=_attention)
-register(torch.ops.l0compile.rope.default, change=_rope)
-register(aten.group_norm.default, change=_group_norm)
-register(aten.layer_norm.default, change=_layer_norm)
-register(l0.compacted_layer_norm.default, change=_compacted_layer_norm)
-register(aten.rms_norm.default, change=_rms_norm)
-register(l0.compacted_rms_norm.default, change=_compacted_rms_norm)
+register(l0.attention.default, l0.rope.default, change=_heads)
 register(aten.mean.dim, aten.sum.dim_IntList, *_BOUNDS, change=_mean)
