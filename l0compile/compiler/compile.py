@@ -83,12 +83,13 @@ def compile(
 
     Raises:
         CaptureError: the model cannot be exported. TargetError: no such target. ConfigError: no such engine, or number
-        of threads.
+        of threads, or ``verify`` is neither a bool nor a list of calls.
         BuildError: neither engine has an operator. RewriteError: verification found a difference above the tolerance.
     """
     if engine not in ("auto", "tvm", "torch"):
         raise ConfigError(f"compile: engine: expected 'auto', 'tvm' or 'torch', got {engine!r}")
     check_threads(threads)
+    calls = read_calls(model, args, kwargs or {}, verify)
     target = target if isinstance(target, Target) else load_target(target)
     _log.info("capturing the model")
     captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes, allow_state=True)
@@ -97,7 +98,6 @@ def compile(
     program = dense if ignore_zeros else choose(dense, target, _costs(target))
     if lost_denormals(dense):
         dense = optimise_dense(captured, ignore_zeros=ignore_zeros, denormals=True)
-    calls = read_calls(model, args, kwargs or {}, verify)
     job = _Job(model, tuple(args), dict(kwargs or {}), target, captured, dense, program, calls, threads)
     compiled = job.run(engine)
     del captured, dense, program, job

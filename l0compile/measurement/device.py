@@ -11,7 +11,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from l0compile.errors import ConfigError, DataError
+from l0compile.errors import ConfigError, DeviceError
 from l0compile.hardware.targets import Target, load_target
 from l0compile.measurement.protocol import Protocol
 from l0compile.measurement.workload import Workload, call_factory, load_inputs
@@ -47,7 +47,7 @@ class Device:
     def session(self) -> Any:
         """A device of that key, for this process alone until it ends; waits while all are in use.
 
-        Raises: DataError when the tracker is not there, or has no device of the key.
+        Raises: DeviceError when the tracker is not there, or has no device of the key.
         """
         tracker, _ = self._ask()
         return tracker.request(self.key, session_timeout=_SESSION_S)
@@ -65,14 +65,14 @@ class Device:
             tracker = importlib.import_module("tvm.rpc").connect_tracker(self.host, self.port)
             said = tracker.summary()
         except (OSError, RuntimeError) as error:
-            raise DataError(
+            raise DeviceError(
                 f"device: no tracker answers at {self.host}:{self.port} ({error}); start one: "
                 "python -m tvm.exec.rpc_tracker --host 127.0.0.1"
             ) from error
         # Of servers that are connected now: the queues also hold what has gone.
         known = {server["key"].partition(":")[2] for server in said["server_info"]}
         if self.key not in known:
-            raise DataError(
+            raise DeviceError(
                 f"device: the tracker at {self.host}:{self.port} has no device {self.key!r}, only "
                 f"{', '.join(sorted(known)) or 'none'}; start one: python -m tvm.exec.rpc_server --tracker "
                 f"{self.host}:{self.port} --key {self.key}"
@@ -95,7 +95,7 @@ class RemoteModel:
     """A saved model on a device, with the inputs of a workload."""
 
     def __init__(self, workload: Workload) -> None:
-        """Send code, weights and inputs. Raises: DataError for a model that is not one compiled stage, and as
+        """Send code, weights and inputs. Raises: DeviceError for a model that is not one compiled stage, and as
         ``Device.session`` and ``read_bundle`` do."""
         tvm = importlib.import_module("l0compile.hardware._tvm")
         bundle = read_bundle(str(workload.artifact))
@@ -129,11 +129,11 @@ class RemoteModel:
 def _parameters(bundle: Bundle) -> list[str]:
     stages = bundle.manifest["stages"]
     if bundle.manifest["state"]:
-        raise DataError(
+        raise DeviceError(
             "device: expected a model whose calls follow from their inputs alone, got one with state"
         )
     if len(stages) != 1 or stages[0]["engine"] != "tvm":
-        raise DataError(
+        raise DeviceError(
             "device: expected a model that is compiled as a whole, got one with parts in PyTorch, which a device "
             "behind TVM's RPC does not have; see explain()"
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from l0compile.errors import DataError
+from l0compile.errors import DataError, StorageError
 from l0compile.hardware.statistics import bootstrap_interval
 from l0compile.measurement.protocol import Protocol
 
@@ -109,7 +109,7 @@ class Measurement:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Measurement":
-        """Inverse of ``to_dict``. Raises ``DataError`` when a key is missing."""
+        """Inverse of ``to_dict``. Raises ``StorageError`` when a key is missing."""
         try:
             summary = {name: math.nan if data[name] is None else float(data[name]) for name in _SUMMARY}
             return cls(
@@ -121,7 +121,7 @@ class Measurement:
                 **summary,
             )
         except KeyError as error:
-            raise DataError(
+            raise StorageError(
                 f"measurement: key {error.args[0]!r} is missing; found {', '.join(data)}"
             ) from error
 

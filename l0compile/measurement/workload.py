@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from l0compile.errors import ConfigError, DataError
+from l0compile.errors import ConfigError, StorageError
 from l0compile.frontend.user_functions import call_function
 
 ENGINES = ("pytorch", "torch.compile", "onnxruntime", "openvino", "l0compile")
@@ -85,14 +85,14 @@ def call_factory(workload: Workload) -> tuple[Any, tuple[Any, ...], dict[str, An
 
 
 def load_inputs(workload: Workload) -> dict[str, Any] | None:
-    """Torch tensors by argument name, None without ``inputs_path``. Raises ``DataError`` if unreadable."""
+    """Torch tensors by argument name, None without ``inputs_path``. Raises ``StorageError`` if unreadable."""
     if workload.inputs_path is None:
         return None
     path = Path(workload.inputs_path)
     try:
         return _read_tensors(path)
     except (OSError, ValueError, TypeError, BadZipFile, SafetensorError) as error:
-        raise DataError(f"workload: inputs_path {str(path)!r} cannot be read: {error}") from error
+        raise StorageError(f"workload: inputs_path {str(path)!r} cannot be read: {error}") from error
 
 
 def _read_tensors(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from l0compile.errors import RewriteError
+from l0compile.errors import ConfigError, RewriteError
 from l0compile.frontend.fast_path import has_fast_path, without_fast_path
 from l0compile.ir.program import Program
 from l0compile.runtime import CompiledModel
@@ -93,6 +93,9 @@ def read_calls(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], wante
     """The calls to compare on: the example, or that of an ExportedProgram, and those in compile's ``verify``.
 
     None when ``wanted``, which is that argument, is False.
+
+    Raises:
+        ConfigError: ``wanted`` is neither a bool nor a list of calls.
     """
     if wanted is False:
         return []
@@ -102,7 +105,11 @@ def read_calls(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], wante
         own: list[Call] = [] if traced is None else [(tuple(traced[0]), dict(traced[1]))]
     else:
         own = [example]
-    return own + ([] if wanted is True else [_call(item) for item in wanted])
+    if wanted is True:
+        return own
+    if isinstance(wanted, str | Mapping) or not isinstance(wanted, Iterable):
+        raise _no_calls(f"{wanted!r}"[:200])
+    return own + [_call(item) for item in wanted]
 
 
 def _call(item: Any) -> Call:
@@ -113,9 +120,13 @@ def _call(item: Any) -> Call:
         and isinstance(item[1], dict)
     ):
         return item
-    raise RewriteError(
-        f"verification: expected verify=True, False or a list of calls [(args, kwargs), ...] with args a tuple and "
-        f"kwargs a dict, got an item of type {type(item).__name__}"
+    raise _no_calls(f"an item of type {type(item).__name__}")
+
+
+def _no_calls(got: str) -> ConfigError:
+    return ConfigError(
+        "compile: verify: expected True, False or a list of calls [(args, kwargs), ...] with args a tuple and kwargs a "
+        f"dict, got {got}"
     )
 
 

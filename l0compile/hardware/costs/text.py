@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from l0compile.errors import ConfigError
+from l0compile.errors import StorageError
 from l0compile.hardware.costs.record import CostKey, CostPlace, CostRecord, KernelWorkload, ScheduleData
 
 _LONGEST_LINE = 16_384
@@ -18,7 +18,7 @@ _FIELDS = (*_KEY, "schedule", "ms", "low_ms", "high_ms", "calls", "date", "error
 def read_records(path: str | os.PathLike[str]) -> Iterator[CostRecord]:
     """The records of a file written by ``write_records``; empty lines and lines that start with ``#`` are skipped.
 
-    Raises ``ConfigError``, with file and line, for what is no record, and for a file that cannot be read.
+    Raises ``StorageError``, with file and line, for what is no record, and for a file that cannot be read.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -26,13 +26,13 @@ def read_records(path: str | os.PathLike[str]) -> Iterator[CostRecord]:
                 if line.strip() and not line.startswith("#"):
                     yield parse(line, f"{os.fspath(path)}:{number}")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{os.fspath(path)}: records of costs cannot be read: {error}") from error
+        raise StorageError(f"{os.fspath(path)}: records of costs cannot be read: {error}") from error
 
 
 def write_records(path: str | os.PathLike[str], records: Iterable[CostRecord]) -> int:
     """Write ``records``, one a line in a fixed order, and return how many; an older file is replaced at once.
 
-    Raises ``ConfigError`` when the file cannot be written.
+    Raises ``StorageError`` when the file cannot be written.
     """
     lines = sorted(line(record) for record in records)
     part = Path(f"{os.fspath(path)}.{os.getpid()}.part")
@@ -44,7 +44,7 @@ def write_records(path: str | os.PathLike[str], records: Iterable[CostRecord]) -
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise ConfigError(f"{os.fspath(path)}: cannot be written: {error}") from error
+        raise StorageError(f"{os.fspath(path)}: cannot be written: {error}") from error
     return len(lines)
 
 
@@ -69,23 +69,23 @@ def work_fields(work: KernelWorkload) -> dict[str, Any]:
 
 
 def work_from(values: Mapping[str, Any], where: str) -> KernelWorkload:
-    """The work that ``work_fields`` gave ``values`` for. Raises ``ConfigError``, starting with ``where``."""
+    """The work that ``work_fields`` gave ``values`` for. Raises ``StorageError``, starting with ``where``."""
     return _Reader(values, where).work()
 
 
 def parse(text: str, where: str) -> CostRecord:
-    """The record that ``line`` wrote. Raises ``ConfigError``, starting with ``where``, for anything else."""
+    """The record that ``line`` wrote. Raises ``StorageError``, starting with ``where``, for anything else."""
     if len(text) > _LONGEST_LINE:
-        raise ConfigError(f"{where}: expected a line of at most {_LONGEST_LINE} characters")
+        raise StorageError(f"{where}: expected a line of at most {_LONGEST_LINE} characters")
     try:
         values = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: expected a record as JSON: {error}") from error
+        raise StorageError(f"{where}: expected a record as JSON: {error}") from error
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{where}: expected a JSON object, got {type(values).__name__}")
+        raise StorageError(f"{where}: expected a JSON object, got {type(values).__name__}")
     unknown = sorted(set(values) - set(_FIELDS))
     if unknown:
-        raise ConfigError(f"{where}: unknown key {unknown[0]!r}: allowed are {', '.join(_FIELDS)}")
+        raise StorageError(f"{where}: unknown key {unknown[0]!r}: allowed are {', '.join(_FIELDS)}")
     return _Reader(values, where).record()
 
 
@@ -163,8 +163,8 @@ class _Reader:
             raise self.refuse("schedule", "an object of numbers, flags and words", value)
         return tuple(sorted(value.items()))
 
-    def refuse(self, name: str, expected: str, got: Any) -> ConfigError:
-        return ConfigError(f"{self.where}: key {name!r}: expected {expected}, got {str(got)[:200]!r}")
+    def refuse(self, name: str, expected: str, got: Any) -> StorageError:
+        return StorageError(f"{self.where}: key {name!r}: expected {expected}, got {str(got)[:200]!r}")
 
 
 def _no_constant(name: str) -> float:

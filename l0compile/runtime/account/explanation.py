@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from l0compile.errors import DataError
+from l0compile.errors import StorageError
 from l0compile.ir.records import EngineChoice, Launch, PassRecord, Region, StageRecord
 from l0compile.runtime.account.bound import Account, account
 from l0compile.runtime.account.profile import Profile
@@ -80,11 +80,11 @@ class Explanation:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Explanation":
-        """The explanation that ``to_json`` wrote. Raises DataError if it is of another version."""
+        """The explanation that ``to_json`` wrote. Raises StorageError if it is of another version."""
         try:
             return cls._read(record)
         except (KeyError, TypeError) as error:
-            raise DataError(
+            raise StorageError(
                 f"explanation: what is stored does not fit this version: {error}; compile the model again"
             ) from error
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l0compile.errors import ConfigError
+from l0compile.errors import StorageError
 from l0compile.hardware.costs import CostRecord, read_records, write_records
 from l0compile.hardware.costs.text import line, parse
 from tests.hardware.costs.records import record, records
@@ -53,7 +53,7 @@ GOOD: dict[str, Any] = json.loads(line(record(1.0)))
     ],
 )
 def test_a_bad_value_is_named(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=f"^here: .*{message}"):
+    with pytest.raises(StorageError, match=f"^here: .*{message}"):
         parse(json.dumps(GOOD | change), "here")
 
 
@@ -61,24 +61,24 @@ def test_a_bad_value_is_named(change: dict[str, Any], message: str) -> None:
     "text", ["", "{", "[]", "1", '{"ms": NaN}', "[" * 10_000, "9" * 10_000, " " * 20_000]
 )
 def test_what_is_no_record_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"^here: "):
+    with pytest.raises(StorageError, match=r"^here: "):
         parse(text, "here")
 
 
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
 def test_any_text_is_a_record_or_a_typed_error(text: str) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(StorageError):
         parse(text, "here")
 
 
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nowhere"):
+    with pytest.raises(StorageError, match="nowhere"):
         list(read_records(tmp_path / "nowhere"))
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(StorageError, match="cannot be read"):
         list(read_records(tmp_path / "bytes"))
     (tmp_path / "long").write_text(line(record(1.0)) + "\n" + "x" * 100_000)
-    with pytest.raises(ConfigError, match="long:2: expected a line of at most"):
+    with pytest.raises(StorageError, match="long:2: expected a line of at most"):
         list(read_records(tmp_path / "long"))
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(StorageError, match="cannot be written"):
         write_records(tmp_path / "no" / "folder", [])

@@ -183,7 +183,7 @@ def test_a_file_system_that_refuses_leaves_nothing(tmp_path: Path, library: Path
     # A limit on file size gives the same failed write as a full disk, for the library at 1 kB and the weights at 30 kB.
     code = f"""
         import resource, torch
-        from l0compile.artifact import write_bundle
+        from l0compile.runtime.artifact import write_bundle
         from l0compile.errors import ArtifactError
         resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
         try:
