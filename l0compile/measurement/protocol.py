@@ -1,11 +1,11 @@
 """How a latency was (or is to be) measured: a value stored beside every result."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from l0compile.errors import ConfigError
+from l0compile.ir.codec import decode, encode
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,15 @@ class Protocol:
         return cls(warmup_s=0.2, blocks=16, block_s=0.08, settle_s=0.01, threads=threads)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return dataclasses.asdict(self)
+        """Return the fields by name, as JSON values."""
+        found: dict[str, Any] = encode(self)
+        return found
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Protocol":
-        """Inverse of ``to_dict``. Raises ``ConfigError`` for unknown keys."""
-        allowed = [field.name for field in dataclasses.fields(cls)]
-        unknown = sorted(set(data) - set(allowed))
-        if unknown:
-            raise ConfigError(f"protocol: unknown key {unknown[0]!r}: allowed are {', '.join(allowed)}")
-        return cls(**data)
+        """Return the protocol that ``to_dict`` wrote; keys may be missing.
+
+        Raises:
+            ConfigError: an unknown key, or a value that cannot be measured with.
+        """
+        return decode(data, cls, "protocol", ConfigError)

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from l0compile.errors import DataError, StorageError
+from l0compile.errors import DataError
 from l0compile.hardware.statistics import bootstrap_interval
+from l0compile.ir.codec import decode, encode
 from l0compile.measurement.protocol import Protocol
 
 # Beyond these a figure is flagged, not dropped: interval wider than this share of the median, or the last
@@ -97,33 +98,18 @@ class Measurement:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; the numbers of a failed measurement are null, because JSON has no NaN."""
-        summary = {name: getattr(self, name) if self.ok else None for name in _SUMMARY}
-        return {
-            "samples_ms": list(self.samples_ms),
-            "calls": list(self.calls),
-            **summary,
-            "noisy": self.noisy,
-            "protocol": self.protocol.to_dict(),
-            "error": self.error,
-        }
+        found: dict[str, Any] = encode(self)
+        return found if self.ok else {**found, **dict.fromkeys(_SUMMARY)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Measurement":
-        """Inverse of ``to_dict``. Raises ``StorageError`` when a key is missing."""
-        try:
-            summary = {name: math.nan if data[name] is None else float(data[name]) for name in _SUMMARY}
-            return cls(
-                samples_ms=tuple(data["samples_ms"]),
-                calls=tuple(data["calls"]),
-                noisy=bool(data["noisy"]),
-                protocol=Protocol.from_dict(data["protocol"]),
-                error=data["error"],
-                **summary,
-            )
-        except KeyError as error:
-            raise StorageError(
-                f"measurement: key {error.args[0]!r} is missing; found {', '.join(data)}"
-            ) from error
+        """Return the measurement that ``to_dict`` wrote.
+
+        Raises:
+            StorageError: it is malformed.
+        """
+        summary = {name: math.nan for name in _SUMMARY if name in data and data[name] is None}
+        return decode({**data, **summary}, cls, "measurement")
 
 
 _SUMMARY = ("median_ms", "low_ms", "high_ms", "drift")

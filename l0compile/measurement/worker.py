@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TextIO
 
+from l0compile.errors import ConfigError
+from l0compile.ir.codec import decode
 from l0compile.measurement.answers import answer, take_stdout
 from l0compile.measurement.device import RemoteModel
 from l0compile.measurement.engines import Call, describe_error, prepare
@@ -56,7 +58,8 @@ class _Engine:
 
     def take(self, request: Mapping[str, Any]) -> None:
         """Load the workload of a request, unless it is there, and warm up."""
-        workload, protocol = Workload(**request["workload"]), Protocol.from_dict(request["protocol"])
+        workload = decode(request["workload"], Workload, "workload", ConfigError)
+        protocol = Protocol.from_dict(request["protocol"])
         if workload.device is not None:
             workload.check(request["engine"])
             self.block: Callable[[], list[float]] = partial(RemoteModel(workload).block, protocol)

@@ -1,6 +1,5 @@
 """What an engine is asked to run: a model and its inputs, named by things another process can load."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors.torch import load_file
 
 from l0compile.errors import ConfigError, StorageError
 from l0compile.frontend.user_functions import call_function
+from l0compile.ir.codec import encode
 
 ENGINES = ("pytorch", "torch.compile", "onnxruntime", "openvino", "l0compile")
 
@@ -43,8 +43,9 @@ class Workload:
     device: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return {**dataclasses.asdict(self), "factory_kwargs": dict(self.factory_kwargs)}
+        """Return the fields by name, as JSON values."""
+        found: dict[str, Any] = encode(self)
+        return found
 
     def check(self, engine: str) -> None:
         """Raise ``ConfigError`` when the workload lacks what ``engine`` needs."""

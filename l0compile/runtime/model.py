@@ -14,15 +14,14 @@ from torch import Tensor
 from l0compile.errors import ConfigError, InputError
 from l0compile.hardware.process import denormals_kept
 from l0compile.hardware.targets import Target
+from l0compile.ir.codec import encode
 from l0compile.ir.records import EngineChoice
 from l0compile.runtime.account import Explanation, FunctionTime, Profile
 from l0compile.runtime.artifact import (
-    dump_target,
     example_leaves,
     example_sizes,
     pack,
     read_bundle,
-    restore_target,
     unpack,
     write_bundle,
 )
@@ -195,7 +194,7 @@ class CompiledModel(InferenceModule):
     def manifest(self) -> dict[str, Any]:
         """What ``save`` writes beside weights and code: JSON values only."""
         return {
-            "target": dump_target(self.target),
+            "target": encode(self.target),
             **dump_signature(self.signature),
             **self._plan.to_json(),
             "explanation": self._explanation.to_json(),
@@ -261,7 +260,7 @@ def load(path: str | Path, threads: int | None = None) -> CompiledModel:
     return CompiledModel(
         Plan.from_json(record, bundle.constants, bundle.libraries),
         signature,
-        restore_target(record["target"], str(path)),
+        bundle.target,
         Explanation.from_json(record["explanation"]),
         {"gate_rule": record["gate_rule"]},
         record["threads"] if threads is None else threads,

@@ -12,7 +12,7 @@ from torch.utils._pytree import TreeSpec
 
 from l0compile.errors import ArtifactError, InputError
 from l0compile.ir.structure import PLAIN, Fixed, with_values
-from l0compile.runtime.artifact import dump_spec, load_spec
+from l0compile.runtime.artifact import dump_spec
 
 _KINDS = {kind.name: kind for kind in inspect._ParameterKind}
 
@@ -47,21 +47,6 @@ class Parameter:
     def is_default(self, value: Any) -> bool:
         """Whether ``value`` is the default, types included."""
         return self.default is not None and _as_values(value) == self.default
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON values only."""
-        default = None if self.default is None else dump_spec(self.default)
-        return {"name": self.name, "kind": self.kind, "optional": self.optional, "default": default}
-
-    @classmethod
-    def from_json(cls, item: Mapping[str, Any]) -> "Parameter":
-        """What ``to_json`` gave ``item`` for. Raises ArtifactError for anything else."""
-        try:
-            default = None if item["default"] is None else load_spec(item["default"])
-            _KINDS[item["kind"]]
-            return cls(str(item["name"]), item["kind"], bool(item["optional"]), default)
-        except (KeyError, TypeError) as error:
-            raise ArtifactError(f"load: a parameter of the model is malformed ({error!r})") from error
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from l0compile.errors import ArtifactError
+from l0compile.ir.codec import Count, Size, decode
 from l0compile.ir.instructions import Code
+from l0compile.ir.records import Engine
 from l0compile.runtime.library import Library
 from l0compile.runtime.torch_stage import TorchStage
 from l0compile.runtime.tvm_stage import TvmStage
@@ -114,19 +116,47 @@ class Plan:
 
     @classmethod
     def from_json(
-        cls,
-        record: Mapping[str, Any],
-        constants: Mapping[str, Tensor],
-        libraries: Sequence[Path],
+        cls, record: Mapping[str, Any], constants: Mapping[str, Tensor], libraries: Sequence[Path]
     ) -> "Plan":
-        """The plan that ``to_json`` wrote. Raises ArtifactError for code that this version does not run."""
+        """Return the plan that ``to_json`` wrote, beside other keys, into ``record``.
+
+        Raises:
+            ArtifactError: it is malformed, or has code that this version does not run.
+        """
+        names = [field.name for field in fields(_StoredPlan)]
+        given = {name: record[name] for name in names if name in record}
+        stored = decode(given, _StoredPlan, "load", ArtifactError, advice="save the model again")
         left = list(libraries)
         try:
-            steps = [_load(item, constants, left) for item in record["stages"]]
-            results = [tuple(item) if isinstance(item, list) else item for item in record["results"]]
-            return cls(steps, record["values_in"], results)
-        except (KeyError, IndexError, TypeError) as error:
-            raise ArtifactError(f"load: the stages of the artifact are malformed ({error!r})") from error
+            steps = [_load(item, constants, left) for item in stored.stages]
+        except (KeyError, IndexError) as error:
+            raise ArtifactError(
+                f"load: expected the constants and libraries of every stage, got none for {error}; save the model again"
+            ) from error
+        results = [tuple(item) if isinstance(item, list) else item for item in stored.results]
+        return cls(steps, stored.values_in, results)
+
+
+@dataclass(frozen=True)
+class _StoredStage:
+    """A ``Step`` in JSON. ``parameters``: of a stage in TVM; what follows: of one in PyTorch."""
+
+    engine: Engine
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    frees: tuple[str, ...]
+    parameters: tuple[str, ...] = ()
+    code: Mapping[str, Any] = field(default_factory=dict)
+    threads: Count | None = None
+    pauses: bool = False
+    writes: tuple[Size, ...] = ()
+
+
+@dataclass(frozen=True)
+class _StoredPlan:
+    stages: tuple[_StoredStage, ...]
+    results: tuple[Any, ...]
+    values_in: tuple[str, ...]
 
 
 def _median_ms(call: Callable[[], Any], repeats: int) -> float:
@@ -153,13 +183,11 @@ def _dump(step: Step) -> dict[str, Any]:
     }
 
 
-def _load(item: Mapping[str, Any], constants: Mapping[str, Tensor], libraries: list[Path]) -> Step:
+def _load(item: _StoredStage, constants: Mapping[str, Tensor], libraries: list[Path]) -> Step:
     stage: TvmStage | TorchStage
-    if item["engine"] == "tvm":
-        parameters = {name: constants[name] for name in item["parameters"]}
+    if item.engine == "tvm":
         library = Library(libraries.pop(0))
-        stage = TvmStage(library.module, parameters, library)
+        stage = TvmStage(library.module, {name: constants[name] for name in item.parameters}, library)
     else:
-        code = Code.from_json(item["code"])
-        stage = TorchStage(code, constants, item["threads"], item["pauses"], item["writes"])
-    return Step(stage, *(tuple(item[key]) for key in ("inputs", "outputs", "frees")))
+        stage = TorchStage(Code.from_json(item.code), constants, item.threads, item.pauses, item.writes)
+    return Step(stage, item.inputs, item.outputs, item.frees)

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
+
+from l0compile.ir.codec import encode
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Advice:
 
     def to_json(self) -> dict[str, Any]:
         """The fields under their names, with ``groups``; JSON values only."""
-        return {**asdict(self), "groups": [asdict(group) for group in self.groups]}
+        return {**encode(self), "groups": encode(self.groups)}
 
 
 def _group(options: list[Option], modules: Iterable[str]) -> Group:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from l0compile.ir.codec import Count
+
 
 @dataclass(frozen=True)
 class Core:
@@ -21,16 +23,16 @@ class Core:
         waking_ms: milliseconds of PyTorch's work on one thread from which waking its other threads pays.
     """
 
-    rows: int = 4
-    latency: int = 4
-    accumulators: int = 8
-    line_bytes: int = 64
-    prefetch_bytes: int = 2048
-    tile_bytes: int = 512 << 10
-    parallel_elements: int = 16384
-    products_per_ms: int = 10_000_000
-    elements_per_ms: int = 300_000
-    waking_ms: int = 1
+    rows: Count = 4
+    latency: Count = 4
+    accumulators: Count = 8
+    line_bytes: Count = 64
+    prefetch_bytes: Count = 2048
+    tile_bytes: Count = 512 << 10
+    parallel_elements: Count = 16384
+    products_per_ms: Count = 10_000_000
+    elements_per_ms: Count = 300_000
+    waking_ms: Count = 1
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import prod
 from statistics import median
 from typing import Any
 
+from l0compile.ir.codec import encode
 from l0compile.ir.records import Region
 from l0compile.runtime.account.profile import FunctionTime, Profile
 
@@ -78,7 +79,7 @@ class Account:
 
     def to_json(self) -> dict[str, Any]:
         """The fields under their names, JSON values only."""
-        return {**asdict(self), "sizes": dict(self.sizes), "sentence": self.sentence}
+        return {**encode(self), "sentence": self.sentence}
 
     @property
     def sentence(self) -> str:

@@ -1,10 +1,10 @@
 """What was done to a model and why, as data that prints."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from l0compile.errors import StorageError
+from l0compile.ir.codec import decode, encode
 from l0compile.ir.records import EngineChoice, Launch, PassRecord, Region, StageRecord
 from l0compile.runtime.account.bound import Account, account
 from l0compile.runtime.account.profile import Profile
@@ -61,59 +61,18 @@ class Explanation:
         return tuple(stage for stage in self.stages if stage.engine == "torch")
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values only."""
-        return {
-            "regions": [asdict(region) for region in self.regions],
-            "passes": [asdict(record) for record in self.passes],
-            "verification": dict(self.verification),
-            "ordinary": dict(self.ordinary),
-            "stages": [asdict(stage) for stage in self.stages],
-            "choice": asdict(self.choice) if self.choice else None,
-            "launches": [asdict(launch) for launch in self.launches],
-            "sizes": list(self.sizes),
-            "plain": list(self.plain),
-            "stored": dict(self.stored),
-            "state": list(self.state),
-            "profile": None if self.profile is None else self.profile.to_json(),
-            "dense_profile": None if self.dense_profile is None else self.dense_profile.to_json(),
-        }
+        """Return the fields by name, as JSON values."""
+        found: dict[str, Any] = encode(self)
+        return found
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Explanation":
-        """The explanation that ``to_json`` wrote. Raises StorageError if it is of another version."""
-        try:
-            return cls._read(record)
-        except (KeyError, TypeError) as error:
-            raise StorageError(
-                f"explanation: what is stored does not fit this version: {error}; compile the model again"
-            ) from error
+        """Return the explanation that ``to_json`` wrote.
 
-    @classmethod
-    def _read(cls, record: Mapping[str, Any]) -> "Explanation":
-        regions = tuple(Region.from_json(item) for item in record["regions"])
-        passes = tuple(PassRecord(**item) for item in record["passes"])
-        stages = tuple(StageRecord.from_json(item) for item in record["stages"])
-        choice = EngineChoice(**record["choice"]) if record["choice"] else None
-        verification, ordinary = dict(record["verification"]), dict(record["ordinary"])
-        launches = tuple(Launch(**item) for item in record["launches"])
-        profiles = [
-            None if record[key] is None else Profile.from_json(record[key])
-            for key in ("profile", "dense_profile")
-        ]
-        return cls(
-            regions,
-            passes,
-            verification,
-            ordinary,
-            stages,
-            choice,
-            launches,
-            tuple(record["sizes"]),
-            tuple(record["plain"]),
-            dict(record["stored"]),
-            tuple(record["state"]),
-            *profiles,
-        )
+        Raises:
+            StorageError: it is malformed, or of another version.
+        """
+        return decode(record, cls, "explanation", advice="compile the model again")
 
     @property
     def account(self) -> Account | None:

@@ -1,8 +1,8 @@
 """One call of a compiled model, taken apart, as data."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 FunctionKind = Literal["kernel", "ordinary", "island"]
 
@@ -49,13 +49,3 @@ class Profile:
         """What a call takes beside its functions (checks of the inputs, memory, the virtual machine), as far as that is
         more than their own launches take."""
         return max(0.0, self.total_ms - sum(item.ms for item in self.functions))
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON values only."""
-        return {**asdict(self), "sizes": dict(self.sizes), "functions": [asdict(f) for f in self.functions]}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Profile":
-        """The profile that ``to_json`` wrote."""
-        functions = tuple(FunctionTime(**item) for item in record["functions"])
-        return cls(dict(record["sizes"]), record["threads"], record["total_ms"], functions)

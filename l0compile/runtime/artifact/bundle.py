@@ -12,9 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from l0compile.errors import ArtifactError
+from l0compile.hardware.targets import Target
 from l0compile.ir.tensors import resolved
 from l0compile.runtime.artifact.folder import check_file, check_replaceable, fingerprint, whole_folder
-from l0compile.runtime.artifact.host import check_host, restore_target
+from l0compile.runtime.artifact.host import check_host, target_of
 from l0compile.runtime.artifact.manifest import MANIFEST, read_manifest, seal
 
 WEIGHTS = "weights.safetensors"
@@ -24,6 +25,7 @@ WEIGHTS = "weights.safetensors"
 class Bundle:
     """What an artifact folder holds, checked.
 
+    ``target``: what the libraries are made for.
     ``manifest``: JSON values only, with ``format``, ``versions``, ``target`` and the keys of ``write_bundle``.
     ``constants``: the tensors by name, on the CPU, in the shape and dtype they were saved with. Names that shared one
     tensor when they were saved share one again.
@@ -31,6 +33,7 @@ class Bundle:
     given.
     """
 
+    target: Target
     manifest: dict[str, Any]
     constants: dict[str, torch.Tensor]
     libraries: tuple[Path, ...]
@@ -52,8 +55,8 @@ def write_bundle(
 ) -> None:
     """Write an artifact folder at ``path``, replacing an older artifact there; a failure leaves what was there.
 
-    ``manifest`` needs ``target`` (``dump_target``), ``inputs`` and ``outputs`` (lists of dicts) and ``in_spec``
-    and ``out_spec`` (``dump_spec``); it may hold any other JSON, such as ``gate_rule`` and
+    ``manifest`` needs ``target`` (a ``Target``, encoded), ``inputs`` and ``outputs`` (lists of dicts), ``in_spec`` and
+    ``out_spec`` (``dump_spec``); it may hold any other JSON, such as ``gate_rule`` and
     ``explanation``. Format, versions and file hashes are added here. ``libraries`` are copied.
 
     Raises ``ArtifactError``: disk full or not writable, ``path`` taken by something else, a value JSON cannot hold.
@@ -90,7 +93,8 @@ def read_bundle(path: str | Path) -> Bundle:
     """
     folder = Path(os.path.abspath(path))
     manifest = read_manifest(folder)
-    check_host(restore_target(manifest["target"], str(path)), str(path))
+    target = target_of(manifest, str(path))
+    check_host(target, str(path))
     libraries = [library_name(number) for number in range(len(manifest["files"]) - 1)]
     for name in (WEIGHTS, *libraries):
         if name not in manifest["files"]:
@@ -102,7 +106,7 @@ def read_bundle(path: str | Path) -> Bundle:
         raise ArtifactError(f"{folder / WEIGHTS}: cannot be read: {error}") from error
     for name, original in manifest.pop("aliases").items():
         constants[name] = constants[original]
-    return Bundle(manifest, constants, tuple(folder / name for name in libraries))
+    return Bundle(target, manifest, constants, tuple(folder / name for name in libraries))
 
 
 def _distinct(constants: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -31,7 +31,7 @@ def seal(manifest: Mapping[str, Any], files: Mapping[str, dict[str, Any]]) -> st
             f"write_bundle: the manifest lacks {', '.join(missing)}; it needs {', '.join(REQUIRED)}"
         )
     if not isinstance(manifest["target"], Mapping):
-        raise ArtifactError("write_bundle: manifest['target'] must be a dict; dump_target(target) makes it")
+        raise ArtifactError("write_bundle: manifest['target'] must be a dict; codec.encode(target) makes it")
     full: dict[str, Any] = {**manifest, "format": FORMAT, "versions": _versions(), "files": dict(files)}
     try:
         # Through JSON first: the reader hashes what JSON gives back, where tuples are lists and keys are text.
