@@ -15,10 +15,10 @@ from l0compile.ir.state import State
 from l0compile.kernels import kernel_call
 from l0compile.lower.partition.updates import writer_of
 from l0compile.lower.stage_build import BuiltStage
-from l0compile.runtime import Explanation, Plan, Step, TorchStage, TvmStage
+from l0compile.runtime import Explanation, StagePlan, Step, TorchStage, TvmStage
 
 
-def assemble(program: Program, built: Sequence[BuiltStage], in_place: bool = False) -> Plan:
+def assemble(program: Program, built: Sequence[BuiltStage], in_place: bool = False) -> StagePlan:
     """The plan that runs ``built``, the stages of ``program``, in order. in_place: it may write into its state."""
     constants: dict[str, Tensor] = {}
     steps = []
@@ -36,7 +36,7 @@ def assemble(program: Program, built: Sequence[BuiltStage], in_place: bool = Fal
             writes=_writes(program, part, built, wanted) if in_place else (),
         )
         steps.append(Step(stage, part.stage.inputs, part.stage.outputs, frees))
-    return Plan(steps, [node.name for node in program.placeholders], results)
+    return StagePlan(steps, [node.name for node in program.placeholders], results)
 
 
 def _results(program: Program, built: Sequence[BuiltStage]) -> list[Any]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from l0compile.compiler.assembly import assemble, explanation
-from l0compile.compiler.verification import Call, locate, read_calls, showing_state, tolerance
+from l0compile.compiler.verification import ExampleCall, locate, read_calls, showing_state, tolerance
 from l0compile.compiler.verification import verify as verify_calls
 from l0compile.errors import ArtifactError, BuildError, ConfigError, RewriteError
 from l0compile.frontend.dense_tensors import dense_weights
@@ -53,7 +53,7 @@ def compile(
     *,
     target: str | Target = "native",
     dynamic_shapes: Any = None,
-    verify: bool | Sequence[Call] = True,
+    verify: bool | Sequence[ExampleCall] = True,
     ignore_zeros: bool = False,
     engine: str = "auto",
     threads: int | None = None,
@@ -117,7 +117,7 @@ class _Job:
     captured: Program
     dense: Program
     program: Program
-    calls: list[Call]
+    calls: list[ExampleCall]
     threads: int | None
 
     def run(self, engine: str) -> CompiledModel:

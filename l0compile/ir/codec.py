@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 _UNBOUNDED = 1 << 53  # the first whole number whose successor JavaScript cannot tell from it
 Text = Annotated[str, Meta(min_length=1, description="text that is not empty")]
-Size = Annotated[int, Meta(ge=0, lt=_UNBOUNDED)]
+Natural = Annotated[int, Meta(ge=0, lt=_UNBOUNDED)]
 Count = Annotated[int, Meta(ge=1, lt=_UNBOUNDED)]
 Positive = Annotated[float, Meta(gt=0, le=1e12, description="a positive number")]
 

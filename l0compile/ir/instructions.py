@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from l0compile.errors import ArtifactError
-from l0compile.ir.codec import Size, decode
+from l0compile.ir.codec import Natural, decode
 
 # Of Python's operator module only arithmetic on sizes: it also holds functions that call others.
 OPERATORS = frozenset({
@@ -123,9 +123,9 @@ class Code:
 class _StoredCode:
     """``Code`` in JSON. An instruction is a list of its fields; its target is looked at by ``check_target``."""
 
-    inputs: Size
+    inputs: Natural
     constants: tuple[str, ...]
-    instructions: tuple[tuple[Any, list[Any], dict[str, Any], Size, tuple[Size, ...]], ...]
+    instructions: tuple[tuple[Any, list[Any], dict[str, Any], Natural, tuple[Natural, ...]], ...]
     outputs: list[Any]
     homes: dict[str, str] = field(default_factory=dict)
 
@@ -173,7 +173,7 @@ def _dump(value: Any) -> Any:
 
 
 _ARGUMENTS: dict[str, Any] = {
-    "slot": Size, "float": Literal["inf", "-inf", "nan"], "complex": tuple[float, float], "code": dict[str, Any],
+    "slot": Natural, "float": Literal["inf", "-inf", "nan"], "complex": tuple[float, float], "code": dict[str, Any],
     "dtype": str, "device": str, "layout": str, "memory_format": str,
 }  # fmt: skip
 """The kinds of arguments that are no JSON values by themselves, each with what stands for it."""

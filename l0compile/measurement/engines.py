@@ -13,10 +13,10 @@ import l0compile  # its names load lazily: no other engine's process may load TV
 from l0compile.errors import DataError, L0CompileError, MissingDependency
 from l0compile.measurement.workload import Workload, call_factory, load_inputs
 
-Call = Callable[[], Any]
+EngineCall = Callable[[], Any]
 
 
-def prepare(engine: str, workload: Workload, threads: int) -> Call:
+def prepare(engine: str, workload: Workload, threads: int) -> EngineCall:
     """The call to time.
 
     Raises ``MissingDependency``, ``ConfigError`` or ``DataError``; what the engine raises passes through.
@@ -25,7 +25,7 @@ def prepare(engine: str, workload: Workload, threads: int) -> Call:
     return _PREPARE[engine](workload, threads)
 
 
-def _pytorch(workload: Workload, threads: int) -> Call:
+def _pytorch(workload: Workload, threads: int) -> EngineCall:
     import torch
 
     model, args, kwargs = _module(workload)
@@ -37,7 +37,7 @@ def _pytorch(workload: Workload, threads: int) -> Call:
     return call
 
 
-def _torch_compile(workload: Workload, threads: int) -> Call:
+def _torch_compile(workload: Workload, threads: int) -> EngineCall:
     import torch
     import torch._inductor.config as inductor
 
@@ -53,7 +53,7 @@ def _torch_compile(workload: Workload, threads: int) -> Call:
     return call
 
 
-def _onnxruntime(workload: Workload, threads: int) -> Call:
+def _onnxruntime(workload: Workload, threads: int) -> EngineCall:
     ort = _import("onnxruntime", "onnxruntime")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -65,7 +65,7 @@ def _onnxruntime(workload: Workload, threads: int) -> Call:
     return lambda: session.run(None, feeds)
 
 
-def _openvino(workload: Workload, threads: int) -> Call:
+def _openvino(workload: Workload, threads: int) -> EngineCall:
     openvino = _import("openvino", "openvino")
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -80,7 +80,7 @@ def _openvino(workload: Workload, threads: int) -> Call:
     return lambda: request.infer(feeds, share_inputs=True, share_outputs=True)
 
 
-def _l0compile(workload: Workload, threads: int) -> Call:
+def _l0compile(workload: Workload, threads: int) -> EngineCall:
     assert workload.artifact is not None  # `prepare` has checked it
     model = l0compile.load(workload.artifact)
     inputs = load_inputs(workload)
@@ -90,7 +90,7 @@ def _l0compile(workload: Workload, threads: int) -> Call:
     return lambda: model(*args, **kwargs)
 
 
-_PREPARE: Mapping[str, Callable[[Workload, int], Call]] = {
+_PREPARE: Mapping[str, Callable[[Workload, int], EngineCall]] = {
     "pytorch": _pytorch,
     "torch.compile": _torch_compile,
     "onnxruntime": _onnxruntime,

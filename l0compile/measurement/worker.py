@@ -17,7 +17,7 @@ from l0compile.errors import ConfigError
 from l0compile.ir.codec import decode
 from l0compile.measurement.answers import answer, take_stdout
 from l0compile.measurement.device import RemoteModel
-from l0compile.measurement.engines import Call, describe_error, prepare
+from l0compile.measurement.engines import EngineCall, describe_error, prepare
 from l0compile.measurement.local import quiet, run_block, run_for
 from l0compile.measurement.protocol import Protocol
 from l0compile.measurement.workload import Workload
@@ -53,7 +53,7 @@ class _Engine:
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         self._workload: Workload | None = None
-        self._call: Call | None = None
+        self._call: EngineCall | None = None
         self.take(request)
 
     def take(self, request: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ from l0compile.runtime.artifact import (
     write_bundle,
 )
 from l0compile.runtime.module import InferenceModule
-from l0compile.runtime.plan import Plan
+from l0compile.runtime.plan import StagePlan
 from l0compile.runtime.profile import attribute, time_call, worker_threads
 from l0compile.runtime.signature import Signature
 from l0compile.runtime.state import ModelState
@@ -53,7 +53,7 @@ class CompiledModel(InferenceModule):
 
     def __init__(
         self,
-        plan: Plan,
+        plan: StagePlan,
         signature: Signature,
         target: Target,
         explanation: Explanation,
@@ -258,7 +258,7 @@ def load(path: str | Path, threads: int | None = None) -> CompiledModel:
     record = bundle.manifest
     signature = read_signature(record)
     return CompiledModel(
-        Plan.from_json(record, bundle.constants, bundle.libraries),
+        StagePlan.from_json(record, bundle.constants, bundle.libraries),
         signature,
         bundle.target,
         Explanation.from_json(record["explanation"]),

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from l0compile.errors import ArtifactError
-from l0compile.ir.codec import Count, Size, decode
+from l0compile.ir.codec import Count, Natural, decode
 from l0compile.ir.instructions import Code
 from l0compile.ir.records import Engine
 from l0compile.runtime.library import Library
@@ -29,7 +29,7 @@ class Step:
     frees: tuple[str, ...] = ()
 
 
-class Plan:
+class StagePlan:
     """Runs the stages in order. Stages that hold a constant of the same name hold the same tensor.
 
     inputs: names of the model's flat inputs, state last. results: for each flat result its name in a tuple, or the
@@ -117,7 +117,7 @@ class Plan:
     @classmethod
     def from_json(
         cls, record: Mapping[str, Any], constants: Mapping[str, Tensor], libraries: Sequence[Path]
-    ) -> "Plan":
+    ) -> "StagePlan":
         """Return the plan that ``to_json`` wrote, beside other keys, into ``record``.
 
         Raises:
@@ -149,7 +149,7 @@ class _StoredStage:
     code: Mapping[str, Any] = field(default_factory=dict)
     threads: Count | None = None
     pauses: bool = False
-    writes: tuple[Size, ...] = ()
+    writes: tuple[Natural, ...] = ()
 
 
 @dataclass(frozen=True)

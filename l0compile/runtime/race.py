@@ -9,7 +9,7 @@ from l0compile.errors import BuildError, L0CompileError
 from l0compile.hardware.statistics import Ratio, paired_ratio
 from l0compile.ir.records import Engine, EngineChoice
 
-Call = Callable[[], Any]
+ModelCall = Callable[[], Any]
 
 _BLOCK_S = 0.02
 _PAUSE_S = 0.02  # until the other engine's threads have gone to sleep
@@ -24,10 +24,10 @@ _WORDS: dict[Engine, str] = {"tvm": "what was compiled", "torch": "PyTorch"}
 
 
 def race(
-    tvm: Call,
-    torch: Call,
+    tvm: ModelCall,
+    torch: ModelCall,
     *,
-    time_block: Callable[[Call], float] | None = None,
+    time_block: Callable[[ModelCall], float] | None = None,
     limit_s: float = _LIMIT_S,
 ) -> EngineChoice:
     """Time both engines on the same inputs, in turns of back-to-back calls until it is decided, and pick one.
@@ -100,7 +100,7 @@ def _narrow(ratio: Ratio) -> bool:
     return ratio.high < _TIE * ratio.low
 
 
-def _failure(call: Call) -> Exception | None:
+def _failure(call: ModelCall) -> Exception | None:
     try:
         call()
     except Exception as error:  # whatever a library of another's raises: the failure is data here
@@ -113,7 +113,7 @@ def _text(error: BaseException) -> str:
     return lines[0] if isinstance(error, L0CompileError) else f"{type(error).__name__}: {lines[0]}"
 
 
-def _block(call: Call) -> float:
+def _block(call: ModelCall) -> float:
     """ms of a call in one block, after one that is not counted.
 
     The lower quartile of the calls: other work on the machine only ever adds to a call.

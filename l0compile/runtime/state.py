@@ -9,7 +9,7 @@ from torch import Tensor
 
 from l0compile.errors import InputError, StateError
 from l0compile.ir.tensors import resolved
-from l0compile.runtime.plan import Plan
+from l0compile.runtime.plan import StagePlan
 from l0compile.runtime.signature import InputSpec, check_tensor, check_values
 
 
@@ -43,7 +43,7 @@ class ModelState:
         """A copy of the values now."""
         return dict(zip((spec.name for spec in self.specs), _copies(self._values), strict=True))
 
-    def run(self, plan: Plan, leaves: Sequence[Tensor]) -> list[Any]:
+    def run(self, plan: StagePlan, leaves: Sequence[Tensor]) -> list[Any]:
         """The results of a call. The state is replaced once all stages have run, and is as before when one fails.
 
         Raises:
@@ -61,7 +61,7 @@ class ModelState:
         results, self._values = _apart(flat, len(self.specs), leaves)
         return results
 
-    def rehearse(self, plan: Plan, leaves: Sequence[Tensor]) -> list[Any]:
+    def rehearse(self, plan: StagePlan, leaves: Sequence[Tensor]) -> list[Any]:
         """The results of a first call; the state stays what it is."""
         try:
             return _apart(plan([*leaves, *self.initial]), len(self.specs), leaves)[0]

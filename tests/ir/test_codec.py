@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l0compile.errors import ArtifactError, ConfigError, StorageError
-from l0compile.ir.codec import Count, Meta, Positive, Size, Text, decode, decode_json, encode, read_toml
+from l0compile.ir.codec import Count, Meta, Natural, Positive, Text, decode, decode_json, encode, read_toml
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Outer:
     pair: tuple[int, float]
     inner: Inner
     rest: tuple[Inner, ...] = ()
-    by_name: Mapping[str, tuple[Count, Size]] = field(default_factory=dict)
+    by_name: Mapping[str, tuple[Count, Natural]] = field(default_factory=dict)
     maybe: Inner | None = None
     either: int | str = 0
     share: Annotated[float, Meta(gt=0, le=1)] = 0.5

@@ -2,5 +2,5 @@
 
 from l0compile.compiler.advice.gates import advise as advise
 from l0compile.compiler.advice.options import Advice as Advice
-from l0compile.compiler.advice.options import Group as Group
 from l0compile.compiler.advice.options import Option as Option
+from l0compile.compiler.advice.options import OptionGroup as OptionGroup

@@ -32,7 +32,7 @@ class Option:
 
 
 @dataclass(frozen=True)
-class Group:
+class OptionGroup:
     """The same option of alike modules, such as the layers of an encoder.
 
     patterns: what to write in ``attach``; together they match exactly ``modules``. units, cost: of all modules.
@@ -74,7 +74,7 @@ class Advice:
     rest: Mapping[str, float]
 
     @property
-    def groups(self) -> tuple[Group, ...]:
+    def groups(self) -> tuple[OptionGroup, ...]:
         """Options of alike modules together, the most useful first; blocked ones last."""
         modules = {option.module for option in self.options}
         found: dict[tuple[str, str, bool], list[Option]] = {}
@@ -89,9 +89,9 @@ class Advice:
         return {**encode(self), "groups": encode(self.groups)}
 
 
-def _group(options: list[Option], modules: Iterable[str]) -> Group:
+def _group(options: list[Option], modules: Iterable[str]) -> OptionGroup:
     names = tuple(option.module for option in options)
-    return Group(
+    return OptionGroup(
         patterns_for(names, modules),
         options[0].granularity,
         names,

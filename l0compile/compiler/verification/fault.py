@@ -62,13 +62,13 @@ def _first_region(before: Program, after: Program, inputs: Flat, limit: float) -
 
 def _by_region(program: Program, inputs: Flat) -> dict[str, Tensor]:
     surveyed = survey(program)
-    recorder = _Recorder(surveyed.module())
+    recorder = _RegionRecorder(surveyed.module())
     with torch.no_grad():
         recorder.run(*inputs)
     return recorder.values
 
 
-class _Recorder(fx.Interpreter):
+class _RegionRecorder(fx.Interpreter):
     """Keeps the first tensor of each region."""
 
     def __init__(self, module: fx.GraphModule) -> None:

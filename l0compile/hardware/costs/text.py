@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 from l0compile.errors import StorageError
 from l0compile.hardware.costs.record import CostKey, CostPlace, CostRecord, KernelWorkload
-from l0compile.ir.codec import Count, Meta, Positive, Size, Text, decode_json, encode
+from l0compile.ir.codec import Count, Meta, Natural, Positive, Text, decode_json, encode
 
 _LONGEST_LINE = 16_384
-_SIZES = Annotated[tuple[Size, ...], Meta(max_length=16, description="a list of at most 16 sizes")]
+_SIZES = Annotated[tuple[Natural, ...], Meta(max_length=16, description="a list of at most 16 sizes")]
 _SHARE = Annotated[float, Meta(gt=0, le=1, description="a positive number up to 1")]
 _BLOCK = Annotated[tuple[Count, Count], Meta(description="[rows, cols]")]
 _SETTINGS = Annotated[dict[str, bool | int | str], Meta(description="an object of numbers, flags and words")]
@@ -36,7 +36,7 @@ class _Line:
     ms: Positive | None = None
     low_ms: Positive | None = None
     high_ms: Positive | None = None
-    calls: Size = 0
+    calls: Natural = 0
     date: str = ""
     error: str = ""
 

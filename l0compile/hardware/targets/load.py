@@ -14,7 +14,7 @@ from l0compile.hardware.targets.host import read_host
 from l0compile.hardware.targets.native import native_target
 from l0compile.hardware.targets.shipped import shipped_folder
 from l0compile.hardware.targets.target import Core, Target
-from l0compile.ir.codec import Count, Meta, Size, Text, decode, read_toml
+from l0compile.ir.codec import Count, Meta, Natural, Text, decode, read_toml
 
 
 def list_targets() -> tuple[str, ...]:
@@ -69,8 +69,8 @@ class _Vector:
 @dataclass(frozen=True)
 class _Cache:
     l1_bytes: Count
-    l2_bytes: Size
-    l3_bytes: Size
+    l2_bytes: Natural
+    l3_bytes: Natural
 
 
 _Feature = Annotated[

@@ -33,7 +33,7 @@ class RegionTime:
 
 
 @dataclass(frozen=True)
-class Part:
+class AccountPart:
     """A class of work: ``weights`` (regions that have them), ``attention``, ``other kernels`` (norms, packing),
     ``ordinary operators``, ``islands`` (PyTorch) and ``between kernels`` (memory, the virtual machine, input checks).
 
@@ -70,7 +70,7 @@ class Account:
     now_ms: float
     speedup: float
     regions: tuple[RegionTime, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[AccountPart, ...]
     ordinary: Mapping[str, tuple[int, float]]
     islands: tuple[tuple[str, str, float], ...]
     shrinkable: float
@@ -210,7 +210,7 @@ def _region_time(
 
 def _parts(
     times: tuple[RegionTime, ...], profile: Profile, dense: Profile | None, dense_ms: float
-) -> tuple[Part, ...]:
+) -> tuple[AccountPart, ...]:
     weights = [t for t in times if t.kind != ATTENTION]
     attention = [t for t in times if t.kind == ATTENTION]
     known = {t.name for t in times}
@@ -221,7 +221,7 @@ def _parts(
         *((name, then[name], now[name]) for name in now),
     ]
     return tuple(
-        Part(name, before, after, before / dense_ms) for name, before, after in rows if before or after
+        AccountPart(name, before, after, before / dense_ms) for name, before, after in rows if before or after
     )
 
 

@@ -9,7 +9,7 @@ from l0compile.ir.records import EngineChoice, Launch, PassRecord, Region, Stage
 from l0compile.runtime.account.bound import Account, account
 from l0compile.runtime.account.profile import Profile
 from l0compile.runtime.account.text import (
-    Line,
+    TextLine,
     checked,
     island_lines,
     ordinary_lines,
@@ -79,18 +79,18 @@ class Explanation:
         """Where the time goes and what bounds it; None where nothing was measured."""
         return None if self.profile is None else account(self.regions, self.profile, self.dense_profile)
 
-    def lines(self, width: int) -> list[Line]:
+    def lines(self, width: int) -> list[TextLine]:
         """Bound, regions with reasons, ordinary operators, islands, engine, sizes and checks; wrapped at ``width``."""
         found = self.account
-        lines: list[Line] = []
+        lines: list[TextLine] = []
         if found is not None:
-            lines += [*wrapped(found.sentence, width), Line(""), *part_lines(found), Line("")]
+            lines += [*wrapped(found.sentence, width), TextLine(""), *part_lines(found), TextLine("")]
         lines += region_lines(self.regions, found, width)
         if found is not None and found.ordinary:
-            lines += [Line(""), *ordinary_lines(found, self.plain, width)]
+            lines += [TextLine(""), *ordinary_lines(found, self.plain, width)]
         elif self.ordinary:
             counts = ", ".join(f"{name} ({count})" for name, count in self.ordinary.items())
-            lines += [Line(""), *wrapped(f"ordinary operators: {counts}", width)]
+            lines += [TextLine(""), *wrapped(f"ordinary operators: {counts}", width)]
         lines += [
             line
             for number, stage in enumerate(self.islands)
@@ -107,7 +107,7 @@ class Explanation:
             rest = f"; and {more} more conditions, each checked at a call" if more else ""
             lines += wrapped(f"sizes: {'; '.join(told)}{rest}", width)
         if self.state:
-            lines.append(Line("state, changed by each call of one sequence:", "title"))
+            lines.append(TextLine("state, changed by each call of one sequence:", "title"))
             lines += [line for item in self.state for line in wrapped(item, width, "    ")]
         return [*lines, *wrapped(checked(self.verification), width)]
 
