@@ -1,4 +1,4 @@
-"""Find and read target files; every complaint names the file, the key, what is allowed and what was found."""
+"""Find and read target files; every error names the file, the key, what was expected and what came."""
 
 import difflib
 import functools
@@ -18,14 +18,19 @@ from l0compile.ir.codec import Count, Meta, Natural, Text, decode, read_toml
 
 
 def list_targets() -> tuple[str, ...]:
-    """Names that ``load_target`` knows: ``native`` first, then the shipped files."""
+    """Return the names that ``load_target`` knows: ``native`` first, then the shipped files."""
     return ("native", *sorted(path.stem for path in shipped_folder("targets").glob("*.toml")))
 
 
 def load_target(name_or_path: str | os.PathLike[str]) -> Target:
-    """The target called ``name_or_path``: a name of ``list_targets()``, or the path of a TOML file.
+    """Return a target.
 
-    Raises ``TargetError`` for an unknown name or a missing file, ``ConfigError`` for a malformed file.
+    Args:
+        name_or_path: a name of ``list_targets()``, or the path of a TOML file.
+
+    Raises:
+        TargetError: there is no such name or file.
+        ConfigError: the file is malformed.
     """
     text = os.fspath(name_or_path)
     if text.endswith(".toml") or os.sep in text:
@@ -82,7 +87,7 @@ _Speed = Annotated[float, Meta(gt=0, le=2, description="a relative speed in (0, 
 
 @dataclass(frozen=True)
 class _TargetFile:
-    """A target as it is written in TOML."""
+    """A target as TOML writes it."""
 
     kind: Literal["llvm", "cuda"]
     triple: Text
