@@ -43,7 +43,7 @@ class Stopwatch:
         Args:
             threads: default: those of a protocol, else the cores that this process may use.
             timeout_s: limit of loading a workload, and of a block.
-            told: called with the seconds that each process took until it was ready for the first time.
+            told: called with the name of a process that is ready for the first time, and the seconds it took.
         """
         self._threads, self._timeout_s, self._told = threads, timeout_s, told
         self._seats: dict[str, tuple[str, int, JsonProcess]] = {}

@@ -1,4 +1,4 @@
-"""Calling a compiled model; free of capture, rewrite and search."""
+"""Call a compiled model; needs no frontend, rewrite or search."""
 
 from l0compile.runtime.account import Explanation as Explanation
 from l0compile.runtime.account import Profile as Profile

@@ -21,7 +21,14 @@ from l0compile.runtime.tvm_stage import TvmStage
 
 @dataclass(frozen=True)
 class Step:
-    """One stage with the names of the values it reads and makes. frees: names that nobody reads after it."""
+    """One stage, with the names of the values that it reads and makes.
+
+    Attributes:
+        stage: what runs.
+        inputs: names of the values that it reads.
+        outputs: names of the values that it makes.
+        frees: names that nobody reads afterwards.
+    """
 
     stage: TvmStage | TorchStage
     inputs: tuple[str, ...]
@@ -32,8 +39,10 @@ class Step:
 class StagePlan:
     """Runs the stages in order. Stages that hold a constant of the same name hold the same tensor.
 
-    inputs: names of the model's flat inputs, state last. results: for each flat result its name in a tuple, or the
-    constant.
+    Attributes:
+        steps: the stages.
+        inputs: names of the model's flat inputs, state last.
+        results: for each flat result its name in a tuple, or the constant.
     """
 
     def __init__(self, steps: Sequence[Step], inputs: Sequence[str], results: Sequence[Any]) -> None:
@@ -44,7 +53,7 @@ class StagePlan:
         self._only = self.steps[0].stage if made == [*self.results] else None
 
     def __call__(self, leaves: Sequence[Tensor]) -> list[Any]:
-        """The flat results for checked flat inputs."""
+        """Return the flat results for checked flat inputs."""
         if self._only is not None:
             return self._only(leaves)
         values: dict[str, Any] = dict(zip(self.inputs, leaves, strict=True))
@@ -63,19 +72,19 @@ class StagePlan:
         return values[name].clone() if name in self.inputs else values[name]
 
     def keep(self) -> None:
-        """Take what stages wrote into state as final."""
+        """Make what stages wrote into state final."""
         for step in self.steps:
             if isinstance(step.stage, TorchStage):
                 step.stage.keep()
 
     def take_back(self) -> None:
-        """Undo what stages wrote into state, last first."""
+        """Undo what stages wrote into state, the last first."""
         for step in reversed(self.steps):
             if isinstance(step.stage, TorchStage):
                 step.stage.take_back()
 
     def times(self, leaves: Sequence[Tensor], repeats: int) -> list[list[tuple[str, float]]]:
-        """For each stage, (name, median ms) of what it runs, in order; a stage in PyTorch is one, without a name."""
+        """Return (name, median ms) of what each stage runs, in order; PyTorch's stages are one item, unnamed."""
         values: dict[str, Any] = dict(zip(self.inputs, leaves, strict=True))
         found = []
         for step in self.steps:
@@ -88,7 +97,7 @@ class StagePlan:
         return found
 
     def limit(self, threads: int | None) -> None:
-        """Use no more threads than that from now on; None: all. With one, several calls may run at once."""
+        """Use at most ``threads`` threads from now on; None: all. With 1, several calls may run at once."""
         for step in self.steps:
             step.stage.limit(threads)
 
@@ -98,7 +107,7 @@ class StagePlan:
         return {name: tensor for step in self.steps for name, tensor in step.stage.constants.items()}
 
     def export(self, folder: Path) -> list[Path]:
-        """Write the library of each compiled stage to ``folder``; the paths in order."""
+        """Write the library of each compiled stage to ``folder``, and return the paths in order."""
         paths: list[Path] = []
         for step in self.steps:
             if isinstance(step.stage, TvmStage):
@@ -107,7 +116,7 @@ class StagePlan:
         return paths
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values only; libraries and constants are stored beside it."""
+        """Return JSON values; libraries and constants are stored beside them."""
         return {
             "stages": [_dump(step) for step in self.steps],
             "results": list(self.results),

@@ -1,4 +1,4 @@
-"""Which of two engines is quicker for a model, measured in this process."""
+"""Measure in this process which of two engines is quicker for a model."""
 
 import statistics
 import time
@@ -30,14 +30,19 @@ def race(
     time_block: Callable[[ModelCall], float] | None = None,
     limit_s: float = _LIMIT_S,
 ) -> EngineChoice:
-    """Time both engines on the same inputs, in turns of back-to-back calls until it is decided, and pick one.
+    """Time both engines on the same inputs, in turns of back-to-back calls until the winner is clear, and pick one.
 
-    It is decided when the 95 % interval of the ratio lies on one side of ``HYSTERESIS``, or closely around it (a tie);
-    the choice says so when turns during ``limit_s`` seconds leave it open. An engine that fails is not chosen.
+    It is clear once the 95 % interval of the ratio lies on one side of ``HYSTERESIS``, or closely around it (a tie).
+    The choice says so if ``limit_s`` seconds leave it open. An engine that fails is not chosen.
 
     Args:
-        time_block: ms of a call, from a few of them; a clock of one's own.
-    Raises: BuildError, or the L0CompileError that it is, when both engines fail.
+        tvm: a call of the compiled model.
+        torch: a call of the model in PyTorch.
+        time_block: returns the ms of a call, from a few of them; default: this process's clock.
+        limit_s: seconds of timing.
+
+    Raises:
+        BuildError: both engines fail; or the L0CompileError that one of them raised.
     """
     errors = {name: error for name, call in (("tvm", tvm), ("torch", torch)) if (error := _failure(call))}
     if len(errors) == 2:
@@ -59,7 +64,7 @@ def race(
 
 
 def decide(tvm: Sequence[float], torch: Sequence[float]) -> EngineChoice:
-    """The engine for the ms of a call in each turn."""
+    """Return the engine to use, for the ms of a call in each turn."""
     tvm_ms, torch_ms = statistics.median(tvm), statistics.median(torch)
     ratio = paired_ratio(torch, tvm, _RESAMPLES)
     measured = f"{tvm_ms:.3g} ms compiled, {torch_ms:.3g} ms in PyTorch, on the example inputs"
@@ -81,7 +86,7 @@ def decide(tvm: Sequence[float], torch: Sequence[float]) -> EngineChoice:
 
 
 def without(failed: Engine, error: BaseException) -> EngineChoice:
-    """The choice that is left when an engine cannot be used."""
+    """Return the choice that is left if an engine cannot be used."""
     engine: Engine = "tvm" if failed == "torch" else "torch"
     return EngineChoice(engine, f"{_WORDS[failed]} could not be used: {_text(error)}", failed=failed)
 
@@ -114,9 +119,9 @@ def _text(error: BaseException) -> str:
 
 
 def _block(call: ModelCall) -> float:
-    """ms of a call in one block, after one that is not counted.
+    """Return the ms of a call in one block, after one call that does not count.
 
-    The lower quartile of the calls: other work on the machine only ever adds to a call.
+    It is the lower quartile: other work on the machine only ever slows a call down.
     """
     call()
     times: list[float] = []

@@ -10,7 +10,7 @@ _OBSTACLES = 6
 
 
 def advice_lines(advice: Advice, width: int) -> list[TextLine]:
-    """What to gate, most useful first, what is blocked and why, and what no gate touches."""
+    """Say what to gate, the most useful first, what is blocked and why, and what no gate touches."""
     useful = [group for group in advice.groups if not group.blocked]
     blocked = [group for group in advice.groups if group.blocked]
     lines = [*_wrapped(_summary(advice), width), TextLine("")]

@@ -1,4 +1,4 @@
-"""Compiled answers against the model's own, and where the two part ways."""
+"""Compare compiled answers with the model's own, and find where the two part ways."""
 
 from l0compile.compiler.verification.answers import (
     TOLERANCES,

@@ -1,4 +1,4 @@
-"""What was done to a model, what each part of it costs, and what bounds its speed. Data and text; runs nothing."""
+"""What was done to a model, what each part costs, and what bounds its speed: data and text that run nothing."""
 
 from l0compile.runtime.account.bound import Account as Account
 from l0compile.runtime.account.bound import AccountPart as AccountPart

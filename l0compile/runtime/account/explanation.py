@@ -23,22 +23,23 @@ _SIZES = 8  # conditions on sizes that are listed before "and more"
 
 @dataclass(frozen=True)
 class Explanation:
-    """What became of a model. ``to_json`` gives the fields under these names.
+    """What became of a model.
 
     Attributes:
         regions: fate of each layer, in the order of the model; see :class:`l0compile.ir.records.Region`.
         passes: what ran, with the number of changes and seconds.
-        verification: ``checked`` and, if so, ``max_difference`` relative to the largest reference value, ``tolerance``,
-            ``inputs`` (number of example inputs compared).
+        verification: ``checked`` and, if so, ``max_difference`` relative to the largest reference value,
+            ``tolerance`` and ``inputs`` (number of example inputs compared).
         ordinary: operators that run outside our kernels, with counts.
-        stages: what each engine runs, in order. choice: which engine runs the whole, and the times that decided it.
+        stages: what each engine runs, in order.
+        choice: which engine runs the whole, and the times that decided it.
         launches: the kernel calls of one run, in order.
-        sizes: what must hold of the dynamic sizes of a call, a sentence each.
+        sizes: what must hold of the dynamic sizes of a call, one sentence each.
+        plain: functions of ordinary operators that no schedule rule could change: their loops run as written.
         stored: name of a weight that the model stores sparse -> the format; it was made dense, with its zeros.
-        state: buffers that calls change, a line each.
-        plain: functions of ordinary operators whose loops run as written: no schedule rule could change them.
-        profile, dense_profile: times of one call, and of the dense model's, where measured; ``account`` joins them with
-            the regions.
+        state: buffers that calls change, one line each.
+        profile: times of one call, if measured; ``account`` joins them with the regions.
+        dense_profile: the same of the dense model.
     """
 
     regions: tuple[Region, ...]
@@ -76,11 +77,11 @@ class Explanation:
 
     @property
     def account(self) -> Account | None:
-        """Where the time goes and what bounds it; None where nothing was measured."""
+        """Where the time goes and what bounds it; None if nothing was measured."""
         return None if self.profile is None else account(self.regions, self.profile, self.dense_profile)
 
     def lines(self, width: int) -> list[TextLine]:
-        """Bound, regions with reasons, ordinary operators, islands, engine, sizes and checks; wrapped at ``width``."""
+        """Return lines of at most ``width``: bound, regions, ordinary operators, islands, engine, sizes, checks."""
         found = self.account
         lines: list[TextLine] = []
         if found is not None:

@@ -23,7 +23,7 @@ class TextLine:
 
 
 def checked(result: Mapping[str, Any]) -> str:
-    """What ``Explanation.verification`` holds, in words."""
+    """Say what ``Explanation.verification`` holds."""
     if not result.get("checked"):
         return "not compared with the original model"
     return (
@@ -43,7 +43,7 @@ def _fast_path(result: Mapping[str, Any]) -> str:
 
 
 def shape_text(region: Region) -> str:
-    """``1536×384 → 1020×384``, or the shape alone where it did not change."""
+    """Return ``1536×384 → 1020×384``, or the shape alone if it did not change."""
     before, after = ("×".join(map(str, shape)) for shape in (region.shape_before, region.shape_after))
     if region.format == "dropped":
         return f"{before} → none"
@@ -51,17 +51,17 @@ def shape_text(region: Region) -> str:
 
 
 def format_text(region: Region) -> str:
-    """``bsr 4×1``, or the format alone where there is no block."""
+    """Return ``bsr 4×1``, or the format alone if there is no block."""
     return region.format if region.block is None else f"{region.format} {region.block[0]}×{region.block[1]}"
 
 
 def milliseconds(value: float | None) -> str:
-    """Three digits, or a dash for what is not known."""
+    """Return three digits, or a dash for what is not known."""
     return "–" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
 def part_lines(found: Account) -> Iterator[TextLine]:
-    """The parts of the model with their times."""
+    """List the parts of the model with their times."""
     sizes = ", ".join(f"{name} = {size}" for name, size in found.sizes.items())
     where = f"{sizes}; " if sizes else ""
     yield TextLine(f"{'part of the model':<{_PART}}  dense ms  now ms  share", "title")
@@ -72,7 +72,7 @@ def part_lines(found: Account) -> Iterator[TextLine]:
 
 
 def region_lines(regions: Iterable[Region], found: Account | None, width: int) -> Iterator[TextLine]:
-    """Each region with its fate; with its times where they were measured."""
+    """List each region with its fate, and with its times if they were measured."""
     regions = tuple(regions)
     wide = max([len("shape"), *(len(shape_text(region)) for region in regions)])
     room = max(_NAME, width - _REST - wide)
@@ -103,7 +103,7 @@ def _kernels(time: RegionTime | None) -> str:
 
 
 def ordinary_lines(found: Account, plain: tuple[str, ...], width: int) -> Iterator[TextLine]:
-    """The operators that run outside our kernels, the slowest first."""
+    """List the operators that run outside our kernels, the slowest first."""
     total = sum(ms for _, ms in found.ordinary.values())
     yield TextLine(
         f"ordinary operators: {milliseconds(total)} ms of {milliseconds(found.now_ms)} ms now", "title"
@@ -122,7 +122,7 @@ def ordinary_lines(found: Account, plain: tuple[str, ...], width: int) -> Iterat
 
 
 def island_lines(number: int, stage: StageRecord, found: Account | None, width: int) -> Iterator[TextLine]:
-    """What an island computes, and why PyTorch does."""
+    """Say what an island computes, and why PyTorch runs it."""
     times = {name: ms for name, _, ms in found.islands} if found else {}
     ms = times.get(f"island_{number}")
     share = (
@@ -138,7 +138,7 @@ def island_lines(number: int, stage: StageRecord, found: Account | None, width: 
 def wrapped(
     text: str, width: int, indent: str = "", style: Style = "plain", first: str | None = None
 ) -> list[TextLine]:
-    """``text`` in lines of at most ``width``; ``first`` is the indent of the first one."""
+    """Break ``text`` into lines of at most ``width``; ``first`` is the indent of the first one."""
     start = indent if first is None else first
     lines = textwrap.wrap(text, width, initial_indent=start, subsequent_indent=indent, break_on_hyphens=False)
     return [TextLine(line, style) for line in lines]

@@ -20,9 +20,10 @@ def target_of(manifest: Mapping[str, Any], where: str) -> Target:
 
 
 def check_host(target: Target, where: str) -> None:
-    """Raise ``ArtifactError`` if code for ``target`` would not run on this machine.
+    """Check that code for ``target`` runs on this machine; otherwise the first call would end the process.
 
-    Without the check the process dies at the first call, by an illegal instruction.
+    Raises:
+        ArtifactError: it does not; says why.
     """
     reason = host_supports(target)
     if reason is not None:

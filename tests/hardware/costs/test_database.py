@@ -160,7 +160,7 @@ def test_a_hostile_database_is_refused(tmp_path: Path) -> None:
             Database(tampered(tmp_path / name, statement))
     with (
         Database(tampered(tmp_path / "row", "UPDATE records SET record = '[[['")) as database,
-        pytest.raises(StorageError, match="row: expected a record as JSON"),
+        pytest.raises(StorageError, match="row: expected JSON"),
     ):
         database.records()
     cut = tampered(tmp_path / "cut")
