@@ -57,13 +57,9 @@ def search(*positional: Any, **named: Any) -> SearchResult:
     :func:`search_model`. Both return what they found, and raise the same errors.
 
     Raises:
-        ConfigError: a malformed space, or a study made with another one.
-        DataError: data that is missing or unreadable.
-        StorageError: a disk that is full, or a study that cannot be read.
-        DeviceError: no such device.
-        MissingDependency: a package that the task or the budget's reference needs.
-        GateError: a pattern that matches nothing.
-        BuildError: no candidate at all could be built.
+        ConfigError: a malformed space, or a study made with another one. DataError: data that is missing or unreadable,
+        or a disk that is full. MissingDependency: a package that the task or the budget's reference needs. GateError: a
+        pattern that matches nothing. BuildError: no candidate at all could be built.
     """
     first = positional[0] if positional else named.get("model")
     return (search_model if isinstance(first, nn.Module) else search_space)(*positional, **named)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from l0compile.errors import BuildError, ConfigError, StorageError
+from l0compile.errors import BuildError, ConfigError, DataError
 from l0compile.gates.feeds import consumers_of
 from l0compile.hardware.targets import Target, list_targets, load_target, read_host
 from l0compile.measurement import Measurement, Protocol, Stopwatch
@@ -68,7 +68,7 @@ def run_search(
         result = dataclasses.replace(result, facts=facts)
         result.save(out / RESULT)
     except OSError as error:
-        raise StorageError(
+        raise DataError(
             f"search: {out} can't be written ({error.strerror or error}); free disk space or choose another --out, "
             "then continue with --resume: completed trials are kept"
         ) from error

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from l0compile.errors import StorageError
+from l0compile.errors import DataError
 from l0compile.studies.fit.evaluate import Evaluator, Outcome
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.space.space import Space
@@ -48,9 +48,9 @@ def _known(attributes: Mapping[str, Any]) -> dict[str, float]:
     try:
         weights = {name: float(value) for name, value in found.items()}
     except (AttributeError, TypeError, ValueError) as error:
-        raise StorageError(
+        raise DataError(
             f"study: {KNOWN!r}: expected a factor for each group of gates, got {found!r}"
         ) from error
     if not all(0.0 < value < inf for value in weights.values()):
-        raise StorageError(f"study: {KNOWN!r}: expected positive factors, got {found!r}")
+        raise DataError(f"study: {KNOWN!r}: expected positive factors, got {found!r}")
     return weights

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from l0compile.errors import ConfigError, StorageError
+from l0compile.errors import ConfigError, DataError
 from l0compile.studies.fit.evaluate import Outcome
 from l0compile.studies.result import Candidate
 from l0compile.studies.space.candidate import Choices
@@ -172,7 +172,7 @@ def _storage_errors() -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
-        raise StorageError(
+        raise DataError(
             f"search: the study can't be written: {error.__cause__ or error}; free disk space or choose another --out, "
             "then continue with --resume: completed trials are kept"
         ) from error

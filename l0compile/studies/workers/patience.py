@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from l0compile.errors import StorageError
+from l0compile.errors import DataError
 
 PATIENCE_S = 120.0
 LONGEST_PAUSE_S = 5.0
@@ -17,7 +17,7 @@ def patiently(operation: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
     """The result of `operation`, tried again with growing pauses while the storage is away.
 
     It may run more than once although it took effect (the answer, not the request, may have been lost), so it must be
-    one that does no harm when repeated. Raises StorageError when the storage stays away for `patience_s` seconds.
+    one that does no harm when repeated. Raises DataError when the storage stays away for `patience_s` seconds.
     """
     deadline = time.monotonic() + patience_s
     for pause in pauses():
@@ -27,7 +27,7 @@ def patiently(operation: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
             if not transient(error):
                 raise
             if time.monotonic() + pause > deadline:
-                raise StorageError(
+                raise DataError(
                     f"storage: expected an answer within {patience_s:g} s, got {_reason(error)}; start the worker "
                     "again when the storage is back: completed trials are kept"
                 ) from error

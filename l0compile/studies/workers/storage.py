@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from l0compile.errors import ConfigError, MissingDependency, StorageError
+from l0compile.errors import ConfigError, DataError, MissingDependency
 from l0compile.studies.workers.patience import PATIENCE_S, pauses
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def open_storage(
 
     Raises:
         ConfigError: another kind of URL, a file that is not there, or tables of another version of Optuna.
-        StorageError: the storage can't be reached. MissingDependency: the driver is not installed.
+        DataError: the storage can't be reached. MissingDependency: the driver is not installed.
     """
     scheme = url.partition("://")[0]
     if scheme == "grpc":
@@ -132,7 +132,7 @@ def _open_database(url: str, options: dict[str, Any]) -> "optuna.storages.RDBSto
             # Processes that open a new database at the same moment all try to make its tables; one of them can.
             if tries == OPENING_TRIES:
                 reason = " ".join(str(getattr(error, "orig", None) or error.__cause__ or error).split())
-                raise StorageError(
+                raise DataError(
                     f"storage {hidden(url)}: expected a database that can be read and written, got {reason}; check "
                     "that it runs, its address and your rights, then start again"
                 ) from error
@@ -162,7 +162,7 @@ def _open_proxy(url: str) -> "optuna.storages.GrpcStorageProxy":
     try:
         storage.wait_server_ready(timeout=10)
     except ConnectionError as error:
-        raise StorageError(
+        raise DataError(
             f"storage {url}: expected a proxy that answers, got nothing in 10 s; start one there with "
             f"`l0compile worker --serve STORAGE --port {port}`, or check host and port"
         ) from error

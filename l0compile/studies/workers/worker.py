@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from l0compile.errors import DataError, L0CompileError, StorageError
+from l0compile.errors import DataError, L0CompileError
 from l0compile.studies.workers.patience import PATIENCE_S, patiently, transient
 from l0compile.studies.workers.pulse import HEARTBEAT_S, Pulse
 from l0compile.studies.workers.retry import TWIN, fail, retry_dead, twin_of
@@ -48,7 +48,7 @@ def work(
         patience_s: how long a storage that went away is waited for.
 
     Raises:
-        StorageError: the storage stayed away. L0CompileError: the last of `FAILURES` errors in a row.
+        DataError: the storage stayed away. L0CompileError: the last of `FAILURES` errors in a row.
         KeyboardInterrupt: the running trial is failed, to be tried again by any worker.
     """
     if reseed:
@@ -102,7 +102,7 @@ def _run_one(
             raise found
         return patiently(lambda: _frozen(study, trial.number), patience_s), found
     except (KeyboardInterrupt, SystemExit):
-        with contextlib.suppress(StorageError):
+        with contextlib.suppress(DataError):
             patiently(lambda: _give_back(study, trial), min(patience_s, 5.0))
         raise
     finally:
