@@ -27,8 +27,8 @@ from torch import nn
 import l0compile as l0
 from l0compile.hardware.costs import Costs, KernelWorkload
 from l0compile.hardware.targets import load_target
-from l0compile.ir.records import Region
 from l0compile.kernels.costs import costs_of
+from l0compile.runtime.account import Explanation
 from l0compile.runtime.artifact import read_manifest
 
 TOKENS = 128
@@ -127,9 +127,8 @@ def report(folder: Path) -> None:
 
 
 def _predicted(path: Path, costs: Costs) -> float:
-    regions = [Region.from_json(item) for item in read_manifest(path)["explanation"]["regions"]]
     total = 0.0
-    for region in regions:
+    for region in Explanation.from_json(read_manifest(path)["explanation"]).regions:
         if region.kind != "linear" or region.format == "dropped":
             continue
         left = prod(region.shape_after) / prod(region.shape_before)

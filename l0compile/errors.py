@@ -50,16 +50,28 @@ class StateError(L0CompileError, RuntimeError):
     """A model with state was called from a thread for which it holds no state."""
 
 
-class ArtifactError(L0CompileError):
-    """A saved model is incomplete, damaged, or made for another version or machine type."""
-
-
 class ConfigError(L0CompileError, ValueError):
-    """A setting or a file of settings is malformed; the message names the file, the key and the allowed values."""
+    """An argument or a file of settings is malformed; the message names the file, the key and the allowed values."""
+
+
+class InfeasibleError(ConfigError):
+    """No candidate can satisfy what was asked for."""
 
 
 class DataError(L0CompileError):
-    """Data for training or evaluation is missing, empty or unreadable."""
+    """Data for training, evaluation or a measurement is missing, empty or unreadable."""
+
+
+class StorageError(DataError):
+    """A file, a database or a study cannot be read or written, or holds something else than l0compile wrote."""
+
+
+class ArtifactError(StorageError):
+    """A saved model is incomplete, damaged, or made for another version or machine type."""
+
+
+class DeviceError(DataError):
+    """A device, or the tracker that lends it, does not answer, has gone, or cannot run what it was sent."""
 
 
 class MissingDependency(L0CompileError, ImportError):

@@ -12,7 +12,7 @@ from l0compile.cli.models.inputs import example_call
 from l0compile.cli.options import dynamic_shapes
 from l0compile.errors import CaptureError, ConfigError, MissingDependency
 from l0compile.measurement import ENGINES, Workload, export_onnx
-from l0compile.runtime.artifact import check_host, read_manifest, restore_target
+from l0compile.runtime.artifact import check_host, read_manifest, target_of
 
 DENSE = ("pytorch", "onnxruntime", "openvino")
 _READ_ONNX = ("onnxruntime", "openvino")
@@ -35,7 +35,7 @@ def saved_jobs(args: argparse.Namespace) -> Jobs:
         raise ConfigError(
             "--engines: a saved model runs on l0compile only; give MODULE:FUNCTION to compare engines"
         )
-    check_host(restore_target(read_manifest(args.model)["target"], args.model), args.model)
+    check_host(target_of(read_manifest(args.model), args.model), args.model)
 
     def jobs(sizes: Mapping[str, int]) -> EngineJobs:
         example_call(

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from l0compile.runtime.account.text import Line
+from l0compile.runtime.account.text import TextLine
 
 
 def print_json(data: Mapping[str, Any]) -> None:
@@ -23,7 +23,7 @@ def print_rich(*items: Any) -> None:
         console.print(item)
 
 
-def print_lines(title: str, lines: Callable[[int], Iterable[Line]] | None = None) -> None:
+def print_lines(title: str, lines: Callable[[int], Iterable[TextLine]] | None = None) -> None:
     """Print a title and lines.
 
     Args:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from l0compile.errors import DataError
+from l0compile.errors import DataError, StorageError
+from l0compile.ir.codec import decode, encode
 from l0compile.ir.records import Region
 from l0compile.measurement import Measurement, Ratio
 
@@ -149,26 +150,17 @@ class SearchResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; a number that is not finite becomes null."""
-        plain: dict[str, Any] = _finite(dataclasses.asdict(self))
+        plain: dict[str, Any] = _finite(encode(self))
         return plain
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "SearchResult":
-        """Inverse of `to_dict` after a way through JSON. Raises DataError for missing or unknown keys."""
-        try:
-            return cls(
-                **{
-                    **data,
-                    "rows": tuple(_row(row) for row in data["rows"]),
-                    "candidates": tuple(_candidate(item) for item in data["candidates"]),
-                    "regions": tuple(Region.from_json(item) for item in data["regions"]),
-                    "asked": tuple(Asked(**item) for item in data.get("asked", ())),
-                }
-            )
-        except (KeyError, TypeError) as error:
-            raise DataError(
-                f"search result: does not fit this version: {error}; run the search again"
-            ) from error
+        """Return the result that `to_dict` wrote.
+
+        Raises:
+            StorageError: it is malformed, or of another version.
+        """
+        return decode(data, cls, "search result", advice="run the search again")
 
     def save(self, file: Path) -> None:
         """Write as JSON, whole or not at all."""
@@ -178,17 +170,17 @@ class SearchResult:
 
     @classmethod
     def load(cls, file: Path) -> "SearchResult":
-        """What `save` wrote. Raises DataError when it is missing or unreadable."""
+        """What `save` wrote. Raises StorageError when it is missing or unreadable."""
         try:
             loaded = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise DataError(
+            raise StorageError(
                 f"{file}: not found; expected the output folder of a finished `l0compile search`"
             ) from None
         except (OSError, ValueError) as error:
-            raise DataError(f"{file}: can't be read as a search result: {error}") from error
+            raise StorageError(f"{file}: can't be read as a search result: {error}") from error
         if not isinstance(loaded, dict):
-            raise DataError(f"{file}: expected a JSON object, got {type(loaded).__name__}")
+            raise StorageError(f"{file}: expected a JSON object, got {type(loaded).__name__}")
         return cls.from_dict(loaded)
 
 
@@ -220,27 +212,6 @@ def mark_front(candidates: tuple[Candidate, ...], dense: float | None = None) ->
 
 def _is_point(candidate: Candidate) -> bool:
     return candidate.outcome == "fitted"
-
-
-def _with_latency(kind: Any, data: Mapping[str, Any]) -> Any:
-    latency = data["latency"]
-    return kind(**{**data, "latency": None if latency is None else Latency(**latency)})
-
-
-def _row(data: Mapping[str, Any]) -> Row:
-    row: Row = _with_latency(Row, _with_ratio(data, "speedup"))
-    return row
-
-
-def _candidate(data: Mapping[str, Any]) -> Candidate:
-    found: Candidate = _with_latency(Candidate, _with_ratio(data, "load"))
-    return found
-
-
-def _with_ratio(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    plain = {key: None, **data}
-    found = plain[key]
-    return {**plain, key: None if found is None else Ratio(**found)}
 
 
 def _finite(value: Any) -> Any:

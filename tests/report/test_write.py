@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from l0compile.errors import ArtifactError
+from l0compile.errors import StorageError
 from l0compile.report.write import write_report
 from l0compile.studies.result import SearchResult
 
@@ -26,5 +26,5 @@ def test_writing_again_replaces_and_keeps_other_files(tmp_path: Path, report: Se
 
 def test_a_place_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path, report: SearchResult) -> None:
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(ArtifactError, match="could not be written"):
+    with pytest.raises(StorageError, match="could not be written"):
         write_report(report, tmp_path / "out")

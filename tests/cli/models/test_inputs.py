@@ -9,7 +9,8 @@ from torch.utils._pytree import tree_flatten
 from l0compile.cli.models.inputs import example_call, measured
 from l0compile.errors import ConfigError
 from l0compile.hardware.targets import load_target
-from l0compile.runtime.artifact import dump_spec, dump_target, write_bundle
+from l0compile.ir.codec import encode
+from l0compile.runtime.artifact import dump_spec, write_bundle
 
 IDS = {"name": "ids", "dtype": "int64", "shape": ["s0", "s1"], "below": 50}
 MASK = {"name": "mask", "dtype": "int64", "shape": ["s0", "s1"], "below": None}
@@ -20,7 +21,7 @@ LABELS = {"s0": "batch", "s1": "tokens"}
 def saved(tmp_path: Path, inputs: list[dict[str, object]], example: object) -> str:
     spec = dump_spec(tree_flatten(example)[1])
     manifest = {
-        "target": dump_target(load_target("native")),
+        "target": encode(load_target("native")),
         "inputs": inputs,
         "outputs": [],
         "labels": LABELS,
