@@ -57,6 +57,10 @@ class ConfigError(L0CompileError, ValueError):
     """A search space, target file or database of costs is malformed: names file, key and the allowed values."""
 
 
+class InfeasibleError(ConfigError):
+    """No candidate can satisfy what was asked for."""
+
+
 class DataError(L0CompileError):
     """Training or evaluation data is missing, empty or unreadable."""
 

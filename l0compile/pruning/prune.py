@@ -25,7 +25,7 @@ _NEVER = 255
 
 
 @dataclass(frozen=True)
-class Path:
+class PruningPath:
     """How a layer loses its blocks, level by level.
 
     block: (rows, columns). densities: share of the blocks left at each level, falling, the last one 0.
@@ -50,7 +50,7 @@ class Path:
 
 def prune(
     weight: Tensor, curvature: Curvature, block: tuple[int, int], rounds: Sequence[float] = ROUNDS
-) -> Path:
+) -> PruningPath:
     """The path of ``weight`` [out, in] float32 in blocks of that shape.
 
     rounds: densities in (0, 1), falling; each is solved for, and one is interpolated before it. Blocks that are zero
@@ -82,7 +82,7 @@ def prune(
         costs = costs.flatten()
     gone[gone == _NEVER] = len(densities)
     losses.append(_later(losses[-1], layer.loss(layer.weight)))
-    return Path(block, (*densities, 0.0), torch.stack(losses[1:]), gone)
+    return PruningPath(block, (*densities, 0.0), torch.stack(losses[1:]), gone)
 
 
 def _later(before: Tensor, loss: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Requirement:
     """Something that was asked of the chosen model, and what was found in the end, both in words.
 
     kind: "latency", "quality", "size", or "" in a result of an earlier version.
@@ -120,7 +120,7 @@ class SearchResult:
     regions: tuple[Region, ...]
     budget_ms: float | None = None
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[Requirement, ...] = ()
     budget_ratio: float | None = None
 
     @property
@@ -162,7 +162,7 @@ class SearchResult:
                     "rows": tuple(_row(row) for row in data["rows"]),
                     "candidates": tuple(_candidate(item) for item in data["candidates"]),
                     "regions": tuple(Region.from_json(item) for item in data["regions"]),
-                    "asked": tuple(Asked(**item) for item in data.get("asked", ())),
+                    "asked": tuple(Requirement(**item) for item in data.get("asked", ())),
                 }
             )
         except (KeyError, TypeError) as error:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from l0compile.errors import DataError
-from l0compile.tasks.task import Part
+from l0compile.tasks.task import Split
 
 Args = tuple[Tensor, ...]
 
@@ -79,6 +79,6 @@ class OwnTask:
     def loss(self, model: nn.Module, batch: None) -> Tensor:
         return self._train_step(model)
 
-    def quality(self, model: Callable[..., Any], part: Part) -> float:
+    def quality(self, model: Callable[..., Any], part: Split) -> float:
         with torch.no_grad():
             return float(self._evaluate(model))  # type: ignore[arg-type]

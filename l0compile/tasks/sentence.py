@@ -17,12 +17,12 @@ from l0compile.errors import ConfigError
 from l0compile.tasks.embedding import MAX_TOKENS, Batch, Encoded, SentenceEncoder, encode, load_encoder
 from l0compile.tasks.registry import register_task
 from l0compile.tasks.spearman import similarity_spearman
-from l0compile.tasks.task import Part
+from l0compile.tasks.task import Split
 from l0compile.tasks.text import load_corpus
 
 # Sentences. Every trial is judged on validation text, held-out text is asked once in the end: 400 sentences tell a
 # Spearman correlation of 0.97 to about 0.002, 1,600 to half of that.
-EVALUATED: dict[Part, int] = {"validation": 400, "held_out": 1600}
+EVALUATED: dict[Split, int] = {"validation": 400, "held_out": 1600}
 EVALUATION_TOKENS = 128
 # Sentences that tell the variance of hidden states.
 _SAMPLE = 1024
@@ -111,7 +111,7 @@ class SentenceTask:
         similarity = (embedding @ embedding.T - wanted @ wanted.T).square().mean()
         return (1 - (embedding * wanted).sum(1)).mean() + 10 * similarity + 10 * distance.mean()
 
-    def quality(self, model: Callable[..., Tensor], part: Part) -> float:
+    def quality(self, model: Callable[..., Tensor], part: Split) -> float:
         sentences, reference = self._evaluation(part)
         return similarity_spearman(_embed(model, sentences), reference)
 
@@ -125,7 +125,7 @@ class SentenceTask:
         return Teacher(self._dense, self._train)
 
     @functools.cache  # noqa: B019 (a task lives as long as its search)
-    def _evaluation(self, part: Part) -> tuple[Encoded, Tensor]:
+    def _evaluation(self, part: Split) -> tuple[Encoded, Tensor]:
         sentences = encode(getattr(self._corpus, part)[: EVALUATED[part]], max_tokens=EVALUATION_TOKENS)
         return sentences, _embed(self._dense, sentences)
 

@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
-Part = Literal["validation", "held_out"]
+Split = Literal["validation", "held_out"]
 
 
 class Task(Protocol):
@@ -52,5 +52,5 @@ class Task(Protocol):
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         """Scalar distance of `model` from the dense model on a batch, differentiable."""
 
-    def quality(self, model: Callable[..., Tensor], part: Part) -> float:
+    def quality(self, model: Callable[..., Tensor], part: Split) -> float:
         """How close `model`, called as the dense model is, comes to it on data that training never saw."""

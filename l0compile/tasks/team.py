@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from l0compile.errors import BuildError
 from l0compile.gates import Block, Feature, Granularity, Head, Layer, Neuron, attach, named_gates
 from l0compile.hardware.targets import available_cores
+from l0compile.tasks.products import Precision
 
 _GRANULARITIES: dict[str, type[Granularity]] = {
     kind.__name__: kind for kind in (Block, Feature, Head, Layer, Neuron)
@@ -41,7 +42,7 @@ class Assignment:
     parameters: tuple[str, ...]
     batch: int
     seed: int
-    products: str
+    products: Precision
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types."""

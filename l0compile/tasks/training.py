@@ -11,7 +11,7 @@ from torch import nn
 
 from l0compile.gates import Budget, Gate
 from l0compile.tasks.checkpoint import Checkpoint, Done
-from l0compile.tasks.products import products_in, usable
+from l0compile.tasks.products import Precision, products_in, usable
 from l0compile.tasks.task import Task
 from l0compile.tasks.team import Assignment, Team, gates_of
 
@@ -35,7 +35,7 @@ class Schedule:
     gate_rate: float = 0.1
     warmup: int = 8
     seed: int = 0
-    products: str = "float32"
+    products: Precision = "float32"
     full_steps: int = 0
 
     def rates(self, done: int, spent: float) -> tuple[float, float]:
@@ -55,7 +55,7 @@ class Trained:
     steps: int
     seconds: float
     loss: float | None
-    products: str = "float32"
+    products: Precision = "float32"
 
 
 def train(
@@ -128,7 +128,7 @@ def assist(task: Task, team: Team) -> None:
 
 
 def _backward(
-    task: Task, model: nn.Module, batch: Any, trained: Parameters, products: str, team: Team | None
+    task: Task, model: nn.Module, batch: Any, trained: Parameters, products: Precision, team: Team | None
 ) -> float:
     """Set gradients, means over the batches of the team; the loss on this batch."""
     if team is None:
@@ -140,7 +140,7 @@ def _backward(
         team.end_step(trained)  # After an error too: the others wait for it.
 
 
-def _gradients(task: Task, model: nn.Module, batch: Any, trained: Parameters, products: str) -> float:
+def _gradients(task: Task, model: nn.Module, batch: Any, trained: Parameters, products: Precision) -> float:
     for parameter in trained:
         parameter.grad = None
     with products_in(products):

@@ -8,7 +8,7 @@ from torch import nn
 
 import l0compile as l0
 from l0compile.errors import ConfigError, DataError
-from l0compile.studies.fit.latency import CHOSEN, PYTORCH
+from l0compile.studies.bench.engines import CHOSEN, PYTORCH
 from l0compile.studies.space.space import Effort, TrainingPlan
 from l0compile.studies.study.progress import Silent
 from l0compile.tasks import OwnTask

@@ -33,7 +33,7 @@ def closed(model: nn.Module, kind: str) -> float:
 
 def test_each_group_is_tried_alone(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
     price = 0.3 * evaluator.menu.dense_ms
-    plan = evaluator.plan(Choices(), price)
+    plan = evaluator.allocate(Choices(), price)
     lost = {
         group: sum(evaluator.menu.alone(name, plan.layers[name]).loss for name in names)
         for group, names in evaluator.members.items()
