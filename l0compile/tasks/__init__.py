@@ -1,4 +1,4 @@
-"""Tasks: a pretrained model with data, a distillation loss, and a measure of how close a copy stays to it."""
+"""Tasks: a pretrained model with its data, a loss to train a copy, and a measure of how close the copy stays."""
 
 from l0compile.tasks.checkpoint import Checkpoint as Checkpoint
 from l0compile.tasks.own import OwnTask as OwnTask

@@ -1,4 +1,4 @@
-"""Rank correlation, and how well one set of embeddings keeps the similarities of another."""
+"""Rank correlation, and how well a set of embeddings keeps the similarities of another."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,17 +10,19 @@ Vector = NDArray[np.float64]
 
 
 def ranks(values: Vector) -> Vector:
-    """Ranks from 1, ties given their mean rank; `values` [n]."""
+    """Return the ranks of ``values`` [n] from 1; ties get their mean rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[inverse]
 
 
 def spearman(first: Vector, second: Vector) -> float:
-    """Spearman's rank correlation of two vectors [n], in [-1, 1]; 0 where one of them is constant or not finite.
+    """Return Spearman's rank correlation of two vectors [n]; 0 if one of them is constant or not finite.
 
-    The Pearson correlation of mean ranks (as `scipy.stats.spearmanr`). Raises DataError for unequal lengths or n
-    < 2.
+    It is the Pearson correlation of mean ranks, as in `scipy.stats.spearmanr`.
+
+    Raises:
+        DataError: the lengths differ, or are less than 2.
     """
     if first.shape != second.shape or first.ndim != 1 or len(first) < 2:
         raise DataError(
@@ -35,7 +37,7 @@ def spearman(first: Vector, second: Vector) -> float:
 
 
 def similarity_spearman(found: Tensor, reference: Tensor) -> float:
-    """Spearman correlation of the cosine similarities of all pairs; both [n, width] of unit length, n >= 3."""
+    """Correlate the cosine similarities of all pairs in two sets of embeddings [n, width] of unit length, n >= 3."""
     return spearman(_pair_similarities(found), _pair_similarities(reference))
 
 

@@ -16,11 +16,21 @@ from l0compile.studies.explore.price import choose_price
 from l0compile.studies.explore.trials import run_trials
 from l0compile.studies.fit.finalist import Finalist
 from l0compile.studies.result import Candidate
+from l0compile.studies.space.space import Effort
 from l0compile.studies.study.clock import Clock
 from l0compile.studies.study.progress import SearchProgress, Silent
 from l0compile.studies.study.study import open_study
 
 TRIALS = (choose_price, run_trials)
+FINALISTS = Effort().finalists
+
+
+class Told(Silent):
+    def __init__(self) -> None:
+        self.candidates: list[tuple[Candidate, Candidate | None]] = []
+
+    def candidate(self, candidate: Candidate, best: Candidate | None) -> None:
+        self.candidates.append((candidate, best))
 
 
 @dataclass
@@ -67,3 +77,13 @@ def driven(
     prices, clock = Prices(load_target("native"), None), Clock(time.monotonic(), seconds)
     context = SearchContext(study, fitter.evaluator, fitter, prices, clock, progress or Silent(), out)
     return Driven(context, SearchState(study.state))
+
+
+def searching(
+    fitter: FormulaFitter, out: Path, trials: int, seconds: float = 3600, resume: bool = False,
+    sweep: tuple[float, ...] = (1.0,), finalists: int = FINALISTS,
+) -> Driven:  # fmt: skip
+    effort = dataclasses.replace(
+        fitter.evaluator.space.effort, trials=trials, sweep=sweep, finalists=finalists
+    )
+    return driven(fitter, out, seconds=seconds, resume=resume, progress=Told(), effort=effort)

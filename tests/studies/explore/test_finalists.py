@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driven import TRIALS, Driven, driven
-from instant import FormulaFitter, make_evaluator, make_fitter
+from driven import FINALISTS, TRIALS, searching
+from instant import FormulaFitter, make_fitter
 
 from l0compile.errors import BuildError
 from l0compile.studies.explore.finalists import (
@@ -16,44 +16,10 @@ from l0compile.studies.explore.finalists import (
     restore_finalists,
     sweep_budgets,
 )
-from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.finalist import Finalist
 from l0compile.studies.fit.fit import AIM, HIGHEST, LOWEST, Fitted
-from l0compile.studies.result import Candidate
 from l0compile.studies.space.candidate import Choices
-from l0compile.studies.space.space import Effort, Space
 from l0compile.studies.study.clock import PHASE_AT_LEAST, Clock
-from l0compile.studies.study.progress import Silent
-
-FINALISTS = Effort().finalists
-
-
-class Told(Silent):
-    def __init__(self) -> None:
-        self.candidates: list[tuple[Candidate, Candidate | None]] = []
-
-    def candidate(self, candidate: Candidate, best: Candidate | None) -> None:
-        self.candidates.append((candidate, best))
-
-
-@pytest.fixture(scope="module")
-def evaluator(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
-    return make_evaluator(space, tmp_path_factory.mktemp("explore"))
-
-
-@pytest.fixture
-def fitter(evaluator: Evaluator, tmp_path: Path) -> FormulaFitter:
-    return make_fitter(evaluator, tmp_path, 0.7)
-
-
-def searching(
-    fitter: FormulaFitter, out: Path, trials: int, seconds: float = 3600, resume: bool = False,
-    sweep: tuple[float, ...] = (1.0,), finalists: int = FINALISTS,
-) -> Driven:  # fmt: skip
-    effort = dataclasses.replace(
-        fitter.evaluator.space.effort, trials=trials, sweep=sweep, finalists=finalists
-    )
-    return driven(fitter, out, seconds=seconds, resume=resume, progress=Told(), effort=effort)
 
 
 def test_trials_begin_with_the_neutral_one_and_have_one_price(fitter: FormulaFitter, tmp_path: Path) -> None:

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from driven import TRIALS, Driven, searching
 from instant import FormulaFitter, make_fitter
-from test_finalists import TRIALS, Driven, evaluator, fitter, searching
 
 from l0compile.pruning.masks import live_mask
 from l0compile.studies.explore.finalists import fit_finalist, fit_finalists, restore_finalists
 from l0compile.studies.explore.racing import race_finalists
 from l0compile.studies.finish.winner import train_winner
-
-__all__ = ["evaluator", "fitter"]  # fixtures
 
 
 def finalists(fitter: FormulaFitter, out: Path, count: int, seconds: float = 3600) -> Driven:
