@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from l0compile.errors import ConfigError
+from l0compile.errors import InfeasibleError
 from l0compile.pruning.knapsack import Solution, solve_knapsack
 from l0compile.pruning.options import ChoiceGroup, GroupChoice, Options
 from l0compile.pruning.relaxed import Relaxed
@@ -91,7 +91,7 @@ def test_whole_steps_leave_no_gap(groups: list[ChoiceGroup], budget: int) -> Non
         for group in groups
     ]
     if least(groups) > budget:
-        with pytest.raises(ConfigError, match=r"no choice of blocks takes .* or less: the quickest takes"):
+        with pytest.raises(InfeasibleError, match=r"no choice of blocks takes .* or less: the fastest takes"):
             solve_knapsack(groups, float(budget), steps=max(1, budget))
         return
     found = solve_knapsack(groups, float(budget), steps=max(1, budget))
@@ -106,7 +106,7 @@ def test_nothing_is_free_without_time() -> None:
 
 @given(BUNDLES, st.floats(1e-6, 1.0))
 def test_a_budget_below_the_quickest_is_an_error(groups: list[ChoiceGroup], missing: float) -> None:
-    with pytest.raises(ConfigError, match="raise the latency budget"):
+    with pytest.raises(InfeasibleError, match="raise the latency budget"):
         solve_knapsack(groups, least(groups) - missing)
 
 

@@ -8,7 +8,7 @@ import torch
 from direct import random_layer
 from torch import nn
 
-from l0compile.pruning import candidates
+from l0compile.pruning import pruners
 from l0compile.pruning.curvature import Curvature
 from l0compile.pruning.paths import all_paths
 from l0compile.pruning.prune import PruningPath, prune
@@ -40,7 +40,7 @@ def forbid_pruning(patch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> PruningPath:
         raise AssertionError("computed again")
 
-    patch.setattr(candidates, "prune", fail)
+    patch.setattr(pruners, "prune", fail)
 
 
 def test_paths_are_those_of_prune(model: nn.Sequential, curvature: dict[str, Curvature]) -> None:
@@ -81,7 +81,7 @@ def test_an_interrupted_run_goes_on(
         computed.append(shape)
         return prune(weight, statistics, shape)
 
-    monkeypatch.setattr(candidates, "prune", counted)
+    monkeypatch.setattr(pruners, "prune", counted)
     found = all_paths(model, curvature, SHAPES, tmp_path)
     assert computed == [(2, 1)] and same(found, all_paths(model, curvature, SHAPES, None))
 

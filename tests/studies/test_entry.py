@@ -87,7 +87,7 @@ def test_both_forms_take_arguments_by_position_and_by_name(tmp_path: Path) -> No
 def test_arguments_of_the_other_form_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="budget_ms"):
         l0.search("absent.toml", tmp_path, budget_ms=3.0)
-    with pytest.raises(TypeError, match="team|storage"):
+    with pytest.raises(TypeError, match=r"team|storage"):
         l0.search(model(), lambda m: m, lambda m: 0.0, BLOCKS, args=(), out=tmp_path, storage="sqlite:///x")
     with pytest.raises(TypeError, match="out"):
         l0.search("absent.toml")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from instant import FormulaFitter, make_evaluator, make_fitter
 
-from l0compile.errors import BuildError, ConfigError
+from l0compile.errors import BuildError, InfeasibleError
 from l0compile.measurement import Measurement, Protocol, Workload
 from l0compile.studies.bench.engines import ROW_OF
 from l0compile.studies.constraints.device_budget import DeviceBudget
@@ -134,7 +134,7 @@ def test_ranges_that_leave_too_much_are_an_error(space: Space, tmp_path: Path) -
     blocks = dataclasses.replace(space.gates[2], density=(0.5, 0.8))
     bounded = make_evaluator(dataclasses.replace(space, gates=(*space.gates[:2], blocks)), tmp_path)
     fitter = make_fitter(bounded, tmp_path, 0.2)
-    with pytest.raises(ConfigError, match="no choice of blocks takes"):
+    with pytest.raises(InfeasibleError, match="no choice of blocks takes"):
         fitter.fit(Choices(), fitter.budget.ms)
     assert fitter.timed == []
 
