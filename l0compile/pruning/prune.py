@@ -62,7 +62,7 @@ def prune(
         block: (rows, columns).
         rounds: falling densities in (0, 1); each is solved for, and one level is interpolated before it.
     """
-    layer = _Layer.of(weight, curvature, block)
+    layer = _PaddedLayer.of(weight, curvature, block)
     live = layer.live()
     gone = torch.where(live, torch.tensor(_NEVER, dtype=torch.uint8), torch.tensor(0, dtype=torch.uint8))
     start = int(live.sum()) / live.numel()
@@ -97,7 +97,7 @@ def _later(before: Tensor, loss: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Layer:
+class _PaddedLayer:
     """A layer, padded to whole blocks.
 
     gram: A [in', in']. inverse: A^-1 [in', in']. weight: W by row group [groups, rows, in']. targets: W A likewise.
@@ -112,7 +112,7 @@ class _Layer:
     sensitivity: Tensor
 
     @classmethod
-    def of(cls, weight: Tensor, curvature: Curvature, block: tuple[int, int]) -> "_Layer":
+    def of(cls, weight: Tensor, curvature: Curvature, block: tuple[int, int]) -> "_PaddedLayer":
         rows, cols = block
         out, width = weight.shape
         padding = -width % cols

@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from typing import Literal
 
-Engine = Literal["onnxruntime", "openvino", "pytorch", "l0compile"]
-REFERENCES: tuple[Engine, ...] = ("onnxruntime", "openvino", "pytorch", "l0compile")
+DenseEngine = Literal["onnxruntime", "openvino", "pytorch", "l0compile"]
+REFERENCES: tuple[DenseEngine, ...] = ("onnxruntime", "openvino", "pytorch", "l0compile")
 """Engines whose dense latency a budget can be relative to."""
 
 PYTORCH, DENSE, CHOSEN = "dense PyTorch", "dense l0compile", "chosen l0compile"

@@ -6,7 +6,7 @@ from torch import nn
 
 from l0compile.measurement import Ratio, ratio
 from l0compile.pruning.bounds import Bound
-from l0compile.studies.bench.engines import CHOSEN, ROW_OF, Engine
+from l0compile.studies.bench.engines import CHOSEN, ROW_OF, DenseEngine
 from l0compile.studies.constraints.constraint import Chosen
 from l0compile.studies.result import BAND, Requirement
 
@@ -21,7 +21,7 @@ class LatencyBudget:
 
     ratio: float | None
     ms: float | None
-    reference: Engine = "onnxruntime"
+    reference: DenseEngine = "onnxruntime"
     percentile: float = 50.0
     kind = "latency"
 

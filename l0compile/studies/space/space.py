@@ -14,8 +14,8 @@ from l0compile.studies.constraints.quality import QualityTarget
 from l0compile.studies.constraints.registry import parse_limit
 from l0compile.tasks import Precision, Schedule
 
-Kind = Literal["block", "head", "neuron"]
-KINDS: tuple[Kind, ...] = ("block", "head", "neuron")
+GateKind = Literal["block", "head", "neuron"]
+KINDS: tuple[GateKind, ...] = ("block", "head", "neuron")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class GateGroup:
     """
 
     name: str
-    kind: Kind
+    kind: GateKind
     patterns: tuple[str, ...]
     density: tuple[float, float]
     shapes: tuple[tuple[int, int], ...] = ()

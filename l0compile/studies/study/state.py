@@ -86,6 +86,11 @@ def stage_key(trial: int, wanted: float) -> str:
     return f"{wanted:.6f} of trial {trial}"
 
 
+def made_with(study: "optuna.study.Study") -> str | None:
+    """Return what a study was made with, whatever version of l0compile made it."""
+    return study.user_attrs.get("made_with")
+
+
 def read_state(study: "optuna.study.Study") -> StudyState:
     """Read what a study remembers.
 
@@ -96,7 +101,7 @@ def read_state(study: "optuna.study.Study") -> StudyState:
     try:
         stages = {key: data for key, data in attributes.items() if key.startswith(_LAST_STAGE)}
         return StudyState(
-            attributes.get("made_with"),
+            made_with(study),
             attributes.get("job"),
             attributes.get("price_ms"),
             attributes.get("share"),

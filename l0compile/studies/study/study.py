@@ -3,14 +3,14 @@
 import contextlib
 import importlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from l0compile.errors import ConfigError, DataError
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.space.space import Space
-from l0compile.studies.study.state import StudyState, read_state, write_state
+from l0compile.studies.study.state import StudyState, made_with, read_state, write_state
 from l0compile.studies.study.trial import Outcome, Trial, finished
 from l0compile.studies.workers.retry import ERROR, TWIN
 from l0compile.studies.workers.storage import hidden, open_storage
@@ -116,15 +116,14 @@ def open_study(
             ) from error
         mark = f"{space.fingerprint()} {conditions} version {VERSION}"
         where = hidden(storage) if storage else str(file)
-        state = read_state(study)
-        found = mark if state.made_with is None else state.made_with
+        found = made_with(study) or mark
         if found != mark:
             raise ConfigError(
                 f"{where}: holds a study of another search space, text, machine or version: expected {mark!r}, got "
                 f"{found!r}; "
                 "choose another --out or --study, or leave --resume out to start anew"
             )
-        write_state(study, replace(state, made_with=mark))
+        write_state(study, StudyState(made_with=mark))
         # A resumed sampler with the old seed would draw the old points again.
         seed = space.effort.seed + len(study.trials)
         study.sampler = optuna.samplers.TPESampler(
