@@ -49,12 +49,8 @@ class StateError(L0CompileError, RuntimeError):
     """A model with state was called by a thread whose sequence of calls it does not hold."""
 
 
-class ArtifactError(L0CompileError):
-    """A saved model is incomplete, damaged, or made for another version or machine type."""
-
-
 class ConfigError(L0CompileError, ValueError):
-    """A search space, target file or database of costs is malformed: names file, key and the allowed values."""
+    """An argument, a search space or a target file is malformed; the message names the key and the allowed values."""
 
 
 class InfeasibleError(ConfigError):
@@ -62,7 +58,19 @@ class InfeasibleError(ConfigError):
 
 
 class DataError(L0CompileError):
-    """Training or evaluation data is missing, empty or unreadable."""
+    """Data for training, evaluation or a measurement is missing, empty or unreadable."""
+
+
+class StorageError(DataError):
+    """A file, a database or a study cannot be read or written, or holds something else than l0compile wrote."""
+
+
+class ArtifactError(StorageError):
+    """A saved model is incomplete, damaged, or made for another version or machine type."""
+
+
+class DeviceError(DataError):
+    """A device, or the tracker that lends it, does not answer, has gone, or cannot run what it was sent."""
 
 
 class MissingDependency(L0CompileError, ImportError):

@@ -98,7 +98,9 @@ def search(  # type: ignore[misc]  # the first two positions differ in the two f
     Raises:
         ConfigError: the space is malformed, or the study was made with another one.
         InfeasibleError: no model can keep a limit of the space.
-        DataError: data is missing or unreadable, or the disk is full.
+        DataError: data is missing or unreadable.
+        StorageError: the disk is full, or the study can't be read.
+        DeviceError: there is no such device.
         MissingDependency: the task or the budget's reference needs a package.
         GateError: a pattern matches nothing.
         BuildError: no candidate could be built.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from l0compile.errors import DataError
+from l0compile.errors import DataError, StorageError
 from l0compile.ir.records import Region
 from l0compile.measurement import Measurement, Ratio
 
@@ -160,7 +160,7 @@ class SearchResult:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "SearchResult":
-        """Inverse of `to_dict` after a way through JSON. Raises DataError for missing or unknown keys."""
+        """Inverse of `to_dict` after a way through JSON. Raises StorageError for missing or unknown keys."""
         try:
             return cls(
                 **{
@@ -172,7 +172,7 @@ class SearchResult:
                 }
             )
         except (KeyError, TypeError) as error:
-            raise DataError(
+            raise StorageError(
                 f"search result: does not fit this version: {error}; run the search again"
             ) from error
 
@@ -184,17 +184,17 @@ class SearchResult:
 
     @classmethod
     def load(cls, file: Path) -> "SearchResult":
-        """What `save` wrote. Raises DataError when it is missing or unreadable."""
+        """What `save` wrote. Raises StorageError when it is missing or unreadable."""
         try:
             loaded = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise DataError(
+            raise StorageError(
                 f"{file}: not found; expected the output folder of a finished `l0compile search`"
             ) from None
         except (OSError, ValueError) as error:
-            raise DataError(f"{file}: can't be read as a search result: {error}") from error
+            raise StorageError(f"{file}: can't be read as a search result: {error}") from error
         if not isinstance(loaded, dict):
-            raise DataError(f"{file}: expected a JSON object, got {type(loaded).__name__}")
+            raise StorageError(f"{file}: expected a JSON object, got {type(loaded).__name__}")
         return cls.from_dict(loaded)
 
 

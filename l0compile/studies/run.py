@@ -4,7 +4,7 @@ import dataclasses
 import time
 from pathlib import Path
 
-from l0compile.errors import DataError
+from l0compile.errors import StorageError
 from l0compile.measurement import Stopwatch
 from l0compile.measurement.device import device_and_target
 from l0compile.studies.context import Phase, SearchState
@@ -65,7 +65,7 @@ def run_search(
         result = dataclasses.replace(result, facts=facts)
         result.save(out / RESULT)
     except OSError as error:
-        raise DataError(
+        raise StorageError(
             f"search: {out} can't be written ({error.strerror or error}); free disk space or choose another --out, "
             "then continue with --resume: completed trials are kept"
         ) from error

@@ -20,7 +20,7 @@ def draw(trial: "optuna.trial.Trial", space: Space) -> Choices:
     Only ratios of weights matter, so groups are weighed against the first.
 
     Raises:
-        DataError: the study's known weights are damaged.
+        StorageError: the study's known weights are damaged.
     """
     names, known = [group.name for group in space.gates], read_state(trial.study).known_weights
     weight = {}

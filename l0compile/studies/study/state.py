@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from l0compile.errors import DataError
+from l0compile.errors import StorageError
 from l0compile.pruning.level import Shape
 from l0compile.studies.result import Latency
 
@@ -95,7 +95,7 @@ def read_state(study: "optuna.study.Study") -> StudyState:
     """Read what a study remembers.
 
     Raises:
-        DataError: an attribute is not what this version writes.
+        StorageError: an attribute is not what this version writes.
     """
     attributes = study.user_attrs
     try:
@@ -110,7 +110,7 @@ def read_state(study: "optuna.study.Study") -> StudyState:
             {key.removeprefix(_LAST_STAGE): FinalistRecord.from_json(data) for key, data in stages.items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(
+        raise StorageError(
             f"study: its finalists don't fit this version ({error!r}); leave --resume out to start anew"
         ) from error
 
@@ -140,9 +140,9 @@ def _weights(found: Any) -> dict[str, float]:
     try:
         weights = {name: float(value) for name, value in found.items()}
     except (AttributeError, TypeError, ValueError) as error:
-        raise DataError(
+        raise StorageError(
             f"study: 'known weights': expected a factor for each group of gates, got {found!r}"
         ) from error
     if not all(0.0 < value < inf for value in weights.values()):
-        raise DataError(f"study: 'known weights': expected positive factors, got {found!r}")
+        raise StorageError(f"study: 'known weights': expected positive factors, got {found!r}")
     return weights

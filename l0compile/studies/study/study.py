@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from l0compile.errors import ConfigError, DataError
+from l0compile.errors import ConfigError, StorageError
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.space.space import Space
 from l0compile.studies.study.state import StudyState, made_with, read_state, write_state
@@ -94,7 +94,7 @@ def open_study(
 
     Raises:
         ConfigError: the study was made with another space or conditions, or exists already in a shared storage.
-        DataError: the storage can't be written.
+        StorageError: the storage can't be written.
     """
     optuna = importlib.import_module("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -153,7 +153,7 @@ def _storage_errors() -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
-        raise DataError(
+        raise StorageError(
             f"search: the study can't be written: {error.__cause__ or error}; free disk space or choose another --out, "
             "then continue with --resume: completed trials are kept"
         ) from error

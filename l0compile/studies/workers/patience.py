@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from l0compile.errors import DataError
+from l0compile.errors import StorageError
 
 PATIENCE_S = 120.0
 LONGEST_PAUSE_S = 5.0
@@ -26,7 +26,7 @@ def patiently(operation: Callable[[], _T], patience_s: float = PATIENCE_S) -> _T
         Its result.
 
     Raises:
-        DataError: the storage stayed away for ``patience_s`` seconds.
+        StorageError: the storage stayed away for ``patience_s`` seconds.
     """
     deadline = time.monotonic() + patience_s
     for pause in pauses():
@@ -36,7 +36,7 @@ def patiently(operation: Callable[[], _T], patience_s: float = PATIENCE_S) -> _T
             if not transient(error):
                 raise
             if time.monotonic() + pause > deadline:
-                raise DataError(
+                raise StorageError(
                     f"storage: expected an answer within {patience_s:g} s, got {_reason(error)}; start the worker "
                     "again when the storage is back: completed trials are kept"
                 ) from error

@@ -24,7 +24,7 @@ def serve_storage(url: str, *, host: str = "127.0.0.1", port: int = PROXY_PORT) 
     Raises:
         ConfigError: the address can't be listened on, or ``url`` is itself a proxy.
         MissingDependency: grpcio is not installed.
-        DataError: the storage can't be reached.
+        StorageError: the storage can't be reached.
     """
     if url.startswith("grpc:"):
         raise ConfigError(f"--serve: expected the database itself, got the proxy {url}")

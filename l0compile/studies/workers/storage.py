@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from l0compile.errors import ConfigError, DataError, MissingDependency
+from l0compile.errors import ConfigError, MissingDependency, StorageError
 from l0compile.studies.workers.patience import PATIENCE_S, pauses
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def open_storage(
 
     Raises:
         ConfigError: the URL is of another kind, the file does not exist, or another version of Optuna made the tables.
-        DataError: the storage can't be reached.
+        StorageError: the storage can't be reached.
         MissingDependency: the driver is not installed.
     """
     scheme = url.partition("://")[0]
@@ -133,7 +133,7 @@ def _open_database(url: str, options: dict[str, Any]) -> "optuna.storages.RDBSto
             # If processes open a new database at the same moment, all try to create its tables, and one succeeds.
             if tries == OPENING_TRIES:
                 reason = " ".join(str(getattr(error, "orig", None) or error.__cause__ or error).split())
-                raise DataError(
+                raise StorageError(
                     f"storage {hidden(url)}: expected a database that can be read and written, got {reason}; check "
                     "that it runs, its address and your rights, then start again"
                 ) from error
@@ -163,7 +163,7 @@ def _open_proxy(url: str) -> "optuna.storages.GrpcStorageProxy":
     try:
         storage.wait_server_ready(timeout=10)
     except ConnectionError as error:
-        raise DataError(
+        raise StorageError(
             f"storage {url}: expected a proxy that answers, got nothing in 10 s; start one there with "
             f"`l0compile worker --serve STORAGE --port {port}`, or check host and port"
         ) from error

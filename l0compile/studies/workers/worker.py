@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from l0compile.errors import DataError, L0CompileError
+from l0compile.errors import DataError, L0CompileError, StorageError
 from l0compile.studies.workers.patience import PATIENCE_S, patiently, transient
 from l0compile.studies.workers.pulse import HEARTBEAT_S, Pulse
 from l0compile.studies.workers.retry import TWIN, fail, retry_dead, twin_of
@@ -52,7 +52,7 @@ def work(
         The number of trials that this worker completed.
 
     Raises:
-        DataError: the storage stayed away.
+        StorageError: the storage stayed away.
         L0CompileError: the last of `FAILURES` errors in a row.
         KeyboardInterrupt: the work was interrupted; any worker tries the running trial again.
     """
@@ -107,7 +107,7 @@ def _run_one(
             raise found
         return patiently(lambda: _frozen(study, trial.number), patience_s), found
     except (KeyboardInterrupt, SystemExit):
-        with contextlib.suppress(DataError):
+        with contextlib.suppress(StorageError):
             patiently(lambda: _give_back(study, trial), min(patience_s, 5.0))
         raise
     finally:
