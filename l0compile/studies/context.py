@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from l0compile.hardware.targets import Target
 from l0compile.pruning.prices import Pricing
 from l0compile.studies.bench.bench import Bench
 from l0compile.studies.constraints.device_budget import DeviceBudget
@@ -16,8 +17,27 @@ from l0compile.studies.space.space import Space
 from l0compile.studies.study.clock import Clock
 from l0compile.studies.study.progress import SearchProgress
 from l0compile.studies.study.state import StudyState
-from l0compile.studies.study.study import Study
-from l0compile.tasks import Task
+from l0compile.studies.study.study import STUDY, Study
+from l0compile.tasks import Task, Team
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Where a search runs and what it leaves behind.
+
+    out: its folder. target: what to compile for. device: where models are timed, as in `Bench`. text: folder of text
+    instead of the task's own. resume: continue the study that is there. storage: URL of the study's storage; None: a
+    file in ``out``. study: its name there. team: the processes that train.
+    """
+
+    out: Path
+    target: Target
+    device: str | None = None
+    text: Path | None = None
+    resume: bool = False
+    storage: str | None = None
+    study: str = STUDY
+    team: Team | None = None
 
 
 @dataclass(frozen=True)
@@ -26,7 +46,7 @@ class SearchContext:
 
     study: holds the space, the trials and what survives a kill. evaluator: makes candidates, with the task and the
     pruned layers. fitter: compiles and measures them on the device. prices: predict what layers take. clock: limits
-    the phases. progress: hears of every step. out: folder of the search. dense_quality: of the dense model on
+    the phases. progress: hears of every step. options: where the search runs. dense_quality: of the dense model on
     validation data.
     """
 
@@ -36,7 +56,7 @@ class SearchContext:
     prices: Pricing
     clock: Clock
     progress: SearchProgress
-    out: Path
+    options: SearchOptions
     dense_quality: float | None = None
 
     @property

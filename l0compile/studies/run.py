@@ -7,7 +7,7 @@ from pathlib import Path
 from l0compile.errors import StorageError
 from l0compile.measurement import Stopwatch
 from l0compile.measurement.device import device_and_target
-from l0compile.studies.context import Phase, SearchState
+from l0compile.studies.context import Phase, SearchOptions, SearchState
 from l0compile.studies.explore.finalists import fit_finalists, restore_finalists, sweep_budgets
 from l0compile.studies.explore.price import choose_price
 from l0compile.studies.explore.racing import race_finalists
@@ -16,7 +16,7 @@ from l0compile.studies.explore.trials import run_trials
 from l0compile.studies.finish.choose import train_chosen
 from l0compile.studies.finish.finish import finish
 from l0compile.studies.result import RESULT, SearchResult
-from l0compile.studies.setup import SearchOptions, set_up
+from l0compile.studies.setup import set_up
 from l0compile.studies.space.space import Space
 from l0compile.studies.study.clock import Clock
 from l0compile.studies.study.progress import Ledger, SearchProgress, Silent

@@ -3,7 +3,6 @@
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from l0compile.errors import BuildError, ConfigError
@@ -16,7 +15,7 @@ from l0compile.pruning.level import Shape
 from l0compile.pruning.prices import Prices, linear_calls
 from l0compile.studies.bench.bench import ROUGH, Bench
 from l0compile.studies.bench.engines import DENSE, REFERENCES, ROW_OF
-from l0compile.studies.context import SearchContext
+from l0compile.studies.context import SearchContext, SearchOptions
 from l0compile.studies.fit.budget import budget_of, check_reference
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.fit import Fitter
@@ -25,30 +24,11 @@ from l0compile.studies.space.candidate import layers_of, unique
 from l0compile.studies.space.space import Space
 from l0compile.studies.study.clock import Clock
 from l0compile.studies.study.progress import SearchProgress
-from l0compile.studies.study.study import STUDY, open_study
-from l0compile.tasks import Task, Team, make_task
+from l0compile.studies.study.study import open_study
+from l0compile.tasks import Task, make_task
 
 # The dense models are measured until this share of the time at the latest.
 SETUP_UNTIL = 0.35
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """Where a search runs and what it leaves behind.
-
-    out: its folder. target: what to compile for. device: where models are timed, as in `Bench`. text: folder of text
-    instead of the task's own. resume: continue the study that is there. storage: URL of the study's storage; None: a
-    file in ``out``. study: its name there. team: the processes that train.
-    """
-
-    out: Path
-    target: Target
-    device: str | None = None
-    text: Path | None = None
-    resume: bool = False
-    storage: str | None = None
-    study: str = STUDY
-    team: Team | None = None
 
 
 def set_up(
@@ -103,7 +83,7 @@ def set_up(
     quality = task.quality(evaluator.origin, "validation")
     engines = 1 if options.device else len(REFERENCES)
     clock = clock.set_up(bench.final_seconds(engines, time.monotonic() - begun))
-    return SearchContext(study, evaluator, fitter, prices, clock, progress, options.out, quality)
+    return SearchContext(study, evaluator, fitter, prices, clock, progress, options, quality)
 
 
 def measure_dense(

@@ -10,7 +10,7 @@ from instant import FormulaFitter
 
 from l0compile.hardware.targets import load_target
 from l0compile.pruning.prices import Prices
-from l0compile.studies.context import Phase, SearchContext, SearchState
+from l0compile.studies.context import Phase, SearchContext, SearchOptions, SearchState
 from l0compile.studies.explore.finalists import best_finalist
 from l0compile.studies.explore.price import choose_price
 from l0compile.studies.explore.trials import run_trials
@@ -74,8 +74,10 @@ def driven(
     """A search with the space of ``fitter``; changes: of the space."""
     space = dataclasses.replace(fitter.evaluator.space, **changes)
     study = open_study(space, out, resume=resume, conditions="here")
-    prices, clock = Prices(load_target("native"), None), Clock(time.monotonic(), seconds)
-    context = SearchContext(study, fitter.evaluator, fitter, prices, clock, progress or Silent(), out)
+    target, clock = load_target("native"), Clock(time.monotonic(), seconds)
+    options = SearchOptions(out, target, resume=resume)
+    prices, progress = Prices(target, None), progress or Silent()
+    context = SearchContext(study, fitter.evaluator, fitter, prices, clock, progress, options)
     return Driven(context, SearchState(study.state))
 
 

@@ -37,7 +37,7 @@ def finish(context: SearchContext, state: SearchState) -> SearchState:
     assert winner is not None, "train_chosen comes first"
     progress.phase("compiling and verifying the chosen candidate")
     compiled = bench.build(winner.model, MODEL)
-    artifact = _publish(bench.folder / MODEL, context.out / MODEL)
+    artifact = _publish(bench.folder / MODEL, context.options.out / MODEL)
     fixed = task.dynamic_shapes() is None
     quality = task.quality(winner.model if fixed else compiled, "held_out")
     dense = task.quality(context.evaluator.origin, "held_out")
