@@ -64,7 +64,7 @@ def measured(folder: Path, text: Path | None, fractions: list[float]) -> list[di
         )
         print(rows[-1], flush=True)
     with RichProgress(600.0) as progress:
-        final = bench.compare(jobs, {}, Protocol(), tuple(jobs), width=FINAL, progress=progress)
+        final = bench.compare(jobs, {}, Protocol(), tuple(jobs), width=FINAL, told=progress.note)
     bench.stopwatch.close()
     for row in rows:
         found_ratio = ratio(final["dense"], final[str(row["fraction"])], paired=True)

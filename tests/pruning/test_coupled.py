@@ -42,7 +42,7 @@ def paths() -> Mapping[str, Mapping[Shape, PruningPath]]:
 
 @functools.cache
 def menu() -> Menu:
-    return Menu.of(paths(), SITES, PRICES, parts={PART.name: PART})
+    return Menu.of(paths(), SITES, PRICES, units={PART.name: PART})
 
 
 def coupled() -> Coupled:
@@ -130,15 +130,15 @@ def smaller(full: Menu) -> Menu:
     }
     layers = {name: tuple(full.layers[name][place] for place in kept) for name, kept in names.items()}
     (one,) = full.coupled
-    cases = names[one.part]
+    cases = names[one.units]
     levels = {
         name: tuple(
-            given[case] if name == one.part else tuple(given[case][place] for place in names[name])
+            given[case] if name == one.units else tuple(given[case][place] for place in names[name])
             for case in cases
         )
         for name, given in one.levels.items()
     }
-    return Menu(layers, full.paths, full.parts, (Coupled(one.part, levels),))
+    return Menu(layers, full.paths, full.units, (Coupled(one.units, levels),))
 
 
 def plans(given: Menu) -> list[Allocation]:
@@ -165,7 +165,7 @@ def test_plans_are_restored_from_their_numbers() -> None:
 
 
 def test_closed_heads_make_room_for_blocks() -> None:
-    free = Menu(menu().layers, menu().paths, menu().parts)  # as if nothing went with the heads
+    free = Menu(menu().layers, menu().paths, menu().units)  # as if nothing went with the heads
     shares = [share / 20 for share in range(1, 20)]
     pairs = [
         (free.allocate(share * free.dense_ms).loss, menu().allocate(share * free.dense_ms).loss)
@@ -180,17 +180,17 @@ def test_a_layer_goes_with_what_it_reads() -> None:
     # fc2 reads the neurons of fc1 and makes those that fc3 reads.
     shapes = {"fc1": (8, 4), "fc2": (8, 8), "fc3": (4, 8)}
     layers = {name: random_layer(*shape, seed) for seed, (name, shape) in enumerate(shapes.items())}
-    parts = {
-        part.name: part
-        for part in (UnitGroup("fc2", Neuron(), 0.0, ("fc1",)), UnitGroup("fc3", Neuron(), 0.0, ("fc2",)))
+    units = {
+        group.name: group
+        for group in (UnitGroup("fc2", Neuron(), 0.0, ("fc1",)), UnitGroup("fc3", Neuron(), 0.0, ("fc2",)))
     }
     found = {name: {(1, 1): prune(*given, (1, 1))} for name, given in layers.items()}
     found |= {
-        name: {(shapes[part.layer][0], 1): prune(*layers[part.layer], (shapes[part.layer][0], 1))}
-        for name, part in parts.items()
+        name: {(shapes[group.layer][0], 1): prune(*layers[group.layer], (shapes[group.layer][0], 1))}
+        for name, group in units.items()
     }
-    sites = {name: LinearCall(shape, 10) for name, shape in shapes.items()}
-    made = Menu.of(found, sites, PRICES, parts=parts)
+    calls = {name: LinearCall(shape, 10) for name, shape in shapes.items()}
+    made = Menu.of(found, calls, PRICES, units=units)
     assert [tuple(one.levels) for one in made.coupled] == [
         ("fc2 (neurons)", "fc1", "fc2"),
         ("fc3 (neurons)", "fc3"),
@@ -208,5 +208,5 @@ def test_nothing_left_takes_nothing() -> None:
     assert [level.block for level in whole] == [level.block for level in none] and found.cases == 2
 
 
-def test_parts_as_json() -> None:
+def test_units_as_json() -> None:
     assert UnitGroup.from_json(PART.to_json()) == PART

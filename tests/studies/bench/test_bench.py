@@ -75,7 +75,9 @@ def compared(
     bench.stopwatch = machine  # type: ignore[assignment]
     jobs = dict.fromkeys(machine.ms, JOB)
     watched = ("reference", "model")
-    return bench.compare(jobs, {"gone": "no such engine"}, PROTOCOL, watched, progress=notes, **rest)
+    return bench.compare(
+        jobs, {"gone": "no such engine"}, PROTOCOL, watched, told=notes.note if notes else None, **rest
+    )
 
 
 def test_a_quiet_comparison_is_a_short_one(bench: Bench) -> None:
