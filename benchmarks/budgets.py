@@ -15,9 +15,9 @@ from pathlib import Path
 from harness import record, searching
 
 from l0compile.measurement import Protocol, measure_engines, ratio
-from l0compile.studies.fit.budgeted import Budgeted
+from l0compile.studies.bench.bench import FINAL, Bench
+from l0compile.studies.constraints.device_budget import DeviceBudget
 from l0compile.studies.fit.fit import Fitter
-from l0compile.studies.fit.latency import FINAL, Bench
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.study.progress import RichProgress
 
@@ -52,19 +52,19 @@ def measured(folder: Path, text: Path | None, fractions: list[float]) -> list[di
     bench.build(task.dense(), "dense", dynamic=False)
     dense = bench.job(folder / "dense")
     dense_ms = measure_engines({"dense": dense}, Protocol())["dense"].median_ms
-    fitter = Fitter(found, bench, Budgeted(dense_ms, 1.0, dense), [(found.menu.dense_ms, dense_ms)])
+    fitter = Fitter(found, bench, DeviceBudget(dense_ms, 1.0, dense), [(found.menu.dense_ms, dense_ms)])
     jobs, rows = {"dense": dense}, []
     for fraction in fractions:
         before = len(fitter.points)
         fitted = fitter.fit(Choices(), fraction * dense_ms)
-        bench.build(found.realised(fitted.plan), f"fitted-{fraction}", dynamic=False)
+        bench.build(found.realised(fitted.allocation), f"fitted-{fraction}", dynamic=False)
         jobs[str(fraction)] = bench.job(folder / f"fitted-{fraction}")
         rows.append(
             {"fraction": fraction, "load": fitted.load / fraction, "rounds": len(fitter.points) - before}
         )
         print(rows[-1], flush=True)
     with RichProgress(600.0) as progress:
-        final = bench.compare(jobs, {}, Protocol(), tuple(jobs), width=FINAL, progress=progress)
+        final = bench.compare(jobs, {}, Protocol(), tuple(jobs), width=FINAL, told=progress.note)
     bench.stopwatch.close()
     for row in rows:
         found_ratio = ratio(final["dense"], final[str(row["fraction"])], paired=True)

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from harness import record, searching
 
-from l0compile.pruning.plan import Plan
-from l0compile.studies.fit.budgeted import Budgeted
+from l0compile.measurement.stopwatch import Job
+from l0compile.pruning.allocation import Allocation
+from l0compile.studies.constraints.device_budget import DeviceBudget
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.fit import Fitter
-from l0compile.studies.fit.latency import Job
 from l0compile.studies.fit.probe import probe
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.space.space import GateGroup
@@ -58,7 +58,7 @@ def main() -> None:
             )
             points = [(evaluator.menu.dense_ms, dense["dense"].median_ms)]
             for speedup in options.speedups:
-                budget = Budgeted(dense["openvino"].median_ms / speedup, 1 / speedup, jobs["openvino"])
+                budget = DeviceBudget(dense["openvino"].median_ms / speedup, 1 / speedup, jobs["openvino"])
                 row = {"tokens": options.tokens, "speedup": speedup, "plan": name}
                 fitter = Fitter(evaluator, bench, budget, points)
                 record.append("heads", row | fitted(evaluator, fitter, jobs["openvino"]))
@@ -71,20 +71,20 @@ def fitted(evaluator: Evaluator, fitter: Fitter, reference: Job) -> dict[str, ob
     tried = [Choices(), *probed.to_try()]
     best = max(tried, key=lambda choices: evaluator.evaluate(choices, price).quality)
     found, speedup = searching.fitted(fitter, reference, best)
-    parts = [found.plan.layers[name].density for name in evaluator.menu.parts]
+    parts = [found.allocation.layers[name].density for name in evaluator.menu.units]
     return {
         "measured_speedup": speedup,
         "predicted_ms": round(found.predicted_ms, 2),
         "weights": dict(best.weight),
         "heads": round(sum(parts) / len(parts), 3) if parts else 1.0,
-        "quality": quality(evaluator, found.plan),
-        "neutral": quality(evaluator, evaluator.plan(Choices(), found.plan.ms)),
+        "quality": quality(evaluator, found.allocation),
+        "neutral": quality(evaluator, evaluator.allocate(Choices(), found.allocation.ms)),
     }
 
 
-def quality(evaluator: Evaluator, plan: Plan) -> float:
+def quality(evaluator: Evaluator, allocation: Allocation) -> float:
     """Measure quality on held-out text, with weights by least squares."""
-    model = evaluator.realised(plan)
+    model = evaluator.realised(allocation)
     evaluator.solve(model)
     return round(evaluator.task.quality(model, "held_out"), 4)
 

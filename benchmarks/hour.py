@@ -22,9 +22,12 @@ from harness import record, searching
 
 import l0compile as l0
 from l0compile.measurement import Protocol, ratio
-from l0compile.studies.fit.latency import CHOSEN, FINAL, ROW_OF, Bench
+from l0compile.studies.bench.bench import FINAL, Bench
+from l0compile.studies.bench.engines import CHOSEN, ROW_OF
+from l0compile.studies.constraints.latency import LatencyBudget
+from l0compile.studies.constraints.quality import QualityTarget
 from l0compile.studies.result import RESULT, Latency, SearchResult
-from l0compile.studies.space.space import LatencyBudget, QualityFloor, Space, TrainingPlan
+from l0compile.studies.space.space import Space, TrainingPlan
 
 # The shapes that two_targets.py finds best on AVX-512 and on AVX2; others are not worth the time of pruning.
 SHAPES = ((2, 1), (4, 1))
@@ -67,7 +70,7 @@ def main() -> None:
         for drop in options.drops:
             asked = space(LatencyBudget(None, None, "openvino"), options)
             training = dataclasses.replace(asked.training, weight_rate=NEAR_RATE)
-            asked = dataclasses.replace(asked, quality=QualityFloor(drop), training=training)
+            asked = dataclasses.replace(asked, quality=QualityTarget(drop), training=training)
             record.append("hour", {"drop": drop} | row(asked, l0.search(asked, folder / f"drop-{drop:g}")))
 
 

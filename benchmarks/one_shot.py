@@ -22,15 +22,15 @@ from pathlib import Path
 import optuna
 from harness import record, searching
 
+from l0compile.measurement.stopwatch import Job
+from l0compile.pruning.allocation import Allocation, Menu
 from l0compile.pruning.level import Level
-from l0compile.pruning.plan import Menu, Plan
-from l0compile.studies.fit.budgeted import Budgeted
-from l0compile.studies.fit.evaluate import Evaluator
+from l0compile.studies.constraints.device_budget import DeviceBudget
+from l0compile.studies.fit.evaluate import Evaluator, evaluate_trial
 from l0compile.studies.fit.fit import Fitted, Fitter
-from l0compile.studies.fit.latency import Job
 from l0compile.studies.fit.probe import probe
 from l0compile.studies.space.candidate import Choices
-from l0compile.studies.space.draw import KNOWN, evaluate_trial
+from l0compile.studies.study.state import StudyState, write_state
 from l0compile.studies.study.study import STARTUP_TRIALS
 
 SPEEDUPS = (1.5, 2.0, 3.0, 4.0)
@@ -57,7 +57,7 @@ def main() -> None:
         bench, jobs, dense = searching.dense_jobs(task, folder)
         points = [(evaluator.menu.dense_ms, dense["dense"].median_ms)]
         for speedup in options.speedups:
-            budget = Budgeted(dense["openvino"].median_ms / speedup, 1 / speedup, jobs["openvino"])
+            budget = DeviceBudget(dense["openvino"].median_ms / speedup, 1 / speedup, jobs["openvino"])
             fitter = Fitter(evaluator, bench, budget, points)
             row = {"speedup": speedup, "candidates_s": round(seconds, 1)}
             record.append("one_shot", row | compared(evaluator, fitter, jobs["openvino"], options.trials))
@@ -67,16 +67,18 @@ def compared(evaluator: Evaluator, fitter: Fitter, reference: Job, trials: int) 
     """Compare our plan and the three others at one latency."""
     fitted, speedup = searching.fitted(fitter, reference)
     against = others(evaluator.menu, fitted)
-    choices = searched(evaluator, fitted.plan.ms, trials)
+    choices = searched(evaluator, fitted.allocation.ms, trials)
     best, best_speedup = searching.fitted(fitter, reference, choices)
-    plans = {"ours": fitted.plan, **against, "searched": best.plan}
+    plans = {"ours": fitted.allocation, **against, "searched": best.allocation}
 
     def at_its_price(choices: Choices) -> dict[str, float]:
-        return {name: quality(evaluator, evaluator.plan(choices, plan.ms)) for name, plan in against.items()}
+        return {
+            name: quality(evaluator, evaluator.allocate(choices, plan.ms)) for name, plan in against.items()
+        }
 
     return {
         "measured_speedup": speedup,
-        "price_ms": round(fitted.plan.ms, 3),
+        "price_ms": round(fitted.allocation.ms, 3),
         "live": {name: round(live(evaluator, plan), 4) for name, plan in plans.items()},
         "quality": {name: quality(evaluator, plan) for name, plan in plans.items()},
         "searched_speedup": best_speedup,
@@ -93,23 +95,26 @@ def searched(evaluator: Evaluator, price_ms: float, trials: int) -> Choices:
     names = [group.name for group in evaluator.space.gates]
     neutral = Choices(dict.fromkeys(names[1:], 1.0), dict.fromkeys(names, 0.0))
     first, *others = probe(evaluator, neutral, price_ms).to_try()
-    study.set_user_attr(KNOWN, dict(first.weight))
+    write_state(study, StudyState(known_weights=dict(first.weight)))
     for choices in (neutral, first, *others):
         study.enqueue_trial(choices.to_params())
     study.optimize(lambda trial: evaluate_trial(trial, evaluator.space, evaluator, price_ms).quality, trials)
     return Choices.from_params(study.best_params)
 
 
-def others(menu: Menu, fitted: Fitted) -> dict[str, Plan]:
+def others(menu: Menu, fitted: Fitted) -> dict[str, Allocation]:
     """Make the baselines, each as dense as our price allows."""
     shapes = sorted({level.block for levels in menu.layers.values() for level in levels if level.block})
-    uniform = {shape: plan for shape in shapes if (plan := _uniform(menu, shape, fitted.plan.ms))}
+    uniform = {shape: plan for shape in shapes if (plan := _uniform(menu, shape, fitted.allocation.ms))}
     best = min(uniform.values(), key=lambda plan: plan.loss)
-    found = {"one density, best block": best, "multiplications": _by_multiplications(menu, fitted.plan.ms)}
+    found = {
+        "one density, best block": best,
+        "multiplications": _by_multiplications(menu, fitted.allocation.ms),
+    }
     return {"one density, 4x4": uniform[4, 4], **found}
 
 
-def _uniform(menu: Menu, shape: tuple[int, int], price_ms: float) -> Plan | None:
+def _uniform(menu: Menu, shape: tuple[int, int], price_ms: float) -> Allocation | None:
     """Put every layer at the same level of one block shape."""
     count = max(len(paths[shape].densities) if shape in paths else 0 for paths in menu.paths.values())
     for number in range(count):
@@ -118,13 +123,13 @@ def _uniform(menu: Menu, shape: tuple[int, int], price_ms: float) -> Plan | None
             for name, levels in menu.layers.items()
         }
         if all(chosen.values()):
-            plan = Plan({name: level for name, level in chosen.items() if level is not None})
+            plan = Allocation({name: level for name, level in chosen.items() if level is not None})
             if plan.ms <= price_ms:
                 return plan
     return None
 
 
-def _by_multiplications(menu: Menu, price_ms: float) -> Plan:
+def _by_multiplications(menu: Menu, price_ms: float) -> Allocation:
     """Choose the levels of least loss under a number of multiplications, as high as the price allows."""
 
     def counted(name: str, level: Level) -> Level:
@@ -138,26 +143,28 @@ def _by_multiplications(menu: Menu, price_ms: float) -> Plan:
         (name, level.block, level.number): level for name, given in menu.layers.items() for level in given
     }
 
-    def plan(share: float) -> Plan:
-        found = by_count.plan(share * by_count.dense_ms)
-        return Plan({name: real[name, level.block, level.number] for name, level in found.layers.items()})
+    def allocate(share: float) -> Allocation:
+        found = by_count.allocate(share * by_count.dense_ms)
+        return Allocation(
+            {name: real[name, level.block, level.number] for name, level in found.layers.items()}
+        )
 
     low, high = 0.001, 1.0
     for _ in range(12):
         middle = (low + high) / 2
-        low, high = (middle, high) if plan(middle).ms <= price_ms else (low, middle)
-    return plan(low)
+        low, high = (middle, high) if allocate(middle).ms <= price_ms else (low, middle)
+    return allocate(low)
 
 
-def live(evaluator: Evaluator, plan: Plan) -> float:
+def live(evaluator: Evaluator, allocation: Allocation) -> float:
     """Return the share of the weights that is left."""
-    sizes = {name: evaluator.origin.get_submodule(name).weight.numel() for name in plan.layers}
-    return sum(sizes[name] * level.density for name, level in plan.layers.items()) / sum(sizes.values())
+    sizes = {name: evaluator.origin.get_submodule(name).weight.numel() for name in allocation.layers}
+    return sum(sizes[name] * level.density for name, level in allocation.layers.items()) / sum(sizes.values())
 
 
-def quality(evaluator: Evaluator, plan: Plan) -> float:
+def quality(evaluator: Evaluator, allocation: Allocation) -> float:
     """Measure quality on held-out text, with weights by least squares."""
-    model = evaluator.realised(plan)
+    model = evaluator.realised(allocation)
     evaluator.solve(model)
     return round(evaluator.task.quality(model, "held_out"), 4)
 

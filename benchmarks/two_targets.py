@@ -59,8 +59,8 @@ def dense() -> tuple[nn.Module, tuple[Tensor, ...]]:
 
 
 def row(evaluator: Evaluator, share: float) -> dict[str, object]:
-    """Make a row: the plan for a share of the dense time."""
-    plan = evaluator.plan(Choices(), share * evaluator.menu.dense_ms)
+    """Make a row: the allocation for a share of the dense time."""
+    plan = evaluator.allocate(Choices(), share * evaluator.menu.dense_ms)
     sizes = {name: evaluator.origin.get_submodule(name).weight.numel() for name in plan.layers}
     left = {name: sizes[name] * level.density for name, level in plan.layers.items()}
     by_group = {}

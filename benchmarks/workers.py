@@ -23,7 +23,7 @@ from typing import Any
 from harness import record
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "search")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "studies" / "workers")]
 
 import fleet  # noqa: E402
 import postgres  # noqa: E402

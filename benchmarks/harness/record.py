@@ -36,7 +36,9 @@ def commit() -> str | None:
     """Return the commit that was measured, with a + where the package differs from it; None outside a checkout."""
 
     def git(*command: str) -> str | None:
-        done = subprocess.run(["git", *command], cwd=RESULTS.parent, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", *command], cwd=RESULTS.parent, capture_output=True, text=True, check=False
+        )
         return done.stdout.strip() if done.returncode == 0 else None
 
     found = git("rev-parse", "--short", "HEAD")

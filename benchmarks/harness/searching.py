@@ -7,12 +7,13 @@ from typing import Any
 
 from l0compile.hardware.targets import load_target
 from l0compile.measurement import Measurement, Protocol, Workload, measure_engines, ratio
+from l0compile.measurement.stopwatch import Job
 from l0compile.pruning.prices import Prices
+from l0compile.studies.bench.bench import Bench
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.fit import Fitted, Fitter
-from l0compile.studies.fit.latency import Bench, Job
 from l0compile.studies.result import SearchResult
-from l0compile.studies.run import legal_shapes, prepare
+from l0compile.studies.setup import legal_shapes, prepare
 from l0compile.studies.space.candidate import Choices, layers_of, unique
 from l0compile.studies.space.read import read_space
 from l0compile.studies.space.space import Space
@@ -72,7 +73,7 @@ def dense_jobs(task: Task, folder: Path) -> tuple[Bench, dict[str, Job], dict[st
 def fitted(fitter: Fitter, reference: Job, choices: Choices = _NEUTRAL) -> tuple[Fitted, list[float]]:
     """Fit a plan to the budget; measure its speed-up over the reference again, with its interval."""
     found = fitter.fit(choices, fitter.budget.ms)
-    fitter.bench.build(fitter.evaluator.realised(found.plan), "fitted", dynamic=False)
+    fitter.bench.build(fitter.evaluator.realised(found.allocation), "fitted", dynamic=False)
     both = {"reference": reference, "fitted": fitter.bench.job(fitter.bench.folder / "fitted")}
     measured = measure_engines(both, Protocol())
     times = ratio(measured["reference"], measured["fitted"], paired=True)

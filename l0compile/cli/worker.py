@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from l0compile.cli.output import print_json, print_lines
 from l0compile.errors import ConfigError
-from l0compile.studies.workers.jobs import heartbeat_of, join_study, objective_of, read_job, wanted_of
+from l0compile.studies.fit.search_job import objective_of, read_job
+from l0compile.studies.workers.jobs import heartbeat_of, join_study, wanted_of
 from l0compile.studies.workers.proxy import LOOPBACK, serve_storage
 from l0compile.studies.workers.storage import hidden, open_storage
 from l0compile.studies.workers.worker import work

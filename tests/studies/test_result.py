@@ -113,7 +113,7 @@ POINTS = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6), st.booleans())
 @given(POINTS)
 def test_front_is_exactly_what_nothing_beats(points: list[tuple[int, int, bool]]) -> None:
     candidates = tuple(
-        Candidate(n, {}, "fitted" if trained else "too slow", Latency(ms, ms, ms), quality / 6)
+        Candidate(n, {}, "fitted" if trained else "failed", Latency(ms, ms, ms), quality / 6)
         for n, (ms, quality, trained) in enumerate(points)
     )
     for marked, (ms, quality, trained) in zip(mark_front(candidates), points, strict=True):
