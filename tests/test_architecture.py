@@ -28,7 +28,11 @@ WITHIN = {
     "kernels": ("code_stamp", "tir", "token_tile", "definition", "cpu", "cuda", "registry", "costs"),
     "lower": ("tvm", "aten", "partition", "translate"),
     "runtime": ("artifact", "account", "model"),
-}
+    "studies": (
+        "result", "bench", "constraints", "space", "workers", "study", "fit", "context", "explore", "train", "finish",
+        "setup", "run", "entry",
+    ),
+}  # fmt: skip
 """The same inside a folder, for the parts that are named; the others may be read by all of them."""
 
 PURE_PYTORCH = {"ir", "hardware", "gates", "frontend", "analysis", "rewrite", "report"}
@@ -40,6 +44,11 @@ NOT_MIRRORED = {"data", "examples", "fuzz", "zoo", "docs"}
 MAX_NAMES, MAX_FILES_IN_A_FOLDER = 18, 20
 MAX_FILE_LINES, MEDIAN_FILE_LINES, MAX_FUNCTION_LINES = 400, 150, 60
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
+# Still the name of more than one thing; a name that is mended leaves the list.
+SHARED_NAMES = {
+    "Array", "Bundle", "Call", "Engine", "Job", "Layer", "Line", "Parameters", "Part", "Path", "Plan", "Schedule",
+    "Site", "Table", "Task",
+}  # fmt: skip
 UNSAFE = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 
 
@@ -172,6 +181,31 @@ def test_files_and_functions_are_short_and_named_for_what_they_do() -> None:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 length = (node.end_lineno or node.lineno) - node.lineno + 1
                 assert length <= MAX_FUNCTION_LINES, f"{path}:{node.lineno}: {node.name} has {length} lines"
+
+
+def type_names(tree: ast.Module) -> Iterator[str]:
+    """The classes and type aliases of a module, private ones without their underscore."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name.lstrip("_")
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [target.id.lstrip("_") for target in targets if isinstance(target, ast.Name)]
+            yield from (name for name in names if name[:1].isupper() and not name.isupper())
+
+
+def test_the_name_of_a_class_or_type_means_one_thing() -> None:
+    found: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for name in type_names(parsed(path)[0]):
+            found.setdefault(name, []).append(str(path.relative_to(PACKAGE)))
+    shared = {name: places for name, places in found.items() if len(places) > 1 and name not in SHARED_NAMES}
+    assert not shared, shared
+
+
+def test_type_names_are_found() -> None:
+    code = "class _One: ...\nTwo = dict[str, int]\nThree: TypeAlias = int\nLIMIT = _number = 3\n"
+    assert list(type_names(ast.parse(code + "def f():\n    class Four: ...\n"))) == ["One", "Two", "Three"]
 
 
 def test_most_files_are_short() -> None:

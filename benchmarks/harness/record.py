@@ -33,7 +33,7 @@ def last(claim: str, first_axis: str) -> list[dict[str, Any]]:
 
 
 def commit() -> str | None:
-    """The commit that was measured, with a + where the package differs from it; None outside a checkout."""
+    """Return the commit that was measured, with a + where the package differs from it; None outside a checkout."""
 
     def git(*command: str) -> str | None:
         done = subprocess.run(

@@ -3,7 +3,6 @@
 import difflib
 import inspect
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import takewhile
 
 import torch
@@ -15,8 +14,9 @@ from l0compile.gates.gate import Gate
 from l0compile.hardware.targets import load_target
 from l0compile.ir.program import Program
 from l0compile.kernels.token_tile import token_tile
-from l0compile.rewrite.pipeline import pack_tokens, steps
-from l0compile.rewrite.runner import Pass, apply, pass_name
+from l0compile.rewrite.passes import Pass, select
+from l0compile.rewrite.pipeline import COMPACT, FORMATS, FUSE, LAYOUT, NORMALIZE
+from l0compile.rewrite.runner import apply
 
 TARGET = "x86-64-avx512"
 
@@ -57,16 +57,20 @@ def captured() -> Program:
     return capture(hardened_model(), (torch.randn(1, 16, 64),), None, dynamic_shapes=shapes)
 
 
+def passes() -> list[Pass]:
+    """What ``compile`` runs before it lays out memory."""
+    return select((NORMALIZE, FUSE, COMPACT, FORMATS), target=load_target(TARGET), costs=None)
+
+
 def render() -> str:
     """The captured graph, then a section for each pass that changed it."""
-    program, target = captured(), load_target(TARGET)
+    program, tile = captured(), token_tile(load_target(TARGET))
     parts = ["## As captured", f"```text\n{listing(program)}\n```", "## Pass by pass"]
-    parts += _sections(program, steps(target))
-    for step in steps(target):
+    parts += _sections(program, passes())
+    for step in passes():
         program = apply(program, step)
-    tile = token_tile(target)
     parts += ["## Into the layout of the kernels"]
-    parts += _sections(program, [partial(pack_tokens, lanes=tile.lanes, rows=tile.rows)])
+    parts += _sections(program, select([LAYOUT], lanes=tile.lanes, rows=tile.rows))
     parts += ["## What is written down", *(f"- `{r.name}`: {r.reason}." for r in program.regions)]
     return "\n\n".join(parts) + "\n"
 
@@ -78,11 +82,11 @@ def _sections(program: Program, passes: Sequence[Pass]) -> Iterator[str]:
         after = apply(program, step)
         before_text, after_text = listing(program), listing(after)
         if before_text == after_text:
-            idle.append(f"`{pass_name(step)}`")
+            idle.append(f"`{step.name}`")
         else:
             if idle:
                 yield f"Nothing to do for {', '.join(idle)}."
-            yield f"### {pass_name(step)}"
+            yield f"### {step.name}"
             yield _summary(step)
             yield f"```diff\n{difference(before_text, after_text)}\n```"
             idle = []
@@ -92,8 +96,7 @@ def _sections(program: Program, passes: Sequence[Pass]) -> Iterator[str]:
 
 
 def _summary(step: Pass) -> str:
-    function = step.func if isinstance(step, partial) else step
-    lines = (inspect.getdoc(function) or "").splitlines()
+    lines = (inspect.getdoc(step.function) or "").splitlines()
     return " ".join(takewhile(str.strip, lines)).replace("``", "`").replace(":func:", "").replace("*", r"\*")
 
 

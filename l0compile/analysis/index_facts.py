@@ -1,4 +1,4 @@
-"""What is known about integer and bool tensors without running them: their range, and whether they count up."""
+"""The range of integer and bool tensors, and whether they count up, as far as that follows from the graph."""
 
 import operator
 from collections.abc import Callable, Mapping
@@ -9,6 +9,7 @@ import torch
 from torch import fx
 
 from l0compile.ir.nodes import arguments, same_size, shape, tensor
+from l0compile.ir.operator_facts import facts_of, operators
 from l0compile.ir.program import Program
 
 aten = torch.ops.aten
@@ -19,7 +20,7 @@ _ORDER = ("ge", "gt", "le", "lt", "eq", "ne")
 
 @dataclass(frozen=True)
 class IndexFact:
-    """Range of the values (``high`` None: unbounded), and with ``axis`` set: value = low + position along the axis."""
+    """The range of the values (None: unbounded). With ``axis`` set, a value is low + its position along that axis."""
 
     low: int | None
     high: int | None
@@ -27,18 +28,18 @@ class IndexFact:
 
     @property
     def uniform(self) -> int | None:
-        """The one value that every element has, if there is one."""
+        """The value that every element has; None when they may differ."""
         return self.low if self.low is not None and self.low == self.high else None
 
 
 UNKNOWN = IndexFact(None, None)
 _BOOL = IndexFact(0, 1)
 Facts = Mapping[fx.Node, IndexFact]
-Rule = Callable[[fx.Node, Facts], IndexFact]
+RangeRule = Callable[[fx.Node, Facts], IndexFact]
 
 
 def index_facts(program: Program) -> dict[fx.Node, IndexFact]:
-    """A fact for every integer or bool tensor node of the program; unknown operators give no knowledge."""
+    """The fact of every integer or bool tensor node; of the result of an unknown operator nothing is known."""
     facts: dict[fx.Node, IndexFact] = {}
     for node in program.graph.nodes:
         value = tensor(node)
@@ -48,10 +49,19 @@ def index_facts(program: Program) -> dict[fx.Node, IndexFact]:
         if constant is not None:
             facts[node] = _of_constant(constant)
         else:
-            rule = _RULES.get(node.target)
-            fact = rule(node, facts) if rule else UNKNOWN
+            fact = _rule(node)(node, facts)
             facts[node] = _BOOL if fact is UNKNOWN and value.dtype == torch.bool else fact
     return facts
+
+
+def _rule(node: fx.Node) -> RangeRule:
+    known = facts_of(node)
+    otherwise = _cast if known.casts else _elements if known.moves else _unknown
+    return _RULES.get(node.target, otherwise)
+
+
+def _unknown(node: fx.Node, facts: Facts) -> IndexFact:
+    return UNKNOWN
 
 
 def _of_constant(value: torch.Tensor) -> IndexFact:
@@ -72,15 +82,13 @@ def _arange(node: fx.Node, facts: Facts) -> IndexFact:
     return IndexFact(start, given["end"] - 1 if isinstance(given["end"], int) else None, 0)
 
 
-def _filled(value: int | None) -> Rule:
-    def rule(node: fx.Node, facts: Facts) -> IndexFact:
-        filler = value if value is not None else arguments(node)["fill_value"]
-        return IndexFact(int(filler), int(filler)) if isinstance(filler, (int, bool)) else UNKNOWN
-
-    return rule
+def _filled(node: fx.Node, facts: Facts) -> IndexFact:
+    number: Any = facts_of(node).fills
+    filler = arguments(node)["fill_value"] if number == "fill_value" else int(number)
+    return IndexFact(int(filler), int(filler)) if isinstance(filler, (int, bool)) else UNKNOWN
 
 
-def _shifted(sign: int) -> Rule:
+def _shifted(sign: int) -> RangeRule:
     def rule(node: fx.Node, facts: Facts) -> IndexFact:
         fact, offset = _fact(node.args[0], facts), node.args[1]
         if not isinstance(offset, int) or node.kwargs or fact.low is None:
@@ -127,7 +135,7 @@ def _cast(node: fx.Node, facts: Facts) -> IndexFact:
     return IndexFact(1, 1) if fact.low is not None and fact.low > 0 else _BOOL
 
 
-def _compare(name: str) -> Rule:
+def _compare(name: str) -> RangeRule:
     """Decide a comparison from the two ranges."""
 
     def rule(node: fx.Node, facts: Facts) -> IndexFact:
@@ -141,7 +149,7 @@ def _compare(name: str) -> Rule:
 
 
 def _decide(name: str, low: int | None, high: int | None) -> bool | None:
-    """Truth of ``name(difference, 0)`` for a difference in low..high, or None when it varies."""
+    """The value of ``name(difference, 0)`` for differences in low..high; None when it varies."""
     possible = {
         -1: low is None or low < 0,
         0: (low is None or low <= 0) and (high is None or high >= 0),
@@ -151,7 +159,7 @@ def _decide(name: str, low: int | None, high: int | None) -> bool | None:
     return verdicts.pop() if len(verdicts) == 1 else None
 
 
-def _logic(decisive: int) -> Rule:
+def _logic(decisive: int) -> RangeRule:
     """``and`` (0 decides) and ``or`` (1 decides) of bool tensors."""
 
     def rule(node: fx.Node, facts: Facts) -> IndexFact:
@@ -174,26 +182,20 @@ def _fact(arg: Any, facts: Facts) -> IndexFact:
     return facts.get(arg, UNKNOWN)
 
 
-_RULES: dict[Any, Rule] = {
+_RULES: dict[Any, RangeRule] = {
     aten.arange.default: _arange,
     aten.arange.start: _arange,
     aten.arange.start_step: _arange,
-    **{op: _filled(1) for op in (aten.ones.default, aten.ones_like.default, aten.new_ones.default)},
-    **{op: _filled(0) for op in (aten.zeros.default, aten.zeros_like.default, aten.new_zeros.default)},
-    **{op: _filled(None) for op in (aten.full.default, aten.full_like.default, aten.new_full.default)},
+    **{op: _filled for number in (0.0, 1.0, "fill_value") for op in operators(fills=number)},
     aten.add.Tensor: _shifted(1),
     aten.sub.Tensor: _shifted(-1),
     aten.unsqueeze.default: _unsqueeze,
     aten.expand.default: _expand,
     aten.slice.Tensor: _slice,
-    **dict.fromkeys(
-        (aten.gather.default, aten.index.Tensor, aten.reshape.default, aten.permute.default), _elements
-    ),
-    aten._to_copy.default: _cast,
     **{
         getattr(getattr(aten, name), kind): _compare(name) for name in _ORDER for kind in ("Scalar", "Tensor")
     },
-    **{op: _logic(0) for op in (aten.__and__.Tensor, aten.bitwise_and.Tensor, aten.logical_and.default)},
-    **{op: _logic(1) for op in (aten.__or__.Tensor, aten.bitwise_or.Tensor, aten.logical_or.default)},
+    **{op: _logic(0) for op in operators(logic="and")},
+    **{op: _logic(1) for op in operators(logic="or")},
     **dict.fromkeys((aten.logical_not.default, aten.bitwise_not.default), _not),
 }

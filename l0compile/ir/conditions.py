@@ -1,7 +1,7 @@
-"""Conditions on the sizes of a call, as plain data: what tracing took for granted beyond the range of each size.
+"""Conditions on the sizes of a call, as plain data: what tracing assumed beyond the range of each size.
 
-A condition is a tree of nested tuples: a number, the name of a size symbol, or ``(operator, operand, ...)``. It goes
-through JSON and is evaluated by walking it, so that an artifact can carry it without carrying code.
+A condition is a tree of nested tuples: a number, the name of a size symbol, or ``(operator, operand, ...)``. It can
+be written as JSON and is evaluated by walking the tree, so that an artifact contains it without containing code.
 """
 
 import math
@@ -48,7 +48,7 @@ def evaluate(condition: Condition, sizes: Mapping[str, int]) -> Any:
 
 
 def holds(condition: Condition, sizes: Mapping[str, int]) -> bool:
-    """Whether a relation is true of these sizes. One that divides by a size of 0 is not."""
+    """Whether a relation is true for these sizes; one that divides by a size of 0 is not."""
     try:
         return bool(evaluate(condition, sizes))
     except ZeroDivisionError:
@@ -65,7 +65,7 @@ def symbols(condition: Condition) -> set[str]:
 
 
 def show(condition: Condition, labels: Mapping[str, str]) -> str:
-    """``condition`` as text, with the user's names for sizes."""
+    """``condition`` as text, with the names that the user gave to sizes."""
     if isinstance(condition, int | float):
         return str(condition)
     if isinstance(condition, str):
@@ -78,5 +78,13 @@ def show(condition: Condition, labels: Mapping[str, str]) -> str:
 
 
 def from_json(value: Any) -> Condition:
-    """A condition as it was before JSON turned its tuples into lists."""
-    return tuple(from_json(item) for item in value) if isinstance(value, list | tuple) else value
+    """Return a condition as it was before JSON turned its tuples into lists.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(value, int | float | str):
+        return value
+    if not isinstance(value, list | tuple) or not value or value[0] not in OPERATORS:
+        raise ValueError(f"expected a condition such as ['<', 's0', 512], got {value!r}")
+    return (value[0], *map(from_json, value[1:]))

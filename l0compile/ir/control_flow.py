@@ -1,4 +1,4 @@
-"""Control flow that depends on values, and blocks of code under another setting of PyTorch, as exported."""
+"""Control flow that depends on values, as a node of a program."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from torch.utils import _pytree as pytree
 from l0compile.ir.ops.control_flow import CONTROL_FLOW
 from l0compile.ir.program import Program
 
-_higher = torch.ops.higher_order
-
 
 @dataclass(frozen=True, eq=False)
 class ControlFlow:
     """The target of a node: control flow over ``bodies``, called with the node's arguments.
 
-    kind: a name of ``CONTROL_FLOW``. bodies: programs without constants, from flat arguments to a flat tuple.
-    counts: how many arguments are carried and mapped, as far as ``kind`` needs it.
+    Attributes:
+        kind: a name of ``CONTROL_FLOW``.
+        bodies: programs without constants, from flat arguments to a flat tuple.
+        counts: the numbers of carried and mapped arguments, as far as ``kind`` needs them.
     """
 
     kind: str
@@ -45,9 +45,14 @@ class ControlFlow:
 def read_control_flow(
     node: fx.Node, read_body: Callable[[fx.Node], Program]
 ) -> tuple[ControlFlow, tuple[Any, ...]] | None:
-    """(what an exported node does, its operands as nodes of the exported graph); None for control flow that is unknown.
+    """Read control flow from an exported graph.
 
-    ``read_body``: from the node that names a graph in the exported program to that graph.
+    Args:
+        node: a node of the exported graph.
+        read_body: gives the program of the graph that a node of the exported graph names.
+
+    Returns:
+        (what the node does, its operands as nodes of the exported graph); None for unknown control flow.
     """
     args: Any = node.args
     match getattr(node.target, "_name", ""):

@@ -1,4 +1,4 @@
-"""A change in progress: what a pass edits between taking a program and returning a new one."""
+"""The copy of a program that a pass edits before it returns a new program."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ from l0compile.ir.tensors import resolved
 
 @dataclass
 class Editor:
-    """A private copy of a program's graph and constants with the few operations that passes share.
+    """A private copy of the graph and the constants of a program, with the operations that passes share.
 
-    A constant is never changed in place: a new value gets a new name, and a node that wants it gets a new
-    ``get_attr``. Tied weights therefore need no special case (exactness rule 8).
+    A constant is never changed in place: a new value gets a new name, and its readers a new ``get_attr`` node. Tied
+    weights therefore need no special case (rule 8).
     """
 
     program: Program
@@ -30,7 +30,7 @@ class Editor:
         self.graph, self.constants = self.program.edit()
 
     def current(self) -> Program:
-        """The edited state as a program, for analyses: facts are then about the nodes of ``graph``."""
+        """The edited state as a program, so that analyses give facts about the nodes of ``graph``."""
         return self.program.with_graph(self.graph, self.constants)
 
     def value(self, node: Any) -> torch.Tensor | None:
@@ -40,7 +40,7 @@ class Editor:
         return None
 
     def add_constant(self, name: str, tensor: torch.Tensor, before: fx.Node) -> fx.Node:
-        """A ``get_attr`` node, placed before ``before``, for a new constant called ``name`` (made unique)."""
+        """Add a constant, with a unique name made from ``name``, and its ``get_attr`` node before ``before``."""
         key = self._unique(name)
         self.constants[key] = resolved(tensor.detach()).contiguous()
         with self.graph.inserting_before(before):
@@ -56,7 +56,7 @@ class Editor:
         origin: fx.Node | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> fx.Node:
-        """A new operator node before ``before``; stack trace and module path come from ``origin``."""
+        """Add an operator node before ``before``; its stack trace and module path are those of ``origin``."""
         with self.graph.inserting_before(before):
             node = self.graph.call_function(target, args, dict(kwargs or {}))
         source = origin if origin is not None else before
@@ -68,7 +68,7 @@ class Editor:
     def sizes(self, shape: Sequence[Any]) -> list[Any] | None:
         """A shape as operator arguments: numbers, and nodes that read symbols from the inputs.
 
-        None when a size is no input dimension by itself (a product, say).
+        None when a size is not itself an input dimension, but a product of some, for instance.
         """
         result = [self._size(size) for size in shape]
         return None if any(size is None for size in result) else result
@@ -90,14 +90,14 @@ class Editor:
         if known:
             node = min(known)
             if node is not first:
-                first.prepend(node)  # the reader may come before the place where the size was first read
+                first.prepend(node)  # the new reader may come before the node that read the size first
             return node
         node = self.call(operator, (source, dim), before=first, origin=source)
         node.meta["val"] = size
         return node
 
     def replace(self, node: fx.Node, replacement: fx.Node) -> None:
-        """Every user of ``node`` reads ``replacement`` instead; counts as one change."""
+        """Let every reader of ``node`` read ``replacement`` instead; this counts as one change."""
         if "val" in node.meta:
             replacement.meta.setdefault("val", node.meta["val"])
         node.replace_all_uses_with(replacement)
@@ -106,7 +106,7 @@ class Editor:
         self.changed += 1
 
     def finish(self) -> Program:
-        """The new program: unused nodes and constants removed. The input program itself when nothing changed."""
+        """The new program, without unused nodes and constants; the given program itself when nothing changed."""
         if not self.changed:
             return self.program
         remove_dead_nodes(self.graph)
@@ -125,7 +125,7 @@ class Editor:
 
 
 def remove_dead_nodes(graph: fx.Graph) -> int:
-    """Erase nodes that nothing reads, inputs excepted; every operator in a program is free of side effects."""
+    """Erase nodes that nothing reads, except inputs; no operator of a program has side effects."""
     erased = 0
     for node in reversed(list(graph.nodes)):
         if node.op not in ("placeholder", "output") and not node.users:
@@ -135,7 +135,7 @@ def remove_dead_nodes(graph: fx.Graph) -> int:
 
 
 def _fake_like(anchor: fx.Node, tensor: torch.Tensor) -> Any:
-    """The constant as a fake tensor of the graph's own mode, so that later code of a pass can read its shape."""
+    """The constant as a fake tensor of the graph's mode, so that the pass can read its shape."""
     for node in anchor.graph.nodes:
         value = node.meta.get("val")
         if isinstance(value, FakeTensor):

@@ -1,21 +1,22 @@
 """Code for PyTorch as plain data: the operators of a graph in order, on numbered slots.
 
-It goes through JSON and names operators, so that an artifact can carry it without carrying Python code. ``Instruction``
-arguments are numbers, texts, None, lists of these, ``Slot``, ``Named``, and ``Code`` for what control flow runs.
+It can be written as JSON and names operators, so that an artifact contains no Python code. Arguments of an
+``Instruction`` are numbers, texts, None, lists of these, ``Slot``, ``Named``, and ``Code`` for what control flow runs.
 
-An operator outside PyTorch (``torch.library``) runs whatever the loading process has registered under its name: nothing
-of it is in the code.
+For an operator from outside PyTorch (``torch.library``) the code has only the name: the process that loads it runs what
+it has registered under that name.
 """
 
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from l0compile.errors import ArtifactError
+from l0compile.ir.codec import Natural, decode
 
-# Of Python's operator module only arithmetic on sizes: it also holds functions that call others.
+# Only the arithmetic of Python's operator module, which also has functions that call others.
 OPERATORS = frozenset({
     "getitem", "add", "sub", "mul", "floordiv", "truediv", "mod", "pow", "neg", "abs", "eq", "ne", "lt", "le", "gt",
     "ge", "and_", "or_", "not_", "xor", "invert",
@@ -26,17 +27,19 @@ SIZE_FUNCTIONS = frozenset({
 ROUNDINGS = frozenset({"trunc", "floor", "ceil"})  # of Python's math module
 FLOW = frozenset({"cond", "while_loop", "map", "scan"})
 _OPERATOR = re.compile(r"(?!__)[A-Za-z_]\w*\.[A-Za-z_]\w*\.[A-Za-z_]\w*")
-# Reads and writes files; and PyTorch's own operators that touch memory outside their arguments, other processes, or the
-# state of this one.
+# Operators of PyTorch that read files, or touch memory outside their arguments, other processes or this one's state.
 _REFUSED = re.compile(
     r"(aten\.from_file|(inductor|profiler|symm_mem|static_runtime|export|_test|debugprims|debug_mode_ops|_?c10d\w*"
     r"|fsdp|rpc|streams|_dtensor)\.)"
 )
 
 
+_WHERE = "load: a list of PyTorch operators"
+
+
 @dataclass(frozen=True)
 class Slot:
-    """The value that an input, a constant or an earlier instruction left in slot ``number``."""
+    """The value that an input, a constant or an earlier instruction has put in slot ``number``."""
 
     number: int
 
@@ -53,9 +56,12 @@ class Named:
 class Instruction:
     """One call.
 
-    target: ``aten.cumsum.default``, ``l0compile.dense_linear.default``, ``_operator.getitem``, ``torch.sym_max``,
-    ``flow.cond``.
-    result: the slot that the value goes to. frees: slots that nobody reads after this call.
+    Attributes:
+        target: ``aten.cumsum.default``, ``l0compile.dense_linear.default``, ``_operator.getitem``, ``torch.sym_max``,
+            ``flow.cond``.
+        args, kwargs: its arguments.
+        result: the slot that gets the value.
+        frees: slots that no later instruction reads.
     """
 
     target: str
@@ -67,10 +73,14 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Code:
-    """A straight-line program. Slots 0.. hold the inputs, then the constants, then results.
+    """A straight-line program. The first slots hold the inputs, the next ones the constants, then come results.
 
-    inputs: how many. constants: their names, in the order of their slots. outputs: arguments, one a result.
-    homes: of operators that PyTorch does not have by itself, the Python module that registers them, where one is known.
+    Attributes:
+        inputs: the number of inputs.
+        constants: their names, in the order of their slots.
+        instructions: in the order of running.
+        outputs: an argument for each result.
+        homes: operator from outside PyTorch -> the Python module that registers it, where that is known.
     """
 
     inputs: int
@@ -80,7 +90,7 @@ class Code:
     homes: Mapping[str, str] = field(default_factory=dict)
 
     def constant(self, argument: Any) -> str | None:
-        """The name of the constant that an argument of an instruction is; None when it is something else."""
+        """The name of the constant that an argument of an instruction stands for; None for any other argument."""
         number = argument.number - self.inputs if isinstance(argument, Slot) else -1
         return self.constants[number] if 0 <= number < len(self.constants) else None
 
@@ -99,29 +109,39 @@ class Code:
         }
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Code":
-        """The code that ``to_json`` wrote. Raises ArtifactError for a name that no operator has, or a refused one."""
-        try:
-            instructions = tuple(
-                Instruction(
-                    target, _load(args), {k: _load(v) for k, v in kwargs.items()}, result, tuple(frees)
-                )
-                for target, args, kwargs, result, frees in record["instructions"]
-            )
-            homes = {str(name): str(module) for name, module in record.get("homes", {}).items()}
-            constants = tuple(record["constants"])
-            code = cls(record["inputs"], constants, instructions, _load(record["outputs"]), homes)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ArtifactError(
-                f"load: the list of PyTorch operators is malformed ({error!r}); save the model again"
-            ) from error
+    def from_json(cls, record: Any) -> "Code":
+        """Return the code that ``to_json`` wrote.
+
+        Raises:
+            ArtifactError: it is malformed, or names something else than an operator without effects.
+        """
+        stored = decode(record, _StoredCode, _WHERE, ArtifactError, advice="save the model again")
+        instructions = tuple(
+            Instruction(target, _load(args), {k: _load(v) for k, v in kwargs.items()}, result, frees)
+            for target, args, kwargs, result, frees in stored.instructions
+        )
         for instruction in instructions:
             check_target(instruction.target)
-        return code
+        return cls(stored.inputs, stored.constants, instructions, _load(stored.outputs), stored.homes)
+
+
+@dataclass(frozen=True)
+class _StoredCode:
+    """``Code`` in JSON. An instruction is a list of its fields; its target is looked at by ``check_target``."""
+
+    inputs: Natural
+    constants: tuple[str, ...]
+    instructions: tuple[tuple[Any, list[Any], dict[str, Any], Natural, tuple[Natural, ...]], ...]
+    outputs: list[Any]
+    homes: dict[str, str] = field(default_factory=dict)
 
 
 def check_target(target: Any) -> None:
-    """Raise ArtifactError unless ``target`` names an operator that code may call."""
+    """Check that ``target`` names an operator that code may call.
+
+    Raises:
+        ArtifactError: it does not.
+    """
     parts = target.split(".") if isinstance(target, str) else []
     allowed = len(parts) == 3 and bool(_OPERATOR.fullmatch(target)) and not _REFUSED.match(target)
     allowed |= len(parts) == 2 and parts[0] == "flow" and parts[1] in FLOW
@@ -162,21 +182,31 @@ def _dump(value: Any) -> Any:
     return value
 
 
+_ARGUMENTS: dict[str, Any] = {
+    "slot": Natural, "float": Literal["inf", "-inf", "nan"], "complex": tuple[float, float], "code": dict[str, Any],
+    "dtype": str, "device": str, "layout": str, "memory_format": str,
+}  # fmt: skip
+"""The kinds of arguments that are no JSON values by themselves, each with what stands for it."""
+
+
 def _load(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_load(item) for item in value)
     if not isinstance(value, dict):
         return value
-    ((kind, content),) = value.items()
+    kind = next(iter(value), "")
+    if len(value) != 1 or kind not in _ARGUMENTS:
+        raise ArtifactError(
+            f"{_WHERE}: expected an argument of one of the kinds {', '.join(_ARGUMENTS)}, got {value!r}"
+        )
+    content = decode(value[kind], _ARGUMENTS[kind], _WHERE, ArtifactError, path=kind)
     match kind:
         case "slot":
-            return Slot(int(content))
+            return Slot(content)
         case "code":
             return Code.from_json(content)
         case "float":
             return float(content)
         case "complex":
             return complex(*content)
-        case "dtype" | "device" | "layout" | "memory_format":
-            return Named(kind, content)
-    raise ValueError(f"unknown kind of argument {kind!r}")
+    return Named(kind, content)

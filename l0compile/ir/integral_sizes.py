@@ -1,4 +1,4 @@
-"""Sizes that a model computes with floating-point arithmetic, as integer arithmetic on input sizes."""
+"""Rewrite sizes that a model computes in floating point as integer arithmetic on input sizes."""
 
 from fractions import Fraction
 from functools import lru_cache
@@ -16,16 +16,16 @@ from torch.utils._sympy.functions import (
 )
 
 ROUNDINGS = (TruncToInt, FloorToInt, CeilToInt)
-_EXACT_BITS = 20  # of numerator and denominator of a float that counts as the number it was written as
+_EXACT_BITS = 20  # of numerator and denominator, up to which a float counts as exact
 _LARGEST_DENOMINATOR = 10_000
 
 
 @lru_cache(maxsize=4096)
 def integral(expression: Any) -> Any:
-    """``expression`` with ``int(0.5 * h)``, ``math.ceil(n / 3)`` and the like as divisions of integers.
+    """``expression`` with ``int(0.5 * h)``, ``math.ceil(n / 3)`` and others like them as divisions of integers.
 
-    What has no such form stays. The form is that of the same arithmetic without rounding; where that may differ from
-    floating point, :func:`uncertain` names it.
+    The integer form is that of exact arithmetic; :func:`uncertain` names the roundings where floating point may differ.
+    What has no integer form stays.
     """
     return expression.replace(lambda e: isinstance(e, ROUNDINGS), lambda e: _divided(e) or e)
 
@@ -37,7 +37,7 @@ def uncertain(expression: Any) -> list[Any]:
 
 
 def _divided(rounding: Any) -> Any | None:
-    """``rounding`` as an integer division, None where its argument is no quotient of positive integers."""
+    """``rounding`` as an integer division; None where its argument is not a quotient of positive integers."""
     value = _rational(rounding.args[0])
     if value is None:
         return None
@@ -54,7 +54,7 @@ def _divided(rounding: Any) -> Any | None:
 
 
 def _rational(e: Any) -> Any | None:
-    """The number that ``e`` stands for if nothing is rounded on the way."""
+    """The exact value of ``e``, without any rounding; None where it has no rational form."""
     if isinstance(e, sympy.Float):
         exact = Fraction(float(e)).limit_denominator(_LARGEST_DENOMINATOR)
         return sympy.Rational(exact.numerator, exact.denominator) if float(exact) == float(e) else None
@@ -73,8 +73,8 @@ def _rational(e: Any) -> Any | None:
 def _proven(e: Any) -> bool:
     """Whether rounding ``e`` to an integer gives the same in floating point.
 
-    A quotient of two integers is rounded once; the next integer is further away than that, as long as both are below
-    2**53. All before it must be exact.
+    A quotient of two exact integers is rounded only once, by less than its distance to the next integer as long as both
+    are below 2**53.
     """
     if isinstance(e, IntTrueDiv | FloatTrueDiv):
         return all(_exact(arg) for arg in e.args)

@@ -1,11 +1,11 @@
-"""Modules that hold tensors under given names."""
+"""Put tensors into modules under given names."""
 
 import torch
 from torch import nn
 
 
 def hold(root: nn.Module, name: str, tensor: torch.Tensor) -> None:
-    """Make ``tensor`` a parameter or buffer of ``root`` under a dotted name, with modules on the way."""
+    """Make ``tensor`` a parameter or buffer of ``root`` under a dotted name; missing modules are created."""
     *path, last = name.split(".")
     for part in path:
         if part not in root._modules:

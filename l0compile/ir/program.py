@@ -17,26 +17,26 @@ from l0compile.ir.structure import Structure
 
 @dataclass(frozen=True)
 class Program:
-    """A captured model. Passes map a Program to a new Program and share tensors by reference.
+    """A captured model. Passes map a program to a new program; the two share tensors.
 
     Attributes:
         graph: placeholders are the flat tensor inputs, in order; parameters, buffers and lifted constants are
             ``get_attr`` nodes whose target is a key of ``constants``; ``call_function`` targets are OpOverloads of
-            ``aten``, ``l0compile`` or a library of the user's, Python operators on sizes, or ``ControlFlow``; none has
-            a side effect. The one output node holds a flat tuple.
-            ``node.meta["val"]`` is a FakeTensor (sizes may be symbolic) on every tensor node.
+            ``aten``, ``l0compile`` or a library of the user, Python operators on sizes, or ``ControlFlow``; none has
+            a side effect. The one output node holds a flat tuple. ``node.meta["val"]`` of a tensor node is a
+            FakeTensor, whose sizes may be symbolic.
         constants: name -> plain detached tensor. Never changed in place.
-        in_spec: pytree of ``(args, kwargs)``; its leaves are the placeholders. What is no tensor is part of it, see
-            :mod:`l0compile.ir.structure`.
+        in_spec: pytree of ``(args, kwargs)``; its leaves are the placeholders. Arguments that are no tensors are part
+            of it, see :mod:`l0compile.ir.structure`.
         out_spec: pytree of the model's result; its leaves are the output tuple, all tensors.
-        symbols: size symbol -> (smallest, largest or None) that a caller may pass.
-        conditions: what else must hold between sizes for the graph to be the model.
+        symbols: size symbol -> (smallest, largest or None) size that a caller may pass.
+        conditions: relations between sizes that must hold for the graph to compute what the model does.
         labels: size symbol -> the name the user gave that dimension, where one was given.
         history: the passes that ran, in order.
         regions: what was decided for each layer.
-        stored: name of a weight that the model stores sparse -> the format. It is dense in ``constants``.
-        state: buffers that the model changes. Their values come in as the last placeholders and go out as the last
-            results, in this order, which ``in_spec`` and ``out_spec`` say nothing of.
+        stored: name of a weight that the model stores sparse -> its format; it is dense in ``constants``.
+        state: buffers that the model changes. Their values are the last placeholders and the last results, in this
+            order; ``in_spec`` and ``out_spec`` do not contain them.
     """
 
     graph: fx.Graph
@@ -58,13 +58,13 @@ class Program:
 
     @property
     def inputs(self) -> tuple[fx.Node, ...]:
-        """The input nodes that a caller gives."""
+        """The input nodes for the values that a caller gives."""
         nodes = self.placeholders
         return nodes[: len(nodes) - len(self.state)]
 
     @property
     def results(self) -> tuple[Any, ...]:
-        """What a caller gets: the flat results without the state."""
+        """The flat results that a caller gets, without the state."""
         flat: Any = self.output.args[0]
         return tuple(flat[: len(flat) - len(self.state)])
 
@@ -74,11 +74,11 @@ class Program:
         return next(iter(reversed(self.graph.nodes)))
 
     def edit(self) -> tuple[fx.Graph, dict[str, torch.Tensor]]:
-        """A copy of the graph (tensors and meta values shared) and of the constants dict, free to be changed."""
+        """A copy of the graph and of the dict of constants that may be changed; tensors and meta values are shared."""
         return copy_graph(self.graph), dict(self.constants)
 
     def with_graph(self, graph: fx.Graph, constants: Mapping[str, torch.Tensor]) -> "Program":
-        """The same program around another graph; constants that no node names any more are dropped."""
+        """The program with another graph, and with only the constants that its nodes name."""
         used = {node.target for node in graph.nodes if node.op == "get_attr"}
         kept = {name: tensor for name, tensor in constants.items() if name in used}
         return replace(self, graph=graph, constants=kept)
@@ -90,11 +90,11 @@ class Program:
         return None
 
     def module(self) -> fx.GraphModule:
-        """A module that runs the graph in PyTorch: flat inputs -> flat tuple. The oracle for every rewrite."""
+        """A module that runs the graph in PyTorch, from flat inputs to a flat tuple: the oracle of every rewrite."""
         return fx.GraphModule(dict(self.constants), copy_graph(self.graph))
 
     def flatten(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> list[Any]:
-        """Flat inputs for :meth:`module` from a call's arguments; state as it was at capture.
+        """The flat inputs of :meth:`module` for the arguments of a call, with the state as it was at capture.
 
         Raises:
             InputError: the structure differs from the one captured.
@@ -109,14 +109,14 @@ class Program:
         return leaves + [state.tensor for state in self.state]
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        """Run in PyTorch with the model's own calling convention (slow; for checks and tests)."""
+        """Run the program in PyTorch, called like the model; slow, for checks and tests."""
         inputs = self.flatten(args, kwargs)
         with torch.no_grad():
             flat = self.module()(*inputs)
         return Structure(self.out_spec).unflatten(flat[: len(self.results)], self.sizes(inputs))
 
     def sizes(self, inputs: Sequence[torch.Tensor]) -> dict[str, int]:
-        """Size symbol -> its value for these flat inputs, for the symbols that are a dimension of an input."""
+        """The value of each size symbol that is a dimension of an input, for these flat inputs."""
         found: dict[str, int] = {}
         for node, tensor in zip(self.placeholders, inputs, strict=True):
             found |= {str(want): got for want, got in zip(node.meta["val"].shape, tensor.shape, strict=True)}

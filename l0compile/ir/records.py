@@ -1,8 +1,7 @@
-"""What a program remembers about itself: which passes made it, and what became of each region."""
+"""Records of how a program was made: the passes that ran, and what became of each region."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 Format = Literal["dense", "compact", "bsr", "dropped"]
 Engine = Literal["tvm", "torch"]
@@ -10,7 +9,7 @@ Engine = Literal["tvm", "torch"]
 
 @dataclass(frozen=True)
 class PassRecord:
-    """One pass that ran: its name, how many nodes or constants it changed, and the wall time it took in seconds."""
+    """One pass that ran: its name, the number of nodes or constants that it changed, and its wall time in seconds."""
 
     name: str
     changed: int
@@ -26,14 +25,14 @@ class Region:
         kind: what the region computes: ``"linear"``, ``"conv"``, ``"attention"``.
         shape_before: as captured; linear: (out features, in features); conv: that of its weight; attention: (heads,
             head width).
-        shape_after: the same after compaction; zeros when dropped.
-        density: share of nonzero weight elements, of ``shape_before``, in 0..1.
+        shape_after: the same after compaction; zeros when it is dropped.
+        density: share of nonzero elements in the weight of ``shape_before``, in 0..1.
         format: ``dense`` (left as it was), ``compact`` (smaller but dense), ``bsr`` (block sparse), ``dropped``.
         block: (rows, cols) of the block-sparse format, else None.
-        reason: one sentence: why this format; names the rule of the exactness list when one blocked a better one.
-        predicted: time in the chosen format over the time dense and uncut, by measured costs or the target's efficiency
-            table; None where only the shapes tell.
-        dense_ms: milliseconds of the layer dense and uncut, by measured costs, at the sizes of the example inputs; None
+        reason: one sentence that says why it has this format, with the rule that blocked a better one.
+        predicted: time in the chosen format over that of the dense, uncut layer, by measured costs or by the table of
+            the target; None where only the shapes are known.
+        dense_ms: milliseconds of the dense, uncut layer at the sizes of the example inputs, by measured costs; None
             where nothing tells.
     """
 
@@ -48,15 +47,6 @@ class Region:
     predicted: float | None = None
     dense_ms: float | None = None
 
-    @classmethod
-    def from_json(cls, item: Mapping[str, Any]) -> "Region":
-        """The region whose fields ``dataclasses.asdict`` gave, after JSON turned its tuples into lists."""
-        tuples = ("shape_before", "shape_after", "block")
-        fields: dict[str, Any] = {
-            k: tuple(v) if k in tuples and v is not None else v for k, v in item.items()
-        }
-        return cls(**fields)
-
 
 @dataclass(frozen=True)
 class Operator:
@@ -65,8 +55,8 @@ class Operator:
     Attributes:
         name: of its node in the graph, unique in the model.
         target: what it computes: ``aten.cumsum.default``.
-        source: module path, file, line and code that called it, as far as tracing knows.
-        reason: why TVM cannot take it; empty where it only came along with its neighbours.
+        source: module path, file, line and code of the call, as far as tracing knows them.
+        reason: why TVM cannot run it; empty where it is only here with its neighbours.
     """
 
     name: str
@@ -77,22 +67,17 @@ class Operator:
 
 @dataclass(frozen=True)
 class StageRecord:
-    """A part of the model that one engine runs at a stretch, in the order of running.
+    """A part of the model that one engine runs without a break.
 
     Attributes:
         engine: ``tvm`` (compiled) or ``torch`` (run by PyTorch, operator by operator).
-        operators: what runs there, in order; sizes are left out.
-        reason: one sentence: why this engine; empty for the parts that TVM runs as usual.
+        operators: what runs there, in order, without arithmetic on sizes.
+        reason: one sentence that says why this engine runs it; empty where TVM does, as usual.
     """
 
     engine: Engine
     operators: tuple[Operator, ...]
     reason: str
-
-    @classmethod
-    def from_json(cls, item: Mapping[str, Any]) -> "StageRecord":
-        """The record whose fields ``dataclasses.asdict`` gave."""
-        return cls(item["engine"], tuple(Operator(**each) for each in item["operators"]), item["reason"])
 
 
 @dataclass(frozen=True)
@@ -100,12 +85,12 @@ class EngineChoice:
     """Which engine runs the model as a whole, and what was measured to decide it.
 
     Attributes:
-        engine: ``tvm``: compiled, but for the islands among the stages; ``torch``: all of it in PyTorch.
+        engine: ``tvm``: compiled, except for the islands among the stages; ``torch``: all of it in PyTorch.
         reason: one sentence.
-        tvm_ms, torch_ms: median time of a call on the example inputs, None where it was not measured.
-        low, high: 95 % interval of PyTorch's time over the compiled one's, by turns; None as above.
-        decided: whether the measurement tells the engines apart, or finds a tie; otherwise ``reason`` says why this
-            one was taken.
+        tvm_ms, torch_ms: median time of a call on the example inputs; None where it was not measured.
+        low, high: 95 % interval of the time in PyTorch over that of the compiled model, in turns; None as above.
+        decided: whether the measurement told the engines apart or found a tie; otherwise ``reason`` says why this one
+            is used.
         failed: the other engine, when it could not be used at all.
     """
 

@@ -1,4 +1,4 @@
-"""Shape inference: run the graph on fake tensors and note each result in ``node.meta["val"]``."""
+"""Infer shapes: run the graph on fake tensors and store each result in ``node.meta["val"]``."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,24 +30,23 @@ _PLAIN = (
 
 
 def infer_shapes(program: Program) -> None:
-    """Bring ``meta["val"]`` of every node up to date, from the placeholders' values on, in place.
+    """Bring ``meta["val"]`` of every node up to date, in place, from the values of the placeholders.
 
-    Nodes whose operator and inputs are the same as at the last inference are skipped. Sizes stay symbolic; no guard
-    is added to the symbols' environment.
+    Nodes whose operator and inputs are the same as at the last inference are skipped. Sizes stay symbolic, and no guard
+    is added to their environment.
 
     Raises:
-        RewriteError: an operator does not accept the shapes that reach it; names the node.
+        RewriteError: an operator does not accept the shapes of its inputs; the message names the node.
     """
     mode = _fake_mode(program)
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
-        # Else an operator made of others (lstm) runs a C++ code that knows no symbolic sizes.
+        # Without it an operator made of others (lstm) runs C++ code that cannot handle symbolic sizes.
         stack.enter_context(enable_python_dispatcher())
         stack.enter_context(mode)
         if mode.shape_env is not None:
             stack.enter_context(mode.shape_env.suppress_guards())
-            # Else a derived size that happens to be 1 for the example (the number of token tiles) becomes the
-            # constant 1.
+            # Without it a derived size that is 1 for the example (the number of token tiles) becomes the constant 1.
             stack.enter_context(_config.patch(backed_size_oblivious=True))
         for node in program.graph.nodes:
             _infer(node, program, mode)
@@ -67,7 +66,7 @@ def _infer(node: fx.Node, program: Program, mode: FakeTensorMode) -> None:
     if node.op == "output":
         node.meta["val"] = fx.map_arg(node.args[0], _value)
         return
-    inputs = _Inputs.of(node, program)
+    inputs = _InferredFrom.of(node, program)
     if node.meta.get("val") is not None and inputs.same(node.meta.get("inferred_from")):
         return
     value = _evaluate(node, inputs, mode)
@@ -78,24 +77,24 @@ def _infer(node: fx.Node, program: Program, mode: FakeTensorMode) -> None:
 
 
 @dataclass(frozen=True)
-class _Inputs:
-    """What a node's value was computed from: passes copy graphs, and most nodes stay as they are."""
+class _InferredFrom:
+    """What the value of a node was computed from. Passes copy graphs, and most nodes stay as they are."""
 
     target: Any
     leaves: tuple[Any, ...]
     spec: pytree.TreeSpec
 
     @staticmethod
-    def of(node: fx.Node, program: Program) -> "_Inputs":
+    def of(node: fx.Node, program: Program) -> "_InferredFrom":
         if node.op == "get_attr":
             args: Any = program.constants[str(node.target)]
         else:
             args = (fx.map_arg(node.args, _value), fx.map_arg(node.kwargs, _value))
         leaves, spec = pytree.tree_flatten(args)
-        return _Inputs(node.target, tuple(leaves), spec)
+        return _InferredFrom(node.target, tuple(leaves), spec)
 
-    def same(self, other: "_Inputs | None") -> bool:
-        """Whether the value is certainly the same. Symbolic sizes by identity: comparing them would add a guard."""
+    def same(self, other: "_InferredFrom | None") -> bool:
+        """Whether the value is certainly the same; sizes are compared by identity, which adds no guard."""
         if other is None or self.target != other.target or self.spec != other.spec:
             return False
         return all(
@@ -104,7 +103,7 @@ class _Inputs:
         )
 
 
-def _evaluate(node: fx.Node, inputs: _Inputs, mode: FakeTensorMode) -> Any:
+def _evaluate(node: fx.Node, inputs: _InferredFrom, mode: FakeTensorMode) -> Any:
     if node.op == "get_attr":
         return mode.from_tensor(inputs.leaves[0], static_shapes=True)
     args, kwargs = pytree.tree_unflatten(inputs.leaves, inputs.spec)
@@ -115,7 +114,7 @@ def _evaluate(node: fx.Node, inputs: _Inputs, mode: FakeTensorMode) -> Any:
         shapes = [tuple(value.shape) for value in args if isinstance(value, torch.Tensor)]
         raise RewriteError(
             f"{node.name} ({node.target}): does not accept inputs of shapes {shapes}: {error}. "
-            "The graph is inconsistent here; a pass that changed a neighbour is at fault"
+            "The pass that changed a neighbour made the graph inconsistent here"
         ) from error
 
 

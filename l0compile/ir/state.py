@@ -16,14 +16,23 @@ _log = logging.getLogger("l0compile")
 
 @dataclass(frozen=True)
 class State:
-    """One buffer that each call replaces. name: dotted, as in the model. tensor: a copy of its value at capture."""
+    """One buffer that each call replaces.
+
+    Attributes:
+        name: dotted, as in the model.
+        tensor: a copy of its value at capture.
+    """
 
     name: str
     tensor: torch.Tensor
 
 
 def read_state(name: str, exported: ExportedProgram) -> State:
-    """The state of that name. Raises CaptureError when its memory is that of another tensor of the model."""
+    """The state called ``name``.
+
+    Raises:
+        CaptureError: another tensor of the model has the same memory.
+    """
     stores: list[Mapping[str, torch.Tensor]] = [exported.state_dict, exported.constants]
     tensor = next(store[name] for store in stores if name in store)
     for other, value in [item for store in stores for item in store.items()]:
@@ -42,7 +51,7 @@ def _memory(tensor: torch.Tensor) -> int:
 
 @contextmanager
 def unchanged(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
-    """While the block runs, calls of ``model`` may change the buffers of these names; then they are as before."""
+    """Restore the buffers of these names after the block, in which calls of ``model`` may change them."""
     kept = [
         (*_owner(model, name), buffer := model.get_buffer(name), buffer.detach().clone()) for name in names
     ]
@@ -57,9 +66,9 @@ def unchanged(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
 
 @contextmanager
 def watched_numbers(model: nn.Module) -> Iterator[None]:
-    """Warn when calls of ``model`` in the block change numbers that modules hold as attributes, and set them back.
+    """Warn when calls of ``model`` in the block change numbers that are attributes of modules, and restore them.
 
-    A compiled model keeps what they were when it was traced, so a counter among them stands still.
+    A compiled model keeps the numbers that it was traced with, so a counter among them would stand still.
     """
     before = _numbers(model)
     yield

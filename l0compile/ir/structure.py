@@ -1,7 +1,7 @@
-"""The structure of a call and of a result: pytrees whose leaves are tensors, with what is no tensor written into them.
+"""The structure of a call and of a result: pytrees whose leaves are tensors, and which contain all other values.
 
-A model may be called with None, flags and numbers beside its tensors, and may return them. They are part of the
-structure: a call must repeat them, and a result has them whatever the tensors are.
+A model may be called with None, flags and numbers besides its tensors, and may return them. They are part of the
+structure: a call must repeat them, and a result contains them whatever the tensors are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,12 @@ PLAIN = (bool, int, float, str, type(None))
 
 @dataclass(frozen=True)
 class Fixed:
-    """In a structure: this value, where a tensor could stand."""
+    """A value in a structure, where a tensor could be."""
 
     value: Any
 
     def __eq__(self, other: object) -> bool:
-        # 1, 1.0 and True are equal, and a model may treat them apart.
+        # 1, 1.0 and True are equal, but a model may tell them apart.
         return isinstance(other, Fixed) and _same(self.value, other.value)
 
     def __hash__(self) -> int:
@@ -35,7 +35,7 @@ class Fixed:
 
 @dataclass(frozen=True)
 class SizeOf:
-    """In the structure of a result: an integer that follows from the sizes of the inputs."""
+    """An integer in the structure of a result that follows from the sizes of the inputs."""
 
     expression: Condition
 
@@ -45,7 +45,7 @@ pytree.register_pytree_node(SizeOf, lambda size: ([], size), lambda _, size: siz
 
 
 def with_values(spec: TreeSpec, values: Mapping[int, Fixed | SizeOf]) -> TreeSpec:
-    """``spec`` with some of its leaves, by position, replaced by values: they are leaves no more."""
+    """``spec`` with some of its leaves, by position, replaced by values, which are no leaves."""
     position = -1
 
     def convert(node: TreeSpec) -> TreeSpec:
@@ -61,7 +61,7 @@ def with_values(spec: TreeSpec, values: Mapping[int, Fixed | SizeOf]) -> TreeSpe
 
 @dataclass(frozen=True)
 class Structure:
-    """``spec`` taken apart: ``plain`` has a leaf where ``spec`` has a value; ``values`` by leaf of it."""
+    """``spec`` taken apart: ``plain`` has a leaf in place of each value, and ``values`` has the values by leaf."""
 
     spec: TreeSpec
 
@@ -87,7 +87,7 @@ class Structure:
 
     @cached_property
     def has_sizes(self) -> bool:
-        """Whether a value in the tree follows from the sizes of the inputs."""
+        """Whether a value of the tree follows from the sizes of the inputs."""
         return any(isinstance(value, SizeOf) for value in self.values.values())
 
     @cached_property
@@ -108,9 +108,12 @@ class Structure:
         return tuple if flat else None
 
     def flatten(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any] | None:
-        """The leaves of a call, ``spec`` being that of ``(args, kwargs)``; None where the structure is another one.
+        """The leaves of a call, if ``spec`` is that of ``(args, kwargs)``; None for another structure.
 
-        Keyword arguments may come in any order. Raises InputError where a value is not the one in ``spec``.
+        Keyword arguments may come in any order.
+
+        Raises:
+            InputError: a value is not the one in ``spec``.
         """
         if self._flat_call is not None:
             count, names = self._flat_call

@@ -1,7 +1,7 @@
-"""What a tensor carries besides its memory: resolved where the tensor enters, or refused by name.
+"""Resolve or refuse tensors whose values are not simply those in their memory.
 
-Compiled code reads memory. A tensor may mean something else than its memory says: it is negated or conjugated when it
-is read, it stands for other tensors, its elements are stored in another form, or there is no memory at all.
+Compiled code reads memory. A tensor may be negated or conjugated when it is read, may stand for other tensors, may
+store its elements in another form, or may have no memory at all.
 """
 
 import torch
@@ -13,8 +13,10 @@ _KEYS = torch._C.DispatchKey
 
 
 def resolved(tensor: Tensor) -> Tensor:
-    """The same values without sign or conjugation that is only noted down, as a plain tensor; ``tensor`` itself if that
-    is what it is. A wrapper is taken off where its class offers ``as_tensor``, as those of PyTorch Geometric do."""
+    """The values as a plain tensor, without lazy negation or conjugation; ``tensor`` itself if it is one already.
+
+    A wrapper is removed where its class offers ``as_tensor``, as those of PyTorch Geometric do.
+    """
     if type(tensor) not in ORDINARY_TYPES:
         tensor = _unwrapped(tensor)
     if type(tensor) not in ORDINARY_TYPES or not (tensor.is_neg() or tensor.is_conj()):
@@ -23,7 +25,7 @@ def resolved(tensor: Tensor) -> Tensor:
 
 
 def oddity(tensor: Tensor) -> tuple[str, str] | None:
-    """(what it is, what to do) for a tensor that is no dense memory of this process; None for one that is.
+    """(what it is, what to do) for a tensor that is not dense memory of this process; None for one that is.
 
     ``tensor`` has been through :func:`resolved`.
     """
@@ -53,7 +55,7 @@ def oddity(tensor: Tensor) -> tuple[str, str] | None:
 
 
 def has_memory(tensor: Tensor) -> bool:
-    """Whether the elements are there: not so inside torch.vmap, for functional tensors, or for a storage set free."""
+    """Whether the elements are in memory. They are not inside torch.vmap, in functional tensors, or once freed."""
     try:
         return tensor.data_ptr() != 0 or tensor.numel() == 0
     except RuntimeError:
@@ -71,5 +73,5 @@ def _unwrapped(tensor: Tensor) -> Tensor:
 
 
 def _is_wrapper(tensor: Tensor) -> bool:
-    """Whether Python code of the tensor's class, and no memory, answers every operator on it."""
+    """Whether Python code of the tensor's class, instead of memory, answers every operator on it."""
     return bool(torch._C._dispatch_keys(tensor).has(_KEYS.Python))

@@ -1,4 +1,4 @@
-"""Keep account of what becomes of each layer."""
+"""Regions: one for each layer, with a record of what becomes of it."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,19 +12,20 @@ from l0compile.ir.nodes import arguments, is_op, region_name, shape
 from l0compile.ir.program import Program
 from l0compile.ir.records import Region
 from l0compile.rewrite.fuse.fuse_attention import refusal
-from l0compile.rewrite.sliding import conv_weight
-from l0compile.rewrite.surgery import linear_weight
+from l0compile.rewrite.linear_layers import linear_weight
+from l0compile.rewrite.windows import conv_weight
 
 aten = torch.ops.aten
 LINEAR, CONV, ATTENTION, SDPA = "linear", "conv", "attention", aten.scaled_dot_product_attention.default
 
 
-def survey(program: Program) -> Program:
-    """Give every constant-weight linear or convolution and every attention a region, and mark its node with the name.
+def record_regions(program: Program) -> Program:
+    """Give each linear layer, convolution and attention a region, in which later passes note what becomes of it.
 
     Rewrite: none; ``node.meta["region"]`` is set on a copy of the graph.
-    Checks: a module used several times gets ``name``, ``name@1``, ...
-    Returns: the program with ``regions``; itself when they are there already.
+    Checks: linear layers and convolutions have constant weights; a module that is used several times gets ``name``,
+        ``name@1``, ...
+    Returns: the program with ``regions``; itself when it has them already.
     """
     if program.regions:
         return program
@@ -70,12 +71,12 @@ def _number(size: object) -> int:
 
 
 def density(weight: Tensor) -> float:
-    """Share of nonzero elements, 0 for an empty tensor."""
+    """The share of nonzero elements; 0 for an empty tensor."""
     return float(torch.count_nonzero(weight)) / weight.numel() if weight.numel() else 0.0
 
 
 def note(program: Program, reasons: Mapping[str, str]) -> Program:
-    """The program with reasons added to some of its regions."""
+    """The program with ``reasons``, by name of region, added to its regions."""
     regions = tuple(
         replace(region, reason="; ".join(filter(None, (region.reason, reasons[region.name]))))
         if region.name in reasons and reasons[region.name] not in region.reason
@@ -86,5 +87,5 @@ def note(program: Program, reasons: Mapping[str, str]) -> Program:
 
 
 def region_of(node: fx.Node) -> str:
-    """The region a node was marked with, or its module path."""
+    """The name of the region that a node was marked with, or its module path."""
     return str(node.meta.get("region") or region_name(node))

@@ -1,4 +1,4 @@
-"""Run passes in order, check each result, and write down what happened."""
+"""Run passes in order, check each result, and record what happened."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -8,18 +8,20 @@ from functools import partial
 from l0compile.ir.program import Program
 from l0compile.ir.records import PassRecord
 from l0compile.ir.shapes import infer_shapes
+from l0compile.rewrite.passes import Pass
 from l0compile.rewrite.verify import verify, verify_interface
 
-Pass = Callable[[Program], Program]
+Rewrite = Callable[[Program], Program]
+"""A pass: a :class:`l0compile.rewrite.passes.Pass`, or a plain function."""
 
 
-def run(program: Program, passes: Iterable[Pass], *, max_rewrites: int | None = None) -> Program:
+def run(program: Program, passes: Iterable[Rewrite], *, max_rewrites: int | None = None) -> Program:
     """Apply ``passes`` in order.
 
     Args:
         program: never changed.
         passes: pure functions; one that finds nothing to do returns its argument itself.
-        max_rewrites: stop after this many passes changed something; bisects which of them broke a result.
+        max_rewrites: stop after this many passes have changed something, to find the one that broke a result.
 
     Returns:
         The last program, with one :class:`PassRecord` for each pass appended to its history.
@@ -37,8 +39,8 @@ def run(program: Program, passes: Iterable[Pass], *, max_rewrites: int | None = 
     return program
 
 
-def apply(program: Program, step: Pass) -> Program:
-    """One checked pass."""
+def apply(program: Program, step: Rewrite) -> Program:
+    """Apply one pass, check its result, and append a record to the history."""
     name = pass_name(step)
     started = time.perf_counter()
     result = step(program)
@@ -53,14 +55,16 @@ def apply(program: Program, step: Pass) -> Program:
     return replace(result, history=(*program.history, record))
 
 
-def pass_name(step: Pass) -> str:
-    """The function's name, through ``functools.partial``."""
+def pass_name(step: Rewrite) -> str:
+    """The name of a pass, or of a function that stands for one, through ``functools.partial``."""
+    if isinstance(step, Pass):
+        return step.name
     inner = step.func if isinstance(step, partial) else step
     return str(getattr(inner, "__name__", inner))
 
 
 def count_changes(before: Program, after: Program) -> int:
-    """Nodes and constants that are in one program but not in the other (the larger side)."""
+    """The number of nodes that one program has and the other has not (the larger of both), or of new constants."""
     old = {(node.name, str(node.target), str(node.args), str(node.kwargs)) for node in before.graph.nodes}
     new = {(node.name, str(node.target), str(node.args), str(node.kwargs)) for node in after.graph.nodes}
     constants = sum(before.constants.get(name) is not tensor for name, tensor in after.constants.items())

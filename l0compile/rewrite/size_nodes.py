@@ -13,9 +13,9 @@ from l0compile.errors import RewriteError
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import expression
 
-Size: TypeAlias = int | fx.Node
+SizeOperand: TypeAlias = int | fx.Node
 
-# What the lowering knows too (lower/tvm/symbols.py): a size that none of these makes cannot be compiled at all.
+# Lowering knows the same ones (lower/tvm/symbols.py); a size that needs another one cannot be compiled.
 _OPERATORS: dict[Any, Callable[..., Any]] = {
     sympy.Add: operator.add,
     sympy.Mul: operator.mul,
@@ -29,29 +29,33 @@ _OPERATORS: dict[Any, Callable[..., Any]] = {
 
 
 class SizeNodes:
-    """Finds or makes the node whose value is a given size; an int stays an int.
+    """Find or make the node whose value is a given size; an int stays an int.
 
-    Every symbol is read from the first input that has it as a whole dimension.
+    Each symbol is read from the first input that has it as a dimension.
     """
 
     def __init__(self, editor: Editor) -> None:
         self._editor = editor
-        self._known: dict[Any, Size] = {}
+        self._known: dict[Any, SizeOperand] = {}
         self._last: fx.Node | None = None
 
-    def of(self, size: int | torch.SymInt) -> Size:
-        """The node (or int) for ``size``. Raises RewriteError when no input dimension gives one of its symbols."""
+    def of(self, size: int | torch.SymInt) -> SizeOperand:
+        """The node for ``size``, or the number that it is.
+
+        Raises:
+            RewriteError: no input has one of its symbols as a dimension, or it is no arithmetic on whole numbers.
+        """
         return int(size) if isinstance(size, int) else self._expression(expression(size))
 
-    def shape(self, shape: Any) -> list[Size]:
+    def shape(self, shape: Any) -> list[SizeOperand]:
         return [self.of(size) for size in shape]
 
-    def _expression(self, expression: Any) -> Size:
+    def _expression(self, expression: Any) -> SizeOperand:
         if expression not in self._known:
             self._known[expression] = self._make(expression)
         return self._known[expression]
 
-    def _make(self, expression: Any) -> Size:
+    def _make(self, expression: Any) -> SizeOperand:
         if expression.is_Integer:
             return int(expression)
         if expression.is_Symbol:
@@ -70,7 +74,7 @@ class SizeNodes:
             value = self._call(function, (value, other))
         return value
 
-    def _input_size(self, symbol: Any) -> Size:
+    def _input_size(self, symbol: Any) -> SizeOperand:
         for node in self._editor.graph.nodes:
             value = node.meta.get("val")
             if node.op != "placeholder" or not isinstance(value, torch.Tensor):
@@ -79,11 +83,12 @@ class SizeNodes:
                 if isinstance(size, torch.SymInt) and size.node.expr == symbol:
                     return self._call(torch.ops.aten.sym_size.int, (node, dim))
         raise RewriteError(
-            f"size {symbol}: is no dimension of an input; declare that input dimension dynamic"
+            f"size {symbol}: expected a dimension of an input, got a size that no input has; declare that dimension of "
+            "the input dynamic"
         )
 
     def _call(self, function: Any, args: tuple[Any, ...]) -> fx.Node:
-        # Behind the inputs and the sizes made before, ahead of whatever a pass has inserted meanwhile.
+        # Behind the inputs and the sizes made earlier, before anything that a pass has inserted since.
         nodes = self._editor.graph.nodes
         front = self._last.next if self._last else next(node for node in nodes if node.op != "placeholder")
         node = self._last = self._editor.call(function, args, before=front)

@@ -1,4 +1,4 @@
-"""The grammar of a program, checked after every pass, and what no pass may change."""
+"""Check a program after each pass: its form, and its inputs and outputs, which no pass may change."""
 
 from typing import Any
 
@@ -17,10 +17,15 @@ _PRIMES = (7, 11, 13, 17, 19, 23)
 
 
 def verify(program: Program, after: str, shapes: bool = True) -> None:
-    """Check one program; ``shapes``: also that they were inferred.
+    """Check the form of a program.
+
+    Args:
+        program: the result of a pass.
+        after: the pass, for the message.
+        shapes: check also that shapes were inferred.
 
     Raises:
-        RewriteError: the graph is malformed; the message names the pass (``after``) and the node.
+        RewriteError: the graph is malformed; the message names the pass and the node.
     """
     try:
         program.graph.lint()
@@ -56,10 +61,10 @@ def _known(target: Any) -> bool:
 
 
 def verify_interface(before: Program, program: Program, after: str) -> None:
-    """Check that inputs and outputs kept their number, order, shapes and dtypes.
+    """Check that inputs and outputs keep their number, order, shapes and dtypes.
 
     Raises:
-        RewriteError: they did not.
+        RewriteError: ``program``, made from ``before`` by the pass ``after``, has others.
     """
     old, new = [node.name for node in before.placeholders], [node.name for node in program.placeholders]
     if old != new:
@@ -80,9 +85,10 @@ def _signature(result: Any) -> Any:
 
 
 def _at_other_sizes(signature: Any, program: Program) -> Any:
-    """A signature with numbers for its sizes, since two forms of one size may be equal only where the conditions hold:
-    ``4 * (h // 4)`` and ``h``. Each symbol is its example size times another prime; where the conditions exclude those
-    sizes, nothing is said and the signature stays.
+    """A signature with numbers for its sizes.
+
+    Two forms of one size, ``4 * (h // 4)`` and ``h``, may be equal only where the conditions of the program hold. Each
+    symbol becomes its example size times another prime. Where the conditions exclude those sizes, the signature stays.
     """
     primes = iter(_PRIMES)
     sizes: dict[Any, Any] = {}

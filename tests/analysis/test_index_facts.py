@@ -1,12 +1,20 @@
 """Interval facts are sound: every value that a program computes lies in its node's range, and counters count."""
 
+from typing import Any
+
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
 
 from l0compile.analysis.index_facts import _decide, index_facts
 from l0compile.frontend.export import capture
+from l0compile.ir.program import Program
+from l0compile.ir.shapes import infer_shapes
+
+aten = torch.ops.aten
 
 
 class Indices(nn.Module):
@@ -77,3 +85,43 @@ def test_decide_agrees_with_enumeration(name: str, low: int | None, high: int | 
     verdicts = {getattr(operator, name)(value, 0) for value in values}
     if verdicts:
         assert _decide(name, low, high) == (verdicts.pop() if len(verdicts) == 1 else None)
+
+
+MOVED: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "reshape": (aten.reshape.default, ([4, 6],)),
+    "flatten": (aten.flatten.using_ints, (0, 1)),
+    "unsqueeze": (aten.unsqueeze.default, (1,)),
+    "permute": (aten.permute.default, ([1, 0],)),
+    "transpose": (aten.transpose.int, (0, 1)),
+    "select": (aten.select.int, (0, 1)),
+    "slice": (aten.slice.Tensor, (1, 1, 8, 3)),
+    "expand": (aten.expand.default, ([3, 2, 12],)),
+    "clone": (aten.clone.default, ()),
+    "index_select": (aten.index_select.default, (1, torch.tensor([3, 3, 0]))),
+    "a wider type": (aten.to.dtype, (torch.int64,)),
+    "a type that wraps": (aten.to.dtype, (torch.int8,)),
+}
+
+
+@pytest.mark.parametrize("name", MOVED)
+@pytest.mark.parametrize("start", [0, 120])
+def test_ranges_through_operators_that_move_elements(name: str, start: int) -> None:
+    operator, rest = MOVED[name]
+    graph, constants = fx.Graph(), {}
+    counted = graph.call_function(aten.arange.start, (start, start + 24))
+    x = graph.call_function(aten.reshape.default, (counted, [2, 12]))
+    args = []
+    for number, argument in enumerate(rest):
+        if isinstance(argument, Tensor):
+            constants[f"constant_{number}"] = argument
+            argument = graph.get_attr(f"constant_{number}")
+        args.append(argument)
+    result = graph.call_function(operator, (x, *args))
+    graph.output((result,))
+    spec = pytree.tree_structure((0,))
+    program = Program(graph, constants, spec, spec)
+    infer_shapes(program)
+    (values,), fact = program.module()(), index_facts(program)[result]
+    assert fact.low is None or fact.low <= int(values.min())
+    assert fact.high is None or fact.high >= int(values.max())
+    assert (fact.low is None) == (name == "a type that wraps")

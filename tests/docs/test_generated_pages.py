@@ -8,9 +8,6 @@ import life_of_a_layer
 import pytest
 
 from l0compile.cli.parser import build_parser
-from l0compile.hardware.targets import load_target
-from l0compile.rewrite.pipeline import steps
-from l0compile.rewrite.runner import pass_name
 
 PARSER = build_parser()
 (COMMANDS,) = (a.choices for a in PARSER._actions if isinstance(a, argparse._SubParsersAction))
@@ -41,7 +38,7 @@ def test_every_pass_is_told_of_once_and_in_order(life: str) -> None:
             told.append(line[4:])
         elif line.startswith("Nothing to do for"):
             told += re.findall(r"`(\w+)`", line)
-    assert told == [pass_name(step) for step in steps(load_target(life_of_a_layer.TARGET))]
+    assert told == [step.name for step in life_of_a_layer.passes()]
 
 
 def test_the_layer_is_pruned_in_front_of_the_readers_eyes(life: str) -> None:

@@ -15,7 +15,7 @@ from l0compile.frontend.export import capture
 from l0compile.hardware.targets import Target, load_target
 from l0compile.ir.conditions import evaluate
 from l0compile.ir.program import Program
-from l0compile.rewrite.pipeline import optimise, pack_tokens
+from l0compile.rewrite.pipeline import assign_layouts, optimise
 from tests.fuzz.build import Graph, build, gated, other_zeros
 from tests.fuzz.recipe import Recipe
 from tests.zoo.compare import compare
@@ -88,7 +88,7 @@ def _check_rewrite(recipe: Recipe, model: Graph, program: Program) -> Skipped | 
     if isinstance(calls, Skipped):
         return calls
     stages = {"optimised": optimise(program, target())}
-    stages["packed"] = pack_tokens(stages["optimised"], lanes=16, rows=4)
+    stages["packed"] = assign_layouts(stages["optimised"], lanes=16, rows=4)
     skipped = None
     for inputs, expected in calls:
         if not accepts(program, inputs):

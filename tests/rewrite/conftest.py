@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from l0compile.frontend.export import capture
 from l0compile.hardware.targets import Target, load_target
 from l0compile.ir.program import Program
-from l0compile.rewrite.runner import Pass, run
+from l0compile.rewrite.runner import Rewrite, run
 
 
 class PreNorm(nn.Module):
@@ -104,7 +104,7 @@ def agree() -> Callable[..., None]:
 def apply_once(agree: Callable[..., None]) -> Callable[..., Program]:
     """``apply_once(program, pass, *inputs)``: run a pass, check its result, and that a second run does nothing."""
 
-    def check(program: Program, step: Pass, *inputs: Any) -> Program:
+    def check(program: Program, step: Rewrite, *inputs: Any) -> Program:
         text, constants = str(program.graph), dict(program.constants)
         result = run(program, [step])
         assert str(program.graph) == text, "the pass changed its input"

@@ -12,7 +12,7 @@ from l0compile.frontend.export import capture
 from l0compile.ir.program import Program
 from l0compile.rewrite.compact.compact import compact
 from l0compile.rewrite.normalize.canonicalize import canonicalize
-from l0compile.rewrite.regions import survey
+from l0compile.rewrite.regions import record_regions
 from l0compile.rewrite.runner import run
 
 aten, attention = torch.ops.aten, torch.ops.l0compile.attention
@@ -94,7 +94,7 @@ def test_rule_7_refusals(kind: str, words: str, apply_once: Callable[..., Progra
     program = build(True, kind)
     constants = {name: value.clone() for name, value in program.constants.items()}
     constants["v.weight"][:2] = constants["v.bias"][:2] = 0.0
-    program = run(program.with_graph(program.graph, constants), [survey])
+    program = run(program.with_graph(program.graph, constants), [record_regions])
     result = apply_once(program, compact, *inputs())
     assert heads_of(result) == 4
     assert any(words in region.reason and "are dead but stay" in region.reason for region in result.regions)

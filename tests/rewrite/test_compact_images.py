@@ -1,4 +1,4 @@
-"""compact and narrow over images, lines and volumes: same results, and dead channels are gone."""
+"""compact and gather_channels over images, lines and volumes: same results, and dead channels are gone."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from l0compile.frontend.export import capture
 from l0compile.ir.program import Program
 from l0compile.rewrite.compact.compact import compact
-from l0compile.rewrite.compact.narrow import narrow
-from l0compile.rewrite.pipeline import normal_form_steps
-from l0compile.rewrite.regions import survey
+from l0compile.rewrite.compact.gather_channels import gather_channels
+from l0compile.rewrite.passes import select
+from l0compile.rewrite.pipeline import FUSE, NORMALIZE
+from l0compile.rewrite.regions import record_regions
 from l0compile.rewrite.runner import run
 
 from .image_models import MODELS
@@ -27,7 +28,8 @@ def program(name: str) -> Program:
     torch.manual_seed(0)
     build, sizes, names = MODELS[name]
     return run(
-        capture(build().eval(), (torch.randn(sizes),), dynamic_shapes={"x": names}), normal_form_steps()
+        capture(build().eval(), (torch.randn(sizes),), dynamic_shapes={"x": names}),
+        select((NORMALIZE, FUSE), own_operators=False),
     )
 
 
@@ -49,7 +51,7 @@ def test_exact(name: str, seed: int, share: float, agree: Callable[..., None]) -
     constants = {key: zeroed(value, generator, share) for key, value in program(name).constants.items()}
     before = replace(program(name), constants=constants)
     sizes, names = MODELS[name][1:]
-    for steps in ([compact], [narrow, compact]):
+    for steps in ([compact], [gather_channels, compact]):
         after = run(before, steps)
         agree(before, after, torch.randn(sizes))
         larger = [size + 2 if 2 in names else size for size in sizes[2:]]
@@ -85,7 +87,7 @@ def dead(name: str, zeros: dict[str, list[int]], steps: list[Any], agree: Callab
     for start, rows in zeros.items():
         for key in [key for key in constants if key.startswith(start)]:
             constants[key][rows] = 0.0
-    before = run(replace(program(name), constants=constants), [survey])
+    before = run(replace(program(name), constants=constants), [record_regions])
     after = run(before, steps)
     agree(before, after, torch.randn(MODELS[name][1]))
     return after
@@ -157,5 +159,5 @@ def test_any_convolution(
                 layer.weight[rows] = 0.0
     x = torch.randn(2, 2, *range(6, 6 + rank))
     shapes = {"x": {0: "batch", 2: "length"}} if symbolic else None
-    before = run(capture(model, (x,), dynamic_shapes=shapes), normal_form_steps())
-    agree(before, run(before, [narrow, compact]), torch.randn(x.shape))
+    before = run(capture(model, (x,), dynamic_shapes=shapes), select((NORMALIZE, FUSE), own_operators=False))
+    agree(before, run(before, [gather_channels, compact]), torch.randn(x.shape))

@@ -13,7 +13,7 @@ from l0compile.frontend.export import capture
 from l0compile.ir.program import Program
 from l0compile.rewrite.compact.compact import compact
 from l0compile.rewrite.normalize.canonicalize import canonicalize
-from l0compile.rewrite.regions import survey
+from l0compile.rewrite.regions import record_regions
 from l0compile.rewrite.runner import run
 
 aten = torch.ops.aten
@@ -157,7 +157,7 @@ def test_rules_4_and_7_refusals(
     with torch.no_grad():
         model.up.weight[:2] = 0.0
         model.down.weight[:, 3] = 0.0
-    program = run(captured(model, torch.randn(4, 6)), [canonicalize, survey])
+    program = run(captured(model, torch.randn(4, 6)), [canonicalize, record_regions])
     result = apply_once(program, compact, torch.randn(4, 6))
     assert shapes(result) == [(6, 6), (3, 6)]
     reason = next(region for region in result.regions if region.name == "down").reason

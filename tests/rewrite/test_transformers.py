@@ -12,7 +12,7 @@ from l0compile.frontend.export import capture
 from l0compile.hardware.targets import load_target
 from l0compile.ir.program import Program
 from l0compile.kernels import kernel_call
-from l0compile.rewrite.pipeline import optimise, pack_tokens
+from l0compile.rewrite.pipeline import assign_layouts, optimise
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("transformers") is None, reason="transformers is not installed"
@@ -65,7 +65,7 @@ def packed(name: str, dynamic: bool) -> Program:
         {key: {0: "batch", 1: "target"} if "decoder" in key else names for key in inputs} if dynamic else None
     )
     program = optimise(capture(model, (), inputs, dynamic_shapes=dims), load_target("native"))
-    return pack_tokens(program, lanes=64, rows=4)
+    return assign_layouts(program, lanes=64, rows=4)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ class Mlp(nn.Module):
         return self.down(F.gelu(self.up(x)))
 
 
-class Kept(nn.Module):
+class KeptChannels(nn.Module):
     """A parametrization: some rows of a weight are zero."""
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def removed(model: Mlp) -> None:
 
 
 def parametrised(model: Mlp) -> None:
-    parametrize.register_parametrization(model.up, "weight", Kept())
+    parametrize.register_parametrization(model.up, "weight", KeptChannels())
 
 
 def normalised(model: Mlp) -> None:

@@ -16,7 +16,7 @@ import l0compile as l0
 from l0compile.errors import CaptureError, InputError
 from l0compile.frontend.export import capture
 from l0compile.ir.ops.control_flow import scan as scan_rows
-from l0compile.rewrite.normalize.cse import merge_equal
+from l0compile.rewrite.normalize.cse import cse
 from l0compile.rewrite.runner import run
 
 NAMES = {"x": {0: "batch", 1: "length"}}
@@ -113,7 +113,7 @@ def test_other_bodies_are_another_operator() -> None:
 
     x = torch.ones(3)
     program = capture(Same().eval(), (x,))
-    got = run(program, [merge_equal]).run(x)
+    got = run(program, [cse]).run(x)
     assert torch.equal(got[0], x + 1) and torch.equal(got[1], x * 2)
 
 

@@ -1,4 +1,4 @@
-"""The coupling of axes: what an operator says about the channels of its operands and its result."""
+"""Links between axes, and pins on channels: what operators say about the channels of operands and results."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from l0compile.analysis.liveness.lattice import Fact
 from l0compile.ir.nodes import is_static, shape, tensor
 from l0compile.ir.program import Program
 
-Axis = tuple[fx.Node, int]
+TensorAxis = tuple[fx.Node, int]
 """One axis of one tensor; never negative."""
 
 Grow = Callable[[list[Tensor]], Sequence[Tensor]]
@@ -23,46 +23,46 @@ class Link:
     """A relation between the kept channels of some axes.
 
     Attributes:
-        axes: the axes it relates.
-        grow: bool masks of those axes -> masks with whatever the relation adds. Monotone: it never clears a bit.
-        origin: the operator that imposes it.
+        axes: the related axes.
+        grow: from the bool masks of those axes to masks with the channels that the relation adds; it never clears one.
+        origin: the operator that imposes the relation.
     """
 
-    axes: tuple[Axis, ...]
+    axes: tuple[TensorAxis, ...]
     grow: Grow
     origin: fx.Node
 
 
 @dataclass(frozen=True)
 class Pin:
-    """Channels (bool [size]) of one axis that must stay, whatever liveness says, and why."""
+    """Channels (bool [size]) of one axis that must stay, whatever liveness says, and the reason."""
 
-    axis: Axis
+    axis: TensorAxis
     channels: Tensor
     reason: str
 
 
 @dataclass
 class Coupling:
-    """What the rules of all operators have said so far. Axes of symbolic size, or of size 1, are never compacted."""
+    """The links and pins of all operators. Axes of symbolic size, or of size 1, are never compacted."""
 
     program: Program
     liveness: Liveness
     links: list[Link] = field(default_factory=list)
     pins: list[Pin] = field(default_factory=list)
 
-    def same(self, origin: fx.Node, *axes: Axis) -> None:
-        """Axes that hold the same channels in the same order. Axes of size 1 are broadcast and stay out."""
+    def same(self, origin: fx.Node, *axes: TensorAxis) -> None:
+        """Link axes that hold the same channels in the same order, except those of size 1, which are broadcast."""
         present = [axis for axis in axes if self.size(axis) is not None]
         for first, second in pairwise(present):
             self.link(origin, (first, second), _union)
 
-    def link(self, origin: fx.Node, axes: Sequence[Axis], grow: Grow) -> None:
-        """Any other relation; all axes must be static and larger than 1."""
+    def link(self, origin: fx.Node, axes: Sequence[TensorAxis], grow: Grow) -> None:
+        """Add another relation; all axes must be static and larger than 1."""
         self.links.append(Link(tuple(axes), grow, origin))
 
-    def pin(self, axis: Axis, reason: str, channels: Tensor | None = None) -> None:
-        """Keep all channels of an axis, or the given ones."""
+    def pin(self, axis: TensorAxis, reason: str, channels: Tensor | None = None) -> None:
+        """Keep the given channels of an axis; all without any."""
         size = self.size(axis)
         if size is not None:
             mask = torch.ones(size, dtype=torch.bool) if channels is None else channels
@@ -74,20 +74,20 @@ class Coupling:
         for axis in self.axes(node):
             self.pin(axis, reason)
 
-    def axes(self, node: fx.Node) -> list[Axis]:
+    def axes(self, node: fx.Node) -> list[TensorAxis]:
         """The axes of a tensor node that compaction may change."""
         if tensor(node) is None:
             return []
         return [(node, i) for i in range(len(shape(node))) if self.size((node, i)) is not None]
 
-    def size(self, axis: Axis) -> int | None:
-        """Number of channels, or None where there is nothing to compact."""
+    def size(self, axis: TensorAxis) -> int | None:
+        """The number of channels; None where there is nothing to compact."""
         node, position = axis
         size = shape(node)[position]
         return int(size) if is_static(size) and size > 1 else None
 
-    def single(self, axis: Axis) -> tuple[Tensor, Tensor]:
-        """(bool [n], values [n]): channels that hold one known number everywhere, and that number (else 0)."""
+    def single(self, axis: TensorAxis) -> tuple[Tensor, Tensor]:
+        """(bool [n], values [n]): the channels that hold one known number everywhere, and that number (else 0)."""
         node, position = axis
         size = shape(node)[position]
         fact = self.liveness.facts.get(node)
@@ -95,8 +95,8 @@ class Coupling:
             return torch.zeros(size, dtype=torch.bool), torch.zeros(size)
         return single_values(fact, position, size)
 
-    def known(self, axis: Axis) -> Tensor:
-        """bool [n]: channels of which any element is a known constant."""
+    def known(self, axis: TensorAxis) -> Tensor:
+        """bool [n]: the channels with an element that is a known constant."""
         node, position = axis
         size = shape(node)[position]
         fact = self.liveness.facts.get(node)
@@ -106,7 +106,7 @@ class Coupling:
 
 
 def single_values(fact: Fact, position: int, size: int) -> tuple[Tensor, Tensor]:
-    """(bool [size], values [size]) of the channels along an axis that are one known number each, values 0 elsewhere."""
+    """(bool [size], values [size]): the channels of an axis that are one known number each; values are 0 elsewhere."""
     known, value = torch.broadcast_tensors(fact.known, fact.value)
     known, value = along(known, position), along(value, position)
     single = known.all(1) & (value == value[:, :1]).all(1)

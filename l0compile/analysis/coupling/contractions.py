@@ -3,17 +3,18 @@
 import torch
 from torch import Tensor, fx
 
-from l0compile.analysis.coupling.axes import Axis, Coupling, Grow
+from l0compile.analysis.coupling.axes import Coupling, Grow, TensorAxis
 from l0compile.analysis.coupling.table import register
 from l0compile.analysis.liveness.channels import known_channels
 from l0compile.analysis.liveness.convolution import CONVOLUTIONS, holds_planes, is_transposed, meets_border
-from l0compile.ir.nodes import arguments, shape, tensor
+from l0compile.ir.nodes import arguments, operand_of, shape, tensor
+from l0compile.ir.operator_facts import operators
 
 aten = torch.ops.aten
 
 
 def linear(node: fx.Node, coupling: Coupling) -> None:
-    """Rows of W [n, k] are channels of the result, columns those of the input; a constant goes into the bias."""
+    """Rows of W [n, k] are channels of the result, columns are those of the input; constants go into the bias."""
     given = arguments(node)
     x, weight, bias = given["input"], given["weight"], given["bias"]
     last, columns = len(shape(x)) - 1, len(shape(weight)) - 1
@@ -28,7 +29,7 @@ def linear(node: fx.Node, coupling: Coupling) -> None:
 
 
 def _absorb(node: fx.Node, x: fx.Node, axis: int, weight: fx.Node, coupling: Coupling) -> None:
-    """Constants that no bias can stand for stay: they differ by position, or the weight is not a constant."""
+    """Keep the constants that no bias can replace: they differ by position, or the weight is not a constant."""
     single, value = coupling.single((x, axis))
     known = coupling.known((x, axis))
     if coupling.program.constant(weight) is None:
@@ -43,7 +44,7 @@ def _absorb(node: fx.Node, x: fx.Node, axis: int, weight: fx.Node, coupling: Cou
 
 
 def convolution(node: fx.Node, coupling: Coupling) -> None:
-    """Any rank, also transposed: channels are axis 1; a constant through zero padding differs at the border."""
+    """Channels are axis 1, for any rank, also transposed; a constant that meets zero padding differs at the border."""
     given = arguments(node)
     x, weight, bias, groups = given["input"], given["weight"], given["bias"], int(given["groups"])
     if len(shape(node)) != len(shape(weight)):
@@ -64,11 +65,11 @@ def convolution(node: fx.Node, coupling: Coupling) -> None:
 
 
 def _fold(node: fx.Node, x: fx.Node, weight: fx.Node, coupling: Coupling) -> None:
-    """Which constants of the input a convolution can do without (rule 3).
+    """Keep the constants of the input that a convolution needs (rule 3).
 
-    One number a channel goes into the bias. What differs by position, or meets a border, becomes a plane that is added
-    to the result, where sizes are fixed. Where they are symbolic, one channel that stays carries the constants that
-    meet a border.
+    A channel of one number goes into the bias. One that differs by position, or meets a border, becomes a plane that is
+    added to the result, where sizes are fixed. Where they are symbolic, one channel that stays carries the constants
+    that meet a border.
     """
     fact = coupling.liveness.facts.get(x)
     if fact is None:
@@ -84,7 +85,7 @@ def _fold(node: fx.Node, x: fx.Node, weight: fx.Node, coupling: Coupling) -> Non
 
 
 def _carry(node: fx.Node, x: fx.Node, constants: Tensor, value: Tensor, coupling: Coupling) -> None:
-    """Constants at a border of symbolic size: no bias stands for them, but one channel that stays can carry them."""
+    """Keep one channel to carry the constants that meet a border of symbolic size, which no bias can replace."""
     flat = value.flatten(2)
     differ = constants & (flat != flat[:, :, :1]).any(2)[0]
     where = (
@@ -107,14 +108,14 @@ def _carry(node: fx.Node, x: fx.Node, constants: Tensor, value: Tensor, coupling
 
 
 def carrier(candidates: Tensor, value: Tensor) -> int:
-    """The constant channel of largest value: the others are multiples of it."""
+    """The constant channel with the largest value, of which the others are multiples."""
     return int(torch.where(candidates, value.abs(), torch.zeros((), dtype=value.dtype)).argmax())
 
 
 def _grouped(
     node: fx.Node, x: fx.Node, weight: fx.Node, inputs: int, outputs: int, groups: int, coupling: Coupling
 ) -> None:
-    """Whole groups go: [groups * a] of the input with [groups * b] of the result (depthwise: a = b = 1)."""
+    """Remove only whole groups: [groups * a] of the input with [groups * b] of the result (depthwise: a = b = 1)."""
     whole = [
         (x, 1),
         (node, 1),
@@ -133,7 +134,7 @@ def _grouped(
 
 
 def by_group(groups: int) -> Grow:
-    """Axes of [groups * anything] lose whole groups."""
+    """The relation of axes [groups * anything] that lose whole groups."""
 
     def grow(masks: list[Tensor]) -> list[Tensor]:
         alive = torch.stack([mask.reshape(groups, -1).any(1) for mask in masks]).any(0)
@@ -150,9 +151,8 @@ def _stay(node: fx.Node, x: fx.Node, coupling: Coupling) -> None:
 
 
 def matmul(node: fx.Node, coupling: Coupling) -> None:
-    """[..., m, k] @ [..., k, n]: a channel of k goes if both sides lose it; a product of two constants stays."""
-    left, right = node.args[0], node.args[1]
-    assert isinstance(left, fx.Node) and isinstance(right, fx.Node)
+    """[..., m, k] @ [..., k, n]: a channel of k goes if both sides lose it, but a product of two constants stays."""
+    left, right = operand_of(node), operand_of(node, 1)
     if len(shape(left)) < 2 or len(shape(right)) < 2:
         for other in (node, left, right):
             coupling.pin_all(other, "a product with a vector")
@@ -168,8 +168,8 @@ def matmul(node: fx.Node, coupling: Coupling) -> None:
     contract(node, (left, a - 1), (right, b - 2), coupling)
 
 
-def contract(node: fx.Node, left: Axis, right: Axis, coupling: Coupling) -> None:
-    """Both axes lose the same channels; one stays if both sides are constant there and their product is not zero."""
+def contract(node: fx.Node, left: TensorAxis, right: TensorAxis, coupling: Coupling) -> None:
+    """Both axes lose the same channels; one stays if both sides are constant there with a product other than 0."""
     coupling.same(node, left, right)
     if coupling.size(left) is None or coupling.size(right) is None:
         return
@@ -178,15 +178,14 @@ def contract(node: fx.Node, left: Axis, right: Axis, coupling: Coupling) -> None
     coupling.pin(left, "a product of two constants", both & ~zero)
 
 
-def _zero(axis: Axis, coupling: Coupling) -> Tensor:
+def _zero(axis: TensorAxis, coupling: Coupling) -> Tensor:
     single, value = coupling.single(axis)
     return single & (value == 0)
 
 
 def embedding(node: fx.Node, coupling: Coupling) -> None:
-    """Columns of the table are channels of the result; all rows stay, since any index may come."""
-    table, indices = node.args[0], node.args[1]
-    assert isinstance(table, fx.Node) and isinstance(indices, fx.Node)
+    """Columns of the table are channels of the result; all rows stay, since any index may occur."""
+    table, indices = operand_of(node), operand_of(node, 1)
     coupling.pin((table, 0), "rows of an embedding")
     coupling.same(node, (node, len(shape(node)) - 1), (table, 1))
     for axis in range(len(shape(indices))):
@@ -201,6 +200,6 @@ def _bsr_linear(node: fx.Node, coupling: Coupling) -> None:
 
 register(aten.linear.default, rule=linear)
 register(*CONVOLUTIONS, rule=convolution)
-register(aten.matmul.default, aten.bmm.default, aten.mm.default, rule=matmul)
+register(*operators(matrix_product=True), rule=matmul)
 register(aten.embedding.default, rule=embedding)
 register(torch.ops.l0compile.bsr_linear.default, rule=_bsr_linear)

@@ -1,4 +1,4 @@
-"""Attention: whole heads go; grouped-query attention loses key and value heads with all their query heads."""
+"""Attention loses whole heads; with grouped queries, a key and value head goes with all its query heads."""
 
 import torch
 from torch import Tensor, fx
@@ -13,7 +13,7 @@ aten = torch.ops.aten
 
 
 def fused(node: fx.Node, coupling: Coupling) -> None:
-    """``l0compile::attention`` on [batch, token, heads * width]: a head is a run of channels of each operand."""
+    """``l0compile::attention`` on [batch, token, heads * width]: a head is ``width`` channels in a row."""
     given = arguments(node)
     q, k, v, mask = given["q"], given["k"], given["v"], given["mask"]
     for operand in (q, k, v):
@@ -37,7 +37,7 @@ def fused(node: fx.Node, coupling: Coupling) -> None:
 
 
 def sdpa(node: fx.Node, coupling: Coupling) -> None:
-    """aten's attention on [..., heads, token, width]: heads are an axis; channels of v are channels of the result."""
+    """ATen's attention on [..., heads, token, width]: heads are an axis, channels of v are channels of the result."""
     given = arguments(node)
     q, k, v, mask = given["query"], given["key"], given["value"], given["attn_mask"]
     rank = len(shape(node))
@@ -70,7 +70,7 @@ def _query_heads(node: fx.Node, q: fx.Node, k: fx.Node, axis: int, coupling: Cou
 
 
 def _shared(group: int) -> Grow:
-    """A key head stays while any of its query heads does; then all of them stay, for groups must be of one size."""
+    """A key head stays if any of its query heads does, and then all of them stay, since groups have one size."""
 
     def grow(masks: list[Tensor]) -> list[Tensor]:
         alive = masks[1] | masks[0].reshape(-1, group).any(1)
@@ -80,7 +80,7 @@ def _shared(group: int) -> Grow:
 
 
 def rope(node: fx.Node, coupling: Coupling) -> None:
-    """``l0compile::rope``: whole heads go, as the tables of angles are the same for all."""
+    """``l0compile::rope`` loses whole heads, because the tables of angles are the same for all."""
     given = arguments(node)
     x, heads = given["x"], int(given["heads"])
     for table in (given["cos"], given["sin"]):

@@ -1,19 +1,20 @@
-"""Norms and other statistics over channels: a known constant can go, and the statistics still count it."""
+"""Norms and other statistics over channels: a known constant can go, while the statistics still count it."""
 
 import torch
 from torch import fx
 
-from l0compile.analysis.coupling.axes import Axis, Coupling
+from l0compile.analysis.coupling.axes import Coupling, TensorAxis
 from l0compile.analysis.coupling.contractions import by_group
 from l0compile.analysis.coupling.table import register
 from l0compile.analysis.liveness.selection import reduced_axes
-from l0compile.ir.nodes import arguments, shape
+from l0compile.ir.nodes import arguments, operand_of, shape
+from l0compile.ir.operator_facts import operators
 
 aten = torch.ops.aten
 
 
-def account(axis: Axis, coupling: Coupling) -> None:
-    """Only channels that are one known number can be taken out of a sum over this axis (rule 4)."""
+def account(axis: TensorAxis, coupling: Coupling) -> None:
+    """Keep the channels of an axis that is summed over, except those that are one known number (rule 4)."""
     size = coupling.size(axis)
     if size is not None:
         single, _ = coupling.single(axis)
@@ -21,7 +22,7 @@ def account(axis: Axis, coupling: Coupling) -> None:
 
 
 def layer_norm(node: fx.Node, coupling: Coupling) -> None:
-    """Over the last axis: channels of input, scale, shift and result are the same. Over several axes all stay."""
+    """Over the last axis, channels of input, scale, shift and result are the same; over several axes all stay."""
     given = arguments(node)
     x, rank = given["input"], len(shape(node))
     for axis in range(rank - len(given["normalized_shape"])):
@@ -39,7 +40,7 @@ def layer_norm(node: fx.Node, coupling: Coupling) -> None:
 
 
 def compacted_norm(node: fx.Node, coupling: Coupling) -> None:
-    """``l0compile::compacted_layer_norm`` and ``compacted_rms_norm``: as a norm over the last axis."""
+    """``l0compile::compacted_layer_norm`` and ``compacted_rms_norm``, like a norm over the last axis."""
     given, last = arguments(node), len(shape(node)) - 1
     x = given["x"]
     for axis in range(last + 1):
@@ -51,9 +52,8 @@ def compacted_norm(node: fx.Node, coupling: Coupling) -> None:
 
 
 def batch_norm(node: fx.Node, coupling: Coupling) -> None:
-    """With fixed statistics: a scale and a shift per channel of axis 1."""
-    x = node.args[0]
-    assert isinstance(x, fx.Node)
+    """Batch norm with fixed statistics: a scale and a shift for each channel of axis 1."""
+    x = operand_of(node)
     for axis in range(len(shape(node))):
         coupling.same(node, (node, axis), (x, axis))
     for parameter in node.args[1:5]:
@@ -62,7 +62,7 @@ def batch_norm(node: fx.Node, coupling: Coupling) -> None:
 
 
 def group_norm(node: fx.Node, coupling: Coupling) -> None:
-    """Whole groups of axis 1 go: inside a group the statistics count each channel (rule 4)."""
+    """Group norm loses whole groups of axis 1: inside a group the statistics count each channel (rule 4)."""
     given = arguments(node)
     x, groups = given["input"], int(given["num_groups"])
     for axis in range(len(shape(node))):
@@ -77,7 +77,7 @@ def group_norm(node: fx.Node, coupling: Coupling) -> None:
 
 
 def instance_norm(node: fx.Node, coupling: Coupling) -> None:
-    """Each channel of axis 1 has statistics of its own over the positions."""
+    """Instance norm: each channel of axis 1 has its own statistics over the positions."""
     given = arguments(node)
     x = given["input"]
     for axis in range(len(shape(node))):
@@ -90,7 +90,7 @@ def instance_norm(node: fx.Node, coupling: Coupling) -> None:
 
 
 def reduction(node: fx.Node, coupling: Coupling) -> None:
-    """sum, mean, amax and amin: the result counts constants that went; axes that are not reduced stay the same."""
+    """sum, mean, amax and amin: the result counts removed constants; axes that are not reduced stay the same."""
     x, dims, keepdim = reduced_axes(node)
     position = 0
     for axis in range(len(shape(x))):
@@ -105,8 +105,8 @@ def reduction(node: fx.Node, coupling: Coupling) -> None:
             coupling.pin((x, axis), f"{node.target} '{node.name}' runs over several axes")
 
 
-def extreme(node: fx.Node, coupling: Coupling) -> None:
-    """argmax, softmax, cumsum and the like: the axis they run over stays whole."""
+def whole_axis(node: fx.Node, coupling: Coupling) -> None:
+    """argmax, softmax, cumsum and others like them: the axis that they run over stays whole."""
     x, dims, _ = reduced_axes(node)
     kept = len(shape(node)) == len(shape(x))
     position = 0
@@ -130,10 +130,6 @@ register(
 register(aten.batch_norm.default, rule=batch_norm)
 register(aten.group_norm.default, rule=group_norm)
 register(aten.instance_norm.default, rule=instance_norm)
-register(aten.mean.dim, aten.sum.dim_IntList, aten.amax.default, aten.amin.default, rule=reduction)
-register(
-    aten.softmax.int, aten._softmax.default, aten.log_softmax.int,
-    aten._log_softmax.default, aten.cumsum.default, aten.argmax.default, aten.argmin.default, aten.any.dim,
-    aten.all.dim, aten.prod.dim_int, aten.var.correction, aten.std.correction, aten.logsumexp.default,
-    aten.sum.default, aten.mean.default, rule=extreme,
-)  # fmt: skip
+for _kind in ("sum", "mean", "max", "min"):
+    register(*operators(reduces=_kind), rule=reduction)
+register(*operators(reduces="other"), *operators(mixes=True), rule=whole_axis)

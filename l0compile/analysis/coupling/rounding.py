@@ -1,20 +1,20 @@
-"""Dead channels that stay because the kernels are quicker with them."""
+"""Keep a few dead channels where kernels are faster with them."""
 
 from collections.abc import Mapping
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from l0compile.analysis.coupling.axes import Axis, Link
-from l0compile.analysis.coupling.closure import close
+from l0compile.analysis.coupling.axes import Link, TensorAxis
+from l0compile.analysis.coupling.fixpoint import propagate
 
-# Channels in a vector register, and the share (one in so many) that rounding up to whole registers may cost.
+# Channels in a vector register. Rounding up to whole registers may cost one channel in so many.
 _VECTOR = 16
-# Rows of a block of weights that a microkernel computes at once; taller blocks are cut in groups of them.
+# Rows that a microkernel computes at once; taller blocks of weights are cut in groups of these.
 _ROWS = 4
 
 
-def round_up(masks: dict[Axis, Tensor], links: list[Link]) -> None:
+def round_up(masks: dict[TensorAxis, Tensor], links: list[Link]) -> None:
     """Keep a few dead channels where that makes a whole number of vectors: 121 of 128 are slower than all 128."""
     for axis in sorted(masks, key=lambda item: (item[0], item[1])):
         mask = masks[axis]
@@ -23,12 +23,14 @@ def round_up(masks: dict[Axis, Tensor], links: list[Link]) -> None:
         if 0 < missing <= kept // _VECTOR:
             dead = (~mask).nonzero().reshape(-1)
             mask[dead[:missing]] = True
-            close(masks, links, {axis})
+            propagate(masks, links, {axis})
 
 
-def keep_blocks(masks: dict[Axis, Tensor], links: list[Link], constants: Mapping[str, Tensor]) -> None:
-    """Keep the dead rows inside a block of a weight where most blocks are zero: without them, the rows behind move up
-    and every block becomes parts of two."""
+def keep_blocks(masks: dict[TensorAxis, Tensor], links: list[Link], constants: Mapping[str, Tensor]) -> None:
+    """Keep the dead rows inside a block of a weight where most blocks are zero.
+
+    Without them the rows behind would move up, and every block would become parts of two.
+    """
     for axis in sorted(masks, key=lambda item: (item[0], item[1])):
         node, position = axis
         weight = constants.get(str(node.target)) if node.op == "get_attr" and position == 0 else None
@@ -39,7 +41,7 @@ def keep_blocks(masks: dict[Axis, Tensor], links: list[Link], constants: Mapping
         whole = _whole_blocks(rows)
         if _stored(matrix[whole]) < _stored(matrix[rows]):
             masks[axis] = whole
-            close(masks, links, {axis})
+            propagate(masks, links, {axis})
 
 
 def _whole_blocks(rows: Tensor) -> Tensor:
@@ -49,6 +51,6 @@ def _whole_blocks(rows: Tensor) -> Tensor:
 
 
 def _stored(nonzero: Tensor) -> int:
-    """Numbers that a weight is stored in: those of the blocks of one column that are not zero, all in a dense one."""
+    """How many numbers a weight is stored in: all those of its blocks, one column wide, that are not zero."""
     blocks = F.pad(nonzero, (0, 0, 0, -len(nonzero) % _ROWS)).reshape(-1, _ROWS, nonzero.shape[1])
     return _ROWS * int(blocks.any(1).sum())

@@ -10,30 +10,30 @@ from l0compile.analysis.coupling import contractions as _contractions  # noqa: F
 from l0compile.analysis.coupling import elementwise as _elementwise  # noqa: F401
 from l0compile.analysis.coupling import heads as _heads  # noqa: F401
 from l0compile.analysis.coupling import norms as _norms  # noqa: F401
-from l0compile.analysis.coupling import passing as _passing  # noqa: F401
+from l0compile.analysis.coupling import positions as _positions  # noqa: F401
 from l0compile.analysis.coupling import views as _views  # noqa: F401
-from l0compile.analysis.coupling.axes import Axis, Coupling, along
-from l0compile.analysis.coupling.closure import close
+from l0compile.analysis.coupling.axes import Coupling, TensorAxis, along
+from l0compile.analysis.coupling.descriptions import describe
+from l0compile.analysis.coupling.fixpoint import propagate
 from l0compile.analysis.coupling.rounding import keep_blocks, round_up
 from l0compile.analysis.coupling.table import lookup
-from l0compile.analysis.coupling.words import describe
 from l0compile.analysis.liveness.analysis import Liveness
 from l0compile.ir.nodes import shape, tensor
 from l0compile.ir.program import Program
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptChannels:
     """The result of :func:`couple`.
 
     Attributes:
-        masks: bool [size] per axis that could be compacted: which channels stay.
-        needed: the same before links and pins: which channels are live.
-        graph: the axes, joined where an operator couples them. An axis with pins has them as attribute ``pins``.
+        masks: bool [size] for each axis that could be compacted: which channels stay.
+        needed: the same without links and pins: which channels are live.
+        graph: the axes, with an edge where an operator couples two. The attribute ``pins`` of an axis holds its pins.
     """
 
-    masks: dict[Axis, Tensor]
-    needed: dict[Axis, Tensor]
+    masks: dict[TensorAxis, Tensor]
+    needed: dict[TensorAxis, Tensor]
     graph: networkx.Graph
 
     def cut(self, node: fx.Node, axis: int) -> Tensor | None:
@@ -42,12 +42,12 @@ class Kept:
         return None if mask is None or bool(mask.all()) else mask
 
     def size(self, node: fx.Node, axis: int) -> int | None:
-        """How many channels an axis keeps; None when it is not one that could be compacted."""
+        """The number of channels that an axis keeps; None when it cannot be compacted."""
         mask = self.masks.get((node, axis % max(len(shape(node)), 1)))
         return None if mask is None else int(mask.sum())
 
-    def obstacle(self, axis: Axis) -> tuple[int, str] | None:
-        """(number of channels that are dead but stay, why), or None when every dead channel goes."""
+    def obstacle(self, axis: TensorAxis) -> tuple[int, str] | None:
+        """(number of channels that are dead but stay, the reason); None when every dead channel goes."""
         stays = self.masks[axis] & ~self.needed[axis]
         if not bool(stays.any()):
             return None
@@ -61,16 +61,16 @@ class Kept:
 
     @staticmethod
     def _keeps(channels: Tensor, stays: Tensor) -> bool:
-        """Whether channels somewhere else may be why some stay here; of an axis of another size, nobody can tell."""
+        """Whether channels of another axis may be the reason that some stay here. Axes of other sizes do not count."""
         return len(channels) == len(stays) and bool((channels & stays).any())
 
 
-def couple(program: Program, liveness: Liveness) -> Kept:
-    """Which channels of which axes must stay.
+def couple(program: Program, liveness: Liveness) -> KeptChannels:
+    """Decide which channels of which axes stay.
 
     A channel goes if liveness shows that nothing reads it or that it is constant, if every reader of a constant can
-    take it into account, and if the same holds for each channel that it is coupled with. An operator without a
-    rule keeps everything it reads and gives.
+    account for it, and if the same holds for each channel that it is coupled with. An operator without a rule keeps all
+    channels of its operands and results.
     """
     coupling = Coupling(program, liveness)
     for node in program.graph.nodes:
@@ -79,17 +79,17 @@ def couple(program: Program, liveness: Liveness) -> Kept:
     masks = {axis: mask.clone() for axis, mask in needed.items()}
     for pin in coupling.pins:
         masks[pin.axis] |= pin.channels
-    close(masks, coupling.links, set(masks))
+    propagate(masks, coupling.links, set(masks))
     empty = {axis for axis, mask in masks.items() if not bool(mask.any())}
     while empty:
         # A tensor without elements is more trouble than one dead channel.
         axis = min(empty, key=lambda item: (item[0], item[1]))
         masks[axis][0] = True
-        close(masks, coupling.links, {axis})
+        propagate(masks, coupling.links, {axis})
         empty = {axis for axis in empty if not bool(masks[axis].any())}
     keep_blocks(masks, coupling.links, program.constants)
     round_up(masks, coupling.links)
-    return Kept(masks, needed, _graph(coupling, masks))
+    return KeptChannels(masks, needed, _graph(coupling, masks))
 
 
 def _state(node: fx.Node, coupling: Coupling) -> None:
@@ -110,13 +110,13 @@ def _state(node: fx.Node, coupling: Coupling) -> None:
             coupling.pin_all(other, reason)
 
 
-def _needed(axis: Axis, coupling: Coupling) -> Tensor:
+def _needed(axis: TensorAxis, coupling: Coupling) -> Tensor:
     node, position = axis
     mask = coupling.liveness.masks[node]
     return along(mask, position).any(1).expand(shape(node)[position]).clone()
 
 
-def _graph(coupling: Coupling, masks: dict[Axis, Tensor]) -> networkx.Graph:
+def _graph(coupling: Coupling, masks: dict[TensorAxis, Tensor]) -> networkx.Graph:
     graph: networkx.Graph = networkx.Graph()
     graph.add_nodes_from(masks)
     for link in coupling.links:

@@ -1,4 +1,4 @@
-"""The table of coupling rules: one small entry per operator. An operator without one keeps all its channels."""
+"""The table of coupling rules, one for each operator. An operator without one keeps all its channels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,25 +8,25 @@ from torch import fx
 from l0compile.analysis.coupling.axes import Coupling
 from l0compile.errors import RewriteError
 
-Rule = Callable[[fx.Node, Coupling], None]
+CouplingRule = Callable[[fx.Node, Coupling], None]
 
-_TABLE: dict[Any, Rule] = {}
+_TABLE: dict[Any, CouplingRule] = {}
 
 
-def register(*targets: Any, rule: Rule) -> None:
-    """Add operators. The rule states links and pins; what it does not mention is free.
+def register(*targets: Any, rule: CouplingRule) -> None:
+    """Add a rule for operators. It states links and pins; what it does not mention is free.
 
     Raises:
         RewriteError: an operator already has a rule.
     """
     for target in targets:
         if target in _TABLE:
-            raise RewriteError(f"coupling: {target} already has a rule; there is one per operator")
+            raise RewriteError(f"coupling: {target} already has a rule; state it in one place")
         _TABLE[target] = rule
 
 
-def lookup(node: fx.Node) -> Rule | None:
-    """The rule of a node's operator."""
+def lookup(node: fx.Node) -> CouplingRule | None:
+    """The rule of a node's operator; None without one."""
     return _TABLE.get(node.target) if node.op == "call_function" else None
 
 

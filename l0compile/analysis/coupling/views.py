@@ -5,27 +5,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, fx
 
-from l0compile.analysis.coupling.axes import Axis, Coupling, Grow
+from l0compile.analysis.coupling.axes import Coupling, Grow, TensorAxis
 from l0compile.analysis.coupling.table import register
 from l0compile.analysis.liveness.reshaping import axis_groups
-from l0compile.analysis.liveness.views import RESHAPES, permutation
-from l0compile.ir.nodes import arguments, is_static, shape
+from l0compile.analysis.liveness.views import permutation
+from l0compile.ir.nodes import arguments, is_static, operand_of, shape, slice_bounds
+from l0compile.ir.operator_facts import operators
 
 aten = torch.ops.aten
 
 
-def source(node: fx.Node) -> fx.Node:
-    """The first operand."""
-    assert isinstance(node.args[0], fx.Node)
-    return node.args[0]
-
-
 def reshape(node: fx.Node, coupling: Coupling) -> None:
-    """Kept elements of each group of axes are the product of the kept channels of its axes, on both sides.
+    """The kept elements of a group of axes are the product of the kept channels of its axes, on both sides.
 
     [H * D] <-> [H, D]: a channel of H goes only with all its D elements, and a channel of D with all its H elements.
     """
-    operand = source(node)
+    operand = operand_of(node)
     before, after = shape(operand), shape(node)
     for (i, end_i), (j, end_j) in axis_groups(before, after):
         old = [(operand, axis) for axis in range(i, end_i)]
@@ -38,7 +33,7 @@ def reshape(node: fx.Node, coupling: Coupling) -> None:
                 coupling.pin(axis, f"{node.target} '{node.name}' mixes them with an axis of symbolic size")
 
 
-def _regroup(node: fx.Node, old: list[Axis], new: list[Axis], coupling: Coupling) -> None:
+def _regroup(node: fx.Node, old: list[TensorAxis], new: list[TensorAxis], coupling: Coupling) -> None:
     old = [axis for axis in old if coupling.size(axis) is not None]
     new = [axis for axis in new if coupling.size(axis) is not None]
     if len(old) == len(new) == 1:
@@ -71,7 +66,7 @@ def _product(masks: Sequence[Tensor]) -> Tensor:
 
 
 def _project(elements: Tensor, masks: Sequence[Tensor]) -> list[Tensor]:
-    """Each mask, with the channels in which any element is kept."""
+    """Each mask with the channels added in which any element is kept."""
     rest = [[a for a in range(elements.ndim) if a != axis] for axis in range(elements.ndim)]
     return [
         mask | (elements.any(dim=others) if others else elements)
@@ -82,18 +77,18 @@ def _project(elements: Tensor, masks: Sequence[Tensor]) -> list[Tensor]:
 def permute(node: fx.Node, coupling: Coupling) -> None:
     """Output axis i is input axis order[i]."""
     for axis, old in enumerate(permutation(node)):
-        coupling.same(node, (node, axis), (source(node), old))
+        coupling.same(node, (node, axis), (operand_of(node), old))
 
 
 def expand(node: fx.Node, coupling: Coupling) -> None:
-    """An axis that is broadcast is free; the others stay what they are."""
-    operand, rank = source(node), len(shape(node))
+    """A broadcast axis is free; the others are the same."""
+    operand, rank = operand_of(node), len(shape(node))
     for back in range(1, len(shape(operand)) + 1):
         coupling.same(node, (node, rank - back), (operand, len(shape(operand)) - back))
 
 
 def cat(node: fx.Node, coupling: Coupling) -> None:
-    """Each part is a run of channels of the result; the other axes are the same."""
+    """Each part is several channels in a row of the result; the other axes are the same."""
     rank = len(shape(node))
     # torch allows an empty tensor of rank 1 among others of any rank; it has no channels.
     parts = [part for part in arguments(node)["tensors"] if len(shape(part)) == rank]
@@ -112,8 +107,8 @@ def cat(node: fx.Node, coupling: Coupling) -> None:
         start += size
 
 
-def _run(origin: fx.Node, whole: Axis, start: int, part: Axis, coupling: Coupling) -> None:
-    """``part`` is the channels of ``whole`` from ``start`` on."""
+def _run(origin: fx.Node, whole: TensorAxis, start: int, part: TensorAxis, coupling: Coupling) -> None:
+    """Link ``part`` with the channels of ``whole`` from ``start`` on."""
     size = shape(part[0])[part[1]]
     if coupling.size(whole) is None or size == 0:
         return
@@ -133,37 +128,26 @@ def _run(origin: fx.Node, whole: Axis, start: int, part: Axis, coupling: Couplin
 
 
 def slice_(node: fx.Node, coupling: Coupling) -> None:
-    """The result is a run of channels of the operand; a slice with steps keeps them all."""
-    operand, given = source(node), arguments(node)
+    """The result is several channels in a row of the operand; a slice with steps keeps all channels."""
+    operand, given = operand_of(node), arguments(node)
     rank = len(shape(node))
     cut = int(given["dim"]) % rank
     for axis in range(rank):
         if axis != cut:
             coupling.same(node, (node, axis), (operand, axis))
-    start = slice_start(node)
-    if start is None:
+    bounds = slice_bounds(node)
+    if bounds is None or bounds[3] != 1:
         for tensor in (node, operand):
             coupling.pin(
                 (tensor, cut), f"{node.target} '{node.name}' takes a part of them that is not a fixed run"
             )
     elif coupling.size((operand, cut)) is not None:
-        _run(node, (operand, cut), start, (node, cut), coupling)
-
-
-def slice_start(node: fx.Node) -> int | None:
-    """First channel of a slice with fixed bounds and step 1, else None."""
-    given = arguments(node)
-    axis = int(given["dim"]) % len(shape(node))
-    size, result = shape(source(node))[axis], shape(node)[axis]
-    start = given["start"] if given["start"] is not None else 0
-    if given["step"] != 1 or not all(map(is_static, (size, result, start))):
-        return None
-    return int(min(max(start + size if start < 0 else start, 0), size))
+        _run(node, (operand, cut), bounds[1], (node, cut), coupling)
 
 
 def select(node: fx.Node, coupling: Coupling) -> None:
     """One channel of an axis; the axis itself is gone from the result."""
-    operand, given = source(node), arguments(node)
+    operand, given = operand_of(node), arguments(node)
     dim = int(given["dim"]) % len(shape(operand))
     for axis in range(len(shape(operand))):
         if axis != dim:
@@ -189,8 +173,8 @@ def stack(node: fx.Node, coupling: Coupling) -> None:
             coupling.same(node, (node, axis + (axis >= dim)), (part, axis))
 
 
-register(*RESHAPES, rule=reshape)
-register(aten.permute.default, aten.transpose.int, aten.t.default, rule=permute)
+register(*operators(moves="reshape"), rule=reshape)
+register(*operators(moves="permute"), rule=permute)
 register(aten.expand.default, rule=expand)
 register(aten.cat.default, rule=cat)
 register(aten.slice.Tensor, rule=slice_)

@@ -1,4 +1,4 @@
-"""Which elements of every tensor are known before running, and which of the others anything reads."""
+"""Find the elements of every tensor that are known before running, and those of the others that are read."""
 
 from l0compile.analysis.liveness.analysis import Liveness as Liveness
 from l0compile.analysis.liveness.analysis import analyse as analyse

@@ -1,4 +1,4 @@
-"""Forward and backward dataflow over a program. The graph has no cycles, so one sweep each way is the fixpoint."""
+"""Forward and backward dataflow over a program; without cycles, one sweep each way reaches the fixpoint."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +8,9 @@ from torch import Tensor, fx
 
 from l0compile.analysis.liveness import attention as _attention  # noqa: F401  (each fills its part of the table)
 from l0compile.analysis.liveness import convolution as _convolution  # noqa: F401
+from l0compile.analysis.liveness import creation as _creation  # noqa: F401
 from l0compile.analysis.liveness import linear as _linear  # noqa: F401
 from l0compile.analysis.liveness import norms as _norms  # noqa: F401
-from l0compile.analysis.liveness import placement as _placement  # noqa: F401
 from l0compile.analysis.liveness import pointwise as _pointwise  # noqa: F401
 from l0compile.analysis.liveness import products as _products  # noqa: F401
 from l0compile.analysis.liveness import selection as _selection  # noqa: F401
@@ -28,8 +28,8 @@ class Liveness:
 
     Attributes:
         facts: what is known of each floating-point tensor.
-        masks: which elements are live: not known, and read on a way to an output. Shaped like ``Fact.known``.
-        unknown_ops: operators without a transfer function that produce floating-point tensors, once each.
+        masks: which elements are live, that is not known, and read on a way to an output. Shaped like ``Fact.known``.
+        unknown_ops: operators without a transfer function whose results are floating-point tensors, once each.
     """
 
     facts: dict[fx.Node, Fact]
@@ -41,20 +41,20 @@ class Liveness:
         return self.facts[node]
 
     def live(self, node: fx.Node) -> Tensor:
-        """Live elements of a tensor; size 1 on axes along which they are all alike."""
+        """The live elements of a tensor; size 1 on axes along which they are all alike."""
         return self.masks[node]
 
     def live_channels(self, node: fx.Node) -> Tensor:
-        """bool [size of the last axis]: elements of the last axis that are live anywhere."""
+        """bool [size of the last axis]: the features with a live element."""
         mask = self.masks[node]
         return reduce_to(mask, [1] * (mask.ndim - 1) + [mask.shape[-1]]).reshape(-1).expand(shape(node)[-1])
 
 
 def analyse(program: Program) -> Liveness:
-    """Known and live elements of every floating-point tensor of ``program``.
+    """Find the known and the live elements of every floating-point tensor of ``program``.
 
-    Knowledge comes from zeros and constants in weights; it is exact, apart from NaN and infinity times zero
-    (exactness rule 10). An operator that is not in the table gives no knowledge and reads everything.
+    Knowledge comes from zeros and constants in weights. It is exact, apart from NaN and infinity times zero (rule 10).
+    Of the result of an operator that is not in the table nothing is known, and its operands are wholly live.
     """
     facts: dict[fx.Node, Fact] = {}
     view = View(program, facts)
@@ -101,7 +101,7 @@ def _backward(program: Program, view: View) -> dict[fx.Node, Tensor]:
 
 
 def _spread(node: fx.Node, masks: dict[fx.Node, Tensor], view: View) -> None:
-    """What the operands of a node are read for, given what the node is read for."""
+    """Mark the elements of a node's operands that its live elements depend on."""
     transfer = lookup(node)
     alive = bool(masks[node].any())
     reads: Any = transfer.backward(node, masks[node], view) if transfer and is_float(node) and alive else {}
@@ -116,7 +116,7 @@ def _spread(node: fx.Node, masks: dict[fx.Node, Tensor], view: View) -> None:
 
 
 def _read_whole(node: fx.Node, masks: dict[fx.Node, Tensor]) -> None:
-    """Operators with several results (split, topk) and scalars read from tensors; reading a size reads no element."""
+    """Mark all operands of an operator whose result is no tensor; reading a size reads no element."""
     if node.op == "call_function" and node.target is not torch.ops.aten.sym_size.int:
         for operand in node.all_input_nodes:
             _join(masks, operand, everything(operand) if tensor(operand) is not None else None)

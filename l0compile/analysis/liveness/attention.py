@@ -1,4 +1,4 @@
-"""``l0compile::attention``: values pass through head by head; a head nobody reads needs no query or key."""
+"""Transfer functions of ``l0compile::attention`` and ``l0compile::rope``: heads are independent of each other."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,14 +8,14 @@ from torch import Tensor, fx
 
 from l0compile.analysis.liveness.lattice import Fact, reduce_to
 from l0compile.analysis.liveness.table import View, register
-from l0compile.ir.nodes import arguments, shape
+from l0compile.ir.nodes import arguments, operand_of, shape
 from l0compile.ir.ops.attention import key_heads
 
 
 def _forward(node: fx.Node, view: View) -> Fact | None:
-    """An average of one constant is that constant, and of zeros is zero.
+    """The average of one constant is that constant.
 
-    With a mask a query may have no live key and gets 0, so then only zeros are known.
+    With a mask a query may have no live key and get 0, so that only zeros are known.
     """
     given = arguments(node)
     known, value = (_by_query_head(t, given) for t in view.fact(given["v"]).last_axis())
@@ -25,13 +25,13 @@ def _forward(node: fx.Node, view: View) -> Fact | None:
 
 
 def _group(given: Mapping[str, Any]) -> int:
-    """Query heads that share one key and value head."""
+    """The number of query heads that share one key and value head."""
     heads = given["heads"]
     return int(heads) // key_heads(shape(given["q"])[-1], shape(given["k"])[-1], heads)
 
 
 def _by_query_head(values: Tensor, given: Mapping[str, Any]) -> Tensor:
-    """[1] or [kv*Dv] of v's features -> the same of the result's features, [heads*Dv]."""
+    """[1] or [kv*Dv], by feature of v -> [1] or [heads*Dv], by feature of the result."""
     group = _group(given)
     if group == 1 or values.numel() == 1:
         return values
@@ -39,7 +39,7 @@ def _by_query_head(values: Tensor, given: Mapping[str, Any]) -> Tensor:
 
 
 def live_heads(node: fx.Node, live: Tensor) -> Tensor:
-    """bool [heads]: heads of which any result is live."""
+    """bool [heads]: the heads with a live result."""
     width = shape(node)[-1]
     return channels(live, width).reshape(arguments(node)["heads"], -1).any(1)
 
@@ -73,13 +73,12 @@ def _rope(node: fx.Node, view: View) -> Fact | None:
 
 
 def _rope_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
+    source = operand_of(node)
     return {source: live | _partner(live, node)}
 
 
 def _partner(mask: Tensor, node: fx.Node) -> Tensor:
-    """For each feature what a mask says of the other one of its pair: half a head further or before, or next to it."""
+    """The mask of each feature's partner in its pair: half a head away, or next to it."""
     if mask.shape[-1] == 1:
         return mask
     given = arguments(node)

@@ -1,4 +1,4 @@
-"""Constants per channel of axis 1: one number, or a plane of numbers that differ by position."""
+"""Constants for each channel of axis 1: one number, or a plane of numbers that differ by position."""
 
 from collections.abc import Sequence
 from math import prod
@@ -10,12 +10,12 @@ from torch import Tensor
 from l0compile.analysis.liveness.lattice import Fact
 from l0compile.ir.nodes import is_static
 
-# Elements of a constant that differs by position; what would be larger counts as unknown, or stays as it is.
+# Elements of a constant that differs by position; a larger one counts as unknown, or stays as it is.
 LARGEST_PLANES = 1 << 20
 
 
 def known_channels(fact: Fact, size: int) -> tuple[Tensor, Tensor]:
-    """(bool [size], values [1, size, *positions]): the channels of axis 1 that are wholly known, and alike in a batch.
+    """(bool [size], values [1, size, *positions]): the channels of axis 1 that are wholly known and alike in a batch.
 
     Values are 0 where a channel is not known; an axis of positions has size 1 where all are alike.
     """
@@ -33,7 +33,7 @@ def by_channel(value: Tensor) -> Tensor:
 
 
 def without_repeats(value: Tensor) -> Tensor:
-    """Each axis of positions cut to size 1 if nothing differs along it."""
+    """``value`` with each axis of positions cut to size 1 if nothing differs along it."""
     for axis in range(2, value.ndim):
         first = value.narrow(axis, 0, 1)
         if bool((value == first).all()):
@@ -47,12 +47,12 @@ def is_flat(value: Tensor) -> bool:
 
 
 def can_hold(sizes: Sequence[Any]) -> bool:
-    """Whether a constant of these sizes can be written down: they are numbers, and it is not too large."""
+    """Whether a constant of these sizes can be stored: they are numbers, and it is not too large."""
     return all(map(is_static, sizes)) and prod(sizes) <= LARGEST_PLANES
 
 
 def spread(value: Tensor, positions: Sequence[Any]) -> Tensor | None:
-    """Values [1, n, *1 or positions] at every position; None where they cannot be written down."""
+    """Values [1, n, *1 or positions] at every position; None where they cannot be stored."""
     if not can_hold([value.shape[1], *positions]):
         return None
     return value.expand(1, value.shape[1], *positions)

@@ -1,4 +1,4 @@
-"""Convolutions of any rank, also grouped and transposed."""
+"""Transfer functions of convolutions of any rank, also grouped and transposed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,23 +9,19 @@ from torch import Tensor, fx
 from l0compile.analysis.liveness.channels import can_hold, fact_of, is_flat, known_channels
 from l0compile.analysis.liveness.lattice import Fact, reduce_to
 from l0compile.analysis.liveness.table import View, everything, register
-from l0compile.ir.nodes import arguments, shape
+from l0compile.ir.nodes import arguments, per_axis, shape
+from l0compile.ir.operator_facts import facts_of, operators
 
-aten = torch.ops.aten
-
-CONVOLUTIONS = (
-    aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.conv1d.padding, aten.conv2d.padding,
-    aten.conv3d.padding, aten.conv_transpose1d.default, aten.conv_transpose2d.input, aten.conv_transpose3d.input,
-)  # fmt: skip
+CONVOLUTIONS = (*operators(window="convolution"), *operators(window="transposed convolution"))
 
 
 def is_transposed(node: fx.Node) -> bool:
     """Whether a convolution node is a transposed one: its weight is [in, out of a group, ...]."""
-    return "transpose" in str(node.target)
+    return facts_of(node).window == "transposed convolution"
 
 
 def meets_border(given: Mapping[str, Any], node: fx.Node) -> bool:
-    """Whether some results of a convolution see fewer inputs than others: it is padded, or transposed."""
+    """Whether some results of a convolution see fewer inputs than others, because it is padded or transposed."""
     padding = given["padding"]
     if is_transposed(node) or isinstance(padding, str):
         return padding != "valid"
@@ -37,7 +33,7 @@ def _has_batch(node: fx.Node) -> bool:
 
 
 def _weight(node: fx.Node, view: View) -> Tensor | None:
-    """The weight, if it and the bias are constants and channels are axis 1."""
+    """The weight, if it and the bias are constants and channels are axis 1, else None."""
     given = arguments(node)
     weight = view.constant(given["weight"])
     no_bias = given["bias"] is not None and view.constant(given["bias"]) is None
@@ -53,14 +49,14 @@ def reads(weight: Tensor, groups: int, transposed: bool) -> Tensor:
 
 
 def holds_planes(node: fx.Node) -> bool:
-    """Whether constants that differ by position can be written down for a convolution's input and result."""
+    """Whether constants that differ by position can be stored for the input and the result of a convolution."""
     return can_hold(shape(arguments(node)["input"])[1:]) and can_hold(shape(node)[1:])
 
 
 def share(node: fx.Node, weight: Tensor, value: Tensor) -> Tensor | None:
-    """What values [1, in, *positions] add to the result of a convolution: [1, out, *positions].
+    """The share [1, out, *positions] of values [1, in, *positions] in the result of a convolution.
 
-    None where that depends on sizes that are symbolic, or is too large to hold.
+    None where it depends on symbolic sizes, or is too large to store.
     """
     given = arguments(node)
     outputs = weight.shape[1] * int(given["groups"]) if is_transposed(node) else weight.shape[0]
@@ -71,11 +67,12 @@ def share(node: fx.Node, weight: Tensor, value: Tensor) -> Tensor | None:
         value, weight = value[:, chosen], weight.index_select(0 if is_transposed(node) else 1, chosen)
     args = [value.to(weight.dtype), weight, None, *list(given.values())[3:]]
     if is_flat(value) and not meets_border(given, node):
-        # One position is enough where all are alike and none is at a border.
+        # Where all positions are alike and none is at a border, one is enough.
         stride = next(i for i, name in enumerate(given) if name == "stride")
         args[stride] = [1] * (weight.ndim - 2)
         extents = [
-            d * (k - 1) + 1 for d, k in zip(_each(given["dilation"], weight), weight.shape[2:], strict=True)
+            d * (k - 1) + 1
+            for d, k in zip(per_axis(given["dilation"], weight.ndim - 2), weight.shape[2:], strict=True)
         ]
         args[0] = args[0].expand(1, -1, *extents)
         return node.target(*args)
@@ -85,16 +82,10 @@ def share(node: fx.Node, weight: Tensor, value: Tensor) -> Tensor | None:
     return node.target(*args)
 
 
-def _each(value: Any, weight: Tensor) -> list[int]:
-    """A setting per axis of positions."""
-    values = list(value) if isinstance(value, (list, tuple)) else [value]
-    return values * (weight.ndim - 2) if len(values) == 1 else values
-
-
 def _convolution(node: fx.Node, view: View) -> Fact | None:
-    """A channel is known if every unknown input meets zero weights: the convolution of what is known (rule 3).
+    """A channel is known if every unknown input meets zero weights; it is the convolution of the known ones (rule 3).
 
-    Where sizes are symbolic, a constant that is not zero is unknown to a convolution with a border.
+    Where sizes are symbolic, a convolution with a border treats a constant other than zero as unknown.
     """
     weight, given = _weight(node, view), arguments(node)
     if weight is None:
@@ -113,7 +104,7 @@ def _convolution(node: fx.Node, view: View) -> Fact | None:
 
 
 def known_rows(met: Tensor, known: Tensor) -> Tensor:
-    """bool [out]: results that read no unknown input."""
+    """bool [out]: the results that read no unknown input."""
     groups = met.shape[0]
     return ~(met & ~known.reshape(groups, 1, -1)).any(2).reshape(-1)
 

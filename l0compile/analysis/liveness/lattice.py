@@ -1,4 +1,4 @@
-"""The lattice: per element live (unknown), or a known constant; zero is the constant 0."""
+"""The lattice of facts: an element is unknown, or a known constant."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from l0compile.ir.nodes import is_static
 
 @dataclass(frozen=True)
 class Fact:
-    """What is known of a tensor.
+    """The knowledge of a tensor.
 
     Attributes:
         known: bool, rank of the tensor; size 1 on axes along which knowledge is the same (batch, tokens, every
             symbolic axis), else the tensor's size.
-        value: the value where known, dtype of the tensor, broadcastable to ``known``'s rank; anything elsewhere.
+        value: the value where known, anything elsewhere; dtype of the tensor, rank of ``known``.
     """
 
     known: Tensor
@@ -25,7 +25,7 @@ class Fact:
 
     @property
     def zero(self) -> Tensor:
-        """Where the tensor is known to be zero (broadcast of both fields)."""
+        """Where the tensor is known to be zero; the broadcast of both fields."""
         return self.known & (self.value == 0)
 
     @property
@@ -34,7 +34,7 @@ class Fact:
         return bool(self.known.all())
 
     def last_axis(self) -> tuple[Tensor, Tensor]:
-        """(known, value) per element of the last axis, [1] or [size]; a channel counts as known if it is everywhere."""
+        """(known, value) of each feature, [1] or [size]: a feature is known if it is the same constant everywhere."""
         known, value = torch.broadcast_tensors(self.known, self.value)
         if known.numel() == known.shape[-1]:
             return known.reshape(-1), value.reshape(-1)
@@ -43,22 +43,17 @@ class Fact:
 
 
 def unknown(rank: int, dtype: torch.dtype = torch.float32) -> Fact:
-    """Nothing is known of a tensor of this rank."""
+    """The fact of a tensor of which nothing is known."""
     return Fact(torch.zeros([1] * rank, dtype=torch.bool), torch.zeros([1] * rank, dtype=dtype))
 
 
 def constant(value: Tensor) -> Fact:
-    """All is known."""
+    """The fact of a constant."""
     return Fact(torch.ones([1] * value.ndim, dtype=torch.bool), value)
 
 
-def is_uniform(tensor: Tensor) -> bool:
-    """Whether a mask or value has size 1 on every axis."""
-    return tensor.numel() == 1
-
-
 def fit(tensor: Tensor, shape: Sequence[Any]) -> Tensor | None:
-    """A mask or value with size 1 or the static size on every axis; None if it varies along a symbol."""
+    """A mask or value with size 1 or the static size on every axis; None if it varies along a symbolic one."""
     tensor = tensor.reshape([1] * (len(shape) - tensor.ndim) + list(tensor.shape))
     for axis, size in enumerate(shape):
         if tensor.shape[axis] != 1 and not (is_static(size) and size == tensor.shape[axis]):
@@ -67,7 +62,7 @@ def fit(tensor: Tensor, shape: Sequence[Any]) -> Tensor | None:
 
 
 def reduce_to(mask: Tensor, shape: Sequence[Any]) -> Tensor:
-    """The mask of a broadcast operand from the mask of the result: any() over the axes it was broadcast along."""
+    """The mask of an operand, from that of the result: any() over the axes along which it was broadcast."""
     while mask.ndim > len(shape):
         mask = mask.any(0)
     if mask.ndim < len(shape):

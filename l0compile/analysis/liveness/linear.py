@@ -1,4 +1,4 @@
-"""Operators that mix the last axis: linear, block-sparse linear, LayerNorm, embedding."""
+"""Transfer functions of operators on features: linear, block-sparse linear, LayerNorm, RMSNorm, embedding."""
 
 from collections.abc import Mapping
 
@@ -7,14 +7,14 @@ from torch import Tensor, fx
 
 from l0compile.analysis.liveness.lattice import Fact, reduce_to
 from l0compile.analysis.liveness.table import View, everything, register
-from l0compile.ir.nodes import arguments, shape
+from l0compile.ir.nodes import arguments, operand_of, shape
 from l0compile.ir.ops.bsr import from_blocks
 
 aten = torch.ops.aten
 
 
 def weight_and_bias(node: fx.Node, view: View) -> tuple[Tensor | None, Tensor | None]:
-    """The constant weight [n, k] and bias of a linear or block-sparse linear; weight None when not constant."""
+    """The weight [n, k] and the bias of a linear or block-sparse linear; (None, None) when one is not constant."""
     given = arguments(node)
     bias = view.constant(given["bias"])
     if given["bias"] is not None and bias is None:
@@ -28,7 +28,7 @@ def weight_and_bias(node: fx.Node, view: View) -> tuple[Tensor | None, Tensor | 
 
 
 def _linear(node: fx.Node, view: View) -> Fact | None:
-    """A result is known if every live input meets a zero weight: bias plus the known inputs' share."""
+    """A result is known if every unknown input meets a zero weight; it is the bias plus the share of the known ones."""
     weight, bias = weight_and_bias(node, view)
     if weight is None or weight.ndim != 2:
         return None
@@ -45,8 +45,7 @@ def _linear(node: fx.Node, view: View) -> Fact | None:
 def _linear_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
     """An input is read if a live result has a nonzero weight for it."""
     weight, _ = weight_and_bias(node, view)
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
+    source = operand_of(node)
     if weight is None or weight.ndim != 2:
         return {}
     rows = reduce_to(live, [1] * (live.ndim - 1) + [weight.shape[0]]).reshape(-1).expand(weight.shape[0])
@@ -56,7 +55,7 @@ def _linear_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, T
 
 
 def _layer_norm(node: fx.Node, view: View) -> Fact | None:
-    """Where the scale is zero the result is the bias. The rest depends on every input (exactness rule 4)."""
+    """Where the scale is zero the result is the bias. The others depend on every input (rule 4)."""
     given = arguments(node)
     weight, bias = view.constant(given["weight"]), view.constant(given["bias"])
     if weight is None or (given["bias"] is not None and bias is None):
@@ -67,7 +66,7 @@ def _layer_norm(node: fx.Node, view: View) -> Fact | None:
 
 
 def _rms_norm(node: fx.Node, view: View) -> Fact | None:
-    """Zero where the scale or the input is zero. The rest depends on every input (exactness rule 4)."""
+    """The result is zero where the scale or the input is. The others depend on every input (rule 4)."""
     given = arguments(node)
     source = given.get("input", given.get("x"))
     zero = view.fact(source).zero
@@ -78,7 +77,7 @@ def _rms_norm(node: fx.Node, view: View) -> Fact | None:
 
 
 def _embedding(node: fx.Node, view: View) -> Fact | None:
-    """Columns with one value in the whole table."""
+    """A feature is known if its column of the table holds one value."""
     table = view.constant(node.args[0])
     if table is None or not len(table):
         return None

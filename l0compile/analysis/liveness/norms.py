@@ -1,4 +1,4 @@
-"""Norms of images: batch, group and instance norm."""
+"""Transfer functions of the norms of images: batch, group and instance norm."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ def _per_channel(parameter: Tensor | None, default: float, rank: int) -> Tensor:
 
 
 def _parameters(node: fx.Node, view: View, *names: str) -> list[Tensor | None] | None:
-    """The constants behind some arguments; None if one of them is no constant."""
+    """The constants behind some arguments, None for those not given; None if one of them is no constant."""
     given = arguments(node)
     values = [view.constant(given[name]) for name in names]
     missing = any(given[n] is not None and v is None for n, v in zip(names, values, strict=True))
@@ -68,7 +68,7 @@ def _group_norm(node: fx.Node, view: View) -> Fact | None:
 
 
 def _at_enough_positions(value: Tensor, positions: tuple[object, ...]) -> Tensor | None:
-    """Values at every position, or at two where all are alike: the statistics are the same."""
+    """Values at every position; at only two where all are alike, which gives the same statistics."""
     return value.expand(-1, -1, *[2] * (value.ndim - 2)) if is_flat(value) else spread(value, positions)
 
 
@@ -82,7 +82,7 @@ def _group_norm_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Nod
 
 
 def _instance_norm(node: fx.Node, view: View) -> Fact | None:
-    """A channel that is known stays known: if it is one number the result is the shift. So where the scale is zero."""
+    """A known channel stays known; of one number the result is the shift. It is the shift also where the scale is 0."""
     given, rank = arguments(node), len(shape(node))
     parameters = _parameters(node, view, "weight", "bias", "running_mean", "running_var")
     if parameters is None or rank < 3:

@@ -1,4 +1,4 @@
-"""Operators that act on each element alone."""
+"""Transfer functions of elementwise operators."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,36 +8,28 @@ from torch import Tensor, fx
 
 from l0compile.analysis.liveness.lattice import Fact, constant
 from l0compile.analysis.liveness.table import View, everything, register
-from l0compile.ir.nodes import arguments, shape, tensor
+from l0compile.ir.nodes import arguments, operand_of, shape
+from l0compile.ir.operator_facts import operators
 
 aten = torch.ops.aten
-
-_FUNCTIONS = (
-    "relu gelu silu tanh sigmoid neg abs exp sqrt rsqrt reciprocal erf sin cos log1p expm1 hardtanh hardswish "
-    "hardsigmoid leaky_relu elu softplus mish selu relu6 clamp clamp_min clamp_max square clone _to_copy dropout "
-    "detach alias contiguous"
-)
-UNARY = tuple(getattr(aten, name).default for name in _FUNCTIONS.split())
-SCALAR = (*(getattr(aten, name).Scalar for name in ("add", "sub", "mul", "div")), aten.pow.Tensor_Scalar)
-BINARY = (aten.add.Tensor, aten.sub.Tensor, aten.div.Tensor, aten.maximum.default, aten.minimum.default)
-MULTIPLY = (aten.mul.Tensor,)
-POINTWISE = (*UNARY, *SCALAR, *BINARY, *MULTIPLY)
 
 
 def _unary(node: fx.Node, view: View) -> Fact | None:
     if node.target is aten.dropout.default and arguments(node)["train"]:
         return None
     fact = view.fact(node.args[0])
-    if not bool(fact.known.any()) or tensor(node) is None:
+    if not bool(fact.known.any()) or len(node.all_input_nodes) > 1:
         return None
     return Fact(fact.known, node.target(fact.value, *node.args[1:], **node.kwargs))
 
 
 def _binary(node: fx.Node, view: View) -> Fact | None:
     left, right = view.fact(node.args[0]), view.fact(node.args[1])
+    if any(isinstance(rest, fx.Node) for rest in (*node.args[2:], *node.kwargs.values())):
+        return None
     if not bool(left.known.any()) or not bool(right.known.any()):
         return None
-    value = node.target(left.value, right.value, **node.kwargs)
+    value = node.target(left.value, right.value, *node.args[2:], **node.kwargs)
     return Fact(left.known & right.known, value.to(node.meta["val"].dtype))
 
 
@@ -63,8 +55,10 @@ def _multiply_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node,
 
 
 def _prelu(node: fx.Node, view: View) -> Fact | None:
-    """x where positive, else x times the slope of its channel (axis 1): known where x is known, as a constant slope
-    is, and zero where x is zero."""
+    """x where positive, else x times the slope of its channel of axis 1.
+
+    It is known where x is, if the slope is a constant, and zero where x is zero.
+    """
     fact, slope, rank = view.fact(node.args[0]), view.constant(node.args[1]), len(shape(node))
     if slope is None:
         zero = fact.zero
@@ -74,8 +68,7 @@ def _prelu(node: fx.Node, view: View) -> Fact | None:
 
 
 def _prelu_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    source, slope = node.args[0], node.args[1]
-    assert isinstance(source, fx.Node) and isinstance(slope, fx.Node)
+    source, slope = operand_of(node), operand_of(node, 1)
     return {source: live, slope: everything(slope)}
 
 
@@ -104,13 +97,14 @@ def _gate(node: fx.Node, view: View) -> Fact | None:
 
 
 def _gate_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
+    source = operand_of(node)
     return {source: live & ~gate_values(node, view).zero}
 
 
-register(*UNARY, *SCALAR, forward=_unary, backward=_reads)
-register(*BINARY, forward=_binary, backward=_reads)
-register(*MULTIPLY, forward=_multiply, backward=_multiply_reads)
+register(*operators(elementwise=1, fills=None), forward=_unary, backward=_reads)
+register(
+    *(op for op in operators(elementwise=2) if op is not aten.mul.Tensor), forward=_binary, backward=_reads
+)
+register(aten.mul.Tensor, forward=_multiply, backward=_multiply_reads)
 register(aten.prelu.default, forward=_prelu, backward=_prelu_reads)
 register(torch.ops.l0compile.gate.default, forward=_gate, backward=_gate_reads)

@@ -1,4 +1,4 @@
-"""Products of two activations and aten's attention."""
+"""Transfer functions of products of two activations, and of ATen's attention."""
 
 from collections.abc import Mapping
 
@@ -7,13 +7,14 @@ from torch import Tensor, fx
 
 from l0compile.analysis.liveness.lattice import Fact
 from l0compile.analysis.liveness.table import View, everything, register
-from l0compile.ir.nodes import arguments, shape
+from l0compile.ir.nodes import arguments, operand_of, shape
+from l0compile.ir.operator_facts import operators
 
 aten = torch.ops.aten
 
 
 def _matmul(node: fx.Node, view: View) -> Fact | None:
-    """A row of zeros on the left, or a column of zeros on the right, gives zeros."""
+    """A row of zeros on the left, and a column of zeros on the right, give zeros."""
     left, right = node.args[0], node.args[1]
     rank = len(shape(node))
     if any(len(shape(operand)) < 2 for operand in (left, right)):
@@ -23,9 +24,8 @@ def _matmul(node: fx.Node, view: View) -> Fact | None:
 
 
 def _matmul_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    """A channel of the sum is not read where the other side is zero; a row or column without live results neither."""
-    left, right = node.args[0], node.args[1]
-    assert isinstance(left, fx.Node) and isinstance(right, fx.Node)
+    """An element is read if it meets a nonzero element of the other side in a live result."""
+    left, right = operand_of(node), operand_of(node, 1)
     if left is right or len(shape(left)) < 2 or len(shape(right)) < 2:
         return {}
     met_right = ~view.fact(right).zero.all(-1, keepdim=True).transpose(-1, -2)  # [..., 1, k]
@@ -37,7 +37,7 @@ def _matmul_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, T
 
 
 def _sdpa(node: fx.Node, view: View) -> Fact | None:
-    """Values of zeros give zeros, head by head and channel by channel (other constants do not survive a mask)."""
+    """Values of zeros give zeros, for each head and channel; a mask may change other constants."""
     given = arguments(node)
     rank = len(shape(node))
     fact = view.fact(given["value"])
@@ -54,7 +54,7 @@ def _sdpa(node: fx.Node, view: View) -> Fact | None:
 
 
 def _sdpa_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    """A head nobody reads needs no query, key or value; a value channel is read where the result's is."""
+    """A head without live results needs no query, key or value; a channel of the values is read where the result is."""
     given = arguments(node)
     q, k, v = given["query"], given["key"], given["value"]
     rank = len(shape(node))
@@ -81,5 +81,5 @@ def _sdpa_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Ten
     return reads
 
 
-register(aten.matmul.default, aten.bmm.default, aten.mm.default, forward=_matmul, backward=_matmul_reads)
+register(*operators(matrix_product=True), forward=_matmul, backward=_matmul_reads)
 register(aten.scaled_dot_product_attention.default, forward=_sdpa, backward=_sdpa_reads)

@@ -1,4 +1,4 @@
-"""Carry a mask through a reshape: which input axes make which output axes, symbolic sizes included."""
+"""Carry a mask through a reshape: find which input axes make which output axes, symbolic sizes included."""
 
 from collections.abc import Sequence
 from math import prod
@@ -8,12 +8,12 @@ from torch import Tensor
 
 from l0compile.ir.nodes import expression, is_static
 
-Group = tuple[tuple[int, int], tuple[int, int]]  # input axes [start, end), output axes [start, end)
+AxisGroup = tuple[tuple[int, int], tuple[int, int]]  # input axes [start, end), output axes [start, end)
 
 
-def axis_groups(before: Sequence[Any], after: Sequence[Any]) -> list[Group]:
+def axis_groups(before: Sequence[Any], after: Sequence[Any]) -> list[AxisGroup]:
     """The finest split of a reshape into runs of axes with equal element counts on both sides."""
-    groups: list[Group] = []
+    groups: list[AxisGroup] = []
     i = j = 0
     while i < len(before) or j < len(after):
         end_i, end_j = _smallest(before, after, i, j)
@@ -38,7 +38,7 @@ def _count(sizes: Sequence[Any]) -> Any:
 
 
 def through(mask: Tensor, before: Sequence[Any], after: Sequence[Any]) -> Tensor | None:
-    """A mask or value over ``before`` as one over ``after``; None when it varies along axes whose split is symbolic."""
+    """A mask or value over ``before`` as one over ``after``; None when it varies along axes that split symbolically."""
     result = mask.reshape([1] * (len(before) - mask.ndim) + list(mask.shape))
     shape: list[int] = []
     full: list[int] = []

@@ -1,4 +1,4 @@
-"""Operators that take a part of a tensor, or put parts together, and sums."""
+"""Transfer functions of operators that select or stack parts of a tensor, and of reductions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,20 +8,10 @@ from torch import Tensor, fx
 
 from l0compile.analysis.liveness.lattice import Fact, reduce_to
 from l0compile.analysis.liveness.table import View, everything, register
-from l0compile.ir.nodes import arguments, is_static, shape
+from l0compile.ir.nodes import arguments, is_static, operand_of, shape, slice_bounds
+from l0compile.ir.operator_facts import facts_of, operators
 
 aten = torch.ops.aten
-
-
-def _bounds(node: fx.Node) -> tuple[int, int, int, int] | None:
-    """(axis, start, end, step) of a slice with fixed bounds, within the axis."""
-    given = arguments(node)
-    axis = int(given["dim"]) % len(shape(node))
-    size, start, end = shape(given["self"])[axis], given["start"] or 0, given["end"]
-    if not is_static(size) or not is_static(start) or not (end is None or is_static(end)):
-        return None
-    first, last, _ = slice(start, end, given["step"]).indices(size)
-    return axis, first, last, given["step"]
 
 
 def _cut(value: Tensor, axis: int, index: Any) -> Tensor:
@@ -30,7 +20,7 @@ def _cut(value: Tensor, axis: int, index: Any) -> Tensor:
 
 
 def _slice(node: fx.Node, view: View) -> Fact | None:
-    bounds, fact = _bounds(node), view.fact(node.args[0])
+    bounds, fact = slice_bounds(node), view.fact(node.args[0])
     if bounds is None:
         return None
     axis, first, last, step = bounds
@@ -39,7 +29,7 @@ def _slice(node: fx.Node, view: View) -> Fact | None:
 
 
 def _slice_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    bounds, source = _bounds(node), node.args[0]
+    bounds, source = slice_bounds(node), node.args[0]
     assert isinstance(source, fx.Node)
     if bounds is None:
         return {}
@@ -75,7 +65,7 @@ def _select_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, T
 
 
 def _index_select_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    """Rows picked at run time may be any; a channel of another axis is read where the result's is."""
+    """Any row may be picked at run time; a channel of another axis is read where that of the result is."""
     given = arguments(node)
     source, index = given["self"], given["index"]
     axis, order = int(given["dim"]) % len(shape(source)), view.constant(index)
@@ -99,7 +89,7 @@ def _index_select(node: fx.Node, view: View) -> Fact:
 
 
 def _where(node: fx.Node, view: View) -> Fact | None:
-    """Known where both branches are known and agree."""
+    """The result is known where both branches are known and agree."""
     left, right = view.fact(node.args[1]), view.fact(node.args[2])
     return Fact(left.known & right.known & (left.value == right.value), left.value.to(node.meta["val"].dtype))
 
@@ -109,17 +99,20 @@ def _where_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Te
 
 
 def _sum(node: fx.Node, view: View) -> Fact | None:
-    """The mean of equal numbers is that number, the sum of zeros zero, whatever their number. Others want a fixed one;
-    the maximum of constants is one of them."""
+    """A reduction of known elements is known.
+
+    Over an axis of symbolic size, that holds for the mean of equal numbers, for the sum of zeros, and for extremes.
+    """
     x, axes, keepdim = reduced_axes(node)
     known, value = torch.broadcast_tensors(view.fact(x).known, view.fact(x).value)
     known = known.all(axes, keepdim=True) if axes else known
     value = torch.where(known, value, torch.zeros((), dtype=value.dtype))
-    if node.target in _EXTREMES:
-        value = _EXTREMES[node.target](value, axes, keepdim=True)
+    kind = facts_of(node).reduces
+    if kind in ("max", "min"):
+        value = (torch.amax if kind == "max" else torch.amin)(value, axes, keepdim=True)
     else:
         for axis in axes:
-            known, value = _added(known, value, axis, shape(x)[axis], node.target is aten.mean.dim)
+            known, value = _added(known, value, axis, shape(x)[axis], kind == "mean")
         known = known.all(axes, keepdim=True) if axes else known
     if not keepdim:
         rest = [size for axis, size in enumerate(known.shape) if axis not in axes]
@@ -127,11 +120,8 @@ def _sum(node: fx.Node, view: View) -> Fact | None:
     return Fact(known, value.to(node.meta["val"].dtype))
 
 
-_EXTREMES = {aten.amax.default: torch.amax, aten.amin.default: torch.amin}
-
-
 def _added(known: Tensor, value: Tensor, axis: int, size: Any, mean: bool) -> tuple[Tensor, Tensor]:
-    """(known, values) after one axis is summed, or averaged; ``known`` has size 1 along it already."""
+    """(known, values) after one axis is summed or averaged; ``known`` has size 1 along it already."""
     first = value.narrow(axis, 0, 1)
     alike = (value == first).all(axis, keepdim=True)
     if is_static(size):
@@ -179,9 +169,8 @@ def _stack_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Te
     return reads
 
 
-def _softmax_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
+def _whole_axis_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
+    source = operand_of(node)
     return {source: reduce_to(live.any(int(arguments(node)["dim"]), keepdim=True), shape(source))}
 
 
@@ -193,9 +182,7 @@ register(aten.slice.Tensor, forward=_slice, backward=_slice_reads)
 register(aten.select.int, forward=_select, backward=_select_reads)
 register(aten.index_select.default, forward=_index_select, backward=_index_select_reads)
 register(aten.where.self, forward=_where, backward=_where_reads)
-register(aten.mean.dim, aten.sum.dim_IntList, *_EXTREMES, forward=_sum, backward=_sum_reads)
+for _kind in ("sum", "mean", "max", "min"):
+    register(*operators(reduces=_kind), forward=_sum, backward=_sum_reads)
 register(aten.stack.default, forward=_stack, backward=_stack_reads)
-register(
-    aten.softmax.int, aten._softmax.default, aten.log_softmax.int, aten._log_softmax.default,
-    forward=_nothing, backward=_softmax_reads,
-)  # fmt: skip
+register(*operators(mixes=True), forward=_nothing, backward=_whole_axis_reads)

@@ -1,4 +1,4 @@
-"""The table of transfer functions: one small entry per operator."""
+"""The table of transfer functions, one for each operator."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from l0compile.ir.program import Program
 
 @dataclass(frozen=True)
 class View:
-    """What a transfer function may look at."""
+    """The program and the facts so far, as transfer functions read them."""
 
     program: Program
     facts: Mapping[fx.Node, Fact]
@@ -28,7 +28,7 @@ class View:
             value = tensor(operand)
             return found if found is not None else unknown(value.ndim if value is not None else 0)
         if isinstance(operand, (bool, int, float)):
-            # In full precision, as the operator itself would take it: a float32 one would round float64 models.
+            # In double precision, as the operator itself would take it: float32 would round in float64 models.
             return constant(torch.tensor(operand, dtype=torch.float64 if type(operand) is float else None))
         return unknown(0)
 
@@ -66,9 +66,7 @@ def register(*targets: OpOverload, forward: Forward, backward: Backward) -> None
     """
     for target in targets:
         if target in _TABLE:
-            raise RewriteError(
-                f"liveness: {target} already has a transfer function; there is one per operator"
-            )
+            raise RewriteError(f"liveness: {target} already has a transfer function; define it in one place")
         _TABLE[target] = Transfer(forward, backward)
 
 

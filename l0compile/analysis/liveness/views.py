@@ -1,4 +1,4 @@
-"""Operators that move elements without changing them."""
+"""Transfer functions of operators that move elements without changing them."""
 
 from collections.abc import Mapping
 
@@ -8,41 +8,25 @@ from torch import Tensor, fx
 from l0compile.analysis.liveness.lattice import Fact
 from l0compile.analysis.liveness.reshaping import through
 from l0compile.analysis.liveness.table import View, register
-from l0compile.ir.nodes import arguments, is_empty_part, is_static, shape
+from l0compile.ir.nodes import arguments, is_empty_part, is_static, operand_of, shape
+from l0compile.ir.operator_facts import operators
 
 aten = torch.ops.aten
 
-RESHAPES = (
-    aten.view.default,
-    aten.reshape.default,
-    aten._unsafe_view.default,
-    aten.flatten.using_ints,
-    aten.unflatten.int,
-    aten.unsqueeze.default,
-    aten.squeeze.default,
-    aten.squeeze.dim,
-    aten.squeeze.dims,
-)
-
-
-def _source(node: fx.Node) -> fx.Node:
-    assert isinstance(node.args[0], fx.Node)
-    return node.args[0]
-
 
 def _reshape(node: fx.Node, view: View) -> Fact | None:
-    fact, before, after = view.fact(node.args[0]), shape(_source(node)), shape(node)
+    fact, before, after = view.fact(node.args[0]), shape(operand_of(node)), shape(node)
     known, value = through(fact.known, before, after), through(fact.value, before, after)
     return None if known is None or value is None else Fact(known, value)
 
 
 def _reshape_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    mask = through(live, shape(node), shape(_source(node)))
-    return {} if mask is None else {_source(node): mask}
+    mask = through(live, shape(node), shape(operand_of(node)))
+    return {} if mask is None else {operand_of(node): mask}
 
 
 def permutation(node: fx.Node) -> list[int]:
-    """Output axis -> input axis."""
+    """The input axis of each output axis."""
     rank, given = len(shape(node)), arguments(node)
     if node.target is aten.t.default:
         return [1, 0][-rank:] if rank == 2 else list(range(rank))
@@ -61,7 +45,7 @@ def _permute(node: fx.Node, view: View) -> Fact:
 
 def _permute_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
     order = permutation(node)
-    return {_source(node): _ranked(live, order).permute([order.index(axis) for axis in range(len(order))])}
+    return {operand_of(node): _ranked(live, order).permute([order.index(axis) for axis in range(len(order))])}
 
 
 def _ranked(tensor: Tensor, order: list[int]) -> Tensor:
@@ -73,7 +57,7 @@ def _expand(node: fx.Node, view: View) -> Fact:
 
 
 def _expand_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    return {_source(node): live}
+    return {operand_of(node): live}
 
 
 def _cat_axis(node: fx.Node) -> int:
@@ -81,7 +65,7 @@ def _cat_axis(node: fx.Node) -> int:
 
 
 def _parts(node: fx.Node) -> list[fx.Node]:
-    """What a concatenation is made of, without what is empty."""
+    """The parts of a concatenation that are not empty."""
     return [part for part in arguments(node)["tensors"] if not is_empty_part(part, node)]
 
 
@@ -118,7 +102,7 @@ def _cat_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tens
     return reads
 
 
-register(*RESHAPES, forward=_reshape, backward=_reshape_reads)
-register(aten.transpose.int, aten.permute.default, forward=_permute, backward=_permute_reads)
+register(*operators(moves="reshape"), forward=_reshape, backward=_reshape_reads)
+register(*operators(moves="permute"), forward=_permute, backward=_permute_reads)
 register(aten.expand.default, forward=_expand, backward=_expand_reads)
 register(aten.cat.default, forward=_cat, backward=_cat_reads)

@@ -1,42 +1,32 @@
-"""Operators that work within each channel of axis 1: pooling, resampling, padding, pixel shuffle."""
+"""Transfer functions of operators within each channel of axis 1: pooling, resampling, padding, pixel shuffle."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._ops import OpOverload
 
 from l0compile.analysis.liveness.channels import can_hold, fact_of, is_flat, known_channels, place, spread
 from l0compile.analysis.liveness.convolution import channels_of
 from l0compile.analysis.liveness.lattice import Fact
 from l0compile.analysis.liveness.table import View, register
-from l0compile.ir.nodes import arguments, is_static, shape
+from l0compile.ir.nodes import arguments, is_static, operand_of, shape
+from l0compile.ir.operator_facts import facts_of, operators
 
 aten = torch.ops.aten
 
 
-def _overloads(names: str, *overloads: str) -> list[OpOverload]:
-    packets = [getattr(aten, name) for name in names.split()]
-    return [getattr(packet, o) for packet in packets for o in overloads if o in packet.overloads()]
-
-
-# Operators by the number of axes of positions that they work on.
-WINDOWS: dict[OpOverload, int] = {
-    operator: axes
-    for axes, more in ((1, "upsample_linear1d"), (2, "upsample_bilinear2d upsample_bicubic2d _adaptive_avg_pool2d"),
-                       (3, "upsample_trilinear3d _adaptive_avg_pool3d"))
-    for operator in _overloads(
-        f"max_pool{axes}d avg_pool{axes}d adaptive_avg_pool{axes}d upsample_nearest{axes}d {more}", "default", "vec")
-}  # fmt: skip
+# Pooling and resampling.
+WINDOWS = tuple(op for kind in ("max", "mean", "adaptive mean", "resample") for op in operators(window=kind))
 
 
 def _window(node: fx.Node, view: View) -> Fact | None:
     """A known channel gives a known channel.
 
-    Where sizes are symbolic: one number stays that number, but for an average with another divisor, which keeps zeros.
+    Where sizes are symbolic, a channel of one number keeps it, except under an average that counts padding: that keeps
+    only zeros.
     """
-    x, axes = node.args[0], WINDOWS[node.target]
+    x, axes = node.args[0], facts_of(node).positions
     if len(shape(node)) != axes + 2:
         return None
     known, value = known_channels(view.fact(x), shape(node)[1])
@@ -59,7 +49,7 @@ def _leaves(value: Any) -> list[Any]:
 
 
 def _divides_otherwise(node: fx.Node) -> bool:
-    if "avg_pool" not in str(node.target) or "adaptive" in str(node.target):
+    if facts_of(node).window != "mean":
         return False
     given = arguments(node)
     padding = given["padding"] if isinstance(given["padding"], (list, tuple)) else [given["padding"]]
@@ -67,9 +57,8 @@ def _divides_otherwise(node: fx.Node) -> bool:
 
 
 def _window_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
-    if len(shape(node)) != WINDOWS[node.target] + 2:
+    source = operand_of(node)
+    if len(shape(node)) != facts_of(node).positions + 2:
         return {}
     channels = channels_of(live, live.shape[1])
     return {source: channels.reshape(1, -1, *[1] * (len(shape(source)) - 2))}
@@ -83,10 +72,9 @@ def _pads(node: fx.Node) -> tuple[str, float, list[Any]]:
 
 
 def _pad(node: fx.Node, view: View) -> Fact | None:
-    """What is known with its border. Along a symbolic axis only what is the same as the border stays known."""
+    """Known elements, with a border around them. Along a symbolic axis only those equal to the border stay known."""
     mode, number, amounts = _pads(node)
-    x = node.args[0]
-    assert isinstance(x, fx.Node)
+    x = operand_of(node)
     fact, rank = view.fact(x), len(shape(node))
     if not all(map(is_static, amounts)) or isinstance(number, fx.Node):
         return None
@@ -108,10 +96,9 @@ def _pad(node: fx.Node, view: View) -> Fact | None:
 
 
 def _pad_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    """What lies inside is read where the result is; a border that repeats it is read along the whole axis."""
+    """An element is read where the result is; a border that repeats elements reads the whole axis."""
     mode, _, amounts = _pads(node)
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
+    source = operand_of(node)
     for pair in range(len(amounts) // 2):
         axis, before = live.ndim - 1 - pair, amounts[2 * pair]
         if live.shape[axis] == 1:
@@ -124,9 +111,8 @@ def _pad_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tens
 
 
 def _shuffle(node: fx.Node, view: View) -> Fact | None:
-    """Pixel shuffle and its inverse move elements between channels and positions."""
-    x = node.args[0]
-    assert isinstance(x, fx.Node)
+    """Elements move between channels and positions."""
+    x = operand_of(node)
     fact = view.fact(x)
     if len(shape(node)) != 4 or not can_hold(shape(x)[1:]):
         return None
@@ -137,7 +123,7 @@ def _shuffle(node: fx.Node, view: View) -> Fact | None:
 
 
 def _shrunk(value: Tensor) -> Tensor:
-    """Positions cut to size 1 where nothing differs."""
+    """``value`` with positions cut to size 1 where nothing differs."""
     for axis in (2, 3):
         first = value.narrow(axis, 0, 1)
         value = first if bool((value == first).all()) else value
@@ -151,8 +137,7 @@ _INVERSE = {
 
 
 def _shuffle_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
+    source = operand_of(node)
     if len(shape(node)) != 4 or not all(map(is_static, shape(node)[1:])):
         return {}
     mask = _INVERSE[node.target](live.expand(live.shape[0], *shape(node)[1:]), node.args[1])

@@ -1,4 +1,4 @@
-"""Custom operators of namespace ``l0compile``; each PyTorch implementation is the op's reference."""
+"""The operators of namespace ``l0compile``; the PyTorch implementation of each is its reference."""
 
 from l0compile.ir.ops import attention as attention
 from l0compile.ir.ops import bsr as bsr

@@ -1,24 +1,70 @@
-"""The activations that operators compute together with a product, by name."""
+"""The activations that operators compute together with a product: names, ATen operators and definitions, once."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from l0compile.ir.nodes import arguments, is_op
+
+aten = torch.ops.aten
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "": lambda x: x,
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "silu": F.silu,
+    "hardswish": F.hardswish,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+}
+"""Name -> PyTorch's own function. Kernels and operators of ours call an activation by this name.
+
+"prelu" is one too, for operators that take its slopes; see :func:`activate`.
+"""
+
+_BY_OPERATOR = {
+    aten.relu.default: "relu",
+    aten.relu6.default: "relu6",
+    aten.silu.default: "silu",
+    aten.hardswish.default: "hardswish",
+    aten.tanh.default: "tanh",
+    aten.sigmoid.default: "sigmoid",
+}
+_BY_LIMITS = {(0, 6): "relu6", (0, None): "relu"}
+# The operators that may be one of them, depending on their other arguments; their first operand is the only tensor.
+ACTIVATION_OPERATORS = (
+    *_BY_OPERATOR, aten.gelu.default, aten.hardtanh.default, aten.clamp.default, aten.clamp_min.default,
+)  # fmt: skip
+
+
+def activation_of(node: Any) -> str | None:
+    """The name of the activation that ``node`` computes of its first operand; None when it is none of the table."""
+    if not is_op(node, *ACTIVATION_OPERATORS):
+        return None
+    if is_op(node, aten.gelu.default):
+        return "gelu_tanh" if arguments(node)["approximate"] == "tanh" else "gelu"
+    if node.target in _BY_OPERATOR:
+        return _BY_OPERATOR[node.target]
+    low, high = (*list(arguments(node).values())[1:3], None)[:2]
+    numbers = all(limit is None or isinstance(limit, int | float) for limit in (low, high))
+    return _BY_LIMITS.get((low, high)) if numbers else None
+
 
 def activate(x: Tensor, activation: str, slope: Tensor | None = None) -> Tensor:
-    """One of "", "relu", "gelu", "gelu_tanh", "tanh", "sigmoid", "silu", "relu6", "hardswish" and "prelu" on ``x``.
+    """An activation of ``x`` by name.
 
-    All of PyTorch's own definition. ``slope``: of "prelu", which broadcasts to ``x``.
+    Args:
+        x: any shape, floating.
+        activation: a key of :data:`ACTIVATIONS`, or "prelu".
+        slope: of "prelu"; broadcasts to ``x``.
     """
-    match activation:
-        case "":
-            return x
-        case "prelu":
-            assert slope is not None  # whoever asks for this one has it
-            return torch.where(x > 0, x, x * slope)
-        case "gelu_tanh":
-            return F.gelu(x, approximate="tanh")
-        case "tanh" | "sigmoid":
-            return getattr(torch, activation)(x)
-        case _:
-            return getattr(F, activation)(x)
+    if activation == "prelu":
+        assert slope is not None  # whoever asks for this one has it
+        return torch.where(x > 0, x, x * slope)
+    return ACTIVATIONS[activation](x)

@@ -12,8 +12,8 @@ def attention(
 ) -> Tensor:
     """softmax(scale * Q Kᵀ + mask over live keys) V, head by head.
 
-    Unlike ``scaled_dot_product_attention`` it takes the projections as they are, so that no transpose stands between
-    a linear layer and it, and whole heads can be cut out of both. The code below is the reference of the op.
+    Unlike ``scaled_dot_product_attention`` it takes the projections as they are, so that there is no transpose between
+    it and a linear layer, and whole heads can be cut out of both.
 
     Args:
         q: [B, Sq, heads*D], floating.
@@ -47,9 +47,10 @@ def _(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, heads: int, scale: f
 
 
 def key_heads(q_width: int, k_width: int, heads: int) -> int:
-    """Key and value heads of an attention with ``heads`` query heads, given the widths of q and k.
+    """The number of key and value heads of an attention with ``heads`` query heads, from the widths of q and k.
 
-    Raises: InputError when the widths are not whole heads of one size, or the query heads not whole groups.
+    Raises:
+        InputError: the widths are not whole heads of one size, or the query heads are not whole groups.
     """
     head = q_width // heads if heads > 0 else 0
     kv = k_width // head if head else 0

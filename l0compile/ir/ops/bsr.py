@@ -11,7 +11,7 @@ from l0compile.errors import InputError
 def bsr_linear(
     x: Tensor, data: Tensor, indices: Tensor, indptr: Tensor, bias: Tensor | None, n: int, k: int
 ) -> Tensor:
-    """x [..., k] -> [..., n] with W [n, k] in blocks of ``rows`` x ``cols``. The code below is the reference.
+    """x [..., k] -> [..., n] with W [n, k] in blocks of ``rows`` x ``cols``.
 
     Args:
         x: [..., k].
@@ -57,15 +57,14 @@ def _check(x: Tensor, data: Tensor, indptr: Tensor, n: int, k: int) -> None:
 
 
 def nonzero_blocks(weight: Tensor, rows: int, cols: int) -> Tensor:
-    """Which blocks of a weight [n, k] hold a nonzero: bool [ceil(n / rows), ceil(k / cols)]."""
+    """bool [ceil(n / rows), ceil(k / cols)]: the blocks of a weight [n, k] with a nonzero element."""
     return _grid(weight != 0, rows, cols).any(dim=3).any(dim=1)
 
 
 def to_blocks(
     weight: Tensor, rows: int, cols: int, live: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The nonzero blocks of a weight [n, k], or those that ``live`` says, as ``(data, indices, indptr)`` of
-    :func:`bsr_linear`."""
+    """The nonzero, or the ``live``, blocks of a weight [n, k] as ``(data, indices, indptr)`` of :func:`bsr_linear`."""
     grid = _grid(weight, rows, cols)
     live = nonzero_blocks(weight, rows, cols) if live is None else live
     block_row, block_col = live.nonzero(as_tuple=True)

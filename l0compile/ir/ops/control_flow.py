@@ -25,16 +25,17 @@ def while_loop(condition: Body, body: Body, carried: int, *values: Any) -> tuple
     """Replace the first ``carried`` values by ``body(*values)`` while ``condition(*values)`` gives true."""
     current, rest = values[:carried], values[carried:]
     if any(isinstance(value, FakeTensor) for value in values):
-        return tuple(body(*current, *rest))  # of the same shapes however often it runs
+        return tuple(body(*current, *rest))  # the shapes are the same however often it runs
     while condition(*current, *rest)[0]:
         current = tuple(body(*current, *rest))
     return tuple(current)
 
 
 def map_over(body: Body, mapped: int, *values: Any) -> tuple[Any, ...]:
-    """``body(*(x[i] for x in the first values), *others)`` for each i, each result stacked.
+    """``body(*(x[i] for x in the first values), *others)`` for each i, with results stacked.
 
-    Raises: InputError when there is no i.
+    Raises:
+        InputError: there is no i.
     """
     return scan(body, 0, mapped, *values)
 
@@ -43,8 +44,13 @@ def scan(body: Body, carried: int, mapped: int, *values: Any) -> tuple[Any, ...]
     """``body(*carry, *(x[i] for x in xs), *others)`` gives the next carry and a result; results are stacked.
 
     Args:
-        values: the first carry, the xs and the others, ``carried`` and ``mapped`` telling how many there are.
-    Raises: InputError when there is no i.
+        body: a program.
+        carried: the number of values in the carry.
+        mapped: the number of xs.
+        values: the first carry, the xs and the others.
+
+    Raises:
+        InputError: there is no i.
     """
     carry, xs, others = values[:carried], values[carried : carried + mapped], values[carried + mapped :]
     if any(isinstance(value, FakeTensor) for value in values):
@@ -63,4 +69,4 @@ def scan(body: Body, carried: int, mapped: int, *values: Any) -> tuple[Any, ...]
 CONTROL_FLOW: dict[str, Callable[..., tuple[Any, ...]]] = {
     "cond": cond, "while_loop": while_loop, "map": map_over, "scan": scan,
 }  # fmt: skip
-"""By the names that code for PyTorch calls them by."""
+"""The functions by the names that code for PyTorch uses."""

@@ -1,4 +1,4 @@
-"""Dense layers with what follows them, as one operator each; the runtime packs their constant weights for oneDNN."""
+"""Dense layers together with what follows them; the runtime packs their constant weights for oneDNN."""
 
 from collections.abc import Sequence
 
@@ -9,16 +9,22 @@ from torch.nn import functional as F
 from l0compile.ir.ops.activation import activate
 
 AFTER_SUM = ("", "relu")
-"""The activations that oneDNN has for a convolution with a residual; without one it has all."""
+"""The activations that oneDNN has for a convolution with a residual; without a residual it has all."""
 
 
 @torch.library.custom_op("l0compile::dense_linear", mutates_args=())
 def dense_linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, rows: int, activation: str
 ) -> Tensor:
-    """activation(x Wᵀ + bias) + residual: x [..., k], weight [n, k], bias [n], residual and result [..., n].
+    """activation(x Wᵀ + bias) + residual, with only one of activation and residual.
 
-    Only one of activation and residual is given. ``rows`` is a likely number of rows of x, for whoever packs W.
+    Args:
+        x: [..., k].
+        weight: [n, k].
+        bias: [n] or None.
+        residual: [..., n] or None.
+        rows: a likely number of rows of x, by which the weight is packed.
+        activation: a name of :mod:`l0compile.ir.ops.activation`.
     """
     y = activate(F.linear(x, weight, bias), activation)
     return y if residual is None else y + residual
@@ -42,10 +48,17 @@ def dense_convolution(
     example: Sequence[int],
     activation: str,
 ) -> Tensor:
-    """activation(convolution(x, weight) + bias + residual): x [N, C, (H,) W], weight [O, C / groups, (Kh,) Kw].
+    """activation(convolution(x, weight) + bias + residual).
 
-    ``example`` is a likely shape of x, for whoever packs the weight, which wants an activation of ``AFTER_SUM`` with a
-    residual.
+    Args:
+        x: [N, C, (H,) W].
+        weight: [O, C / groups, (Kh,) Kw].
+        bias: [O] or None.
+        residual: of the shape of the result, or None.
+        stride, padding, dilation: one entry for each dimension of positions.
+        groups: as in PyTorch.
+        example: a likely shape of x, by which the weight is packed.
+        activation: a name of :mod:`l0compile.ir.ops.activation`; with a residual, one of ``AFTER_SUM``.
     """
     steps = list(stride), list(padding), list(dilation)
     y = torch.convolution(x, weight, bias, *steps, False, [0] * len(steps[0]), groups)

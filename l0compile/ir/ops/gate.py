@@ -1,7 +1,7 @@
 """``l0compile::gate``: multiply blocks of a tensor by the entries of a small grid, as one graph node.
 
-The PyTorch code below is the reference of the op. It is one op (and not a broadcast multiply) so that a gate
-can be recognised after ``torch.export``, whatever its block shape.
+It is one operator, and not a broadcast multiplication, so that a gate can be recognised after ``torch.export``,
+whatever its block shape.
 """
 
 from collections.abc import Sequence
@@ -83,7 +83,7 @@ def _multiply(x: Tensor, z: Tensor, block: list[int]) -> Tensor:
 
 
 def block_sum(x: Tensor, grid: Sequence[int], block: Sequence[int]) -> Tensor:
-    """Sum of ``x`` ``[..., s_1, ..., s_m]`` over leading dimensions and inside each block: ``[*grid]``."""
+    """The sum of ``x`` ``[..., s_1, ..., s_m]`` over leading dimensions and inside each block: ``[*grid]``."""
     total = x.reshape(-1, *x.shape[-len(block) :]).sum(0) if x.ndim > len(block) else x
     sizes = list(zip(grid, block, total.shape, strict=True))
     padding = [n for count, edge, size in reversed(sizes) for n in (0, count * edge - size)]

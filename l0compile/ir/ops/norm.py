@@ -1,9 +1,9 @@
 """Norms over part of a vector: ``l0compile::compacted_layer_norm`` and ``l0compile::compacted_rms_norm``.
 
-When channels of a normalised vector are known constants they need not be computed, but they still count in its mean and
-its variance. These operators take the channels that are left [..., C] and, of the m = width - C others, the few numbers
-the norm depends on; the result is that of the whole vector at the channels that are left. The PyTorch code below is the
-reference. With width == C and zeros for the rest they are ordinary LayerNorm and RMSNorm.
+Channels of a normalised vector that are known constants need not be computed, but they still count in its mean and its
+variance. These operators take the channels that are left [..., C] and the few numbers by which the norm depends on the
+m = width - C others; they give the result of the whole vector at the channels that are left. With width == C and zeros
+for the other numbers they are ordinary LayerNorm and RMSNorm.
 """
 
 from collections.abc import Callable
@@ -130,8 +130,8 @@ def rms_norm_formula(
     return result if weight is None else result * weight
 
 
-# For exits that know only ATen (plain PyTorch modules, ONNX): operator -> function of the same arguments that traces to
-# ATen; fit for ``ExportedProgram.run_decompositions`` and ``make_fx(decomposition_table=...)``.
+# For consumers that know only ATen (PyTorch modules, ONNX): operator -> a function of the same arguments that traces to
+# ATen, as ``ExportedProgram.run_decompositions`` and ``make_fx(decomposition_table=...)`` take it.
 NORM_FORMULAS: dict[Any, Callable[..., Tensor]] = {
     torch.ops.l0compile.compacted_layer_norm.default: layer_norm_formula,
     torch.ops.l0compile.compacted_rms_norm.default: rms_norm_formula,

@@ -2,8 +2,9 @@
 
 Layout. A tensor of shape [..., F] holds M = prod(leading dims) tokens of F features. Packed it is [T, F, L] with
 T = ceil(M / L): the L tokens of a tile are the vector lanes, so every matrix product is one microkernel (a broadcast
-weight times a vector of tokens) and every reduction over features runs lane by lane. Lanes past the last token are read
-by no other lane; they hold finite values as far as its register goes and anything beyond: kernels leave those out.
+weight times a vector of tokens) and every reduction over features runs lane by lane. No lane reads the lanes past the
+last token. They hold finite values up to the end of the register of the last token, and anything beyond, where kernels
+need not compute them.
 """
 
 from collections.abc import Sequence
@@ -68,9 +69,9 @@ def packed_linear(
     """activation(W x + bias) + residual on packed tokens: x [T, k, L] -> [T, n, L].
 
     W is held in blocks, data [nnz, cols, rows] with data[p, c, r] = W[j * rows + r, indices[p] * cols + c] for
-    indptr[j] <= p < indptr[j + 1]. Dense: indices and indptr are None and every block of one column is there, in order.
-    ``residual`` is [T, n, L], added after the activation. ``tokens``: how many there are, as for every packed operator
-    that takes it: lanes past the last one need not be computed; without it all are.
+    indptr[j] <= p < indptr[j + 1]. Dense: indices and indptr are None, and data has all blocks of one column in order.
+    ``residual`` is [T, n, L], added after the activation. ``tokens`` is the number of tokens, for every packed operator
+    that takes it: lanes past the last one need not be computed. Without it all lanes are.
     """
     k, (_, _, rows) = x.shape[1], data.shape
     if indices is None or indptr is None:

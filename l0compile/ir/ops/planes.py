@@ -18,7 +18,7 @@ from l0compile.ir.ops.bsr import from_blocks
 
 # Planes begin, and their pixels begin, at whole cache lines of float32.
 LINE = 16
-# What kernels compute is a multiple of this: half a register of the widest kind, all of one or two of the others.
+# Kernels compute a multiple of this: half a register of the widest kind, or one or two of the others.
 STEP = 8
 
 
@@ -34,7 +34,7 @@ class Planes:
 
     @property
     def body(self) -> int:
-        """How many numbers a kernel computes, from the first pixel to the end of the last row and a little more."""
+        """The numbers that a kernel computes: from the first pixel to the end of the last row, rounded up."""
         return -(-self.height * self.pitch // STEP) * STEP
 
     @classmethod

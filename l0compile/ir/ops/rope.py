@@ -10,7 +10,7 @@ from l0compile.errors import InputError
 def rope(x: Tensor, cos: Tensor, sin: Tensor, heads: int, interleaved: bool = False) -> Tensor:
     """x * cos + rotate_half(x) * sin, head by head; rotate_half([a, b]) = [-b, a] for the two halves of a head.
 
-    Interleaved: neighbours are the parts of a complex number, which is multiplied by cos + i sin.
+    Interleaved: neighbouring features are the parts of a complex number, which is multiplied by cos + i sin.
 
     Args:
         x: [B, S, heads*D] with D even, floating.

@@ -21,14 +21,14 @@ from l0compile.ir.ops.activation import activate
 from l0compile.ir.ops.bsr import from_blocks
 from l0compile.ir.ops.planes import Planes, pixel_index
 
-# Where the polynomials of the construction are evaluated, for each height of a strip: those of least rounding error
-# among fractions with small denominators.
+# The points at which the construction evaluates polynomials, for each height of a strip: among fractions with small
+# denominators those with the smallest rounding error.
 _POINTS = {
     2: (Fraction(0), Fraction(1), Fraction(-1)),
     4: (Fraction(0), Fraction(3, 4), Fraction(-3, 4), Fraction(3, 2), Fraction(-3, 2)),
 }
 HEIGHTS = tuple(_POINTS)
-"""Rows of a strip that there are transforms for."""
+"""The heights of a strip, in rows, that have transforms."""
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -43,7 +43,7 @@ class Transforms(NamedTuple):
 
 @cache
 def transforms(m: int) -> Transforms:
-    """The matrices for strips of ``m`` rows, by the construction of Cook and Toom; KeyError: see ``HEIGHTS``."""
+    """The matrices for strips of ``m`` rows, one of ``HEIGHTS``, by the construction of Cook and Toom."""
     points = _POINTS[m]
     data, kernel = [], []
     for point in points:
@@ -73,7 +73,7 @@ def _floats(matrix: list[list[Fraction]]) -> Matrix:
 
 
 def strip_count(height: int, m: int) -> int:
-    """Strips of ``m`` rows that cover ``height`` rows."""
+    """The number of strips of ``m`` rows that cover ``height`` rows."""
     return -(-height // m)
 
 

@@ -146,12 +146,17 @@ def _horner(x: Expr, coefficients: tuple[float, ...]) -> Expr:
     return value
 
 
+def clamped(x: Expr, low: float, high: float) -> Expr:
+    """x within the limits. NaN stays NaN: where a comparison is false, the second operand is taken."""
+    return TB.max(const(low, x), TB.min(const(high, x), x))
+
+
 def exp(x: Expr) -> Expr:
     """2^n * e^r with r = x - n ln 2 in [-0.35, 0.35] and e^r a degree-6 Taylor polynomial: relative error below 5e-7.
 
     ln 2 is subtracted in two parts (Cody and Waite), the first short enough for n ln2_high to be exact.
     """
-    x = TB.max(TB.min(x, const(88.0, x)), const(-87.0, x))
+    x = clamped(x, -87.0, 88.0)
     n = TB.floor(x * const(1.4426950408889634, x) + const(0.5, x))
     r = x - n * const(0.693359375, x) + n * const(2.12194440e-4, x)
     bits = TB.shift_left(TB.cast(n, _typed("int32", x)) + _int(127, x), _int(23, x))
@@ -199,7 +204,7 @@ def erf(x: Expr) -> Expr:
 
 def tanh(x: Expr) -> Expr:
     """Rational minimax approximation on [-7.9, 7.9] (the one Eigen uses), absolute error about 2e-7."""
-    x = TB.max(TB.min(x, const(7.90531110763549805, x)), const(-7.90531110763549805, x))
+    x = clamped(x, -7.90531110763549805, 7.90531110763549805)
     q = x * x
     num = (-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08,
            1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03)  # fmt: skip
@@ -216,8 +221,11 @@ def hardswish(x: Expr) -> Expr:
 
 
 def gelu(x: Expr) -> Expr:
-    """x * Phi(x) with Phi(x) = 1/2 + x P(x^2): P is the minimax polynomial of degree 13 on [0, 5.2^2], in a variable
-    that goes from -1 to 1; absolute error of Phi below 1.2e-7. A quotient, as in ``erf``, would take as long again."""
+    """x * Phi(x) with Phi(x) = 1/2 + x P(x^2); absolute error of Phi below 1.2e-7.
+
+    P is the minimax polynomial of degree 13 on [0, 5.2^2], in a variable that goes from -1 to 1. A quotient, as in
+    ``erf``, would take as long again.
+    """
     z = TB.max(TB.min(x, const(5.2, x)), const(-5.2, x))
     t = z * z * const(2 / 5.2**2, x) - const(1.0, x)
     return x * (z * _horner(t, _PHI) + const(0.5, x))
@@ -242,8 +250,8 @@ ACTIVATIONS: dict[str, Callable[[Expr], Expr]] = {
     "": lambda x: x,
     "gelu": gelu,
     "gelu_tanh": gelu_tanh,
-    "relu": lambda x: TB.max(x, const(0.0, x)),
-    "relu6": lambda x: TB.min(TB.max(x, const(0.0, x)), const(6.0, x)),
+    "relu": lambda x: TB.max(const(0.0, x), x),
+    "relu6": lambda x: clamped(x, 0.0, 6.0),
     "hardswish": hardswish,
     "silu": lambda x: x * sigmoid(x),
     "tanh": tanh,

@@ -1,4 +1,4 @@
-"""Tensors made from numbers: filled, counting up, identity."""
+"""Operators that make a tensor from numbers: full, arange, eye."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ from torch import fx
 
 from l0compile.hardware._tvm import tirx
 from l0compile.ir.nodes import arguments
-from l0compile.lower.aten.operands import Index, Lowering, cast, dtype_name
+from l0compile.ir.operator_facts import operators
+from l0compile.lower.aten.lowering import Index, Lowering, cast, dtype_name
 
 aten = torch.ops.aten
 
@@ -24,7 +25,7 @@ def _arange(node: fx.Node, low: Lowering) -> Any:
     given = arguments(node)
     start, step = low.number(given.get("start", 0)), low.number(given.get("step", 1))
     dtype = dtype_name(node.meta["val"].dtype)
-    # torch computes start + i * step in float64 where the result is floating, in int64 else.
+    # torch computes start + i * step in float64 for a floating-point result, and in int64 for integers.
     wide = "float64" if "float" in dtype else "int64"
 
     def element(index: Index) -> Any:
@@ -48,10 +49,8 @@ CREATION: dict[Any, Any] = {
     aten.arange.start_step: _arange,
     aten.eye.default: _eye,
     aten.eye.m: _eye,
-    aten.full.default: _filled(None),
-    aten.full_like.default: _filled(None),
-    aten.new_full.default: _filled(None),
-    **dict.fromkeys((aten.zeros.default, aten.zeros_like.default, aten.new_zeros.default), _filled(0)),
-    **dict.fromkeys((aten.ones.default, aten.ones_like.default, aten.new_ones.default), _filled(1)),
+    **dict.fromkeys(operators(fills="fill_value"), _filled(None)),
+    **dict.fromkeys(operators(fills=0.0), _filled(0)),
+    **dict.fromkeys(operators(fills=1.0), _filled(1)),
     aten.scalar_tensor.default: _scalar,
 }

@@ -10,16 +10,12 @@ from torch.utils import _pytree as pytree
 from l0compile.hardware.targets import Core
 from l0compile.ir.control_flow import ControlFlow
 from l0compile.ir.nodes import example_size
+from l0compile.ir.operator_facts import facts_of, operators
 from l0compile.ir.program import Program
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
-_CONVOLUTIONS = (
-    aten.convolution.default,
-    aten.conv2d.default,
-    aten.conv1d.default,
-    l0.dense_convolution.default,
-)
+_CONVOLUTIONS = (aten.convolution.default, l0.dense_convolution.default, *operators(window="convolution"))
 _RECURRENT = ("aten::lstm", "aten::gru", "aten::rnn")
 
 
@@ -48,7 +44,7 @@ def _milliseconds(node: fx.Node, core: Core) -> float:
 
 def _inner(node: fx.Node) -> float:
     """Multiply-adds for each element of the result of a matrix product or convolution; 0 for any other operator."""
-    if node.target in (aten.mm.default, aten.bmm.default, aten.matmul.default):
+    if facts_of(node).matrix_product:
         return example_size(_shape(node.args[0])[-1])
     if node.target in (aten.linear.default, aten.addmm.default, l0.dense_linear.default):
         return example_size(_shape(node.args[1])[-1])

@@ -12,7 +12,7 @@ from l0compile.hardware.costs.record import density_class
 from l0compile.hardware.targets import Target
 from l0compile.kernels import token_tile
 from l0compile.lower.workloads import workloads
-from l0compile.rewrite.pipeline import optimise, pack_tokens
+from l0compile.rewrite.pipeline import assign_layouts, optimise
 
 
 def model_workloads(
@@ -36,7 +36,7 @@ def model_workloads(
     """
     tile = token_tile(target)
     program = optimise(capture(model, args, kwargs, dynamic_shapes=dynamic_shapes), target)
-    packed = pack_tokens(program, lanes=tile.lanes, rows=tile.rows)
+    packed = assign_layouts(program, lanes=tile.lanes, rows=tile.rows)
     found = (replace(work, density=density_class(work.density)) for work in workloads(packed))
     return tuple(dict.fromkeys(found))
 

@@ -1,34 +1,34 @@
-"""Remove dead channels, wherever they are."""
+"""Remove the channels that liveness and coupling let go."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import fx
 
-from l0compile.analysis.coupling import Axis, Kept, couple
+from l0compile.analysis.coupling import KeptChannels, TensorAxis, couple
 from l0compile.analysis.liveness import analyse
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, shape, tensor
 from l0compile.ir.program import Program
-from l0compile.rewrite.compact import refit_sums as _refit_sums  # noqa: F401  (fills its part of the table)
-from l0compile.rewrite.compact.refit import Cutter, refit
+from l0compile.rewrite.compact import shrink_norms as _shrink_norms  # noqa: F401  (each fills its part of the table)
+from l0compile.rewrite.compact import shrink_sums as _shrink_sums  # noqa: F401
+from l0compile.rewrite.compact.shrink import Cutter, shrink
 from l0compile.rewrite.regions import note, region_of
 
 _ATTENTION = torch.ops.l0compile.attention.default
 
 
 def compact(program: Program) -> Program:
-    """Channels, heads and groups that cannot matter go, through any graph.
+    """Remove the channels, heads and groups that cannot matter, through the whole graph.
 
-    Rewrite: every constant loses the channels of its axes that :func:`l0compile.analysis.coupling.couple` lets go, so
-        that every tensor made from it loses them too; literal sizes, bounds and head counts follow; what a removed
-        channel always held is folded into the next bias (exactness rules 1, 3, 6), or into the statistics of a norm
-        or mean, which keep their original width (rule 4).
-    Checks: coupled axes lose the same channels (rule 7); a constant with several readers is cut for each of them
-        apart (rule 8); operators without a coupling rule keep all channels of what they read and give. What
-        stands in the way of dead channels is written into their region's reason.
+    Rewrite: every constant loses the channels of its axes that :func:`l0compile.analysis.coupling.couple` lets go, and
+        so does every tensor made from it; literal sizes, bounds and head counts follow. The constant that a removed
+        channel held is folded into the next bias (rules 1, 3, 6), or into the statistics of a norm or mean, which keep
+        their original width (rule 4).
+    Checks: coupled axes lose the same channels (rule 7); a constant with several readers is cut separately for each of
+        them (rule 8); an operator without a coupling rule keeps all channels of its operands and results. The reason
+        of a region says what keeps its dead channels.
     Returns: the program, itself when no channel was removed.
     """
     editor = Editor(program)
@@ -40,13 +40,13 @@ def compact(program: Program) -> Program:
     reasons = dict(_reasons(editor, kept))
     for node in list(editor.graph.nodes):
         if node.op == "call_function" and cutter.touches(node):
-            refit(cutter, node)
+            shrink(cutter, node)
     _cut_constants(cutter)
     return note(editor.finish(), reasons)
 
 
 def _one_reader_each(editor: Editor) -> None:
-    """Give every use of a constant a node of its own; they still share the tensor."""
+    """Give every use of a constant its own node; the nodes still share the tensor."""
     for node in list(editor.graph.find_nodes(op="get_attr")):
         for user in list(node.users)[1:]:
             user.replace_input_with(node, _copy(editor, node))
@@ -56,7 +56,7 @@ def _one_reader_each(editor: Editor) -> None:
 
 
 def _split_uses(editor: Editor, node: fx.Node, user: fx.Node) -> None:
-    """add(w, w) reads one constant twice."""
+    """Give both operands of add(w, w) their own node."""
     seen = False
 
     def own(operand: fx.Node) -> fx.Node:
@@ -77,33 +77,29 @@ def _copy(editor: Editor, node: fx.Node) -> fx.Node:
     return copy
 
 
-@dataclass
-class _Slices:
-    """Cut constants by what they are cut from and how, so that tied weights that lose the same channels stay tied."""
-
-    names: dict[tuple[Any, ...], str] = field(default_factory=dict)
-
-
 def _cut_constants(cutter: Cutter) -> None:
-    editor, done = cutter.editor, _Slices()
+    editor = cutter.editor
+    made: dict[
+        tuple[Any, ...], str
+    ] = {}  # by source and masks: tied weights that lose the same channels stay tied
     for node in list(editor.graph.find_nodes(op="get_attr")):
         masks = cutter.masks(node)
         if not masks or not node.users:
             continue
         key = (str(node.target), *((axis, bytes(mask.numpy())) for axis, mask in masks.items()))
-        if key not in done.names:
+        if key not in made:
             value = editor.constants[str(node.target)]
             for axis, mask in masks.items():
                 value = value.index_select(axis, mask.nonzero().reshape(-1))
             created = editor.add_constant(str(node.target), value, node)
-            done.names[key] = str(created.target)
+            made[key] = str(created.target)
             editor.graph.erase_node(created)
-        node.target = done.names[key]
+        node.target = made[key]
         node.meta = {}
         editor.changed += 1
 
 
-def _reasons(editor: Editor, kept: Kept) -> Iterator[tuple[str, str]]:
+def _reasons(editor: Editor, kept: KeptChannels) -> Iterator[tuple[str, str]]:
     for node in editor.graph.nodes:
         if "region" in node.meta:
             texts = [text for side in _sides(node) for text in _fate(kept, *side)]
@@ -111,8 +107,8 @@ def _reasons(editor: Editor, kept: Kept) -> Iterator[tuple[str, str]]:
                 yield region_of(node), "; ".join(texts)
 
 
-def _sides(node: fx.Node) -> list[tuple[Axis, str, int]]:
-    """The feature axes of a region's result and input, with a word for what runs along them and its width."""
+def _sides(node: fx.Node) -> list[tuple[TensorAxis, str, int]]:
+    """(axis, word for its features, width of one) of the feature axes of a region's result and input."""
     result = shape(node)
     given = arguments(node)
     if is_op(node, _ATTENTION):
@@ -124,7 +120,7 @@ def _sides(node: fx.Node) -> list[tuple[Axis, str, int]]:
     return [((node, feature % len(result)), "outputs", 1), ((x, feature % len(shape(x))), "inputs", 1)]
 
 
-def _fate(kept: Kept, axis: Axis, word: str, width: int) -> Iterator[str]:
+def _fate(kept: KeptChannels, axis: TensorAxis, word: str, width: int) -> Iterator[str]:
     mask = kept.masks.get(axis)
     if mask is None:
         return

@@ -1,4 +1,4 @@
-"""Remove what liveness shows to be constant, unread or neutral."""
+"""Remove operators whose results liveness shows to be constant, unread or neutral."""
 
 import torch
 from torch import fx
@@ -20,18 +20,17 @@ _NEUTRAL = {
 
 
 def drop_dead(program: Program) -> Program:
-    """Dead layers and branches disappear.
+    """Remove layers and branches that are constant, unread or neutral.
 
-    Rewrite: a tensor of which every element is known -> its constant, expanded; a tensor that nothing reads although
-        it has readers -> zeros; add(x, 0), sub(x, 0), mul(x, 1), div(x, 1) -> x. So a linear layer of zeros becomes
-        its bias (exactness rule 6), and a closed layer leaves the residual, plus its bias if that was not gated
-        (rule 5).
-    Checks: liveness proves it; shape and dtype stay; symbolic sizes can be read from the inputs.
+    Rewrite: a tensor of which every element is known -> its constant, expanded; a tensor of which no element is read
+        -> zeros; add(x, 0), sub(x, 0), mul(x, 1), div(x, 1) -> x. So a linear layer of zeros becomes its bias (rule 6),
+        and a closed layer leaves the residual, plus its bias if that was not gated (rule 5).
+    Checks: liveness proves it; shape and dtype stay the same; symbolic sizes can be read from the inputs.
     Returns: the program, itself when nothing is dead.
     """
     editor = Editor(program)
     liveness = analyse(editor.current())
-    # From the end: what feeds a dead node has lost its reader by the time it is looked at.
+    # From the end, so that the inputs of a dead node have lost their reader when their turn comes.
     for node in reversed(list(editor.graph.nodes)):
         if node.op == "call_function" and is_float(node) and node.users and not _is_plain(node):
             if liveness.fact(node).fully_known or not bool(liveness.live(node).any()):
@@ -42,14 +41,14 @@ def drop_dead(program: Program) -> Program:
 
 
 def _is_plain(node: fx.Node) -> bool:
-    """Already a broadcast constant: nothing simpler exists."""
+    """Whether ``node`` is a broadcast constant already, the simplest form there is."""
     source = node.args[0] if node.args else None
     return is_op(node, aten.expand.default) and isinstance(source, fx.Node) and source.op == "get_attr"
 
 
 def _to_constant(editor: Editor, node: fx.Node, liveness: Liveness) -> None:
     fact = liveness.fact(node)
-    # The rest is read by nothing, but the known elements may be.
+    # Nothing reads the unknown elements; the known ones may be read.
     value = torch.where(fact.known, fact.value, torch.zeros((), dtype=fact.value.dtype))
     sizes = editor.sizes(shape(node))
     if sizes is None:

@@ -1,4 +1,4 @@
-"""Pick how the weight of each linear layer and convolution is stored: dense or block-sparse."""
+"""Choose how the weight of each linear layer and convolution is stored: dense or block-sparse."""
 
 from collections import Counter
 from dataclasses import replace
@@ -14,11 +14,11 @@ from l0compile.ir.nodes import arguments, example_size, is_op, shape
 from l0compile.ir.ops.bsr import to_blocks
 from l0compile.ir.program import Program
 from l0compile.ir.records import Format, Region
-from l0compile.rewrite.formats.format_choice import Choice, Layers, choose
+from l0compile.rewrite.formats.format_choice import FormatChoice, Layers, choose
 from l0compile.rewrite.formats.winograd import dense_time
+from l0compile.rewrite.linear_layers import linear_weight
 from l0compile.rewrite.regions import CONV, LINEAR, SDPA, region_of
-from l0compile.rewrite.sliding import Sliding, conv_weight, sliding
-from l0compile.rewrite.surgery import linear_weight
+from l0compile.rewrite.windows import Window, conv_weight, window_of
 
 _HAS_REGION = (
     torch.ops.l0compile.bsr_linear.default, torch.ops.l0compile.bsr_conv2d.default,
@@ -27,15 +27,21 @@ _HAS_REGION = (
 
 
 def choose_formats(program: Program, target: Target, costs: Costs | None = None) -> Program:
-    """Decide each region's format by what kernels take on the device, else by the target's table of block efficiencies.
+    """Store each weight dense or in blocks, whichever the kernels of the device compute faster.
 
-    Rewrite: linear(x, W, b) -> l0compile::bsr_linear(x, blocks of W, b) for the legal block shape of least predicted
-        time = kept blocks * block size / weight size / efficiency(block).
-        With ``costs`` of the block shape: of least time, measured or predicted, at the sizes of the example inputs.
-        A convolution likewise, by the table, its weight as a matrix [out channels, in channels * taps]:
-        -> l0compile::bsr_conv2d.
-    Checks: W is a float32 constant; predicted time <= 0.95 of dense, else W stays dense.
-    Returns: the program with block-sparse layers and with ``regions`` completed, layers that are gone included.
+    Rewrite: linear(x, W, b) -> l0compile::bsr_linear(x, blocks of W, b) for the legal block shape of least time. Where
+        ``costs`` tell, that is the time at the sizes of the example inputs; else it is predicted by the table of the
+        target, as kept blocks * block size / weight size / efficiency(block). A convolution likewise, by the table,
+        with its weight as a matrix [out channels, in channels * taps]: -> l0compile::bsr_conv2d.
+    Checks: W is a float32 constant; the time is at most 0.95 of that of a dense W.
+
+    Args:
+        program: whose weights are dense.
+        target: has the legal block shapes and their efficiencies.
+        costs: what kernels take on the target; None where nothing is known.
+
+    Returns:
+        The program with block-sparse layers and with ``regions`` completed, also for layers that are gone.
     """
     editor = Editor(program)
     regions = {region.name: region for region in program.regions}
@@ -77,8 +83,8 @@ def _make_sparse(editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int
 
 def _conv(editor: Editor, node: fx.Node, weight: Tensor, regions: dict[str, Region], target: Target) -> None:
     name, matrix = region_of(node), weight.flatten(1)
-    choice, reason = Choice(None, 1.0, 1.0), ""
-    window = sliding(node)
+    choice, reason = FormatChoice(None, 1.0, 1.0), ""
+    window = window_of(node)
     if arguments(node)["groups"] != 1:
         reason = "dense: block-sparse convolutions have one group"
     elif window is None:
@@ -92,13 +98,15 @@ def _conv(editor: Editor, node: fx.Node, weight: Tensor, regions: dict[str, Regi
 
 
 def conv_blocks(target: Target) -> tuple[tuple[int, int], ...]:
-    """The block shapes of a target that convolutions have kernels for; any pattern of taller or wider ones is among
-    those of 4x1, at the same speed."""
+    """The block shapes of a target that convolutions have kernels for.
+
+    Taller or wider ones add nothing: any pattern of them is a pattern of 4x1 blocks, at the same speed.
+    """
     return tuple((rows, cols) for rows, cols in target.blocks if rows <= 4 and cols == 1)
 
 
 def _make_sparse_conv(
-    editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int, int], window: Sliding
+    editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int, int], window: Window
 ) -> None:
     given = arguments(node)
     stem, rank = str(given["weight"].target), weight.ndim - 2
@@ -116,7 +124,7 @@ def _fresh(name: str, kind: str, weight: Tensor) -> Region:
 
 
 def _record(
-    before: Region, weight: Tensor, choice: Choice, reason: str, layers: Layers | None = None
+    before: Region, weight: Tensor, choice: FormatChoice, reason: str, layers: Layers | None = None
 ) -> Region:
     after = tuple(int(extent) for extent in weight.shape)
     smaller = after != before.shape_before
@@ -146,7 +154,7 @@ def _attention(region: Region, heads: int) -> Region:
 
 
 def _dropped(region: Region, usual: Layers | None) -> Region:
-    """``usual``: what most layers of the model are like; the operator that would tell is gone."""
+    """The region of a layer that is gone; its cost is taken from the ``usual`` layer, since its own cannot be told."""
     if region.format == "dropped" or region.block:
         return region
     reason = "; ".join(

@@ -9,38 +9,29 @@ from torch._ops import OpOverload
 
 from l0compile.ir.control_flow import ControlFlow
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, example_size, is_op, same_shape, shape, tensor
+from l0compile.ir.nodes import arguments, example_size, is_op, per_axis, same_shape, shape, tensor
+from l0compile.ir.operator_facts import facts_of
+from l0compile.ir.ops.activation import activation_of
 from l0compile.ir.ops.dense import AFTER_SUM
 from l0compile.ir.program import Program
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
-_ACTIVATION = {
-    aten.relu.default: "relu",
-    aten.silu.default: "silu",
-    aten.tanh.default: "tanh",
-    aten.sigmoid.default: "sigmoid",
-    aten.relu6.default: "relu6",
-    aten.hardswish.default: "hardswish",
-}
 _CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.convolution.default)
-# Multiply-adds. A call of oneDNN takes some 30 microseconds longer than one of the BLAS that PyTorch has for linear
-# layers and small convolutions, which on some machines is half as fast, or has one thread for a few rows.
+# Multiply-adds from which oneDNN pays. A call takes 30 microseconds longer than one of the BLAS that PyTorch has
+# for linear layers and small convolutions. That BLAS is half as fast on some machines, and has one thread for few rows.
 _WORTH_A_CALL, _WORTH_FEW_ROWS, _FEW_ROWS = 4_000_000, 1_000_000, 8
-_WORTH_A_WINDOW = 1_500_000  # of more than one tap, for which BLAS wants a copy of the image
-_VIEWS = (aten.view.default, aten._unsafe_view.default)
-# Their result depends on how the input lies in memory, which a convolution in another engine may change.
-_READS_STRIDES = (aten.as_strided.default, aten.view_as_complex.default, aten.view.dtype)
+_WORTH_A_WINDOW = 1_500_000  # with more than one tap, where BLAS wants a copy of the image
 
 
 def dense_kernels(program: Program) -> Program:
-    """Fused layers with constant weights, and no operator that minds how memory is laid out.
+    """Fuse dense layers with what follows them, and keep the memory layout that other operators rely on.
 
-    Rewrite: linear and convolution -> l0compile::dense_linear, dense_convolution; an activation, or a sum with a tensor
-        of the result's shape, that alone reads them is fused; view -> reshape; what reads strides gets a contiguous
-        input if it had one, and an operator of somebody else contiguous inputs.
+    Rewrite: linear and convolution -> l0compile::dense_linear, dense_convolution, together with an activation, or a sum
+        with a tensor of the result's shape, that is their only reader; view -> reshape. An operator that reads strides
+        gets a contiguous input if it had one, and an operator from outside PyTorch gets contiguous inputs.
     Checks: float32; weight and bias are constants; one reader; equal shapes and dtypes; a layer is large enough, at the
-        sizes of the example, to be worth a call of oneDNN. Over one axis only a grouped convolution is.
+        sizes of the example, to be worth a call of oneDNN. Over one axis only a grouped convolution pays.
     Returns: the program, itself when there is nothing to do.
     """
     editor = Editor(program)
@@ -49,10 +40,11 @@ def dense_kernels(program: Program) -> Program:
             _linear(editor, node)
         elif is_op(node, *_CONVOLUTIONS):
             _convolution(editor, node)
-        elif is_op(node, *_VIEWS):
+        elif facts_of(node).strides == "fit":
             node.target = aten.reshape.default
             editor.changed += 1
-        elif is_op(node, *_READS_STRIDES):
+        elif facts_of(node).strides == "read":
+            # A convolution in another engine may change how its result lies in memory.
             _keep_strides(editor, node)
         elif _is_foreign(node):
             _lay_out(editor, node)
@@ -93,14 +85,14 @@ def _convolution(editor: Editor, node: fx.Node) -> None:
         return
     if given["groups"] == 1 and not _worth_it(node, weight):
         return
-    steps = [step * axes if len(step) == 1 else step for step in steps]
+    steps = [per_axis(step, axes) for step in steps]
     example = [example_size(size) for size in value.shape]
     args = (x, weight, bias, None, *steps, given["groups"], example, "")
     editor.replace(node, editor.call(l0.dense_convolution.default, args, before=node))
 
 
 def _is_foreign(node: fx.Node) -> bool:
-    """Whether it calls an operator, or control flow, whose code may insist on how its inputs lie in memory."""
+    """Whether ``node`` calls an operator or control flow whose code may rely on how its inputs lie in memory."""
     if isinstance(node.target, OpOverload):
         return node.target.namespace not in ("aten", "prims", "l0compile")
     return isinstance(node.target, ControlFlow)
@@ -109,13 +101,13 @@ def _is_foreign(node: fx.Node) -> bool:
 def _lay_out(editor: Editor, node: fx.Node) -> None:
     for source in node.all_input_nodes:
         if tensor(source) is not None and not is_op(source, aten.contiguous.default):
-            # Copies where the input lies otherwise by now, and nowhere else.
+            # It copies only where the input lies otherwise by now.
             node.replace_input_with(source, editor.call(aten.contiguous.default, (source,), before=node))
             editor.changed += 1
 
 
 def _worth_it(node: fx.Node, weight: fx.Node) -> bool:
-    """Whether an ungrouped convolution is quicker on a packed weight."""
+    """Whether an ungrouped convolution is faster on a packed weight."""
     places = [example_size(size) for size in (shape(node)[0], *shape(node)[2:])]
     taps = math.prod(shape(weight)[2:])
     least = _WORTH_A_WINDOW if taps > 1 else _WORTH_A_CALL
@@ -134,15 +126,10 @@ def _keep_strides(editor: Editor, node: fx.Node) -> None:
 
 
 def _fuse(editor: Editor, node: fx.Node) -> None:
-    if is_op(node, aten.gelu.default):
-        activation: str | None = "gelu_tanh" if node.kwargs.get("approximate") == "tanh" else "gelu"
-    else:
-        activation = _ACTIVATION.get(node.target) if node.op == "call_function" else None
-        if is_op(node, aten.hardtanh.default) and list(node.args[1:]) == [0.0, 6.0]:
-            activation = "relu6"
+    activation = activation_of(node)
     if activation and _open(node.args[0]):
         dense: Any = node.args[0]
-        # oneDNN has a sum before an activation for convolutions only, and few of these.
+        # oneDNN has a sum before an activation only for convolutions, and only for few activations.
         after_sum = is_op(dense, l0.dense_convolution.default) and activation in AFTER_SUM
         if dense.args[3] is None or after_sum:
             _absorb(editor, node, dense, -1, activation)
@@ -161,7 +148,7 @@ def _fuse_sum(editor: Editor, node: fx.Node) -> None:
 
 
 def _open(node: Any) -> bool:
-    """A dense layer without an activation yet that one node reads."""
+    """Whether ``node`` is a dense layer with one reader and without an activation."""
     dense = is_op(node, l0.dense_linear.default, l0.dense_convolution.default)
     return dense and len(node.users) == 1 and node.args[-1] == ""
 
@@ -169,7 +156,7 @@ def _open(node: Any) -> bool:
 def _absorb(editor: Editor, node: fx.Node, dense: fx.Node, position: int, value: Any) -> None:
     args = list(dense.args)
     args[position] = value
-    # In the place of the reader, where the other summand exists too.
+    # It takes the place of the reader, where the other summand exists too.
     fused = editor.call(dense.target, tuple(args), before=node, origin=dense)
     editor.replace(node, fused)
     editor.graph.erase_node(dense)

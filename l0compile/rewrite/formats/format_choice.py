@@ -1,4 +1,4 @@
-"""Which way to store a weight is quickest: by what kernels take on the device, or by the target's table."""
+"""Find the fastest way to store a weight, by what kernels take on the device or by the table of the target."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,15 +11,19 @@ from l0compile.hardware.costs import Costs, KernelWorkload
 from l0compile.hardware.targets import Target
 from l0compile.ir.ops.bsr import nonzero_blocks
 
-# Block-sparse must take this share of the dense time or less: a tie is not worth another format.
+# A block-sparse kernel must take at most this share of the dense time: a tie is not worth another format.
 HYSTERESIS = 0.95
 
 
 @dataclass(frozen=True)
-class Choice:
+class FormatChoice:
     """One way to store a weight.
 
-    block: its shape; None: dense. kept: share of its blocks. time: of a call, dense = 1. source: how that is known.
+    Attributes:
+        block: (rows, columns) of a block; None: dense.
+        kept: share of the blocks that are stored.
+        time: of a call, over that of the dense kernel.
+        source: whether the time was measured or predicted.
     """
 
     block: tuple[int, int] | None
@@ -30,7 +34,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Layers:
-    """What linear layers of ``tokens`` tokens take, as far as ``costs`` tell."""
+    """The times of linear layers on ``tokens`` tokens, as far as ``costs`` tell."""
 
     costs: Costs
     tokens: int
@@ -44,24 +48,31 @@ class Layers:
         )
         return found.ms if found else None
 
-    def sparse(self, shape: tuple[int, ...], block: tuple[int, int], kept: float) -> Choice | None:
-        """Storing ``kept`` of the blocks; None where nothing tells."""
+    def sparse(self, shape: tuple[int, ...], block: tuple[int, int], kept: float) -> FormatChoice | None:
+        """The choice to store a share ``kept`` of the blocks; None where nothing tells its time."""
         dense = self.costs.estimate(KernelWorkload("linear", shape, tokens=self.tokens))
         sparse = self.costs.estimate(KernelWorkload("linear", shape, block, kept, self.tokens))
         if dense is None or sparse is None:
             return None
         measured = dense.source == sparse.source == "measured"
-        return Choice(block, kept, sparse.ms / dense.ms, "measured" if measured else "predicted")
+        return FormatChoice(block, kept, sparse.ms / dense.ms, "measured" if measured else "predicted")
 
 
 def choose(
     weight: Tensor, target: Target, layers: Layers | None = None, dense_time: float = 1.0
-) -> tuple[Choice, str]:
-    """The best format of a weight [n, k] on a target, and the reason in words.
+) -> tuple[FormatChoice, str]:
+    """The best format of a weight on a target.
 
-    dense_time: of the dense kernel, over that of one which is block-sparse but for its efficiency in the table.
+    Args:
+        weight: [n, k].
+        target: has the legal block shapes and their efficiencies.
+        layers: times at the sizes of the layer; None: only the table of the target counts.
+        dense_time: of the dense kernel, over that of a block-sparse one with all blocks and an efficiency of 1.
+
+    Returns:
+        (choice, the reason in words).
     """
-    dense = Choice(None, 1.0, 1.0)
+    dense = FormatChoice(None, 1.0, 1.0)
     if weight.dtype != torch.float32:
         return dense, f"dense: block-sparse kernels take float32, the weight is {weight.dtype}"
     choices = list(_block_choices(weight, target, layers, dense_time))
@@ -72,8 +83,8 @@ def choose(
     return (best if taken else dense), in_words(best, taken)
 
 
-def in_words(best: Choice, taken: bool) -> str:
-    """Why the best of the block-sparse ways is ``taken``, or is not."""
+def in_words(best: FormatChoice, taken: bool) -> str:
+    """A sentence that says why the best block-sparse choice is ``taken``, or why it is not."""
     rows, cols = best.block or (1, 1)
     blocks = f"{rows}×{cols} blocks"
     if taken and best.kept == 1.0:
@@ -98,9 +109,9 @@ def _percent(share: float) -> str:
 
 def _block_choices(
     weight: Tensor, target: Target, layers: Layers | None, dense_time: float
-) -> Iterator[Choice]:
+) -> Iterator[FormatChoice]:
     nonzero = weight != 0
-    by_table, known = list[Choice](), list[Choice | None]()
+    by_table, known = list[FormatChoice](), list[FormatChoice | None]()
     for rows, cols in target.blocks:
         efficiency = target.block_efficiency(rows, cols)
         if efficiency > 0 and weight.numel():
@@ -108,10 +119,10 @@ def _block_choices(
             total = -(-weight.shape[0] // rows) * -(-weight.shape[1] // cols)
             # Ragged edges count as whole blocks: the kernel computes them whole.
             time = live * rows * cols / weight.numel() / efficiency / dense_time
-            by_table.append(Choice((rows, cols), live / total, time))
+            by_table.append(FormatChoice((rows, cols), live / total, time))
             known.append(layers.sparse(tuple(weight.shape), (rows, cols), live / total) if layers else None)
-    # The table knows no costs but those of multiplications. Where a layer is so sparse that others count, a block shape
-    # that was never measured must not look better for it.
+    # The table covers only multiplications. In a very sparse layer other costs count, and a block shape that was never
+    # measured must not look better for lacking them.
     pairs = [(told, table) for told, table in zip(known, by_table, strict=True) if told and table.time]
     scale = max(1.0, min((told.time / table.time for told, table in pairs), default=1.0))
     for told, table in zip(known, by_table, strict=True):

@@ -1,4 +1,4 @@
-"""Winograd convolution of dense 3x3 weights, in strips of rows: when it pays, and what their operators are given."""
+"""Winograd's algorithm for dense 3x3 convolutions: when it pays, and the operands of its operators."""
 
 from math import prod
 
@@ -8,20 +8,20 @@ from torch import Tensor
 from l0compile.ir.ops.bsr import dense_blocks
 from l0compile.ir.ops.planes import LINE, STEP, Planes
 from l0compile.ir.ops.winograd import HEIGHTS, strip_count, transforms
-from l0compile.rewrite.sliding import Sliding
+from l0compile.rewrite.windows import Window
 
-# Below these the transforms of the image cost more than the products that they save.
+# With fewer channels the transforms of the image cost more than the products that they save.
 _LEAST_INPUTS, _LEAST_OUTPUTS = 16, 32
-# With fewer pixels the time goes into reading weights, of which Winograd has more.
+# With fewer pixels the time goes into reading weights, of which this algorithm has more.
 _LEAST_PIXELS = 128
-# What the transforms take of the plain kernel's time.
+# The share of the plain kernel's time that the transforms take.
 _TRANSFORM = 0.1
-# Winograd must promise this share of the plain kernel's time or less.
+# The predicted time must be at most this share of the plain kernel's.
 _WORTH = 0.95
 
 
-def winograd_height(window: Sliding | None, inputs: int, outputs: int) -> int | None:
-    """Rows of a strip for a dense convolution, or None: not 3x3 with stride 1 and a border of 1, or not worth it."""
+def winograd_height(window: Window | None, inputs: int, outputs: int) -> int | None:
+    """Rows of a strip for a dense convolution; None when it is not 3x3 with stride 1 and padding 1, or does not pay."""
     if window is None or (window.kernel, window.stride, window.dilation) != ((3, 3), (1, 1), (1, 1)):
         return None
     if window.padding != (1, 1) or inputs < _LEAST_INPUTS or outputs < _LEAST_OUTPUTS:
@@ -32,15 +32,15 @@ def winograd_height(window: Sliding | None, inputs: int, outputs: int) -> int | 
     return best if winograd_time(window, best) <= _WORTH else None
 
 
-def winograd_time(window: Sliding, m: int) -> float:
-    """Predicted time in strips of ``m`` rows over that of the plain kernel, each with what it computes in vain."""
+def winograd_time(window: Window, m: int) -> float:
+    """Predicted time in strips of ``m`` rows over that of the plain kernel, counting what each computes in vain."""
     height, width = window.size
     lanes = strip_count(height, m) * -(-width // STEP) * STEP
     return _TRANSFORM + (m + 2) * lanes / (3 * -(-height * window.pitch // STEP) * STEP)
 
 
-def dense_time(window: Sliding | None, inputs: int, outputs: int) -> float:
-    """Predicted time of a dense convolution over that of the plain kernel: what zeros have to beat."""
+def dense_time(window: Window | None, inputs: int, outputs: int) -> float:
+    """Predicted time of the better dense kernel over that of the plain one: block-sparse kernels have to beat it."""
     m = winograd_height(window, inputs, outputs)
     return 1.0 if window is None or m is None else winograd_time(window, m)
 

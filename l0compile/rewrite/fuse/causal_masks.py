@@ -1,4 +1,4 @@
-"""Recognise the mask "no later key" in a mask that is given as a tensor."""
+"""Find the mask "no later key" in a mask that is given as a tensor."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,27 +9,31 @@ from torch import fx
 from l0compile.analysis.index_facts import IndexFact
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import is_op, same_size, shape, tensor
+from l0compile.ir.operator_facts import facts_of
 
 aten = torch.ops.aten
-_AND = (aten.__and__.Tensor, aten.bitwise_and.Tensor, aten.logical_and.default)
-_COPIES = (aten.expand.default, aten.clone.default, aten.contiguous.default, aten.alias.default)
 
 
 def without_causal(
     editor: Editor, mask: Any, causal: bool, before: fx.Node, facts: Mapping[str, IndexFact]
 ) -> tuple[fx.Node | None, bool]:
-    """(rest of the mask, whether attention is causal) such that both together are the mask given.
+    """Take "no later key" out of a mask.
 
     Rewrite: and(rest, key position <= query position) -> rest and causal, also nested and with nothing left.
     Checks: positions count from 0 along the last axis and the one before it, and the comparison has the mask's full
         extent on both (so that they are the positions of keys and queries); or the mask is a constant of that value.
 
     Args:
-        mask: the mask of an attention, or None. causal: what the attention says of itself.
-        before: the node that new operators go before. facts: by node name.
+        editor: of the graph of the mask.
+        mask: the mask of an attention, or None.
+        causal: whether the attention itself is causal.
+        before: the node that new operators go before.
+        facts: by node name.
+
+    Returns:
+        (rest of the mask or None, whether attention is causal), which together are the mask given.
     """
-    while is_op(mask, *_COPIES):
-        mask = mask.args[0]
+    mask = _without_copies(mask)
     if mask is None or tensor(mask) is None or mask.meta["val"].dtype != torch.bool:
         return mask, causal
     rest = _terms(editor, mask, shape(mask), facts)
@@ -46,12 +50,18 @@ def without_causal(
 
 
 def _terms(editor: Editor, node: Any, full: Any, facts: Mapping[str, IndexFact]) -> list[fx.Node | None]:
-    """The operands of nested conjunctions; None in place of one that says "no later key"."""
-    while is_op(node, *_COPIES):
-        node = node.args[0]
-    if is_op(node, *_AND) and all(_is_bool(arg) for arg in node.args):
+    """The operands of nested conjunctions, with None in place of one that says "no later key"."""
+    node = _without_copies(node)
+    if facts_of(node).logic == "and" and all(_is_bool(arg) for arg in node.args):
         return [term for arg in node.args for term in _terms(editor, arg, full, facts)]
     return [None if _is_causal(editor, node, full, facts) else node]
+
+
+def _without_copies(node: Any) -> Any:
+    """What a mask is a copy of, or what it broadcasts; in its own dtype."""
+    while facts_of(node).copies or facts_of(node).moves == "repeat":
+        node = node.args[0]
+    return node
 
 
 def _is_bool(node: Any) -> bool:

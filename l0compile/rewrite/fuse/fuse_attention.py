@@ -1,4 +1,4 @@
-"""Make attention one operator on [batch, token, feature] tensors, so that heads can be cut and no transpose is left."""
+"""Make attention one operator on [batch, token, feature] tensors."""
 
 import math
 from collections.abc import Mapping
@@ -10,24 +10,23 @@ from torch import fx
 from l0compile.analysis.index_facts import IndexFact, index_facts
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, is_static, same_shape, same_size, shape, tensor
+from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
 from l0compile.rewrite.fuse.causal_masks import without_causal
 
 aten = torch.ops.aten
-_RESHAPES = (aten.reshape.default, aten.view.default, aten._unsafe_view.default, aten.flatten.using_ints)
 
 
 def fuse_attention(program: Program) -> Program:
-    """scaled_dot_product_attention -> l0compile::attention.
+    """Make attention one operator on [batch, token, feature] tensors, so that heads can be cut and transposes cancel.
 
     Rewrite: sdpa(q, k, v, mask) with q [B, H, Sq, D] ->
         transpose(unflatten(attention(join(q), join(k), join(v), mask, H, scale, causal)), 1, 2)
-        with join(t) = flatten(transpose(t, 1, 2)). Canonicalizing then cancels these against the model's own
-        view and transpose. ``expand`` on the mask is dropped, since the operator broadcasts. Key and value heads
-        that are shared between query heads (``enable_gqa``, or each repeated by expand and reshape) are joined as they
-        were before they were repeated. A mask that says "no later key", alone or together with another, becomes
-        ``causal``.
-    Checks: keys and values are no state of the model; rank 4; float32; heads and head widths are numbers; q, k, v
+        with join(t) = flatten(transpose(t, 1, 2)). Canonicalizing cancels these against the views and transposes of the
+        model. The operator broadcasts, so an ``expand`` of the mask goes. Key and value heads that several query heads
+        share (by ``enable_gqa``, or repeated by expand and reshape) are joined as they were before the repetition. A
+        mask that says "no later key", alone or together with another, becomes ``causal``.
+    Checks: keys and values are not state of the model; rank 4; float32; heads and head widths are numbers; q, k, v
         agree in batch and heads; no dropout; the mask is bool or float32. A query with no live key gives 0 on both
         sides.
     Returns: the program, itself when there is nothing to fuse.
@@ -42,8 +41,10 @@ def fuse_attention(program: Program) -> Program:
 
 
 def reads_cache(node: fx.Node, program: Program) -> bool:
-    """Whether the keys or values of an sdpa node are state: a cache of [B, H, S, D], which joining its heads would copy
-    as a whole for each token."""
+    """Whether the keys or values of an sdpa node are state of the model.
+
+    Joining the heads of such a cache [B, H, S, D] would copy all of it for each token.
+    """
     flat = program.output.args[0]
     kept = {item.name for item in flat[len(program.results) :] if isinstance(item, fx.Node)}
     kept |= {item.name for item in program.placeholders[len(program.inputs) :]}
@@ -52,7 +53,7 @@ def reads_cache(node: fx.Node, program: Program) -> bool:
 
 
 def refusal(node: fx.Node) -> str | None:
-    """Why an sdpa node is left as it is, or None when it can be fused."""
+    """The reason why an sdpa node is left as it is; None when it can be fused."""
     given = arguments(node)
     q, k, v = (tensor(given[name]) for name in ("query", "key", "value"))
     mask = given["attn_mask"]
@@ -107,21 +108,21 @@ def _joined(editor: Editor, operand: fx.Node, before: fx.Node) -> fx.Node:
 
 
 def _before_repeat(node: Any) -> fx.Node | None:
-    """[B, kv, 1, S, D] or [B, 1, S, D] whose heads ``node`` [B, H, S, D] holds several times each, in order; or None.
+    """The key or value heads that ``node`` [B, H, S, D] repeats, each several times in a row; None when it does not.
 
-    That is reshape(expand(x, [B, kv, H / kv, S, D])), or expand(x, [B, H, S, D]) of one head.
+    x [B, kv, 1, S, D] of reshape(expand(x, [B, kv, H / kv, S, D])), or x [B, 1, S, D] of expand(x, [B, H, S, D]).
     """
     repeated = node
-    while is_op(repeated, aten.clone.default, aten.contiguous.default):
+    while facts_of(repeated).copies:
         repeated = repeated.args[0]
     if is_op(repeated, aten.expand.default) and len(shape(repeated.args[0])) == 4:
         source = repeated.args[0]
         wanted = [shape(node)[0], 1, *shape(node)[2:]]
         return source if same_shape(shape(source), wanted) else None
-    if not is_op(repeated, *_RESHAPES):
+    if facts_of(repeated).moves != "reshape":
         return None
     expanded = repeated.args[0]
-    while is_op(expanded, aten.clone.default, aten.contiguous.default):
+    while facts_of(expanded).copies:
         expanded = expanded.args[0]
     if not is_op(expanded, aten.expand.default) or len(shape(expanded.args[0])) != 5:
         return None

@@ -1,4 +1,4 @@
-"""Recognise rotary position embedding by complex numbers: neighbouring features, multiplied by a table of angles."""
+"""Recognise rotary position embedding that multiplies neighbouring features, as complex numbers, by a table."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +9,7 @@ from torch import fx
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, is_static, same_shape, same_size, shape, tensor
 from l0compile.ir.program import Program
+from l0compile.rewrite.fuse.fuse_rope import factors
 
 aten = torch.ops.aten
 
@@ -24,14 +25,16 @@ class _Turn:
 
 
 def fuse_complex_rope(program: Program) -> Program:
-    """stack([a cos - b sin, a sin + b cos], -1) with a = x[..., 0], b = x[..., 1] -> l0compile::rope, interleaved.
+    """Recognise rotary position embedding that is written with complex numbers.
 
-    Rewrite: x [B, S, H, D/2, 2] with tables [B or 1, S, 1, D/2], or x [B, H, S, D/2, 2] with tables [B or 1, 1, S, D/2]
-        -> unflatten(rope(flatten(x), cos, sin, H, interleaved=True)), transposed around it in the second case, the
-        heads side by side as a linear layer makes them; canonicalizing then cancels these against the model's own.
+    Rewrite: stack([a cos - b sin, a sin + b cos], -1) with a = x[..., 0], b = x[..., 1] -> l0compile::rope:
+        x [B, S, H, D/2, 2] with tables [B or 1, S, 1, D/2], or x [B, H, S, D/2, 2] with tables [B or 1, 1, S, D/2]
+        -> unflatten(rope(flatten(x), cos, sin, H, interleaved=True)), with transposes around it in the second case.
+        The heads lie side by side, as a linear layer makes them; canonicalizing cancels the reshapes and transposes
+        against those of the model.
     Checks: float32, H and D are numbers; a and b are the parts of the same x, and each product is there in this order
         and with this sign; cos and sin are the same for all heads and have the batch of x or 1.
-    Returns: the program, itself when there is none.
+    Returns: the program, itself when there is no such embedding.
     """
     editor = Editor(program)
     tables: dict[tuple[fx.Node, int], fx.Node] = {}
@@ -63,14 +66,14 @@ def _fused(editor: Editor, node: fx.Node, turn: _Turn, tables: list[fx.Node]) ->
 
 
 def _as_heads(x: fx.Node) -> fx.Node | None:
-    """What x [.., D/2, 2] is a view of, if that is [.., D]."""
+    """The tensor [.., D] that x [.., D/2, 2] is a view of; None when it is not such a view."""
     source = x.args[0] if is_op(x, aten.reshape.default, aten.unflatten.int) else None
     whole = (*shape(x)[:3], 2 * shape(x)[3])
     return source if isinstance(source, fx.Node) and same_shape(shape(source), whole) else None
 
 
 def _without_heads(editor: Editor, node: fx.Node, table: fx.Node, heads: int) -> fx.Node:
-    """[B or 1, S, D/2] of a table that is broadcast over heads."""
+    """The table [B or 1, S, D/2] without the axis along which it is broadcast over heads."""
     for _ in range(4 - len(shape(table))):
         table = editor.call(aten.unsqueeze.default, (table, 0), before=node)
     return editor.call(aten.squeeze.dim, (table, heads), before=node)
@@ -90,8 +93,8 @@ def _turn(node: fx.Node) -> _Turn | None:
     real, imag = node.args[0]
     if not is_op(real, aten.sub.Tensor) or not is_op(imag, aten.add.Tensor) or real.kwargs or imag.kwargs:
         return None
-    for a, cos in _factors(real.args[0]):
-        for b, sin in _factors(real.args[1]):
+    for a, cos in factors(real.args[0]):
+        for b, sin in factors(real.args[1]):
             x = _whole(a, b)
             if (
                 x is not None
@@ -106,15 +109,8 @@ def _are(summands: Any, *products: tuple[Any, Any]) -> bool:
     """Whether the two summands are these products, in either order."""
     orders = (summands, summands[::-1])
     return any(
-        all(want in _factors(got) for want, got in zip(products, order, strict=True)) for order in orders
+        all(want in factors(got) for want, got in zip(products, order, strict=True)) for order in orders
     )
-
-
-def _factors(node: Any) -> list[tuple[Any, Any]]:
-    """The operands of a product, in both orders."""
-    if not is_op(node, aten.mul.Tensor) or not all(isinstance(arg, fx.Node) for arg in node.args[:2]):
-        return []
-    return [(node.args[0], node.args[1]), (node.args[1], node.args[0])]
 
 
 def _whole(a: fx.Node, b: fx.Node) -> fx.Node | None:
@@ -128,7 +124,7 @@ def _whole(a: fx.Node, b: fx.Node) -> fx.Node | None:
 
 
 def _fitting(x: fx.Node, cos: fx.Node, sin: fx.Node, heads: int) -> _Turn | None:
-    """The turn, where axis ``heads`` of x is that of heads and the tables are the same for all of them."""
+    """The rotation, if ``heads`` can be the axis of the heads in x; None when the tables do not fit that."""
     sizes = shape(x)
     if not is_static(sizes[heads]) or not is_static(sizes[3]):
         return None

@@ -8,29 +8,22 @@ from torch import fx
 
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_float, is_op, same_shape, same_size, shape, tensor
+from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
 
 aten = torch.ops.aten
 
-_CASTS = (
-    aten._to_copy.default,
-    aten.to.dtype,
-    aten.type_as.default,
-    aten.dropout.default,
-    aten.clone.default,
-)
-
 
 def fuse_eager_attention(program: Program) -> Program:
-    """softmax(scale * q kᵀ + mask) v -> scaled_dot_product_attention(q, k, v, mask, scale).
+    """Recognise attention that is written as two matrix products around a softmax.
 
-    Rewrite: the scale may be a product or a quotient by a number, of the scores, and there may be none; the mask may be
-        added, in several parts too, or put in by masked_fill or where with -infinity (it becomes bool then), and there
-        may be none.
-    Checks: q, k, v of rank 4 with the same leading sizes, and the mask no larger than the scores; float32; nothing else
-        reads the scores or the weights. A query that sees no key gives NaN with a mask of -infinity written this way,
+    Rewrite: softmax(scale * q kᵀ + mask) v -> scaled_dot_product_attention(q, k, v, mask, scale). The scores may be
+        multiplied or divided by a number, or not; the mask may be added, also in several parts, or set to -infinity
+        by masked_fill or where (it becomes bool then), and there may be none.
+    Checks: q, k, v have rank 4 and the same leading sizes, and the mask is no larger than the scores; float32; nothing
+        else reads the scores or the weights. A query that sees no key gives NaN when -infinity is written this way,
         and 0 from attention: the one accepted difference (as rule 10).
-    Returns: the program, itself when there is none.
+    Returns: the program, itself when there is no such attention.
     """
     editor = Editor(program)
     for node in list(editor.graph.nodes):
@@ -51,7 +44,13 @@ def fuse_eager_attention(program: Program) -> Program:
 
 @dataclass(frozen=True)
 class _Masks:
-    """A mask, float masks to be added to it, and whether it says (as bool) which keys are dead, not which are live."""
+    """The masks of an attention.
+
+    Attributes:
+        node: the mask, or None.
+        others: floating masks that are added to it.
+        inverted: whether a bool mask says which keys are dead, instead of which are live.
+    """
 
     node: fx.Node | None = None
     others: tuple[fx.Node, ...] = ()
@@ -92,12 +91,16 @@ def _float_of_rank_4(*nodes: Any) -> bool:
 
 
 def _through_casts(node: Any) -> Any:
-    """What a node that nobody else reads copies without change."""
-    while is_op(node, *_CASTS) and len(node.users) == 1 and _float_of_rank_4(node, node.args[0]):
+    """The tensor that a chain of copies, each with one reader, starts from; None when it has another reader."""
+    while _may_copy(node) and len(node.users) == 1 and _float_of_rank_4(node, node.args[0]):
         if is_op(node, aten.dropout.default) and arguments(node)["train"]:
             return node
         node = node.args[0]
     return node if isinstance(node, fx.Node) and len(node.users) == 1 else None
+
+
+def _may_copy(node: Any) -> bool:
+    return facts_of(node).moves == "copy" or is_op(node, aten.dropout.default)
 
 
 def _masked(node: Any) -> tuple[Any, _Masks]:

@@ -14,10 +14,13 @@ aten = torch.ops.aten
 
 
 def fuse_gelu(program: Program) -> Program:
-    """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) -> gelu(x, "tanh"); 0.5 x (1 + erf(x / sqrt(2))) -> gelu(x).
+    """Recognise GELU written in elementary operators.
 
-    Checks: the factors may stand in any order and grouping; numbers agree with the formula's to one part in a million,
-        which is what float32 keeps of them; intermediate results have no other reader.
+    Rewrite: 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) -> gelu(x, "tanh");
+        0.5 x (1 + erf(x / sqrt(2))) -> gelu(x).
+        The factors may stand in any order and grouping.
+    Checks: numbers agree with those of the formula to one part in a million, which is what float32 keeps of them;
+        intermediate results have no other reader.
     Returns: the program, itself when there is no such formula.
     """
     editor = Editor(program)
@@ -33,7 +36,7 @@ def fuse_gelu(program: Program) -> Program:
 
 
 def _gelu(node: fx.Node) -> tuple[fx.Node, bool] | None:
-    """(x, whether it is the tanh form) of a node that is a GELU."""
+    """(x, whether it is the tanh form) of a node that is a GELU, else None."""
     if not is_op(node, aten.mul.Tensor) or not is_float(node):
         return None
     number, factors = _product(node)
@@ -51,7 +54,7 @@ def _gelu(node: fx.Node) -> tuple[fx.Node, bool] | None:
 
 
 def _product(node: Any) -> tuple[float, list[fx.Node]]:
-    """A product as its number and its other factors; a quotient by a number counts as one."""
+    """The number and the other factors of a product; a quotient by a number counts as a product."""
     number = 1.0
     factors: list[fx.Node] = []
     for position, operand in enumerate(node.args[:2]):

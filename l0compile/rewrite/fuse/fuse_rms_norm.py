@@ -13,11 +13,11 @@ aten = torch.ops.aten
 
 
 def fuse_rms_norm(program: Program) -> Program:
-    """x * rsqrt(mean(x^2) + eps) [* w] -> rms_norm(x, w, eps).
+    """Recognise RMSNorm written in elementary operators.
 
-    Rewrite: the product may be a division by sqrt(...), x^2 may be pow, square or x * x, operands may stand in either
-        order, and a factor that is a constant vector over the last axis becomes the weight. 1 + w is one constant by
-        then (fold_constants), so Gemma's norm is this one too.
+    Rewrite: x * rsqrt(mean(x^2) + eps) [* w] -> rms_norm(x, w, eps). The product may be a division by sqrt(...), x^2
+        may be pow, square or x * x, operands may stand in either order, and a factor that is a constant vector over the
+        last axis becomes the weight. Gemma's norm is one too, since 1 + w has been folded to a constant.
     Checks: float32 throughout (a cast to another type is another function); the mean is over the last axis, kept, of
         known size; eps is a positive number (rms_norm adds it in the same place); the weight has the size of the axis.
     Returns: the program, itself when there is no such norm.

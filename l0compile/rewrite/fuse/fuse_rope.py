@@ -6,21 +6,22 @@ import torch
 from torch import fx
 
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_op, is_static, same_shape, same_size, shape, tensor
+from l0compile.ir.nodes import arguments, is_op, is_static, same_shape, same_size, shape, slice_bounds, tensor
 from l0compile.ir.program import Program
 
 aten = torch.ops.aten
 
 
 def fuse_rope(program: Program) -> Program:
-    """x * cos + cat([-x[..., D/2:], x[..., :D/2]]) * sin -> l0compile::rope.
+    """Recognise rotary position embedding on [batch, head, token, feature] tensors.
 
-    Rewrite: x [B, H, S, D], cos and sin [B or 1, 1, S, D] ->
-        transpose(unflatten(rope(flatten(transpose(x, 1, 2)), cos, sin, H)), 1, 2), the heads side by side as a linear
-        layer makes them; canonicalizing then cancels these against the model's own.
+    Rewrite: x * cos + cat([-x[..., D/2:], x[..., :D/2]]) * sin -> l0compile::rope: x [B, H, S, D], cos and sin
+        [B or 1, 1, S, D] -> transpose(unflatten(rope(flatten(transpose(x, 1, 2)), cos, sin, H)), 1, 2). The heads lie
+        side by side, as a linear layer makes them; canonicalizing cancels the reshapes and transposes against those of
+        the model.
     Checks: float32, H and D are numbers, D is even, the two halves are those of the same x, in this order and with this
         sign; cos and sin are the same for all heads and have the batch of x or 1.
-    Returns: the program, itself when there is none.
+    Returns: the program, itself when there is no such embedding.
     """
     editor = Editor(program)
     tables: dict[fx.Node, fx.Node] = {}
@@ -54,17 +55,17 @@ def _operands(node: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node] | None:
     if value.dtype != torch.float32 or not is_static(value.shape[1]) or not is_static(value.shape[3]):
         return None
     for straight, turned in (node.args[:2], node.args[1::-1]):
-        for half, sin in _factors(turned):
+        for half, sin in factors(turned):
             x = _rotated(half)
             if x is None or not same_shape(shape(x), value.shape):
                 continue
-            for other, cos in _factors(straight):
+            for other, cos in factors(straight):
                 if other is x and _is_table(cos, x) and _is_table(sin, x):
                     return x, cos, sin
     return None
 
 
-def _factors(node: Any) -> list[tuple[Any, Any]]:
+def factors(node: Any) -> list[tuple[Any, Any]]:
     """The operands of a product, in both orders."""
     if not is_op(node, aten.mul.Tensor) or not all(isinstance(arg, fx.Node) for arg in node.args[:2]):
         return []
@@ -89,15 +90,11 @@ def _half(node: Any) -> tuple[fx.Node, int] | None:
     """(x, start) of a slice of x along the last axis."""
     if not is_op(node, aten.slice.Tensor):
         return None
-    given = arguments(node)
-    size = shape(given["self"])[-1]
-    if given["dim"] % 4 != 3 or given["step"] != 1 or not is_static(size):
+    bounds, x = slice_bounds(node), node.args[0]
+    if bounds is None or bounds[0] != 3 or bounds[3] != 1:
         return None
-    start, stop = given["start"] or 0, size if given["end"] is None else given["end"]
-    if not isinstance(start, int) or not isinstance(stop, int):
-        return None
-    start, stop, _ = slice(start, stop).indices(size)
-    return (given["self"], start) if (stop - start) * 2 == size else None
+    _, start, stop, _ = bounds
+    return (x, start) if (stop - start) * 2 == shape(x)[3] else None
 
 
 def _is_table(node: fx.Node, x: fx.Node) -> bool:

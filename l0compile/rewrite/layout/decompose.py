@@ -1,56 +1,59 @@
-"""spell_out: operators that have no lowering of their own as several that have one."""
+"""Record what an operator is made of, on fake tensors, in place of the operator."""
 
 import operator
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import fx
-from torch._decomp import decomposition_table
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from l0compile.errors import RewriteError
 from l0compile.ir.editor import Editor
+from l0compile.ir.operator_facts import operators
 from l0compile.ir.program import Program
+from l0compile.rewrite.layout.decompositions import DECOMPOSITIONS, HAVE_KERNELS
 from l0compile.rewrite.size_nodes import SizeNodes
 
 aten = torch.ops.aten
-_VIEWS = (aten.view.default, aten._unsafe_view.default)
 
 
-def spell_out(program: Program, norms: bool = True) -> Program:
-    """Replace operators of a fixed list by PyTorch's own decompositions of them.
+def decompose(program: Program, with_kernels: bool = True) -> Program:
+    """Replace operators that have no lowering of their own by what they are made of.
 
-    Rewrite: op(x, ...) -> what ``torch._decomp`` computes instead, recorded on shapes alone, until no operator of
-        the list is left.
+    Rewrite: op(x, ...) -> what its decomposition computes instead, recorded on shapes alone, until no operator of the
+        table is left.
     Checks: recording took nothing for granted about symbolic sizes; else the operator stays.
 
     Args:
-        norms: also norms and attention, for which there are kernels in the packed layout.
-    Returns: the program, itself when it has none of these operators.
+        program: in any layout.
+        with_kernels: also norms, attention and hardswish, which kernels in the packed layout may compute.
+
+    Returns:
+        The program, itself when it has none of these operators.
     """
     editor = Editor(program)
+    left = () if with_kernels else HAVE_KERNELS
     for node in list(editor.graph.nodes):
-        if node.op == "call_function" and node.target in _SPELLED and (norms or node.target not in _NORMS):
-            _spell(editor, node)
+        if node.op == "call_function" and node.target in DECOMPOSITIONS and node.target not in left:
+            _decompose(editor, node)
     return editor.finish()
 
 
-def _spell(editor: Editor, node: fx.Node) -> None:
+def _decompose(editor: Editor, node: fx.Node) -> None:
     mode = next((v.fake_mode for v in _values(node) if isinstance(v, FakeTensor)), None)
     if mode is None or (isinstance(node.meta["val"], tuple) and not all(map(_is_getitem, node.users))):
         return
-    recorder = _Recorder(editor, node)
+    recorder = _OperatorRecorder(editor, node)
     args, kwargs = fx.map_arg((node.args, node.kwargs), recorder.stand_in)
     before = _guards(mode)
     try:
         with torch.no_grad(), ExitStack() as stack:
             stack.enter_context(mode)
             stack.enter_context(recorder)
-            result = _SPELLED[node.target](*args, **kwargs)
+            result = DECOMPOSITIONS[node.target](*args, **kwargs)
         results = pytree.tree_map(recorder.node_of, result)
     except (RewriteError, NotImplementedError):
         recorder.undo()
@@ -71,8 +74,8 @@ def _replace(editor: Editor, node: fx.Node, results: Any) -> None:
         editor.graph.erase_node(node)
 
 
-class _Recorder(TorchDispatchMode):
-    """Writes every operator that runs while it is active as a node before ``node``."""
+class _OperatorRecorder(TorchDispatchMode):
+    """While active, writes every operator that runs as a node before ``node``."""
 
     def __init__(self, editor: Editor, node: fx.Node) -> None:
         super().__init__()
@@ -91,7 +94,9 @@ class _Recorder(TorchDispatchMode):
 
     def node_of(self, value: Any) -> fx.Node:
         if id(value) not in self.nodes:
-            raise RewriteError(f"{self.node.name}: a result that no recorded operator gives")
+            raise RewriteError(
+                f"{self.node.name}: its decomposition gives a result that no recorded operator computed"
+            )
         return self.nodes[id(value)]
 
     def undo(self) -> None:
@@ -101,7 +106,7 @@ class _Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        further = _SPELLED.get(func)
+        further = DECOMPOSITIONS.get(func)
         if further is not None:
             with self:
                 return further(*args, **kwargs)
@@ -111,8 +116,8 @@ class _Recorder(TorchDispatchMode):
         leaves = pytree.tree_leaves(result)
         if not all(isinstance(leaf, torch.Tensor) for leaf in leaves):
             return result
-        # A view fits the strides of the recorded operands; what runs may have others, once layouts are assigned.
-        func = aten.reshape.default if func in _VIEWS else func
+        # A view fits the strides of the recorded operands; at run time operands may have others.
+        func = aten.reshape.default if func in operators(strides="fit") else func
         call = self.editor.call(func, self._nodes(args), before=self.node, kwargs=self._nodes(kwargs))
         call.meta["val"] = result
         self.made.append(call)
@@ -135,7 +140,9 @@ class _Recorder(TorchDispatchMode):
             if isinstance(value, torch.SymInt):
                 return self.sizes.of(value)
             if isinstance(value, torch.SymFloat | torch.SymBool):
-                raise RewriteError(f"{self.node.name}: a number computed from sizes")
+                raise RewriteError(
+                    f"{self.node.name}: its decomposition computes a number from sizes that is no integer"
+                )
             return self.node_of(value) if isinstance(value, torch.Tensor) else value
 
         return pytree.tree_map(leaf, arguments)
@@ -152,149 +159,3 @@ def _is_getitem(user: fx.Node) -> bool:
 
 def _guards(mode: FakeTensorMode) -> int:
     return len(mode.shape_env.guards) if mode.shape_env is not None else 0
-
-
-def _in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Half-precision operands are widened and the result is rounded once, as PyTorch's own kernels do."""
-
-    def widened(x: Any, *args: Any, **kwargs: Any) -> Any:
-        if x.dtype not in (torch.bfloat16, torch.float16):
-            return function(x, *args, **kwargs)
-
-        def wide(value: Any) -> Any:
-            is_half = isinstance(value, torch.Tensor) and value.dtype == x.dtype
-            return value.to(torch.float32) if is_half else value
-
-        result = function(wide(x), *map(wide, args), **{name: wide(value) for name, value in kwargs.items()})
-        return pytree.tree_map(lambda value: value.to(x.dtype), result)
-
-    return widened
-
-
-@_in_float32
-def _attention(
-    q: Any, k: Any, v: Any, mask: Any = None, dropout: float = 0.0, is_causal: bool = False,
-    *, scale: float | None = None, enable_gqa: bool = False,
-) -> Any:  # fmt: skip
-    """softmax(q k' scale + mask) v, as the documentation of scaled_dot_product_attention defines it."""
-    if dropout:
-        raise RewriteError("attention with dropout")
-    if enable_gqa:
-        k = k.repeat_interleave(q.shape[-3] // k.shape[-3], -3)
-        v = v.repeat_interleave(q.shape[-3] // v.shape[-3], -3)
-    scores = torch.matmul(q, k.transpose(-2, -1)) * (scale if scale is not None else q.shape[-1] ** -0.5)
-    if is_causal:
-        rows = torch.arange(q.shape[-2])[:, None]
-        mask = rows >= torch.arange(k.shape[-2])
-    if mask is not None and mask.dtype == torch.bool:
-        scores = scores.masked_fill(torch.logical_not(mask), float("-inf"))
-    elif mask is not None:
-        scores = scores + mask
-    return torch.matmul(torch.softmax(scores, -1), v)
-
-
-@_in_float32
-def _group_norm(
-    x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, _: bool = True
-) -> Any:
-    parts = x.reshape(x.shape[0], groups, -1)
-    centred = parts - parts.mean(-1, keepdim=True)
-    scale = torch.rsqrt((centred * centred).mean(-1, keepdim=True) + eps)
-    result = (centred * scale).reshape(x.shape)
-    per_channel = (1, -1, *[1] * (x.ndim - 2))
-    result = result if weight is None else result * weight.reshape(per_channel)
-    return result if bias is None else result + bias.reshape(per_channel)
-
-
-@_in_float32
-def _layer_norm(
-    x: Any, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, _: bool = True
-) -> Any:
-    axes = list(range(-len(shape), 0))
-    centred = x - x.mean(axes, keepdim=True)
-    result = centred * torch.rsqrt((centred * centred).mean(axes, keepdim=True) + eps)
-    result = result if weight is None else result * weight
-    return result if bias is None else result + bias
-
-
-def _rms_norm(x: Any, shape: Any, weight: Any = None, eps: float | None = None) -> Any:
-    return _scaled_by_rms(x, shape, weight, torch.finfo(x.dtype).eps if eps is None else eps)
-
-
-@_in_float32
-def _scaled_by_rms(x: Any, shape: Any, weight: Any, eps: float) -> Any:
-    result = x * torch.rsqrt((x * x).mean(list(range(-len(shape), 0)), keepdim=True) + eps)
-    return result if weight is None else result * weight
-
-
-_DECOMPOSED = (
-    aten.elu.default, aten.glu.default, aten.hardswish.default, aten.hardsigmoid.default, aten.softplus.default,
-    aten.mish.default, aten.celu.default, aten.selu.default, aten.softshrink.default, aten.hardshrink.default,
-    aten.threshold.default, aten.log_sigmoid_forward.default, aten.addcmul.default, aten.addcdiv.default,
-    aten.addmm.default, aten.baddbmm.default, aten.addmv.default, aten.native_layer_norm.default,
-    aten.native_group_norm.default,
-    aten.upsample_nearest1d.vec, aten.upsample_nearest2d.vec,
-    aten.upsample_bilinear2d.vec, aten.upsample_nearest2d.default, aten.upsample_bilinear2d.default,
-    aten.pixel_shuffle.default, aten.pixel_unshuffle.default, aten.lerp.Scalar, aten.lerp.Tensor,
-    aten.logaddexp.default, aten.expm1.default, aten.sinc.default, aten.nan_to_num.default,
-    aten.rot90.default, aten.linspace.default, aten.logsumexp.default,
-)  # fmt: skip
-
-
-@_in_float32
-def _variance(x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool = False) -> tuple[Any, Any]:
-    """(variance, mean) over ``dim``; correction 1 by default, as in torch."""
-    axes = list(range(x.ndim)) if dim is None or not list(dim) else list(dim)
-    mean = x.mean(axes, keepdim=True)
-    count = 1
-    for axis in axes:
-        count = count * x.shape[axis]
-    total = ((x - mean) * (x - mean)).sum(axes, keepdim=keepdim)
-    if not isinstance(count, int) or count <= (1 if correction is None else correction):
-        raise RewriteError("variance over a symbolic or too small number of elements")
-    variance = total / (count - (1 if correction is None else correction))
-    return variance, mean if keepdim else mean.reshape(variance.shape)
-
-
-def _biased(x: Any, dim: Any, unbiased: bool = True, keepdim: bool = False) -> tuple[Any, Any]:
-    return _variance(x, dim, correction=int(unbiased), keepdim=keepdim)
-
-
-_NORMS = {
-    aten.layer_norm.default, aten.rms_norm.default, aten.group_norm.default, aten.native_layer_norm.default,
-    aten.native_group_norm.default, aten.scaled_dot_product_attention.default,
-}  # fmt: skip
-_SPELLED: dict[Any, Callable[..., Any]] = {
-    **{op: decomposition_table[op] for op in _DECOMPOSED if op in decomposition_table},
-    aten.scaled_dot_product_attention.default: _attention,
-    aten.group_norm.default: _group_norm,
-    aten.var.correction: lambda x, dim=None, **options: _variance(x, dim, **options)[0],
-    aten.var_mean.correction: _variance,
-    aten.var.dim: lambda x, *rest: _biased(x, *rest)[0],
-    aten.var_mean.dim: lambda x, *rest: _biased(x, *rest),
-    aten.std.dim: lambda x, *rest: torch.sqrt(_biased(x, *rest)[0]),
-    aten.std.correction: lambda x, dim=None, **options: torch.sqrt(_variance(x, dim, **options)[0]),
-    aten.layer_norm.default: _layer_norm,
-    aten.rms_norm.default: _rms_norm,
-    aten.diff.default: lambda x, n=1, dim=-1, *rest: _difference(x, n, dim, rest),
-    # exp(x) - 1 would lose the digits of small x.
-    aten.expm1.default: lambda x: torch.tanh(x / 2) * (torch.exp(x) + 1),
-    aten.softplus.default: lambda x, beta=1.0, limit=20.0: torch.where(
-        x * beta > limit, x, torch.log1p(torch.exp(x * beta)) / beta
-    ),
-    aten.prelu.default: lambda x, w: torch.where(x > 0, x, x * w.reshape(1, -1, *[1] * (x.ndim - 2))),
-    aten.one_hot.default: lambda x, count=-1: _one_hot(x, count),
-}
-
-
-def _difference(x: Any, n: int, dim: int, rest: tuple[Any, ...]) -> Any:
-    if any(value is not None for value in rest) or n != 1:
-        raise RewriteError("diff with prepended values or of higher order")
-    size = x.shape[dim]
-    return x.narrow(dim, 1, size - 1) - x.narrow(dim, 0, size - 1)
-
-
-def _one_hot(x: Any, count: int) -> Any:
-    if count <= 0:
-        raise RewriteError("one_hot without a number of classes")
-    return (x[..., None] == torch.arange(count)).to(torch.int64)

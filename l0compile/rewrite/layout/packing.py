@@ -1,4 +1,4 @@
-"""Values in the tokens-in-lanes layout: which exist, and how the others get there and back."""
+"""Values in the tokens-in-lanes layout: which exist there, and how the others get there and back."""
 
 from math import prod
 from typing import Any
@@ -15,7 +15,7 @@ aten, l0 = torch.ops.aten, torch.ops.l0compile
 
 
 class Packing:
-    """Which values exist packed, and the packed form of each; what is packed once for all its readers."""
+    """The values that exist packed, and the constants and masks that several layers share."""
 
     def __init__(self, editor: Editor, lanes: int, rows: int) -> None:
         self.editor, self.lanes, self.rows = editor, lanes, rows
@@ -27,7 +27,7 @@ class Packing:
         self.weights: dict[str, fx.Node] = {}  # dense weights as blocks; tied layers share theirs
 
     def unpack_rest(self) -> None:
-        """Give every reader in rows of a packed value its rows back."""
+        """Unpack each packed value for its readers that take rows."""
         for node, packed in self.packed.items():
             readers = [user for user in node.users if user not in self.packed]
             if readers:
@@ -37,28 +37,28 @@ class Packing:
                     user.replace_input_with(node, rows)
 
     def pack(self, value: fx.Node, before: fx.Node) -> fx.Node:
-        """The packed form of a value; ``before``: the node that wants it, for its origin."""
+        """The packed form of a value; ``before`` is the node that wants it."""
         if value in self.packed:
             return self.packed[value]
         if value not in self.made:
-            # Right behind the value, so that later readers find the one pack node above them.
+            # Directly behind the value, so that the one pack node is above all readers.
             args, anchor = (value, self.lanes), follower(value)
             self.made[value] = self.editor.call(l0.pack.default, args, before=anchor, origin=before)
         return self.made[value]
 
     def tokens(self, value: fx.Node) -> Any:
-        """How many tokens a value has: a number, or the node of one; None where no dimension of an input tells."""
+        """The number of tokens of a value, or the node that computes it; None where input sizes do not tell."""
         try:
             return self.sizes.of(prod(shape(value)[:-1]))
         except RewriteError:
-            return None  # the whole last tile is computed then
+            return None  # all of the last tile is computed then
 
     def constants(self, *nodes: Any) -> bool:
-        """Whether all nodes that are there are constants."""
+        """Whether all nodes that are not None are constants."""
         return all(node is None or self.editor.value(node) is not None for node in nodes)
 
     def pack_mask(self, mask: fx.Node, sizes: list[Any], before: fx.Node) -> fx.Node:
-        """The mask with queries in lanes; layers that share a mask share the result."""
+        """The mask with queries in lanes; layers with the same mask share the result."""
         key = (mask, *sizes)
         if key not in self.masks:
             args = (mask, *sizes, self.lanes)
@@ -66,7 +66,7 @@ class Packing:
         return self.masks[key]
 
     def for_every_sequence(self, table: fx.Node, x: fx.Node, before: fx.Node) -> fx.Node:
-        """[B or 1, S, D] -> [B, S, D]: packed, each token has its own; layers that share a table share the result."""
+        """[B or 1, S, D] -> [B, S, D]: each packed token has its own row. Layers with one table share the result."""
         sizes = [*shape(x)[:2], shape(table)[2]]
         if same_shape(shape(table), sizes):
             return table

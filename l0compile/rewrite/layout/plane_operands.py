@@ -1,4 +1,4 @@
-"""Constants that meet values in planes: a plane, or a number for each channel; and channels in another order."""
+"""Constant operands of values in planes: images, numbers for each channel, and orders of channels."""
 
 from math import prod
 
@@ -16,9 +16,9 @@ aten, l0 = torch.ops.aten, torch.ops.l0compile
 def plane_constant(
     editor: Editor, value: object, image: fx.Node, planes: Planes, before: fx.Node
 ) -> fx.Node | None:
-    """A constant image [1, C, ...] of the sizes of ``image`` in planes, laid out now; None if it is no such constant.
+    """A constant image [1, C, ...] as a constant in planes; None when ``value`` is not one of the size of ``image``.
 
-    It is repeated for each image of a small fixed batch, as a convolution takes it with its result's own shape only.
+    It is repeated for each image of a small fixed batch, because a convolution takes a residual of its result's shape.
     """
     found = editor.value(value)
     if found is None or found.dtype != torch.float32 or tuple(found.shape) != (1, *shape(image)[1:]):
@@ -33,9 +33,9 @@ def plane_constant(
 
 
 def scale_and_shift(editor: Editor, node: fx.Node) -> tuple[fx.Node, Tensor, Tensor] | None:
-    """(x, scale [C, 1], shift [C]) of an addition of a constant for each channel, with the multiplication before it.
+    """(x, scale [C, 1], shift [C]) of an addition of a constant for each channel, and of a multiplication before it.
 
-    None if ``node`` is no such addition. Around the pixels are zeros, which an addition by itself would change.
+    None when ``node`` is no such addition. By itself an addition would change the zeros around the pixels.
     """
     if not is_op(node, aten.add.Tensor) or node.kwargs:
         return None
@@ -50,7 +50,7 @@ def scale_and_shift(editor: Editor, node: fx.Node) -> tuple[fx.Node, Tensor, Ten
 
 
 def _per_channel(editor: Editor, node: fx.Node) -> tuple[Tensor | None, fx.Node | None]:
-    """(constant [C], other operand) of arithmetic with a constant that differs along axis 1 alone."""
+    """(constant [C], other operand) of arithmetic with a constant that varies only along axis 1."""
     rank = len(shape(node))
     if rank < 2:
         return None, None
@@ -66,7 +66,7 @@ def _per_channel(editor: Editor, node: fx.Node) -> tuple[Tensor | None, fx.Node 
 
 
 def order_of(editor: Editor, node: object) -> tuple[fx.Node, Tensor] | None:
-    """(x, channels [n]) of an index_select of axis 1 by a constant, else None."""
+    """(x, channels [n]) of an index_select along axis 1 by a constant, else None."""
     if not is_op(node, aten.index_select.default) or not isinstance(node, fx.Node):
         return None
     given = arguments(node)

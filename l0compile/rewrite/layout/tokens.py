@@ -1,4 +1,4 @@
-"""assign_layout: give per-token operators the tokens-in-lanes layout, packing only where it begins and ends."""
+"""Give operators that treat each token alike the tokens-in-lanes layout."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +8,8 @@ from torch import fx
 
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, same_shape, shape
+from l0compile.ir.operator_facts import operators
+from l0compile.ir.ops.activation import ACTIVATION_OPERATORS
 from l0compile.ir.ops.bsr import dense_blocks
 from l0compile.ir.program import Program
 from l0compile.rewrite.layout.packing import Packing, packable
@@ -15,34 +17,32 @@ from l0compile.rewrite.layout.packing import Packing, packable
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
 # Elementwise operators run on packed tensors as they are.
-_UNARY = {
-    aten.gelu.default, aten.relu.default, aten.silu.default, aten.tanh.default, aten.sigmoid.default,
-    aten.neg.default, aten.exp.default, aten.abs.default,
-}  # fmt: skip
-_BINARY = {aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor}
-_RESHAPE = {
-    aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.flatten.using_ints, aten.unflatten.int,
-    aten.unsqueeze.default, aten.squeeze.dim, aten.squeeze.dims,
-}  # fmt: skip
-
+_UNARY = (*ACTIVATION_OPERATORS, aten.neg.default, aten.exp.default, aten.abs.default)
+_BINARY = (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor)
+_RESHAPES = operators(moves="reshape")
 _COMPACTED = {
     l0.compacted_layer_norm.default: l0.packed_layer_norm.default,
     l0.compacted_rms_norm.default: l0.packed_rms_norm.default,
 }
 
 
-def assign_layout(program: Program, lanes: int, rows: int) -> Program:
-    """Rewrite: linear(x) -> unpack(packed_linear(pack(x))), likewise attention and norms; pack(unpack(y)) -> y,
-    and elementwise operators between packed values run packed.
+def pack_tokens(program: Program, lanes: int, rows: int) -> Program:
+    """Give operators that treat each token alike the tokens-in-lanes layout, packing only where such a part begins.
 
+    Rewrite: linear(x) -> unpack(packed_linear(pack(x))), likewise attention and norms; pack(unpack(y)) -> y, and
+        elementwise operators between packed values run packed.
     Checks: float32, a static last axis, constant weights; tokens keep their flattened order through a reshape.
-    Whatever does not fit stays in rows.
+        Whatever does not fit stays in rows.
 
     Args:
-        lanes: tokens of a tile. rows: block rows that dense weights are stored with (the microkernel's height).
-    Returns: the program with ``l0compile::pack`` and ``unpack`` only at the edges of packed regions.
+        program: with one way to store each weight.
+        lanes: tokens of a tile.
+        rows: block rows that dense weights are stored with, which is the height of the microkernel.
+
+    Returns:
+        The program with ``l0compile::pack`` and ``unpack`` only at the edges of packed parts.
     """
-    pass_ = _Layout(Editor(program), lanes, rows)
+    pass_ = _TokenLayout(Editor(program), lanes, rows)
     for node in list(pass_.editor.graph.nodes):
         if node.op == "call_function":
             pass_.visit(node)
@@ -50,7 +50,7 @@ def assign_layout(program: Program, lanes: int, rows: int) -> Program:
     return pass_.editor.finish()
 
 
-class _Layout(Packing):
+class _TokenLayout(Packing):
     """The rule of each operator: its packed form, or None where it stays in rows."""
 
     def __init__(self, editor: Editor, lanes: int, rows: int) -> None:
@@ -65,7 +65,7 @@ class _Layout(Packing):
             **dict.fromkeys(_COMPACTED, self._compacted_norm),
             **dict.fromkeys(_UNARY, self._unary),
             **dict.fromkeys(_BINARY, self._binary),
-            **dict.fromkeys(_RESHAPE, self._reshape),
+            **dict.fromkeys(_RESHAPES, self._reshape),
         }
 
     def visit(self, node: fx.Node) -> None:
@@ -143,7 +143,7 @@ class _Layout(Packing):
         return self.editor.call(l0.packed_rms_norm.default, args, before=node)
 
     def _compacted_norm(self, node: fx.Node) -> fx.Node | None:
-        """A norm over part of a vector: the packed operator of the same name takes the same arguments."""
+        """A norm over part of a vector; the packed operator takes the same arguments."""
         x, *rest = node.args
         if not self.constants(*(value for value in rest if isinstance(value, fx.Node))) or not packable(x):
             return None
@@ -187,7 +187,7 @@ class _Layout(Packing):
 
     def _reshape(self, node: fx.Node) -> fx.Node | None:
         x = node.args[0]
-        while x not in self.packed and x.target in _RESHAPE:
+        while x not in self.packed and x.target in _RESHAPES:
             # A reshape of a reshape keeps the order of its first operand, whatever came between.
             x = x.args[0]
         same_features = x in self.packed and shape(x)[-1] == shape(node)[-1]

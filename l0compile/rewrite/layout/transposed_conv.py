@@ -1,4 +1,4 @@
-"""untranspose: a transposed convolution is an ordinary one with a set of channels for each phase of its result."""
+"""A transposed convolution as an ordinary one with a set of channels for each phase of its result."""
 
 from itertools import product
 from math import prod
@@ -8,22 +8,22 @@ import torch
 from torch import Tensor, fx
 
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_op, shape, tensor
+from l0compile.ir.nodes import arguments, is_op, per_axis, shape, tensor
 from l0compile.ir.program import Program
 
 aten = torch.ops.aten
 
-# In the meta of a convolution: where its weight has taps at all; the rest is zero for want of one.
+# Key in the meta of a convolution: bool of the weight's shape, where it has a tap. All other places are zero.
 TAPS = "taps"
 _CONVOLUTION = {1: aten.conv1d.default, 2: aten.conv2d.default}
 
 
-def untranspose(program: Program) -> Program:
-    """Rewrite: conv_transpose(x) -> the phases of conv(x), interleaved.
+def transposed_conv_to_conv(program: Program) -> Program:
+    """Write a transposed convolution as an ordinary one with a set of channels for each phase of its result.
 
-    Result stride * q + phase reads x[q + shift] for the taps with tap * dilation = phase + padding - stride * shift, so
-    each phase is a convolution of its own; all of them are one, whose missing taps are zero.
-
+    Rewrite: conv_transpose(x) -> the phases of conv(x), interleaved. Result stride * q + phase reads x[q + shift] for
+        the taps with tap * dilation = phase + padding - stride * shift, so each phase is a convolution of its own. One
+        convolution computes them all; taps that a phase lacks are zero.
     Checks: float32, constant weight and bias, one group, height and width known.
     Returns: the program, itself when there is nothing to do.
     """
@@ -44,8 +44,8 @@ def _fits(editor: Editor, node: fx.Node) -> bool:
     return static and x.dtype == weight.dtype == torch.float32 and weight.numel() > 0
 
 
-class _Axis:
-    """One axis: the shifts that its taps read at, and the tap of each phase at each shift."""
+class _PhaseAxis:
+    """One axis of positions: the shifts at which its taps read, and the tap of each phase at each shift."""
 
     def __init__(self, size: int, taps: int, stride: int, padding: int, dilation: int, result: int) -> None:
         self.size, self.stride, self.result = size, stride, result
@@ -63,12 +63,12 @@ class _Axis:
 
     @property
     def begin(self) -> int:
-        """Where result 0 lies among the interleaved phases."""
+        """The place of result 0 among the interleaved phases."""
         return (self.padding + self.first) * self.stride
 
     @property
     def length(self) -> int:
-        """How many results the interleaved phases hold."""
+        """The number of results that the interleaved phases hold."""
         return (self.size + 2 * self.padding - self.taps + 1) * self.stride
 
 
@@ -77,9 +77,9 @@ def _rewrite(editor: Editor, node: fx.Node) -> None:
     weight, bias = editor.value(given["weight"]), editor.value(given["bias"])
     assert weight is not None
     count = weight.ndim - 2
-    settings = [_each(given[name], count) for name in ("stride", "padding", "dilation")]
+    settings = [per_axis(given[name], count) for name in ("stride", "padding", "dilation")]
     sizes = zip(shape(given["input"])[2:], weight.shape[2:], *settings, shape(node)[2:], strict=True)
-    axes = [_Axis(*map(int, each)) for each in sizes]
+    axes = [_PhaseAxis(*map(int, each)) for each in sizes]
     phases, channels = [axis.stride for axis in axes], weight.shape[1]
     stem = str(given["weight"].target)
     kernel = editor.add_constant(f"{stem}_phases", _phase_weight(weight, axes), node)
@@ -103,7 +103,7 @@ def _rewrite(editor: Editor, node: fx.Node) -> None:
     editor.replace(node, y)
 
 
-def _phase_weight(weight: Tensor, axes: list[_Axis]) -> Tensor:
+def _phase_weight(weight: Tensor, axes: list[_PhaseAxis]) -> Tensor:
     """[phases * channels, C, taps...] from [C, channels, taps...]."""
     phases, taps = [axis.stride for axis in axes], [axis.taps for axis in axes]
     result = weight.new_zeros(*phases, weight.shape[1], weight.shape[0], *taps)
@@ -112,8 +112,3 @@ def _phase_weight(weight: Tensor, axes: list[_Axis]) -> Tensor:
         place: Any = (*(phase for (phase, _), _ in reads), ..., *(shift for (_, shift), _ in reads))
         result[place] = weight[(..., *own)].t()
     return result.flatten(0, len(axes))
-
-
-def _each(value: Any, count: int) -> list[int]:
-    values = [value] if isinstance(value, int) else list(value)
-    return values * count if len(values) == 1 else values

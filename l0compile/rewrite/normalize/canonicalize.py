@@ -1,4 +1,4 @@
-"""Bring the graph to a normal form: no operator that does nothing, no dead code, sizes read from inputs."""
+"""Bring the graph to a normal form: nothing that does nothing, no dead code, sizes read from inputs."""
 
 from typing import Any
 
@@ -7,48 +7,26 @@ from torch import fx
 
 from l0compile.ir.editor import Editor, remove_dead_nodes
 from l0compile.ir.nodes import arguments, is_empty_part, is_op, is_static, same_shape, shape, tensor
+from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
 
 aten = torch.ops.aten
 
-_COPIES = (
-    aten.clone.default,
-    aten.detach.default,
-    aten.alias.default,
-    aten.contiguous.default,
-    aten.lift_fresh_copy.default,
-    aten._to_copy.default,
-    aten.to.dtype,
-    aten.type_as.default,
-)
-_RESHAPES = (
-    aten.view.default,
-    aten.reshape.default,
-    aten._unsafe_view.default,
-    aten.flatten.using_ints,
-    aten.unflatten.int,
-    aten.unsqueeze.default,
-    aten.squeeze.dim,
-    aten.squeeze.dims,
-)
-_SAME_WHEN_SAME_SHAPE = (*_RESHAPES, aten.expand.default, aten.slice.Tensor)
 _BROADCASTING = tuple(getattr(aten, name).Tensor for name in ("add", "sub", "mul", "div"))
-_VIEWS = (aten.view.default, aten._unsafe_view.default)
 _JOINS = (aten.cat.default, aten.concat.default, aten.concatenate.default)
 
 
 def canonicalize(program: Program) -> Program:
-    """Remove what does nothing.
+    """Remove operators that do nothing, and read sizes from the inputs.
 
     Rewrite: clone(x), dropout(x, p, train=False), detach, contiguous, a cast to the same dtype, a view, expand or
         full slice to the same shape, an index_select of all in order, add(x, 0) of integers, a swap of two axes done
-        twice -> x. A reshape of a reshape reads the first one's input, and arithmetic reads what ``expand``
-        broadcasts. ``view`` becomes ``reshape``, because the copy that made it legal may be gone. Sizes are read from
-        the inputs. Unused nodes go.
-        copy(x, y), which is what assigning to a part becomes, -> y, cast and expanded to what x is. cat([x, empty])
-        -> x, cast to the type that the empty one made it: a cache grows from nothing that way.
+        twice -> x. A reshape of a reshape reads the input of the first one, and arithmetic reads what ``expand``
+        broadcasts. ``view`` becomes ``reshape``, because the copy that made it legal may be gone. Unused nodes go.
+        copy(x, y), which an assignment to a part becomes, -> y with the dtype and shape of x. cat([x, empty]) -> x
+        with the dtype of the result: a cache that starts empty grows this way.
     Checks: shape and dtype of the two sides are provably equal, symbols included.
-    Returns: the program, itself when it was in normal form.
+    Returns: the program, itself when it is in normal form.
     """
     editor = Editor(program)
     for node in list(editor.graph.nodes):
@@ -57,7 +35,7 @@ def canonicalize(program: Program) -> Program:
         if is_op(node, aten.sym_size.int):
             _canonical_size(editor, node)
             continue
-        if is_op(node, *_VIEWS):
+        if facts_of(node).strides == "fit":
             node.target = aten.reshape.default
             editor.changed += 1
         replacement = (
@@ -77,7 +55,7 @@ def canonicalize(program: Program) -> Program:
 
 
 def _identity(node: fx.Node) -> fx.Node | None:
-    """The input that a node returns unchanged, if it does."""
+    """The input that a node returns unchanged; None when it changes it."""
     source = node.args[0] if node.args else None
     before, after = tensor(source), tensor(node)
     if not isinstance(source, fx.Node) or before is None or after is None:
@@ -86,9 +64,7 @@ def _identity(node: fx.Node) -> fx.Node | None:
         before.shape, after.shape
     ):
         return None
-    if is_op(node, *_COPIES):
-        return source
-    if is_op(node, *_SAME_WHEN_SAME_SHAPE):
+    if facts_of(node).moves in ("copy", "reshape", "repeat") or is_op(node, aten.slice.Tensor):
         # A slice of the same length starts at 0 with step 1, negative steps being impossible in torch.
         return source
     if is_op(node, aten.dropout.default):
@@ -103,7 +79,7 @@ def _identity(node: fx.Node) -> fx.Node | None:
 
 
 def _in_order(editor: Editor, node: fx.Node) -> fx.Node | None:
-    """x of index_select(x, axis, [0, 1, ...]) where that is all of them."""
+    """x of index_select(x, axis, [0, 1, ...]) that selects all entries in order."""
     if not is_op(node, aten.index_select.default):
         return None
     given = arguments(node)
@@ -116,7 +92,7 @@ def _in_order(editor: Editor, node: fx.Node) -> fx.Node | None:
 
 
 def _join(editor: Editor, node: fx.Node) -> fx.Node | None:
-    """Leave out what is empty of what is concatenated; the one part that is left, if it is one."""
+    """Leave out the empty parts of a concatenation; returns the only part that is left, if there is only one."""
     if not is_op(node, *_JOINS):
         return None
     given = arguments(node)
@@ -124,9 +100,7 @@ def _join(editor: Editor, node: fx.Node) -> fx.Node | None:
     if (len(parts) < len(given["tensors"]) and parts) or node.target is not aten.cat.default:
         parts = parts or list(given["tensors"])
         dtype = node.meta["val"].dtype
-        if all(
-            part.meta["val"].dtype != dtype for part in parts
-        ):  # an empty tensor counts where types are promoted
+        if all(part.meta["val"].dtype != dtype for part in parts):  # an empty tensor counts in type promotion
             cast = editor.call(aten._to_copy.default, (parts[0],), before=node, kwargs={"dtype": dtype})
             cast.meta["val"] = parts[0].meta["val"].to(dtype)
             parts[0] = cast
@@ -137,7 +111,7 @@ def _join(editor: Editor, node: fx.Node) -> fx.Node | None:
 
 
 def _copied(editor: Editor, node: fx.Node) -> fx.Node | None:
-    """copy(x, y) is y in the type and shape of x."""
+    """copy(x, y) is y in the dtype and shape of x."""
     if not is_op(node, aten.copy.default):
         return None
     source, result = node.args[1], node.meta["val"]
@@ -174,10 +148,10 @@ def _double_swap(node: fx.Node) -> fx.Node | None:
 
 
 def _skip_reshape(editor: Editor, node: fx.Node) -> None:
-    """reshape(reshape(x)) -> reshape(x), or x where the shape is x's again."""
-    if not is_op(node, *_RESHAPES) or not is_op(node.args[0], *_RESHAPES):
+    """reshape(reshape(x)) -> reshape(x), or x where the shape is that of x again."""
+    if facts_of(node).moves != "reshape" or facts_of(node.args[0]).moves != "reshape":
         return
-    inner: fx.Node = node.args[0]
+    inner: Any = node.args[0]
     root = inner.args[0]
     assert isinstance(root, fx.Node)
     if same_shape(shape(root), shape(node)):
@@ -188,7 +162,7 @@ def _skip_reshape(editor: Editor, node: fx.Node) -> None:
 
 
 def _skip_expand(editor: Editor, node: fx.Node) -> None:
-    """add(x, expand(y)) -> add(x, y) where x alone has the result's shape."""
+    """add(x, expand(y)) -> add(x, y) where x alone has the shape of the result."""
     if not is_op(node, *_BROADCASTING):
         return
     for position, operand in enumerate(node.args[:2]):

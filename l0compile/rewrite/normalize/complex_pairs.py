@@ -1,4 +1,4 @@
-"""Complex arithmetic as arithmetic on pairs of reals."""
+"""Replace complex arithmetic by arithmetic on pairs of reals."""
 
 from collections.abc import Container
 from typing import Any
@@ -10,26 +10,33 @@ from torch.utils import _pytree as pytree
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import is_op, shape
 from l0compile.ir.program import Program
-from l0compile.rewrite.normalize.complex_rules import REAL, RULES, Pair, Writer, is_complex, source_rule
+from l0compile.rewrite.normalize.complex_arithmetic import (
+    REAL,
+    RULES,
+    ComplexParts,
+    Writer,
+    is_complex,
+)
+from l0compile.rewrite.normalize.complex_sources import source_rule
 
 aten = torch.ops.aten
 
 
 def complex_to_pairs(program: Program) -> Program:
-    """A complex tensor becomes two real ones: its real parts and its imaginary parts.
+    """Replace each complex tensor by two real ones, its real parts and its imaginary parts.
 
     Rewrite: view_as_complex(x) -> (x[..., 0], x[..., 1]); (a, b)(c, d) -> (ac - bd, ad + bc); conj -> (a, -b);
         polar(r, t) -> (r cos t, r sin t); views, joins, selections and sums -> the same on either part;
         view_as_real -> stack([a, b], -1), real -> a, imag -> b; a view with the sign changed -> neg. A complex input is
-        taken apart where it comes in, a complex result put together where it goes out.
-    Checks: a region, all that depends on one another through complex values, is rewritten if there is a rule for each
-        operator in it, else it stays whole: a Fourier transform runs in PyTorch together with the products around it.
-        Half-precision complex types stay, which PyTorch computes wider.
-    Returns: the program, itself when nothing in it is complex, or nothing could be rewritten.
+        taken apart at its readers, and a complex result is put together before the output.
+    Checks: operators that depend on one another through complex values are rewritten together, and only if there is a
+        rule for each of them. A Fourier transform therefore runs in PyTorch with the products around it.
+        Half-precision complex types stay, because PyTorch computes them in a wider type.
+    Returns: the program, itself when nothing in it is complex, or nothing can be rewritten.
     """
     editor = Editor(program)
     regions = _Regions(editor.graph)
-    pairs: dict[fx.Node, Pair] = {}
+    pairs: dict[fx.Node, ComplexParts] = {}
     joined: set[Any] = set()
     for node in list(editor.graph.nodes):
         if node.op == "output":
@@ -45,9 +52,9 @@ def complex_to_pairs(program: Program) -> Program:
 
 
 class _Regions:
-    """Which operators depend on one another through complex values, and for which of these groups there are rules.
+    """The groups of operators that depend on one another through complex values, and which of them have rules.
 
-    What makes complex values of real ones, or comes in, belongs to no group: each reader takes it apart for itself.
+    Inputs, and operators that make complex values of real ones, belong to no group: each reader takes them apart.
     """
 
     def __init__(self, graph: fx.Graph) -> None:
@@ -71,7 +78,7 @@ class _Regions:
 
 
 def _touches(node: fx.Node) -> bool:
-    """Whether it reads complex values, or makes them in a way of its own."""
+    """Whether ``node`` reads complex values, or makes them in a way that no source rule covers."""
     return any(map(is_complex, node.all_input_nodes)) or (is_complex(node) and not _is_source(node))
 
 
@@ -94,18 +101,18 @@ def _writable(node: fx.Node, members: Container[fx.Node]) -> bool:
     )
 
 
-def _rewrite(editor: Editor, node: fx.Node, pairs: dict[fx.Node, Pair]) -> Pair | fx.Node:
-    def pair(operand: fx.Node) -> Pair:
+def _rewrite(editor: Editor, node: fx.Node, pairs: dict[fx.Node, ComplexParts]) -> ComplexParts | fx.Node:
+    def pair(operand: fx.Node) -> ComplexParts:
         if operand not in pairs:
             rule = source_rule(operand)
-            assert rule is not None  # else the region had stayed
+            assert rule is not None  # without one the group would have stayed
             made = rule.write(Writer(editor, operand, node, pair), operand)
-            assert isinstance(made, Pair)
+            assert isinstance(made, ComplexParts)
             pairs[operand] = made
         return pairs[operand]
 
     result = RULES[node.target].write(Writer(editor, node, node, pair), node)
-    if isinstance(result, Pair):
+    if isinstance(result, ComplexParts):
         pairs[node] = result
         editor.changed += 1
     else:
@@ -114,13 +121,13 @@ def _rewrite(editor: Editor, node: fx.Node, pairs: dict[fx.Node, Pair]) -> Pair 
 
 
 def _read_part(editor: Editor, node: fx.Node) -> None:
-    """stack([a, b], -1)[..., i], which is how ``real`` and ``imag`` are exported, -> a or b."""
+    """stack([a, b], -1)[..., i] -> a or b; ``real`` and ``imag`` are exported like this."""
     stack: Any = node.args[0]
     if node.args[1] in (-1, len(shape(node))):
         editor.replace(node, stack.args[0][node.args[2]])
 
 
-def _put_together(editor: Editor, output: fx.Node, pairs: dict[fx.Node, Pair]) -> None:
+def _put_together(editor: Editor, output: fx.Node, pairs: dict[fx.Node, ComplexParts]) -> None:
     whole: dict[fx.Node, fx.Node] = {}
     results: Any = output.args[0]
     for result in dict.fromkeys(results):

@@ -1,4 +1,4 @@
-"""Compute once what is computed twice."""
+"""Common subexpression elimination: compute once what is computed twice."""
 
 from typing import Any
 
@@ -10,12 +10,13 @@ from l0compile.ir.editor import Editor
 from l0compile.ir.program import Program
 
 
-def merge_equal(program: Program) -> Program:
-    """f(x), ..., f(x) -> f(x): equal operators on equal operands become the first of them.
+def cse(program: Program) -> Program:
+    """Compute equal operators on equal operands once.
 
-    Layers of a model share masks and tables of positions this way; models make them again in every layer.
-    Checks: same operator, operands and options; the operator is not random. (Every operator of a program is free of
-        side effects.)
+    Rewrite: f(x), ..., f(x) -> f(x). Models make masks and tables of positions again in every layer; from here on the
+        layers share them.
+    Checks: same operator, operands and options; the operator is not random. (No operator of a program has side
+        effects.)
     Returns: the program, itself when nothing is computed twice.
     """
     editor = Editor(program)

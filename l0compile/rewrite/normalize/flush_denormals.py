@@ -4,18 +4,18 @@ import torch
 
 from l0compile.ir.program import Program
 
-# Elements looked at together: small enough to stay in cache, and the most that torch does on one thread. Waking its
-# thread pool for each step costs milliseconds on a machine that is busy.
+# Elements that are examined together: few enough to stay in cache, and the most for which torch uses a single thread.
+# Waking its thread pool for each chunk costs milliseconds on a busy machine.
 _CHUNK = 1 << 15
 _TYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
 def flush_denormals(program: Program) -> Program:
-    """Exactness rule 9: denormal operands make many CPUs 5 to 50 times slower.
+    """Set denormal weights to zero: as operands they make many CPUs 5 to 50 times slower (rule 9).
 
     Rewrite: every constant element with 0 < |x| < smallest normal number of its dtype -> 0.
-    Checks: types that arithmetic takes as they are, or with the same exponents (bfloat16); the difference is below
-    1.2e-38 for float32. A denormal float16, up to 6e-5, is a normal number in the float32 that it is computed in.
+    Checks: only dtypes that arithmetic uses directly, or with the same exponents (bfloat16); for float32 the difference
+        is below 1.2e-38. A denormal float16, up to 6e-5, stays: it is computed in float32, where it is normal.
     Returns: the program, itself when no constant holds a denormal.
     """
     flushed = {

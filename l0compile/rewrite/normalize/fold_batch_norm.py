@@ -1,4 +1,4 @@
-"""Batch norm with fixed statistics is a scale and a shift per channel, and mostly part of the layer before it."""
+"""Fold batch norm with fixed statistics, a scale and a shift per channel, into the layer before it."""
 
 import operator
 from typing import Any
@@ -21,11 +21,11 @@ _LAYERS = (
 
 
 def fold_batch_norm(program: Program) -> Program:
-    """Remove batch norm.
+    """Fold batch norm with fixed statistics into the layer before it, or make it a scale and a shift.
 
     Rewrite: batch_norm(layer(x, W, b), m, v, g, t) -> layer(x, s W, s (b - m) + t) with s = g / sqrt(v + eps);
         after anything else -> add(mul(x, s), t - s m) with one number per channel of axis 1.
-    Checks: inference mode; all parameters are constants; the layer's result (channels on axis 1) has no other reader.
+    Checks: inference mode; all parameters are constants; nothing else reads the layer, whose channels are axis 1.
     Returns: the program, itself when there is no batch norm.
     """
     editor = Editor(program)
@@ -39,7 +39,7 @@ def fold_batch_norm(program: Program) -> Program:
 
 
 def _only_result(node: fx.Node) -> fx.Node | None:
-    """The normalised tensor, if the saved statistics are not read."""
+    """The node of the normalised tensor; None when something reads the saved statistics."""
     if is_op(node, aten.batch_norm.default):
         return node
     users = list(node.users)

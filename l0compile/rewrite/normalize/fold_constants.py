@@ -1,4 +1,4 @@
-"""Compute now what does not depend on the inputs."""
+"""Compute at compile time what does not depend on the inputs."""
 
 from typing import Any
 
@@ -12,16 +12,16 @@ from l0compile.ir.program import Program
 
 aten = torch.ops.aten
 
-# A folded value larger than this and than everything it was computed from stays an operator: a position table
-# expanded over a batch is better expanded when it runs.
+# An operator stays if its value would be larger than this and than all its operands: a position table that is expanded
+# over a batch is better expanded at run time.
 _LARGEST_GROWTH = 1 << 16
 
 
 def fold_constants(program: Program) -> Program:
-    """Evaluate operators on constants.
+    """Evaluate operators whose operands are constants.
 
-    Rewrite: op(constants) -> constant. Gates on weights vanish here, as do gate values computed from log_alpha.
-        A complex one is stored as pairs of reals under view_as_complex, as capture stores those of the model.
+    Rewrite: op(constants) -> constant. Gates on weights vanish here, as do gate values computed from log_alpha. A
+        complex constant is stored as pairs of reals under view_as_complex, as capture stores those of the model.
     Checks: the operator is deterministic, and its result has one fixed shape and is not much larger than its operands.
     Returns: the program, itself when nothing was constant.
     """
@@ -61,7 +61,7 @@ def _value(node: fx.Node, editor: Editor) -> torch.Tensor | None:
 
 
 def _stored(node: fx.Node) -> fx.Node:
-    """The constant that holds a complex one as pairs of reals, else the node itself."""
+    """The constant that holds a complex value as pairs of reals; for any other node, the node itself."""
     source = node.args[0] if is_op(node, aten.view_as_complex.default) else None
     return source if isinstance(source, fx.Node) and source.op == "get_attr" else node
 

@@ -7,13 +7,13 @@ from l0compile.analysis.liveness.pointwise import spread_gate
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, shape
 from l0compile.ir.program import Program
-from l0compile.rewrite.surgery import linear_weight, new_linear, reads_as_input
+from l0compile.rewrite.linear_layers import linear_weight, new_linear, reads_as_input
 
 aten = torch.ops.aten
 
 
 def fold_gates(program: Program) -> Program:
-    """Remove gates whose values are constants (gates on weights are folded by fold_constants).
+    """Fold gates on activations into the layers beside them; ``fold_constants`` folds those on weights.
 
     Rewrite: gate(linear(x, W, b), z) -> linear(x, z W, z b), rows and bias;
         gate(layer_norm(x, w, b), z) -> layer_norm(x, z w, z b);

@@ -7,15 +7,17 @@ from torch import fx
 
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, same_size, shape, tensor
+from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
 
 aten = torch.ops.aten
 
 
 def matmul_to_linear(program: Program) -> Program:
-    """addmm(bias, x, W), mm(x, W), matmul(x, W) -> linear(x, Wᵀ, bias).
+    """Write every product with a constant weight as a linear layer.
 
-    Where x is a reshape that flattened the axes before the last, the layer reads what was flattened, and its result is.
+    Rewrite: addmm(bias, x, W), mm(x, W), matmul(x, W) -> linear(x, Wᵀ, bias). Where x is a reshape that flattened the
+        axes before the last, the layer reads the tensor before the reshape, and its result is flattened instead.
     Checks: W is a constant [k, n]; x has the dtype of W and at least two axes; addmm's factors are 1 and its bias is a
         constant vector [n].
     Returns: the program, itself when there is nothing to rewrite.
@@ -46,7 +48,7 @@ def matmul_to_linear(program: Program) -> Program:
 
 
 def _flattened(node: fx.Node) -> tuple[fx.Node, list[Any]] | None:
-    """(y, sizes before the last) of a reshape of y that keeps the last axis."""
+    """(y, sizes before the last one) of a reshape of y that keeps the last axis."""
     if not is_op(node, aten.reshape.default, aten.view.default):
         return None
     source, sizes = node.args
@@ -66,7 +68,7 @@ def _operands(editor: Editor, node: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node 
         value = editor.value(bias)
         if value is None or value.shape != shape(node)[-1:]:
             return None
-    elif is_op(node, aten.mm.default, aten.matmul.default):
+    elif facts_of(node).matrix_product:
         x, weight = node.args
     else:
         return None

@@ -1,4 +1,4 @@
-"""plain_arithmetic: sums and differences without a hidden factor or a swapped order, gates written out."""
+"""Write sums and differences without a hidden factor or a swapped order, and gated units in full."""
 
 from typing import Any
 
@@ -16,13 +16,13 @@ _SWAPPED = (aten.rsub.Tensor, aten.rsub.Scalar)
 
 
 def plain_arithmetic(program: Program) -> Program:
-    """One way to write sums, differences and gated units, so that later passes know one.
+    """Write sums, differences and gated units in one way, the only one that later passes know.
 
     Rewrite: add(x, y, alpha=a) -> add(x, mul(y, a)), likewise sub; rsub(x, y, a) -> sub(y, mul(x, a)), or
         add(neg(mul(x, a)), y) where y is a number; glu(x) -> first half * sigmoid(second half).
     Checks: what is multiplied is a number or has the result's dtype, so that it is rounded as before; the axis that a
         gated unit halves has a known size.
-    Returns: the program, itself when there was none of these.
+    Returns: the program, itself when there is nothing to rewrite.
     """
     editor = Editor(program)
     for node in list(editor.graph.nodes):
@@ -69,7 +69,7 @@ def _gated(editor: Editor, node: fx.Node) -> None:
 
 
 def _scaled(editor: Editor, node: fx.Node, value: Any, factor: Any) -> Any:
-    """value * factor, or None where that would round otherwise than ``node`` does."""
+    """value * factor; None where that would not round as ``node`` does."""
     if isinstance(factor, (int, float)) and factor == 1:
         return value
     if isinstance(value, (int, float)):

@@ -1,19 +1,20 @@
-"""A channel shuffle is index_select: channels move one by one, so that each can go by itself."""
+"""Write channel shuffles as ``index_select``."""
 
 import torch
 from torch import Tensor, fx
 
 from l0compile.analysis.liveness.reshaping import axis_groups
-from l0compile.analysis.liveness.views import RESHAPES, permutation
+from l0compile.analysis.liveness.views import permutation
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_op, is_static, same_size, shape
+from l0compile.ir.nodes import arguments, is_op, is_static, operand_of, same_size, shape
+from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
 
 aten = torch.ops.aten
 
 
 def shuffles_to_selects(program: Program) -> Program:
-    """Find channels that only change places.
+    """Write a channel shuffle as ``index_select``, so that compaction can remove each channel by itself.
 
     Rewrite: reshape(permute(reshape(x))), or channel_shuffle(x, groups), -> index_select(x, axis, order);
         a slice of that -> index_select(x, axis, slice of order).
@@ -55,12 +56,11 @@ def _part(editor: Editor, node: fx.Node) -> tuple[fx.Node, int, Tensor] | None:
 
 
 def _shuffle(node: fx.Node) -> tuple[fx.Node, int, Tensor] | None:
-    if not is_op(node, *RESHAPES) or not is_op(node.args[0], aten.permute.default, aten.transpose.int):
+    if facts_of(node).moves != "reshape" or not is_op(node.args[0], aten.permute.default, aten.transpose.int):
         return None
-    moved = node.args[0]
-    assert isinstance(moved, fx.Node)
+    moved = operand_of(node)
     split = moved.args[0]
-    if not is_op(split, *RESHAPES):
+    if facts_of(split).moves != "reshape":
         return None
     assert isinstance(split, fx.Node) and isinstance(split.args[0], fx.Node)
     x, order = split.args[0], permutation(moved)

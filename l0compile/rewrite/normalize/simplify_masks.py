@@ -1,4 +1,4 @@
-"""Undo what attention-mask construction does for generality: trivial comparisons, gathers that copy, expansions."""
+"""Undo what code that builds attention masks does for generality: trivial comparisons, gathers that copy."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,24 +9,23 @@ from torch import fx
 from l0compile.analysis.index_facts import IndexFact, index_facts
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, same_shape, same_size, shape, tensor
+from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
 
 aten = torch.ops.aten
 
-_AND = (aten.__and__.Tensor, aten.bitwise_and.Tensor, aten.logical_and.default)
-_OR = (aten.__or__.Tensor, aten.bitwise_or.Tensor, aten.logical_or.default)
 _Known = Mapping[str, IndexFact]
 
 
 def simplify_masks(program: Program) -> Program:
-    """Fold index arithmetic whose result is known.
+    """Replace masks and index arithmetic whose values are known by those values.
 
     Rewrite: and(all true, x) -> expand(x), or(all false, x) -> expand(x), where(all true, a, b) -> expand(a);
         index(x, [0..n along one axis each]) -> reshape(x); an all-true attention mask -> None;
         embedding(table, one known index) -> expand(table row).
     Checks: the value follows from integer ranges alone; an index counts from 0 to exactly the indexed size (symbols
         provably equal), each along its own axis, in order; sizes can be read from the inputs.
-    Returns: the program, itself when nothing was known. Then a padding mask reaches attention as [B, 1, 1, S].
+    Returns: the program, itself when nothing is known. A padding mask reaches attention as [B, 1, 1, S].
     """
     # By name: the editor works on a copy of the graph, with the same node names.
     known = {node.name: fact for node, fact in index_facts(program).items()}
@@ -38,8 +37,9 @@ def simplify_masks(program: Program) -> Program:
 
 
 def _simplify(editor: Editor, node: fx.Node, known: _Known) -> None:
-    if is_op(node, *_AND, *_OR) and node.meta["val"].dtype == torch.bool:
-        neutral = 1 if is_op(node, *_AND) else 0
+    logic = facts_of(node).logic
+    if logic and node.meta["val"].dtype == torch.bool:
+        neutral = 1 if logic == "and" else 0
         left, right = node.args[:2]
         if _uniform(left, known) == neutral:
             _become(editor, node, right)

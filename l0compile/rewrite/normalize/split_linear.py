@@ -9,37 +9,35 @@ import torch
 from torch import fx
 
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_op, is_static, shape
+from l0compile.ir.nodes import arguments, is_op, is_static, slice_bounds
+from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
-from l0compile.rewrite.surgery import linear_weight
+from l0compile.rewrite.linear_layers import linear_weight
+from l0compile.rewrite.normalize.linear_views import ResultAxis, ResultView, view_of
 
 aten = torch.ops.aten
-_RESHAPES = (aten.view.default, aten.reshape.default, aten._unsafe_view.default)
-_COPIES = (aten.clone.default, aten.contiguous.default)
-_SPLITS = (aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default)
 
 # A kernel computes this many rows at once: pieces of fewer would cost more than the cut saves.
 _LEAST_ROWS = 4
 
-# An axis of a view of the layer's result: ("token", i), ("feature", j), or ("one", 0) for an axis of size 1.
-_Axis = tuple[str, int]
-
 
 def split_linear(program: Program) -> Program:
-    """split(linear(x, W, b)) -> linear(x, W_0, b_0), linear(x, W_1, b_1), ...: W_i, b_i are the rows of piece i.
+    """Turn a linear layer whose result is cut along its features into one layer for each piece.
 
-    Rewrite: the pieces may be cut by split, chunk, unbind, select or slice, along the features or along one axis that a
-        reshape made of them, with axes swapped, added or removed in between (fused query, key and value projections).
+    Rewrite: split(linear(x, W, b)) -> linear(x, W_0, b_0), linear(x, W_1, b_1), ..., where W_i and b_i are the rows of
+        piece i. The pieces may be cut by split, chunk, unbind, select or slice, along the
+        features or along one axis that a reshape made of them, with axes swapped, added or removed in between (fused
+        query, key and value projections).
     Checks: weight and bias are constants; everything that reads the result is such a piece, and together they are no
         more than the layer's features; feature axes have known sizes; no piece is narrower than four features.
-    Returns: the program, itself when no layer is cut. Each piece is a layer with zeros of its own from then on.
+    Returns: the program, itself when no layer is cut. From then on each piece is a layer with its own zeros.
     """
     editor = Editor(program)
     for node in list(editor.graph.nodes):
         found = linear_weight(editor, node)
         if found is None:
             continue
-        view = _view(node)
+        view = view_of(node)
         pieces = view and _pieces(view)
         if view is not None and pieces:
             for piece in pieces:
@@ -48,23 +46,16 @@ def split_linear(program: Program) -> Program:
 
 
 @dataclass(frozen=True)
-class _View:
-    """A view of a layer's result: ``last`` holds it with the given axes.
+class _ResultPiece:
+    """A part of a view along one axis of the features.
 
-    reshape: the reshape that made several axes of the features, or None; grid: their sizes; tokens: axes before them.
+    Attributes:
+        node: the node that holds it.
+        axis: the axis of the features that is cut.
+        start: first entry.
+        length: number of entries.
+        removes: whether one entry is picked, so that the axis is gone.
     """
-
-    last: fx.Node
-    reshape: fx.Node | None
-    tokens: int
-    grid: tuple[int, ...]
-    axes: tuple[_Axis, ...]
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """``node`` holds ``length`` entries from ``start`` on along feature axis ``axis``; ``removes`` the axis when it is
-    one entry picked."""
 
     node: fx.Node
     axis: int
@@ -73,79 +64,9 @@ class _Piece:
     removes: bool
 
 
-def _view(node: fx.Node) -> _View | None:
-    """The last of the views of a layer's result, as long as each is the only reader of the one before."""
-    tokens, reshape = len(shape(node)) - 1, None
-    grid: tuple[int, ...] = (int(shape(node)[-1]),)
-    current = node
-    user = _only_reader(current)
-    if user is not None and is_op(user, *_RESHAPES, aten.unflatten.int):
-        made = _grid(user, grid[0])
-        if made is None:
-            return None
-        reshape, grid, current = user, made, user
-        tokens = len(shape(user)) - len(grid)
-        user = _only_reader(current)
-    axes: list[_Axis] = [("token", i) for i in range(tokens)] + [("feature", j) for j in range(len(grid))]
-    while user is not None:
-        moved = _moved(user, axes)
-        if moved is None:
-            break
-        axes, current = moved, user
-        user = _only_reader(current)
-    return _View(current, reshape, tokens, grid, tuple(axes))
-
-
-def _only_reader(node: fx.Node) -> fx.Node | None:
-    return next(iter(node.users)) if len(node.users) == 1 else None
-
-
-def _grid(node: fx.Node, features: int) -> tuple[int, ...] | None:
-    """The sizes of the last axes of a reshape that are the features; None when features and tokens mix."""
-    if (
-        is_op(node, aten.unflatten.int)
-        and node.args[1] % len(shape(node.args[0])) != len(shape(node.args[0])) - 1
-    ):
-        return None
-    sizes: list[int] = []
-    for size in reversed(shape(node)):
-        if not is_static(size):
-            return None
-        sizes.insert(0, int(size))
-        if prod(sizes) == features:
-            return tuple(sizes)
-        if prod(sizes) > features:
-            return None
-    return None
-
-
-def _moved(node: fx.Node, axes: list[_Axis]) -> list[_Axis] | None:
-    """The axes after ``node``, if that only moves them."""
-    rank = len(axes)
-    if is_op(node, *_COPIES):
-        return axes
-    if is_op(node, aten.permute.default):
-        return [axes[i] for i in node.args[1]]
-    if is_op(node, aten.transpose.int):
-        result = list(axes)
-        a, b = node.args[1], node.args[2]
-        result[a], result[b] = result[b], result[a]
-        return result
-    if is_op(node, aten.unsqueeze.default):
-        at = node.args[1] % (rank + 1)
-        return [*axes[:at], ("one", 0), *axes[at:]]
-    if is_op(node, aten.squeeze.dim, aten.squeeze.dims):
-        dims = node.args[1] if isinstance(node.args[1], (list, tuple)) else [node.args[1]]
-        gone = {dim % rank for dim in dims}
-        if any(axes[dim][0] != "one" for dim in gone):
-            return None
-        return [axis for i, axis in enumerate(axes) if i not in gone]
-    return None
-
-
-def _pieces(view: _View) -> list[_Piece] | None:
-    """What the readers of a view pick of it; None when one of them reads anything else."""
-    pieces: list[_Piece] = []
+def _pieces(view: ResultView) -> list[_ResultPiece] | None:
+    """The pieces that the readers of a view pick; None when one of them reads it in another way."""
+    pieces: list[_ResultPiece] = []
     for user in view.last.users:
         found = _picked(user, view)
         if found is None:
@@ -157,9 +78,9 @@ def _pieces(view: _View) -> list[_Piece] | None:
     return pieces if min(rows) >= _LEAST_ROWS and sum(rows) <= prod(view.grid) else None
 
 
-def _picked(user: fx.Node, view: _View) -> list[_Piece] | None:
-    cuts = (*_SPLITS, aten.unbind.int, aten.select.int, aten.slice.Tensor)
-    if not is_op(user, *cuts) or user.args[0] is not view.last:
+def _picked(user: fx.Node, view: ResultView) -> list[_ResultPiece] | None:
+    cuts = facts_of(user).splits or is_op(user, aten.unbind.int, aten.select.int, aten.slice.Tensor)
+    if not cuts or user.args[0] is not view.last:
         return None
     given = arguments(user)
     kind, axis = view.axes[given["dim"] % len(view.axes)]
@@ -168,17 +89,16 @@ def _picked(user: fx.Node, view: _View) -> list[_Piece] | None:
     size = view.grid[axis]
     if is_op(user, aten.select.int):
         index = given["index"]
-        return [_Piece(user, axis, index % size, 1, True)] if isinstance(index, int) else None
+        return [_ResultPiece(user, axis, index % size, 1, True)] if isinstance(index, int) else None
     if is_op(user, aten.slice.Tensor):
-        bounds = given["start"] or 0, size if given["end"] is None else given["end"]
-        if given["step"] != 1 or not all(isinstance(bound, int) for bound in bounds):
+        bounds = slice_bounds(user)
+        if bounds is None or bounds[3] != 1 or bounds[2] <= bounds[1]:
             return None
-        start, stop, _ = slice(*bounds).indices(size)
-        return [_Piece(user, axis, start, stop - start, False)] if stop > start else None
+        return [_ResultPiece(user, axis, bounds[1], bounds[2] - bounds[1], False)]
     return _results(user, axis)
 
 
-def _results(user: fx.Node, axis: int) -> list[_Piece] | None:
+def _results(user: fx.Node, axis: int) -> list[_ResultPiece] | None:
     """The pieces of an operator with a list of results, all along feature axis ``axis``."""
     removes = is_op(user, aten.unbind.int)
     values = user.meta["val"]
@@ -191,11 +111,11 @@ def _results(user: fx.Node, axis: int) -> list[_Piece] | None:
         if reader.target is not operator.getitem or not isinstance(reader.args[1], int):
             return None
         index = reader.args[1] % len(lengths)
-        pieces.append(_Piece(reader, axis, sum(lengths[:index]), lengths[index], removes))
+        pieces.append(_ResultPiece(reader, axis, sum(lengths[:index]), lengths[index], removes))
     return pieces
 
 
-def _replace(editor: Editor, node: fx.Node, view: _View, piece: _Piece) -> None:
+def _replace(editor: Editor, node: fx.Node, view: ResultView, piece: _ResultPiece) -> None:
     """Give the readers of a piece its own layer, and the axes they expect."""
     given = arguments(node)
     found = linear_weight(editor, node)
@@ -221,8 +141,8 @@ def _replace(editor: Editor, node: fx.Node, view: _View, piece: _Piece) -> None:
     editor.replace(piece.node, _arranged(editor, view, piece, result, before))
 
 
-def _reshaped(editor: Editor, view: _View, value: fx.Node, grid: list[int], before: fx.Node) -> fx.Node:
-    """As the view's own reshape does it: tokens arranged the same, features in ``grid``."""
+def _reshaped(editor: Editor, view: ResultView, value: fx.Node, grid: list[int], before: fx.Node) -> fx.Node:
+    """Reshape as the view does, with the features in ``grid``."""
     assert view.reshape is not None
     if is_op(view.reshape, aten.unflatten.int):
         return editor.call(aten.unflatten.int, (value, -1, grid), before=before)
@@ -230,9 +150,11 @@ def _reshaped(editor: Editor, view: _View, value: fx.Node, grid: list[int], befo
     return editor.call(aten.reshape.default, (value, [*sizes[: view.tokens], *grid]), before=before)
 
 
-def _arranged(editor: Editor, view: _View, piece: _Piece, value: fx.Node, before: fx.Node) -> fx.Node:
+def _arranged(
+    editor: Editor, view: ResultView, piece: _ResultPiece, value: fx.Node, before: fx.Node
+) -> fx.Node:
     """Bring [tokens..., features...] into the order of the view's axes."""
-    have: list[_Axis] = [("token", i) for i in range(view.tokens)]
+    have: list[ResultAxis] = [("token", i) for i in range(view.tokens)]
     have += [("feature", j) for j in range(len(view.grid)) if not (piece.removes and j == piece.axis)]
     wanted = [axis for axis in view.axes if not (piece.removes and axis == ("feature", piece.axis))]
     order = [have.index(axis) for axis in wanted if axis[0] != "one"]

@@ -1,4 +1,4 @@
-"""One way to take a part of an axis: a slice."""
+"""Replace operators with several results by slices."""
 
 import operator
 from collections.abc import Iterator
@@ -8,22 +8,15 @@ import torch
 from torch import fx
 
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_op, is_static, shape
+from l0compile.ir.nodes import arguments, is_op, is_static, operand_of, shape
+from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
 
 aten = torch.ops.aten
 
-_SPLITS = (
-    aten.split.Tensor,
-    aten.split_with_sizes.default,
-    aten.split.sizes,
-    aten.chunk.default,
-    aten.tensor_split.sections,
-)
-
 
 def splits_to_slices(program: Program) -> Program:
-    """Operators with several results become operators with one.
+    """Replace operators with several results by slices and selections with one each.
 
     Rewrite: split(x, ...)[i] -> slice(x, dim, start_i, end_i); unbind(x, dim)[i] -> select(x, dim, i).
     Checks: the sizes of all parts are numbers.
@@ -31,7 +24,7 @@ def splits_to_slices(program: Program) -> Program:
     """
     editor = Editor(program)
     for node in list(editor.graph.nodes):
-        if is_op(node, *_SPLITS):
+        if facts_of(node).splits:
             for user, start, end in list(_parts(node)):
                 dim = int(arguments(node).get("dim", 0))
                 _replace(editor, user, aten.slice.Tensor, (node.args[0], dim, start, end))
@@ -44,8 +37,7 @@ def splits_to_slices(program: Program) -> Program:
 
 
 def _parts(node: fx.Node) -> Iterator[tuple[fx.Node, int, int]]:
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
+    source = operand_of(node)
     dim = int(arguments(node).get("dim", 0)) % len(shape(source))
     values = node.meta["val"]
     sizes = [value.shape[dim] for value in values]

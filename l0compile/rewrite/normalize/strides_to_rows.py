@@ -1,4 +1,4 @@
-"""Windows into memory as selections of rows."""
+"""Replace windows into memory by selections of rows."""
 
 import math
 from collections.abc import Sequence
@@ -17,15 +17,17 @@ _MOST_ROWS = 1 << 20
 
 
 def strides_to_rows(program: Program) -> Program:
-    """as_strided reads memory, and passes change how values lie in it; rows are rows wherever they lie.
+    """Read rows instead of memory, since passes change how values lie in memory.
 
     Rewrite: as_strided(x, size, stride, offset) -> reshape(index_select(reshape(x, [-1, width]), 0, rows), size), width
         being the last size where that many elements always lie together, else 1. Where the axes of x lay in another
         order in memory, x is permuted to that order first.
-    Checks: x filled its memory when it was traced; all sizes are numbers; no more than a million rows. What is
-        contiguous may stay: PyTorch gets it as it was.
-    Returns: the program, itself when there is none.
-    Raises: RewriteError where x lay in memory in a way that is lost, since it would read other values.
+    Checks: x filled its memory when it was traced; all sizes are numbers; there are at most a million rows. An
+        as_strided of a contiguous x may stay, since PyTorch gets x as it was.
+    Returns: the program, itself when there is no as_strided.
+
+    Raises:
+        RewriteError: x lay in memory in a way that is lost, so that as_strided would read other values.
     """
     editor = Editor(program)
     for node in list(editor.graph.nodes):
@@ -40,7 +42,7 @@ def strides_to_rows(program: Program) -> Program:
 
 
 def _select(editor: Editor, node: fx.Node) -> bool:
-    """Whether ``node`` could be written as a selection of rows."""
+    """Write ``node`` as a selection of rows, and return whether that was possible."""
     given = arguments(node)
     value, size, stride = tensor(given["self"]), list(given["size"]), list(given["stride"])
     if value is None or not all(map(is_static, (*value.shape, *size, *stride))):
@@ -66,10 +68,10 @@ def _select(editor: Editor, node: fx.Node) -> bool:
 
 
 def _rows(size: Sequence[int], stride: Sequence[int], start: int, width: int) -> torch.Tensor:
-    """Numbers of the rows of ``width`` elements, in order."""
+    """The numbers of the selected rows of ``width`` elements, in order."""
     rows = torch.tensor(start // width)
     for axis, (count, step) in enumerate(zip(size, stride, strict=True)):
-        # The steps of the last axis, where rows are wider than one element, are from row to row.
+        # Where rows are wider than one element, the last axis steps from row to row.
         if axis == len(size) - 1:
             rows = rows[..., None] + torch.arange(count // width) * step
         else:
@@ -78,7 +80,7 @@ def _rows(size: Sequence[int], stride: Sequence[int], start: int, width: int) ->
 
 
 def _width(elements: int, size: Sequence[int], stride: Sequence[int], start: int) -> int:
-    """How many elements that are read together start at a multiple of their number."""
+    """The largest row width such that every row read starts at a multiple of it."""
     if not size or stride[-1] != 1 or not size[-1]:
         return 1
     return math.gcd(elements, size[-1], start, *stride[:-1]) if size[-1] > 1 else 1

@@ -49,10 +49,14 @@ def compact(
     fills them again.
 
     Args:
-        model, args, kwargs, dynamic_shapes: as for :func:`l0compile.compile`.
+        model: as for :func:`l0compile.compile`.
+        args: as for :func:`l0compile.compile`.
+        kwargs: as for :func:`l0compile.compile`.
+        dynamic_shapes: as for :func:`l0compile.compile`.
 
     Raises:
-        CaptureError: the model cannot be exported. RewriteError: a rewrite failed.
+        CaptureError: the model cannot be exported.
+        RewriteError: a rewrite failed.
     """
     with dense_weights(model):
         program = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes)

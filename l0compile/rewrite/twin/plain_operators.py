@@ -1,4 +1,4 @@
-"""plain_operators: a program of ATen operators alone."""
+"""Replace our own operators by ATen operators."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,12 +15,15 @@ from l0compile.ir.program import Program
 
 
 def plain_operators(program: Program) -> Program:
-    """Write our own operators out, for PyTorch's exporters and for autograd.
+    """Replace our own operators by ATen operators, for PyTorch's exporters and for autograd.
 
     Rewrite: a norm over part of a vector -> its formula in ATen operators.
     Checks: the formula is the operator's own definition; it looks at no size but that of the last axis, so that a trace
         at other sizes is right.
-    Returns: the program, itself when it holds no such operator. Raises RewriteError for one without a formula.
+    Returns: the program, itself when it has none of our operators.
+
+    Raises:
+        RewriteError: an operator of ours has no formula in ATen operators.
     """
     editor = Editor(program)
     for node in list(editor.graph.nodes):
@@ -31,11 +34,11 @@ def plain_operators(program: Program) -> Program:
             raise RewriteError(
                 f"compact: {node.name}: expected ATen operators, got {node.target}, which has no plain form"
             )
-        editor.replace(node, _spelled_out(editor, node, formula))
+        editor.replace(node, _written_out(editor, node, formula))
     return editor.finish()
 
 
-def _spelled_out(editor: Editor, node: fx.Node, formula: Callable[..., Any]) -> fx.Node:
+def _written_out(editor: Editor, node: fx.Node, formula: Callable[..., Any]) -> fx.Node:
     given = arguments(node)
     operands = {name: arg for name, arg in given.items() if isinstance(arg, fx.Node)}
     plain = {name: arg for name, arg in given.items() if name not in operands}

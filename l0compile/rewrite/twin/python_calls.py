@@ -1,4 +1,4 @@
-"""Sizes spelled as Python code has them, for tracers older than torch.export."""
+"""Write sizes as Python code does, for tracers older than torch.export."""
 
 import operator
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def python_calls(graph: fx.Graph) -> fx.Graph:
         if node.op != "call_function":
             continue
         with graph.inserting_before(node):
-            new = _spelled(graph, node)
+            new = _python_call(graph, node)
         if new is not None:
             new.meta.update(node.meta)
             node.replace_all_uses_with(new)
@@ -48,7 +48,7 @@ def python_calls(graph: fx.Graph) -> fx.Graph:
     return graph
 
 
-def _spelled(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
+def _python_call(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
     if node.target is torch.ops.aten.sym_size.int:
         return graph.call_method("size", node.args)
     if not any(_is_size(source) for source in node.all_input_nodes):

@@ -12,7 +12,7 @@ from l0compile.analysis.liveness import analyse
 from l0compile.frontend.export import capture
 from l0compile.ir.nodes import arguments, is_empty_part, is_op
 from l0compile.rewrite.normalize.canonicalize import canonicalize
-from l0compile.rewrite.pipeline import dense_steps
+from l0compile.rewrite.pipeline import dense_passes
 from l0compile.rewrite.runner import run
 
 aten = torch.ops.aten
@@ -54,7 +54,7 @@ def test_empty_parts_count_for_the_type_alone(
     # Analyses do without the normal form, in which nothing empty is left.
     check_liveness(program, x)
     couple(program, analyse(program))
-    result = run(program, dense_steps())
+    result = run(program, dense_passes())
     for joined in (node for node in result.graph.nodes if is_op(node, aten.cat.default)):
         assert not any(is_empty_part(part, joined) for part in arguments(joined)["tensors"])
     torch.testing.assert_close(result.module()(x), program.module()(x))

@@ -10,8 +10,8 @@ from l0compile.frontend.export import capture
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import is_op
 from l0compile.ir.program import Program
-from l0compile.rewrite.pipeline import dense_steps
-from l0compile.rewrite.regions import survey
+from l0compile.rewrite.pipeline import dense_passes
+from l0compile.rewrite.regions import record_regions
 
 aten = torch.ops.aten
 
@@ -33,13 +33,13 @@ def breaks(program: Program) -> Program:
 def test_a_wrong_pass_is_named_with_its_region() -> None:
     x = torch.randn(3, 8)
     program = capture(model(), (x,))
-    words = locate(program, program, [*dense_steps()[:2], breaks], never, [x], 2e-5)
+    words = locate(program, program, [*dense_passes()[:2], breaks], never, [x], 2e-5)
     assert words == "the pass breaks changed it, first seen in region 2"
 
 
 def test_wrong_code_is_named_by_its_region() -> None:
     x = torch.randn(3, 8)
-    program = survey(capture(model(), (x,)))
+    program = record_regions(capture(model(), (x,)))
     third = program.constants["4.weight"]
 
     def build(part: Program) -> "Runs":
@@ -53,7 +53,7 @@ def test_wrong_code_is_named_by_its_region() -> None:
 
 def test_a_fault_that_cannot_be_found_is_said_to_be_so() -> None:
     x = torch.randn(3, 8)
-    program = survey(capture(model(), (x,)))
+    program = record_regions(capture(model(), (x,)))
     assert "not found (RuntimeError" in locate(program, program, [], never, [x], 2e-5)
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+import l0compile.ir.ops  # noqa: F401  (registers the operator)
 from l0compile.errors import InputError
 
 attention = torch.ops.l0compile.attention

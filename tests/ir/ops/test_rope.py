@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import l0compile.ir.ops  # noqa: F401  (registers the operator)
 from l0compile.errors import InputError
 
 l0 = torch.ops.l0compile

@@ -1,12 +1,17 @@
 """Accuracy of the polynomial functions, over the whole range, against double precision."""
 
 import math
+from functools import cache
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from l0compile.hardware._tvm import runtime, te, tvm, tvm_target
 from l0compile.hardware.targets import load_target
+from l0compile.ir.ops.activation import ACTIVATIONS
 from l0compile.kernels.cpu import lanes
 
 REFERENCES = {
@@ -18,14 +23,18 @@ REFERENCES = {
 }
 
 
+@cache
+def compiled(name: str, size: int) -> Any:
+    a = te.placeholder((size,), "float32", name="a")
+    function = lanes.ACTIVATIONS.get(name) or getattr(lanes, name)
+    b = te.compute(a.shape, lambda i: function(a(i)), name="b")
+    code = te.create_prim_func([a, b]).with_attr("global_symbol", "main")
+    return tvm.compile(code, target=tvm_target(load_target("native")))["main"]
+
+
 def computed(name: str, x: torch.Tensor) -> torch.Tensor:
-    a = te.placeholder((x.numel(),), "float32", name="a")
-    b = te.compute(a.shape, lambda i: getattr(lanes, name)(a(i)), name="b")
-    function = te.create_prim_func([a, b]).with_attr("global_symbol", "main")
     y = torch.empty_like(x)
-    tvm.compile(function, target=tvm_target(load_target("native")))["main"](
-        runtime.from_dlpack(x), runtime.from_dlpack(y)
-    )
+    compiled(name, x.numel())(runtime.from_dlpack(x), runtime.from_dlpack(y))
     return y
 
 
@@ -48,3 +57,33 @@ def test_exponentials_of_differences_to_a_maximum() -> None:
     error = ((y.double() - expected) / expected).abs()[:-4]
     assert error[x[:-4] > -10].max() < 4e-7 and error[x[:-4] > -87].max() < 5e-6
     assert y[x == 0].eq(1).all() and y[-4:-1].eq(0).all() and y[-1].isnan()
+
+
+CORNERS = torch.tensor([math.nan, math.inf, 0.0, -0.0, 3.0, -3.0, 6.0, -6.0, 2.9999998, -2.9999998, 6.0000005,
+                        1e-38, -1e-38, 10.0, -10.0, 1e30])  # fmt: skip
+# Far below zero they multiply by a factor that PyTorch rounds to 0; the kernels' factor is not quite 0.
+NOT_FAR_BELOW = ("gelu", "gelu_tanh", "silu")
+
+
+def test_kernels_have_every_activation_that_operators_have() -> None:
+    assert lanes.ACTIVATIONS.keys() == ACTIVATIONS.keys()
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_at_their_corners(name: str) -> None:
+    more = torch.tensor([] if name in NOT_FAR_BELOW else [-1e30, -math.inf])
+    x = torch.cat([CORNERS, more]).repeat(16)
+    expected, got = ACTIVATIONS[name](x), computed(name, x)
+    torch.testing.assert_close(got, expected, rtol=1e-6, atol=2e-6, equal_nan=True)
+    if name in ("relu", "relu6", ""):
+        assert torch.equal(got.nan_to_num(9.0), expected.nan_to_num(9.0))
+
+
+@settings(max_examples=30)
+@given(
+    x=st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=40), name=st.sampled_from(list(ACTIVATIONS))
+)
+def test_activations_are_those_of_pytorch(x: list[float], name: str) -> None:
+    values = torch.tensor(x)
+    values = torch.cat([values, torch.zeros(64 - len(values))])
+    torch.testing.assert_close(computed(name, values), ACTIVATIONS[name](values), rtol=2e-6, atol=2e-6)

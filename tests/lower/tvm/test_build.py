@@ -13,7 +13,7 @@ from l0compile.kernels.cpu.lanes import SCHEDULED
 from l0compile.kernels.token_tile import token_tile
 from l0compile.lower.translate import translate
 from l0compile.lower.tvm.build import build, check_scheduled, scheduled
-from l0compile.rewrite.pipeline import optimise, pack_tokens
+from l0compile.rewrite.pipeline import assign_layouts, optimise
 
 FMA = {
     "x86-64-avx2": r"vfmadd\S+\s+.*%ymm",
@@ -25,7 +25,7 @@ FMA = {
 def lowered(program: Program, name: str) -> Any:
     target = load_target(name)
     tile = token_tile(target)
-    packed = pack_tokens(optimise(program, target), lanes=tile.lanes, rows=tile.rows)
+    packed = assign_layouts(optimise(program, target), lanes=tile.lanes, rows=tile.rows)
     return translate(packed, tile).module, target, tile
 
 

@@ -15,7 +15,8 @@ from l0compile.frontend.export import capture
 from l0compile.ir.program import Program
 from l0compile.rewrite.compact.compact import compact
 from l0compile.rewrite.normalize.split_linear import split_linear
-from l0compile.rewrite.pipeline import normal_form_steps
+from l0compile.rewrite.passes import select
+from l0compile.rewrite.pipeline import FUSE, NORMALIZE
 from l0compile.rewrite.runner import run
 from tests.rewrite import compaction_models
 
@@ -27,7 +28,9 @@ def program(name: str) -> Program:
     torch.manual_seed(0)
     build, sizes, names = MODELS[name]
     # Without split_linear, so that channels are followed through the parts of a fused projection.
-    passes = [step for step in normal_form_steps() if step is not split_linear]
+    passes = [
+        step for step in select((NORMALIZE, FUSE), own_operators=False) if step.function is not split_linear
+    ]
     return run(capture(build().eval(), (torch.randn(sizes),), dynamic_shapes={"x": names}), passes)
 
 

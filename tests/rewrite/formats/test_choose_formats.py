@@ -12,7 +12,7 @@ from l0compile.hardware.targets import Core, Target
 from l0compile.ir.ops.bsr import from_blocks
 from l0compile.ir.program import Program
 from l0compile.kernels.costs import counted_kernels
-from l0compile.rewrite.formats.format_choice import HYSTERESIS, Choice, Layers, choose, in_words
+from l0compile.rewrite.formats.format_choice import HYSTERESIS, FormatChoice, Layers, choose, in_words
 from l0compile.rewrite.pipeline import optimise
 
 KERNELS = counted_kernels(Core())
@@ -139,7 +139,7 @@ def test_measured_times_go_before_the_table(target: Target) -> None:
     ],
 )  # fmt: skip
 def test_reasons_say_what_is_left_and_what_it_saves(kept: float, time: float, words: str) -> None:
-    choice = Choice((4, 1), kept, time, "measured")
+    choice = FormatChoice((4, 1), kept, time, "measured")
     assert in_words(choice, taken=time <= HYSTERESIS).startswith(words)
 
 

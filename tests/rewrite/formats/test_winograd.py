@@ -1,4 +1,4 @@
-"""Winograd convolutions: where assign_planes makes them, and where it must not."""
+"""Winograd convolutions: where pack_planes makes them, and where it must not."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,13 +17,13 @@ from l0compile.ir.ops.winograd import HEIGHTS, transforms
 from l0compile.ir.program import Program
 from l0compile.rewrite.formats.format_choice import choose
 from l0compile.rewrite.formats.winograd import dense_time, readable, winograd_height, winograd_layout
-from l0compile.rewrite.fuse.fuse_conv_epilogue import fuse_conv_epilogue
-from l0compile.rewrite.layout.planes import assign_planes
+from l0compile.rewrite.fuse.fuse_epilogues import fuse_conv_epilogue
+from l0compile.rewrite.layout.planes import pack_planes
 from l0compile.rewrite.runner import run
-from l0compile.rewrite.sliding import Sliding, layouts
+from l0compile.rewrite.windows import Window, layouts
 
 l0 = torch.ops.l0compile
-PASSES = [partial(assign_planes, rows=4), fuse_conv_epilogue]
+PASSES = [partial(pack_planes, rows=4), fuse_conv_epilogue]
 Count = Callable[..., int]
 
 
@@ -52,7 +52,7 @@ def test_a_residual_block_by_winograd(size: tuple[int, int], n: int) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return F.relu(x + self.second(F.relu(self.first(x))))
 
-    assume(size[0] * size[1] >= 128 and winograd_height(Sliding(size, (3, 3), (1, 1), (1, 1), (1, 1)), n, n))
+    assume(size[0] * size[1] >= 128 and winograd_height(Window(size, (3, 3), (1, 1), (1, 1), (1, 1)), n, n))
     torch.manual_seed(n)
     model, x = Block(), torch.randn(2, n, *size)
     program = optimised(model, x)
@@ -88,7 +88,7 @@ def test_others_stay_as_they_are(conv: nn.Conv2d, count: Count) -> None:
 @given(size=st.tuples(st.integers(1, 40), st.integers(2, 70)), m=st.sampled_from(HEIGHTS))
 def test_registers_stay_inside_of_the_planes(size: tuple[int, int], m: int) -> None:
     """Kernels read and write whole registers, also behind the last pixel, and a tap further."""
-    source = layouts([Sliding(size, (3, 3), (1, 1), (1, 1), (1, 1))])[size]
+    source = layouts([Window(size, (3, 3), (1, 1), (1, 1), (1, 1))])[size]
     layout = winograd_layout(source, m)
     width = -(-size[1] // LINE) * LINE
     assert layout.lead + (layout.height - 1) * layout.pitch + width + 1 <= layout.size
@@ -99,7 +99,7 @@ def test_registers_stay_inside_of_the_planes(size: tuple[int, int], m: int) -> N
 
 def test_zeros_must_beat_winograd() -> None:
     """Zeros that would pay against the plain kernel, but not against half of its products."""
-    window = Sliding((28, 28), (3, 3), (1, 1), (1, 1), (1, 1))
+    window = Window((28, 28), (3, 3), (1, 1), (1, 1), (1, 1))
     weight, target = torch.randn(64, 64 * 9), load_target("x86-64-avx512")
     weight.view(16, 4, -1)[:, :, : 64 * 9 // 4] = 0
     assert choose(weight, target)[0].block is not None

@@ -13,7 +13,7 @@ from l0compile.ir.program import Program
 from l0compile.rewrite.fuse.fuse_attention import fuse_attention, refusal
 from l0compile.rewrite.normalize.canonicalize import canonicalize
 from l0compile.rewrite.normalize.fold_constants import fold_constants
-from l0compile.rewrite.regions import survey
+from l0compile.rewrite.regions import record_regions
 from l0compile.rewrite.runner import run
 
 aten, attention = torch.ops.aten, torch.ops.l0compile.attention.default
@@ -126,4 +126,4 @@ def test_refusals_say_why(name: str, captured: Callable[..., Program], count: Ca
     assert result is program and count(program, attention) == 0
     node = program.graph.find_nodes(op="call_function", target=aten.scaled_dot_product_attention.default)[0]
     assert reason in str(refusal(node))
-    assert reason in survey(program).regions[0].reason
+    assert reason in record_regions(program).regions[0].reason

@@ -1,4 +1,4 @@
-"""fuse_gelu and merge_equal: written-out GELU becomes one operator; what is computed twice is computed once."""
+"""fuse_gelu and cse: written-out GELU becomes one operator; what is computed twice is computed once."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from l0compile.ir.program import Program
 from l0compile.rewrite.fuse.fuse_gelu import fuse_gelu
 from l0compile.rewrite.normalize.canonicalize import canonicalize
-from l0compile.rewrite.normalize.cse import merge_equal
+from l0compile.rewrite.normalize.cse import cse
 from l0compile.rewrite.runner import run
 
 aten = torch.ops.aten
@@ -83,7 +83,7 @@ def test_equal_operators_are_merged(
             )
 
     x = torch.randn(3, 4)
-    result = apply_once(captured(Twice(), x), merge_equal, x)
+    result = apply_once(captured(Twice(), x), cse, x)
     assert count(result, aten.linear.default) == 2 and count(result, aten.sum.dim_IntList) == 4
 
 
@@ -96,4 +96,4 @@ def test_random_operators_are_not_merged(captured: Callable[..., Program]) -> No
     for node in twice:
         node.meta["val"] = x.meta["val"]
     program.output.args = (tuple(twice),)
-    assert merge_equal(program) is program
+    assert cse(program) is program

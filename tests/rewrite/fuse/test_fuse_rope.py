@@ -15,7 +15,7 @@ from l0compile.frontend.export import capture
 from l0compile.ir.program import Program
 from l0compile.rewrite.compact.compact import compact
 from l0compile.rewrite.fuse.fuse_rope import fuse_rope
-from l0compile.rewrite.layout.tokens import assign_layout
+from l0compile.rewrite.layout.tokens import pack_tokens
 from l0compile.rewrite.normalize.canonicalize import canonicalize
 from l0compile.rewrite.runner import run
 
@@ -66,7 +66,7 @@ def test_llama(dynamic: Any, apply_once: Callable[..., Program], count: Callable
     assert (
         count(result, ROPE) == 1 and count(result, aten.cat.default) == count(result, aten.transpose.int) == 0
     )
-    packed = apply_once(result, partial(assign_layout, lanes=4, rows=4), x)
+    packed = apply_once(result, partial(pack_tokens, lanes=4, rows=4), x)
     names = [str(node.target) for node in packed.graph.nodes if "l0compile" in str(node.target)]
     assert names.count("l0compile.packed_rope.default") == 1 and names.count("l0compile.unpack.default") == 1
     if dynamic:

@@ -1,4 +1,4 @@
-"""spell_out: PyTorch's decompositions, recorded once, are the operator at every size."""
+"""decompose: PyTorch's decompositions, recorded once, are the operator at every size."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from l0compile.frontend.export import capture
 from l0compile.ir.program import Program
-from l0compile.rewrite.layout.decompose import spell_out
+from l0compile.rewrite.layout.decompose import decompose
 
 aten = torch.ops.aten
 
@@ -55,7 +55,7 @@ def test_same_results_at_every_size(
 ) -> None:
     dynamic = {"x": {0: "batch"}} if batch == "symbolic" else None
     program = capture(Together(functions).eval(), (torch.randn(3, 4, 6),), dynamic_shapes=dynamic)
-    result = apply_once(program, spell_out, torch.randn(3, 4, 6))
+    result = apply_once(program, decompose, torch.randn(3, 4, 6))
     if dynamic:
         agree(program, result, torch.randn(5, 4, 6))
     left = {str(node.target) for node in result.graph.nodes if node.op == "call_function"}
@@ -72,14 +72,14 @@ def test_images(captured: Callable[..., Program], apply_once: Callable[..., Prog
         "shuffle": lambda x: F.pixel_shuffle(x, 2),
     }
     x = torch.randn(2, 4, 6, 4)
-    result = apply_once(captured(Together(functions), x), spell_out, x)
+    result = apply_once(captured(Together(functions), x), decompose, x)
     left = {str(node.target) for node in result.graph.nodes if node.op == "call_function"}
     assert not [target for target in left if "upsample" in target or "shuffle" in target]
 
 
 def test_norms_wait_for_the_kernels(captured: Callable[..., Program]) -> None:
     program = captured(nn.LayerNorm(6), torch.randn(2, 6))
-    assert spell_out(program, norms=False) is program
+    assert decompose(program, with_kernels=False) is program
 
 
 def test_what_cannot_be_recorded_stays(captured: Callable[..., Program]) -> None:
@@ -88,4 +88,4 @@ def test_what_cannot_be_recorded_stays(captured: Callable[..., Program]) -> None
             return x.diff(n=2)
 
     program = captured(Higher(), torch.randn(2, 6))
-    assert spell_out(program) is program
+    assert decompose(program) is program

@@ -1,4 +1,4 @@
-"""assign_planes and fuse_conv_epilogue: random convolutions, what joins them on planes, and what must not."""
+"""pack_planes and fuse_conv_epilogue: random convolutions, what joins them on planes, and what must not."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,13 +16,13 @@ from l0compile.ir.ops.bsr import dense_blocks
 from l0compile.ir.ops.planes import Planes
 from l0compile.ir.program import Program
 from l0compile.rewrite.formats.choose_formats import choose_formats
-from l0compile.rewrite.fuse.fuse_conv_epilogue import fuse_conv_epilogue
-from l0compile.rewrite.layout.planes import assign_planes
+from l0compile.rewrite.fuse.fuse_epilogues import fuse_conv_epilogue
+from l0compile.rewrite.layout.planes import pack_planes
 from l0compile.rewrite.runner import run
-from l0compile.rewrite.sliding import Sliding, layouts
+from l0compile.rewrite.windows import Window, layouts
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
-PASSES = [partial(assign_planes, rows=4), fuse_conv_epilogue]
+PASSES = [partial(pack_planes, rows=4), fuse_conv_epilogue]
 Count = Callable[..., int]
 
 
@@ -43,16 +43,16 @@ def sizes(low: int, high: int) -> st.SearchStrategy[tuple[int, int]]:
 
 
 @st.composite
-def windows(draw: st.DrawFn) -> Sliding:
+def windows(draw: st.DrawFn) -> Window:
     size, kernel, stride = draw(sizes(1, 11)), draw(sizes(1, 5)), draw(sizes(1, 3))
-    window = Sliding(size, kernel, stride, draw(sizes(0, 3)), draw(sizes(1, 2)))
+    window = Window(size, kernel, stride, draw(sizes(0, 3)), draw(sizes(1, 2)))
     assume(min(window.result) > 0)
     return window
 
 
 @settings(max_examples=150, deadline=None)
 @given(window=windows(), other=windows())
-def test_any_window_reads_its_taps(window: Sliding, other: Sliding) -> None:
+def test_any_window_reads_its_taps(window: Window, other: Window) -> None:
     """A convolution through the layout, against PyTorch's; another window has its say about the layout."""
     x, weight = torch.randn(2, 3, *window.size), torch.randn(4, 3, *window.kernel)
     expected = F.conv2d(x, weight, None, window.stride, window.padding, window.dilation)
@@ -101,7 +101,7 @@ def test_any_maximum(captured, agree, count: Count, data: st.DataObject) -> None
     size, kernel, stride = data.draw(sizes(2, 9)), data.draw(sizes(1, 4)), data.draw(sizes(1, 3))
     padding = tuple(data.draw(st.integers(0, k // 2)) for k in kernel)
     pool = nn.MaxPool2d(kernel, stride, padding, data.draw(sizes(1, 2)), ceil_mode=data.draw(st.booleans()))
-    window = Sliding(size, kernel, stride, padding, pool.dilation, pool.ceil_mode)  # type: ignore[arg-type]
+    window = Window(size, kernel, stride, padding, pool.dilation, pool.ceil_mode)  # type: ignore[arg-type]
     assume(min(window.result) > 0)
     x = torch.randn(2, 3, *size) - 1
     program = captured(nn.Sequential(nn.Conv2d(3, 4, 1), pool), x)
@@ -149,6 +149,12 @@ def slopes(*values: float) -> nn.Module:
 JOINS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu6": lambda x: F.relu6(x),
     "hardswish": lambda x: F.hardswish(x),
+    "sigmoid": lambda x: x.sigmoid(),
+    "sigmoid, pooled": lambda x: F.max_pool2d(x.sigmoid(), 3, 2, 1),
+    "sigmoid and a sum": lambda x: (y := x * 2) + F.avg_pool2d(y, 3, 1, 1).sigmoid(),
+    "clamped at zero": lambda x: x.clamp_min(0.0),
+    "elu": lambda x: F.elu(x),
+    "square root of what is not negative": lambda x: F.max_pool2d(x.abs().sqrt(), 3, 2, 1),
     "squeeze and excite": lambda x: x * x.mean((2, 3), keepdim=True).sigmoid(),
     "pooled to one": lambda x: F.adaptive_avg_pool2d(x, 1),
     "concatenated": lambda x: torch.cat([x, x.relu(), x * 2], 1),
@@ -166,7 +172,8 @@ JOINS: dict[str, Callable[[Tensor], Tensor]] = {
     "average pool": lambda x: F.avg_pool2d(x, 3, 2, 1),
 }
 STAYS: dict[str, Callable[[Tensor], Tensor]] = {
-    "sigmoid": lambda x: x.sigmoid(),
+    "sigmoid of what is read twice": lambda x: x.sigmoid() - x,
+    "sigmoid of a sum": lambda x: (x + x.relu()).sigmoid(),
     "a number added": lambda x: x + 1,
     "clamped above zero": lambda x: x.clamp(0.5, 1.0),
     "average without the padding": lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
@@ -284,4 +291,4 @@ def test_a_sum_without_axes_is_left_alone() -> None:
 
     args = (torch.randn(1, 3, 8, 8), torch.tensor(2.0))
     program = capture(Counted().eval(), args)
-    assert assign_planes(program, rows=4).run(*args)[1] == 3
+    assert pack_planes(program, rows=4).run(*args)[1] == 3

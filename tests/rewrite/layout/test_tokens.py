@@ -1,7 +1,8 @@
-"""assign_layout: packed from the first layer to the last, and whatever does not fit stays in rows."""
+"""pack_tokens: packed from the first layer to the last, and whatever does not fit stays in rows."""
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +16,12 @@ from l0compile.frontend.export import capture
 from l0compile.ir.ops.bsr import dense_blocks, to_blocks
 from l0compile.ir.program import Program
 from l0compile.rewrite.fuse.fuse_attention import fuse_attention
-from l0compile.rewrite.layout.tokens import assign_layout
+from l0compile.rewrite.layout.tokens import pack_tokens
 from l0compile.rewrite.normalize.canonicalize import canonicalize
 from l0compile.rewrite.runner import run
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
-layout = partial(assign_layout, lanes=4, rows=4)
+layout = partial(pack_tokens, lanes=4, rows=4)
 
 
 class Parts(nn.Module):
@@ -184,7 +185,7 @@ def test_origin_is_kept() -> None:
     x = torch.randn(2, 3, 6)
     result = run(program_of(lambda m, x: torch.tanh(m.a(x)) * m.vector, x), [layout])
     nodes = [n for n in result.graph.nodes if n.op == "call_function" and "pack" not in str(n.target)]
-    assert len(nodes) == 2 and all("test_layout.py" in node.meta["stack_trace"] for node in nodes)
+    assert len(nodes) == 2 and all(Path(__file__).name in node.meta["stack_trace"] for node in nodes)
 
 
 @given(n=st.integers(1, 9), k=st.integers(1, 7), rows=st.integers(1, 5))
@@ -264,7 +265,7 @@ def test_transformer_packs_only_at_its_edges(
     count: Callable[..., int], batch: int, length: int, lanes: int, rows: int,
 ) -> None:  # fmt: skip
     program = run(prenorm_program, [canonicalize, fuse_attention, canonicalize])
-    step = partial(assign_layout, lanes=lanes, rows=rows)
+    step = partial(pack_tokens, lanes=lanes, rows=rows)
     result = apply_once(program, step, *make_tokens(batch, length))
     assert count(result, l0.pack.default) == count(result, l0.unpack.default) == 1
     assert count(result, l0.packed_attention.default) == 2 and count(result, l0.packed_linear.default) == 12

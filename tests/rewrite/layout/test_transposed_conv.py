@@ -1,4 +1,4 @@
-"""untranspose: any transposed convolution over known sizes, by its phases."""
+"""transposed_conv_to_conv: any transposed convolution over known sizes, by its phases."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from l0compile.frontend.export import capture
-from l0compile.rewrite.layout.transposed_conv import untranspose
+from l0compile.rewrite.layout.transposed_conv import transposed_conv_to_conv
 
 aten = torch.ops.aten
 
@@ -32,7 +32,7 @@ def test_any_transposed_convolution(apply_once, captured, count, data: st.DataOb
     bias = data.draw(st.booleans())
     model = make(3, 2, kernel, stride, padding, more, bias=bias, dilation=dilation)  # type: ignore[arg-type]
     x = torch.randn(2, 3, *size)
-    rewritten = apply_once(captured(model, x), untranspose, x)
+    rewritten = apply_once(captured(model, x), transposed_conv_to_conv, x)
     assert count(rewritten, aten.conv1d.default) + count(rewritten, aten.conv2d.default) == 1
 
 
@@ -40,4 +40,4 @@ def test_any_transposed_convolution(apply_once, captured, count, data: st.DataOb
 def test_what_does_not_fit_stays(groups: int) -> None:
     model, x = nn.ConvTranspose1d(4, 4, 3, groups=groups), torch.randn(2, 4, 5)
     program = capture(model.eval(), (x,), dynamic_shapes=({0 if groups == 2 else 2: "n"},))
-    assert untranspose(program) is program
+    assert transposed_conv_to_conv(program) is program

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from l0compile.frontend.export import capture
 from l0compile.ir.program import Program
+from l0compile.rewrite.normalize.complex_arithmetic import is_complex
 from l0compile.rewrite.normalize.complex_pairs import complex_to_pairs
-from l0compile.rewrite.normalize.complex_rules import is_complex
 from l0compile.rewrite.normalize.fold_constants import fold_constants
 from l0compile.rewrite.normalize.plain_arithmetic import plain_arithmetic
 from l0compile.rewrite.runner import run

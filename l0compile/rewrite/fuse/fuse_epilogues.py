@@ -1,0 +1,102 @@
+"""Move activations and residual additions into the packed operator that feeds them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import fx
+
+from l0compile.ir.editor import Editor
+from l0compile.ir.nodes import arguments, is_op, same_shape, set_argument, shape
+from l0compile.ir.ops.activation import activation_of
+from l0compile.ir.program import Program
+
+aten, l0 = torch.ops.aten, torch.ops.l0compile
+
+_LINEAR = l0.packed_linear.default
+_CONVOLUTIONS = (l0.packed_conv2d.default, l0.packed_winograd.default)
+_ON_PLANES = (*_CONVOLUTIONS, l0.packed_window.default)
+
+
+def fuse_epilogue(program: Program) -> Program:
+    """Fuse what follows a packed linear layer.
+
+    Rewrite: act(packed_linear(x)) -> packed_linear(x, act); packed_linear(x) + r -> packed_linear(x, residual=r).
+    Checks: nothing else reads the linear layer; an activation is fused before a residual, never after it; the other
+        summand has the result's own shape and is computed before the linear layer.
+    Returns: the program, itself when nothing follows.
+    """
+    editor = Editor(program)
+    order = {node: position for position, node in enumerate(editor.graph.nodes)}
+    for node in list(editor.graph.nodes):
+        activation = activation_of(node)
+        if activation and _takes(node.args[0], "activation", "residual", of=(_LINEAR,)):
+            _fuse(editor, node, node.args[0], activation=activation)
+        elif _is_sum(node):
+            _fuse_residual(editor, node, order, "residual", of=(_LINEAR,))
+    return editor.finish()
+
+
+def fuse_conv_epilogue(program: Program) -> Program:
+    """Fuse what follows a convolution on planes.
+
+    Rewrite: conv(x) + r -> conv(x, residual=r); act(conv(x)) -> conv(x, act), also after the addition.
+    Checks: nothing else reads the convolution; a residual is added before an activation, never after it; it has the
+        result's own shape and is computed before the convolution. The slopes of a PReLU are constants, one a channel.
+    Returns: the program, itself when nothing follows.
+    """
+    editor = Editor(program)
+    order = {node: position for position, node in enumerate(editor.graph.nodes)}
+    for node in list(editor.graph.nodes):
+        activation = activation_of(node)
+        if activation and _takes(node.args[0], "activation", of=_ON_PLANES):
+            _fuse(editor, node, node.args[0], activation=activation)
+        elif is_op(node, aten.prelu.default, aten.leaky_relu.default):
+            _fuse_slopes(editor, node)
+        elif _is_sum(node):
+            _fuse_residual(editor, node, order, "residual", "activation", of=_CONVOLUTIONS)
+    return editor.finish()
+
+
+def _takes(node: Any, *names: str, of: tuple[Any, ...]) -> bool:
+    """Whether ``node`` is one of the operators ``of``, has a single reader, and has none of these arguments yet."""
+    if not is_op(node, *of) or len(node.users) != 1:
+        return False
+    given = arguments(node)
+    return all(given[name] in (None, "") for name in names)
+
+
+def _is_sum(node: fx.Node) -> bool:
+    return is_op(node, aten.add.Tensor) and node.kwargs.get("alpha", 1) == 1
+
+
+def _fuse_residual(
+    editor: Editor, node: fx.Node, order: Mapping[fx.Node, int], *free: str, of: tuple[Any, ...]
+) -> None:
+    """Make one summand the residual of the other; ``free``: what that may not have yet."""
+    for layer, other in (node.args[:2], node.args[1::-1]):
+        if not _takes(layer, *free, of=of) or not isinstance(other, fx.Node) or layer is other:
+            continue
+        if order[other] < order[layer] and same_shape(shape(other), shape(layer)):
+            _fuse(editor, node, layer, residual=other)
+            return
+
+
+def _fuse_slopes(editor: Editor, node: fx.Node) -> None:
+    """A slope for each channel; a leaky ReLU has the same for all."""
+    conv, given = node.args[0], list(arguments(node).values())[1]
+    if not _takes(conv, "activation", of=_CONVOLUTIONS):
+        return
+    channels = int(shape(node)[1])
+    leaky = is_op(node, aten.leaky_relu.default)
+    slopes = torch.full((channels,), float(given)) if leaky else editor.value(given)
+    if slopes is not None and slopes.shape == (channels,):
+        # The constant stands before the convolution, which reads it now.
+        constant = editor.add_constant(f"{node.name}_slope", slopes, conv)
+        _fuse(editor, node, conv, activation="prelu", slope=constant)
+
+
+def _fuse(editor: Editor, node: fx.Node, layer: Any, **values: Any) -> None:
+    for name, value in values.items():
+        set_argument(layer, name, value)
+    editor.replace(node, layer)
