@@ -37,7 +37,7 @@ def test_every_pass_is_told_of_once_and_in_order(life: str) -> None:
             told.append(line[4:])
         elif line.startswith("Nothing to do for"):
             told += re.findall(r"`(\w+)`", line)
-    assert told == [step.name for step in life_of_a_layer.passes()]
+    assert told == [step.name for group in life_of_a_layer.groups() for step in group.passes]
 
 
 def test_the_layer_is_pruned_in_front_of_the_readers_eyes(life: str) -> None:
