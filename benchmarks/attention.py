@@ -4,9 +4,9 @@
     python benchmarks/attention.py build FOLDER         # kernels and ONNX files
     python benchmarks/attention.py time FOLDER --seconds 50
 
-Times operators alone, each in the layout it likes best, one engine a process; engines take turns, in random order.
-``time`` appends to ``benchmarks/results/attention.jsonl``, goes on where the last run in FOLDER stopped, and stops
-before a case that would begin after ``--seconds``. GFLOP/s count the scores and values that a mask leaves alive.
+Operators are timed alone, each in its best layout and each engine in a process of its own; the engines take turns in
+random order. ``time`` appends to ``benchmarks/results/attention.jsonl``, continues where the last run in FOLDER
+stopped, and begins no case after ``--seconds``. GFLOP/s count the scores and values that a mask leaves alive.
 """
 
 import argparse
@@ -25,12 +25,12 @@ from harness import record
 from harness.attention import ENGINES, Case, build, calls
 
 ROUNDS, BLOCK_S = 3, 0.04
-# Threads of the engine that just ran may spin this long before they sleep; the next should not pay for it.
+# Threads of the last engine may spin this long before they sleep, and must not slow down the next one.
 PAUSE_S = 0.05
 
 
 def cases() -> list[Case]:
-    """Heads as in MiniLM, BERT-base and Llama-style models; fewer of them for the longest sequences."""
+    """List the cases: heads as in MiniLM, BERT-base and Llama-style models, fewer of them for the longest sequences."""
     found = []
     for dim, heads in ((32, 12), (64, 12), (128, 8)):
         for tokens in (16, 64, 128, 512, 2048, 8192):
@@ -46,7 +46,7 @@ def cases() -> list[Case]:
 
 
 def worker(engine: str, folder: Path) -> None:
-    """Read cases, answer each with the milliseconds of single calls."""
+    """Read cases, and answer each with the milliseconds of single calls."""
     for line in sys.stdin:
         call, samples = calls(engine, Case(**json.loads(line)), folder), []
         if call is not None:
@@ -60,7 +60,7 @@ def worker(engine: str, folder: Path) -> None:
 
 
 def measure(case: Case, workers: dict[str, Any]) -> dict[str, list[float]]:
-    """Engine -> samples in ms; engines that cannot compute the case have none."""
+    """Measure a case: engine -> samples in ms, without engines that cannot compute it."""
     samples: dict[str, list[float]] = {name: [] for name in workers}
     for _ in range(ROUNDS):
         for name in random.sample(list(workers), len(workers)):
@@ -72,7 +72,7 @@ def measure(case: Case, workers: dict[str, Any]) -> dict[str, list[float]]:
 
 
 def run(folder: Path, seconds: float) -> None:
-    """Measure the cases that FOLDER has no result of."""
+    """Measure the cases that have no result in FOLDER."""
     end, done = time.monotonic() + seconds, folder / "done"
     known = set(done.read_text().splitlines()) if done.exists() else set()
     started = {
@@ -96,7 +96,7 @@ def run(folder: Path, seconds: float) -> None:
 
 
 def row(case: Case, samples: dict[str, list[float]]) -> dict[str, Any]:
-    """Medians, their middle half, our GFLOP/s and the ratio of the best other engine's time to ours."""
+    """Make a row: medians, their middle half, our GFLOP/s, and the time of the best other engine over ours."""
     middle = {name: round(median(times), 5) for name, times in samples.items()}
     spread = {name: [round(sorted(t)[len(t) * i // 4], 5) for i in (1, 3)] for name, t in samples.items()}
     best = min((name for name in middle if name != "l0compile"), key=lambda name: middle[name])

@@ -1,11 +1,11 @@
-"""Claim: operators that only move numbers run at the speed of a copy, in the second cache, the third and beyond.
+"""Claim: operators that only move numbers run at the speed of a copy, in the L2 cache, the L3 cache and memory.
 
     python benchmarks/bandwidth.py                      # everything
     python benchmarks/bandwidth.py build FOLDER
     python benchmarks/bandwidth.py time FOLDER
 
-Kernels alone are timed, as the profile of a call gives them, against PyTorch's copy of as many bytes and PyTorch's own
-operator. Appends to ``benchmarks/results/bandwidth.jsonl``, with the time of a launch that has nothing to do.
+The profile of a call gives the time of each kernel, which is compared with PyTorch's copy of as many bytes and
+PyTorch's own operator. Appends to ``benchmarks/results/bandwidth.jsonl``, with the time of an empty launch.
 """
 
 import argparse
@@ -30,7 +30,7 @@ BLOCK_S = 0.05
 
 
 def build(folder: Path) -> None:
-    """A compiled model an operator, for any number of rows."""
+    """Compile a model for each operator, for any number of rows."""
     dynamic = {"x": {0: "rows"}, "y": {0: "rows"}}
     for operator in OPERATORS:
         example = (torch.randn(64, WIDTH), torch.randn(64, WIDTH))
@@ -75,7 +75,7 @@ def worker(engine: str, folder: Path) -> None:
 
 
 def _launch() -> float:
-    """Microseconds of a parallel loop that stores one number a thread."""
+    """Time a parallel loop that stores one number per thread, in microseconds."""
     from l0compile.hardware._tvm import TB, runtime, tvm, tvm_target
     from l0compile.hardware.targets import load_target
     from l0compile.kernels.cpu.lanes import body, kernel, param, store

@@ -1,11 +1,11 @@
-"""Claim: a search meets the latency it is asked for. MiniLM, one sentence of 128 tokens, weights without training.
+"""Claim: a search meets the latency it is asked for. MiniLM, one sentence of 128 tokens, without training.
 
     python benchmarks/budgets.py [--fractions 0.87 0.58 ...] [--folder KEEP] [--text FOLDER]
 
-Budgets are fractions of what the dense compiled model takes, measured beside it, in processes of their own and in
-turns: the machine may become slower in between. For each a plan is made, compiled and measured until it fits; then all
-are measured once more, and again where something else disturbed that, which is what is reported. Wanted: at most 3 %
-above a budget, at most 10 % below. Appends to ``benchmarks/results/budgets.jsonl``.
+A budget is a fraction of the time of the dense compiled model. The two are measured in turns, in processes of their
+own, because the machine may become slower in between. For each budget a plan is made, compiled and measured until it
+fits. Then all are measured once more, or several times if something else disturbs it, and this last measurement is
+reported. Wanted: at most 3 % above a budget, at most 10 % below. Appends to ``benchmarks/results/budgets.jsonl``.
 """
 
 import argparse
@@ -15,9 +15,9 @@ from pathlib import Path
 from harness import record, searching
 
 from l0compile.measurement import Protocol, measure_engines, ratio
-from l0compile.studies.fit.budgeted import Budgeted
+from l0compile.studies.bench.bench import FINAL, Bench
+from l0compile.studies.constraints.device_budget import DeviceBudget
 from l0compile.studies.fit.fit import Fitter
-from l0compile.studies.fit.latency import FINAL, Bench
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.study.progress import RichProgress
 
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def measured(folder: Path, text: Path | None, fractions: list[float]) -> list[dict[str, object]]:
-    """A row for each fraction."""
+    """Make a row for each fraction."""
     space, task = searching.space_and_task(text)
     found, _ = searching.evaluator(space, task, folder)
     bench = Bench(task, folder)
@@ -52,19 +52,19 @@ def measured(folder: Path, text: Path | None, fractions: list[float]) -> list[di
     bench.build(task.dense(), "dense", dynamic=False)
     dense = bench.job(folder / "dense")
     dense_ms = measure_engines({"dense": dense}, Protocol())["dense"].median_ms
-    fitter = Fitter(found, bench, Budgeted(dense_ms, 1.0, dense), [(found.menu.dense_ms, dense_ms)])
+    fitter = Fitter(found, bench, DeviceBudget(dense_ms, 1.0, dense), [(found.menu.dense_ms, dense_ms)])
     jobs, rows = {"dense": dense}, []
     for fraction in fractions:
         before = len(fitter.points)
         fitted = fitter.fit(Choices(), fraction * dense_ms)
-        bench.build(found.realised(fitted.plan), f"fitted-{fraction}", dynamic=False)
+        bench.build(found.realised(fitted.allocation), f"fitted-{fraction}", dynamic=False)
         jobs[str(fraction)] = bench.job(folder / f"fitted-{fraction}")
         rows.append(
             {"fraction": fraction, "load": fitted.load / fraction, "rounds": len(fitter.points) - before}
         )
         print(rows[-1], flush=True)
     with RichProgress(600.0) as progress:
-        final = bench.compare(jobs, {}, Protocol(), tuple(jobs), width=FINAL, progress=progress)
+        final = bench.compare(jobs, {}, Protocol(), tuple(jobs), width=FINAL, told=progress.note)
     bench.stopwatch.close()
     for row in rows:
         found_ratio = ratio(final["dense"], final[str(row["fraction"])], paired=True)

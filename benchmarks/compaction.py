@@ -2,10 +2,10 @@
 
     python benchmarks/compaction.py --pruner PYTHON [--ratio 0.5] [--blocks 20]
 
-Torch-Pruning 1.6 cuts channels of ResNet-50 (224x224, batch 1), and heads and neurons of BERT-base (128 tokens). Theirs
-is the cut module under ``torch.compile`` (and eager); ours is ``l0.compile`` of the full model with zeros at the same
-places. ``PYTHON`` is an interpreter that imports torch_pruning, torch, transformers and safetensors. All weights are
-random. The engines take turns, each in a process of its own. Appends to ``benchmarks/results/compaction.jsonl``.
+Torch-Pruning 1.6 cuts channels of ResNet-50 (224x224, batch 1), and heads and neurons of BERT-base (128 tokens). Its
+result runs under ``torch.compile`` (and eager); ``l0.compile`` gets the full model with zeros in the same places.
+``PYTHON`` is an interpreter that can import torch_pruning, torch, transformers and safetensors. All weights are random.
+The engines take turns, each in a process of its own. Appends to ``benchmarks/results/compaction.jsonl``.
 """
 
 import argparse
@@ -52,10 +52,10 @@ def main() -> None:
 
 
 def row(name: str, folder: str, protocol: Protocol) -> dict[str, Any]:
-    """FLOPs of both, how far their results are apart, times, and ours over theirs."""
+    """Make a row: FLOPs of both, the difference of their results, times, and their ratio."""
     theirs, args = cut(name, folder)
     ours, _ = masked(name, folder)
-    compacted = compact(capture(ours, args))  # outside the count: finding the zeros multiplies matrices, too
+    compacted = compact(capture(ours, args))  # not counted, because finding the zeros multiplies matrices too
     result: dict[str, Any] = {
         "name": name,
         "gflop_theirs": gflop(lambda: theirs(*args)),
@@ -80,14 +80,14 @@ def row(name: str, folder: str, protocol: Protocol) -> dict[str, Any]:
 
 
 def gflop(call: Any) -> float:
-    """Floating-point operations of matrix products, convolutions and attention in one call, in 10^9."""
+    """Count the floating-point operations of matrix products, convolutions and attention in one call, in 10^9."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         call()
     return round(counter.get_total_flops() / 1e9, 4)
 
 
 def difference(theirs: nn.Module, ours: nn.Module, args: tuple[torch.Tensor, ...]) -> float:
-    """Largest difference of the two models over the largest value: they must be the same function."""
+    """Return the largest difference of the two models over the largest value; they must be the same function."""
     with torch.no_grad():
         expected, actual = tree_leaves(theirs(*args))[0], tree_leaves(ours(*args))[0]
     return float((expected - actual).abs().max() / expected.abs().max())

@@ -1,4 +1,4 @@
-"""Claim: compiling is quick. Cold compile of MiniLM and BERT-base in a fresh process, no tuning: import to check.
+"""Claim: compiling is quick. MiniLM and BERT-base in a fresh process, without tuning, from the import to the check.
 
     python benchmarks/compile_time.py [--runs 3]
 
@@ -32,11 +32,11 @@ print(time.perf_counter() - start)
 
 
 def main() -> None:
-    """Time each case in fresh processes; the model is loaded before the clock starts, TVM is imported after."""
+    """Time each case in fresh processes; the clock starts after loading the model and before importing TVM."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=int, default=3, help="fresh processes a case (default 3)")
+    parser.add_argument("--runs", type=int, default=3, help="number of fresh processes per case (default 3)")
     runs = parser.parse_args().runs
     for name, (make, limit) in CASES.items():
         code = CHILD.format(folder=str(Path(__file__).parent), make=make)

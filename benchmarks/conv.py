@@ -1,10 +1,11 @@
-"""Claim: convolutions at the machine's limit, and zeros in them become time.
+"""Claim: convolutions run at the machine's limit, and zeros in them save time.
 
     python benchmarks/conv.py [--layers NAME...] [--blocks 10]
 
 Layers of ResNet-50 and MobileNetV2 on one image, six of a kind in a row, dense and with blocks of zeros, against the
-best dense engine. ``efficiency`` is that engine's time * density / ours: 1 when zeros become time in proportion. Every
-engine lives in a process of its own; all take turns. Appends to ``benchmarks/results/conv.jsonl``.
+best dense engine. ``efficiency`` is the time of that engine times the density, over our time; it is 1 if time is
+proportional to density. Every engine runs in a process of its own, and all take turns. Appends to
+``benchmarks/results/conv.jsonl``.
 """
 
 import argparse
@@ -60,7 +61,7 @@ def labelled() -> list[tuple[str, list[int] | None, float]]:
 
 
 def row(name: str, measured: dict[str, Measurement]) -> dict[str, Any]:
-    """Medians with their intervals, and for each of ours how it stands to the best dense engine."""
+    """Make a row: medians with their intervals, and our efficiency against the best dense engine."""
     result: dict[str, Any] = {"name": name}
     for label, m in measured.items():
         result[label] = m.error or [round(v, 4) for v in (m.median_ms, m.low_ms, m.high_ms)]

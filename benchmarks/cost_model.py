@@ -3,9 +3,9 @@
 ``build`` compiles configurations into a folder, as many as the time allows; ``time`` measures those in it; ``report``
 compares with what the database of costs predicts from their regions. Without a step all are done.
 
-What is not a linear layer is the same in every configuration, and within a model a layer waits longer for its weights
-and inputs than alone. Both are learned from the first tenth of the configurations, which are left out of the figures:
-measured = slope * predicted + rest, by least squares of the relative error.
+Everything but the linear layers is the same in every configuration, and a layer in a model waits longer for its weights
+and inputs than a layer alone. Both effects are fitted on the first tenth of the configurations, which the figures leave
+out: measured = slope * predicted + rest, by least squares of the relative error.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from torch import nn
 import l0compile as l0
 from l0compile.hardware.costs import Costs, KernelWorkload
 from l0compile.hardware.targets import load_target
-from l0compile.ir.records import Region
 from l0compile.kernels.costs import costs_of
+from l0compile.runtime.account import Explanation
 from l0compile.runtime.artifact import read_manifest
 
 TOKENS = 128
@@ -39,7 +39,13 @@ PASSES = 3
 
 @dataclass(frozen=True)
 class Configuration:
-    """block: shape; attention, feed_forward: shares of the blocks that are kept in these layers."""
+    """A pruned model.
+
+    Attributes:
+        block: Block shape.
+        attention: Share of the blocks that are kept in attention layers.
+        feed_forward: Share of the blocks that are kept in feed-forward layers.
+    """
 
     block: tuple[int, int]
     attention: float
@@ -47,12 +53,12 @@ class Configuration:
 
     @classmethod
     def draw(cls, seed: int) -> "Configuration":
-        """Shares from 0.04 to 1, small ones more often."""
+        """Draw shares from 0.04 to 1, small ones more often."""
         generator = random.Random(seed)
         return cls(generator.choice(BLOCKS), *(round(generator.uniform(0.2, 1.0) ** 2, 3) for _ in range(2)))
 
     def applied(self, model: nn.Module) -> nn.Module:
-        """A pruned copy of the encoder."""
+        """Make a pruned copy of the encoder."""
         result = copy.deepcopy(model)
         for name, module in result.named_modules():
             if isinstance(module, nn.Linear) and "encoder" in name:
@@ -62,7 +68,7 @@ class Configuration:
 
 
 def build(folder: Path, count: int, seconds: float) -> None:
-    """Compile configurations that are not there yet, until ``count`` are, or for ``seconds``."""
+    """Compile configurations that are missing, until there are ``count``, or for ``seconds``."""
     end, model = time.monotonic() + seconds, encoder()
     for seed in range(count):
         if time.monotonic() < end and not (folder / str(seed)).exists():
@@ -71,9 +77,9 @@ def build(folder: Path, count: int, seconds: float) -> None:
 
 
 def measure(folder: Path) -> None:
-    """Time each configuration, in turns: the quickest block of calls of this and earlier passes.
+    """Time each configuration in several passes, and keep its fastest block of calls.
 
-    A disturbance of the machine lasts longer than one configuration takes, and meets another one in another pass.
+    A disturbance of the machine lasts longer than one configuration takes, but hits another one in the next pass.
     """
     found = _times(folder)
     paths = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: int(path.name))
@@ -121,9 +127,8 @@ def report(folder: Path) -> None:
 
 
 def _predicted(path: Path, costs: Costs) -> float:
-    regions = [Region.from_json(item) for item in read_manifest(path)["explanation"]["regions"]]
     total = 0.0
-    for region in regions:
+    for region in Explanation.from_json(read_manifest(path)["explanation"]).regions:
         if region.kind != "linear" or region.format == "dropped":
             continue
         left = prod(region.shape_after) / prod(region.shape_before)
@@ -147,7 +152,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", help="default: a temporary one")
     parser.add_argument("--step", choices=STEPS)
     parser.add_argument("--count", type=int, default=110)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="to build for")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="how long to build")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)

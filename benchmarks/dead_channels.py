@@ -1,12 +1,12 @@
-"""Claim: channels that pruning left at zero are gone, in any convolutional net.
+"""Claim: channels that pruning set to zero are removed, in any convolutional net.
 
     python benchmarks/dead_channels.py [onet crepe ...] [--share 0.6] [--label LABEL] [--dynamic]
 
-Every net of ``tests/zoo/channels`` has 60 % of the channels of each convolution zeroed, weights and biases. A
-multiplication is dead if it reads or makes a channel that is a constant or that nothing reads; ``tests.zoo.channels.
-count`` finds them by running the net. The table gives the share of the dead multiplications that the compacted program
-does not do, counted from its operators, and how far its results are from PyTorch's. Appends to
-``benchmarks/results/dead_channels.jsonl``.
+In every net of ``tests/zoo/channels``, weights and biases of 60 % of the channels of each convolution are set to zero.
+A multiplication is dead if it reads or makes a channel that is constant or that nothing reads;
+``tests.zoo.channels.count`` finds these by running the net. The table gives the share of the dead multiplications that
+the compacted program no longer does, counted from its operators, and the difference of its results from PyTorch's.
+Appends to ``benchmarks/results/dead_channels.jsonl``.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def row(name: str, share: float, dynamic: bool, reasons: bool) -> dict[str, Any]:
-    """What is dead in one net, what of it is gone, and the largest difference of the results."""
+    """Make a row for one net: what is dead, how much of it is gone, and the largest difference of the results."""
     model, inputs = pruned(NETS[name], share)
     counted: Count = count(model, inputs)
     try:
@@ -74,7 +74,7 @@ def row(name: str, share: float, dynamic: bool, reasons: bool) -> dict[str, Any]
 
 
 def difference(model: nn.Module, program: Any, inputs: tuple[torch.Tensor, ...]) -> float:
-    """Largest difference over the largest value, on inputs other than those it was captured with."""
+    """Return the largest difference over the largest value, on inputs other than those of the capture."""
     torch.manual_seed(1)
     other = tuple(torch.randn_like(x) for x in inputs)
     with torch.no_grad():
@@ -83,7 +83,7 @@ def difference(model: nn.Module, program: Any, inputs: tuple[torch.Tensor, ...])
 
 
 def line(name: str, found: dict[str, Any]) -> str:
-    """One line of the table."""
+    """Format a row as a line of the table."""
     if "error" in found:
         return f"{name:22}{found['error'][:120]}"
     figures = f"{found['multiplications'] / 1e6:9.1f} M {found['dead']:7.1%} dead, gone {found['gone']:7.1%}"

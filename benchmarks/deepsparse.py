@@ -2,11 +2,11 @@
 
     python benchmarks/deepsparse.py --deepsparse PYTHON [--only "768x3072 128"] [--folder KEEP] [--build]
 
-``PYTHON`` is an interpreter that imports deepsparse 1.8, which is no dependency of ours and licensed for evaluation
-only. Cases: linear layers k x n on tokens with 4x1 blocks (1x1 too: no structure) left at a density, and MiniLM at 128
-tokens. Both engines take turns, each in a process of its own, so ratios are paired; float32, one request at a time.
-``--only`` chooses cases by a part of their name, ``--folder`` keeps what is built, ``--build`` stops when it is there.
-Appends to ``benchmarks/results/deepsparse.jsonl``.
+``PYTHON`` is an interpreter that can import deepsparse 1.8, which l0compile does not depend on, and whose licence
+allows evaluation only. Cases: linear layers k x n with zeros in 4x1 blocks (or 1x1, without structure), and MiniLM at
+128 tokens. The engines take turns, each in a process of its own, so ratios are paired; float32, one request at a time.
+``--only`` chooses cases by a part of their name, ``--folder`` keeps what is built, and ``--build`` only builds. Appends
+to ``benchmarks/results/deepsparse.jsonl``.
 """
 
 import argparse
@@ -31,7 +31,7 @@ OURS, THEIRS = "l0compile", "DeepSparse"
 
 @dataclass(frozen=True)
 class Case:
-    """A linear layer of ``layer`` = (k, n), or MiniLM where it is None, in blocks of rows x columns."""
+    """A linear layer (k, n), or MiniLM if ``layer`` is None, pruned in blocks of rows x columns."""
 
     layer: tuple[int, int] | None
     tokens: int
@@ -44,7 +44,7 @@ class Case:
         return f"{what} {self.tokens} {self.block[0]}x{self.block[1]} {self.density:g}"
 
     def make(self) -> tuple[nn.Module, tuple[str, ...], tuple[Tensor, ...]]:
-        """(pruned model, names of its inputs, inputs)."""
+        """Make the pruned model, the names of its inputs, and its inputs."""
         if self.layer is None:
             model = minilm.encoder(self.block, self.density)
             return model, ("input_ids", "attention_mask"), minilm.inputs(1, self.tokens)
@@ -54,7 +54,7 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    """All that is compared."""
+    """List all cases."""
     for density in (0.2, 0.1):
         yield Case(None, 128, (4, 1), density)
     for layer in LAYERS:
@@ -65,16 +65,18 @@ def cases() -> Iterator[Case]:
 
 
 def main() -> None:
-    """Build and measure the chosen cases, a row each."""
+    """Build and measure the chosen cases, and append a row for each."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--deepsparse", metavar="PYTHON", help="interpreter that has DeepSparse 1.8")
     parser.add_argument("--only", nargs="+", default=[""], help="parts of names of cases")
-    parser.add_argument("--rounds", type=int, default=20, help="measured blocks an engine (default 20)")
-    parser.add_argument("--block-s", type=float, default=0.1, help="seconds of each (default 0.1)")
+    parser.add_argument("--rounds", type=int, default=20, help="measured blocks per engine (default 20)")
+    parser.add_argument(
+        "--block-s", type=float, default=0.1, help="length of a block in seconds (default 0.1)"
+    )
     parser.add_argument("--folder", help="where to keep compiled and exported models")
-    parser.add_argument("--build", action="store_true", help="only fill the folder")
+    parser.add_argument("--build", action="store_true", help="build only")
     options = parser.parse_args()
     if options.deepsparse is None:
         print(
@@ -93,7 +95,7 @@ def main() -> None:
 
 
 def both(case: Case, folder: Path, python: str) -> dict[str, tuple[str, Workload]]:
-    """The case for each engine, built where the folder lacks it."""
+    """Return the case for each engine, and build what the folder lacks."""
     model, names, inputs = case.make()
     path = folder / case.name.replace(" ", "_").replace(".", "")
     theirs = deepsparse.job(python, model, names, inputs, path)
@@ -104,7 +106,7 @@ def both(case: Case, folder: Path, python: str) -> dict[str, tuple[str, Workload
 
 
 def row(case: Case, measured: dict[str, Measurement]) -> dict[str, object]:
-    """Times in ms, and theirs over ours: [ratio, low, high]."""
+    """Make a row: times in ms, and their time over ours as [ratio, low, high]."""
     result: dict[str, object] = {"name": case.name}
     for name, found in measured.items():
         result[name] = found.error or [round(v, 4) for v in (found.median_ms, found.low_ms, found.high_ms)]

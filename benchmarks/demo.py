@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def append(result: SearchResult) -> None:
-    """One line: every row of the table with its speed-up over the reference, trials by outcome, seconds."""
+    """Append one line: every row of the table with its speed-up, the number of trials by outcome, and seconds."""
     trials = [candidate.outcome for candidate in result.candidates]
     row = {
         "name": result.title,

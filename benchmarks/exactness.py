@@ -1,4 +1,4 @@
-"""Claim: compiled = gated. Largest difference over largest reference value, for every shape several kinds of zeros.
+"""Claim: compiled = gated. Largest difference over the largest value, for several shapes and kinds of zeros.
 
     python benchmarks/exactness.py
 
@@ -15,7 +15,7 @@ SHAPES = [(batch, tokens) for batch in (1, 8) for tokens in (1, 17, 64, 128, 200
 
 
 def gated() -> nn.Module:
-    """Gates of every kind the encoder takes, at random openness (fractional values too), hardened to a third."""
+    """Give the encoder gates of every kind, with random and also fractional values, and harden them to a third."""
     model = minilm.encoder()
     layer = "bert.encoder.layer.[0-9]"
     l0.attach(model, {
@@ -32,7 +32,7 @@ def gated() -> nn.Module:
 
 
 def main() -> None:
-    """Compile each model once, compare at every shape, append the worst and all values."""
+    """Compile each model once, compare it at every shape, and append the worst and all values."""
     models = {
         "dense": minilm.encoder(),
         "4x1 blocks at density 0.2": minilm.encoder((4, 1), 0.2),

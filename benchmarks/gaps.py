@@ -1,10 +1,10 @@
-"""Where the time of a pruned model goes, and what the machine could do: the gap of each part to the roofline.
+"""Where the time of a pruned model goes, and how far each part is from the limit of the machine.
 
     python benchmarks/gaps.py [--models "MiniLM 128" ...] [--density 0.1]
 
-Each part of a call (kernels of one operator; everything else) is timed in launches of its own. ``limit_ms``: the part's
-multiplications at the speed of PyTorch's best matrix product on this machine; None for what does not multiply. Appends
-to ``benchmarks/results/gaps.jsonl``.
+Each part of a call (the kernels of one operator; everything else) is timed in launches of its own. ``limit_ms`` is the
+time of its multiplications at the speed of PyTorch's best matrix product on this machine, or None if it multiplies
+nothing. Appends to ``benchmarks/results/gaps.jsonl``.
 """
 
 import argparse
@@ -21,7 +21,7 @@ MODELS = ("MiniLM 128", "BERT-base 128", "BERT-base 512", "ViT-B/16")
 
 
 def main() -> None:
-    """One row a model."""
+    """Append one row for each model."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -51,12 +51,12 @@ def main() -> None:
 
 
 def part(function: str) -> str:
-    """The operator that a kernel is named for: ``linear_3`` -> ``linear``."""
+    """Return the operator in the name of a kernel: ``linear_3`` -> ``linear``."""
     return re.sub(r"_\d+$", "", function)
 
 
 def multiplications(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, float]:
-    """Floating-point operations of a call: of the weights that are not zero, and of attention."""
+    """Count the floating-point operations of a call: those of weights that are not zero, and those of attention."""
     found: dict[str, float] = defaultdict(float)
     handles = []
 

@@ -1,13 +1,14 @@
-"""Claim: where attention takes time, a plan that may close whole heads is better. MiniLM on long texts, untrained.
+"""Claim: where attention takes much time, plans that may close whole heads are better. MiniLM, long texts, no training.
 
     python benchmarks/heads.py [--tokens 512] [--speedups 1.5 2 3] [--folder KEEP] [--text FOLDER]
 
-For each speed-up over OpenVINO's dense model two plans are fitted (compiled and measured, see budgets.py): of 4x1
-blocks alone, and of blocks and heads, which the plan prices by what attention and the layers around it take. Each has
-the best weights, by validation text, of a search's first three trials: all groups alike, by what the model loses by
-each group alone, and half of that. ``quality``: Spearman correlation of pairwise similarities with the dense model,
-held-out text, weights by least squares; ``neutral``: all groups alike, at the same price; ``heads``: share left.
-Wanted: better with heads. Appends to ``benchmarks/results/heads.jsonl``.
+For each speed-up over OpenVINO's dense model two plans are fitted (compiled and measured, see budgets.py): one of 4x1
+blocks, and one of blocks and heads, where the price of a head is the time of attention and of the layers around it.
+Each plan has the importances that do best on validation text among the first three trials of a search: all groups
+equal, by what the model loses without each group, and half of that. ``quality`` is the Spearman correlation of pairwise
+similarities with the dense model on held-out text, with weights by least squares; ``neutral`` is the quality with all
+groups equal at the same price; ``heads`` is the share of heads left. Wanted: better with heads. Appends to
+``benchmarks/results/heads.jsonl``.
 """
 
 import argparse
@@ -17,11 +18,11 @@ from pathlib import Path
 
 from harness import record, searching
 
-from l0compile.pruning.plan import Plan
-from l0compile.studies.fit.budgeted import Budgeted
+from l0compile.measurement.stopwatch import Job
+from l0compile.pruning.allocation import Allocation
+from l0compile.studies.constraints.device_budget import DeviceBudget
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.fit import Fitter
-from l0compile.studies.fit.latency import Job
 from l0compile.studies.fit.probe import probe
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.space.space import GateGroup
@@ -35,7 +36,7 @@ HEADS = GateGroup("heads", "head", ("bert.encoder.layer.?.attention.output.dense
 
 
 def main() -> None:
-    """One row for each speed-up and space."""
+    """Append one row for each speed-up and space."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -57,33 +58,33 @@ def main() -> None:
             )
             points = [(evaluator.menu.dense_ms, dense["dense"].median_ms)]
             for speedup in options.speedups:
-                budget = Budgeted(dense["openvino"].median_ms / speedup, 1 / speedup, jobs["openvino"])
+                budget = DeviceBudget(dense["openvino"].median_ms / speedup, 1 / speedup, jobs["openvino"])
                 row = {"tokens": options.tokens, "speedup": speedup, "plan": name}
                 fitter = Fitter(evaluator, bench, budget, points)
                 record.append("heads", row | fitted(evaluator, fitter, jobs["openvino"]))
 
 
 def fitted(evaluator: Evaluator, fitter: Fitter, reference: Job) -> dict[str, object]:
-    """A plan at the latency, and its quality."""
+    """Fit a plan to the latency, and measure its quality."""
     price = fitter.price(fitter.budget.ms)
     probed = probe(evaluator, Choices(), price)
     tried = [Choices(), *probed.to_try()]
     best = max(tried, key=lambda choices: evaluator.evaluate(choices, price).quality)
     found, speedup = searching.fitted(fitter, reference, best)
-    parts = [found.plan.layers[name].density for name in evaluator.menu.parts]
+    parts = [found.allocation.layers[name].density for name in evaluator.menu.units]
     return {
         "measured_speedup": speedup,
         "predicted_ms": round(found.predicted_ms, 2),
         "weights": dict(best.weight),
         "heads": round(sum(parts) / len(parts), 3) if parts else 1.0,
-        "quality": quality(evaluator, found.plan),
-        "neutral": quality(evaluator, evaluator.plan(Choices(), found.plan.ms)),
+        "quality": quality(evaluator, found.allocation),
+        "neutral": quality(evaluator, evaluator.allocate(Choices(), found.allocation.ms)),
     }
 
 
-def quality(evaluator: Evaluator, plan: Plan) -> float:
-    """On held-out text, weights by least squares."""
-    model = evaluator.realised(plan)
+def quality(evaluator: Evaluator, allocation: Allocation) -> float:
+    """Measure quality on held-out text, with weights by least squares."""
+    model = evaluator.realised(allocation)
     evaluator.solve(model)
     return round(evaluator.task.quality(model, "held_out"), 4)
 

@@ -2,15 +2,15 @@
 
     python benchmarks/hour.py [--speedups 2 4] [--drops 0.03] [--seconds 3600] [--stages 1] [--gate-steps 0] [--out DIR]
 
-Runs the shipped space with OpenVINO's dense latency as its reference, and more text to prune and to train with than the
-12 minutes of ``make demo`` have a use for. ``quality``: Spearman correlation of pairwise similarities with the dense
-model, held-out text; wanted: 0.975 at 2 and 0.90 at 4, in an hour on two cores. ``overhead``: share of the time that
-was neither training and evaluating nor compiling and measuring; wanted: at most 0.05. In stages a part of the zeros
-comes first, and the rest after training with those. With gate steps, gates are trained in the first half of the
-winner's time, where without them its zeros stay those of the plan. ``--again DIR`` measures the models that ``--out
-DIR`` kept once more. With drops, the other way round: as quick as can be
-at a quality, which is to be at least 1 less the drop on validation text. Set L0COMPILE_DATA for IMDB sentences. Appends
-to ``benchmarks/results/hour.jsonl``.
+Runs the shipped space with OpenVINO's dense latency as its reference, and with more text for pruning and training than
+the 12 minutes of ``make demo`` could use. ``quality`` is the Spearman correlation of pairwise similarities with the
+dense model on held-out text; wanted: 0.975 at speed-up 2 and 0.90 at 4, in an hour on two cores. ``overhead`` is the
+share of the time that is spent on none of training, evaluating, compiling and measuring; wanted: at most 0.05.
+
+``--stages N`` sets a part of the zeros first, and the rest after some training. ``--gate-steps N`` trains gates in the
+first half of the winner's time; without it the zeros stay those of the plan. ``--drops D`` turns the question round:
+the fastest model whose quality on validation text is at least 1 - D. ``--again DIR`` measures the models that ``--out
+DIR`` has kept once more. Set L0COMPILE_DATA for IMDB sentences. Appends to ``benchmarks/results/hour.jsonl``.
 """
 
 import argparse
@@ -22,27 +22,30 @@ from harness import record, searching
 
 import l0compile as l0
 from l0compile.measurement import Protocol, ratio
-from l0compile.studies.fit.latency import CHOSEN, FINAL, ROW_OF, Bench
+from l0compile.studies.bench.bench import FINAL, Bench
+from l0compile.studies.bench.engines import CHOSEN, ROW_OF
+from l0compile.studies.constraints.latency import LatencyBudget
+from l0compile.studies.constraints.quality import QualityTarget
 from l0compile.studies.result import RESULT, Latency, SearchResult
-from l0compile.studies.space.space import LatencyBudget, QualityFloor, Space, TrainingPlan
+from l0compile.studies.space.space import Space, TrainingPlan
 
-# What two_targets.py finds best on AVX-512 and on AVX2; others are not worth the time to prune to them.
+# The shapes that two_targets.py finds best on AVX-512 and on AVX2; others are not worth the time of pruning.
 SHAPES = ((2, 1), (4, 1))
-# So many that an hour sees each a few times: after twelve passes over 28,000 their similarities were kept at 0.984,
-# those of held-out text at 0.974.
+# Few passes over many sentences: after twelve passes over 28,000, quality was 0.984 on these and 0.974 on held-out
+# text.
 TEXT = {"train_sentences": 80_000, "train_tokens": 96}
-# Trials differ more than finalists do after a few steps of training, and each of these takes two minutes.
+# After a few steps of training, trials differ more than finalists do, and a finalist takes two minutes.
 FINALISTS = 1
-# As many steps as the time allows. At a sixth of the weights 450 steps of this rate end 0.004 to 0.006 above what they
-# reach at the shipped one, at half of the time 600 end at 0.950 for 0.941.
+# As many steps as the time allows. With a sixth of the weights, 450 steps at this rate end 0.004 to 0.006 higher than
+# at the shipped rate; at half of the dense time, 600 steps end at 0.950 instead of 0.941.
 TRAINING = TrainingPlan(candidate_steps=20, tune_steps=1_000_000, weight_rate=8e-4, products="bfloat16")
-# That of drops: near the dense model the other does harm. At 0.85 of the dense time weights by least squares have
-# 0.988, and 200 steps end at 0.984 with the other, at 0.991 with this one.
+# The rate for drops: near the dense model the higher rate does harm. At 0.85 of the dense time, quality is 0.988 with
+# weights by least squares; 200 steps lower it to 0.984 at the higher rate, and raise it to 0.991 at this one.
 NEAR_RATE = 2e-4
 
 
 def main() -> None:
-    """One search and one row for each speed-up."""
+    """Run one search and append one row for each speed-up."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -51,8 +54,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3600.0)
     parser.add_argument("--gate-steps", type=int, default=0)
     parser.add_argument("--stages", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="keep the searches there")
-    parser.add_argument("--again", type=Path, help="no search: measure what is kept there")
+    parser.add_argument("--out", type=Path, help="folder in which to keep the searches")
+    parser.add_argument("--again", type=Path, help="folder of kept searches to measure, instead of searching")
     options = parser.parse_args()
     if options.again is not None:
         for speedup in options.speedups:
@@ -67,7 +70,7 @@ def main() -> None:
         for drop in options.drops:
             asked = space(LatencyBudget(None, None, "openvino"), options)
             training = dataclasses.replace(asked.training, weight_rate=NEAR_RATE)
-            asked = dataclasses.replace(asked, quality=QualityFloor(drop), training=training)
+            asked = dataclasses.replace(asked, quality=QualityTarget(drop), training=training)
             record.append("hour", {"drop": drop} | row(asked, l0.search(asked, folder / f"drop-{drop:g}")))
 
 
@@ -87,7 +90,7 @@ def space(latency: LatencyBudget, options: argparse.Namespace) -> Space:
 
 
 def row(asked: Space, result: SearchResult) -> dict[str, object]:
-    """How it was searched and what came out."""
+    """Make a row: the settings of the search, and its result."""
     rows = searching.final_table(result)
     overhead = float(str(result.facts["overhead"]["choosing and recording trials"]).removesuffix(" s"))
     return {
@@ -104,7 +107,7 @@ def row(asked: Space, result: SearchResult) -> dict[str, object]:
 
 
 def again(found: Path) -> dict[str, object]:
-    """Of a finished search: its model's speed-up over OpenVINO's dense one, measured now."""
+    """Measure the speed-up of a finished search's model over OpenVINO's dense one again."""
     _, task = searching.space_and_task(None)
     reference = ROW_OF["openvino"]
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,11 +1,11 @@
-"""Claim: an island costs little. A model with an operator that TVM does not take in its hot path, run two ways.
+"""Claim: an island costs little. A model with an operator in its hot path that TVM cannot take, run in two ways.
 
     python benchmarks/islands.py [--blocks 20]
 
 *naive*: PyTorch uses all its threads in the island and leaves them spinning. *cured*: a small island runs on one
-thread, a large one puts the others to sleep before TVM runs. Also measured: the same stages, each repeated alone, so
-that nothing switches; a switch then costs the difference, over the number of switches a call has. Every variant runs in
-a process of its own. Appends to ``benchmarks/results/islands.jsonl``.
+thread, and a large one puts the other threads to sleep before TVM runs. Each stage is also repeated alone, without a
+switch between engines; the cost of a switch is the difference, divided by the number of switches per call. Every
+variant runs in a process of its own. Appends to ``benchmarks/results/islands.jsonl``.
 """
 
 import argparse
@@ -50,7 +50,7 @@ class Islands(nn.Module):
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds: of a call, of its stages when each is repeated by itself; and switches between engines a call."""
+    """Milliseconds of a call, and of its stages when each is repeated alone; and switches between engines per call."""
 
     call_ms: list[float]
     alone_ms: float
@@ -58,7 +58,7 @@ class Timing:
 
 
 def blocks(call: Callable[[], Any], count: int) -> list[float]:
-    """Mean ms of a call in each of ``count`` blocks of back-to-back calls."""
+    """Measure the mean ms of a call in each of ``count`` blocks of back-to-back calls."""
     found = []
     for _ in range(count):
         call()
@@ -71,7 +71,7 @@ def blocks(call: Callable[[], Any], count: int) -> list[float]:
 
 
 def variant(step: Step, naive: bool) -> Step:
-    """The step as it would be without the cure."""
+    """Return the step with or without the cure."""
     stage = step.stage
     if not naive or not isinstance(stage, TorchStage):
         return step
@@ -79,19 +79,19 @@ def variant(step: Step, naive: bool) -> Step:
 
 
 def stages_alone(steps: tuple[Step, ...], values: dict[str, Any]) -> float:
-    """Sum over the stages of the median ms of each, repeated by itself with a pause in between."""
+    """Sum the median ms of all stages, each repeated alone, with a pause in between."""
     total = 0.0
     for step in steps:
         inputs = [values[name] for name in step.inputs]
         made = step.stage(inputs)
         values.update(zip(step.outputs, made, strict=True))
         total += statistics.median(blocks(lambda step=step, inputs=inputs: step.stage(inputs), 3))
-        time.sleep(0.2)  # until threads that spin have given up
+        time.sleep(0.2)  # until spinning threads have gone to sleep
     return total
 
 
 def measure(case: str, name: str, count: int) -> Timing:
-    """One variant, in this process."""
+    """Measure one variant in this process."""
     torch.manual_seed(0)
     x = torch.randn(128, 384)
     compiled: CompiledModel = l0.compile(Islands(WIDTH[case]).eval(), (x,), engine="tvm")
@@ -105,11 +105,11 @@ def measure(case: str, name: str, count: int) -> Timing:
 
 
 def main() -> None:
-    """Measure every case and variant in a process of its own; one row a case."""
+    """Measure every case and variant in a process of its own, and append one row per case."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--blocks", type=int, default=20, help="measured blocks a variant (default 20)")
+    parser.add_argument("--blocks", type=int, default=20, help="measured blocks per variant (default 20)")
     parser.add_argument("--child", nargs=2, metavar=("CASE", "VARIANT"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:

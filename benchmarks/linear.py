@@ -5,10 +5,10 @@
     python benchmarks/linear.py time ENGINE [N,K ...]      one engine, in this process
     python benchmarks/linear.py report [--record]          table of the figures; with --record, rows and plot
 
-Efficiency e = time of the best dense engine x share of the weights stored / our time; ideal scaling is e = 1. A point
-counts where the ideal time is 50 microseconds or more. Times are the least over blocks (and runs) of the median of
-back-to-back calls, Python's call included. Rivals take activations in rows, our kernels packed, as they are in a model.
-Appends to ``benchmarks/results/linear.jsonl``, one row a shape.
+Efficiency e is the time of the best dense engine times the share of the weights stored, over our time; ideal scaling is
+e = 1. Only points with an ideal time of at least 50 microseconds count. A time is the median of back-to-back calls, the
+call from Python included, and the least of several blocks (and runs). Other engines take activations in rows, and our
+kernels packed ones, as in a model. Appends to ``benchmarks/results/linear.jsonl``, one row per shape.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main() -> None:
     )
     parser.add_argument("step", nargs="?", choices=("all", "build", "time", "report"), default="all")
     parser.add_argument("engine", nargs="?", choices=(*grid.ENGINES, "l0compile"))
-    parser.add_argument("shapes", nargs="*", help="as 768,3072; all without")
+    parser.add_argument("shapes", nargs="*", help="for example 768,3072; default: all")
     parser.add_argument("--record", action="store_true", help="append the results and draw the plot")
     args = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def build() -> None:
-    """Kernels of all shapes; nothing is timed."""
+    """Build the kernels of all shapes."""
     from harness import linear_ours
 
     for shape in grid.SHAPES:
@@ -60,7 +60,7 @@ def build() -> None:
 
 
 def time_engine(engine: str, shape: tuple[int, int]) -> None:
-    """Time a shape once and keep the lesser of each time and what earlier passes and runs found."""
+    """Time a shape, and keep the lesser of each time and that of earlier passes and runs."""
     found = {}
     if engine == "l0compile":
         from harness import linear_ours

@@ -2,9 +2,10 @@
 
     python benchmarks/memory.py [--case BERT-base]
 
-Each figure is from a fresh process: what it holds with the compiled model (the original deleted), idle and after
-a call at batch 1, less what it held before the model was made, over the bytes of the compiled model's weights. A small
-model is compiled first, so that the compiler itself is not counted. Appends to ``benchmarks/results/memory.jsonl``.
+Each figure is from a fresh process: the memory it holds with the compiled model (the original is deleted), idle and
+after a call at batch 1, less the memory before the model was made, over the bytes of the compiled model's weights. A
+small model is compiled first, so that the compiler itself does not count. Appends to
+``benchmarks/results/memory.jsonl``.
 """
 
 import argparse
@@ -30,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--case", choices=full_size.CASES, help="only this one")
+    parser.add_argument("--case", choices=full_size.CASES, help="the only case to measure")
     parser.add_argument("--child", nargs=2, metavar=("STEP", "FOLDER"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
@@ -44,7 +45,7 @@ def main() -> None:
 
 
 def child(case: str, step: str, folder: str) -> dict[str, Any]:
-    """The figures that a fresh process prints."""
+    """Return the figures that a fresh process prints."""
     command = [sys.executable, __file__, "--case", case, "--child", step, str(Path(folder) / "model")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -72,7 +73,7 @@ def loaded(case: str, folder: str) -> dict[str, Any]:
 
 
 def figures(model: l0.CompiledModel, inputs: tuple[torch.Tensor, ...], before: float) -> dict[str, Any]:
-    """Megabytes before and after a call at batch 1 (which needs room for activations), and the weights."""
+    """Return megabytes before and after a call at batch 1 (which needs memory for activations), and of the weights."""
     idle = resident() - before
     model(*(tensor[:1] for tensor in inputs))
     grown, weights = resident() - before, model.weight_bytes / 2**20
@@ -82,7 +83,7 @@ def figures(model: l0.CompiledModel, inputs: tuple[torch.Tensor, ...], before: f
 
 
 def resident() -> float:
-    """Megabytes that this process holds, after what is free was given back."""
+    """Return the megabytes that this process holds after giving back free memory."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     for line in Path("/proc/self/status").read_text().splitlines():

@@ -1,8 +1,8 @@
-"""Claim: zeros become time. Latency of MiniLM, 128 tokens, batch 1: dense engines against l0compile, dense and pruned.
+"""Claim: zeros save time. Latency of MiniLM, 128 tokens, batch 1: dense engines against l0compile, dense and pruned.
 
     python benchmarks/minilm.py [--blocks 20]
 
-Every engine lives in a process of its own; all take turns, block by block in random order, so that ratios are paired.
+Every engine runs in a process of its own; all take turns, block by block in random order, so that ratios are paired.
 Pruning is by magnitude, for speed only. Appends to ``benchmarks/results/minilm.jsonl``.
 """
 
@@ -39,7 +39,7 @@ def jobs(folder: Path) -> dict[str, tuple[str, Workload]]:
 
 
 def main() -> None:
-    """Measure all, append one row an engine with its speed-up over each dense baseline."""
+    """Measure all engines, and append one row for each, with its speed-up over each dense baseline."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def speedups(measurement: Measurement, measured: dict[str, Measurement]) -> dict[str, list[float]]:
-    """Baseline -> [ratio, low, high]; above 1 means faster than the baseline."""
+    """Compare with each baseline: name -> [ratio, low, high]; above 1 means faster than the baseline."""
     result = {}
     for baseline in ("pytorch", "onnxruntime", "openvino"):
         if measured[baseline].ok:

@@ -4,12 +4,12 @@
 
 Engines: PyTorch, torch.compile, ONNX Runtime and OpenVINO on the dense model, each in a process of its own, and
 l0compile on the model with only the given share of 4x1 and 4x4 blocks left in its linear layers and convolutions (by
-magnitude; all weights but MiniLM's are random). All take turns, so ratios are paired. What is wanted of the speed-up
-over the best dense engine: MiniLM 1.15 at density 1, 4.5 at 0.2 and 7 at 0.1; BERT-base (128 and 512 tokens) and
-ViT-B/16 6 at 0.1; ResNet-50 2.5 at 0.2.
+magnitude; only MiniLM has trained weights). All take turns, so ratios are paired. Speed-ups wanted over the best dense
+engine: MiniLM 1.15 at density 1, 4.5 at 0.2 and 7 at 0.1; BERT-base (128 and 512 tokens) and ViT-B/16 6 at 0.1;
+ResNet-50 2.5 at 0.2.
 
-``--folder`` keeps compiled and exported models for another run, and ``--build`` stops when they are there;
-``--engines`` chooses among the dense engines. Appends to ``benchmarks/results/models.jsonl``.
+``--folder`` keeps compiled and exported models for another run, and ``--build`` only builds them; ``--engines`` chooses
+among the dense engines. Appends to ``benchmarks/results/models.jsonl``.
 """
 
 import argparse
@@ -52,15 +52,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--densities", nargs="+", type=float, default=DENSITIES)
     parser.add_argument("--blocks", nargs="+", choices=BLOCKS, default=BLOCKS, help="block shapes")
     parser.add_argument("--engines", nargs="*", choices=DENSE, default=DENSE, help="dense engines")
-    parser.add_argument("--rounds", type=int, default=20, help="measured blocks an engine (default 20)")
-    parser.add_argument("--block-s", type=float, default=0.1, help="seconds of each (default 0.1)")
+    parser.add_argument("--rounds", type=int, default=20, help="measured blocks per engine (default 20)")
+    parser.add_argument(
+        "--block-s", type=float, default=0.1, help="length of a block in seconds (default 0.1)"
+    )
     parser.add_argument("--folder", help="where to keep compiled and exported models")
-    parser.add_argument("--build", action="store_true", help="only fill the folder")
+    parser.add_argument("--build", action="store_true", help="build only")
     return parser.parse_args()
 
 
 def all_jobs(name: str, folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, Job]]:
-    """(label, job) of every engine and every density, built where the folder lacks it."""
+    """List (label, job) of every engine and density, and build what the folder lacks."""
     factory = {"factory": "harness.networks:make", "factory_kwargs": {"name": name}}
     for engine in options.engines:
         onnx = onnx_file(name, folder) if engine in ("onnxruntime", "openvino") else None
@@ -72,7 +74,7 @@ def all_jobs(name: str, folder: Path, options: argparse.Namespace) -> Iterator[t
 
 
 def onnx_file(name: str, folder: Path) -> str:
-    """The dense model as ONNX, at the size that is measured."""
+    """Export the dense model as ONNX, at the size that is measured."""
     path = folder / f"{plain(name)}.onnx"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +83,7 @@ def onnx_file(name: str, folder: Path) -> str:
 
 
 def artifact(name: str, block: str, density: float, folder: Path) -> str:
-    """The compiled model, pruned."""
+    """Prune and compile the model."""
     network = networks.NETWORKS[name]
     path = folder / f"{plain(network.variant_of or name)}_{density:g}_{block}"
     if not path.exists():
@@ -92,12 +94,12 @@ def artifact(name: str, block: str, density: float, folder: Path) -> str:
 
 
 def plain(name: str) -> str:
-    """A name that is a file's, too."""
+    """Turn a name into one that a file can have."""
     return name.replace(" ", "_").replace("/", "-")
 
 
 def rows(name: str, measured: dict[str, Measurement]) -> Iterator[dict[str, Any]]:
-    """A row an engine, and ours with the speed-up over the best dense one: [ratio, low, high]."""
+    """Make a row for each engine; ours has the speed-up over the best dense one as [ratio, low, high]."""
     dense = {label: found for label, found in measured.items() if label in DENSE and found.ok}
     best = min(dense, key=lambda label: dense[label].median_ms, default=None)
     for label, found in measured.items():

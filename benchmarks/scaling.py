@@ -1,13 +1,12 @@
-"""Claim: time in proportion. A BERT of MiniLM's width against density, tokens, layers and threads; linear layers under
-the roofline.
+"""Claim: time is proportional to density, tokens and layers. A BERT of MiniLM's width, and single linear layers.
 
     python benchmarks/scaling.py [--folder KEEP] [--build] [--plot]
 
-Around one model (4 layers, 128 tokens, density 0.2 in 4x1 blocks, all cores) one axis moves at a time. ``ideal_ms`` is
-the dense time x density, the time of the middle point in proportion to tokens or layers, and the time of one thread
-over their number. Single linear layers, with packing and unpacking, are set against what the machine can do: the best
-matrix product of PyTorch, and copies from memory and from the second cache. ``--folder`` keeps compiled models,
-``--build`` stops when they are there, ``--plot`` only draws what was measured last. Appends to
+From one model (4 layers, 128 tokens, density 0.2 in 4x1 blocks, all cores) one axis varies at a time. ``ideal_ms`` is
+the dense time times the density, the time of the middle point in proportion to tokens or layers, or the time of one
+thread over the number of threads. Single linear layers, with packing and unpacking, are compared with the limits of the
+machine: PyTorch's best matrix product, and copies from memory and from the L2 cache. ``--folder`` keeps compiled
+models, ``--build`` only builds them, and ``--plot`` only draws the last measurement. Appends to
 ``benchmarks/results/scaling.jsonl`` and draws ``scaling.png`` and ``roofline.png``.
 """
 
@@ -64,12 +63,12 @@ def ids(tokens: int) -> tuple[Tensor]:
 
 
 def factory(tokens: int) -> tuple[nn.Module, tuple[Tensor]]:
-    """For the process that times: the inputs alone."""
+    """Return the inputs, for the process that measures."""
     return nn.Identity(), ids(tokens)
 
 
 def encoder(folder: Path, layers: int, density: float) -> Path:
-    """The compiled encoder for any number of tokens, built where it is missing."""
+    """Return the compiled encoder for any number of tokens, and build it if it is missing."""
     path = folder / f"encoder_{layers}_{density:g}"
     if not path.exists():
         model = Encoder(layers).eval().requires_grad_(False)
@@ -80,7 +79,7 @@ def encoder(folder: Path, layers: int, density: float) -> Path:
 
 
 def linear(folder: Path, k: int, n: int, tokens: int, density: float) -> tuple[Path, nn.Linear]:
-    """A compiled linear layer for so many tokens, and the layer."""
+    """Return a linear layer, compiled for some number of tokens, and the layer itself."""
     path = folder / f"linear_{k}_{n}_{tokens}_{density:g}"
     torch.manual_seed(0)
     layer = nn.Linear(k, n).eval().requires_grad_(False)
@@ -92,7 +91,7 @@ def linear(folder: Path, k: int, n: int, tokens: int, density: float) -> tuple[P
 
 
 def points() -> Iterator[tuple[str, float, dict[str, Any]]]:
-    """(axis, value on it, all settings)."""
+    """List the points: (axis, value on it, all settings)."""
     middle = {"density": DENSITY, "tokens": TOKENS, "layers": LAYERS, "threads": available_cores()}
     for axis, values in AXES.items():
         for value in values:
@@ -100,7 +99,7 @@ def points() -> Iterator[tuple[str, float, dict[str, Any]]]:
 
 
 def scaling(folder: Path) -> Iterator[dict[str, Any]]:
-    """A row a point."""
+    """Make a row for each point."""
     rows = []
     for axis, value, at in points():
         path = encoder(folder, int(at["layers"]), at["density"])
@@ -124,7 +123,7 @@ def scaling(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def roofline(folder: Path) -> Iterator[dict[str, Any]]:
-    """The limits, then a row a linear layer."""
+    """Measure the limits, and make a row for each linear layer."""
     yield {"axis": "limits", **limits()}
     for k, n, tokens, density in ROOFLINE:
         path, layer = linear(folder, k, n, tokens, density)
@@ -142,7 +141,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--folder", help="where to keep compiled models")
-    parser.add_argument("--build", action="store_true", help="only fill the folder")
+    parser.add_argument("--build", action="store_true", help="build only")
     parser.add_argument("--plot", action="store_true", help="only draw")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

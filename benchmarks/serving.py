@@ -1,12 +1,12 @@
-"""Claim: a server on N cores serves most with N callers of a model that has one thread, in one process.
+"""Claim: a server on N cores serves most calls with N callers in one process and one thread per call.
 
     python benchmarks/serving.py [--seconds 3] [--rounds 5] [--only mlp]
 
 Models: a pruned encoder (4 layers of 384 features, 64 tokens, 80 % of its 4x1 blocks zero) and a small MLP.
-Arrangements: one caller with N threads; N callers that wait for each other, with N threads; N callers with one thread
-each, of one model; N processes with one thread each. Every arrangement runs in processes of its own, which load the
-same artifact, in turns. Appends to ``benchmarks/results/serving.jsonl``: calls a second, milliseconds of a call (median
-and 99 of 100), and megabytes of memory (each process counts what it shares with others in part).
+Arrangements: one caller with N threads; N callers that wait for each other, with N threads; N callers of one model with
+one thread each; N processes with one thread each. Every arrangement runs in processes of its own, which load the same
+artifact, and all take turns. Appends to ``benchmarks/results/serving.jsonl``: calls per second, milliseconds per call
+(median and 99th percentile), and megabytes of memory (shared pages are divided among the processes that share them).
 """
 
 import argparse
@@ -37,14 +37,14 @@ ARRANGEMENTS: dict[str, tuple[Any, Any, Any]] = {
 
 
 class Mlp(nn.Sequential):
-    """A small model, where the cost of a call itself counts."""
+    """A small model, for which the overhead of a call matters."""
 
     def __init__(self) -> None:
         super().__init__(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10))
 
 
 def encoder(density: float) -> nn.Module:
-    """An encoder, ``density`` of whose 4x1 blocks are left."""
+    """Make an encoder with a share ``density`` of its 4x1 blocks left."""
     layer = nn.TransformerEncoderLayer(384, 12, 1536, batch_first=True, activation="gelu")
     model = nn.TransformerEncoder(layer, 4, enable_nested_tensor=False).eval()
     with torch.no_grad():
@@ -56,7 +56,7 @@ def encoder(density: float) -> nn.Module:
 
 
 def models() -> dict[str, tuple[nn.Module, torch.Tensor]]:
-    """Name -> model and input."""
+    """Make the models: name -> model and input."""
     torch.manual_seed(0)
     tokens = torch.randn(1, 64, 384)
     return {
@@ -66,13 +66,13 @@ def models() -> dict[str, tuple[nn.Module, torch.Tensor]]:
 
 
 def serve(folder: Path, callers: int, threads: int | None, seconds: float) -> dict[str, Any]:
-    """Call the model at ``folder`` from ``callers`` threads, once a line comes in."""
+    """Wait for a line on standard input, then call the model in ``folder`` from ``callers`` threads."""
     model, x = l0.load(folder, threads=threads), _input(folder)
     times: list[list[float]] = [[] for _ in range(callers)]
     begin = threading.Barrier(callers + 1)
 
     def caller(found: list[float]) -> None:
-        model(x)  # what a thread needs is made at its first call
+        model(x)  # the first call of a thread makes what it needs
         begin.wait()
         begin.wait()
         end = time.perf_counter() + seconds
@@ -94,7 +94,7 @@ def serve(folder: Path, callers: int, threads: int | None, seconds: float) -> di
 
 
 def memory_mb() -> float:
-    """Memory of this process; pages that several processes share count in part."""
+    """Return the memory of this process; a page that several processes share is divided among them."""
     lines = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
@@ -105,7 +105,7 @@ def _input(folder: Path) -> torch.Tensor:
 
 
 def run(folder: Path, name: str, cores: int, seconds: float) -> dict[str, float]:
-    """One arrangement, once."""
+    """Run one arrangement once."""
     processes, callers, threads = (cores if value == "N" else value for value in ARRANGEMENTS[name])
     command = [sys.executable, __file__, "--child", str(folder), str(callers), str(threads or 0)]
     environment = {**os.environ, "TVM_NUM_THREADS": str(cores), "OMP_NUM_THREADS": str(cores)}
@@ -132,11 +132,11 @@ def run(folder: Path, name: str, cores: int, seconds: float) -> dict[str, float]
 
 
 def main() -> None:
-    """Measure every model in every arrangement, in turns; one row a model."""
+    """Measure every model in every arrangement, in turns, and append one row per model."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=3, help="of one measurement (default 3)")
+    parser.add_argument("--seconds", type=float, default=3, help="length of one measurement (default 3)")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each arrangement (default 5)")
     parser.add_argument("--only", help="one of the models")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)

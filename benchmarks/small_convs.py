@@ -1,10 +1,10 @@
-"""Claim: small images, short signals and loops over experts are never slower than in eager PyTorch.
+"""Claim: models with small images, short signals or loops over experts are never slower than in eager PyTorch.
 
     python benchmarks/small_convs.py [onet shared_head ...] [--blocks 12] [--engines tvm torch auto]
 
-Models of tests/zoo with small maps and batches above one, all weights dense: eager PyTorch against each engine of
-``l0.compile``. Every engine lives in a process of its own; all take turns, block by block. ``speedup`` is eager's time
-over ours, with its interval. Appends to ``benchmarks/results/small_convs.jsonl``.
+Models of tests/zoo with small feature maps and batches above one, all weights dense: eager PyTorch against each engine
+of ``l0.compile``. Every engine runs in a process of its own, and all take turns, block by block. ``speedup`` is the
+time of eager PyTorch over ours, with its interval. Appends to ``benchmarks/results/small_convs.jsonl``.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
 def compiled(
     name: str, engines: list[str], folder: Path
 ) -> tuple[str | None, dict[str, tuple[str, Workload]]]:
-    """What ``auto`` chose, and label -> (engine, workload)."""
+    """Compile for each engine; return what ``auto`` chose, and label -> (engine, workload)."""
     factory = Workload(factory=FACTORY, factory_kwargs={"name": name})
     jobs, chosen = {"eager": ("pytorch", factory)}, None
     for engine in engines:
@@ -58,7 +58,7 @@ def compiled(
 
 
 def row(measured: dict[str, Measurement]) -> dict[str, Any]:
-    """Medians with their intervals, and for each of ours how it stands to eager PyTorch."""
+    """Make a row: medians with their intervals, and our speed-ups over eager PyTorch."""
     result: dict[str, Any] = {
         label: m.error or [round(v, 4) for v in (m.median_ms, m.low_ms, m.high_ms)]
         for label, m in measured.items()

@@ -1,10 +1,10 @@
-"""Claim: a search on a small model of one's own keeps to its time and its budget, and loses little of the quality.
+"""Claim: a search on a small model of the user keeps to its time and its budget, and loses little quality.
 
     python benchmarks/small_search.py [--quick] [--seconds 60] [--floor 0.02] [--out FOLDER]
 
-A digits classifier (MLP 64-256-256-256-10, batch 32: a tenth of a millisecond) is to take half the time of the compiled
-dense one. Its data are made here: ten noisy prototypes of 8x8 pixels, moved by up to a pixel. Prints what was chosen,
-seconds of each phase, and appends to ``benchmarks/results/small_search.jsonl``.
+A classifier of digits (MLP 64-256-256-256-10, batch 32, a tenth of a millisecond) has to take half the time of the
+compiled dense one. Its data are made here: ten noisy prototypes of 8x8 pixels, moved by up to a pixel. Prints the
+choice and the seconds of each phase, and appends to ``benchmarks/results/small_search.jsonl``.
 """
 
 import argparse
@@ -29,7 +29,7 @@ _NOISE = 1.2
 
 
 def digits(count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """(images float32 [count, 64], labels int64 [count])."""
+    """Make images, float32 [count, 64], and labels, int64 [count]."""
     generator = torch.Generator().manual_seed(seed)
     prototypes = torch.randn(10, 8, 8, generator=torch.Generator().manual_seed(0))
     labels = torch.randint(0, 10, (count,), generator=generator)
@@ -41,7 +41,7 @@ def digits(count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def network() -> nn.Module:
-    """The classifier, without training."""
+    """Make the classifier, untrained."""
     widths = (64, 256, 256, 256)
     layers: list[nn.Module] = []
     for narrow, wide in itertools.pairwise(widths):
@@ -50,7 +50,7 @@ def network() -> nn.Module:
 
 
 def trained() -> nn.Module:
-    """The classifier after five passes over its data."""
+    """Train the classifier for five passes over its data."""
     torch.manual_seed(0)
     model = network().train()
     optimiser = torch.optim.AdamW(model.parameters(), 1e-3)
@@ -64,7 +64,7 @@ def trained() -> nn.Module:
 
 
 def make() -> OwnTask:
-    """The task: distillation from the trained classifier, accuracy on digits that training never saw."""
+    """Make the task: distillation from the trained classifier, and accuracy on digits that training never saw."""
     model, (images, _) = trained(), digits(8192, 1)
     tests = digits(4096, 2)
 
@@ -82,7 +82,7 @@ def make() -> OwnTask:
 
 
 def space(seconds: float, floor: float | None, reference: str) -> Any:
-    """Half the time of the dense model, or as quick as a floor of quality allows."""
+    """Make the space: half the time of the dense model, or the fastest model above a quality target."""
     asked = (
         {"latency": {"ratio": 0.5, "reference": reference}} if floor is None else {"quality": {"drop": floor}}
     )
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--ratio", type=float, default=0.5)
     parser.add_argument(
-        "--floor", type=float, help="share of the quality that may be lost, instead of a budget"
+        "--floor", type=float, help="share of the quality that may be lost; replaces the budget of time"
     )
     parser.add_argument("--reference", default="l0compile")
     parser.add_argument("--out", type=Path, help="folder to keep; default: a temporary one")

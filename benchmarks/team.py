@@ -1,10 +1,11 @@
-"""Training over the processes of one machine: sentences a second of a torchrun's team over those of one process.
+"""Training with several processes on one machine: sentences per second of a torchrun team over those of one process.
 
     python benchmarks/team.py [--processes 2] [--seconds 40]
 
-MiniLM with half of its 4x1 blocks zero, trained towards the dense one, 32 sentences a process and step; all of them
-together have the machine's cores. On one machine a team is no quicker where a process uses its cores well: gradients
-have to be exchanged. It is for several machines, or sockets. Appends to ``benchmarks/results/team.jsonl``.
+MiniLM with half of its 4x1 blocks zero is trained towards the dense one, with 32 sentences per process and step; the
+processes share the machine's cores. On one machine a team is not faster if one process uses all cores well, because
+gradients have to be exchanged. It is meant for several machines, or sockets. Appends to
+``benchmarks/results/team.jsonl``.
 """
 
 import argparse
@@ -22,7 +23,7 @@ OPTIONS = {"train_sentences": 1024}
 
 
 def main() -> None:
-    """Each number of processes by itself, then one row."""
+    """Measure each number of processes, then append one row."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -39,7 +40,7 @@ def main() -> None:
 
 
 def launch(processes: int, seconds: float) -> float:
-    """Sentences a second of so many processes."""
+    """Measure the sentences per second of some number of processes."""
     command = [
         sys.executable,
         "-m",
@@ -58,7 +59,7 @@ def launch(processes: int, seconds: float) -> float:
 
 
 def member(seconds: float) -> None:
-    """What each process does; the first prints the sentences a second of all."""
+    """Train in one process of a team; the first process prints the sentences per second of all."""
     name = "sentence-embedding"
     task = make_task(name, task_options(name, OPTIONS))
     with joined() as team:
@@ -68,7 +69,7 @@ def member(seconds: float) -> None:
         model = attach(task.dense(), {"bert.encoder.layer.*.dense": Block(4, 1)})
         harden(model, 0.5, values="binary")
         schedule = Schedule(1_000_000, products="bfloat16")
-        # Once over all sentences: the dense model is asked about each when it is first used.
+        # One pass over all sentences first: the dense model answers each when it is first used.
         train(task, model, Schedule(OPTIONS["train_sentences"] // schedule.batch), team=team)
         done = train(task, model, schedule, deadline=time.monotonic() + seconds, team=team)
         print(round(done.steps * schedule.batch * (1 if team is None else team.count) / done.seconds, 1))

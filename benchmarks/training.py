@@ -1,10 +1,10 @@
-"""Cost of gates in training: time of a gated over a dense training step of all-MiniLM-L6-v2.
+"""The cost of gates in training: time of a gated over a dense training step of all-MiniLM-L6-v2.
 
     python benchmarks/training.py [--pairs 20] [--threads 2]
 
 Gates: heads, feed-forward neurons and 4x1 weight blocks of every encoder linear layer, with a budget. A step is
-forward, backward and Adam (fused, for weights and gates alike) on 32 x 64 tokens. Both models live in one process
-(the engine is the same) and take turns, so that a change of the machine's speed meets both. Appends one JSON line to
+forward, backward and Adam (fused, for weights and gates alike) on 32 x 64 tokens. Both models run in one process, since
+the engine is the same, and take turns, so that a change of the machine's speed affects both. Appends one JSON line to
 ``benchmarks/results/training.jsonl``.
 """
 
@@ -110,7 +110,7 @@ def gated_step(model: nn.Module, ids: torch.Tensor) -> Callable[[], None]:
 def alternate(
     first: Callable[[], None], second: Callable[[], None], pairs: int, steps: int
 ) -> list[tuple[tuple[float, float], tuple[float, float]]]:
-    """``pairs`` measurements of both (see ``seconds``), in turns that swap order, after two steps of warm-up each."""
+    """Measure both ``pairs`` times (see ``seconds``), in alternating order, after two steps of warm-up each."""
     for _ in range(2):
         first()
         second()
@@ -125,7 +125,7 @@ def alternate(
 
 
 def seconds(step: Callable[[], None], steps: int) -> tuple[float, float]:
-    """Mean ``(wall, processor)`` time of ``steps`` steps in a row; the second is free of other processes' work."""
+    """Return the mean wall time and processor time of ``steps`` steps; the latter excludes other processes."""
     wall, processor = time.perf_counter(), time.process_time()
     for _ in range(steps):
         step()
@@ -133,7 +133,7 @@ def seconds(step: Callable[[], None], steps: int) -> tuple[float, float]:
 
 
 def bootstrap(values: list[float], draws: int = 2000) -> tuple[float, float]:
-    """95 % percentile interval of the median, resampling the pairs."""
+    """Return the 95 % percentile interval of the median, by resampling the pairs."""
     source = random.Random(0)
     medians = sorted(statistics.median(source.choices(values, k=len(values))) for _ in range(draws))
     return medians[int(0.025 * draws)], medians[int(0.975 * draws)]

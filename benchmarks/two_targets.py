@@ -2,9 +2,10 @@
 
     python benchmarks/two_targets.py [--shares 0.5 0.25] [--folder KEEP] [--text FOLDER]
 
-Kernels of six block shapes are timed for both targets (``l0compile tune --quick``), all layers pruned in these shapes,
-and plans made for shares of what the dense layers take on each target. A row: which share of the weights is in which
-shape, by group of layers, and what is left of them. Appends to ``benchmarks/results/two_targets.jsonl``.
+Kernels of six block shapes are timed for both targets (``l0compile tune --quick``), all layers are pruned in these
+shapes, and plans are made for shares of the time of the dense layers on each target. A row gives, for each group of
+layers, the share of the weights in each shape, and the share that is left. Appends to
+``benchmarks/results/two_targets.jsonl``.
 """
 
 import argparse
@@ -26,7 +27,7 @@ SHAPES = ((2, 1), (4, 1), (8, 1), (4, 4), (8, 8), (16, 16))
 
 
 def main() -> None:
-    """A row for each target and share."""
+    """Append a row for each target and share."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -53,13 +54,13 @@ def tune(target: str) -> None:
 
 
 def dense() -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """The model to tune, and its inputs."""
+    """Make the model to tune, and its inputs."""
     return minilm.encoder(), minilm.inputs(1, 128)
 
 
 def row(evaluator: Evaluator, share: float) -> dict[str, object]:
-    """The plan for a share of the dense time."""
-    plan = evaluator.plan(Choices(), share * evaluator.menu.dense_ms)
+    """Make a row: the allocation for a share of the dense time."""
+    plan = evaluator.allocate(Choices(), share * evaluator.menu.dense_ms)
     sizes = {name: evaluator.origin.get_submodule(name).weight.numel() for name in plan.layers}
     left = {name: sizes[name] * level.density for name, level in plan.layers.items()}
     by_group = {}

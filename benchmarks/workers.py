@@ -1,13 +1,14 @@
-"""Claim: workers add up, and survive. A study on a simulated device, and one whose workers are killed.
+"""Claim: N workers run N times as many trials, and no trial is lost when workers are killed. On a simulated device.
 
     python benchmarks/workers.py [--trials 128] [--seconds 0.5]     1, 2 and 4 workers against one
     python benchmarks/workers.py --kills 50                        kill -9 of 4 workers, 50 times
 
-The device sleeps for `--seconds` a trial, so workers share nothing but the storage and what this machine spends on
-choosing trials: the figure is what coordination costs. Workers are processes that run the command ``l0compile worker``;
-time counts from the first trial's start to the completion of the last one wanted. The storage is a PostgreSQL of the
-script's own where one is installed, else SQLite. With `--kills`: completed trials that were lost or changed, and
-candidates that were completed twice; both must be none. Appends to ``benchmarks/results/workers.jsonl``.
+The device sleeps for `--seconds` per trial, so workers share nothing but the storage and the choice of trials, and the
+figure is the cost of coordination. Workers are processes that run the command ``l0compile worker``; time counts from
+the start of the first trial to the completion of the last one wanted. The storage is a PostgreSQL server that the
+script starts, or SQLite where PostgreSQL is not installed. With `--kills` it counts completed trials that were lost or
+changed, and candidates that were completed twice; there must be none of either. Appends to
+``benchmarks/results/workers.jsonl``.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from typing import Any
 from harness import record
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "search")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "studies" / "workers")]
 
 import fleet  # noqa: E402
 import postgres  # noqa: E402
@@ -33,7 +34,7 @@ WANTED_SHARE = 0.9
 
 @contextlib.contextmanager
 def storage() -> Iterator[tuple[str, str]]:
-    """A name and the URL of an empty storage."""
+    """Return the name and the URL of an empty storage."""
     if postgres.missing() is None:
         with postgres.running() as server:
             yield "postgresql", server.url
@@ -44,7 +45,7 @@ def storage() -> Iterator[tuple[str, str]]:
 
 
 def seconds_taken(workers: int, job: dict[str, Any]) -> tuple[str, float]:
-    """Seconds that `workers` take for the trials of `job`, from the start of the first to the end of the last."""
+    """Return the seconds that `workers` take from the start of the first trial of `job` to the end of the last."""
     with storage() as (name, url):
         study = fleet.new_study(url, job)
         with fleet.fleet(url, workers) as crew:
@@ -58,7 +59,7 @@ def seconds_taken(workers: int, job: dict[str, Any]) -> tuple[str, float]:
 
 
 def scale(job: dict[str, Any]) -> None:
-    """One row for each number of workers."""
+    """Append one row for each number of workers."""
     alone = 0.0
     for workers in COUNTS:
         name, taken = seconds_taken(workers, job)
@@ -78,7 +79,7 @@ def scale(job: dict[str, Any]) -> None:
 
 
 def survive(job: dict[str, Any], kills: int) -> None:
-    """One row: the account of a study whose workers were killed."""
+    """Append one row about a study whose workers were killed."""
     with storage() as (name, url):
         begin = time.monotonic()
         account = fleet.run_with_kills(url, job, workers=COUNTS[-1], kills=kills, timeout_s=900)
@@ -95,7 +96,7 @@ def main() -> None:
     parser.add_argument(
         "--trials", type=int, help="completed trials a study wants (default: 128; 500 with --kills)"
     )
-    parser.add_argument("--seconds", type=float, help="of a trial (default: 0.5; 0.4 with --kills)")
+    parser.add_argument("--seconds", type=float, help="length of a trial (default: 0.5; 0.4 with --kills)")
     parser.add_argument(
         "--kills", type=int, default=0, help="kill workers so many times, instead of timing them"
     )

@@ -2,9 +2,9 @@
 
     python benchmarks/zoo.py [bert gpt2 ...] [--check-only] [--blocks 12] [--checks FILE]
 
-Each model is checked in a process of its own, so that a crash is a line of the table; then compiled dense and pruned,
-each in a process, and timed beside PyTorch, block by block in turns. Adds to ``benchmarks/results/zoo.jsonl`` and
-writes ``docs/zoo.md`` from the latest line of each model.
+Each model is checked in a process of its own, so that a crash becomes a line of the table. Then it is compiled dense
+and pruned, each in a process, and timed in turns with PyTorch, block by block. Appends to
+``benchmarks/results/zoo.jsonl`` and writes ``docs/zoo.md`` from the latest line of each model.
 """
 
 import argparse
@@ -29,14 +29,14 @@ TIMEOUT_S = 900
 
 
 def main() -> None:
-    """Check and time the models asked for, a line each, and render the table."""
+    """Check and time the chosen models, append a line for each, and render the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(MODELS)}; default: all")
     parser.add_argument("--check-only", action="store_true", help="no timing")
     parser.add_argument(
-        "--checks", type=Path, help="what `python -m tests.zoo.check` printed, in place of checking"
+        "--checks", type=Path, help="output of `python -m tests.zoo.check`, instead of a new check"
     )
     parser.add_argument("--blocks", type=int, default=12, help="measured blocks an engine (default 12)")
     options = parser.parse_args()
@@ -52,8 +52,10 @@ def main() -> None:
 
 
 def checked(name: str, printed: list[str] | None) -> dict[str, Any]:
-    """Setting -> what ``tests.zoo.check`` found, now or in lines ``printed`` before; a crash or timeout is an error of
-    the settings it left out."""
+    """Check a model, or read the lines ``printed`` by an earlier check: setting -> result.
+
+    A crash or timeout is an error of the settings that have no result.
+    """
     if printed is None:
         lines, ending = run("tests.zoo.check", name)
     else:
@@ -64,7 +66,7 @@ def checked(name: str, printed: list[str] | None) -> dict[str, Any]:
 
 
 def timed(name: str, blocks: int) -> dict[str, Any]:
-    """Engines chosen by ``l0.compile``, and the ratios; what could not be compiled is an error of the row."""
+    """Time a model: the engines that ``l0.compile`` chose, and the ratios; a failure is an error in the row."""
     factory = "tests.zoo.timed:make"
     dense = Workload(factory=factory, factory_kwargs={"name": name})
     jobs = {engine: (engine, dense) for engine in ("pytorch", "torch.compile")}
@@ -84,7 +86,7 @@ def timed(name: str, blocks: int) -> dict[str, Any]:
 
 
 def run(module: str, *arguments: str) -> tuple[list[dict[str, Any]], str]:
-    """The lines of JSON that a module of this repository prints, and how its process ended."""
+    """Run a module of this repository; return the lines of JSON that it prints, and how its process ended."""
     command = [sys.executable, "-m", module, *arguments]
     try:
         ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S)

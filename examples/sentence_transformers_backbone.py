@@ -1,4 +1,4 @@
-"""A SentenceTransformer with a compiled backbone: `encode` gives the same embeddings, sooner.
+"""A SentenceTransformer with a compiled backbone: `encode` gives the same embeddings, faster.
 
     python examples/sentence_transformers_backbone.py [FOLDER]
 
@@ -17,13 +17,13 @@ SENTENCES = ["a bird sings", "it is raining again on the roofs of this town", "b
 
 
 def compile_backbone(model: SentenceTransformer) -> SentenceTransformer:
-    """Give ``model`` a compiled transformer, in place; tokenizer, pooling and everything else stay."""
+    """Compile the transformer of ``model`` in place; tokenizer, pooling and everything else stay."""
     backbone = model[0].auto_model.eval()
     inputs = dict(model.tokenizer(SENTENCES[:2], padding=True, return_tensors="pt"))
-    # A loop over many texts makes batches of all sizes, and sentences of all lengths.
+    # `encode` calls the transformer with batches of any size and sentences of any length.
     varying = {name: {0: "batch", 1: "tokens"} for name in inputs}
     compiled = l0.compile(backbone, kwargs=inputs, dynamic_shapes=varying)
-    # What else a caller passes are flags of how to return things, which the compiled model has fixed.
+    # Other arguments only say how to return results, which is fixed in the compiled model.
     backbone.forward = lambda **given: compiled(**{name: given[name] for name in inputs})
     return model
 

@@ -26,7 +26,7 @@ def prune_channels(model: nn.Module, share: float) -> nn.Module:
 
 
 def main(name: str = "resnet18", size: int = 224) -> None:
-    """Compile it, and say what became of the zeros."""
+    """Compile the model, and print what became of the zeros."""
     model = prune_channels(timm.create_model(name, pretrained=False).eval(), 0.33)
     x = torch.randn(1, 3, size, size)
     compiled = l0.compile(model, (x,))

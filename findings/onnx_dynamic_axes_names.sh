@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # torch 2.13.0, torch.onnx.export(dynamo=False) of a torch.fx.GraphModule with dynamic_axes for a named input.
 #
-# Guess: it is traced like any nn.Module, whose outputs get names by themselves: names are needed for the axes that are
-# given, those of the input.
+# Guess: it is traced like any nn.Module, whose outputs get names automatically. Only the input, which has dynamic axes,
+# needs a name.
 # Seen: AttributeError, "'Graph' object has no attribute 'outputs'", unless output_names is given too. The exporter takes
 # every module with an attribute `graph` for TorchScript and asks that graph for names. The same model as a plain
 # nn.Module needs none, and with both kinds of names the GraphModule exports and follows the size.

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # torch 2.13.0: a forward hook with always_call=True and a forward() that raises, called and exported.
 #
-# Guess: the hook runs in both, since "always called, even if an exception is raised" is what the argument promises and
+# Guess: the hook runs in both cases. The argument promises "always called, even if an exception is raised", and
 # non-strict export calls the module as it is.
-# Seen: called, the hook runs; while exporting it does not, and no warning says so. Whatever the hook was to undo (a mode
-# that a pre-hook entered) stays behind in the process.
+# Seen: the hook runs when the module is called, but not during export, and no warning says so. Whatever the hook should
+# undo (a mode that a pre-hook entered) stays behind in the process.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

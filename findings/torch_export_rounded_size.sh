@@ -2,9 +2,9 @@
 # torch 2.13.0, torch.export of a forward() that computes int(x.shape[1] * 0.5), that dimension given as Dim.DYNAMIC.
 #
 # Guess: non-strict export either keeps the size symbolic or refuses, as it does for len(x) ("your code specialized it").
-# Seen: it succeeds and reports the range [4, oo) for the dimension, but has made the rounded size the number 4: the
-# exported module takes 8 and 9 and raises for every other size, with a guard that names the rounding. strict=True
-# keeps the size symbolic and takes all of them.
+# Seen: it succeeds and reports the range [4, oo) for the dimension, but has fixed the rounded size at 4: the exported
+# module takes 8 and 9 and raises for every other size, with a guard that names the rounding. strict=True keeps the size
+# symbolic and takes all of them.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -2,9 +2,9 @@
 # torch 2.13.0, torch.set_flush_denormal on the CPU, an elementwise operator on a tensor large enough for two threads.
 #
 # Guess: the switch holds for the process: after set_flush_denormal(True) and then (False) denormals are numbers again.
-# Seen: it sets the mode of the calling thread alone. PyTorch's other threads keep, for good, the mode of the moment at
-# which they were started. Switched on before the first parallel operator and off later: half of the tensor still comes
-# out as zeros. Switched on after it: half of the tensor is not flushed. Each call says True, "supported".
+# Seen: it sets the mode of the calling thread only. PyTorch's other threads keep the mode of the moment at which they
+# started. Switched on before the first parallel operator and off later, half of the tensor still comes out as zeros.
+# Switched on after it, half of the tensor is not flushed. Each call returns True, "supported".
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -4,8 +4,8 @@
 #
 # Guess: the operator sees the inner tensor's values, as it does everywhere else: x.conj().imag is a tensor like any other.
 # Seen: inside __torch_dispatch__ the handlers of the two bits are switched off, and every operator reads the memory as it
-# is: signs and conjugations are lost, without an error, by mul, sum and tanh (linear is right: it looks at the bits itself).
-# The same call on the same tensor outside is right. resolve_neg() is needed before wrapping.
+# is: mul, sum and tanh lose signs and conjugations without an error (linear is right, because it checks the bits itself).
+# The same call on the same tensor outside is right. Call resolve_neg() before wrapping.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

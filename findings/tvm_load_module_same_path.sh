@@ -2,9 +2,9 @@
 # apache-tvm 0.27.0.post1: tvm.runtime.load_module of a library that was replaced by another at the same path.
 #
 # Guess: load_module reads the file that is there; at worst it refuses, since the older one is still in use.
-# Seen: while a module of the first library is alive, the second load gives the first one's code without a word: the
-# dynamic loader knows libraries by their path. A copy of the same file under another name loads right, and so does the
-# path itself once the first module is gone. Whoever saves models to one place and loads them in one process gets the
+# Seen: while a module of the first library is alive, the second load silently returns the first one's code, because the
+# dynamic loader knows libraries by their path. A copy of the same file under another name loads correctly, and so does
+# the path itself once the first module is gone. A process that saves models to one path and loads them again gets the
 # old code with the new weights.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,13 +1,13 @@
-"""Every error a user can meet. One root; a message says where, what was expected, what came, and what to do.
+"""The errors that l0compile raises. A message says where, what was expected, what came instead, and what to do.
 
-Subclasses that describe a bad value also inherit ``ValueError`` so that plain ``except ValueError`` keeps working.
+Errors about a bad value are ``ValueError`` too, so that a plain ``except ValueError`` catches them.
 """
 
 from collections.abc import Mapping
 
 
 class L0CompileError(Exception):
-    """Root of all errors raised on purpose by l0compile."""
+    """Base class of every error that l0compile raises on purpose."""
 
 
 class GateError(L0CompileError, ValueError):
@@ -15,15 +15,15 @@ class GateError(L0CompileError, ValueError):
 
 
 class CaptureError(L0CompileError):
-    """The model could not be exported to a graph, or the graph holds an operator that nothing here can run."""
+    """The model cannot be exported to a graph, or its graph holds an operator that l0compile cannot run."""
 
 
 class RewriteError(L0CompileError):
-    """A rewrite would be (or was found to be) inexact; nothing is changed when this is raised."""
+    """A rewrite is inexact, or would be; the model is unchanged."""
 
 
 class TargetError(L0CompileError, ValueError):
-    """An unknown, malformed or unsuitable target."""
+    """A target is unknown, malformed or unsuitable."""
 
 
 class ScheduleError(L0CompileError, ValueError):
@@ -31,9 +31,10 @@ class ScheduleError(L0CompileError, ValueError):
 
 
 class BuildError(L0CompileError):
-    """Code generation failed for a captured and legal program.
+    """No machine code could be made for a legal program.
 
-    ``nodes``: names of the graph nodes at fault, each with its reason; empty when no single node is known to be.
+    Attributes:
+        nodes: name of each graph node at fault -> the reason; empty when the node at fault is unknown.
     """
 
     def __init__(self, message: str, nodes: Mapping[str, str] | None = None) -> None:
@@ -42,24 +43,36 @@ class BuildError(L0CompileError):
 
 
 class InputError(L0CompileError, ValueError):
-    """A compiled model was called with a wrong structure, shape, dtype or index."""
+    """A compiled model was called with arguments of a wrong structure, shape, dtype or index."""
 
 
 class StateError(L0CompileError, RuntimeError):
-    """A model with state was called by a thread whose sequence of calls it does not hold."""
-
-
-class ArtifactError(L0CompileError):
-    """A saved model is incomplete, damaged, or made for another version or machine type."""
+    """A model with state was called from a thread for which it holds no state."""
 
 
 class ConfigError(L0CompileError, ValueError):
-    """A search space, target file or database of costs is malformed: names file, key and the allowed values."""
+    """An argument or a file of settings is malformed; the message names the file, the key and the allowed values."""
+
+
+class InfeasibleError(ConfigError):
+    """No candidate can satisfy what was asked for."""
 
 
 class DataError(L0CompileError):
-    """Training or evaluation data is missing, empty or unreadable."""
+    """Data for training, evaluation or a measurement is missing, empty or unreadable."""
+
+
+class StorageError(DataError):
+    """A file, a database or a study cannot be read or written, or holds something else than l0compile wrote."""
+
+
+class ArtifactError(StorageError):
+    """A saved model is incomplete, damaged, or made for another version or machine type."""
+
+
+class DeviceError(DataError):
+    """A device, or the tracker that lends it, does not answer, has gone, or cannot run what it was sent."""
 
 
 class MissingDependency(L0CompileError, ImportError):
-    """An optional package is needed; the message holds the ``pip install`` command that provides it."""
+    """An optional package is missing; the message holds the ``pip install`` command that provides it."""

@@ -28,7 +28,11 @@ WITHIN = {
     "kernels": ("code_stamp", "tir", "token_tile", "definition", "cpu", "cuda", "registry", "costs"),
     "lower": ("tvm", "aten", "partition", "translate"),
     "runtime": ("artifact", "account", "model"),
-}
+    "studies": (
+        "result", "bench", "constraints", "space", "workers", "study", "fit", "context", "explore", "train", "finish",
+        "setup", "run", "entry",
+    ),
+}  # fmt: skip
 """The same inside a folder, for the parts that are named; the others may be read by all of them."""
 
 PURE_PYTORCH = {"ir", "hardware", "gates", "frontend", "analysis", "rewrite", "report"}

@@ -16,7 +16,12 @@ from l0compile.studies.entry import search_model
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [
+    ROOT / "README.md",
+    *sorted(page for page in DOCS.rglob("*.md") if "_" not in page.relative_to(DOCS).parts[0][0]),
+]
+NAMES = ["README", *(str(page.relative_to(DOCS)) for page in PAGES[1:])]
 # One thread: a step of this model is too short to be shared between several.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -40,17 +45,20 @@ def test_python_block_runs(tmp_path: Path) -> None:
     assert (tmp_path / "fast" / "manifest.json").exists()
 
 
-@pytest.mark.parametrize("page", PAGES[1:], ids=lambda path: path.stem)
+@pytest.mark.parametrize("page", PAGES[1:], ids=NAMES[1:])
 def test_python_blocks_of_docs_run(page: Path, tmp_path: Path) -> None:
-    for code in python_blocks(page.read_text(encoding="utf-8")):
-        run(code, tmp_path)
+    """One after another, as a reader would: a block may use what those above it made."""
+    run("\n".join(python_blocks(page.read_text(encoding="utf-8"))), tmp_path)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_commands_are_valid(page: Path) -> None:
     parser = build_parser()
+    text = page.read_text("utf-8")
+    shown = "\n".join(re.findall(r"```shell\n(.*?)```", text, flags=re.DOTALL))
+    indented = re.findall(r"^    ((?:torchrun .* -m )?l0compile .*)$", text, flags=re.MULTILINE)
     for line in re.findall(
-        r"^    (?:torchrun .* -m )?l0compile (.*)$", page.read_text("utf-8"), flags=re.MULTILINE
+        r"^(?:torchrun .* -m )?l0compile (.*)$", "\n".join([shown, *indented]), flags=re.MULTILINE
     ):
         command = shlex.split(re.split(r"\s{2,}", line)[0])
         assert parser.parse_args(command).command == command[0], line

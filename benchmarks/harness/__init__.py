@@ -1,1 +1,1 @@
-"""What every benchmark shares: the model under test and the way a result is written down."""
+"""What benchmarks share: models under test, engines, plots, and the record of results."""

@@ -1,4 +1,4 @@
-"""One attention, for every engine: operands, and a call without arguments."""
+"""One attention operator in every engine: its operands, and a call without arguments."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,9 +13,10 @@ Call = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Case:
-    """mask: "full", "causal", or "padded": the last i of (batch + 3) parts of the i-th sequence's keys are padding.
+    """An attention operator to measure.
 
-    keys: tokens of keys and values where they are not those of the queries (one step of decoding).
+    ``mask`` is "full", "causal" or "padded", where the last i of (batch + 3) parts of the i-th sequence are padding.
+    ``keys`` is the number of keys and values if it differs from that of the queries, as in a step of decoding.
     """
 
     dim: int
@@ -38,7 +39,7 @@ class Case:
 
     @property
     def live(self) -> torch.Tensor:
-        """[batch, 1, 1, keys]: the keys that are not padding."""
+        """Return a mask [batch, 1, 1, keys] of the keys that are not padding."""
         lost = torch.arange(1, self.batch + 1) * self.length // (self.batch + 3)
         return (torch.arange(self.length) < (self.length - lost)[:, None])[:, None, None, :]
 
@@ -53,7 +54,7 @@ class Case:
 
 
 def build(cases: Iterable[Case], folder: Path) -> None:
-    """Kernels (one for all sizes) and ONNX files (one a case) in ``folder``."""
+    """Write kernels (one for all sizes) and ONNX files (one per case) to ``folder``."""
     from l0compile.hardware._tvm import tvm, tvm_target
     from l0compile.hardware.targets import load_target
     from l0compile.kernels import emit
@@ -76,7 +77,7 @@ def build(cases: Iterable[Case], folder: Path) -> None:
 
 
 def calls(engine: str, case: Case, folder: Path) -> Call | None:
-    """The call to time, or None where the engine has no operator for the case."""
+    """Return the call to time, or None if the engine has no operator for the case."""
     torch.manual_seed(0)
     q = torch.randn(case.batch, case.tokens, case.heads * case.dim)
     k, v = (torch.randn(case.batch, case.length, case.kv_heads * case.dim) for _ in "kv")
@@ -124,7 +125,7 @@ def _pytorch(case: Case, folder: Path, *rows: torch.Tensor) -> Call:
 
 
 def _write_onnx(case: Case, folder: Path) -> None:
-    """ONNX Runtime's own fused operator, or that of the standard where heads are shared."""
+    """Write ONNX Runtime's own fused operator, or the standard one if heads are shared."""
     from onnx import TensorProto, helper, save
 
     ours = case.heads == case.kv_heads

@@ -22,9 +22,9 @@ class Call(nn.Module):
 
 @dataclass(frozen=True)
 class Operator:
-    """function(x, y): x and y are [rows, width] float32, y is read only where ``binary``.
+    """An operator ``function(x, y)`` on float32 [rows, width]; only a ``binary`` one reads y.
 
-    moved: numbers read and written, in numbers of x.
+    ``moved`` is how many numbers it reads and writes, as a multiple of the size of x.
     """
 
     name: str

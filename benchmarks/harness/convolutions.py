@@ -22,15 +22,17 @@ LAYERS: dict[str, tuple[int, int, int, int, bool]] = {
     "MobileNetV2 14 depthwise": (14, 384, 384, 3, True),
     "MobileNetV2 7 depthwise": (7, 960, 960, 3, True),
 }
-# Times a layer runs, there and back, so that the layouts at the edges, which a network has once, count little.
+# How often a layer runs, there and back, so that changes of layout, which a network has only at its ends, count little.
 TURNS = 3
 
 
 def make(
     name: str, block: list[int] | None = None, density: float = 1.0
 ) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """A chain of ``2 * TURNS`` layers in eval mode, and one image for it. Of the blocks of each weight the share
-    ``density`` of largest magnitude stays, for speed only."""
+    """Make a chain of ``2 * TURNS`` layers in eval mode, and one image for it.
+
+    Only the share ``density`` of largest blocks stays in each weight; this is for speed, not for quality.
+    """
     torch.manual_seed(0)
     pixels, inputs, outputs, kernel, depthwise = LAYERS[name]
     parts: list[nn.Module] = []

@@ -1,4 +1,4 @@
-"""Jobs for DeepSparse, which lives in an environment of its own: its newest version wants an old ONNX and NumPy."""
+"""Jobs for DeepSparse, which needs an environment of its own, with an old ONNX and NumPy."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ OPSET = 14
 def job(
     python: str, model: nn.Module, names: tuple[str, ...], inputs: tuple[Tensor, ...], path: Path
 ) -> tuple[str, Workload]:
-    """Export ``model`` with its zeros to ``path``.onnx, its inputs to ``path``.npz: (engine, workload)."""
+    """Export ``model`` with its zeros to ``path``.onnx and its inputs to ``path``.npz; return (engine, workload)."""
     onnx = path.with_suffix(".onnx")
     if not onnx.exists():
         export(model, names, inputs, onnx)
@@ -26,7 +26,7 @@ def job(
 
 
 def export(model: nn.Module, names: tuple[str, ...], inputs: tuple[Tensor, ...], path: Path) -> None:
-    """By PyTorch's older exporter: the newer one writes operator sets that DeepSparse does not read."""
+    """Export with PyTorch's older exporter, because DeepSparse cannot read the operator sets of the newer one."""
     with torch.no_grad():
         torch.onnx.export(
             model.eval(), inputs, str(path), dynamo=False, opset_version=OPSET, input_names=list(names)
@@ -34,6 +34,6 @@ def export(model: nn.Module, names: tuple[str, ...], inputs: tuple[Tensor, ...],
 
 
 def saved(path: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """A factory for the process that times our model: the inputs in ``path``, by position."""
+    """Read the inputs in ``path``, by position, in the process that measures our model."""
     with np.load(path, allow_pickle=False) as arrays:
         return nn.Identity(), tuple(torch.from_numpy(arrays[name]).clone() for name in arrays.files)

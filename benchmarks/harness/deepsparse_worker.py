@@ -1,4 +1,4 @@
-"""DeepSparse in a process of its own, by the lines of JSON that ``l0compile.measurement.worker`` speaks.
+"""DeepSparse in a process of its own, with the JSON protocol of ``l0compile.measurement.worker``.
 
     PYTHON -I deepsparse_worker.py
 
@@ -21,7 +21,7 @@ from deepsparse import Engine
 def main() -> None:
     """Serve one measurement; the caller records a crash as a failed one."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what the engine prints
+    os.dup2(2, 1)  # the engine prints to standard output
     request = json.loads(sys.stdin.readline())
     workload, protocol = request["workload"], request["protocol"]
     engine = Engine(model=workload["onnx_path"], batch_size=1, num_cores=protocol["threads"])
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def run_for(call: Callable[[], Any], seconds: float, min_calls: int) -> list[float]:
-    """ms of each of the calls that fit in ``seconds``: the loop of ``l0compile.measurement.local``."""
+    """Time the calls that fit in ``seconds``, in ms, with the loop of ``l0compile.measurement.local``."""
     clock = time.perf_counter_ns
     times: list[float] = []
     end = clock() + int(seconds * 1e9)
@@ -54,7 +54,7 @@ def run_for(call: Callable[[], Any], seconds: float, min_calls: int) -> list[flo
 
 
 def tell(answers: TextIO, message: dict[str, Any]) -> None:
-    """One line."""
+    """Write one line of JSON."""
     print(json.dumps(message), file=answers, flush=True)
 
 

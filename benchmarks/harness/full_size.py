@@ -26,7 +26,7 @@ class Encoder(nn.Module):
 
 
 def bert_base() -> Case:
-    """110 million weights, symbolic batch and sequence."""
+    """Make BERT-base, with 110 million weights, symbolic batch and sequence."""
     torch.manual_seed(0)
     ids = torch.randint(0, 30000, (2, 24))
     dynamic = {name: {0: "batch", 1: "seq"} for name in ("input_ids", "attention_mask")}
@@ -34,7 +34,7 @@ def bert_base() -> Case:
 
 
 def resnet50() -> Case:
-    """The usual widths on pictures of 224 pixels, symbolic batch."""
+    """Make ResNet-50 with its usual widths, for images of 224 pixels and symbolic batch."""
     torch.manual_seed(0)
     model = convnets.resnet50(8).eval().requires_grad_(False)
     return model, (torch.randn(2, 3, 224, 224),), {"x": {0: "batch"}}

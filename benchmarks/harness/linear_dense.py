@@ -1,4 +1,4 @@
-"""A dense linear layer in other engines: activations in rows, weights packed as the engine likes them."""
+"""A dense linear layer in other engines: activations in rows, weights packed by the engine."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ Call = Callable[[], Any]
 
 
 def prepare(engine: str, shape: tuple[int, int], tokens: int, threads: int) -> Call:
-    """The call to time; ``engine`` is one of ``linear_grid.ENGINES``."""
+    """Return the call to time; ``engine`` is one of ``linear_grid.ENGINES``."""
     random = np.random.default_rng(0)
     n, k = shape
     weight = random.standard_normal((n, k), np.float32)

@@ -24,7 +24,7 @@ DENSITIES = (0.5, 0.2, 0.1, 0.05)
 ENGINES = ("onnxruntime", "openvino", "onednn")
 LEAST_US = 50.0  # ideal time from which a point counts
 
-# Short, for a grid of thousands of points; of several passes, seconds apart, one sees a disturbed machine at rest.
+# Short, for a grid of thousands of points; with several passes, seconds apart, one meets an undisturbed machine.
 PROTOCOL = Protocol(warmup_s=0.006, blocks=2, block_s=0.006, settle_s=0.0, min_calls=2)
 PASSES = 3
 
@@ -38,7 +38,7 @@ def block_name(block: Block) -> str:
 
 
 def best_us(call: Callable[[], Any]) -> float:
-    """Microseconds of a call: the least of the medians of ``PROTOCOL.blocks`` blocks of back-to-back calls."""
+    """Return the microseconds of a call, the least median of ``PROTOCOL.blocks`` blocks of back-to-back calls."""
     _calls(call, PROTOCOL.warmup_s)
     return min(statistics.median(_calls(call, PROTOCOL.block_s)) for _ in range(PROTOCOL.blocks)) * 1e-3
 

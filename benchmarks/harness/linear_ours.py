@@ -1,4 +1,4 @@
-"""The linear kernels of l0compile on the grid: one library a shape, the number of tokens known at the call only."""
+"""The linear kernels of l0compile on the grid: one library per shape, for any number of tokens."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ Case = tuple[int, Block, float]  # tokens, block, share of the blocks that are k
 
 
 def build(shape: tuple[int, int], folder: Path) -> None:
-    """Write the library of a shape: a function for each block shape."""
+    """Write the library of a shape, with one function for each block shape."""
     target = load_target("native")
     tile = token_tile(target)
     functions = {}
@@ -30,7 +30,7 @@ def build(shape: tuple[int, int], folder: Path) -> None:
 
 
 def calls(shape: tuple[int, int], folder: Path) -> Iterator[tuple[Case, float, Any]]:
-    """(case, share of the weights that is stored, call) for every point of a shape.
+    """Iterate over the points of a shape: (case, share of the weights that is stored, call).
 
     Activations are packed, as they are inside a model.
     """
@@ -58,7 +58,7 @@ def calls(shape: tuple[int, int], folder: Path) -> Iterator[tuple[Case, float, A
 
 
 def _weight(shape: tuple[int, int], block: Block, density: float) -> tuple[list[Any], float]:
-    """Random blocks at random places."""
+    """Make random blocks in random places."""
     rows, cols = block or (token_tile(load_target("native")).rows, 1)
     row_blocks, col_blocks = -(-shape[0] // rows), -(-shape[1] // cols)
     if block is None:

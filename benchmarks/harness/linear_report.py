@@ -1,4 +1,4 @@
-"""What the times of the linear grid say: the figures, rows for the results, and a plot."""
+"""The report on the linear grid: figures, rows for the results, and a plot."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ WHOLE = {"4x1", "8x1", "4x4", "8x8", "16x16", "32x32"}
 
 @dataclass(frozen=True)
 class Point:
-    """One layer: times in microseconds, of our kernel and of the best dense engine; share of the weights stored."""
+    """A point of the grid: microseconds of our kernel and of the best dense engine, and the share of weights stored."""
 
     shape: tuple[int, int]
     tokens: int
@@ -40,7 +40,7 @@ def path(folder: Path, engine: str, shape: tuple[int, int]) -> Path:
 
 
 def points(folder: Path) -> Iterator[Point]:
-    """Every point of the shapes that all engines were timed at."""
+    """List the points of all shapes that have the times of every engine."""
     for shape in grid.SHAPES:
         files = {engine: path(folder, engine, shape) for engine in (*grid.ENGINES, "l0compile")}
         if not all(file.exists() for file in files.values()):
@@ -54,7 +54,7 @@ def points(folder: Path) -> Iterator[Point]:
 
 
 def figures(all_points: list[Point]) -> dict[str, dict[str, Any]]:
-    """Each figure: geometric mean, worst and how many points; e, and times as fast for few tokens."""
+    """Compute each figure as geometric mean, worst and number of points: e, and the speed-up for few tokens."""
     many = [p for p in all_points if p.counts and p.tokens >= 64]
     chosen = {
         "dense, 64 tokens and more": [p for p in many if p.block == "dense"],
@@ -84,7 +84,7 @@ def _summary(values: list[tuple[float, Point]]) -> dict[str, Any]:
 
 
 def report(folder: Path, record: bool) -> None:
-    """Print the figures; with ``record`` append a row a shape and one of figures, and draw the plot."""
+    """Print the figures; with ``record``, append a row per shape and one with the figures, and draw the plot."""
     found = list(points(folder))
     summary = figures(found)
     for name, figure in summary.items():
@@ -108,7 +108,7 @@ def report(folder: Path, record: bool) -> None:
 
 
 def _plot(found: list[Point], target: Path) -> None:
-    """Efficiency against density, a line a block shape: geometric mean over shapes and tokens."""
+    """Plot efficiency against density, one line per block shape, as the geometric mean over shapes and tokens."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4))

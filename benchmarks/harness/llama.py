@@ -36,12 +36,12 @@ class Decode(Prefill):
 
 
 def ids(tokens: int) -> Tensor:
-    """[1, tokens], always the same."""
+    """Make token ids [1, tokens], always the same."""
     return torch.randint(0, VOCABULARY, (1, tokens), generator=torch.Generator().manual_seed(tokens))
 
 
 def cache(tokens: int) -> list[Tensor]:
-    """Keys and values of ``tokens`` earlier tokens, layer by layer."""
+    """Make keys and values of ``tokens`` earlier tokens, layer by layer."""
     generator = torch.Generator().manual_seed(1)
     shape = (1, GROUPS, tokens, WIDTH // HEADS)
     return [torch.randn(shape, generator=generator) for _ in range(2 * LAYERS)]

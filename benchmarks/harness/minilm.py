@@ -10,7 +10,7 @@ DYNAMIC = {"input_ids": {0: "batch", 1: "seq"}, "attention_mask": {0: "batch", 1
 
 
 def inputs(batch: int, tokens: int, *, padded: bool = False) -> tuple[Tensor, Tensor]:
-    """Random token ids and their mask; ``padded``: every second sentence has half the length."""
+    """Make random token ids and their mask; if ``padded``, every second sentence has half the length."""
     generator = torch.Generator().manual_seed(batch * 1000 + tokens)
     ids = torch.randint(1000, 20000, (batch, tokens), generator=generator)
     mask = torch.ones_like(ids)
@@ -20,8 +20,11 @@ def inputs(batch: int, tokens: int, *, padded: bool = False) -> tuple[Tensor, Te
 
 
 def encoder(block: tuple[int, int] | None = None, density: float = 1.0) -> nn.Module:
-    """The sentence encoder; with ``block``, only the share ``density`` of blocks of largest magnitude is kept in each
-    encoder linear layer (for speed and exactness only: quality is the search's business)."""
+    """Make the sentence encoder.
+
+    With ``block``, each linear layer of the encoder keeps only the share ``density`` of its largest blocks; this serves
+    measurements of speed and exactness, not of quality.
+    """
     model = load_encoder().eval()
     if block is not None:
         for name, module in model.named_modules():

@@ -56,6 +56,6 @@ class MobileNetV2(nn.Module):
 
 
 def mobilenet_v2() -> nn.Module:
-    """In eval mode, always the same weights."""
+    """Make the network in eval mode, always with the same weights."""
     torch.manual_seed(0)
     return MobileNetV2().eval()

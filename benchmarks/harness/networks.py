@@ -1,4 +1,4 @@
-"""The models of ``benchmarks/models.py``: name -> how to build it, and what to call it with."""
+"""The models of ``benchmarks/models.py``: how to build them, and their inputs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +18,11 @@ Inputs = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class Network:
-    """``build()`` gives the dense model in eval mode, ``inputs()`` one request; ``dynamic`` as for ``l0.compile``.
+    """A model to measure.
 
-    ``variant_of``: the network whose compiled files serve this one, too: the same model at another size.
+    ``build()`` makes the dense model in eval mode, and ``inputs()`` one request; ``dynamic`` is the argument
+    ``dynamic_shapes`` of ``l0.compile``. ``variant_of`` names the network with the same model at another size, whose
+    compiled files serve this one too.
     """
 
     build: Callable[[], nn.Module]
@@ -43,7 +45,7 @@ class Pictures(nn.Module):
 
 
 def image() -> Inputs:
-    """One picture."""
+    """Make one image."""
     return (torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1)),)
 
 
@@ -64,7 +66,7 @@ NETWORKS = {
 
 
 def make(name: str, rows: int = 0, columns: int = 0, density: float = 1.0) -> tuple[nn.Module, Inputs]:
-    """The model ``name``, pruned in blocks of rows x columns unless ``density`` is 1, and its inputs."""
+    """Make the model ``name``, pruned in blocks of rows x columns unless ``density`` is 1, and its inputs."""
     network = NETWORKS[name]
     model = network.build().eval().requires_grad_(False)
     return (model if density == 1 else prune_model(model, (rows, columns), density)), network.inputs()

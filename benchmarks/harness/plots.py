@@ -1,4 +1,4 @@
-"""Pictures of measured rows: time along an axis against its ideal, and layers under the roofline."""
+"""Plots of measured rows: time along an axis and its ideal, and layers under the roofline."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ Rows = list[dict[str, Any]]
 
 
 def draw_scaling(rows: Rows) -> bytes:
-    """PNG with a panel an axis: milliseconds with their interval, and in proportion."""
+    """Draw a PNG with one panel per axis: milliseconds with their interval, and the ideal."""
     from matplotlib.figure import Figure
 
     names = ("density", "tokens", "layers", "threads")
@@ -48,7 +48,7 @@ def draw_scaling(rows: Rows) -> bytes:
 
 
 def draw_roofline(rows: Rows) -> bytes:
-    """PNG of GFLOP/s over operations a byte, under the machine's limits."""
+    """Draw a PNG of GFLOP/s over operations per byte, under the limits of the machine."""
     limits = next(row for row in rows if row["axis"] == "limits")
     figure, axes = canvas(PlotSize(720, 460))
     intensity = np.geomspace(0.2, 200, 100)

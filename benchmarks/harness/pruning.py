@@ -1,4 +1,4 @@
-"""Zeros in blocks, by magnitude: for speed and exactness, not for quality."""
+"""Zeros in blocks, by magnitude, for measurements of speed and exactness, not of quality."""
 
 import torch
 from torch import Tensor, nn
@@ -7,8 +7,8 @@ from torch import Tensor, nn
 def prune(weight: Tensor, block: tuple[int, int], density: float) -> None:
     """Keep the share ``density`` of the blocks of largest L1 norm and zero the others in place.
 
-    ``weight`` [n, C, ...] counts as a linear layer [n, C] for each place of its window. A block size that does not
-    divide n and C leaves it as it is.
+    A weight [n, C, ...] is a linear layer [n, C] for each position of its window. It stays as it is if the block size
+    does not divide n and C.
     """
     matrix = weight.movedim(1, -1)
     (rows, columns), n, channels = block, matrix.shape[0], matrix.shape[-1]
@@ -22,7 +22,7 @@ def prune(weight: Tensor, block: tuple[int, int], density: float) -> None:
 
 
 def prune_model(model: nn.Module, block: tuple[int, int], density: float) -> nn.Module:
-    """``model`` with its linear layers and ungrouped convolutions pruned in place."""
+    """Prune the linear layers and ungrouped convolutions of ``model`` in place, and return it."""
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1):

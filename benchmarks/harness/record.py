@@ -1,8 +1,9 @@
-"""One JSON line a result, with the machine and the versions it was measured on."""
+"""One JSON line a result, with the commit, the machine and the versions it was measured on."""
 
 import importlib.metadata
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ _PACKAGES = ("torch", "apache-tvm", "onnxruntime", "openvino", "transformers")
 def append(claim: str, row: dict[str, Any]) -> None:
     """Add ``row`` to ``results/<claim>.jsonl`` and print it."""
     RESULTS.mkdir(exist_ok=True)
-    line = json.dumps({**row, "date": time.strftime("%Y-%m-%d"), "machine": machine()})
+    made = {"date": time.strftime("%Y-%m-%d"), "commit": commit(), "machine": machine()}
+    line = json.dumps({**row, **made})
     with (RESULTS / f"{claim}.jsonl").open("a", encoding="utf-8") as file:
         file.write(line + "\n")
     print(json.dumps(row), flush=True)
@@ -28,6 +30,19 @@ def last(claim: str, first_axis: str) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in text.splitlines()]
     begin = max(place for place, row in enumerate(rows) if row["axis"] == first_axis)
     return rows[begin:]
+
+
+def commit() -> str | None:
+    """Return the commit that was measured, with a + where the package differs from it; None outside a checkout."""
+
+    def git(*command: str) -> str | None:
+        done = subprocess.run(
+            ["git", *command], cwd=RESULTS.parent, capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    found = git("rev-parse", "--short", "HEAD")
+    return found and found + ("+" if git("status", "--porcelain", "--", "../l0compile", "../targets") else "")
 
 
 def machine() -> dict[str, Any]:

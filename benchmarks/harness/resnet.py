@@ -48,12 +48,12 @@ class ResNet50(nn.Module):
 
 
 def distinct(count: int, spread: float) -> Tensor:
-    """Random numbers, no two the same, from -spread to spread."""
+    """Make distinct random numbers from -spread to spread."""
     return (torch.randperm(count) * 2.0 / count - 1) * spread
 
 
 def resnet50() -> nn.Module:
-    """In eval mode, always the same weights; batch norms have statistics as after training, all different."""
+    """Make the network in eval mode, always with the same weights, and with distinct statistics in batch norms."""
     torch.manual_seed(0)
     model = ResNet50().eval()
     for module in model.modules():

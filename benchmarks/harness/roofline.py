@@ -1,4 +1,4 @@
-"""What a linear layer has to compute and to move, and what this machine can do of each."""
+"""The operations and bytes of a linear layer, and the limits of this machine for both."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from l0compile.ir.ops.bsr import nonzero_blocks
 
 
 def flop_and_bytes(layer: nn.Linear, tokens: int, block: tuple[int, int]) -> tuple[float, float]:
-    """Operations on blocks that are not zero; bytes of those blocks, their places, inputs and results, each once."""
+    """Count operations on nonzero blocks, and bytes of these blocks, their indices, inputs and results, each once."""
     n, k = layer.weight.shape
     blocks = int(nonzero_blocks(layer.weight, *block).sum())
     numbers = blocks * block[0] * block[1]
@@ -19,12 +19,12 @@ def flop_and_bytes(layer: nn.Linear, tokens: int, block: tuple[int, int]) -> tup
 
 
 def limits() -> dict[str, float]:
-    """GFLOP/s of PyTorch's best matrix product; GB/s, read and written, of a copy in memory and in the second cache."""
+    """Measure GFLOP/s of PyTorch's best matrix product, and GB/s of a copy in memory and in the L2 cache."""
     square = torch.randn(1536, 1536)
     out = torch.empty_like(square)
     product = _seconds(lambda: torch.mm(square, square, out=out))
     result = {"gflop_per_s": 2e-9 * 1536**3 / product}
-    # A quarter of a core's second cache for each core, so that source and result stay in it.
+    # A quarter of the L2 cache per core, so that source and result stay in it.
     sizes = {"memory_gb_per_s": 1 << 26, "cache_gb_per_s": (1 << 16) * torch.get_num_threads()}
     for name, count in sizes.items():
         source, target = torch.randn(count), torch.empty(count)
@@ -37,7 +37,7 @@ def limits() -> dict[str, float]:
 
 
 def _seconds(call: Callable[[], object]) -> float:
-    """The shortest of the calls that fit in 0.6 s."""
+    """Return the time of the fastest call among those that fit in 0.6 s."""
     best, end = float("inf"), time.perf_counter() + 0.6
     while time.perf_counter() < end:
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What benchmarks of the search share: MiniLM pruned layer by layer, once, and the dense engine to compare with."""
+"""What benchmarks of the search share: pruned layers of MiniLM, and the dense engine to compare with."""
 
 import dataclasses
 import time
@@ -7,12 +7,13 @@ from typing import Any
 
 from l0compile.hardware.targets import load_target
 from l0compile.measurement import Measurement, Protocol, Workload, measure_engines, ratio
+from l0compile.measurement.stopwatch import Job
 from l0compile.pruning.prices import Prices
+from l0compile.studies.bench.bench import Bench
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.fit import Fitted, Fitter
-from l0compile.studies.fit.latency import Bench, Job
 from l0compile.studies.result import SearchResult
-from l0compile.studies.run import legal_shapes, prepare
+from l0compile.studies.setup import legal_shapes, prepare
 from l0compile.studies.space.candidate import Choices, layers_of, unique
 from l0compile.studies.space.read import read_space
 from l0compile.studies.space.space import Space
@@ -24,13 +25,13 @@ SPACE = Path(__file__).parents[2] / "search_spaces" / "minilm.toml"
 
 
 def space_and_task(text: Path | None) -> tuple[Space, Task]:
-    """The shipped space of MiniLM; text: folder instead of the default text."""
+    """Load the shipped space of MiniLM and its task; ``text`` is a folder that replaces the default text."""
     space = read_space(SPACE)
     return space, make_task(space.task, space.options, text)
 
 
 def evaluator(space: Space, task: Task, folder: Path) -> tuple[Evaluator, float]:
-    """Candidates of every layer, kept in ``folder``, and the seconds that took."""
+    """Prune every layer to all levels, keep these in ``folder``, and return an evaluator and the seconds it took."""
     start = time.monotonic()
     with RichProgress(600.0) as progress:
         target = load_target("native")
@@ -42,7 +43,7 @@ def evaluator(space: Space, task: Task, folder: Path) -> tuple[Evaluator, float]
 def every_shape(
     space: Space, task: Task, shapes: tuple[tuple[int, int], ...], folder: Path, target: str = "native"
 ) -> tuple[Evaluator, float]:
-    """As ``evaluator``, with ``shapes`` in every layer, those that cannot win included."""
+    """Do what ``evaluator`` does with ``shapes`` in every layer, including shapes that cannot win."""
     start = time.monotonic()
     layers = unique(layers_of(task.dense(), space).values())
     prices, wanted = Prices.of(load_target(target)), dict.fromkeys(layers, shapes)
@@ -56,12 +57,12 @@ def _told(done: int, total: int) -> None:
 
 
 def final_table(result: SearchResult) -> dict[str, dict[str, Any]]:
-    """The rows of a search's table by name."""
+    """Return the rows of a search's table by name."""
     return {row.name: dataclasses.asdict(row) for row in result.rows}
 
 
 def dense_jobs(task: Task, folder: Path) -> tuple[Bench, dict[str, Job], dict[str, Measurement]]:
-    """A bench in ``folder``, and the dense model in OpenVINO and compiled, measured."""
+    """Measure the dense model in OpenVINO and compiled, with a bench in ``folder``."""
     bench = Bench(task, folder)
     bench.prepare()
     bench.build(task.dense(), "dense", dynamic=False)
@@ -70,9 +71,9 @@ def dense_jobs(task: Task, folder: Path) -> tuple[Bench, dict[str, Job], dict[st
 
 
 def fitted(fitter: Fitter, reference: Job, choices: Choices = _NEUTRAL) -> tuple[Fitted, list[float]]:
-    """A plan fitted to the budget, and its speed-up over the reference with its interval, measured again."""
+    """Fit a plan to the budget; measure its speed-up over the reference again, with its interval."""
     found = fitter.fit(choices, fitter.budget.ms)
-    fitter.bench.build(fitter.evaluator.realised(found.plan), "fitted", dynamic=False)
+    fitter.bench.build(fitter.evaluator.realised(found.allocation), "fitted", dynamic=False)
     both = {"reference": reference, "fitted": fitter.bench.job(fitter.bench.folder / "fitted")}
     measured = measure_engines(both, Protocol())
     times = ratio(measured["reference"], measured["fitted"], paired=True)
@@ -80,7 +81,7 @@ def fitted(fitter: Fitter, reference: Job, choices: Choices = _NEUTRAL) -> tuple
 
 
 def openvino(task: Task, folder: Path) -> Job:
-    """The dense model in OpenVINO, the quickest of the other engines on CPUs."""
+    """Make a job of the dense model in OpenVINO, the fastest of the other engines on CPUs."""
     from l0compile.measurement import export_onnx
 
     onnx = folder / "dense.onnx"

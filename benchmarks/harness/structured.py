@@ -1,4 +1,4 @@
-"""The models that are pruned by whole channels, heads and neurons, and their two forms: cut, and full with zeros."""
+"""Models pruned by whole channels, heads and neurons, in two forms: cut, and full with zeros."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ TOKENS = 128
 
 
 def full(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """The unpruned model in eval mode and its inputs: ``"resnet50"`` or ``"bert"``, always the same."""
+    """Make the unpruned model ``"resnet50"`` or ``"bert"`` in eval mode, always the same, and its inputs."""
     if name == "resnet50":
         model = resnet50()
         return model, (torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1)),)
@@ -24,14 +24,14 @@ def full(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
     torch.manual_seed(0)
     model = BertModel(BertConfig(), add_pooling_layer=False).eval()
     for parameter_name, parameter in model.named_parameters():
-        if parameter_name.endswith("bias"):  # zero as made, which would not tell one neuron from another
+        if parameter_name.endswith("bias"):  # zero at first, which would not tell neurons apart
             parameter.data = distinct(parameter.numel(), 0.05)
     ids = torch.randint(1000, 20000, (1, TOKENS), generator=torch.Generator().manual_seed(1))
     return model, (ids,)
 
 
 def cut(name: str, folder: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """The model as Torch-Pruning left it in ``folder``: the same modules with smaller parameters."""
+    """Load the model that Torch-Pruning left in ``folder``: the same modules with smaller parameters."""
     model, args = full(name)
     tensors = load_file(Path(folder) / "pruned.safetensors")
     for module_name, module in model.named_modules():
@@ -50,9 +50,9 @@ def cut(name: str, folder: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
 
 
 def masked(name: str, folder: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """The full model with zeros where ``cut`` has nothing: pruned outputs get zero weights, biases and norms.
+    """Make the full model with zeros for what ``cut`` lacks: pruned outputs get zero weights, biases and norms.
 
-    Which outputs were kept is read from the values that survived in biases and norms; they are all different.
+    The values in biases and norms are all different, so the ones that survived tell which outputs were kept.
     """
     model, args = full(name)
     tensors = load_file(Path(folder) / "pruned.safetensors")

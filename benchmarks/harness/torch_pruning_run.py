@@ -1,8 +1,8 @@
-"""Prune a model with Torch-Pruning, in an environment that has it, and write what is left.
+"""Prune a model with Torch-Pruning, in an environment that has it, and save the result.
 
     python torch_pruning_run.py resnet50|bert RATIO FOLDER
 
-Not run by hand: ``benchmarks/compaction.py`` does, with the interpreter that it is given.
+``benchmarks/compaction.py`` runs this with the interpreter that it is given.
 """
 
 import json
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _heads_and_neurons(model: nn.Module, attentions: dict[str, Any], ratio: float) -> dict[str, Any]:
-    """Whole heads and feed-forward neurons, at the given ratio; the hidden width stays."""
+    """Prune whole heads and feed-forward neurons at the given ratio, but not the hidden width."""
     hidden = [m for n, m in model.named_modules() if isinstance(m, nn.Linear) and n.endswith("output.dense")]
     norms = [m for m in model.modules() if isinstance(m, (nn.Embedding, nn.LayerNorm))]
     heads = {p: m.num_attention_heads for m in attentions.values() for p in (m.query, m.key, m.value)}

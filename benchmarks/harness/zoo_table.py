@@ -31,7 +31,7 @@ COLUMNS = (
 
 
 def timing(measured: Mapping[str, Measurement]) -> dict[str, Any]:
-    """The ratios of the table from what was measured under the names of ``benchmarks/zoo.py``."""
+    """Compute the ratios of the table from the measurements of ``benchmarks/zoo.py``."""
     found: dict[str, Any] = {
         "median_ms": {name: round(m.median_ms, 4) for name, m in measured.items() if m.ok},
         "errors": {name: m.error for name, m in measured.items() if not m.ok},
@@ -67,7 +67,7 @@ def write(results: Path, target: Path) -> None:
 
 
 def render(row: Mapping[str, Any]) -> str:
-    """One line of the table."""
+    """Format a row as a line of the table."""
     settings, timed = row["settings"], row.get("timing", {})
     errors = sorted({s["error"]["type"] for s in settings.values() if "error" in s})
     worst = max((s["difference"] for s in settings.values() if "difference" in s), default=None)
@@ -82,7 +82,7 @@ def render(row: Mapping[str, Any]) -> str:
 
 
 def islands(setting: Mapping[str, Any]) -> str:
-    """How many, and the operators in them."""
+    """Describe the islands: how many, and the operators in them."""
     found = setting.get("islands", [])
     operators = sorted({name.removesuffix(".default") for island in found for name in island})
     return f"{len(found)}: {', '.join(operators)}" if found else "0"
@@ -93,7 +93,7 @@ def show(interval: list[float] | None) -> str:
 
 
 def totals(rows: Iterable[Mapping[str, Any]]) -> str:
-    """What the whole table comes to."""
+    """Sum up the whole table."""
     rows = [*rows]
     exact = sum(
         all("difference" in s and s["difference"] <= 2e-5 for s in row["settings"].values()) for row in rows

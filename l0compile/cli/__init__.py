@@ -6,18 +6,21 @@ import os
 import sys
 from collections.abc import Sequence
 
-from l0compile.cli.kinds import kind_of
+from l0compile.cli.models.kinds import kind_of
 from l0compile.cli.parser import build_parser, named_models
 from l0compile.errors import L0CompileError
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes: done; an l0compile error, told on standard error; a wrong command line; stopped by Ctrl-C."""
+"""Exit codes: done; an error of ours, told on standard error; a wrong command line; stopped by Ctrl-C."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line ``argv`` (default: that of the process) and return the exit code.
+    """Run a command line and return the exit code.
 
-    An error that is not l0compile's own passes through with its traceback: it is a defect to be reported.
+    An error that is not one of ours passes through with its traceback: it is a defect to be reported.
+
+    Args:
+        argv: The words after the program's name; default: those of this process.
     """
     parser = build_parser()
     try:
@@ -30,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for model in named_models(args):
             kind_of(model, saved=args.command in ("explain", "bench"))
-        # A command's module is loaded only when it runs: help, and a name misspelt, must not wait for PyTorch.
+        # A command's module is loaded only when it runs: help and misspelt names must not wait for PyTorch.
         command = importlib.import_module(f"l0compile.cli.{args.command}")
         code: int = command.run(args)
         sys.stdout.flush()

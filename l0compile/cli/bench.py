@@ -1,4 +1,4 @@
-"""``l0compile bench``: one model on several engines, each in its own process, at one size or many."""
+"""``l0compile bench``: measure one model on several engines, each in its own process, at one size or many."""
 
 import argparse
 import dataclasses
@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from l0compile.cli.bench_jobs import Jobs, made_jobs, saved_jobs
-from l0compile.cli.kinds import SAVED, kind_of
+from l0compile.cli.models.kinds import SAVED, kind_of
 from l0compile.cli.options import sweep
 from l0compile.cli.output import print_json, print_rich
-from l0compile.cli.parser import SWEPT
+from l0compile.cli.parser.measuring import SWEPT
 from l0compile.errors import ConfigError
 from l0compile.hardware.targets import read_host
 from l0compile.measurement import Measurement, Protocol, measure_engines, ratio
@@ -19,7 +19,7 @@ from l0compile.report.plots.sweep import PLOTS, SweepPoint, sweep_plot, sweep_ta
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print; 1 when nothing could be measured."""
+    """Measure and print; return 1 if nothing could be measured."""
     plot = None if args.plot is None else Path(args.plot)
     if plot is not None and plot.suffix not in PLOTS:
         raise ConfigError(f"--plot: expected a name ending in {', '.join(PLOTS)}, got {plot.name!r}")
@@ -48,7 +48,7 @@ def _measured(size: dict[str, int], jobs: Jobs, protocol: Protocol, threads: int
 
 
 def _facts(model: str, points: Sequence[SweepPoint]) -> dict[str, Any]:
-    """One point as ``results``; several as ``points``, each with its sizes."""
+    """Return one point as ``results``, or several as ``points``, each with its sizes."""
     measured = [
         {
             "sizes": point.sizes,

@@ -1,4 +1,4 @@
-"""What `bench` measures at one size: a job for each engine, and the reason of each that cannot take part."""
+"""What ``bench`` measures at one size: a job for each engine, or the reason why an engine cannot take part."""
 
 import argparse
 import itertools
@@ -7,56 +7,71 @@ from pathlib import Path
 
 from torch.export import ExportedProgram
 
-from l0compile.cli.example import Example, compiled, load_example
-from l0compile.cli.inputs import example_call
+from l0compile.cli.models.example import Example, compiled, load_example
+from l0compile.cli.models.inputs import example_call
 from l0compile.cli.options import dynamic_shapes
 from l0compile.errors import CaptureError, ConfigError, MissingDependency
 from l0compile.measurement import ENGINES, Workload, export_onnx
-from l0compile.runtime.artifact import check_host, read_manifest, restore_target
+from l0compile.runtime.artifact import check_host, read_manifest, target_of
 
 DENSE = ("pytorch", "onnxruntime", "openvino")
 _READ_ONNX = ("onnxruntime", "openvino")
 
-Found = tuple[dict[str, tuple[str, Workload]], dict[str, str]]
-"""Jobs by engine, as ``measure_engines`` takes them; and engines that cannot take part, with the reason."""
+EngineJobs = tuple[dict[str, tuple[str, Workload]], dict[str, str]]
+"""Jobs by engine, as ``measure_engines`` takes them, and reasons by engine that cannot take part."""
 
-Jobs = Callable[[Mapping[str, int]], Found]
-"""Sizes by name -> what is to be measured at them."""
+Jobs = Callable[[Mapping[str, int]], EngineJobs]
+"""Makes the jobs at given sizes."""
 
 
 def saved_jobs(args: argparse.Namespace) -> Jobs:
-    """Of a saved model, at the sizes of its dynamic dimensions. Raises ConfigError, ArtifactError."""
+    """Return the jobs of a saved model; their sizes are those of its dynamic dimensions.
+
+    Raises:
+        ConfigError: ``--engines`` names another engine than ours.
+        ArtifactError: It is no saved model, or this machine cannot run it.
+    """
     if args.engines not in (None, ["l0compile"]):
         raise ConfigError(
             "--engines: a saved model runs on l0compile only; give MODULE:FUNCTION to compare engines"
         )
-    check_host(restore_target(read_manifest(args.model)["target"], args.model), args.model)
+    check_host(target_of(read_manifest(args.model), args.model), args.model)
 
-    def jobs(sizes: Mapping[str, int]) -> Found:
-        example_call(args.model, sizes)  # a size that is missing is an error, and no failure of the engine
+    def jobs(sizes: Mapping[str, int]) -> EngineJobs:
+        example_call(
+            args.model, sizes
+        )  # raises here if a size is missing: that is not a failure of the engine
         made = {"path": args.model, "sizes": dict(sizes)}
-        job = Workload("l0compile.cli.inputs:measured", made, artifact=args.model)
+        job = Workload("l0compile.cli.models.inputs:measured", made, artifact=args.model)
         return {"l0compile": ("l0compile", job)}, {}
 
     return jobs
 
 
 def made_jobs(args: argparse.Namespace, folder: Path) -> Jobs:
-    """Of a model of the user's own. With ``--dynamic`` it is compiled once, else for each size anew; files go to
-    ``folder``. Raises ConfigError, and what compiling raises."""
+    """Return the jobs of a user's model, which is compiled anew for each size, or once with ``--dynamic``.
+
+    Args:
+        args: The command line.
+        folder: Where exported and compiled models go.
+
+    Raises:
+        ConfigError: ``--engines`` names an engine that does not exist.
+        L0CompileError: The model could not be made or compiled.
+    """
     engines = args.engines or [*DENSE, "l0compile"]
     if unknown := [engine for engine in engines if engine not in ENGINES]:
         raise ConfigError(f"--engines: expected some of {', '.join(ENGINES)}, got {unknown[0]!r}")
     count, built = itertools.count(), dict[str, tuple[str | None, str | None, dict[str, str]]]()
 
-    def jobs(sizes: Mapping[str, int]) -> Found:
+    def jobs(sizes: Mapping[str, int]) -> EngineJobs:
         key = "" if args.dynamic else str(dict(sizes))
         if key not in built:
             example = load_example(args.model, sizes, args.dynamic)
             built[key] = _build(args, example, engines, folder / str(next(count)))
         onnx, artifact, failures = built[key]
         made = {"name": args.model, "sizes": dict(sizes), "dynamic": args.dynamic}
-        job = Workload("l0compile.cli.example:measured", made, onnx_path=onnx, artifact=artifact)
+        job = Workload("l0compile.cli.models.example:measured", made, onnx_path=onnx, artifact=artifact)
         return {engine: (engine, job) for engine in engines if engine not in failures}, failures
 
     return jobs
@@ -65,7 +80,7 @@ def made_jobs(args: argparse.Namespace, folder: Path) -> Jobs:
 def _build(
     args: argparse.Namespace, example: Example, engines: list[str], folder: Path
 ) -> tuple[str | None, str | None, dict[str, str]]:
-    """(ONNX file, saved model, failures by engine), each of the first two where an engine reads it."""
+    """Return ONNX file, saved model, and failures by engine; a file is None where no engine reads it."""
     folder.mkdir()
     onnx, artifact, failures = None, None, dict[str, str]()
     if set(_READ_ONNX) & set(engines):

@@ -1,15 +1,15 @@
-"""``l0compile compile``: module in, artifact out."""
+"""``l0compile compile``: compile a model and save it as an artifact."""
 
 import argparse
 
-from l0compile.cli.example import compiled, load_example
+from l0compile.cli.models.example import compiled, load_example
 from l0compile.cli.options import sizes
 from l0compile.cli.output import print_json, print_rich
 from l0compile.runtime.artifact import check_destination, read_manifest
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compile, check against the model, save, and say what was saved."""
+    """Compile the model, compare it with the original, save it, and say what was saved."""
     check_destination(args.out)
     compiled(args, load_example(args.model, sizes(args.size), args.dynamic)).save(args.out)
     manifest = read_manifest(args.out)

@@ -1,4 +1,4 @@
-"""``l0compile explain``: what became of each region, what it costs, and why the model is not faster."""
+"""``l0compile explain``: say what became of each region, what it costs, and why the model is not faster."""
 
 import argparse
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 
 import l0compile as l0
-from l0compile.cli.example import Example, compiled, load_example
-from l0compile.cli.kinds import SAVED, kind_of
+from l0compile.cli.models.example import Example, compiled, load_example
+from l0compile.cli.models.kinds import SAVED, kind_of
 from l0compile.cli.options import dynamic_shapes, sizes
 from l0compile.cli.output import print_json, print_lines
 from l0compile.compiler.advice.text import advice_lines
@@ -21,7 +21,7 @@ from l0compile.runtime.artifact import read_manifest
 
 
 def run(args: argparse.Namespace) -> int:
-    """Explain a saved model, or one compiled for the purpose; measure it where it can run."""
+    """Explain a saved model, or compile one and explain it; measure it where it can run."""
     if args.gates:
         return _gates(args)
     target, explanation, unmeasured = _saved(args) if kind_of(args.model) == SAVED else _made(args)
@@ -45,16 +45,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _gates(args: argparse.Namespace) -> int:
-    """What could be gated before training."""
+    """Say what could be gated before training."""
     if kind_of(args.model) == SAVED:
-        raise ConfigError("--gates: is for a model before training; give MODULE:FUNCTION")
+        raise ConfigError("--gates: expected a model before training, got a saved one; give MODULE:FUNCTION")
     for name in ("html", "measure_dense", "no_measure"):
         if getattr(args, name):
-            raise ConfigError(f"--gates: does not go with --{name.replace('_', '-')}")
+            raise ConfigError(f"--gates: does not go with --{name.replace('_', '-')}; leave one of them out")
     example, shapes = load_example(args.model, sizes(args.size), args.dynamic), dynamic_shapes(args.dynamic)
     if not isinstance(example.model, nn.Module):
         raise ConfigError(
-            "--gates: an exported program cannot get gates; give the module that it was made from"
+            "--gates: an exported program cannot get gates; give the module that it was exported from"
         )
     advice = l0.advise(example.model, example.args, example.kwargs, target=args.target, dynamic_shapes=shapes)
     if args.json:
@@ -76,7 +76,7 @@ def _saved(args: argparse.Namespace) -> tuple[dict[str, Any], Explanation, str |
     try:
         loaded = l0.load(args.model)
     except ArtifactError as error:
-        # It can be explained on a machine that cannot run it.
+        # A model can be explained on a machine that cannot run it.
         return manifest["target"], explanation, str(error)
     return manifest["target"], loaded.explain(measure=True, sizes=sizes(args.size)), None
 
@@ -93,7 +93,7 @@ def _made(args: argparse.Namespace) -> tuple[dict[str, Any], Explanation, str | 
 
 
 def _dense(args: argparse.Namespace, example: Example, model: CompiledModel) -> CompiledModel:
-    """The same with its zeros ignored, on the engine that was chosen."""
+    """Compile the same model with its zeros ignored, for the engine that ``model`` runs on."""
     choice = model.explain().choice
     given = argparse.Namespace(**{**vars(args), "engine": choice.engine if choice else args.engine})
     return compiled(given, example, ignore_zeros=True)

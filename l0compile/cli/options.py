@@ -1,4 +1,4 @@
-"""Options that several commands share, turned into values."""
+"""Turn options that several commands share into values."""
 
 import re
 from collections.abc import Iterable
@@ -8,7 +8,11 @@ from l0compile.errors import ConfigError
 
 
 def dynamic_shapes(options: Iterable[str]) -> dict[str, dict[int, str]] | None:
-    """``["ids:0=batch", "ids:1=tokens"]`` as ``{"ids": {0: "batch", 1: "tokens"}}``; None for no options."""
+    """Return ``["ids:0=batch", "ids:1=tokens"]`` as ``{"ids": {0: "batch", 1: "tokens"}}``; None for no options.
+
+    Raises:
+        ConfigError: An option has another form.
+    """
     shapes: dict[str, dict[int, str]] = {}
     for text in options:
         match = re.fullmatch(r"(\w+):(\d+)=([A-Za-z_]\w*)", text)
@@ -19,7 +23,11 @@ def dynamic_shapes(options: Iterable[str]) -> dict[str, dict[int, str]] | None:
 
 
 def sizes(options: Iterable[str]) -> dict[str, int]:
-    """``["tokens=128"]`` as ``{"tokens": 128}``."""
+    """Return ``["tokens=128"]`` as ``{"tokens": 128}``.
+
+    Raises:
+        ConfigError: An option has another form, or gives several numbers.
+    """
     found = {}
     for name, numbers in _read_sizes(options):
         if len(numbers) > 1:
@@ -29,7 +37,11 @@ def sizes(options: Iterable[str]) -> dict[str, int]:
 
 
 def sweep(options: Iterable[str]) -> list[dict[str, int]]:
-    """``["batch=1,8", "tokens=128,512"]`` as the four combinations, in this order; one empty one for no options."""
+    """Return all combinations of sizes such as ``["batch=1,8", "tokens=128,512"]``; one empty one for no options.
+
+    Raises:
+        ConfigError: An option has another form.
+    """
     read = _read_sizes(options)
     names = [name for name, _ in read]
     return [dict(zip(names, point, strict=True)) for point in product(*(numbers for _, numbers in read))]

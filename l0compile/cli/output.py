@@ -1,11 +1,11 @@
-"""What a command prints: one JSON object, or something to read."""
+"""Print what a command found: as one JSON object, or as text for people."""
 
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from l0compile.runtime.account.text import Line
+from l0compile.runtime.account.text import TextLine
 
 
 def print_json(data: Mapping[str, Any]) -> None:
@@ -23,8 +23,13 @@ def print_rich(*items: Any) -> None:
         console.print(item)
 
 
-def print_lines(title: str, lines: Callable[[int], Iterable[Line]] | None = None) -> None:
-    """Print a title, and the lines made for the width of the terminal (100 columns in a pipe)."""
+def print_lines(title: str, lines: Callable[[int], Iterable[TextLine]] | None = None) -> None:
+    """Print a title and lines.
+
+    Args:
+        title: Is never folded.
+        lines: Makes the lines for a width in columns: that of the terminal, or 100 in a pipe.
+    """
     from rich.console import Console
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""``l0compile report``: the page and the pictures again, from the facts that a search stored."""
+"""``l0compile report``: draw the page and the pictures again from the facts that a search stored."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ from l0compile.studies.result import RESULT, SearchResult
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw the reports in ``args.folders`` again and print their tables; of several also what compares them."""
+    """Draw the reports in ``args.folders`` again and print their tables; several are also compared."""
     reports = {folder: SearchResult.load(Path(folder) / RESULT) for folder in args.folders}
     several = len(reports) > 1
     paths = [

@@ -1,4 +1,4 @@
-"""``l0compile search``: find which zeros to have, and leave model, study and report in a folder."""
+"""``l0compile search``: find which zeros to have, and leave the model, the study and the report in a folder."""
 
 import argparse
 from pathlib import Path
@@ -14,11 +14,11 @@ from l0compile.studies.result import SearchResult
 from l0compile.tasks import joined
 
 MISSED = 3
-"""Exit code: everything was done, and no model kept the floor of quality."""
+"""Exit code of a search that ended well, but whose model is below the floor of quality."""
 
 
 def run(args: argparse.Namespace) -> int:
-    """Search, write the report, print the final table. Of processes started by ``torchrun`` the first does that."""
+    """Search, write the report and print the final table; of the processes of ``torchrun``, the first does so."""
     text = None if args.text is None else Path(args.text)
     out = Path(args.out)
     space = find_space(args.space)
@@ -35,18 +35,25 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"files": [str(path) for path in paths]} | result.to_dict())
         return code
-    # What was asked for comes last: a screen may show no more than the end.
+    # What was asked for comes last, as a screen may show only the end.
     print_rich(comparison_table(result), f"chosen model, study and report: {out}", *asked_lines(result))
     return code
 
 
 def exit_code(result: SearchResult) -> int:
-    """0, or `MISSED` where the search had a floor of quality and the chosen model is below it."""
+    """Return ``MISSED`` if the chosen model is below the floor of quality, else 0."""
     return MISSED if any(item.kind == "quality" and not item.met for item in result.asked) else 0
 
 
 def find_space(name: str) -> Path:
-    """The file of the space ``name``: a path, or the name of a shipped one. Raises ``ConfigError`` if there is none."""
+    """Return the file of a space.
+
+    Args:
+        name: A path, or the name of a shipped space.
+
+    Raises:
+        ConfigError: There is no such space.
+    """
     folder = shipped_folder("search_spaces")
     for path in (Path(name), folder / f"{name}.toml"):
         if path.is_file():

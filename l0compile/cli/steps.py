@@ -1,4 +1,4 @@
-"""What compiling does while it takes its seconds, on standard error."""
+"""Tell on standard error what compiling does at the moment."""
 
 import logging
 import sys
@@ -20,7 +20,7 @@ class _Printed(logging.Handler):
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Print the steps that the package logs while the block runs."""
+    """Print the steps that the package logs while the ``with`` block runs."""
     log, handler = logging.getLogger("l0compile"), _Printed()
     level, propagate = log.level, log.propagate
     log.addHandler(handler)

@@ -1,4 +1,4 @@
-"""``l0compile targets``: the machines that models can be compiled for, and others that are described."""
+"""``l0compile targets``: list the machines that models can be compiled for, or show one."""
 
 import argparse
 import dataclasses
@@ -9,7 +9,7 @@ from l0compile.hardware.targets import Target, host_supports, list_targets, load
 
 
 def run(args: argparse.Namespace) -> int:
-    """List the targets, or show every field of one."""
+    """List all targets, or show every field of one."""
     if args.action == "show":
         return _show(load_target(args.name), args.json)
     targets = [load_target(name) for name in list_targets()]

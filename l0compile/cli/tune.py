@@ -1,4 +1,4 @@
-"""``l0compile tune``: measure kernels on this machine, and keep, merge and export what they took."""
+"""``l0compile tune``: measure kernels on this machine; keep, merge and export their times."""
 
 import argparse
 import contextlib
@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from l0compile.cli.example import load_example
-from l0compile.cli.kinds import is_shape
+from l0compile.cli.models.example import load_example
+from l0compile.cli.models.kinds import is_shape
 from l0compile.cli.options import dynamic_shapes, sizes
 from l0compile.cli.output import print_json, print_lines
 from l0compile.errors import ConfigError
@@ -27,7 +27,7 @@ from l0compile.measurement.tune import (
 
 
 def run(args: argparse.Namespace) -> int:
-    """Merge, then measure, then export; in this order, so that one command can do all."""
+    """Merge, then measure, then export: in this order one command can do all three."""
     if not (args.what or args.merge or args.export):
         raise ConfigError("tune: nothing to do; give a model, shapes such as 3072x768, --merge or --export")
     path = Path(args.db) if args.db else default_path()

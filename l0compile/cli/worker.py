@@ -1,4 +1,4 @@
-"""``l0compile worker``: run trials of a study that others run too, or answer for its storage."""
+"""``l0compile worker``: run trials of a study beside other workers, or serve its storage."""
 
 import argparse
 import contextlib
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from l0compile.cli.output import print_json, print_lines
 from l0compile.errors import ConfigError
-from l0compile.studies.workers.jobs import heartbeat_of, join_study, objective_of, read_job, wanted_of
+from l0compile.studies.fit.search_job import objective_of, read_job
+from l0compile.studies.workers.jobs import heartbeat_of, join_study, wanted_of
 from l0compile.studies.workers.proxy import LOOPBACK, serve_storage
 from l0compile.studies.workers.storage import hidden, open_storage
 from l0compile.studies.workers.worker import work
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Work until the study has what it wants, or serve its storage until interrupted."""
+    """Run trials until the study has all it wants, or serve its storage until interrupted."""
     if (args.storage is None) == (args.serve is None):
-        raise ConfigError("worker: expected either --storage URL to work for, or --serve URL to answer for")
+        raise ConfigError("worker: expected either --storage URL to run trials for, or --serve URL to serve")
     with _terminated_like_interrupted():
         return _serve(args) if args.serve else _work(args)
 
@@ -53,8 +54,8 @@ def _serve(args: argparse.Namespace) -> int:
     if args.host not in LOOPBACK:
         print(
             f"l0compile: warning: everyone who reaches {args.host}:{args.port} can read and write all studies: "
-            "Optuna's gRPC asks for no password and encrypts nothing. Use it in a network that you trust, or stay "
-            "on 127.0.0.1 behind an SSH tunnel",
+            "Optuna's gRPC asks for no password and encrypts nothing. Use it only in a network that you trust, or "
+            "stay on 127.0.0.1 behind an SSH tunnel",
             file=sys.stderr,
         )
     print(f"serving {hidden(args.serve)} at grpc://{args.host}:{args.port}; Ctrl-C ends it", file=sys.stderr)
@@ -64,7 +65,7 @@ def _serve(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """A batch system that ends a job sends SIGTERM: the running trial is then given back, as after Ctrl-C."""
+    """Treat SIGTERM, which a batch system sends to end a job, as Ctrl-C: the running trial is given back."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

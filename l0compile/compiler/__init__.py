@@ -1,1 +1,1 @@
-"""The line from module to callable, and the account of what was done."""
+"""From a module to a callable, and the account of what was done on the way."""

@@ -1,4 +1,4 @@
-"""Built stages put together: a plan that runs, and the account of it."""
+"""Put built stages together: a plan that runs them, and the account of it."""
 
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
@@ -13,13 +13,19 @@ from l0compile.ir.program import Program
 from l0compile.ir.records import EngineChoice, PassRecord, Region
 from l0compile.ir.state import State
 from l0compile.kernels import kernel_call
-from l0compile.lower.partition.updates import writer_of
+from l0compile.lower.partition.in_place import writer_of
 from l0compile.lower.stage_build import BuiltStage
-from l0compile.runtime import Explanation, Plan, Step, TorchStage, TvmStage
+from l0compile.runtime import Explanation, StagePlan, Step, TorchStage, TvmStage
 
 
-def assemble(program: Program, built: Sequence[BuiltStage], in_place: bool = False) -> Plan:
-    """The plan that runs ``built``, the stages of ``program``, in order. in_place: it may write into its state."""
+def assemble(program: Program, built: Sequence[BuiltStage], in_place: bool = False) -> StagePlan:
+    """Return the plan that runs the stages of ``program`` in order.
+
+    Args:
+        program: what was built.
+        built: its stages.
+        in_place: the plan may write into its state.
+    """
     constants: dict[str, Tensor] = {}
     steps = []
     results = _results(program, built)
@@ -36,11 +42,11 @@ def assemble(program: Program, built: Sequence[BuiltStage], in_place: bool = Fal
             writes=_writes(program, part, built, wanted) if in_place else (),
         )
         steps.append(Step(stage, part.stage.inputs, part.stage.outputs, frees))
-    return Plan(steps, [node.name for node in program.placeholders], results)
+    return StagePlan(steps, [node.name for node in program.placeholders], results)
 
 
 def _results(program: Program, built: Sequence[BuiltStage]) -> list[Any]:
-    """For each flat result of the program: (name of the value,), or the constant that it is."""
+    """Return (name of the value,), or the constant itself, for each flat result of the program."""
     flat: Any = program.output.args[0]
     names = iter(built[0].stage.outputs) if len(built) == 1 else None
     return [
@@ -50,7 +56,7 @@ def _results(program: Program, built: Sequence[BuiltStage]) -> list[Any]:
 
 
 def _own_names(part: BuiltStage, known: dict[str, Tensor], number: int) -> dict[str, Tensor]:
-    """The constants of a stage, in its order; one that shares its name with another tensor gets a new name."""
+    """Return the constants of a stage in its order; rename one whose name another tensor has already."""
     own: dict[str, Tensor] = {}
     for name in part.parameters:
         tensor = part.program.constants[name]
@@ -62,7 +68,7 @@ def _own_names(part: BuiltStage, known: dict[str, Tensor], number: int) -> dict[
 def _writes(
     program: Program, part: BuiltStage, built: Sequence[BuiltStage], wanted: Container[str]
 ) -> tuple[int, ...]:
-    """Positions of the inputs of a stage that are state which nothing else reads, and that it writes to."""
+    """Return the positions of inputs that are state which the stage writes to and nothing else reads."""
     hidden = {node.name for node in program.placeholders[len(program.inputs) :]}
     return tuple(
         number
@@ -89,7 +95,7 @@ def explanation(
     verification: Mapping[str, Any],
     choice: EngineChoice,
 ) -> Explanation:
-    """The account of ``built``, the stages of ``program``."""
+    """Return the account of ``built``, the stages of ``program``."""
     ordinary = Counter(
         str(node.target)
         for part in built
@@ -122,7 +128,7 @@ def explanation(
 
 
 def _buffer(item: State, program: Program, built: Sequence[BuiltStage]) -> str:
-    """A buffer of the state in words: what it is, and how a call changes it."""
+    """Describe a buffer of the state, and how a call changes it."""
     place = [state.name for state in program.state].index(item.name) + len(program.inputs)
     name, results = program.placeholders[place].name, _results(program, built)
     wanted = {result[0] for result in results if isinstance(result, tuple)}
@@ -139,7 +145,7 @@ def _buffer(item: State, program: Program, built: Sequence[BuiltStage]) -> str:
 
 
 def _size_rules(program: Program) -> tuple[str, ...]:
-    """What must hold of the sizes of a call, in words."""
+    """Say in words what must hold of the sizes of a call."""
     rules = []
     for symbol, (low, high) in program.symbols.items():
         name = program.labels.get(symbol, symbol)
@@ -148,7 +154,7 @@ def _size_rules(program: Program) -> tuple[str, ...]:
 
 
 def dense_regions(regions: Sequence[Region]) -> tuple[Region, ...]:
-    """Regions as PyTorch runs them: what was to be block-sparse is dense."""
+    """Return the regions as PyTorch runs them: dense where they were to be block-sparse."""
     return tuple(_dense(region) if region.format == "bsr" else region for region in regions)
 
 

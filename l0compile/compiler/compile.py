@@ -1,4 +1,4 @@
-"""``compile`` and ``load``: the line from a model, or from an artifact, to a callable."""
+"""``compile`` and ``load``: from a model, or from an artifact, to a callable."""
 
 import inspect
 import logging
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from l0compile.compiler.assembly import assemble, explanation
-from l0compile.compiler.verification import Call, locate, read_calls, showing_state, tolerance
+from l0compile.compiler.verification import ExampleCall, locate, read_calls, showing_state, tolerance
 from l0compile.compiler.verification import verify as verify_calls
 from l0compile.errors import ArtifactError, BuildError, ConfigError, RewriteError
 from l0compile.frontend.dense_tensors import dense_weights
@@ -26,7 +26,7 @@ from l0compile.ir.records import EngineChoice
 from l0compile.ir.state import unchanged, watched_numbers
 from l0compile.kernels import token_tile
 from l0compile.kernels.costs import costs_of
-from l0compile.lower.aten.operands import dtype_name
+from l0compile.lower.aten.lowering import dtype_name
 from l0compile.lower.stage_build import BuiltStage, lower, lower_torch, provable_bounds
 from l0compile.rewrite.pipeline import choose, dense_passes, lost_denormals, optimise_dense
 from l0compile.runtime import (
@@ -53,7 +53,7 @@ def compile(
     *,
     target: str | Target = "native",
     dynamic_shapes: Any = None,
-    verify: bool | Sequence[Call] = True,
+    verify: bool | Sequence[ExampleCall] = True,
     ignore_zeros: bool = False,
     engine: str = "auto",
     threads: int | None = None,
@@ -62,53 +62,71 @@ def compile(
 
     Args:
         model: an ``nn.Module`` in eval mode (gated and hardened, or pruned by anything else) or an ExportedProgram.
-        args, kwargs: example inputs, CPU tensors.
+        args: example inputs by position, CPU tensors.
+        kwargs: example inputs by name.
         target: name of a shipped target, path of a target file, ``"native"``, or a Target.
-        dynamic_shapes: ``{"input_ids": {0: "batch", 1: "seq"}}`` or torch.export's format; default: all sizes fixed.
-        verify: compare with the model on the example inputs, and on each of a list of calls ``[(args, kwargs), ...]``;
-            refuse a result that differs, see :func:`l0compile.compiler.verification.verify`. Padded tokens of an
-            ``nn.TransformerEncoder`` (``src_key_padding_mask``) are computed like others, as in the exported graph;
-            eager PyTorch's fast path makes them zero. ``explain()`` says by how much results then differ. Of a model
-            with state the calls are one sequence, and its buffers are compared after each; the model's own are as
-            before in the end.
-        ignore_zeros: compute the zeros like any other number: the dense model that gains are measured against.
-        engine: ``"tvm"``: compiled, with islands in PyTorch for what TVM does not take; ``"torch"``: the smaller dense
-            model in PyTorch; ``"auto"``: the quicker of the two, timed in turns on the example inputs (half a second,
-            two where they are close), or the one that works.
-        threads: that a call uses; None: all cores, one call at a time. With 1, calls from several threads run side by
+        dynamic_shapes: ``{"input_ids": {0: "batch", 1: "seq"}}`` or torch.export's format; default: all sizes are
+            fixed.
+        verify: compare with the model on the example inputs, and on each of a list of calls ``[(args, kwargs),
+            ...]``, and refuse a result that differs, see :func:`l0compile.compiler.verification.verify`. The calls of
+            a model with state are one sequence, and its buffers are compared after each; the model's own are restored
+            in the end.
+        ignore_zeros: compute zeros like any other number: this is the dense model that gains are measured against.
+        engine: ``"tvm"``: compiled code, with islands in PyTorch for what TVM does not take; ``"torch"``: the smaller
+            dense model in PyTorch; ``"auto"``: the quicker of the two, timed in turns on the example inputs for half
+            a second (two where they are close), or the one that works.
+        threads: threads of a call; None: all cores, one call at a time. With 1, calls of several threads run side by
             side. The code is the same; the engines are timed with that number.
 
-    Returns: a callable with the model's signature and result structure; its ``explain()`` says what was done. Buffers
-        that ``forward`` changes (a cache, a counter) are its state, see :class:`l0compile.runtime.CompiledModel`.
+    Returns:
+        A callable with the model's signature and result structure; its ``explain()`` says what was done. Buffers that
+        ``forward`` changes (a cache, a counter) are its state, see :class:`l0compile.runtime.CompiledModel`. It
+            computes
+        the padded tokens of an ``nn.TransformerEncoder`` (``src_key_padding_mask``) like others, as the exported
+            graph
+        does; eager PyTorch's fast path makes them zero, and ``explain()`` says by how much results then differ.
 
     Raises:
-        CaptureError: the model cannot be exported. TargetError: no such target. ConfigError: no such engine, or number
-        of threads.
-        BuildError: neither engine has an operator. RewriteError: verification found a difference above the tolerance.
+        CaptureError: the model cannot be exported.
+        TargetError: there is no such target.
+        ConfigError: no such engine or number of threads, or ``verify`` is neither a bool nor a list of calls.
+        BuildError: neither engine has an operator.
+        RewriteError: verification found a difference above the tolerance.
     """
     if engine not in ("auto", "tvm", "torch"):
         raise ConfigError(f"compile: engine: expected 'auto', 'tvm' or 'torch', got {engine!r}")
     check_threads(threads)
+    calls = read_calls(model, args, kwargs or {}, verify)
     target = target if isinstance(target, Target) else load_target(target)
     _log.info("capturing the model")
     captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes, allow_state=True)
+    programs = (captured, *_rewritten(captured, target, ignore_zeros))
+    job = _Job(model, tuple(args), dict(kwargs or {}), target, *programs, calls, threads)
+    compiled = job.run(engine)
+    del captured, programs, job
+    release()
+    return compiled
+
+
+def _rewritten(captured: Program, target: Target, ignore_zeros: bool) -> tuple[Program, Program]:
+    """Return the program that PyTorch gets, and the one that TVM gets."""
     _log.info("rewriting a graph of %d operators", len(captured.graph.nodes))
     dense = optimise_dense(captured, ignore_zeros=ignore_zeros)
     program = dense if ignore_zeros else choose(dense, target, _costs(target))
     if lost_denormals(dense):
         dense = optimise_dense(captured, ignore_zeros=ignore_zeros, denormals=True)
-    calls = read_calls(model, args, kwargs or {}, verify)
-    job = _Job(model, tuple(args), dict(kwargs or {}), target, captured, dense, program, calls, threads)
-    compiled = job.run(engine)
-    del captured, dense, program, job
-    release()
-    return compiled
+    return dense, program
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One model on its way to a callable: ``program`` as TVM gets it; ``dense`` as PyTorch gets it, denormals included;
-    ``calls``: what is verified."""
+    """One model on its way to a callable.
+
+    Attributes:
+        program: what TVM gets.
+        dense: what PyTorch gets, denormals included.
+        calls: what is verified.
+    """
 
     model: Any
     args: tuple[Any, ...]
@@ -117,7 +135,7 @@ class _Job:
     captured: Program
     dense: Program
     program: Program
-    calls: list[Call]
+    calls: list[ExampleCall]
     threads: int | None
 
     def run(self, engine: str) -> CompiledModel:
@@ -140,7 +158,7 @@ class _Job:
         return self._finish(_lower(self.program, self.target), choice)
 
     def quicker(self, compiled: CompiledModel) -> CompiledModel:
-        """``compiled``, or the model in PyTorch where that is quicker on the example inputs."""
+        """Return ``compiled``, or the model in PyTorch if that is quicker on the example inputs."""
         if not self.args and not self.kwargs:
             return compiled.chosen(EngineChoice("tvm", "there are no example inputs to compare engines on"))
         try:
@@ -192,7 +210,7 @@ class _Job:
 
 
 def _warned(choice: EngineChoice) -> EngineChoice:
-    """The choice; a warning says which engine failed, which the answers will not show."""
+    """Return the choice, and warn which engine failed: the answers will not show it."""
     if choice.failed:
         _log.warning("compile: engine %s: %s", choice.engine, choice.reason)
     return choice
@@ -209,7 +227,7 @@ def _costs(target: Target) -> Costs | None:
 def _example_shapes(
     program: Program, args: Sequence[Any], kwargs: Mapping[str, Any] | None
 ) -> list[tuple[int, ...]]:
-    """Shapes of the flat example inputs; without them (an ExportedProgram) those that it was traced with."""
+    """Return the shapes of the flat example inputs; for an ExportedProgram without them, the traced ones."""
     if args or kwargs:
         leaves = program.flatten(args, kwargs)
         return [tuple(leaf.shape) for _, leaf in zip(program.inputs, leaves, strict=False)]
@@ -246,7 +264,7 @@ def _signature(
 
 
 def _derived(program: Program) -> Iterator[Derived]:
-    """The dimensions of inputs that are no symbol but follow from one: ``2 * Dim("half")``."""
+    """Return the dimensions of inputs that follow from a symbol: ``2 * Dim("half")``."""
     for number, node in enumerate(program.inputs):
         for axis, size in enumerate(node.meta["val"].shape):
             free = [] if isinstance(size, int) else sorted(size.node.expr.free_symbols, key=str)

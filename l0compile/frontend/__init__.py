@@ -1,1 +1,1 @@
-"""nn.Module or ExportedProgram in, ``Program`` out: one flat ATen graph with gates intact."""
+"""nn.Module or ExportedProgram -> ``Program``, one flat ATen graph in which gates are whole operators."""

@@ -1,4 +1,4 @@
-"""Weights and example inputs as the steps after capture need them: dense numbers in main memory."""
+"""Checks that weights and example inputs are dense tensors in main memory, and sparse weights made dense."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +21,11 @@ _SPARSE = {
 
 
 def refuse_unusual(name: str, tensor: Tensor) -> None:
-    """Raise CaptureError for a tensor without values, or with values in another form than dense numbers.
+    """Raise CaptureError for a tensor that is not an ordinary dense one with values.
 
-    ``tensor`` has been through :func:`l0compile.ir.tensors.resolved`.
+    Args:
+        name: What to call the tensor in the message.
+        tensor: A result of :func:`l0compile.ir.tensors.resolved`.
     """
     found = oddity(tensor)
     if found is not None:
@@ -34,9 +36,12 @@ def refuse_unusual(name: str, tensor: Tensor) -> None:
 
 @contextmanager
 def dense_weights(model: nn.Module | ExportedProgram) -> Iterator[dict[str, str]]:
-    """While the block runs, weights of ``model`` that are stored sparse are dense; gives name -> format of each.
+    """Make sparsely stored weights of ``model`` dense for the duration of the block.
 
-    PyTorch computes the same with both, where it has the operator at all: 2:4 sparse weights are for its GPU kernels.
+    PyTorch computes the same with both, if it has the operator at all: 2:4 sparse weights are for its GPU kernels.
+
+    Yields:
+        Name of each such weight -> its format.
     """
     found: dict[str, str] = {}
     kept: list[tuple[dict[str, Tensor | None], str, Tensor]] = []

@@ -1,4 +1,4 @@
-"""From an exception inside tracing to a message that names the module, the line and the way out."""
+"""Turning an exception inside tracing into a message that names the module, the line and what to do."""
 
 import linecache
 import os
@@ -14,11 +14,11 @@ _TRACERS = (os.path.dirname(torch.__file__) + os.sep, os.path.dirname(__file__) 
 
 _BY_VALUES = r"DataDependent|data-dependent|Could not guard|unbacked|GuardOnDataDependent"
 
-# First match wins: (pattern over exception type and text, what to do).
+# (pattern for type and text of the exception, what to do); the first match wins.
 _ADVICE = (
     (
         r"InputError.*FakeTensor",
-        "a part of the model is compiled already, and cannot be looked into: compile the original of the whole model",
+        "a part of the model is compiled already, so it cannot be traced: compile the whole original model",
     ),
     (
         _BY_VALUES,
@@ -27,7 +27,7 @@ _ADVICE = (
     ),
     (
         r"Constraints violated|ConstraintViolation|specialized|conflicts between user-specified|Not all values of",
-        "a dimension was declared dynamic that the model fixes or bounds: drop it from dynamic_shapes or give its "
+        "the model fixes or bounds a dimension that is declared dynamic: drop it from dynamic_shapes or give its "
         "range, as torch suggests above",
     ),
     (
@@ -36,8 +36,8 @@ _ADVICE = (
     ),
     (
         r"register a pytree|register_dataclass|Unsupported input type",
-        "a class of arguments or results is unknown to PyTorch: call torch.export.register_dataclass(TheClass) once "
-        "for a dataclass, or use a dict, a tuple or a named tuple",
+        "PyTorch does not know the class of an argument or result: call torch.export.register_dataclass(TheClass) "
+        "once for a dataclass, or use a dict, a tuple or a named tuple",
     ),
     (
         r"FunctionalTensor on its own",
@@ -46,12 +46,12 @@ _ADVICE = (
     ),
     (
         r"is mutated in the forward method",
-        "forward() changes a tensor that is no buffer: register it with register_buffer(), as state of the model",
+        "forward() changes a tensor that is not a buffer: make it state of the model with register_buffer()",
     ),
     (
         r"expected compiled_fn to be GraphModule",
-        "forward() changes a buffer by another name than its own (two buffers with one memory, a list that holds it): "
-        "change self.NAME itself, and clone buffers that share memory",
+        "forward() changes a buffer under another name (two buffers share memory, or a list holds it): change "
+        "self.NAME itself, and clone buffers that share memory",
     ),
     (
         r"mutat|in-place|inplace",
@@ -62,15 +62,23 @@ _DEFAULT = "make forward() traceable by torch.export (tensors in, tensors out, n
 
 
 def decides_by_values(error: Exception) -> bool:
-    """Whether tracing failed because a size or a branch depends on values."""
+    """Return whether tracing failed because a size or a branch depends on values."""
     return re.search(_BY_VALUES, f"{type(error).__name__} {error}") is not None
 
 
 def explain(model: torch.nn.Module | None, error: Exception, culprit: str = "") -> CaptureError:
-    """A CaptureError for ``error``, which tracing ``model`` raised; ``culprit``: what is known of the cause.
+    """Make a CaptureError that explains an error of tracing.
 
-    To be raised ``from None``: a message that names module and line is lost below the stack of torch.export. The error
-    itself stays at hand as ``__context__``.
+    Raise it ``from None``, because readers miss a message below the stack of torch.export. The original error is still
+    there as ``__context__``.
+
+    Args:
+        model: The model that was traced, if there is one.
+        error: What tracing it raised.
+        culprit: What is known about the cause.
+
+    Returns:
+        The error to raise.
     """
     where = _location(model, error)
     text = " ".join(str(error).split("\n\n")[0].split())[:400]

@@ -17,12 +17,12 @@ from torch.utils import _pytree as pytree
 from l0compile.errors import CaptureError
 from l0compile.frontend.dense_tensors import dense_weights, refuse_unusual
 from l0compile.frontend.diagnose import explain
-from l0compile.frontend.dynamic import Call, DynamicSpec, enlarged, lookup, read_spec
+from l0compile.frontend.dynamic_shapes import DynamicSpec, ExampleCall, enlarged, lookup, read_spec
+from l0compile.frontend.exported_program import from_exported_program
 from l0compile.frontend.functional import is_functional
 from l0compile.frontend.guards import pins_a_rounded_size
-from l0compile.frontend.lift import lift
 from l0compile.frontend.sizes import accept_size_one, drop_needless_conditions, label_symbols
-from l0compile.frontend.stale import stale_weights, warn_of_stale
+from l0compile.frontend.stale_weights import parametrizations_anew, stale_weights, warn_of_stale
 from l0compile.frontend.trace import trace
 from l0compile.ir.program import Program
 from l0compile.ir.tensors import resolved
@@ -40,45 +40,50 @@ def capture(
     """Export ``model`` to a :class:`Program`.
 
     ``linear``, ``layer_norm``, ``gelu``, ``embedding``, ``scaled_dot_product_attention`` and the gates stay whole
-    operators; parameters and buffers become constants; checks that tracing inserted are dropped. Weights
-    that are stored sparse become dense ones with the same zeros.
+    operators. Parameters and buffers become constants, and checks that tracing inserts are dropped. Sparsely stored
+    weights become dense ones with the same zeros.
 
     Args:
-        model: a module in eval mode, an ``fx.GraphModule``, or an ExportedProgram (then ``args`` and
-            ``dynamic_shapes`` are not used).
-        args, kwargs: example inputs. A dynamic dimension may have any size, 1 included.
-        dynamic_shapes: torch.export's format, or names: ``{"input_ids": {0: "batch", 1: "seq"}}``; equal names
-            are equal sizes. Without it every size is fixed.
-        allow_state: buffers that the model changes are state of the program instead of refused. The model's own keep
-            their values.
+        model: A module in eval mode, an ``fx.GraphModule``, or an ExportedProgram, which needs none of the next three
+            arguments.
+        args: Positional example inputs. A dynamic dimension may have any size in them, 1 included.
+        kwargs: Keyword example inputs.
+        dynamic_shapes: A specification in torch.export's format, or one with names, such as
+            ``{"input_ids": {0: "batch", 1: "seq"}}``, where equal names mean equal sizes. Without it every size is
+            fixed.
+        allow_state: Make buffers that the model changes state of the program, instead of refusing the model. The
+            buffers of the model itself keep their values.
+
+    Returns:
+        The program.
 
     Raises:
-        CaptureError: the model is in training mode, changes an input or, without ``allow_state``, a buffer, draws
-            random numbers, holds tensors that are not dense real numbers in main memory, or cannot be exported: names
-            module, line and what to do.
+        CaptureError: The model is in training mode, changes an input, changes a buffer without ``allow_state``, draws
+            random numbers, holds tensors that are not dense and in main memory, or cannot be exported. The message
+            names module and line, and says what to do.
     """
     if isinstance(model, ExportedProgram):
         if dynamic_shapes is not None:
             raise CaptureError(
                 "capture: an ExportedProgram already fixes what is dynamic; pass dynamic_shapes to torch.export"
             )
-        return lift(_decompose(model, None), allow_state)
+        return from_exported_program(_decompose(model, None), allow_state)
     _check_module(model)
-    with dense_weights(model) as stored:
+    with dense_weights(model) as stored, parametrizations_anew():
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
             refuse_unusual(name, resolved(tensor))
         call = _bind(model, args, kwargs or {})
         return replace(_capture(model, call, dynamic_shapes, allow_state), stored=stored)
 
 
-def _capture(model: nn.Module, call: Call, dynamic_shapes: Any, allow_state: bool) -> Program:
+def _capture(model: nn.Module, call: ExampleCall, dynamic_shapes: Any, allow_state: bool) -> Program:
     spec = read_spec(call, dynamic_shapes)
     example = enlarged(call, spec) if spec else call
     stale = stale_weights(model)
     with _equal_names(model, spec):
         exported = _decompose(_export(model, example, spec), model)
     warn_of_stale(stale, exported)
-    program = lift(exported, allow_state)
+    program = from_exported_program(exported, allow_state)
     if spec is None:
         return program
     program = replace(program, labels=label_symbols(program, example, spec))
@@ -94,19 +99,19 @@ def _check_module(model: nn.Module) -> None:
         )
     if not isinstance(model, nn.Module):
         raise CaptureError(f"capture: expected an nn.Module or ExportedProgram, got {type(model).__name__}")
-    # A traced graph has its training flags written into it; random operators are found later.
+    # A traced graph holds the training flags of its operators; random operators are found later.
     if model.training and not isinstance(model, fx.GraphModule):
         raise CaptureError(
             "capture: expected a model in eval mode, got training mode; call model.eval() first"
         )
 
 
-def _bind(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
+def _bind(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExampleCall:
     for path, leaf in pytree.tree_leaves_with_path((tuple(args), dict(kwargs))):
         if isinstance(leaf, torch.Tensor):
             refuse_unusual(f"example input {pytree.keystr(path[1:])}", resolved(leaf))
     fresh = pytree.tree_map_only(torch.Tensor, _OwnMarks(), (tuple(args), dict(kwargs)))
-    call = Call(inspect.signature(model.forward), *fresh)
+    call = ExampleCall(inspect.signature(model.forward), *fresh)
     try:
         call.signature.bind(*call.args, **call.kwargs)
     except TypeError as error:
@@ -117,24 +122,24 @@ def _bind(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> C
 
 
 class _OwnMarks(dict[int, torch.Tensor]):
-    """Tensor -> another object for the same values, one for each tensor, which is a plain tensor.
+    """Tensor -> another plain tensor object with the same memory, the same one for each occurrence.
 
-    torch.export notes on a tensor which of its dimensions are dynamic, and when it fails the note stays: the next
-    export with the same example would be about other sizes than asked for.
+    torch.export marks dynamic dimensions on the tensors themselves, and leaves the marks there when it fails. The next
+    export with the same example would then have other dynamic dimensions than the user asked for.
     """
 
     def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
         return self.setdefault(id(tensor), resolved(tensor).detach())
 
 
-def _export(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedProgram:
-    """Non-strict export; strict where that fails, or makes a size that should vary a number (``int(0.5 * n)``)."""
+def _export(model: nn.Module, call: ExampleCall, spec: DynamicSpec | None) -> ExportedProgram:
+    """Export non-strictly; export strictly if that fails, or fixes a size that may vary (``int(0.5 * n)``)."""
     try:
         exported = _traced(model, call, spec, strict=False)
     except Exception as error:  # tracing runs the user's code: anything can come out of it
         second = _strict(model, call, spec)
         if second is None:
-            # Without the stack of tracing: what the message says is lost above it.
+            # Without the stack of tracing, above which nobody finds the message.
             told = error.with_traceback(None) if isinstance(error, CaptureError) else explain(model, error)
             raise told from None
         return second
@@ -143,16 +148,14 @@ def _export(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedP
     return exported
 
 
-def _strict(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedProgram | None:
-    """Strict export reads the model's byte code: ``len(x)`` and ``int(size)`` stay sizes. None where it fails too."""
+def _strict(model: nn.Module, call: ExampleCall, spec: DynamicSpec | None) -> ExportedProgram | None:
+    """Export from the model's byte code, where ``len(x)`` and ``int(size)`` stay sizes; None if that fails too."""
     names = [name for name in logging.root.manager.loggerDict if name.startswith("torch.")]
     loggers = [logger for logger in map(logging.getLogger, names) if not logger.disabled]
     try:
-        for logger in loggers:  # what it has to say of a failure, it says of code that the user never wrote
+        for logger in loggers:  # on failure it logs messages about code that the user did not write
             logger.disabled = True
-        with redirect_stderr(
-            io.StringIO()
-        ):  # graphs, in part; what forward() prints was printed the first time
+        with redirect_stderr(io.StringIO()):  # it prints graphs, and what forward() printed the first time
             return _traced(model, call, spec, strict=True)
     except Exception as error:  # as above; the first attempt's error is the one to tell
         _log.debug("strict export fails as well: %s", error)
@@ -162,7 +165,7 @@ def _strict(model: nn.Module, call: Call, spec: DynamicSpec | None) -> ExportedP
             logger.disabled = False
 
 
-def _traced(model: nn.Module, call: Call, spec: DynamicSpec | None, strict: bool) -> ExportedProgram:
+def _traced(model: nn.Module, call: ExampleCall, spec: DynamicSpec | None, strict: bool) -> ExportedProgram:
     shapes = spec.shapes if spec else None
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -184,7 +187,7 @@ def _decompose(exported: ExportedProgram, model: nn.Module | None) -> ExportedPr
 
 @contextmanager
 def _equal_names(model: nn.Module, spec: DynamicSpec | None) -> Any:
-    """While tracing, state that dimensions of one name have one size."""
+    """During tracing, assert that dimensions of one name have one size."""
     groups: dict[str, list[Any]] = {}
     for key, name in (spec.dims if spec else {}).items():
         if name is not None:
@@ -203,7 +206,7 @@ def _size_check(forward: Callable[..., Any], groups: Mapping[str, list[Any]]) ->
     signature = inspect.signature(forward)
 
     def check(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        arguments = Call(signature, args, kwargs).arguments
+        arguments = ExampleCall(signature, args, kwargs).arguments
         for keys in groups.values():
             sizes = [lookup(arguments, path).shape[dim] for path, dim in keys]
             for size in sizes[1:]:

@@ -1,4 +1,4 @@
-"""PyTorch's fast path for ``nn.TransformerEncoder``, which eager calls take and exported graphs do not."""
+"""The fast path of ``nn.TransformerEncoder``, which eager calls take and exported graphs do not."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +10,10 @@ from torch import nn
 
 @contextmanager
 def without_fast_path() -> Iterator[None]:
-    """Eager calls compute what tracing sees.
+    """Let eager calls compute what tracing sees.
 
-    With a ``src_key_padding_mask``, ``nn.TransformerEncoder`` in eval mode packs the tokens that are no padding and
-    returns zeros for the others. Tracing never takes that path: there a padded token is computed like any other.
+    With a ``src_key_padding_mask``, ``nn.TransformerEncoder`` in eval mode skips padding and returns zeros for it.
+    Tracing never takes that path and computes a padded token like any other.
     """
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -24,7 +24,7 @@ def without_fast_path() -> Iterator[None]:
 
 
 def has_fast_path(model: Any) -> bool:
-    """Whether an eager call of ``model`` may return zeros for padded tokens where its graph does not."""
+    """Return whether an eager call of ``model`` may return zeros for padding where its graph does not."""
     if not isinstance(model, nn.Module):
         return False
     encoders = [module for module in model.modules() if isinstance(module, nn.TransformerEncoder)]

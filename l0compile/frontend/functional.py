@@ -1,4 +1,4 @@
-"""Exported graphs that are functional as they are: tracing them once more would spell out a few operators at most."""
+"""Exported graphs that are functional already, so that decomposing them would change a few operators at most."""
 
 import operator
 from typing import Any
@@ -12,8 +12,8 @@ from l0compile.ir.nodes import arguments
 
 aten = torch.ops.aten
 
-# Composite operators that may return their input's own memory. Where nothing is written to, that makes no difference;
-# the normal form has all of them.
+# Composite operators that may return a view of their input. If no operator writes to memory, that makes no difference,
+# and the rewrites know all of them.
 _MAY_ALIAS = {
     aten.reshape.default,
     aten.contiguous.default,
@@ -22,21 +22,22 @@ _MAY_ALIAS = {
     aten.dropout.default,
 }
 _CASTS = {aten.to.dtype, aten.to.device, aten.to.dtype_layout, aten.to.other}
-# Operators whose schema says less than they do.
+# Operators that write to memory although their schema does not say so.
 _WRITES = ("aten::_batch_norm", "aten::instance_norm", "aten::rrelu")
 _SIZES = {operator.add, operator.sub, operator.mul, operator.floordiv, operator.getitem}
 
 
 def is_functional(exported: ExportedProgram) -> bool:
-    """No operator writes to memory, and none but those of ``plain_copy`` is one that decomposing would spell out.
+    """Return whether a graph needs no ``run_decompositions({})``.
 
-    ``run_decompositions({})`` keeps composite operators unless they may alias their inputs, and keeps all others.
+    No operator may write to memory, and decomposing must change no operator except those that ``plain_copy`` rewrites.
+    It decomposes composite operators that may alias their inputs, and keeps all others.
     """
     return all(_stays(node) for node in exported.graph.nodes if node.op == "call_function")
 
 
 def plain_copy(graph: fx.Graph, node: fx.Node, mapped: dict[fx.Node, Any]) -> fx.Node:
-    """``node`` at the end of ``graph``, spelled as decomposing spells it; ``mapped``: its inputs there."""
+    """Copy ``node`` to the end of ``graph`` as decomposing would write it; ``mapped`` maps inputs to their copies."""
     if node.target in _CASTS:
         source, before, after = mapped[node.args[0]], node.args[0].meta["val"], node.meta["val"]
         if before.dtype == after.dtype:

@@ -1,4 +1,4 @@
-"""What tracing assumed about sizes: the guards of torch's shape environment as conditions to check at every call."""
+"""The assumptions of tracing about sizes (torch's guards), as conditions that every call checks."""
 
 from typing import Any
 
@@ -41,15 +41,17 @@ _OPERATORS: tuple[tuple[tuple[Any, ...], str], ...] = (
 
 
 def size_conditions(program: Program) -> tuple[Condition, ...]:
-    """The guards that the ranges of the size symbols do not already imply, without duplicates.
+    """Find the conditions on sizes under which the graph is right.
 
-    Sizes from floating-point arithmetic are read as integer arithmetic. Where rounding might make a difference, that
-    both agree is a condition as well.
+    For example, ``x if x.shape[0] < x.shape[1] else -x`` is traced along one branch, so the graph is right only for
+    sizes where the comparison has the same result. Sizes from floating-point arithmetic are read as integer
+    arithmetic; where rounding might make a difference, it is a condition that both agree.
 
-    ``x if x.shape[0] < x.shape[1] else -x`` is traced along one branch; the graph is right for other sizes only while
-    that comparison comes out the same.
+    Returns:
+        The guards that do not follow from the ranges of the size symbols, without duplicates.
 
-    Raises: CaptureError for a guard that cannot be written as arithmetic on input sizes.
+    Raises:
+        CaptureError: A guard is not arithmetic on input sizes.
     """
     environment = _environment(program)
     if environment is None:
@@ -61,15 +63,15 @@ def size_conditions(program: Program) -> tuple[Condition, ...]:
         )
     for guard in environment.guards:
         assumed = environment.replace(guard.expr)
-        # With axioms=() the guard itself is not used to prove the guard; only ranges are.
+        # With axioms=() torch proves the guard from ranges alone, and not from the guard itself.
         if environment._maybe_evaluate_static(assumed, axioms=()) is not sympy.true:
             found[size_expression(assumed, program)] = None
-    found.pop(True, None)  # what integer arithmetic proves
+    found.pop(True, None)  # conditions that integer arithmetic proves
     return tuple(found)
 
 
 def pins_a_rounded_size(exported: ExportedProgram) -> bool:
-    """Whether tracing made a number of a size that the model rounds: ``int(0.5 * n) == 4``."""
+    """Return whether tracing fixed a size that the model rounds, as in ``int(0.5 * n) == 4``."""
     values = [node.meta.get("val") for node in exported.graph.nodes if node.op == "placeholder"]
     modes = [value.fake_mode for value in values if isinstance(value, FakeTensor)]
     environment = modes[0].shape_env if modes else None
@@ -78,7 +80,7 @@ def pins_a_rounded_size(exported: ExportedProgram) -> bool:
 
 
 def _uncertain(program: Program) -> list[Any]:
-    """Roundings in sizes of the graph whose integer form has to be checked at each call."""
+    """List the roundings in sizes of the graph whose integer form every call has to check."""
     found: dict[Any, None] = {}
     for node in program.graph.nodes:
         for leaf in pytree.tree_leaves(node.meta.get("val")):
@@ -98,7 +100,7 @@ def _environment(program: Program) -> Any:
 
 
 def _input_sizes(program: Program) -> set[str]:
-    """Symbols whose value a call shows: a whole dimension of an input, or one that a dimension is a multiple of."""
+    """Find the symbols whose values follow from the shapes of a call: a dimension is a multiple of the symbol."""
     values = [node.meta.get("val") for node in program.placeholders]
     sizes = [expression(size) for value in values if isinstance(value, torch.Tensor) for size in value.shape]
     symbols = [sorted(getattr(size, "free_symbols", ()), key=str) for size in sizes]
@@ -110,9 +112,15 @@ def _input_sizes(program: Program) -> set[str]:
 
 
 def size_expression(size: Any, program: Program, as_it_is: bool = False) -> Condition:
-    """A sympy expression over sizes as data, in integers as far as that goes unless it is to stay ``as_it_is``.
+    """Turn a sympy expression over sizes into a condition.
 
-    Raises: CaptureError where it is no arithmetic on input sizes.
+    Args:
+        size: The expression.
+        program: The program whose inputs have these sizes.
+        as_it_is: Keep floating-point arithmetic, instead of using integers where possible.
+
+    Raises:
+        CaptureError: The expression is not arithmetic on input sizes.
     """
     return _as_data(size if as_it_is else integral(size), program)
 

@@ -1,4 +1,4 @@
-"""Indices whose values are known, written so that the shape of what they select is known too."""
+"""Rewriting indices with known values so that the shape of what they select is known."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ Value = Callable[[Tensor], Tensor | None]
 
 @contextmanager
 def untraced() -> Iterator[None]:
-    """Within, functions run on real tensors and nothing is traced."""
+    """Run functions on real tensors, untraced, for the duration of the block."""
     with torch._C.DisableTorchFunction(), _disable_current_modes(), torch.no_grad():
         yield
 
@@ -21,13 +21,20 @@ def untraced() -> Iterator[None]:
 def with_positions(
     func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], value: Value, note: Callable[[Tensor], None]
 ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-    """The call of ``func`` with positions in place of masks that are known.
+    """Rewrite a call of ``func`` so that known values give its result a known shape.
 
-    ``x[mask]`` and ``masked_select(x, mask)`` -> ``x[positions]``, likewise where it is assigned to;
-    ``repeat_interleave`` gets the size of its result.
+    ``x[mask]`` and ``masked_select(x, mask)`` become ``x[positions]``, and so does an assignment to ``x[mask]``.
+    ``repeat_interleave`` is given the size of its result.
 
     Args:
-        value: the value of a tensor, None where it is not known. note: told of each tensor whose value is used.
+        func: The function that is called.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        value: Tensor -> its value, None if unknown.
+        note: Called with each tensor whose value is used.
+
+    Returns:
+        The function, positional arguments and keyword arguments to call.
     """
     name = getattr(func, "__name__", "")
     if name == "masked_select" and len(args) == 2 and args[0].shape == args[1].shape:

@@ -1,4 +1,4 @@
-"""Tracing with the values of what follows from constants, for models that decide or size by them."""
+"""Tracing with the values of tensors that follow from constants, for models whose branches or sizes depend on them."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from l0compile.frontend.known_indices import untraced, with_positions
 
-# Functions whose result, or its shape, is decided by values.
+# Functions whose result or its shape depends on values.
 _READ_VALUES = frozenset({
     "item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__", "__complex__", "__contains__",
     "is_nonzero", "equal", "allclose", "nonzero", "argwhere", "unique", "unique_consecutive", "bincount",
@@ -30,13 +30,13 @@ _LARGEST = 1 << 24  # elements; a mask for 4,096 tokens has as many
 
 
 class KnownValues(TorchFunctionMode):
-    """Beside each fake tensor of a trace that follows from constants, the tensor that it stands for.
+    """Keeps the real tensor of each fake tensor that follows from constants.
 
-    A function that reads values gets the real ones, and what it gives is a constant of the trace. All else is traced as
-    it would be. A tensor that is changed in place by what is not known is not known any more, nor are its views.
+    A function that reads values is given the real ones, and its result is a constant of the trace. All other functions
+    are traced as usual. When something unknown changes a tensor in place, the tensor and its views become unknown.
 
     Attributes:
-        read: names of parameters and buffers whose values were read.
+        read: Names of the parameters and buffers whose values were read.
         blame: (function, inputs) of the last read of values that do not follow from constants.
     """
 
@@ -52,7 +52,7 @@ class KnownValues(TorchFunctionMode):
         self._alive: list[Any] = []  # an id is only unique while its object lives
 
     def start(self, inputs: Mapping[str, Any]) -> None:
-        """Take up the fake parameters and buffers that the model has by now, and its fake inputs by name."""
+        """Note the fake parameters and buffers that the model holds during tracing, and its fake inputs by name."""
         for name, fake in (*self._model.named_parameters(), *self._model.named_buffers()):
             if name in self._given:
                 self._note(fake, self._given[name], frozenset([name]))
@@ -77,7 +77,7 @@ class KnownValues(TorchFunctionMode):
     def _follow(
         self, func: Any, name: str, given: Any, real: Any, result: Any, sources: frozenset[str]
     ) -> None:
-        """Note what ``func`` gave for ``given``, and what it changed; ``real``: the values of ``given``, if known."""
+        """Note what ``func`` returned and changed; ``real`` holds the values of its arguments if they are known."""
         fakes = [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, FakeTensor)]
         changed = _changed(func, name, *given)
         follows = real is not None and not _RANDOM.search(name) and _is_small([*fakes, *changed])
@@ -97,7 +97,7 @@ class KnownValues(TorchFunctionMode):
             return func(*args, **kwargs)
 
     def _real(self, given: Any) -> Any:
-        """The arguments with the values of all tensors in them, None where one is not known."""
+        """Return the arguments with real tensors; None if some value is unknown."""
         leaves, spec = pytree.tree_flatten(given)
         values = [self._value(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         unknown = (torch.SymInt, torch.SymFloat, torch.SymBool)
@@ -132,7 +132,7 @@ class KnownValues(TorchFunctionMode):
             self._values[id(tensor)] = value
 
     def _is_given(self, tensor: Tensor) -> bool:
-        """Whether its value lies in a tensor of the model, which must not be changed while tracing."""
+        """Return whether the value lies in a tensor of the model, which tracing must not change."""
         value = self._values.get(id(tensor))
         return value is None or value.untyped_storage().data_ptr() in self._own
 
@@ -150,7 +150,7 @@ class KnownValues(TorchFunctionMode):
 
 
 def _changed(func: Any, name: str, args: Any, kwargs: Any) -> list[Tensor]:
-    """The tensors that a function writes to, or may write to."""
+    """List the tensors that a function writes to, or may write to."""
     in_place = name in _IN_PLACE or (name.endswith("_") and not name.endswith("__")) or kwargs.get("inplace")
     if getattr(func, "__module__", "") == "torch.nn.functional":
         in_place = in_place or any(arg is True for arg in args)  # one of the flags may be "inplace"
@@ -159,7 +159,7 @@ def _changed(func: Any, name: str, args: Any, kwargs: Any) -> list[Tensor]:
 
 
 def _is_mutable(func: Any) -> bool:
-    """Whether an operator called by its name in ``torch.ops`` changes its arguments."""
+    """Return whether ``func`` is an operator of ``torch.ops`` that changes its arguments."""
     if isinstance(func, OpOverloadPacket):
         return any(getattr(func, overload)._schema.is_mutable for overload in func.overloads())
     return isinstance(func, OpOverload) and bool(func._schema.is_mutable)
@@ -171,7 +171,7 @@ def _is_small(tensors: list[Tensor]) -> bool:
 
 
 def _holds_symbols(leaf: Any) -> bool:
-    """A slice with a symbol in it, or a function, whose work is not seen."""
+    """Return whether an argument is a slice with a symbol in it, or a function, which may do anything."""
     if isinstance(leaf, slice):
         return any(isinstance(end, torch.SymInt | Tensor) for end in (leaf.start, leaf.stop, leaf.step))
     return callable(leaf) and not isinstance(leaf, Tensor | type)
@@ -181,7 +181,12 @@ def _holds_symbols(leaf: Any) -> bool:
 def known_values(
     model: nn.Module, name_inputs: Callable[[tuple[Any, ...], dict[str, Any]], Mapping[str, Any]]
 ) -> Iterator[KnownValues]:
-    """Within, each call of ``model`` runs under :class:`KnownValues`. ``name_inputs``: arguments of a call by name."""
+    """Run each call of ``model`` under :class:`KnownValues` for the duration of the block.
+
+    Args:
+        model: The model to trace.
+        name_inputs: Positional and keyword arguments of a call -> arguments by name.
+    """
     known = KnownValues(model)
 
     def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Operators of an exported graph that are left out, and those that no graph here may hold."""
+"""Operators of an exported graph that capture drops, and those that it refuses."""
 
 import torch
 from torch import fx
@@ -16,7 +16,7 @@ _CHECKS = (
 
 
 def is_check(node: fx.Node) -> bool:
-    """Whether a node only makes sure of something, as tracing inserts them."""
+    """Return whether a node is a check that tracing inserted."""
     if node.op == "call_function" and isinstance(node.target, OpOverload):
         return node.target._schema.name.startswith(_CHECKS)
     return False
@@ -27,7 +27,7 @@ def refuse_random(node: fx.Node) -> None:
     if not isinstance(node.target, OpOverload) or torch.Tag.nondeterministic_seeded not in node.target.tags:
         return
     given = arguments(node)
-    # Dropout that is off, and attention without dropout, draw nothing.
+    # Dropout that is off and attention without dropout draw no numbers.
     if given.get("train") is False or given.get("dropout_p") == 0 or given.get("p") == 0:
         return
     raise CaptureError(
@@ -37,7 +37,7 @@ def refuse_random(node: fx.Node) -> None:
 
 
 def where(node: fx.Node) -> str:
-    """The module and the line of the user's code that a node comes from."""
+    """Return the module and the line of the user's code that a node comes from."""
     stack = node.meta.get("nn_module_stack") or {}
     modules = [entry[0] for entry in stack.values()]
     lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines() if "File" in line]

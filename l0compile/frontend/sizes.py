@@ -1,4 +1,4 @@
-"""The range of each size symbol: what torch inferred, and whether size 1 is safe although torch never tries it."""
+"""The range of each size symbol, as torch inferred it, and widened to size 1 where the model allows it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,7 +8,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-from l0compile.frontend.dynamic import Call, DynamicSpec, Path, key_of, resize
+from l0compile.frontend.dynamic_shapes import ArgumentPath, DynamicSpec, ExampleCall, key_of, resize
 from l0compile.frontend.fast_path import without_fast_path
 from l0compile.ir.conditions import Condition, holds, symbols
 from l0compile.ir.program import Program
@@ -19,7 +19,7 @@ _LARGEST_TRIED = 1024
 
 
 def symbol_ranges(program: Program, constraints: Mapping[Any, Any]) -> dict[str, tuple[int, int | None]]:
-    """Symbol name -> (min, max) for the symbols of the input shapes; no maximum is None."""
+    """Return the range of each symbol in the input shapes: name -> (min, max), where max may be None."""
     ranges: dict[str, tuple[int, int | None]] = {}
     for node in program.placeholders:
         value = node.meta.get("val")
@@ -38,8 +38,8 @@ def _range(constraint: Any) -> tuple[int, int | None]:
     return max(int(constraint.lower), 1), int(largest) if bounded else None
 
 
-def label_symbols(program: Program, example: Call, spec: DynamicSpec) -> dict[str, str]:
-    """Symbol name -> the user's name for it."""
+def label_symbols(program: Program, example: ExampleCall, spec: DynamicSpec) -> dict[str, str]:
+    """Find the user's names of symbols: symbol name -> name in ``spec``."""
     shapes = _shapes(program, example)
     labels: dict[str, str] = {}
     for (path, dim), name in spec.dims.items():
@@ -49,11 +49,20 @@ def label_symbols(program: Program, example: Call, spec: DynamicSpec) -> dict[st
     return labels
 
 
-def accept_size_one(program: Program, model: nn.Module, example: Call, spec: DynamicSpec) -> Program:
-    """Lower the minimum of each symbol from torch's 2 to 1 where the model, run at size 1, gives the program's result.
+def accept_size_one(program: Program, model: nn.Module, example: ExampleCall, spec: DynamicSpec) -> Program:
+    """Lower the minimum of a symbol from torch's 2 to 1 if model and program agree at size 1.
 
-    Tracing treats a symbolic size as "not 1", so a branch or ``squeeze`` that treats 1 apart would be lost. One run of
-    the model per symbol decides; a symbol that fails keeps its minimum of 2 and callers with size 1 are refused.
+    Tracing takes a symbolic size to be no 1, and so ignores a branch or ``squeeze`` that treats 1 differently. One run
+    of the model per symbol decides. A symbol that fails keeps its minimum of 2, and calls with size 1 are refused.
+
+    Args:
+        program: The program.
+        model: The model it was made from.
+        example: Example arguments.
+        spec: The dimensions that may vary.
+
+    Returns:
+        The program with new ranges.
     """
     ranges = dict(program.symbols)
     shapes = _shapes(program, example)
@@ -66,11 +75,22 @@ def accept_size_one(program: Program, model: nn.Module, example: Call, spec: Dyn
     return replace(program, symbols=ranges)
 
 
-def drop_needless_conditions(program: Program, model: nn.Module, example: Call, spec: DynamicSpec) -> Program:
-    """Drop conditions that torch makes only because it treats sizes 0 and 1 apart.
+def drop_needless_conditions(
+    program: Program, model: nn.Module, example: ExampleCall, spec: DynamicSpec
+) -> Program:
+    """Drop conditions that torch makes only because it treats sizes 0 and 1 differently.
 
-    Tracing takes for granted that a derived size, such as half a length, is not 1. Where only few sizes of one symbol
-    break such a condition, the model is run at each of them; the condition goes if the program gives the same results.
+    Tracing assumes that a derived size, such as half a length, is not 1. If only few sizes of one symbol break such a
+    condition, the model runs at each of them, and the condition is dropped if the program gives the same results.
+
+    Args:
+        program: The program.
+        model: The model it was made from.
+        example: Example arguments.
+        spec: The dimensions that may vary.
+
+    Returns:
+        The program with fewer conditions.
     """
     shapes = _shapes(program, example)
     kept = []
@@ -84,7 +104,7 @@ def drop_needless_conditions(program: Program, model: nn.Module, example: Call, 
 
 
 def _exceptions(condition: Condition, program: Program) -> tuple[str, list[int]]:
-    """(symbol, its sizes that break ``condition``); no sizes when it is about several or too many break it."""
+    """Return a symbol and its sizes that break ``condition``; no sizes if several symbols or too many sizes matter."""
     found = symbols(condition)
     if len(found) != 1:
         return "", []
@@ -96,7 +116,7 @@ def _exceptions(condition: Condition, program: Program) -> tuple[str, list[int]]
     return symbol, broken if few else []
 
 
-def _agrees(program: Program, model: nn.Module, inputs: Call) -> bool:
+def _agrees(program: Program, model: nn.Module, inputs: ExampleCall) -> bool:
     try:
         names = [state.name for state in program.state]
         with torch.no_grad(), without_fast_path(), unchanged(model, names):
@@ -110,10 +130,10 @@ def _agrees(program: Program, model: nn.Module, inputs: Call) -> bool:
 
 
 class _Checked(fx.Interpreter):
-    """Runs a graph and raises ValueError where a shape is not the one inferred for symbolic sizes."""
+    """Runs a graph, and raises ValueError if a shape is not the one inferred for symbolic sizes."""
 
     def run_node(self, n: fx.Node) -> Any:
-        """One node."""
+        """Run a node and check the shape of its result."""
         result = super().run_node(n)
         inferred = n.meta.get("val")
         if isinstance(inferred, torch.Tensor) and n.op != "output":
@@ -122,7 +142,7 @@ class _Checked(fx.Interpreter):
                 a not in (None, b) for a, b in zip(static, result.shape, strict=True)
             ):
                 raise ValueError(
-                    f"{n.name}: shape {tuple(result.shape)} at size 1, {tuple(inferred.shape)} inferred"
+                    f"{n.name}: expected the inferred shape {tuple(inferred.shape)}, got {tuple(result.shape)}"
                 )
         return result
 
@@ -135,12 +155,12 @@ def _same(left: Any, right: Any) -> bool:
     return torch.allclose(left, right, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
-def _shapes(program: Program, example: Call) -> dict[Path, Any]:
-    """Path of each tensor argument -> its shape in the program."""
+def _shapes(program: Program, example: ExampleCall) -> dict[ArgumentPath, Any]:
+    """Return the shape of each tensor argument in the program, by its path."""
     nodes = iter(program.inputs)
     named = pytree.tree_map_only(torch.Tensor, lambda _: next(nodes), (example.args, example.kwargs))
-    shapes: dict[Path, Any] = {}
-    for keys, node in pytree.tree_leaves_with_path(Call(example.signature, *named).arguments):
+    shapes: dict[ArgumentPath, Any] = {}
+    for keys, node in pytree.tree_leaves_with_path(ExampleCall(example.signature, *named).arguments):
         if isinstance(node, fx.Node):
             shapes[tuple(key_of(key) for key in keys)] = node.meta["val"].shape
     return shapes

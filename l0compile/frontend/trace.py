@@ -1,4 +1,4 @@
-"""One export, and a second one with the values of constants where the first would leave sizes to run time."""
+"""Exporting a model, with the values of constants if branches or sizes depend on values."""
 
 import io
 import logging
@@ -16,16 +16,21 @@ from torch.utils import _pytree as pytree
 
 from l0compile.errors import CaptureError
 from l0compile.frontend.diagnose import decides_by_values, explain
-from l0compile.frontend.dynamic import Call
+from l0compile.frontend.dynamic_shapes import ExampleCall
 from l0compile.frontend.known_values import KnownValues, known_values
 
 
-def trace(model: nn.Module, call: Call, shapes: Any) -> ExportedProgram:
-    """``torch.export`` of ``model``; branches and sizes that follow from constants are decided while tracing.
+def trace(model: nn.Module, call: ExampleCall, shapes: Any) -> ExportedProgram:
+    """Export ``model``; constants decide branches and sizes during tracing.
+
+    Args:
+        model: The model.
+        call: Example arguments.
+        shapes: Dynamic shapes in torch.export's format.
 
     Raises:
-        CaptureError: a branch or a size depends on an input, or on a buffer that the model changes.
-        Exception: whatever else tracing the user's code raises.
+        CaptureError: A branch or a size depends on an input, or on a buffer that the model changes.
+        Exception: Tracing runs the user's code, which may raise anything else.
     """
     exported = None
     try:
@@ -41,7 +46,7 @@ def trace(model: nn.Module, call: Call, shapes: Any) -> ExportedProgram:
 
 @contextmanager
 def _without_graphs() -> Iterator[None]:
-    """Drop what torch.export prints of a graph that depends on values: another attempt follows, or an error."""
+    """Hide the graph that torch.export prints if it depends on values: another attempt or an error follows."""
     log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
     level, printed = log.level, io.StringIO()
     log.setLevel(logging.ERROR)
@@ -58,9 +63,11 @@ def _without_graphs() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _with_values(model: nn.Module, call: Call, shapes: Any, first: ExportedProgram | None) -> ExportedProgram:
+def _with_values(
+    model: nn.Module, call: ExampleCall, shapes: Any, first: ExportedProgram | None
+) -> ExportedProgram:
     def names(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        return Call(call.signature, args, kwargs).arguments
+        return ExampleCall(call.signature, args, kwargs).arguments
 
     with known_values(model, names) as known:
         try:

@@ -1,4 +1,4 @@
-"""The user's function, named ``MODULE:FUNCTION`` or ``FILE.py:FUNCTION``: on a command line, or in a search space."""
+"""Functions of the user, named ``MODULE:FUNCTION`` or ``FILE.py:FUNCTION`` on a command line or in a search space."""
 
 import importlib
 import importlib.util
@@ -12,16 +12,27 @@ from l0compile.errors import ConfigError
 
 
 def call_function(name: str, what: str, /, **arguments: Any) -> Any:
-    """What the function ``name`` returns; ``what`` it is meant to make begins every error.
+    """Call the function ``name`` and return its result.
 
-    A file is run as a script of yours would be: it can import what lies beside it. Raises ``ConfigError`` when there is
-    no such function, and when it raises.
+    A file is run like a script, so it can import modules in its own folder.
+
+    Args:
+        name: ``MODULE:FUNCTION`` or ``FILE.py:FUNCTION``.
+        what: What the function should make; every error begins with it.
+        arguments: Keyword arguments of the function.
+
+    Raises:
+        ConfigError: There is no such function, or it raises.
     """
     return call_found(find_function(name, what), name, what, **arguments)
 
 
 def call_found(found: Callable[..., Any], name: str, what: str, /, **arguments: Any) -> Any:
-    """What the function ``found``, which is called ``name``, returns. Raises ``ConfigError`` when it raises."""
+    """Call the function ``found``, which the user calls ``name``, and return its result.
+
+    Raises:
+        ConfigError: The function raises.
+    """
     try:
         return found(**arguments)
     except Exception as error:  # the user's code: anything can come out of it
@@ -29,7 +40,11 @@ def call_found(found: Callable[..., Any], name: str, what: str, /, **arguments: 
 
 
 def find_function(name: str, what: str) -> Callable[..., Any]:
-    """The function ``name``; a file is run anew. Raises as ``call_function`` does."""
+    """Find the function ``name``; a file is run anew.
+
+    Raises:
+        ConfigError: There is no such function, or its module cannot be loaded.
+    """
     where, _, function = name.rpartition(":")
     module = _module(where, what)
     found: Callable[..., Any] | None = getattr(module, function, None)

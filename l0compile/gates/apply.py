@@ -1,4 +1,4 @@
-"""How gates act on the module that holds them: hooks on its input and output, a property for its weight."""
+"""How gates act on the module that holds them: hooks gate its input and output, a property gates its weight."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from l0compile.gates.granularity import site
 
 
 def install(module: nn.Module, name: str, gate: Gate) -> None:
-    """Make ``gate`` the submodule ``name`` of ``module`` and have it act at the site of its granularity."""
+    """Add ``gate`` to ``module`` as the submodule ``name``, and let it act at the site of its granularity."""
     first_here = {site(g.granularity) for g in module.children() if isinstance(g, Gate)}.isdisjoint(
         {site(gate.granularity)}
     )
@@ -28,14 +28,15 @@ def install(module: nn.Module, name: str, gate: Gate) -> None:
 
 
 def fold_gates(model: nn.Module) -> None:
-    """Put what hardened gates do into the weights, in place, where that is exact; see ``fold``."""
+    """Fold hardened gates into the weights of their modules, in place, where that is exact; see ``fold``."""
     fold(model, (_gate_input, _gate_output))
 
 
 def _gated_weight_class(base: type[nn.Module]) -> type[nn.Module]:
-    """A subclass whose ``weight`` attribute is the gated weight. The parameter, and its name in ``state_dict``, stay.
+    """Make a subclass of ``base`` whose ``weight`` is the gated weight; the parameter keeps its name in ``state_dict``.
 
-    A property serves readers that never call the module (``nn.MultiheadAttention``), which a hook would miss.
+    A property also serves code that reads the weight without calling the module (``nn.MultiheadAttention`` does);
+    a hook would never run there.
     """
     return type(
         f"Gated{base.__name__}", (base,), {"weight": property(_gated_weight), "__module__": base.__module__}
@@ -43,9 +44,9 @@ def _gated_weight_class(base: type[nn.Module]) -> type[nn.Module]:
 
 
 def _gated_weight(module: nn.Linear) -> Tensor:
-    """The weight times its block gates and, in training mode, times the gates of the input.
+    """Multiply the weight by its block gates and, in training mode, by the gates of the input.
 
-    ``x diag(z) W^T = x (W diag(z))^T``, and the weight is many times smaller than the activations of a batch.
+    ``x diag(z) W^T = x (W diag(z))^T``, and a weight is many times smaller than the activations of a batch.
     """
     weight: Tensor = dense_weight(module)
     (block_gate,) = gates_of(module, "weight")
@@ -66,7 +67,7 @@ def _gated_weight(module: nn.Linear) -> Tensor:
 
 
 def dense_weight(module: nn.Module) -> nn.Parameter:
-    """The ungated weight parameter ``[out, in]`` of a linear layer; ``module.weight`` is the gated one."""
+    """Return the weight parameter ``[out, in]`` of a gated layer without its gates; ``module.weight`` has them."""
     parameter = module._parameters["weight"]
     if parameter is None:
         raise GateError(f"{type(module).__name__}: expected a weight parameter, got None")

@@ -1,4 +1,4 @@
-"""Attach gates to the modules whose names match a pattern."""
+"""Attaching gates to the modules whose names match a pattern."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -28,19 +28,19 @@ def attach(
     """Add gates to ``model`` in place.
 
     Args:
-        model: any module; its parameters keep their names in ``state_dict``, gates add entries beside them.
-        gates: shell-style pattern on module names (``*`` also crosses dots) -> granularity, or several of them.
-            Patterns are applied in order; a module may be matched twice with different granularities. Of what a pattern
-            with wildcards matches, gates on weights and inputs go on the linear layers.
-        init: P(open) at the start, in (0, 1). From 0.961 on the median gate is exactly 1, so that the default leaves
-            the model's evaluation output as it was.
+        model: Any module. Its parameters keep their names in ``state_dict``; gates add entries beside them.
+        gates: Name pattern -> granularity, or a tuple or list of them. Patterns are those of a shell, except that ``*``
+            matches dots too. Two patterns may match one module if they give it different granularities. When a
+            pattern matches several modules, gates on weights and inputs go to the linear layers among them.
+        init: Probability that a gate is open at the start, in (0, 1). From 0.961 up the median gate is exactly 1, so
+            the default does not change what the model computes in evaluation mode.
 
     Returns:
         ``model`` itself.
 
     Raises:
-        GateError: nothing matches, a granularity does not fit a matched module, or the same gate exists already.
-            The model is unchanged then.
+        GateError: ``init`` is out of range, a pattern matches no module, a granularity does not fit a matched module,
+            or the module has such a gate already. The model is unchanged.
     """
     if not 0.0 < init < 1.0:
         raise GateError(
@@ -63,7 +63,7 @@ def attach(
 
 
 def accepts(module: nn.Module, granularity: Granularity) -> bool:
-    """Whether ``attach`` would put a gate of this granularity on ``module``."""
+    """Return whether ``attach`` can put a gate of this granularity on ``module``."""
     try:
         _new_gate_name(module, granularity, "")
         _fit(module, granularity, "")
@@ -80,7 +80,7 @@ def _matching(pattern: str, modules: Mapping[str, nn.Module], wanted: Sequence[G
             f"attach: pattern {pattern!r} matches no module; near matches: {', '.join(close) or 'none'}"
         )
     if len(names) > 1 and all(isinstance(each, Block | Head | Neuron) for each in wanted):
-        # Where no linear layer is among them the error for the first of them says so.
+        # If none is a linear layer, _fit refuses the first one and says why.
         return [name for name in names if isinstance(modules[name], nn.Linear)] or names
     return names
 
@@ -97,7 +97,7 @@ def _new_gate_name(module: nn.Module, granularity: Granularity, where: str) -> s
 
 
 def _fit(module: nn.Module, granularity: Granularity, where: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """``(grid, block)`` of the gate, or a GateError that says why it does not fit."""
+    """Return ``(grid, block)`` of the gate, or raise a GateError that says why it does not fit."""
     place, kind = site(granularity), type(module).__name__
     if place != "weight" and isinstance(module, _NEVER_CALLED):
         raise GateError(

@@ -1,4 +1,4 @@
-"""A budget on the expected cost that gates leave, reached by a Lagrange multiplier while the model trains."""
+"""A limit on the expected cost of a gated model, met during training by means of a Lagrange multiplier."""
 
 from collections.abc import Iterator, Mapping
 from math import cos, pi
@@ -12,38 +12,49 @@ from l0compile.gates.cost import Cost, cost_items, expected_density
 from l0compile.gates.gate import Gate, named_gates
 from l0compile.gates.hard_concrete import LOG_ALPHA_BOUND
 
-Schedule = Literal["dual", "anneal"]
+BudgetSchedule = Literal["dual", "anneal"]
 
 
-# The multiplier also grows by the violation, at most this fraction a step: sums alone take too long to reach a
-# multiplier that suits a loss of large scale (with 5 % a step, 100 steps cover a factor of 130).
+# Besides adding to the multiplier, a violation scales it by up to this fraction a step: with sums alone the multiplier
+# takes too long to suit a loss of large scale (at 5 % a step, 100 steps cover a factor of 130).
 _GROWTH = 0.05
 
 
 class Budget:
-    """Keeps the expected density of everything gated within a target: ``loss + budget.penalty()``, ``budget.step()``.
+    """Keep the expected density of a gated model within a target while it trains.
 
-    Density is the expected live fraction of the dense cost of the gated modules; nested gates multiply (see ``cost``).
+    Add ``budget.penalty()`` to the loss of every step, and call ``budget.step()`` after the optimiser's step. Density
+    is the expected cost of the gated modules divided by their dense cost; nested gates multiply (see ``cost_items``).
 
-    ``schedule="dual"`` (default) solves ``min loss s.t. density <= target`` by ascent on one multiplier m, with v the
-    violation: ``m <- m (1 + min(v, 0.05)) + dual_lr v``, and ``m <- 0`` whenever the constraint holds (dual restarts:
-    Gallego-Posada et al., NeurIPS 2022). The target falls linearly from the density at construction to ``density``
-    over the first ``warmup`` of the steps.
-    ``schedule="anneal"`` has no target: the multiplier is 0 for the first 10 % of the steps, rises to ``strength``
-    along a cosine until 60 %, and stays.
+    ``schedule="dual"`` (default) solves ``min loss s.t. density <= target`` by ascent on one multiplier m, where v is
+    the violation: ``m <- m (1 + min(v, 0.05)) + dual_lr v``, and ``m <- 0`` whenever the constraint holds (dual
+    restarts: Gallego-Posada et al., NeurIPS 2022). The target falls linearly from the density at construction to
+    ``density`` over the first ``warmup`` of the steps.
+
+    ``schedule="anneal"`` has no target. The multiplier is 0 for the first 10 % of the steps, rises to ``strength``
+    along a cosine until 60 %, and stays there.
 
     Args:
-        model: a model with gates. density: in (0, 1]. steps: training steps, for both schedules.
-        cost: module-name pattern -> cost, a number or a curve, see ``Cost`` (for example measured milliseconds, see
-            ``l0compile.gate_prices``); default: weights of linear layers.
-        feeds: producer pattern -> consumer pattern, so that closed neurons and heads also save the producer's rows, for
-            example ``{"encoder.layer.*.intermediate.dense": "encoder.layer.*.output.dense"}``.
-        warmup: fraction of the steps over which the target falls.
-        dual_lr: ascent step for a violation of 1; default ``1000 / steps``.
-        strength: final multiplier of ``"anneal"``.
+        model: A model with gates.
+        density: The density to reach, in (0, 1].
+        steps: Number of training steps; both schedules need it.
+        schedule: ``"dual"`` or ``"anneal"``.
+        cost: Module-name pattern -> cost of the dense module, a number or a curve (see ``Cost``), for example the
+            milliseconds that ``l0compile.gate_prices`` measures. Default: the number of weights of each linear layer.
+        feeds: Producer pattern -> consumer pattern, so that a closed neuron or head also saves the rows that produce
+            it, for example ``{"encoder.layer.*.intermediate.dense": "encoder.layer.*.output.dense"}``.
+        warmup: Fraction of the steps during which the target falls, in [0, 1].
+        dual_lr: Ascent step for a violation of 1. Default: ``1000 / steps``.
+        strength: Final multiplier of ``"anneal"``.
+
+    Attributes:
+        goal: The density to reach.
+        multiplier: The Lagrange multiplier now.
+        done: Number of calls of ``step`` so far.
+        items: What the gates act on, with its cost.
 
     Raises:
-        GateError: no gates, or an argument out of range.
+        GateError: The model has no gates, or an argument is out of range.
     """
 
     def __init__(
@@ -52,7 +63,7 @@ class Budget:
         density: float,
         steps: int,
         *,
-        schedule: Schedule = "dual",
+        schedule: BudgetSchedule = "dual",
         cost: Mapping[str, Cost] | None = None,
         feeds: Mapping[str, str] | None = None,
         warmup: float = 0.5,
@@ -83,9 +94,20 @@ class Budget:
     def within(
         cls, model: nn.Module, limit: float, steps: int, *, cost: Mapping[str, Cost], **options: Any
     ) -> "Budget":
-        """A budget of at most ``limit``, in the unit of ``cost``, for everything gated; the rest as of the class.
+        """Make a budget from a limit on the cost, for example in milliseconds, instead of a density.
 
-        Raises: GateError as the class does, and for a limit that is not above 0.
+        Args:
+            model: A model with gates.
+            limit: The most that all gated modules together may cost, in the unit of ``cost``; above 0.
+            steps: Number of training steps.
+            cost: Module-name pattern -> cost of the dense module, as for the class.
+            options: The other keyword arguments of the class.
+
+        Returns:
+            A budget whose ``goal`` is ``limit`` divided by the dense cost, at most 1.
+
+        Raises:
+            GateError: The limit is not above 0, or the class refuses an argument.
         """
         total = sum(item.dense for item in cost_items(model, cost, options.get("feeds")))
         if not limit > 0.0:
@@ -94,19 +116,19 @@ class Budget:
 
     @property
     def density(self) -> float:
-        """Expected density now, as a share of the dense cost, in [0, 1]; once hardened, the density itself."""
+        """Expected cost now, as a fraction of the dense cost, in [0, 1]; exact once the gates are hardened."""
         with torch.no_grad():
             return float(expected_density(self.items, Gate.open_probability))
 
     @property
     def target(self) -> float:
-        """The density asked for at this step of the ramp, in (0, 1]."""
+        """The density that the current step has to keep, in (0, 1]."""
         length = self.warmup * self.steps
         part = 1.0 if self.done >= length else self.done / length
         return max(self._start * (1.0 - part) + self.goal * part, self.goal)
 
     def penalty(self) -> Tensor:
-        """Scalar to add to the loss; differentiable in ``log_alpha`` of every gate, constant once they are hardened."""
+        """Return the scalar to add to the loss, differentiable in ``log_alpha`` of every gate that is not hardened."""
         density = expected_density(self.items, Gate.open_probability)
         self._latest = density.detach()
         if self.schedule == "anneal":
@@ -114,7 +136,7 @@ class Budget:
         return self.multiplier * (density - self.target)
 
     def step(self) -> None:
-        """Call after the optimiser's step: moves the multiplier and keeps ``log_alpha`` in its bounds."""
+        """Update the multiplier and clamp ``log_alpha`` to its bounds; call this after the optimiser's step."""
         density = self.density if self._latest is None else float(self._latest)
         violation = density - self.target
         grown = self.multiplier * (1.0 + min(violation, _GROWTH)) + self.dual_lr * violation
@@ -127,20 +149,34 @@ class Budget:
             torch._foreach_clamp_max_(values, LOG_ALPHA_BOUND)
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """``log_alpha`` of every gate that is not hardened."""
+        """Iterate over ``log_alpha`` of every gate that is not hardened."""
         return (gate.log_alpha for gate in self._gates if not gate.is_hardened)
 
     def param_group(self, lr: float = 0.1) -> dict[str, object]:
-        """Parameter group for Adam or AdamW. A gate's rate is far above the weights': ``log_alpha`` moves by about
-        ``lr`` a step and has to cross several units. ``eps`` is tiny because one of millions of gates has a gradient
-        below Adam's default 1e-8, which would switch the normalisation off."""
+        """Return the parameter group of the gates, for Adam or AdamW.
+
+        A gate learns at a far higher rate than a weight: ``log_alpha`` moves by about ``lr`` a step and has to cross
+        several units. ``eps`` is tiny because one gate in millions has a gradient below Adam's default of 1e-8, which
+        would switch the normalisation off.
+
+        Args:
+            lr: Learning rate of the gates.
+
+        Returns:
+            A parameter group without weight decay.
+        """
         return {"params": list(self.parameters()), "lr": lr, "eps": 1e-15, "weight_decay": 0.0}
 
     def split(self, model: nn.Module, lr: float = 0.1) -> list[dict[str, object]]:
-        """Parameter groups for an optimiser: the weights of ``model``, at its own rate, and the gates, at ``lr``.
+        """Return the parameter groups of weights and gates: ``torch.optim.AdamW(budget.split(model), lr=1e-4)``.
 
-        ``torch.optim.AdamW(budget.split(model), lr=1e-4)``. Weights are all parameters that are to be trained and are
-        no gates; gates are those of this budget, see :meth:`param_group`.
+        Args:
+            model: The model to train.
+            lr: Learning rate of the gates.
+
+        Returns:
+            The trainable parameters of ``model`` that are no gates, at the optimiser's own rate; and the gates of this
+            budget, see :meth:`param_group`.
         """
         gates = {id(gate.log_alpha) for gate in named_gates(model).values()}
         weights = [p for p in model.parameters() if p.requires_grad and id(p) not in gates]

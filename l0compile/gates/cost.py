@@ -1,9 +1,10 @@
-"""The expected dense cost that gates leave, with nested gates multiplied.
+"""The expected cost of a gated model, with nested gates multiplied.
 
-A linear layer ``[out, in]`` costs ``out * in``, or what was measured: a figure, or a curve over its density. Its
-weight ``w[i, j]`` is alive only if the gate of its block, of its input ``j``, of its output ``i`` and of every layer
-around it are open; gates are independent, so the expected live part is ``r^T P c``, with ``P`` the blocks' P(open) and
-``r``, ``c`` the P(open) of rows and columns summed inside blocks. It is differentiable and takes one pass over ``P``.
+A linear layer ``[out, in]`` costs ``out * in``, or what was measured: a number, or a curve over its density. Its
+weight ``w[i, j]`` is alive only if the gates of its block, of its input ``j``, of its output ``i`` and of every layer
+around it are open. Gates are independent, so the expected live part is ``r^T P c``, where ``P`` holds P(open) of the
+blocks, and ``r`` and ``c`` hold P(open) of rows and columns, summed inside blocks. This is differentiable and takes one
+pass over ``P``.
 """
 
 from bisect import bisect_left
@@ -23,8 +24,8 @@ from l0compile.gates.gate import Gate
 from l0compile.gates.granularity import Block, Feature, Layer, site
 
 Cost: TypeAlias = float | Sequence[tuple[float, float]]
-"""Of a module with every gate open, when what is left costs in proportion; or points (density, cost) of what it costs
-at each density, the last one at density 1."""
+"""Cost of a module with all gates open, if the cost is proportional to the density; otherwise points (density, cost),
+the last one at density 1."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,14 @@ class CostItem:
     """One linear layer (or one gate without a linear layer) and everything that can switch parts of it off.
 
     Attributes:
-        name: module path. dense: cost with every gate open, in any unit. shape: ``(out, in)``.
-        block: gate of the weight. rows, cols: gates that expand to ``[out]`` and ``[in]``.
+        name: Module path.
+        dense: Cost with every gate open, in any unit.
+        shape: ``(out, in)``.
+        block: The gate of the weight, if there is one.
+        rows: Gates that expand to ``[out]``.
+        cols: Gates that expand to ``[in]``.
         scales: :class:`Layer` gates of the module and of those around it.
-        curve: points (density, cost), rising to ``(1, dense)``; empty when the cost is in proportion to the density.
+        curve: Points (density, cost) up to ``(1, dense)``; empty when the cost is proportional to the density.
     """
 
     name: str
@@ -48,7 +53,7 @@ class CostItem:
     curve: tuple[tuple[float, float], ...] = ()
 
     def cost(self, density: Tensor) -> Tensor:
-        """What a live fraction of ``density`` costs; between points of the curve on a straight line. A scalar."""
+        """Return the cost at ``density``, a scalar; between points of the curve, interpolate linearly."""
         if len(self.curve) < 2:
             return self.dense * density
         place = bisect_left([point for point, _ in self.curve], float(density.detach()))
@@ -65,15 +70,21 @@ class CostItem:
 def cost_items(
     model: nn.Module, cost: Mapping[str, Cost] | None = None, feeds: Mapping[str, str] | None = None
 ) -> tuple[CostItem, ...]:
-    """What the gates of ``model`` govern.
+    """List what the gates of ``model`` act on, with its cost.
 
     Args:
-        cost: module-name pattern -> cost of each matched module. Default: ``out * in`` of each linear layer.
-        feeds: producer pattern -> consumer pattern: the producer's outputs are the consumer's inputs, so that a
-            closed neuron or head also saves the producer's rows. The ``*`` of both stand for the same text, in order.
+        model: A model with gates.
+        cost: Module-name pattern -> cost of each matched module. Default: ``out * in`` of each linear layer.
+        feeds: Producer pattern -> consumer pattern, where the outputs of the producer are the inputs of the consumer:
+            a closed neuron or head then also saves the rows that produce it. The n-th ``*`` of both patterns stands
+            for the same text.
+
+    Returns:
+        One item for each gated linear layer, and one for each gate on a module without linear layers.
 
     Raises:
-        GateError: no gates, a cost pattern that leaves items without cost, or producers that do not fit consumers.
+        GateError: The model has no gates, ``cost`` leaves a gated module without a cost, or a producer in ``feeds``
+            does not fit its consumer.
     """
     modules = dict(model.named_modules())
     consumers = consumers_of(modules, feeds or {})
@@ -107,7 +118,12 @@ def _linear_item(
 
 
 def expected_densities(items: Sequence[CostItem], probability: Callable[[Gate], Tensor]) -> list[Tensor]:
-    """Expected live fraction of each item, scalars in [0, 1]; ``probability`` is called once a gate, ``[*grid]``."""
+    """Return the expected live fraction of each item, a scalar in [0, 1].
+
+    Args:
+        items: What the gates act on.
+        probability: Gate -> P(open), ``[*grid]``; called once for each gate.
+    """
     cache: dict[int, Tensor] = {}
 
     def once(gate: Gate) -> Tensor:
@@ -119,7 +135,7 @@ def expected_densities(items: Sequence[CostItem], probability: Callable[[Gate], 
 
 
 def expected_density(items: Sequence[CostItem], probability: Callable[[Gate], Tensor]) -> Tensor:
-    """The cost of :func:`expected_densities` over that of the dense model, a scalar in [0, 1]."""
+    """Return the expected cost of all items divided by their dense cost, a scalar in [0, 1]."""
     costs = [
         item.cost(density)
         for item, density in zip(items, expected_densities(items, probability), strict=True)
@@ -141,7 +157,7 @@ def _item_density(item: CostItem, probability: Callable[[Gate], Tensor]) -> Tens
 
 
 def _axis(probabilities: list[Tensor], size: int, edge: int) -> Tensor:
-    """Product of the gates along one axis, expanded to ``[size]`` and summed in groups of ``edge``."""
+    """Multiply the gates along one axis, expanded to ``[size]``, and sum in groups of ``edge``."""
     alive = [p.repeat_interleave(size // p.numel()) if p.numel() < size else p for p in probabilities]
     axis = prod(alive[1:], start=alive[0]) if alive else torch.ones(size)
     return nn.functional.pad(axis, (0, -size % edge)).reshape(-1, edge).sum(1) if edge > 1 else axis
@@ -152,7 +168,7 @@ def _gates_of(module: nn.Module) -> list[Gate]:
 
 
 def _around(name: str) -> list[str]:
-    """The module itself and every module that contains it, from the inside out."""
+    """List the paths of a module and of the modules that contain it, from the inside out."""
     parts = name.split(".") if name else []
     return [".".join(parts[:n]) for n in range(len(parts), -1, -1)]
 
@@ -172,7 +188,7 @@ def _input_gates(
 
 
 def _bare_items(modules: Mapping[str, nn.Module], governed: set[int]) -> list[CostItem]:
-    """Gates on modules without linear layers cost one unit an entry (the active feature fraction)."""
+    """List the gates on modules without linear layers; each entry of such a gate costs one unit."""
     items = []
     for name, module in modules.items():
         for gate in _gates_of(module):

@@ -1,4 +1,4 @@
-"""Which linear layer reads the outputs of which: pairs of name patterns, expanded to pairs of modules."""
+"""Pairs of layers where one reads the outputs of the other, expanded from pairs of name patterns."""
 
 import re
 from collections.abc import Mapping
@@ -10,10 +10,18 @@ from l0compile.errors import GateError
 
 
 def consumers_of(modules: Mapping[str, nn.Module], feeds: Mapping[str, str]) -> dict[str, str]:
-    """Producer module path -> consumer module path, for every module that a producer pattern matches.
+    """Find the consumer of every module that a producer pattern matches.
+
+    Args:
+        modules: Module path -> module.
+        feeds: Producer pattern -> consumer pattern; the n-th ``*`` of both stands for the same text.
+
+    Returns:
+        Path of the producer -> path of the consumer.
 
     Raises:
-        GateError: a pattern matches nothing, leads to no module, or has more ``*`` on the right than on the left.
+        GateError: A producer pattern matches no module, its consumer does not exist, or the consumer pattern has more
+            ``*`` than the producer pattern.
     """
     found: dict[str, str] = {}
     for producer, consumer in feeds.items():

@@ -1,8 +1,8 @@
-"""What hardened gates do, done to the weights themselves: a hardened model then is a pruned one.
+"""Folding hardened gates into the weights, so that a hardened model is an ordinary pruned one.
 
-A folded gate has its values in the parameters of its module, and keeps which of them are open. It acts only where an
-optimiser may move what it closed: while gradients are recorded, and in a traced graph. What an optimiser's momentum
-moves all the same is put back to zero before weights are read next.
+Once a gate is folded, the parameters of its module hold its values, and the gate only remembers which entries are open.
+It still acts where an optimiser could move closed weights: while gradients are recorded, and in a traced graph. If the
+momentum of an optimiser moves them all the same, they are set back to zero before the weights are read next.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,22 +16,26 @@ from l0compile.gates.granularity import site
 _NORMS = (nn.LayerNorm, nn.RMSNorm)
 _SETTLED = "_l0_settled"
 
-Part = tuple[nn.Parameter, Tensor, list[int]]
-"""A parameter, and the gates and block that act on it, as ``torch.ops.l0compile.gate`` takes them."""
+GatedParameter = tuple[nn.Parameter, Tensor, list[int]]
+"""(parameter, gates, block), as ``torch.ops.l0compile.gate`` takes them."""
 
 
 def fold(model: nn.Module, own_hooks: Sequence[object]) -> None:
     """Multiply weights and biases by the hardened gates of their module, in place.
 
-    Left out, and still applied in every call: gates on modules other than linear layers, embeddings and norms, or that
-    compute something of their own; parameters that another module has as well; and modules with hooks beside
-    ``own_hooks``, which may look at what the gate makes.
+    Some gates cannot be folded and still act in every call: gates on modules other than linear layers, embeddings and
+    norms, or on subclasses with a ``forward`` of their own; gates on parameters that another module shares; and gates
+    on modules with hooks other than ``own_hooks``, since such a hook may read what the gate computes.
+
+    Args:
+        model: A model with gates.
+        own_hooks: The hooks by which gates act.
     """
     shared = _shared(model)
     for module in list(model.modules()):
         gates = gates_of(module)
         for gate in gates:
-            parts = list(_parts(module, gate))
+            parts = list(_gated_parameters(module, gate))
             if gate.is_folded or not gate.is_hardened or not parts:
                 continue
             if _own_forward(module) or _other_hooks(module, gate, own_hooks):
@@ -47,13 +51,13 @@ def fold(model: nn.Module, own_hooks: Sequence[object]) -> None:
 
 
 def gates_of(module: nn.Module, place: str | None = None) -> list[Gate]:
-    """The gates on ``module``, in the order they were attached; of one site, or all."""
+    """List the gates on ``module`` in the order of attaching: those at the site ``place``, or all."""
     found = [child for child in module._modules.values() if isinstance(child, Gate)]
     return [gate for gate in found if place in (None, site(gate.granularity))]
 
 
 def in_weights(module: nn.Module, gates: Sequence[Gate]) -> bool:
-    """Whether this call can do without ``gates``, because the parameters hold what they do."""
+    """Return whether the parameters hold the values of ``gates``, so that this call can leave the gates out."""
     if not all(gate.is_folded for gate in gates) or torch.compiler.is_compiling():
         return False
     parameters = _parameters(module)
@@ -62,22 +66,27 @@ def in_weights(module: nn.Module, gates: Sequence[Gate]) -> bool:
     if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters):
         return False
     known, marks = module.__dict__.get(_SETTLED, ()), _marks(parameters)
-    # Other memory than was settled may be someone else's: torch.func.functional_call lends a module its parameters.
+    # Never write to memory that settle has not seen: torch.func.functional_call lends a module other parameters.
     own = [address for address, _ in known] == [address for address, _ in marks]
     return known == marks or settle(module, write=own)
 
 
 def settle(module: nn.Module, write: bool = True) -> bool:
-    """Put back to zero what folded gates have closed and something has moved since; unless ``write``, only look.
+    """Set weights that a folded gate has closed back to zero, in case something has moved them.
 
-    Returns: whether all that is closed is zero.
+    Args:
+        module: A module with gates.
+        write: False only looks, and changes nothing.
+
+    Returns:
+        Whether all closed weights are zero now.
     """
     parameters = _parameters(module)
     with torch.no_grad():
         for gate in gates_of(module):
-            for parameter, z, block in _parts(module, gate) if gate.is_folded else ():
+            for parameter, z, block in _gated_parameters(module, gate) if gate.is_folded else ():
                 kept = _times(parameter, z, block)
-                # Writing what is there already would spoil a backward pass that waits for this parameter.
+                # Write only if something changes: a write invalidates the graph of a pending backward pass.
                 if not torch.equal(kept, parameter):
                     if not write:
                         return False
@@ -87,14 +96,14 @@ def settle(module: nn.Module, write: bool = True) -> bool:
 
 
 def settle_before_saving(module: nn.Module, prefix: str, keep_vars: bool) -> None:
-    """A hook for ``state_dict``."""
+    """Settle the weights before ``state_dict`` reads them; the arguments are those of a pre-hook of ``state_dict``."""
     parameters = _parameters(module)
     if any(gate.is_folded for gate in gates_of(module)) and all(_plain(each) for each in parameters):
         settle(module)
 
 
-def _parts(module: nn.Module, gate: Gate) -> Iterator[Part]:
-    """What a gate acts on; nothing where it acts on no parameter."""
+def _gated_parameters(module: nn.Module, gate: Gate) -> Iterator[GatedParameter]:
+    """Iterate over the parameters of ``module`` that ``gate`` acts on."""
     weight, bias = module._parameters.get("weight"), module._parameters.get("bias")
     if weight is None:
         return
@@ -116,7 +125,7 @@ def _parts(module: nn.Module, gate: Gate) -> Iterator[Part]:
 
 
 def _times(parameter: Tensor, z: Tensor, block: list[int]) -> Tensor:
-    """``parameter`` times its gates; zero where one is closed, whatever was there."""
+    """Multiply ``parameter`` by its gates; a closed gate gives zero even for NaN and infinity."""
     made: Tensor = torch.ops.l0compile.gate(parameter, z.to(parameter.dtype), block)
     if bool(parameter.isfinite().all()):
         return made
@@ -125,7 +134,7 @@ def _times(parameter: Tensor, z: Tensor, block: list[int]) -> Tensor:
 
 
 def _own_forward(module: nn.Module) -> bool:
-    """Whether the module computes something else than the layer whose weight it has."""
+    """Return whether the module has a ``forward`` of its own, and not that of a linear layer, embedding or norm."""
     layers = (nn.Linear, nn.Embedding, *_NORMS)
     return all(type(module).forward is not layer.forward for layer in layers)
 
@@ -142,7 +151,7 @@ def _other_hooks(module: nn.Module, gate: Gate, own: Sequence[object]) -> bool:
 
 
 def _shared(model: nn.Module) -> set[int]:
-    """Addresses of the parameters whose memory belongs to another module's, too."""
+    """Find the addresses of parameters that share memory with another parameter."""
     spans = sorted(
         (parameter.data_ptr(), parameter.data_ptr() + parameter.numel() * parameter.element_size())
         for module in model.modules()
@@ -164,10 +173,10 @@ def _parameters(module: nn.Module) -> list[nn.Parameter]:
 
 
 def _plain(parameter: Tensor) -> bool:
-    """Whether it is the module's own tensor, with values, and not a stand-in of a tracer or a transform."""
+    """Return whether it is an ordinary tensor with values, and not a stand-in made by a tracer or a transform."""
     return type(parameter) is nn.Parameter and not parameter.is_meta and not parameter.is_inference()
 
 
 def _marks(parameters: Sequence[Tensor]) -> tuple[tuple[int, int], ...]:
-    """What changes when one is written to or replaced."""
+    """Return a value that changes when a parameter is written to or replaced."""
     return tuple((parameter.data_ptr(), parameter._version) for parameter in parameters)

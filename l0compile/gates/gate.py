@@ -1,4 +1,4 @@
-"""The gate itself: a submodule of the module that it gates."""
+"""The gate itself, a submodule of the module that it gates."""
 
 from typing import Any
 
@@ -12,16 +12,18 @@ from l0compile.gates.granularity import Granularity, Layer
 class Gate(nn.Module):
     """Hard-concrete gates on one tensor of one module.
 
-    The value of the gates is, in this order: the constants in ``z`` once hardened; a new sample on every call in
-    training mode (one mask for the whole batch); the median rule in evaluation mode.
+    Once hardened, the gates have the constant values ``z``. Before that, every call in training mode draws a new
+    sample (one mask for the whole batch), and evaluation mode uses the median.
 
     Attributes:
-        granularity: what one entry covers.
-        block: block edges in elements; ``(0,)`` stands for the whole last dimension (:class:`Layer`).
+        granularity: What one entry covers.
+        block: Block edges in elements; ``(0,)`` stands for the whole last dimension (:class:`Layer`).
         log_alpha: ``[*grid]`` parameter, float32 unless the model is converted.
-        hardened: bool scalar buffer. z: ``[*grid]`` buffer, the values once hardened (zeros before).
-        folded: bool scalar buffer: the values are in the weights, and z has 1 where a gate is open (see ``fold``).
-        record: ``[5]`` float64 buffer, how the gate was hardened (see ``harden.hardening``).
+        hardened: Bool scalar buffer.
+        z: ``[*grid]`` buffer, the values once hardened (zeros before).
+        folded: Bool scalar buffer. If true, the weights hold the values, and ``z`` is 1 where a gate is open (see
+            ``fold``).
+        record: ``[5]`` float64 buffer that says how the gate was hardened (see ``harden.hardening``).
     """
 
     hardened: Tensor
@@ -50,24 +52,24 @@ class Gate(nn.Module):
         self.is_hardened = self.is_folded = False
 
     def value(self) -> Tensor:
-        """The gates of this call, ``[*grid]`` in [0, 1]; random in training mode until hardened."""
+        """Return the gates of this call, ``[*grid]`` in [0, 1]; random in training mode until hardened."""
         if self.is_hardened:
             return self.z
         return hard_concrete.sample(self.log_alpha) if self.training else hard_concrete.median(self.log_alpha)
 
     def open_probability(self) -> Tensor:
-        """P(open) per entry, ``[*grid]``; 0 or 1 once hardened."""
+        """Return P(open) of every entry, ``[*grid]``; 0 or 1 once hardened."""
         if self.is_hardened:
             return (self.z != 0).to(self.z.dtype)
         return hard_concrete.open_probability(self.log_alpha)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x`` with its blocks multiplied by the gates; shape and dtype of ``x``."""
+        """Multiply the blocks of ``x`` by the gates; the result has the shape and dtype of ``x``."""
         block = [x.shape[-1]] if isinstance(self.granularity, Layer) else list(self.block)
         return torch.ops.l0compile.gate(x, cast(self.value(), x), block)
 
     def set_constant(self, z: Tensor, record: Tensor) -> None:
-        """Harden: from now on the value is ``z`` (``[*grid]``) and ``log_alpha`` is not used."""
+        """Harden the gate: from now on its value is ``z`` (``[*grid]``), and ``log_alpha`` is not used."""
         with torch.no_grad():
             self.z.copy_(z)
             self.record.copy_(record)
@@ -75,7 +77,7 @@ class Gate(nn.Module):
         self._follow_buffers()
 
     def set_folded(self) -> None:
-        """The weights hold the values from now on: what is left is which gates are open."""
+        """Note that the weights hold the values from now on; ``z`` then only says which entries are open."""
         with torch.no_grad():
             self.z.copy_(self.z != 0)
             self.folded.fill_(True)
@@ -88,21 +90,21 @@ class Gate(nn.Module):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: object, **kwargs: object
     ) -> None:
-        if f"{prefix}z" in state_dict:  # of an older version, which had the values in the gates only
+        if f"{prefix}z" in state_dict:  # an older version had no buffer "folded"
             state_dict.setdefault(f"{prefix}folded", torch.zeros((), dtype=torch.bool))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
         self._follow_buffers()
 
     def extra_repr(self) -> str:
-        """Granularity, grid and state, as shown by ``print(model)``."""
+        """Return granularity, grid and state, for ``print(model)``."""
         return f"{self.granularity}, grid={tuple(self.log_alpha.shape)}, hardened={self.is_hardened}"
 
 
 def cast(z: Tensor, x: Tensor) -> Tensor:
-    """``z`` in the dtype of ``x``. A ``to`` that changes nothing would still be a node in an exported graph."""
+    """Convert ``z`` to the dtype of ``x``, without a call of ``to`` where that would add a needless node to a graph."""
     return z if z.dtype == x.dtype else z.to(x.dtype)
 
 
 def named_gates(model: nn.Module) -> dict[str, Gate]:
-    """Every gate of ``model`` by its module path (``"encoder.layer.0.output.dense.l0_block"``), in module order."""
+    """Return every gate of ``model`` by its path (``"encoder.layer.0.output.dense.l0_block"``), in module order."""
     return {name: module for name, module in model.named_modules() if isinstance(module, Gate)}

@@ -2,7 +2,7 @@
 
 Formulas and constants: Louizos, Welling, Kingma, "Learning Sparse Neural Networks through L0 Regularization",
 ICLR 2018 (arXiv 1712.01312), sections 2.2 and 4: ``gamma = -0.1``, ``zeta = 1.1``, ``beta = 2/3``.
-All functions take ``log_alpha`` of any shape, floating dtype, and are elementwise.
+All functions are elementwise and take ``log_alpha`` of any shape and floating dtype.
 """
 
 from math import log
@@ -31,7 +31,7 @@ def _stretch(gate: Tensor) -> Tensor:
 
 
 class _Sample(torch.autograd.Function):
-    """One sample, with the derivative recovered from the sample itself, so nothing else is kept."""
+    """One sample. Its derivative follows from the sample itself, so nothing else is kept for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, log_alpha: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class _Sample(torch.autograd.Function):
 
 
 def sample(log_alpha: Tensor) -> Tensor:
-    """A random gate in [0, 1]: ``clamp(sigmoid((logit(u) + log_alpha) / beta) (zeta - gamma) + gamma, 0, 1)``.
+    """Draw a gate in [0, 1]: ``clamp(sigmoid((logit(u) + log_alpha) / beta) (zeta - gamma) + gamma, 0, 1)``.
 
     ``u`` is uniform noise from PyTorch's global generator (equations 10 and 11 of the paper). Differentiable once.
     """
@@ -63,21 +63,21 @@ def open_probability(log_alpha: Tensor) -> Tensor:
 
 
 def log_alpha_of(probability: Tensor) -> Tensor:
-    """Inverse of :func:`open_probability`, bounded to ``+-LOG_ALPHA_BOUND``; probabilities in [0, 1]."""
+    """Invert :func:`open_probability`; the result is clamped to ``+-LOG_ALPHA_BOUND``."""
     return (torch.logit(probability) + CLOSED_AT).clamp(-LOG_ALPHA_BOUND, LOG_ALPHA_BOUND)
 
 
 def quantile(log_alpha: Tensor, level: Tensor | float) -> Tensor:
-    """The ``level`` quantile of the gate, ``level`` in (0, 1), broadcast against ``log_alpha``.
+    """Return the ``level`` quantile of the gate; ``level`` is in (0, 1) and broadcasts against ``log_alpha``.
 
-    The gate is increasing in its noise, so this is the sample of equation 10 with ``u = level``.
+    The gate increases with its noise, so this is the sample of equation 10 with ``u = level``.
     """
     noise = torch.logit(torch.as_tensor(level, dtype=log_alpha.dtype, device=log_alpha.device))
     return _stretch(torch.sigmoid((noise + log_alpha) / BETA))
 
 
 def median(log_alpha: Tensor) -> Tensor:
-    """The median gate, used at test time: 0 exactly where P(open) <= 1/2, 1 exactly from ``OPEN_AT`` on.
+    """Return the median gate, used at test time: exactly 0 where P(open) <= 1/2, exactly 1 from ``OPEN_AT`` up.
 
     The paper's noise-free estimator (equation 13) omits ``beta`` and keeps gates down to P(open) = 0.31; the median
     agrees with the probability for every beta (Gallego-Posada et al., NeurIPS 2022).
@@ -86,9 +86,8 @@ def median(log_alpha: Tensor) -> Tensor:
 
 
 def open_median(log_alpha: Tensor) -> Tensor:
-    """The median of the gate *given that it is open*: positive for every finite ``log_alpha``.
+    """Return the median of the gate *given that it is open*, which is positive for every finite ``log_alpha``.
 
-    This is ``quantile(log_alpha, 1 - P(open) / 2)``; the value of a gate that a budget keeps although its own
-    median is 0.
+    This is ``quantile(log_alpha, 1 - P(open) / 2)``: the value of a gate that is kept open although its median is 0.
     """
     return quantile(log_alpha.double(), 1.0 - open_probability(log_alpha.double()) / 2).to(log_alpha.dtype)

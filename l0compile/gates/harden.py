@@ -1,4 +1,4 @@
-"""Turn trained gates into constants with exact zeros."""
+"""Turning trained gates into constants with exact zeros."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,13 +22,14 @@ _RULES, _SCOPES, _VALUES = ("median", "top-k"), ("global", "group"), ("soft", "b
 
 @dataclass(frozen=True)
 class HardenRecord:
-    """How a model was hardened; kept in the gates' buffers, so it travels with ``state_dict``.
+    """How a model was hardened. The gates keep this in buffers, so it is part of ``state_dict``.
 
     Attributes:
-        rule: ``"median"`` (P(open) > 1/2) or ``"top-k"`` (the median's ranking, cut where a density is met).
-        scope: ``"global"`` (one ranking) or ``"group"`` (a count for each gate module); only for ``"top-k"``.
+        rule: ``"median"`` (open where P(open) > 1/2) or ``"top-k"`` (the same ranking, cut where a density is met).
+        scope: ``"global"`` (one ranking of all gates) or ``"group"`` (one per gate module); matters for ``"top-k"``.
         values: ``"soft"`` or ``"binary"``, the values of open gates.
-        requested: the density asked for, None for the median rule. density: achieved, as a fraction of dense cost.
+        requested: The density asked for, None for the median rule.
+        density: The density achieved, as a fraction of the dense cost.
     """
 
     rule: str
@@ -48,25 +49,30 @@ def harden(
 ) -> nn.Module:
     """Make the gates of ``model`` constants, in place; from then on training changes only weights that are kept.
 
-    Weights hold what the gates do: closed ones are zeros in ``state_dict()``, and outside of training a layer costs
-    what it cost before it had gates. (Gates on other modules than linear layers, embeddings and norms, and on weights
-    that another module has too, act in every call as before.) ``fold=False`` leaves the weights as they are and
-    multiplies in every call, so that hardening again can open gates.
+    Without a density, the gates with P(open) > 1/2 stay open (the median rule). With a density, the gates are ranked by
+    ``log_alpha``, and the best ones stay open: with ``scope="global"``, as many of the whole model as cost at most that
+    density (nested gates multiply); with ``scope="group"``, a fixed number of each gate module. Among equals the
+    earlier gate stays open. The trained ``log_alpha`` is kept, so hardening again starts from it.
 
-    The support is the median rule's: gates with P(open) > 1/2. Given a density, the same ranking (by ``log_alpha``) is
-    cut elsewhere, so that whole gates, and so whole blocks, are kept until it is met:
+    Args:
+        model: A model with gates.
+        density: None for the median rule. Otherwise a number in [0, 1], or a :class:`Budget`, which stands for its goal
+            under its cost.
+        scope: ``"global"``, or ``"group"``, which keeps ``round(density * n)`` of the ``n`` gates of each module, or
+            ``round(E[open])`` of them under a :class:`Budget`.
+        values: Values of open gates. ``"soft"`` keeps the median, which is what training has seen (if the median of a
+            kept gate is 0: the median given that it is open). ``"binary"`` sets 1.
+        fold: Multiply the gates into the weights, so that ``state_dict()`` has zeros where gates are closed, and the
+            layers cost no more than before they had gates. Gates on modules other than linear layers, embeddings and
+            norms, and on shared weights, act in every call even so. False leaves the weights as they are and
+            multiplies in every call; hardening again can then open gates.
 
-    * ``density`` a number, ``scope="global"``: the most gates, ranked over the model, whose cost stays at or below it
-      (nested gates multiplied); ``scope="group"``: ``round(density * n)`` gates of every gate module.
-    * ``density`` a :class:`Budget`: its goal with its cost; ``scope="group"``: ``round(E[open])`` of every gate module.
-
-    Values of open gates: ``"soft"`` keeps the median, which training has seen and which later folds into weights (the
-    median *given open* where the gate's own median is 0); ``"binary"`` sets 1.
-
-    Hardening again starts from the trained gates, which are kept. Ties go to the earlier gate.
+    Returns:
+        ``model`` itself.
 
     Raises:
-        GateError: no gates, an argument out of range, or a gate would open whose weights were made zero before.
+        GateError: The model has no gates, an argument is out of range, or a gate would open whose weights an earlier
+            call has set to zero.
     """
     if scope not in _SCOPES or values not in _VALUES:
         raise GateError(
@@ -91,7 +97,7 @@ def harden(
 
 
 def hardening(model: nn.Module) -> HardenRecord | None:
-    """How ``model`` was hardened; None if it has no gates or some gate is not hardened."""
+    """Return how ``model`` was hardened; None if it has no gates, or a gate that is not hardened."""
     gates = named_gates(model)
     if not gates or unhardened(model):
         return None
@@ -101,7 +107,7 @@ def hardening(model: nn.Module) -> HardenRecord | None:
 
 
 def unhardened(model: nn.Module) -> tuple[str, ...]:
-    """Names of the gates that are still random variables; a compiler must not see any."""
+    """List the names of the gates that are not hardened yet; a model with such gates cannot be compiled."""
     return tuple(name for name, gate in named_gates(model).items() if not gate.is_hardened)
 
 
@@ -112,7 +118,7 @@ def _masks(
     goal: float | None,
     scope: Scope,
 ) -> dict[Gate, Tensor]:
-    """Which gates stay open, bool ``[*grid]`` each."""
+    """Decide which gates stay open, bool ``[*grid]`` for each."""
     alphas = [gate.log_alpha.detach() for gate in gates]
     if goal is None:
         return {gate: alpha > hard_concrete.CLOSED_AT for gate, alpha in zip(gates, alphas, strict=True)}
@@ -133,14 +139,14 @@ def _masks(
 
 
 def _ranks(alpha: Tensor) -> Tensor:
-    """0 for the largest; earlier entries first among equals."""
+    """Rank the entries, 0 for the largest; among equals the earlier one comes first."""
     ranks = torch.empty(alpha.numel(), dtype=torch.int64, device=alpha.device)
     ranks[alpha.argsort(descending=True, stable=True)] = torch.arange(alpha.numel(), device=alpha.device)
     return ranks
 
 
 def _largest_within(ranks: dict[Gate, Tensor], items: Sequence[CostItem], goal: float) -> dict[Gate, Tensor]:
-    """Keep the most gates whose cost is within ``goal``; the cost grows with the kept set, so bisection finds it."""
+    """Keep as many gates as ``goal`` allows; the density grows with their number, so bisection finds it."""
 
     def masks(kept: int) -> dict[Gate, Tensor]:
         return {gate: (rank < kept).reshape(gate.log_alpha.shape) for gate, rank in ranks.items()}
@@ -148,7 +154,7 @@ def _largest_within(ranks: dict[Gate, Tensor], items: Sequence[CostItem], goal: 
     low, high = 0, sum(rank.numel() for rank in ranks.values())
     while low < high:
         middle = (low + high + 1) // 2
-        # Sums of counts in float32 are off by parts in 1e7; without the slack an exact fit could be refused.
+        # Sums in float32 are off by parts in 1e7; without the slack a set that fits exactly could be refused.
         fits = _live(items, masks(middle)) <= goal + 1e-6
         low, high = (middle, high) if fits else (low, middle - 1)
     return masks(low)
@@ -158,14 +164,14 @@ def _refuse_to_open(masks: Mapping[Gate, Tensor]) -> None:
     opened = sum(int((mask & (gate.z == 0)).sum()) for gate, mask in masks.items() if gate.is_folded)
     if opened:
         raise GateError(
-            f"harden: {opened} gates would open that were closed before, with their weights made zero; expected a "
-            "density at most that of the first time. Load the weights again, or harden with fold=False until it is "
-            "settled"
+            f"harden: {opened} gates would open that were closed before, and their weights are zeros now; expected a "
+            "density no higher than the first time. Load the weights again, or harden with fold=False until the "
+            "density is final"
         )
 
 
 def _live(items: Sequence[CostItem], masks: Mapping[Gate, Tensor]) -> float:
-    """Density that the masks leave, in [0, 1]."""
+    """Return the density that the masks leave, in [0, 1]."""
     with torch.no_grad():
         return float(expected_density(items, lambda gate: masks[gate].float()))
 

@@ -1,4 +1,4 @@
-"""Start gates from scores, and scores from weights and calibration inputs."""
+"""Starting gates from scores, and scoring gates by weights and calibration inputs."""
 
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
@@ -29,19 +29,24 @@ def init_from_scores(
 ) -> nn.Module:
     """Set ``log_alpha`` in place so that the best-scored gates start open and the rest closed.
 
-    With q the quantile of a score, ``log_alpha`` is a ramp through P(open) = 1/2 at ``q = 1 - density``, as wide
-    as ``band`` of the gates, and saturates at ``SURELY_OPEN`` and ``SURELY_CLOSED``: training decides inside
-    the band, and can still move a gate from either side.
+    Over the quantile q of a score, ``log_alpha`` is a ramp that crosses P(open) = 1/2 at ``q = 1 - density``, is as
+    wide as ``band``, and saturates at ``SURELY_OPEN`` and ``SURELY_CLOSED``. Training decides the gates inside the
+    band, and can still move the others.
 
     Args:
-        scores: gate name (see ``named_gates``) -> ``[*grid]``, larger is better. Gates left out keep their state.
-        density: fraction of gates above the boundary, in [0, 1]; or one for each gate name in ``scores``.
-        scope: ``"group"`` ranks inside each gate module, ``"global"`` over all of them (one density, comparable
-            scores).
-        band: fraction of the gates that start undecided, in [0, 1]; 0 gives a hard step.
+        model: A model with gates.
+        scores: Gate name (see ``named_gates``) -> ``[*grid]``; larger is better. Gates that are left out stay as they
+            are.
+        density: Fraction of gates that start more open than closed, in [0, 1]; or one for each name in ``scores``.
+        scope: ``"group"`` ranks the gates of each module, ``"global"`` those of all modules; the latter takes one
+            density, and scores that can be compared between modules.
+        band: Fraction of the gates that start undecided, in [0, 1]; 0 gives a hard step.
+
+    Returns:
+        ``model`` itself.
 
     Raises:
-        GateError: unknown gate name, wrong shape, hardened gate, or a number out of range.
+        GateError: A gate name is unknown, scores have a wrong shape, a gate is hardened, or a number is out of range.
     """
     gates = named_gates(model)
     for name, score in scores.items():
@@ -64,18 +69,23 @@ def init_from_scores(
 def saliency(
     model: nn.Module, batches: Iterable[object], forward: Callable[[nn.Module, object], object] | None = None
 ) -> dict[str, Tensor]:
-    """Score of every gate from weights and calibration inputs, in evaluation mode.
+    """Score every gate by weights and calibration inputs, in evaluation mode.
 
-    ``sqrt(sum w_ij^2 E[x_j^2])`` over the weights that the gate switches (Block, Neuron, Head): the root energy of the
-    outputs that would be lost, after Wanda's ``|w| * ||x||`` (Sun et al., ICLR 2024). For Feature and Layer gates the
-    root mean square of the gated output. Padding counts like any other token.
+    The score of a Block, Neuron or Head gate is ``sqrt(sum w_ij^2 E[x_j^2])`` over the weights that it switches: the
+    root energy of the outputs that closing it would lose, after Wanda's ``|w| * ||x||`` (Sun et al., ICLR 2024). The
+    score of a Feature or Layer gate is the root mean square of its output. Padding counts like any other token.
 
     Args:
-        batches: mappings (called as ``model(**batch)``), tuples or lists (``model(*batch)``), or single inputs.
-        forward: ``forward(model, batch)`` for anything else.
+        model: A model with gates.
+        batches: Calibration inputs: mappings (called as ``model(**batch)``), tuples or lists (``model(*batch)``), or
+            single inputs.
+        forward: Called as ``forward(model, batch)`` instead, for batches of another form.
 
     Returns:
-        Gate name -> float32 ``[*grid]``, ready for :func:`init_from_scores`.
+        Gate name -> float32 ``[*grid]``, as :func:`init_from_scores` takes it.
+
+    Raises:
+        GateError: A gated module does not run on the batches, or has no tensor where the gate acts.
     """
     energy: dict[str, Tensor] = {}
     rows: dict[str, int] = {}
@@ -164,7 +174,7 @@ def _run(model: nn.Module, batches: Iterable[object], forward: Callable[[nn.Modu
 
 
 def _score(gate: Gate, module: nn.Module, energy: Tensor) -> Tensor:
-    """``energy``: mean square per input (or output) feature."""
+    """Score one gate; ``energy`` is the mean square of each input (or output) feature."""
     if site(gate.granularity) == "output":
         block = [energy.numel() // gate.log_alpha.numel()]
         return block_sum(energy, gate.log_alpha.shape, block).div(block[0]).sqrt()

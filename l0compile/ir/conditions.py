@@ -78,5 +78,13 @@ def show(condition: Condition, labels: Mapping[str, str]) -> str:
 
 
 def from_json(value: Any) -> Condition:
-    """The condition that JSON gives back with lists in place of its tuples."""
-    return tuple(from_json(item) for item in value) if isinstance(value, list | tuple) else value
+    """Return a condition as it was before JSON turned its tuples into lists.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(value, int | float | str):
+        return value
+    if not isinstance(value, list | tuple) or not value or value[0] not in OPERATORS:
+        raise ValueError(f"expected a condition such as ['<', 's0', 512], got {value!r}")
+    return (value[0], *map(from_json, value[1:]))

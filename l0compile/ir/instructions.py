@@ -11,9 +11,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from l0compile.errors import ArtifactError
+from l0compile.ir.codec import Natural, decode
 
 # Only the arithmetic of Python's operator module, which also has functions that call others.
 OPERATORS = frozenset({
@@ -31,6 +32,9 @@ _REFUSED = re.compile(
     r"(aten\.from_file|(inductor|profiler|symm_mem|static_runtime|export|_test|debugprims|debug_mode_ops|_?c10d\w*"
     r"|fsdp|rpc|streams|_dtensor)\.)"
 )
+
+
+_WHERE = "load: a list of PyTorch operators"
 
 
 @dataclass(frozen=True)
@@ -105,25 +109,31 @@ class Code:
         }
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Code":
-        """The code that ``to_json`` wrote. Raises ArtifactError for a name that no operator has, or a refused one."""
-        try:
-            instructions = tuple(
-                Instruction(
-                    target, _load(args), {k: _load(v) for k, v in kwargs.items()}, result, tuple(frees)
-                )
-                for target, args, kwargs, result, frees in record["instructions"]
-            )
-            homes = {str(name): str(module) for name, module in record.get("homes", {}).items()}
-            constants = tuple(record["constants"])
-            code = cls(record["inputs"], constants, instructions, _load(record["outputs"]), homes)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ArtifactError(
-                f"load: the list of PyTorch operators is malformed ({error!r}); save the model again"
-            ) from error
+    def from_json(cls, record: Any) -> "Code":
+        """Return the code that ``to_json`` wrote.
+
+        Raises:
+            ArtifactError: it is malformed, or names something else than an operator without effects.
+        """
+        stored = decode(record, _StoredCode, _WHERE, ArtifactError, advice="save the model again")
+        instructions = tuple(
+            Instruction(target, _load(args), {k: _load(v) for k, v in kwargs.items()}, result, frees)
+            for target, args, kwargs, result, frees in stored.instructions
+        )
         for instruction in instructions:
             check_target(instruction.target)
-        return code
+        return cls(stored.inputs, stored.constants, instructions, _load(stored.outputs), stored.homes)
+
+
+@dataclass(frozen=True)
+class _StoredCode:
+    """``Code`` in JSON. An instruction is a list of its fields; its target is looked at by ``check_target``."""
+
+    inputs: Natural
+    constants: tuple[str, ...]
+    instructions: tuple[tuple[Any, list[Any], dict[str, Any], Natural, tuple[Natural, ...]], ...]
+    outputs: list[Any]
+    homes: dict[str, str] = field(default_factory=dict)
 
 
 def check_target(target: Any) -> None:
@@ -172,21 +182,31 @@ def _dump(value: Any) -> Any:
     return value
 
 
+_ARGUMENTS: dict[str, Any] = {
+    "slot": Natural, "float": Literal["inf", "-inf", "nan"], "complex": tuple[float, float], "code": dict[str, Any],
+    "dtype": str, "device": str, "layout": str, "memory_format": str,
+}  # fmt: skip
+"""The kinds of arguments that are no JSON values by themselves, each with what stands for it."""
+
+
 def _load(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_load(item) for item in value)
     if not isinstance(value, dict):
         return value
-    ((kind, content),) = value.items()
+    kind = next(iter(value), "")
+    if len(value) != 1 or kind not in _ARGUMENTS:
+        raise ArtifactError(
+            f"{_WHERE}: expected an argument of one of the kinds {', '.join(_ARGUMENTS)}, got {value!r}"
+        )
+    content = decode(value[kind], _ARGUMENTS[kind], _WHERE, ArtifactError, path=kind)
     match kind:
         case "slot":
-            return Slot(int(content))
+            return Slot(content)
         case "code":
             return Code.from_json(content)
         case "float":
             return float(content)
         case "complex":
             return complex(*content)
-        case "dtype" | "device" | "layout" | "memory_format":
-            return Named(kind, content)
-    raise ValueError(f"unknown kind of argument {kind!r}")
+    return Named(kind, content)

@@ -1,8 +1,7 @@
 """Records of how a program was made: the passes that ran, and what became of each region."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 Format = Literal["dense", "compact", "bsr", "dropped"]
 Engine = Literal["tvm", "torch"]
@@ -48,15 +47,6 @@ class Region:
     predicted: float | None = None
     dense_ms: float | None = None
 
-    @classmethod
-    def from_json(cls, item: Mapping[str, Any]) -> "Region":
-        """The region whose fields ``dataclasses.asdict`` gave, after JSON turned its tuples into lists."""
-        tuples = ("shape_before", "shape_after", "block")
-        fields: dict[str, Any] = {
-            k: tuple(v) if k in tuples and v is not None else v for k, v in item.items()
-        }
-        return cls(**fields)
-
 
 @dataclass(frozen=True)
 class Operator:
@@ -88,11 +78,6 @@ class StageRecord:
     engine: Engine
     operators: tuple[Operator, ...]
     reason: str
-
-    @classmethod
-    def from_json(cls, item: Mapping[str, Any]) -> "StageRecord":
-        """The record whose fields ``dataclasses.asdict`` gave."""
-        return cls(item["engine"], tuple(Operator(**each) for each in item["operators"]), item["reason"])
 
 
 @dataclass(frozen=True)

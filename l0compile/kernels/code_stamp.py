@@ -23,19 +23,40 @@ _CORE = tuple(Core.__dataclass_fields__)
 @functools.cache
 def code_stamp(function: Callable[..., Any], core: Core) -> str:
     """Hash ``function``, all that it reaches in kernels and operators, and the numbers of ``core`` that these read."""
-    found: dict[tuple[str, str], str] = {}
-    todo, fields = [(function.__module__, function.__name__)], set[str]()
+    found: dict[tuple[str, str], _Definition | None] = {}
+    todo = [(function.__module__, function.__name__)]
     while todo:
         place = todo.pop()
-        module = _module(place[0])
-        if place not in found and place[1] in module.definitions:
-            definition = module.definitions[place[1]]
-            found[place] = ast.unparse(definition)
-            fields |= {n.attr for n in ast.walk(definition) if isinstance(n, ast.Attribute)} & set(_CORE)
-            names = {n.id for n in ast.walk(definition) if isinstance(n, ast.Name)}
-            todo += [module.imported.get(name, (place[0], name)) for name in names]
+        if place not in found:
+            found[place] = definition = _definition(*place)
+            todo += definition.reached if definition else ()
+    definitions = [definition for definition in found.values() if definition]
+    fields = {name for definition in definitions for name in definition.attributes} & set(_CORE)
     numbers = [f"{name} = {getattr(core, name)}" for name in sorted(fields)]
-    return hashlib.sha256("\n".join([*sorted(found.values()), *numbers]).encode()).hexdigest()[:12]
+    texts = sorted(definition.text for definition in definitions)
+    return hashlib.sha256("\n".join([*texts, *numbers]).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class _Definition:
+    """A function, class or constant of a module: its code, the (module, name) pairs it reads, names after a dot."""
+
+    text: str
+    reached: tuple[tuple[str, str], ...]
+    attributes: frozenset[str]
+
+
+@functools.cache
+def _definition(module: str, name: str) -> _Definition | None:
+    statement, imported = _module(module).definitions.get(name), _module(module).imported
+    if statement is None:
+        return None
+    for node in ast.walk(statement):
+        _strip_words(node)
+    nodes = list(ast.walk(statement))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    attributes = frozenset(node.attr for node in nodes if isinstance(node, ast.Attribute))
+    return _Definition(ast.unparse(statement), tuple(imported.get(n, (module, n)) for n in names), attributes)
 
 
 @dataclass(frozen=True)
@@ -50,7 +71,7 @@ class _Module:
 def _module(name: str) -> _Module:
     path = sys.modules[name].__file__
     assert path is not None
-    tree = _Bare().visit(ast.parse(Path(path).read_text(encoding="utf-8")))
+    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
     definitions = {defined: statement for statement in tree.body for defined in _names(statement)}
     imported = {
         alias.asname or alias.name: (statement.module or "", alias.name)
@@ -67,29 +88,18 @@ def _names(statement: ast.stmt) -> Iterator[str]:
     """What a statement of a module defines."""
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         yield statement.name
-    elif isinstance(statement, ast.Assign):
-        yield from (n.id for target in statement.targets for n in ast.walk(target) if isinstance(n, ast.Name))
+    elif isinstance(statement, ast.Assign | ast.AnnAssign):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        yield from (n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name))
 
 
-class _Bare(ast.NodeTransformer):
-    """Removes docstrings and annotations."""
-
-    def visit(self, node: ast.AST) -> Any:
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            value = body[0].value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                body[0] = ast.Pass()
-        if isinstance(node, ast.AnnAssign):
-            return self.generic_visit(_assigned(node))
-        if isinstance(node, ast.FunctionDef):
-            node.returns = None
-        if isinstance(node, ast.arg):
-            node.annotation = None
-        return self.generic_visit(node)
-
-
-def _assigned(node: ast.AnnAssign) -> ast.stmt:
-    """An annotated assignment without its type; a field without a value keeps its place."""
-    value = node.value or ast.Constant(...)
-    return ast.fix_missing_locations(ast.copy_location(ast.Assign([node.target], value), node))
+def _strip_words(node: ast.AST) -> None:
+    """Remove the docstring and the annotations of one node."""
+    if isinstance(node, ast.FunctionDef):
+        node.returns = None
+    elif isinstance(node, ast.arg):
+        node.annotation = None
+    elif isinstance(node, ast.AnnAssign):
+        node.annotation = ast.Constant(None)
+    if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node, clean=False) is not None:
+        node.body[0] = ast.Pass()

@@ -6,7 +6,7 @@ import torch
 from torch import fx
 
 from l0compile.errors import BuildError
-from l0compile.ir import ops
+from l0compile.ir import ops as ops  # registers the operators that are looked up below
 from l0compile.kernels.cpu.attention.definition import ATTENTION
 from l0compile.kernels.cpu.conv import CONV
 from l0compile.kernels.cpu.linear.definition import LINEAR
@@ -16,7 +16,8 @@ from l0compile.kernels.cpu.pack import PACK
 from l0compile.kernels.cpu.planes import COPY
 from l0compile.kernels.cpu.rope import ROPE
 from l0compile.kernels.cpu.window import WINDOW
-from l0compile.kernels.cpu.winograd import WINOGRAD, WINOGRAD_PLANES
+from l0compile.kernels.cpu.winograd import WINOGRAD
+from l0compile.kernels.cpu.winograd_planes import WINOGRAD_PLANES
 from l0compile.kernels.cuda.bsr_linear import BSR_LINEAR
 from l0compile.kernels.definition import KernelCall, KernelDef
 from l0compile.kernels.token_tile import TokenTile
@@ -36,7 +37,6 @@ KERNELS: tuple[KernelDef, ...] = (
     BSR_LINEAR,
 )
 
-assert ops  # importing them registers the operators that are looked up below
 _CALLS = {
     kind: {
         getattr(torch.ops.l0compile, operator).default: call

@@ -1,4 +1,4 @@
-"""A program as built stages: TVM takes what it can, node by node; the rest becomes code for PyTorch."""
+"""Building the stages of a program: TVM takes every node that it can, the others become code for PyTorch."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +18,11 @@ from l0compile.ir.instructions import Code
 from l0compile.ir.program import Program
 from l0compile.ir.records import Launch
 from l0compile.kernels.token_tile import TokenTile
+from l0compile.lower.partition.in_place import writers
 from l0compile.lower.partition.index_bounds import index_bounds
 from l0compile.lower.partition.instructions import instructions
 from l0compile.lower.partition.island_work import is_small
-from l0compile.lower.partition.stages import Stage, alone, is_number, split, whole
-from l0compile.lower.partition.updates import writers
+from l0compile.lower.partition.stages import Stage, is_number, single_stage, split, stage_per_node
 from l0compile.lower.translate import Translation, translate
 from l0compile.lower.tvm.build import build
 from l0compile.rewrite.pipeline import assign_layouts, for_pytorch
@@ -32,12 +32,17 @@ _log = logging.getLogger("l0compile")
 
 @dataclass(frozen=True)
 class BuiltStage:
-    """A stage ready to run.
+    """A stage that is ready to run.
 
-    program: as it was lowered; holds the constants. parameters: those the stage takes, in order.
-    executable: TVM's; None for PyTorch. launches: of our kernels in it.
-    plain: its functions that no schedule rule could change.
-    code: PyTorch's; None for TVM. one_thread: PyTorch is quicker here without waking its other threads.
+    Attributes:
+        stage: The stage that was built.
+        program: The program as it was lowered; it holds the constants.
+        parameters: Names of the constants that the stage takes, in order.
+        executable: What TVM built; None for PyTorch.
+        launches: Launches of our kernels in ``executable``.
+        code: What PyTorch runs; None for TVM.
+        one_thread: PyTorch is faster here without waking its other threads.
+        plain: Names of the functions in ``executable`` that no schedule rule could change.
     """
 
     stage: Stage
@@ -53,10 +58,19 @@ class BuiltStage:
 def lower(
     program: Program, target: Target, tile: TokenTile, costs: Costs | None = None
 ) -> tuple[BuiltStage, ...]:
-    """Build what ``optimise`` gave for ``target``, in stages; what TVM refuses becomes islands in PyTorch.
+    """Build an optimised program in stages; nodes that TVM cannot take become islands in PyTorch.
 
-    costs: of kernels on the target; they pick their schedules.
-    Raises: BuildError for an operator that neither engine can run, and for a result that is no tensor.
+    Args:
+        program: The result of ``optimise``.
+        target: The machine to build for.
+        tile: Lanes, rows and threads of the kernels.
+        costs: Measured costs of kernels on the target, which pick their schedules.
+
+    Returns:
+        The built stages, in the order of running.
+
+    Raises:
+        BuildError: Neither engine can run some operator, or a result of the model is not a tensor.
     """
     if any(isinstance(result, fx.Node) and is_number(result) for result in program.output.args[0]):
         raise BuildError("a result of the model is a number, which compiled code does not return")
@@ -74,12 +88,20 @@ def lower(
 
 
 def lower_torch(program: Program, reason: str) -> BuiltStage:
-    """The whole of a dense program for PyTorch. Raises: BuildError for an operator that is none of ATen's or ours."""
-    return _torch_stage(whole(program, "torch", reason))
+    """Build a dense program as a single stage for PyTorch.
+
+    Args:
+        program: The program.
+        reason: Why TVM does not run it, for the account of the compiled model.
+
+    Raises:
+        BuildError: Some operator is neither one of ATen's nor one of ours.
+    """
+    return _torch_stage(single_stage(program, "torch", reason))
 
 
 def provable_bounds(program: Program) -> tuple[Mapping[str, int], dict[str, str]]:
-    """(bounds of inputs that index tables, nodes whose indices are not known to stay in their table -> why)."""
+    """Return the bounds of inputs that index tables, and nodes whose indices may leave their table -> why."""
     unproven: dict[str, str] = {}
     while True:
         try:
@@ -91,7 +113,7 @@ def provable_bounds(program: Program) -> tuple[Mapping[str, int], dict[str, str]
 
 
 def static_refusals(program: Program) -> dict[str, str]:
-    """Nodes that TVM is not even asked to take: sizes that depend on values, empty tensors, complex numbers."""
+    """Find nodes that TVM cannot take, such as sizes that depend on values or complex numbers: name -> reason."""
     found: dict[str, str] = {}
     for node in program.graph.nodes:
         if node.op != "call_function":
@@ -100,7 +122,7 @@ def static_refusals(program: Program) -> dict[str, str]:
         leaves = [leaf for value in values for leaf in pytree.tree_leaves(value)]
         tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
         if isinstance(node.target, ControlFlow):
-            found[node.name] = "what it runs is decided when it runs"
+            found[node.name] = "it decides at run time which graph to run"
         elif any(_depends_on_values(leaf) for leaf in leaves):
             found[node.name] = "a size or number in it depends on values in a tensor"
         elif any(isinstance(size, int) and size == 0 for t in tensors for size in t.shape):
@@ -120,7 +142,7 @@ _Lowered = tuple[Program, Translation] | None
 
 
 def _translate_all(stages: Sequence[Stage], tile: TokenTile, costs: Costs | None) -> list[_Lowered]:
-    """Translate all TVM stages before any is built: a node that is refused changes how the program is split."""
+    """Translate all TVM stages before building any, because a refused node changes how the program is split."""
     lowered: list[_Lowered] = []
     refused: dict[str, str] = {}
     for stage in stages:
@@ -153,8 +175,8 @@ def _build(stage: Stage, lowered: _Lowered, target: Target, tile: TokenTile) -> 
 
 
 def _failing_alone(packed: Program, target: Target, tile: TokenTile) -> Iterator[tuple[str, str]]:
-    """Nodes that TVM cannot build even by themselves."""
-    for stage in alone(packed):
+    """Iterate over the nodes that TVM cannot build even on their own, with the reason."""
+    for stage in stage_per_node(packed):
         try:
             build(translate(stage.program, tile).module, target, tile)
         except BuildError as error:
@@ -168,7 +190,7 @@ def _origin(packed: Program, name: str) -> str:
 
 
 def _own_fault(failing: dict[str, str]) -> dict[str, str]:
-    """Tell of nodes that we took and then could not build: in PyTorch they are right but slow, and nobody asked."""
+    """Warn about nodes that should build in TVM and do not: PyTorch runs them correctly, but slowly."""
     name, reason = next(iter(failing.items()))
     _log.warning("%d operators (%s) run in PyTorch; please report the model: %s", len(failing), name, reason)
     return failing

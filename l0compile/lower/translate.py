@@ -1,7 +1,7 @@
 """Program -> relax.IRModule with one function ``main(inputs..., parameters...)``.
 
-Packed operators become calls of our kernels; ordinary ATen operators become tensor expressions, node by node. Shapes
-are always those of the graph's own metadata: TVM loses some where sizes are symbolic, and then cannot build.
+Packed operators become calls of our kernels; all other operators become tensor expressions, node by node. Shapes always
+come from the metadata of the graph, because TVM's inference loses some symbolic sizes, and the build then fails.
 """
 
 import functools
@@ -20,15 +20,21 @@ from l0compile.ir.program import Program
 from l0compile.ir.records import Launch
 from l0compile.kernels import TokenTile, emit, kernel_call, kernel_of
 from l0compile.kernels.definition import KernelCall
-from l0compile.lower.aten.operands import Lowering, dtype_name
-from l0compile.lower.aten.ordinary_ops import convert_ordinary
+from l0compile.lower.aten.conversions import convert_aten
+from l0compile.lower.aten.lowering import Lowering, dtype_name
 from l0compile.lower.tvm.symbols import Symbols
 from l0compile.lower.workloads import schedule_for
 
 
 @dataclass(frozen=True)
 class Translation:
-    """The module, the names of its parameters in order (keys of the program's constants), and its kernel launches."""
+    """A translated program.
+
+    Attributes:
+        module: A relax.IRModule.
+        parameters: Names of its parameters in order; they are keys of the program's constants.
+        launches: Its kernel launches.
+    """
 
     module: Any
     parameters: tuple[str, ...]
@@ -36,9 +42,15 @@ class Translation:
 
 
 def translate(program: Program, tile: TokenTile, costs: Costs | None = None) -> Translation:
-    """Lower ``program`` for token tiles of ``tile``; ``costs`` pick the schedules of kernels.
+    """Translate ``program`` to a relax.IRModule.
 
-    Raises: BuildError for operators that have no lowering, with all of them in ``nodes``.
+    Args:
+        program: A packed program.
+        tile: Lanes, rows and threads of the kernels.
+        costs: Measured costs of kernels, which pick their schedules.
+
+    Raises:
+        BuildError: Some operators have no lowering; ``nodes`` lists all of them.
     """
     return _Translator(program, tile, costs).run()
 
@@ -90,7 +102,7 @@ class _Translator:
 
     def _convert(self, node: fx.Node) -> Any:
         value = node.meta["val"]
-        # A float that follows from sizes is only read by what rounds it; an operator on tensors refuses it.
+        # Only a rounding reads a float that is computed from sizes; an operator on tensors refuses it.
         if isinstance(value, (int, float, bool, torch.SymFloat)):
             return value
         if isinstance(value, torch.SymInt):
@@ -102,7 +114,7 @@ class _Translator:
 
     def _ordinary(self, node: fx.Node) -> Any:
         try:
-            result = convert_ordinary(node, self.lowering)
+            result = convert_aten(node, self.lowering)
             return self._with_shape(result, node) if isinstance(node.meta["val"], torch.Tensor) else result
         except BuildError as error:
             return self._refuse(node, str(error))
@@ -115,7 +127,7 @@ class _Translator:
             )
 
     def _refuse(self, node: fx.Node, reason: str) -> Any:
-        """Note a node that cannot be converted, and go on as if it were an input, to find all such nodes at once."""
+        """Note a node that has no conversion and treat it as an input, so that one pass finds all such nodes."""
         self.refused[str(node.meta.get("origin", node.name))] = reason
         value = node.meta["val"]
         if isinstance(value, torch.Tensor):
@@ -125,7 +137,7 @@ class _Translator:
         return value
 
     def _with_shape(self, result: Any, node: fx.Node) -> Any:
-        """Pin the shape that the graph's metadata gives, where TVM's inference is weaker or names it otherwise."""
+        """Cast to the shape in the graph's metadata where TVM infers a weaker one or another form of it."""
         expected = self._type(node)
         inferred = result.ty if isinstance(result, relax.Expr) else None
         if inferred is not None and str(inferred) == str(expected):
@@ -169,7 +181,7 @@ def _flat(shape: list[Any]) -> list[Any]:
 
 
 def _launch(node: fx.Node, spec: Any, function: str) -> Launch:
-    # A change of layout carries the region of the layer that it was put beside, but is no part of that layer's work.
+    # A change of layout carries the region of a neighbouring layer, but is not part of the work of that layer.
     region = None if kernel_of(spec).moves else node.meta.get("region")
     return Launch(function, region, region_name(node))
 

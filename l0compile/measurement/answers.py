@@ -1,4 +1,4 @@
-"""The other side of a JsonProcess: its answers on standard output, and nothing else there."""
+"""The worker's side of a ``JsonProcess``: it answers on standard output, and prints nothing else there."""
 
 import json
 import os
@@ -6,12 +6,12 @@ from typing import Any, TextIO
 
 
 def take_stdout() -> TextIO:
-    """The real standard output; from here on, what libraries print goes to standard error instead."""
+    """Return the real standard output, and send what libraries print to standard error from now on."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return answers
 
 
 def answer(answers: TextIO, message: dict[str, Any]) -> None:
-    """Write one message."""
+    """Write one message as a line of JSON."""
     print(json.dumps(message), file=answers, flush=True)

@@ -8,11 +8,16 @@ from l0compile.measurement.result import Measurement
 
 
 def ratio(first: Measurement, second: Measurement, *, paired: bool = False) -> Ratio:
-    """How many times faster ``second`` is than ``first``: ratio of medians over blocks, with interval.
+    """Return how many times faster ``second`` is than ``first``, with an interval.
 
-    ``paired``: block i of both ran next to each other in time (``measure_engines``), so the ratio is taken
-    block by block and whatever slowed the whole machine for a while cancels out.
-    Raises ``ConfigError`` when one of them failed, or when pairing is asked for unequal numbers of blocks.
+    Args:
+        first: the slower one, if the ratio is to be above 1.
+        second: the other one.
+        paired: take the ratio block by block, which cancels whatever slowed the whole machine for a while. Block i of
+            both must have run side by side, as in ``measure_engines``.
+
+    Raises:
+        ConfigError: a measurement failed, or ``paired`` was asked for unequal numbers of blocks.
     """
     for name, measurement in (("first", first), ("second", second)):
         if measurement.error is not None or not measurement.block_ms:

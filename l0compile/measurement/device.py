@@ -1,4 +1,4 @@
-"""A saved model on another machine, behind a tracker of TVM's RPC: sent there, and timed there by its own clock.
+"""Send a saved model to another machine, through a tracker of TVM's RPC, and time it there by its own clock.
 
 TVM's RPC neither authenticates nor encrypts: whoever reaches a server runs code on it.
 """
@@ -11,7 +11,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from l0compile.errors import ConfigError, DataError
+from l0compile.errors import ConfigError, DeviceError
 from l0compile.hardware.targets import Target, load_target
 from l0compile.measurement.protocol import Protocol
 from l0compile.measurement.workload import Workload, call_factory, load_inputs
@@ -26,7 +26,7 @@ _PREFIX = "l0compile"
 
 @dataclass(frozen=True)
 class Device:
-    """A kind of device, ``key``, that servers have registered with the tracker at ``host``:``port``."""
+    """The devices that servers have registered as ``key`` with the tracker at ``host``:``port``."""
 
     host: str
     port: int
@@ -34,7 +34,11 @@ class Device:
 
     @classmethod
     def parse(cls, url: str) -> "Device":
-        """From ``rpc://HOST:PORT/KEY``. Raises ConfigError for anything else."""
+        """Parse ``rpc://HOST:PORT/KEY``.
+
+        Raises:
+            ConfigError: the address is malformed.
+        """
         host, colon, rest = url.removeprefix(SCHEME).partition(":")
         port, slash, key = rest.partition("/")
         if not (url.startswith(SCHEME) and host and colon and port.isdecimal() and slash and key):
@@ -45,19 +49,24 @@ class Device:
         return cls(host, int(port), key)
 
     def session(self) -> Any:
-        """A device of that key, for this process alone until it ends; waits while all are in use.
+        """Reserve a device for this process until it ends; wait while all of them are in use.
 
-        Raises: DataError when the tracker is not there, or has no device of the key.
+        Raises:
+            DeviceError: the tracker does not answer, or has no device of this key.
         """
         tracker, _ = self._ask()
         return tracker.request(self.key, session_timeout=_SESSION_S)
 
     def free(self) -> int:
-        """How many devices of that key nobody uses. Raises as ``session``."""
+        """Return how many devices of this key nobody uses.
+
+        Raises:
+            DeviceError: as ``session``.
+        """
         return int(self._ask()[1]["free"])
 
     def _ask(self) -> tuple[Any, dict[str, Any]]:
-        """The tracker, and what it says of devices of the key."""
+        """Return the tracker, and its summary of the devices of this key."""
         importlib.import_module("l0compile.hardware._tvm")
         try:
             # TVM tries for a minute before it says that nobody is there.
@@ -65,14 +74,14 @@ class Device:
             tracker = importlib.import_module("tvm.rpc").connect_tracker(self.host, self.port)
             said = tracker.summary()
         except (OSError, RuntimeError) as error:
-            raise DataError(
+            raise DeviceError(
                 f"device: no tracker answers at {self.host}:{self.port} ({error}); start one: "
                 "python -m tvm.exec.rpc_tracker --host 127.0.0.1"
             ) from error
         # Of servers that are connected now: the queues also hold what has gone.
         known = {server["key"].partition(":")[2] for server in said["server_info"]}
         if self.key not in known:
-            raise DataError(
+            raise DeviceError(
                 f"device: the tracker at {self.host}:{self.port} has no device {self.key!r}, only "
                 f"{', '.join(sorted(known)) or 'none'}; start one: python -m tvm.exec.rpc_server --tracker "
                 f"{self.host}:{self.port} --key {self.key}"
@@ -81,9 +90,14 @@ class Device:
 
 
 def device_and_target(text: str) -> tuple[str | None, Target]:
-    """From ``rpc://HOST:PORT/KEY?target=NAME`` the device's address and its target; of any other target just that.
+    """Split ``rpc://HOST:PORT/KEY?target=NAME`` into the device's address and its target.
 
-    Raises: ConfigError for a malformed address. TargetError for an unknown target.
+    Returns:
+        The address and the target; None and the target for any other text, which names a target.
+
+    Raises:
+        ConfigError: the address is malformed.
+        TargetError: there is no such target.
     """
     if not text.startswith(SCHEME):
         return None, load_target(text)
@@ -92,11 +106,15 @@ def device_and_target(text: str) -> tuple[str | None, Target]:
 
 
 class RemoteModel:
-    """A saved model on a device, with the inputs of a workload."""
+    """A saved model on a device, with its inputs."""
 
     def __init__(self, workload: Workload) -> None:
-        """Send code, weights and inputs. Raises: DataError for a model that is not one compiled stage, and as
-        ``Device.session`` and ``read_bundle`` do."""
+        """Send code, weights and inputs to the device.
+
+        Raises:
+            DeviceError: the device does not answer, or the model is not one compiled stage.
+            ArtifactError: the saved model is damaged, or of another version.
+        """
         tvm = importlib.import_module("l0compile.hardware._tvm")
         bundle = read_bundle(str(workload.artifact))
         parameters = _parameters(bundle)
@@ -118,7 +136,7 @@ class RemoteModel:
         self._ms = self._times(1)[0]
 
     def block(self, protocol: Protocol) -> list[float]:
-        """Milliseconds of each call of one block, on the device."""
+        """Run one block on the device, and return the milliseconds of each call."""
         return self._times(max(protocol.min_calls, ceil(1e3 * protocol.block_s / max(self._ms, 1e-3))))
 
     def _times(self, calls: int) -> list[float]:
@@ -129,11 +147,11 @@ class RemoteModel:
 def _parameters(bundle: Bundle) -> list[str]:
     stages = bundle.manifest["stages"]
     if bundle.manifest["state"]:
-        raise DataError(
+        raise DeviceError(
             "device: expected a model whose calls follow from their inputs alone, got one with state"
         )
     if len(stages) != 1 or stages[0]["engine"] != "tvm":
-        raise DataError(
+        raise DeviceError(
             "device: expected a model that is compiled as a whole, got one with parts in PyTorch, which a device "
             "behind TVM's RPC does not have; see explain()"
         )
@@ -141,7 +159,7 @@ def _parameters(bundle: Bundle) -> list[str]:
 
 
 def _inputs(workload: Workload, bundle: Bundle) -> list[Any]:
-    """The tensors that the stage reads, in its order."""
+    """Return the tensors that the stage reads, in its order."""
     names = [item["name"] for item in bundle.manifest["inputs"]]
     given = load_inputs(workload)
     if given is None:

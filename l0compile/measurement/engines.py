@@ -1,7 +1,7 @@
-"""Inside the worker process: turn an engine and a workload into a call without arguments.
+"""Turn an engine and a workload into a call without arguments; runs inside the worker process.
 
-Every engine computes in float32 with the same number of threads, and its strongest documented setting for
-latency is used: a baseline that is slower than need be would make a speed-up worthless.
+Every engine computes in float32 with the same number of threads, at its strongest documented setting for latency: a
+baseline that is slower than it need be would make a speed-up worthless.
 """
 
 import gc
@@ -13,19 +13,27 @@ import l0compile  # its names load lazily: no other engine's process may load TV
 from l0compile.errors import DataError, L0CompileError, MissingDependency
 from l0compile.measurement.workload import Workload, call_factory, load_inputs
 
-Call = Callable[[], Any]
+EngineCall = Callable[[], Any]
 
 
-def prepare(engine: str, workload: Workload, threads: int) -> Call:
-    """The call to time.
+def prepare(engine: str, workload: Workload, threads: int) -> EngineCall:
+    """Return the call to time. An error that the engine itself raises passes through.
 
-    Raises ``MissingDependency``, ``ConfigError`` or ``DataError``; what the engine raises passes through.
+    Args:
+        engine: one of ``ENGINES``.
+        workload: the model and its inputs.
+        threads: that the engine may use.
+
+    Raises:
+        MissingDependency: the engine's package is not installed.
+        ConfigError: the workload lacks what the engine needs.
+        DataError: the inputs do not fit the model.
     """
     workload.check(engine)
     return _PREPARE[engine](workload, threads)
 
 
-def _pytorch(workload: Workload, threads: int) -> Call:
+def _pytorch(workload: Workload, threads: int) -> EngineCall:
     import torch
 
     model, args, kwargs = _module(workload)
@@ -37,7 +45,7 @@ def _pytorch(workload: Workload, threads: int) -> Call:
     return call
 
 
-def _torch_compile(workload: Workload, threads: int) -> Call:
+def _torch_compile(workload: Workload, threads: int) -> EngineCall:
     import torch
     import torch._inductor.config as inductor
 
@@ -53,7 +61,7 @@ def _torch_compile(workload: Workload, threads: int) -> Call:
     return call
 
 
-def _onnxruntime(workload: Workload, threads: int) -> Call:
+def _onnxruntime(workload: Workload, threads: int) -> EngineCall:
     ort = _import("onnxruntime", "onnxruntime")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -65,7 +73,7 @@ def _onnxruntime(workload: Workload, threads: int) -> Call:
     return lambda: session.run(None, feeds)
 
 
-def _openvino(workload: Workload, threads: int) -> Call:
+def _openvino(workload: Workload, threads: int) -> EngineCall:
     openvino = _import("openvino", "openvino")
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -80,7 +88,7 @@ def _openvino(workload: Workload, threads: int) -> Call:
     return lambda: request.infer(feeds, share_inputs=True, share_outputs=True)
 
 
-def _l0compile(workload: Workload, threads: int) -> Call:
+def _l0compile(workload: Workload, threads: int) -> EngineCall:
     assert workload.artifact is not None  # `prepare` has checked it
     model = l0compile.load(workload.artifact)
     inputs = load_inputs(workload)
@@ -90,7 +98,7 @@ def _l0compile(workload: Workload, threads: int) -> Call:
     return lambda: model(*args, **kwargs)
 
 
-_PREPARE: Mapping[str, Callable[[Workload, int], Call]] = {
+_PREPARE: Mapping[str, Callable[[Workload, int], EngineCall]] = {
     "pytorch": _pytorch,
     "torch.compile": _torch_compile,
     "onnxruntime": _onnxruntime,
@@ -100,14 +108,14 @@ _PREPARE: Mapping[str, Callable[[Workload, int], Call]] = {
 
 
 def _module(workload: Workload) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-    """(model in eval mode, positional inputs, inputs by name)."""
+    """Return the model in eval mode, its positional inputs, and its inputs by name."""
     model, args, kwargs = call_factory(workload)
     inputs = load_inputs(workload)
     return (model.eval(), args, kwargs) if inputs is None else (model.eval(), (), inputs)
 
 
 def _feeds(workload: Workload, names: list[str]) -> dict[str, Any]:
-    """Contiguous NumPy arrays by ONNX input name."""
+    """Return contiguous NumPy arrays by ONNX input name."""
     inputs = load_inputs(workload)
     if inputs is None:
         _, args, kwargs = call_factory(workload)
@@ -120,7 +128,7 @@ def _feeds(workload: Workload, names: list[str]) -> dict[str, Any]:
 
 
 def _by_name(args: tuple[Any, ...], kwargs: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
-    """Inputs of a factory by ONNX name: those by name keep it, the others take what is left, in order."""
+    """Name the inputs of a factory as ONNX does: named ones keep their name, the others take the rest in order."""
     # Not at the top: a process that times another engine need not load PyTorch before it.
     from torch.utils._pytree import tree_leaves
 
@@ -145,5 +153,5 @@ def _import(module: str, package: str) -> Any:
 
 
 def describe_error(error: Exception) -> str:
-    """One text for an error: ours as they are, others with their type."""
+    """Return the text of an error of ours, and type and text of any other."""
     return str(error) if isinstance(error, L0CompileError) else f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""A Python module in a process of its own that answers lines of JSON: whatever it does, its parent goes on."""
+"""Run a Python module that answers lines of JSON in a process of its own; its parent survives whatever it does."""
 
 import json
 import os
@@ -12,11 +12,17 @@ from typing import Any
 
 
 class JsonProcess:
-    """A running ``python -m module`` and the lines it writes. Not for use by two threads at once."""
+    """A running ``python -m module`` and the lines it writes. Two threads must not use it at once."""
 
     def __init__(self, module: str | Sequence[str], name: str, threads: int, *, pinned: bool = False) -> None:
-        """``module``: or the whole command of another program. ``name``: begins every error. ``threads``: that the
-        libraries in it use; ``pinned``: each of TVM's keeps to one core."""
+        """Start the process.
+
+        Args:
+            module: name of the module, or the whole command of another program.
+            name: begins every error.
+            threads: that the libraries in it use.
+            pinned: keep each of TVM's threads on one core.
+        """
         self._name = name
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         self._process = subprocess.Popen(
@@ -33,7 +39,7 @@ class JsonProcess:
         threading.Thread(target=self._read, daemon=True).start()
 
     def ask(self, message: Any, timeout_s: float) -> dict[str, Any]:
-        """Send a message; the answer as of ``answer``."""
+        """Send a message, and return the answer as ``answer`` does."""
         self.send(message)
         return self.answer(timeout_s)
 
@@ -47,7 +53,7 @@ class JsonProcess:
             pass  # it has died; `answer` says how
 
     def answer(self, timeout_s: float) -> dict[str, Any]:
-        """Next message of the process; ``{"error": ...}`` when it dies or takes over ``timeout_s`` seconds."""
+        """Return the next message; ``{"error": ...}`` if the process dies or takes over ``timeout_s`` seconds."""
         try:
             line = self._lines.get(timeout=timeout_s)
         except queue.Empty:
@@ -60,11 +66,11 @@ class JsonProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked."""
+        """Whether the process can still answer."""
         return self._process.poll() is None
 
     def close(self) -> None:
-        """End the process: by end of input, and by force if it does not listen."""
+        """End the process: close its input, and kill it if it does not react."""
         try:
             if self._process.stdin:
                 self._process.stdin.close()
@@ -89,7 +95,7 @@ class JsonProcess:
 
 
 def environment(threads: int) -> Mapping[str, str]:
-    """The environment of a process whose libraries use ``threads`` threads."""
+    """Return the environment of a process whose libraries use ``threads`` threads."""
     count = str(threads)
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TVM_NUM_THREADS")
     # The caller's import path, so that a factory it can import can be imported there too.

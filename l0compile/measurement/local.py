@@ -14,11 +14,15 @@ from l0compile.measurement.result import Measurement
 def measure(
     fn: Callable[..., Any], args: Sequence[Any] = (), protocol: Protocol | None = None
 ) -> Measurement:
-    """Latency of ``fn(*args)``: warm-up, then blocks of back-to-back calls (default ``Protocol()``).
+    """Measure the latency of ``fn(*args)`` in this process: a warm-up, then blocks of back-to-back calls.
 
-    An error raised by ``fn`` is the caller's and propagates. Do not alternate this between libraries that
-    keep thread pools of their own (PyTorch and a compiled model): their idle threads spin and slow each other
-    for milliseconds; ``measure_engines`` gives each its own process instead.
+    Do not alternate this between libraries with thread pools of their own (PyTorch and a compiled model): idle
+    threads of one spin, and slow the other for milliseconds. ``measure_engines`` gives each library its own process.
+
+    Args:
+        fn: what to call; its errors pass through.
+        args: positional arguments.
+        protocol: how to measure; default: ``Protocol()``.
     """
     protocol = protocol or Protocol()
     with quiet(protocol):
@@ -29,13 +33,13 @@ def measure(
 
 
 def run_block(fn: Callable[..., Any], args: Sequence[Any], protocol: Protocol) -> list[float]:
-    """One block: the settling calls, then the timed ones, whose times in ms are returned."""
+    """Run one block: untimed calls to settle, then timed ones. Return the milliseconds of these."""
     run_for(fn, args, protocol.settle_s, 1)
     return run_for(fn, args, protocol.block_s, protocol.min_calls)
 
 
 def run_for(fn: Callable[..., Any], args: Sequence[Any], seconds: float, min_calls: int) -> list[float]:
-    """Call back to back for ``seconds`` and at least ``min_calls`` times; ms of each call."""
+    """Call for ``seconds`` and at least ``min_calls`` times, and return the milliseconds of each call."""
     clock = time.perf_counter_ns
     times: list[float] = []
     end = clock() + int(seconds * 1e9)
@@ -50,7 +54,7 @@ def run_for(fn: Callable[..., Any], args: Sequence[Any], seconds: float, min_cal
 
 @contextlib.contextmanager
 def quiet(protocol: Protocol) -> Iterator[None]:
-    """Denormals flushed, PyTorch's thread count set, the garbage collector off; all restored on leaving."""
+    """Flush denormals, set PyTorch's threads and switch the garbage collector off; restore all three on leaving."""
     import torch
 
     threads, flushed, collecting = torch.get_num_threads(), flushes_denormals(), gc.isenabled()

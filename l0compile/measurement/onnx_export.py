@@ -19,11 +19,18 @@ def export_onnx(
     kwargs: Mapping[str, Any] | None = None,
     dynamic_shapes: dict[str, Any] | tuple[Any, ...] | None = None,
 ) -> Path:
-    """Export ``model`` (nn.Module, for this in eval mode, or an ExportedProgram), called with tensors, to ``path``.
+    """Export a model to an ONNX file. The inputs keep the names of the model's arguments.
 
-    ``args`` by position, ``kwargs`` by name; ``dynamic_shapes`` as for ``torch.export``. Inputs keep the names of the
-    model's arguments.
-    Raises ``MissingDependency`` without onnx and onnxscript, ``CaptureError`` when PyTorch cannot export it.
+    Args:
+        model: an ``nn.Module``, which is in eval mode meanwhile, or an ExportedProgram.
+        args: tensors by position.
+        path: the file to write.
+        kwargs: tensors by name.
+        dynamic_shapes: as for ``torch.export``.
+
+    Raises:
+        MissingDependency: onnx or onnxscript is not installed.
+        CaptureError: PyTorch cannot export the model.
     """
     for package in ("onnx", "onnxscript"):
         try:
@@ -61,7 +68,7 @@ def export_onnx(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporters' remarks on packages and constants that this model does not need."""
+    """Silence the exporter's remarks on packages and constants that this model does not need."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
     levels = [logger.level for logger in loggers]
     try:

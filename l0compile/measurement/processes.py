@@ -16,12 +16,19 @@ def measure_engine(
     *,
     timeout_s: float = TIMEOUT_S,
 ) -> Measurement:
-    """Latency of ``workload`` on ``engine`` (one of ``ENGINES``) in a fresh process.
+    """Measure the latency of ``workload`` on one engine in a fresh process.
 
-    ``threads`` defaults to those of the protocol, else to the cores this process may use. ``timeout_s``
-    bounds the start (loading, compiling, warm-up) and each block. A missing package, an engine error, a crash
-    or a timeout is returned as ``Measurement.error``; ``ConfigError`` is raised only for a workload that does
-    not fit the engine.
+    A missing package, an error of the engine, a crash and a timeout are returned as ``Measurement.error``.
+
+    Args:
+        engine: one of ``ENGINES``.
+        workload: the model and its inputs.
+        protocol: how to measure; default: ``Protocol()``.
+        threads: default: those of the protocol, else the cores that this process may use.
+        timeout_s: limit of the start (loading, compiling, warm-up), and of each block.
+
+    Raises:
+        ConfigError: the workload does not fit the engine.
     """
     return measure_engines({engine: (engine, workload)}, protocol, threads, timeout_s=timeout_s)[engine]
 
@@ -33,9 +40,16 @@ def measure_engines(
     *,
     timeout_s: float = TIMEOUT_S,
 ) -> dict[str, Measurement]:
-    """Latency of several jobs, name -> (engine, workload), one process each, taking turns block by block.
+    """Measure several jobs, each in a process of its own, taking turns block by block.
 
-    As ``Stopwatch.measure``, in processes that end with it. Arguments and errors as for ``measure_engine``.
+    Args:
+        jobs: name -> (engine, workload).
+        protocol: how to measure; default: ``Protocol()``.
+        threads: as of ``measure_engine``.
+        timeout_s: as of ``measure_engine``.
+
+    Raises:
+        ConfigError: a workload does not fit its engine.
     """
     with Stopwatch(threads, timeout_s=timeout_s) as stopwatch:
         return stopwatch.measure(jobs, protocol)

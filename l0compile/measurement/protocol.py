@@ -1,28 +1,32 @@
-"""How a latency was (or is to be) measured: a value stored beside every result."""
+"""How a latency was measured, or is to be: a value stored beside every result."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from l0compile.errors import ConfigError
+from l0compile.ir.codec import decode, encode
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Back-to-back calls, in blocks, after a warm-up.
+    """Back-to-back calls in blocks, after a warm-up.
 
-    ``warmup_s``         seconds of calls thrown away at the start: lazy set-up, clock speed, caches.
-    ``blocks``           independent blocks; the interval is over their medians.
-    ``block_s``          seconds of timed calls in a block (always at least ``min_calls``).
-    ``settle_s``         untimed seconds (at least one call) before each block, so that it does not pay for
-                         what ran before it: another engine's caches and spinning threads.
-    ``percentile``       of its calls that stands for a block: 50, their median; 95 tells of stragglers.
-    ``threads``          threads of the measured code; None leaves the library's own choice.
-    ``flush_denormals``  treat denormal numbers as zero, as a compiled model does.
-    ``seed``, ``resamples``  of the bootstrap, which makes it repeatable.
+    Attributes:
+        warmup_s: seconds of calls that are thrown away at the start: lazy set-up, clock speed, caches.
+        blocks: number of independent blocks; the interval is over their medians.
+        block_s: seconds of timed calls in a block.
+        settle_s: untimed seconds, one call at least, before each block, so that it does not pay for what ran before
+            it: another engine's caches and spinning threads.
+        min_calls: timed calls of a block at least.
+        percentile: which of its calls stands for a block: 50 is the median, 95 shows stragglers.
+        threads: threads of the measured code; None leaves the library's own choice.
+        flush_denormals: treat denormal numbers as zero, as a compiled model does.
+        seed: of the bootstrap, which makes it repeatable.
+        resamples: of the bootstrap.
 
-    Raises ``ConfigError`` for values that cannot be measured with.
+    Raises:
+        ConfigError: a value that nothing can be measured with.
     """
 
     warmup_s: float = 0.5
@@ -52,23 +56,24 @@ class Protocol:
 
     @classmethod
     def quick(cls, threads: int | None = None) -> "Protocol":
-        """About half a second: enough to rank candidates inside a search, too little to publish."""
+        """Take half a second: enough to rank candidates within a search, too little to publish."""
         return cls(warmup_s=0.1, blocks=8, block_s=0.04, settle_s=0.005, threads=threads)
 
     @classmethod
     def careful(cls, threads: int | None = None) -> "Protocol":
-        """About two seconds: enough to tell a model that is within its budget from one that is not."""
+        """Take two seconds: enough to tell whether a model is within its budget."""
         return cls(warmup_s=0.2, blocks=16, block_s=0.08, settle_s=0.01, threads=threads)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return dataclasses.asdict(self)
+        """Return the fields by name, as JSON values."""
+        found: dict[str, Any] = encode(self)
+        return found
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Protocol":
-        """Inverse of ``to_dict``. Raises ``ConfigError`` for unknown keys."""
-        allowed = [field.name for field in dataclasses.fields(cls)]
-        unknown = sorted(set(data) - set(allowed))
-        if unknown:
-            raise ConfigError(f"protocol: unknown key {unknown[0]!r}: allowed are {', '.join(allowed)}")
-        return cls(**data)
+        """Return the protocol that ``to_dict`` wrote; keys may be missing.
+
+        Raises:
+            ConfigError: an unknown key, or a value that cannot be measured with.
+        """
+        return decode(data, cls, "protocol", ConfigError)

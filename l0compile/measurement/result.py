@@ -1,4 +1,4 @@
-"""The result of a measurement: raw samples, summary, protocol, and the error when there are no samples."""
+"""The result of a measurement: raw samples, their summary, the protocol, and the error if there are no samples."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ import numpy as np
 
 from l0compile.errors import DataError
 from l0compile.hardware.statistics import bootstrap_interval
+from l0compile.ir.codec import decode, encode
 from l0compile.measurement.protocol import Protocol
 
 # Beyond these a figure is flagged, not dropped: interval wider than this share of the median, or the last
@@ -22,14 +23,18 @@ FEWEST_BLOCKS = 5
 
 @dataclass(frozen=True)
 class Measurement:
-    """Latency of one callable in milliseconds.
+    """Latency of one callable, in milliseconds.
 
-    ``samples_ms``  every timed call in order; ``calls`` says how many of them each block holds.
-    ``median_ms``   median over the blocks of what stands for each, the median of its calls (or another percentile, see
-                    ``Protocol``); ``low_ms``, ``high_ms`` its 95 % bootstrap interval.
-    ``drift``       median of the last third of the blocks over that of the first; 1.0 is steady.
-    ``noisy``       the interval or the drift is too wide to quote.
-    ``error``       None, or why there are no samples (all numbers are NaN then).
+    Attributes:
+        samples_ms: every timed call in order.
+        calls: how many of them each block holds.
+        median_ms: median over the blocks of what stands for each (``Protocol.percentile`` of its calls).
+        low_ms: lower end of the 95 % bootstrap interval of ``median_ms``.
+        high_ms: upper end of it.
+        drift: median of the last third of the blocks over that of the first; 1.0 is steady.
+        noisy: the interval or the drift is too wide to quote.
+        protocol: how it was measured.
+        error: why there are no samples; all numbers are NaN then. None if there are some.
     """
 
     samples_ms: tuple[float, ...]
@@ -44,7 +49,11 @@ class Measurement:
 
     @classmethod
     def from_blocks(cls, blocks: Sequence[Sequence[float]], protocol: Protocol) -> "Measurement":
-        """Summarise call times in ms, one inner sequence a block. Raises ``DataError`` for an empty block."""
+        """Summarise the milliseconds of calls, one inner sequence for each block.
+
+        Raises:
+            DataError: a block is empty, or there is none.
+        """
         if not blocks or not all(blocks):
             raise DataError(
                 f"measurement: expected at least one call in each block, got {[*map(len, blocks)]}"
@@ -62,7 +71,7 @@ class Measurement:
 
     @classmethod
     def failed(cls, error: str, protocol: Protocol) -> "Measurement":
-        """A measurement that could not be made, as data."""
+        """Return a measurement that could not be made, as data."""
         return cls(
             (),
             (),
@@ -96,34 +105,19 @@ class Measurement:
         return f"{self.median_ms:.3f} ms [{self.low_ms:.3f}, {self.high_ms:.3f}]{flag}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; the numbers of a failed measurement are null, because JSON has no NaN."""
-        summary = {name: getattr(self, name) if self.ok else None for name in _SUMMARY}
-        return {
-            "samples_ms": list(self.samples_ms),
-            "calls": list(self.calls),
-            **summary,
-            "noisy": self.noisy,
-            "protocol": self.protocol.to_dict(),
-            "error": self.error,
-        }
+        """Return the fields by name, as JSON values; NaN becomes null, which JSON has."""
+        found: dict[str, Any] = encode(self)
+        return found if self.ok else {**found, **dict.fromkeys(_SUMMARY)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Measurement":
-        """Inverse of ``to_dict``. Raises ``DataError`` when a key is missing."""
-        try:
-            summary = {name: math.nan if data[name] is None else float(data[name]) for name in _SUMMARY}
-            return cls(
-                samples_ms=tuple(data["samples_ms"]),
-                calls=tuple(data["calls"]),
-                noisy=bool(data["noisy"]),
-                protocol=Protocol.from_dict(data["protocol"]),
-                error=data["error"],
-                **summary,
-            )
-        except KeyError as error:
-            raise DataError(
-                f"measurement: key {error.args[0]!r} is missing; found {', '.join(data)}"
-            ) from error
+        """Return the measurement that ``to_dict`` wrote.
+
+        Raises:
+            StorageError: it is malformed.
+        """
+        summary = {name: math.nan for name in _SUMMARY if name in data and data[name] is None}
+        return decode({**data, **summary}, cls, "measurement")
 
 
 _SUMMARY = ("median_ms", "low_ms", "high_ms", "drift")

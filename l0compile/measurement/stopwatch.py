@@ -1,6 +1,6 @@
-"""Engines in processes that stay: starting one takes seconds, a measurement often less.
+"""Engines in processes that stay alive: starting one takes seconds, a measurement often less.
 
-Who compares many models with one engine, as a search does, starts a process for each seat and keeps it.
+A search compares many models with one engine: it starts a process for each seat, and keeps it.
 """
 
 import dataclasses
@@ -25,10 +25,10 @@ Enough = Callable[[Mapping[str, Measurement]], bool]
 
 
 class Stopwatch:
-    """Times jobs, name -> (engine, workload), each name in a process of its own that stays until ``close``.
+    """Time jobs, each name in a process of its own that stays until ``close``. Use it in a ``with`` block.
 
-    Another workload under the same name is loaded by the process that is there, where the engine is the same. A model
-    is read once: one that changes has to change its path. Use as a context manager.
+    The process of a name loads another workload if the engine is the same. It reads a model once: a model that
+    changes has to change its path.
     """
 
     def __init__(
@@ -38,8 +38,13 @@ class Stopwatch:
         timeout_s: float = TIMEOUT_S,
         told: Callable[[str, float], None] = lambda name, seconds: None,
     ) -> None:
-        """threads: default those of a protocol, else the cores this process may use. timeout_s: of loading, and of a
-        block. told: of each process that is ready for the first time, and the seconds it took."""
+        """Prepare to time jobs; no process starts yet.
+
+        Args:
+            threads: default: those of a protocol, else the cores that this process may use.
+            timeout_s: limit of loading a workload, and of a block.
+            told: called with the name of a process that is ready for the first time, and the seconds it took.
+        """
         self._threads, self._timeout_s, self._told = threads, timeout_s, told
         self._seats: dict[str, tuple[str, int, JsonProcess]] = {}
         self.starts: list[float] = []
@@ -52,17 +57,20 @@ class Stopwatch:
         enough: Enough | None = None,
         until: float | None = None,
     ) -> dict[str, Measurement]:
-        """Latency of all jobs side by side, taking turns block by block, in random order.
+        """Measure all jobs side by side, taking turns block by block in random order.
 
-        Block i of every job runs within the same short round, so ``ratio(a, b, paired=True)`` of two results does not
-        depend on what else the machine was doing. Jobs on devices come one after another, before the others: a device
-        serves one at a time.
+        Block i of every job runs within the same short round, so ``ratio(a, b, paired=True)`` does not depend on what
+        else the machine was doing. Jobs on devices run first, one after another, since a device serves one at a time.
+        Whatever an engine does wrong is a failed measurement.
 
-        enough: told what is known after each round from the fifth on; True ends the measurement before it has all
-            blocks of the protocol. until: as that, for a moment (`time.monotonic` seconds).
+        Args:
+            jobs: name -> (engine, workload).
+            protocol: how to measure; default: ``Protocol()``.
+            enough: called with what is known after each round from the fifth on; True ends the measurement early.
+            until: moment (``time.monotonic`` seconds) at which the measurement ends early.
 
-        Raises ConfigError for a workload that does not fit its engine, before anything starts. Whatever an engine does
-        is a failed measurement.
+        Raises:
+            ConfigError: a workload does not fit its engine; nothing has started then.
         """
         protocol = protocol or Protocol()
         threads = self._threads or protocol.threads or available_cores()
@@ -78,25 +86,25 @@ class Stopwatch:
         return {name: found[name] for name in jobs}
 
     def start_seconds(self) -> float:
-        """What starting a process has taken at most so far."""
+        """The longest that a process has taken to start so far."""
         return max(self.starts, default=0.0)
 
     def is_late(self, jobs: int, until: float) -> bool:
-        """Whether processes for so many jobs would not be ready at a moment (`time.monotonic` seconds)."""
+        """Whether processes for ``jobs`` jobs would not be ready at ``until`` (``time.monotonic`` seconds)."""
         missing = max(0, jobs - len(self._seats))
         return time.monotonic() + missing * self.start_seconds() > until
 
     @property
     def running(self) -> int:
-        """How many processes there are."""
+        """The number of processes."""
         return len(self._seats)
 
     def has(self, name: str) -> bool:
-        """Whether there is a process for jobs of this name."""
+        """Whether jobs of this name have a process already."""
         return name in self._seats
 
     def close(self, name: str | None = None) -> None:
-        """End all processes, or that of one name."""
+        """End the process of one name, or all of them."""
         for seat in [*self._seats] if name is None else [name]:
             if seat in self._seats:
                 self._seats.pop(seat)[2].close()
@@ -138,7 +146,7 @@ class Stopwatch:
         }
 
     def _load(self, name: str, job: Job, protocol: Protocol) -> Mapping[str, Any]:
-        """Have the process of ``name`` ready for blocks of the job; its answer."""
+        """Make the process of ``name`` ready for blocks of the job, and return its answer."""
         engine, workload = job
         threads = protocol.threads or 1
         seat, fresh = self._seats.get(name), False

@@ -1,9 +1,9 @@
 """``python -m l0compile.measurement.worker``: one engine in one process, driven by lines of JSON.
 
-First line in: ``{"engine", "workload", "protocol"}``. Answer: ``{"ready": true}`` after the warm-up, or
-``{"error": text}``, after which the process ends. A further line like the first is about the next
-measurement: its workload is loaded, where it is another one, and warmed up. Any other line asks for one block, answered
-by ``{"block": [ms, ...]}``. End of input ends the process.
+The first line is ``{"engine", "workload", "protocol"}``. The answer is ``{"ready": true}`` after the warm-up, or
+``{"error": text}``, after which the process ends. A later line like the first announces the next measurement: the
+worker loads its workload, unless it has it, and warms up. Any other line asks for one block, and is answered by
+``{"block": [ms, ...]}``. The end of the input ends the process.
 """
 
 import gc
@@ -13,16 +13,18 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TextIO
 
+from l0compile.errors import ConfigError
+from l0compile.ir.codec import decode
 from l0compile.measurement.answers import answer, take_stdout
 from l0compile.measurement.device import RemoteModel
-from l0compile.measurement.engines import Call, describe_error, prepare
+from l0compile.measurement.engines import EngineCall, describe_error, prepare
 from l0compile.measurement.local import quiet, run_block, run_for
 from l0compile.measurement.protocol import Protocol
 from l0compile.measurement.workload import Workload
 
 
 def main() -> int:
-    """Serve one measurement on standard input and output; 0 if it went well, 1 if an error was answered."""
+    """Serve measurements on standard input and output; return 0, or 1 after an error was answered."""
     answers = take_stdout()
     try:
         _serve(answers)
@@ -47,16 +49,17 @@ def _serve(answers: TextIO) -> None:
 
 
 class _Engine:
-    """What is timed at the moment."""
+    """What is being timed."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         self._workload: Workload | None = None
-        self._call: Call | None = None
+        self._call: EngineCall | None = None
         self.take(request)
 
     def take(self, request: Mapping[str, Any]) -> None:
-        """Load the workload of a request, unless it is there, and warm up."""
-        workload, protocol = Workload(**request["workload"]), Protocol.from_dict(request["protocol"])
+        """Load the workload of a request, unless it is loaded, and warm up."""
+        workload = decode(request["workload"], Workload, "workload", ConfigError)
+        protocol = Protocol.from_dict(request["protocol"])
         if workload.device is not None:
             workload.check(request["engine"])
             self.block: Callable[[], list[float]] = partial(RemoteModel(workload).block, protocol)

@@ -1,6 +1,5 @@
-"""What an engine is asked to run: a model and its inputs, named by things another process can load."""
+"""What an engine is asked to run: a model and its inputs, by names that another process can load."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +11,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from l0compile.errors import ConfigError, DataError
+from l0compile.errors import ConfigError, StorageError
 from l0compile.frontend.user_functions import call_function
+from l0compile.ir.codec import encode
 
 ENGINES = ("pytorch", "torch.compile", "onnxruntime", "openvino", "l0compile")
 
@@ -22,16 +22,17 @@ ENGINES = ("pytorch", "torch.compile", "onnxruntime", "openvino", "l0compile")
 class Workload:
     """A model with inputs. Which fields are needed depends on the engine.
 
-    ``factory``      "package.module:function" or "FILE.py:function"; called with ``factory_kwargs`` (JSON values) it
-                     returns ``(nn.Module, args)`` or ``(nn.Module, args, kwargs)``: inputs by position, a tuple, and by
-                     name, a dictionary. Needed by "pytorch" and "torch.compile".
-    ``onnx_path``    ONNX file, needed by "onnxruntime" and "openvino"; ``export_onnx`` writes one.
-    ``artifact``     saved compiled model, needed by "l0compile".
-    ``inputs_path``  .safetensors or .npz file of tensors named as the model's arguments; without it the
-                     inputs are those of the factory.
-    ``device``       ``rpc://HOST:PORT/KEY``: where the saved model runs, instead of here; for "l0compile" only.
-    ``command``      for an engine that is not one of ours: what starts a worker, in whatever environment, that speaks
-                     the lines of ``l0compile.measurement.worker``. The worker checks its own needs.
+    Attributes:
+        factory: ``package.module:function`` or ``FILE.py:function``, which returns ``(nn.Module, args)`` or
+            ``(nn.Module, args, kwargs)``; needed by "pytorch" and "torch.compile".
+        factory_kwargs: its arguments, JSON values.
+        onnx_path: ONNX file, as ``export_onnx`` writes; needed by "onnxruntime" and "openvino".
+        artifact: saved compiled model; needed by "l0compile".
+        inputs_path: .safetensors or .npz file of tensors named like the model's arguments; default: the factory's
+            inputs.
+        command: starts a worker for an engine that is not ours, in any environment; it speaks the lines of
+            ``l0compile.measurement.worker``, and checks its own needs.
+        device: ``rpc://HOST:PORT/KEY`` of the device that runs the saved model; for "l0compile" only.
     """
 
     factory: str | None = None
@@ -43,11 +44,16 @@ class Workload:
     device: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return {**dataclasses.asdict(self), "factory_kwargs": dict(self.factory_kwargs)}
+        """Return the fields by name, as JSON values."""
+        found: dict[str, Any] = encode(self)
+        return found
 
     def check(self, engine: str) -> None:
-        """Raise ``ConfigError`` when the workload lacks what ``engine`` needs."""
+        """Check that the workload has what ``engine`` needs.
+
+        Raises:
+            ConfigError: it lacks something.
+        """
         if self.command is not None:
             return
         if engine not in ENGINES:
@@ -65,7 +71,11 @@ class Workload:
 
 
 def call_factory(workload: Workload) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-    """(model, args, kwargs) of the factory. Raises ``ConfigError`` if it does not load or returns something else."""
+    """Return (model, args, kwargs) of the factory.
+
+    Raises:
+        ConfigError: the factory cannot be loaded, or returns something else.
+    """
     name = workload.factory or ""
     where, _, function = name.rpartition(":")
     if not (where and function):
@@ -85,14 +95,18 @@ def call_factory(workload: Workload) -> tuple[Any, tuple[Any, ...], dict[str, An
 
 
 def load_inputs(workload: Workload) -> dict[str, Any] | None:
-    """Torch tensors by argument name, None without ``inputs_path``. Raises ``DataError`` if unreadable."""
+    """Return tensors by argument name; None without ``inputs_path``.
+
+    Raises:
+        StorageError: the file cannot be read.
+    """
     if workload.inputs_path is None:
         return None
     path = Path(workload.inputs_path)
     try:
         return _read_tensors(path)
     except (OSError, ValueError, TypeError, BadZipFile, SafetensorError) as error:
-        raise DataError(f"workload: inputs_path {str(path)!r} cannot be read: {error}") from error
+        raise StorageError(f"workload: inputs_path {str(path)!r} cannot be read: {error}") from error
 
 
 def _read_tensors(path: Path) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Pruning at once, without training: what each layer may lose, what that costs, and the best plan for a time."""
+"""One-shot pruning: what each layer may lose without training, what that costs, and the best allocation of a time."""

@@ -1,9 +1,9 @@
-"""Layers that go with heads or neurons: what is left of them, in time and in loss, where some of those are closed.
+"""The time and loss of layers while some of the heads or neurons around them are closed.
 
-A head that is closed takes with it the rows that make it, in the layers that feed it, and the columns that read it. So
-the levels of these layers are others for each number of heads. Blocks in what is gone take no time. The loss of rows is
-known row by row; that of columns is counted by the blocks that are pruned where heads are left. The weights that read
-other heads make up for those that are closed, the less the fewer they are.
+A closed head removes the rows that produce it, in the layers that feed it, and the columns that read it. So these
+layers have other levels for each number of open heads. Blocks in removed rows and columns take no time. The loss of
+rows is known row by row; the loss of columns is shared out by the blocks pruned in the columns of open heads. The
+weights that read the open heads compensate for the closed ones, and compensate less the fewer of them are left.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,36 +13,39 @@ import torch
 from torch import Tensor
 
 from l0compile.pruning.level import Level, Shape
-from l0compile.pruning.prune import Path
+from l0compile.pruning.prune import PruningPath
 
-# Of what weights make up for, the share (1 - density) ** this is lost where they are pruned as well. Measured on the
-# attention outputs of MiniLM in blocks of 4x1, heads 0.92 to 0.08 and densities 0.65 to 0.27: within 5 % of the loss of
-# both together, where their sum is up to 30 % too low.
+# Pruned weights lose the share (1 - density) ** this of what they could compensate. Measured on the attention outputs
+# of MiniLM in blocks of 4x1, heads 0.92 to 0.08 and densities 0.65 to 0.27: within 5 % of the loss of pruning both,
+# while the plain sum is up to 30 % too low.
 _LESS_HELP = 1.5
 
 
 @dataclass(frozen=True)
 class Coupled:
-    """The heads or neurons called ``part`` and the layers that go with them.
+    """The heads or neurons named ``units`` and the layers that depend on them.
 
-    levels: of each layer, and of the part itself, for each level of the part in turn.
+    levels: for each layer, and for the units themselves, the levels at each level of the units.
     """
 
-    part: str
+    units: str
     levels: Mapping[str, tuple[tuple[Level, ...], ...]]
 
     @property
     def cases(self) -> int:
-        """How many levels the part has."""
-        return len(self.levels[self.part])
+        """The number of levels that the units have."""
+        return len(self.levels[self.units])
 
 
 @dataclass(frozen=True)
 class Around:
-    """A layer that goes with a part. paths, levels: of it alone. reads: it reads the part, in its columns; otherwise it
-    makes it, in its rows. size: how many columns, or rows. ms: what it takes in blocks of a shape at a density."""
+    """A layer around heads or neurons.
 
-    paths: Mapping[Shape, Path]
+    paths, levels: the layer's own, while all units are open. reads: whether its columns read the units; otherwise its
+    rows produce them. size: the number of those columns or rows. ms: its time in blocks of a shape at a density.
+    """
+
+    paths: Mapping[Shape, PruningPath]
     levels: Sequence[Level]
     reads: bool
     size: int
@@ -50,33 +53,45 @@ class Around:
 
 
 def couple(
-    name: str, part: Path, saved: Sequence[float], levels: Sequence[Level], around: Mapping[str, Around]
+    name: str,
+    path: PruningPath,
+    saved: Sequence[float],
+    levels: Sequence[Level],
+    around: Mapping[str, Around],
 ) -> Coupled:
-    """The part ``name`` with the layers around it.
+    """Couple heads or neurons with the layers around them.
+
+    A layer that produces fewer rows than the heads read has KV heads, each for a group of heads. A layer whose rows or
+    columns can't be split evenly among the heads keeps its levels, and so do blocks that lie in two heads.
 
     Args:
-        part: its path, one block for each head. saved: as of ``Part``. levels: its own. around: by name. A layer that
-            makes fewer rows than heads read has KV heads, each for a group of heads. Where a head's share of a layer is
-            no whole number, it stays as it is, and so do its blocks where they lie in two heads.
+        name: of the heads or neurons.
+        path: theirs, with one block for each head.
+        saved: as in ``UnitGroup``.
+        levels: theirs.
+        around: layer -> how it depends on them.
     """
-    every = torch.ones(part.gone.shape[1], dtype=torch.bool)
-    masks = [every if level.block is None else part.live(level.number)[0] for level in levels]
-    made_up = [0.0 if level.block is None or not saved else saved[level.number] for level in levels]
-    width = len(every) * part.block[1]
+    every = torch.ones(path.gone.shape[1], dtype=torch.bool)
+    masks = [every if level.block is None else path.live(level.number)[0] for level in levels]
+    compensated = [0.0 if level.block is None or not saved else saved[level.number] for level in levels]
+    width = len(every) * path.block[1]
     found: dict[str, tuple[tuple[Level, ...], ...]] = {name: tuple((level,) for level in levels)}
     for other, layer in around.items():
         heads, rest = divmod(layer.size * len(every), width)
         if rest or heads == 0 or len(every) % heads:
             found[other] = (tuple(layer.levels),) * len(masks)
         else:
-            # A KV head is left as long as any head reads it.
+            # A KV head stays open as long as any open head reads it.
             kept = [mask.unflatten(0, (heads, -1)).any(1) for mask in masks]
-            found[other] = tuple(_left(layer, *pair) for pair in zip(kept, made_up, strict=True))
+            found[other] = tuple(_left(layer, *pair) for pair in zip(kept, compensated, strict=True))
     return Coupled(name, found)
 
 
-def _left(layer: Around, mask: Tensor, made_up: float) -> tuple[Level, ...]:
-    """The levels of a layer with only these heads. made_up: what its weights make up for, all of them left."""
+def _left(layer: Around, mask: Tensor, compensated: float) -> tuple[Level, ...]:
+    """Return the levels of a layer with only the heads in ``mask`` open.
+
+    compensated: the loss that its unpruned weights compensate for.
+    """
     share = float(mask.float().mean())
     tables = {shape: _by_head(path, layer, len(mask)) for shape, path in layer.paths.items()}
     found = []
@@ -89,13 +104,13 @@ def _left(layer: Around, mask: Tensor, made_up: float) -> tuple[Level, ...]:
         else:
             live, loss = (values[level.number][mask] for values in table)
             density = float(live.mean()) if share else 0.0
-            total = float(loss.sum()) + (made_up * (1 - density) ** _LESS_HELP if layer.reads else 0.0)
+            total = float(loss.sum()) + (compensated * (1 - density) ** _LESS_HELP if layer.reads else 0.0)
             found.append(replace(level, loss=total, ms=share * layer.ms(level.block, density)))
     return tuple(found)
 
 
-def _by_head(path: Path, layer: Around, heads: int) -> tuple[Tensor, Tensor] | None:
-    """(share of its blocks left, loss) [levels, heads]; None where blocks lie in two heads."""
+def _by_head(path: PruningPath, layer: Around, heads: int) -> tuple[Tensor, Tensor] | None:
+    """Return (share of blocks left, loss) [levels, heads]; None if blocks lie in two heads."""
     if layer.size % heads or layer.size // heads % path.block[layer.reads]:
         return None
     grid = (path.gone.T if layer.reads else path.gone).unflatten(0, (heads, -1)).flatten(1).long()

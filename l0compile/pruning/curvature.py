@@ -1,10 +1,10 @@
 """Second-order statistics of every gated layer: what a change of its weights costs.
 
 One pass over calibration batches gives, for each layer ``y = x W^T``, the Gram matrix ``A`` of its inputs and the
-sensitivity ``g_i = E[(d(v . model output) / d y_i)^2]`` for random ``v``. A token counts in ``A`` as much as its
-gradient is large: the separator that attention parks on has inputs of great size and no influence. Their product is the
-Kronecker-factored Gauss-Newton curvature (Martens and Grosse, ICML 2015) of the squared change of the model's
-output, with the output factor reduced to its diagonal.
+sensitivity ``g_i = E[(d(v . model output) / d y_i)^2]`` for random ``v``. Tokens are weighted in ``A`` by their
+squared gradient, because the separator token that attention falls back on has large inputs and no influence. The
+product of both is the Kronecker-factored Gauss-Newton curvature (Martens and Grosse, ICML 2015) of the squared change
+of the model's output, with the output factor reduced to its diagonal.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,9 +23,11 @@ DAMPING = 3e-3
 
 @dataclass
 class Curvature:
-    """``gram`` [in, in]: mean of x x^T over tokens, each as heavy as its squared output gradient, less that of the mean
-    input where a bias can make up for it. ``sensitivity`` [out]: mean squared output gradient. ``tokens``: of each
-    batch [tokens], the size of their output gradients. Float32.
+    """The statistics of one layer, in float32.
+
+    gram: mean of x x^T over tokens [in, in], weighted by their squared output gradient; if the layer has a bias,
+    which can compensate for it, without the part of the mean input. sensitivity: mean squared output gradient [out].
+    tokens: for each batch, the size of its tokens' output gradients [tokens].
     """
 
     gram: Tensor
@@ -34,17 +36,17 @@ class Curvature:
 
     @cached_property
     def damped(self) -> Tensor:
-        """``gram`` plus a small multiple of the identity: positive definite [in, in]."""
+        """``gram`` plus a small multiple of the identity, positive definite [in, in]."""
         return self.gram + DAMPING * self.gram.diagonal().mean().clamp(min=1e-12) * torch.eye(len(self.gram))
 
     @cached_property
     def inverse(self) -> Tensor:
-        """Inverse of ``damped``, computed in float64: [in, in] float32."""
+        """The inverse of ``damped`` [in, in], computed in float64, in float32."""
         return torch.cholesky_inverse(torch.linalg.cholesky(self.damped.double())).float()
 
 
 class _Sums:
-    """What a layer's curvature is the mean of."""
+    """The sums from which a layer's curvature is computed."""
 
     def __init__(self, layer: nn.Linear) -> None:
         out, width = dense_weight(layer).shape
@@ -53,7 +55,7 @@ class _Sums:
         self.gram, self.inputs, self.squares = torch.zeros(width, width), torch.zeros(width), torch.zeros(out)
 
     def add(self, x: Tensor, gradient: Tensor) -> None:
-        """Sum up inputs [tokens, in] and output gradients [tokens, out]."""
+        """Add inputs [tokens, in] and output gradients [tokens, out]."""
         squares = gradient.square()
         weight = squares.sum(1)
         heavy = x * weight[:, None]
@@ -77,11 +79,20 @@ def measure_curvature(
     *,
     seed: int = 0,
 ) -> dict[str, Curvature]:
-    """Statistics of the linear layers `names` of the dense `model` over `batches`, in evaluation mode.
+    """Measure the curvature of linear layers in evaluation mode. Parameters are frozen meanwhile.
 
-    Batches should hold no padding, which would count as inputs. ``predict(model, batch)`` returns the output
-    whose change is to stay small. Parameters are frozen on the way and left as they were. Raises DataError if a
-    layer saw no input.
+    Args:
+        model: the dense model.
+        names: of its linear layers.
+        batches: without padding, which would count as input.
+        predict: takes the model and a batch, and returns the output whose change has to stay small.
+        seed: of the random vectors that outputs are multiplied with.
+
+    Returns:
+        Layer -> curvature.
+
+    Raises:
+        DataError: a layer saw no input, or is no ``nn.Linear``.
     """
     layers = linear_layers(model, names)
     sums = {name: _Sums(layer) for name, layer in layers.items()}
@@ -92,7 +103,7 @@ def measure_curvature(
     ]
     wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
     try:
-        # Gradients of activations only: those of the weights would cost half as much again.
+        # Only gradients of activations are needed; those of weights would take half as long again.
         model.eval().requires_grad_(False)
         for batch in batches:
             with torch.enable_grad():
@@ -105,7 +116,7 @@ def measure_curvature(
             parameter.requires_grad_(required)
     if unseen := [name for name, found in sums.items() if not found.tokens]:
         raise DataError(
-            f"search: the calibration batches never reached {', '.join(unseen[:5])}; expected every gated layer to run"
+            f"search: calibration batches never reached {', '.join(unseen[:5])}; expected every gated layer to run"
         )
     return {name: found.mean() for name, found in sums.items()}
 
@@ -114,7 +125,8 @@ def _note(
     sums: _Sums, _layer: nn.Module, args: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor
 ) -> Tensor:
     x = (args[0] if args else named["input"]).detach().flatten(0, -2)
-    # Parameters are frozen, so the first layers' outputs have no history yet; a copy may be changed in place.
+    # Parameters are frozen, so outputs of the first layers have no history yet. Copy them: they may be changed in
+    # place.
     output = output if output.requires_grad else output.requires_grad_().clone()
     output.register_hook(lambda gradient: sums.add(x, gradient.flatten(0, -2)))
     return output

@@ -1,4 +1,4 @@
-"""The best weights for what gates leave: least squares towards the dense output, as in Optimal Brain Surgeon."""
+"""The best weights behind gates: least squares towards the dense output, as in Optimal Brain Surgeon."""
 
 import torch
 from torch import Tensor, nn
@@ -9,15 +9,20 @@ _CHUNK_BYTES = 256e6
 
 
 def least_squares(weight: Tensor, curvature: Curvature, live: Tensor, rows: int) -> Tensor:
-    """``argmin_V E|(V - W) x|^2`` over V whose closed entries are 0: float32 [out, in].
+    """Return ``argmin_V E|(V - W) x|^2`` over V whose closed entries are 0.
 
-    With A the (damped) Gram matrix of x and S the live, C the closed columns of a row: ``V_S = (W A)_S (A_SS)^-1``, or
-    the same as a correction of W, ``V = W - W_C ((A^-1)_CC)^-1 (A^-1)_C`` (Hassibi and Stork, NeurIPS 1992, for a set
-    of weights). Whichever system is smaller is solved.
+    With A the (damped) Gram matrix of x, S the live and C the closed columns of a row: ``V_S = (W A)_S (A_SS)^-1``. The
+    same as a correction of W is ``V = W - W_C ((A^-1)_CC)^-1 (A^-1)_C`` (Hassibi and Stork, NeurIPS 1992, for a set of
+    weights). The smaller of both systems is solved.
 
     Args:
-        weight: W, [out, in].
-        live: bool [ceil(out / rows), in]; each group of `rows` consecutive output rows has one pattern.
+        weight: W [out, in], float32.
+        curvature: of the layer; only its Gram matrix counts.
+        live: bool [ceil(out / rows), in]; each group of ``rows`` consecutive output rows shares one pattern.
+        rows: see ``live``.
+
+    Returns:
+        V [out, in], float32.
     """
     if live.all():
         return weight
@@ -26,7 +31,7 @@ def least_squares(weight: Tensor, curvature: Curvature, live: Tensor, rows: int)
     groups = nn.functional.pad(weight, (0, 0, 0, -weight.shape[0] % rows)).unflatten(0, (-1, rows))
     solved = torch.empty_like(groups)
     counts = live.sum(1)
-    # Groups of about equal size go together, so that a system is hardly larger than its group needs.
+    # Solve groups of about equal size together, so that systems are hardly larger than a group needs.
     order = counts.argsort()
     sparse = 2 * counts[order] <= live.shape[1]
     step = max(1, int(_CHUNK_BYTES / (4 * live.shape[1] ** 2)))
@@ -38,7 +43,7 @@ def least_squares(weight: Tensor, curvature: Curvature, live: Tensor, rows: int)
 
 
 def _from_live(curvature: Curvature, weights: Tensor, live: Tensor) -> Tensor:
-    """V of groups [g, rows, in] with live columns [g, in], by solving for what is live."""
+    """Return V of groups [g, rows, in] with live columns [g, in], by solving for the live ones."""
     columns, extra = chosen(live)
     systems = stacked(padded(curvature.damped, extra), columns)
     targets = nn.functional.pad(weights @ curvature.damped, (0, extra))
@@ -48,7 +53,7 @@ def _from_live(curvature: Curvature, weights: Tensor, live: Tensor) -> Tensor:
 
 
 def _from_closed(curvature: Curvature, weights: Tensor, live: Tensor) -> Tensor:
-    """V of groups [g, rows, in] with live columns [g, in], by solving for the correction that closes the others."""
+    """Return V of groups [g, rows, in] with live columns [g, in], by solving for the correction to close the rest."""
     columns, extra = chosen(~live)
     inverse = padded(curvature.inverse, extra)
     index = columns[:, None, :].expand(-1, weights.shape[1], -1)
@@ -59,9 +64,9 @@ def _from_closed(curvature: Curvature, weights: Tensor, live: Tensor) -> Tensor:
 
 
 def chosen(mask: Tensor) -> tuple[Tensor, int]:
-    """The entries of each row of `mask` [g, n] that are set, as indices [g, most], and how many are missing at most.
+    """Return the indices [g, most] of the entries set in each row of ``mask`` [g, n].
 
-    The missing ones of a row with fewer are n, n + 1, ...: see `padded`.
+    Rows with fewer entries are filled with n, n + 1, ...; also return how many such indices there are, see `padded`.
     """
     counts = mask.sum(1, keepdim=True)
     most = max(1, int(counts.max()))
@@ -71,10 +76,10 @@ def chosen(mask: Tensor) -> tuple[Tensor, int]:
 
 
 def padded(matrix: Tensor, extra: int) -> Tensor:
-    """`matrix` with `extra` rows and columns of the identity behind it: unknowns of their own that are 0."""
+    """Append ``extra`` rows and columns of the identity to ``matrix``: unknowns of their own, which are 0."""
     return torch.block_diag(matrix, torch.eye(extra)) if extra else matrix
 
 
 def stacked(matrix: Tensor, columns: Tensor) -> Tensor:
-    """The rows and columns of `matrix` that each group names: [g, size, size]."""
+    """Return the rows and columns of ``matrix`` that each group names [g, size, size]."""
     return torch.stack([matrix[index][:, index] for index in columns])

@@ -1,4 +1,4 @@
-"""One way to leave a layer: what a plan chooses among."""
+"""One way to leave a layer: what an allocation chooses among."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ Shape = tuple[int, int]
 class Level:
     """One way to leave a layer, or the heads or neurons that it reads.
 
-    block: shape; None: as it is. number: level of the path of that shape. density: share of its blocks left.
-    loss: that the model has by it. ms: what the layer then takes.
+    block: shape of the blocks, or None for the layer as it is. number: the level on the path of that shape. density:
+    the share of blocks left. loss: what the model loses. ms: the predicted time of the layer.
     """
 
     block: Shape | None

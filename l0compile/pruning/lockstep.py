@@ -1,7 +1,7 @@
-"""Many batches through a model in step: at each chosen layer all wait until the last one is there.
+"""Run many batches through a model in step: at each chosen layer, all of them wait for the last one.
 
-What a layer's weights should be often depends on all inputs of the layer, and those on the weights before it. One pass
-in step sets them layer by layer, where running the model anew for each would take as many passes as there are layers.
+The best weights of a layer depend on all of its inputs, which depend on the weights of the layers before. One pass in
+step sets the weights layer by layer; running the model again for each layer would take one pass per layer.
 """
 
 import functools
@@ -15,20 +15,23 @@ from torch import Tensor, nn
 
 from l0compile.errors import DataError
 
-_OUT_OF_STEP = "search: calibration batches take different ways: one reached {}, another one {}"
+_OUT_OF_STEP = "search: calibration batches take different paths: one reached {}, another {}"
 Visit = Callable[[str, list[Tensor]], list[Tensor]]
 
 
 def run_in_step(
     runs: Sequence[Callable[[], Any]], layers: Mapping[str, Sequence[nn.Module]], visit: Visit
 ) -> None:
-    """Call all ``runs``, one at a time but side by side, without gradients.
+    """Run all forward passes side by side, one at a time, without gradients.
 
     Args:
-        runs: each a forward pass that reaches every one of ``layers`` once, all in the same order.
-        layers: name -> the module or modules that are it (one for each copy of the model that takes part).
-        visit: called once a layer with the inputs of all runs in order; gives what the layer is to return to each.
-    Raises: DataError if a run reaches the layers in another order, or not all of them; what ``visit`` or a run raises.
+        runs: forward passes; each reaches every layer once, all in the same order.
+        layers: name -> its modules, one for each copy of the model that takes part.
+        visit: called once for each layer with the inputs of all runs; returns the layer's output for each run.
+
+    Raises:
+        DataError: a run reaches the layers in another order, or misses some.
+        Exception: what ``visit`` or a run raises.
     """
     meeting = _Meeting(len(runs), visit)
     threads = [
@@ -38,7 +41,7 @@ def run_in_step(
     try:
         for name, modules in layers.items():
             for module in modules:
-                # On the instance, where it hides the method of the class.
+                # Set on the instance, this hides the method of the class.
                 module.forward = functools.partial(meeting.arrive, name)
         for thread in threads:
             thread.start()
@@ -51,7 +54,7 @@ def run_in_step(
     if meeting.error is not None:
         raise meeting.error
     if missed := [name for name in layers if name not in meeting.visited]:
-        raise DataError(f"search: the calibration batches never reached {', '.join(missed[:5])}")
+        raise DataError(f"search: calibration batches never reached {', '.join(missed[:5])}")
 
 
 _LOCAL = threading.local()
@@ -59,8 +62,11 @@ _LOCAL = threading.local()
 
 @dataclass
 class _Meeting:
-    """Where runs wait for each other. One runs at a time; each waits at a gate of its own, so that one ended turn wakes
-    one run and not all of them."""
+    """Where runs wait for each other.
+
+    One runs at a time. Each waits at a semaphore of its own, so that the end of a turn wakes one run and not all of
+    them.
+    """
 
     size: int
     visit: Visit
@@ -84,11 +90,11 @@ class _Meeting:
             self._next(number)
         except _Stopped:
             pass
-        except BaseException as error:  # handed to the caller's thread
+        except BaseException as error:  # the caller's thread raises it
             self._stop(error)
 
     def arrive(self, name: str, input: Tensor) -> Tensor:
-        """In place of a layer's ``forward``, whose argument has that name."""
+        """Stand in for the ``forward`` of a layer, whose argument is also called ``input``."""
         number = _LOCAL.number
         if number == 0:
             self.arrived = []
@@ -97,7 +103,9 @@ class _Meeting:
         self.arrived.append((name, input))
         if number == self.size - 1:
             if name in self.visited:
-                raise DataError(f"search: {name} runs twice in a call; leave layers with shared weights out")
+                raise DataError(
+                    f"search: {name} runs twice in a call; leave out layers that the model uses twice"
+                )
             self.visited.append(name)
             self.results = self.visit(name, [x for _, x in self.arrived])
             self.arrived = []

@@ -1,4 +1,4 @@
-"""Which weights of gated linear layers are live, as the gates stand: in evaluation, hardened or not."""
+"""Which weights of gated linear layers are live, with the gates as they are in evaluation mode."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from l0compile.gates.granularity import site
 
 
 def open_gates(gate: Gate) -> Tensor:
-    """Bool [*grid]: the gates whose evaluation value is not 0."""
+    """Return which gates of a grid have an evaluation value above 0, as bool [*grid]."""
     training = gate.training
     value = gate.eval().value().detach()
     gate.train(training)
@@ -21,7 +21,7 @@ def open_gates(gate: Gate) -> Tensor:
 
 
 def gated_layers(model: nn.Module) -> dict[str, nn.Linear]:
-    """Linear layers with a gate on their weight or input, by name in module order."""
+    """Return the linear layers with a gate on their weight or input, by name in module order."""
     modules = dict(model.named_modules())
     found: dict[str, nn.Linear] = {}
     for name, gate in named_gates(model).items():
@@ -33,7 +33,11 @@ def gated_layers(model: nn.Module) -> dict[str, nn.Linear]:
 
 
 def linear_layers(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Linear]:
-    """The layers ``names``. Raises DataError for one that is no ``nn.Linear``."""
+    """Return the layers ``names``.
+
+    Raises:
+        DataError: one of them is no ``nn.Linear``.
+    """
     found = {}
     for name in names:
         layer = model.get_submodule(name)
@@ -44,7 +48,7 @@ def linear_layers(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Linear
 
 
 def block_of(layer: nn.Linear) -> Block | None:
-    """The blocks that a gate on the weight switches; None where there is no such gate."""
+    """Return the blocks that a gate on the weight switches; None if there is no such gate."""
     for gate in layer.children():
         if isinstance(gate, Gate) and isinstance(gate.granularity, Block):
             return gate.granularity
@@ -52,7 +56,7 @@ def block_of(layer: nn.Linear) -> Block | None:
 
 
 def block_density(layer: nn.Linear) -> float:
-    """Share of the blocks of the weight that are open; 1 where there is no gate on them."""
+    """Return the share of open blocks of the weight; 1 if there is no gate on blocks."""
     for gate in layer.children():
         if isinstance(gate, Gate) and isinstance(gate.granularity, Block):
             return float(open_gates(gate).float().mean())
@@ -60,19 +64,13 @@ def block_density(layer: nn.Linear) -> float:
 
 
 def block_rows(layer: nn.Linear) -> int:
-    """How many consecutive rows of the weight share one pattern of live columns.
-
-    The rows of its blocks, or all rows.
-    """
+    """Return how many consecutive rows of the weight share one pattern of live columns."""
     block = block_of(layer)
     return layer.out_features if block is None else block.rows
 
 
 def live_columns(layer: nn.Linear) -> Tensor:
-    """Bool [ceil(out / rows), in] with rows = `block_rows`.
-
-    Columns that a group of rows reads through open gates.
-    """
+    """Return which columns each group of ``block_rows`` rows reads, as bool [ceil(out / rows), in]."""
     live = torch.ones(-(-layer.out_features // block_rows(layer)), layer.in_features, dtype=torch.bool)
     for gate in layer.children():
         if isinstance(gate, Gate) and site(gate.granularity) != "output":
@@ -81,18 +79,18 @@ def live_columns(layer: nn.Linear) -> Tensor:
 
 
 def live_mask(layer: nn.Linear) -> Tensor:
-    """Bool [out, in]: weights that open gates leave."""
+    """Return which weights open gates leave, as bool [out, in]."""
     return live_columns(layer).repeat_interleave(block_rows(layer), 0)[: layer.out_features]
 
 
 def live_weights(model: nn.Module) -> tuple[int, int]:
-    """(live, all) weights of the gated linear layers."""
+    """Count the (live, all) weights of the gated linear layers."""
     masks = [live_mask(layer) for layer in gated_layers(model).values()]
     return sum(int(mask.sum()) for mask in masks), sum(mask.numel() for mask in masks)
 
 
 def structure(model: nn.Module) -> str:
-    """Hash of the live weights of every gated layer.
+    """Return a hash of which weights of the gated layers are live.
 
     Two models of one structure take equally long and train alike.
     """
@@ -104,9 +102,9 @@ def structure(model: nn.Module) -> str:
 
 
 def cost_density(model: nn.Module, feeds: Mapping[str, str]) -> float:
-    """Live share of the gated layers' multiplications; 1 for a model without gates.
+    """Return the live share of the gated layers' multiplications; 1 for a model without gates.
 
-    Closed neurons and heads also save their producers' rows.
+    Closed neurons and heads also save the rows of the layers that produce them.
     """
     if not named_gates(model):
         return 1.0

@@ -1,10 +1,11 @@
-"""One layer, pruned at once and without training: which blocks go at each density, and what their loss costs.
+"""Prune one layer without training: which blocks go at each density, and what that costs.
 
 Optimal Brain Surgeon for blocks (Hassibi and Stork, NeurIPS 1992; blocks as in OBC, Frantar and Alistarh, NeurIPS
-2022). For a row group with live columns S the weights nearest to the dense output are ``V_S = (W A)_S (A_SS)^-1``,
-and removing block b adds ``sum_i g_i v_ib ((A_SS^-1)_bb)^-1 v_ib^T`` to the loss, with A the inputs' Gram matrix and
-g_i the sensitivity of output i. Blocks go in a few rounds, the cheapest of the whole layer first; after every round the
-weights that stay are solved for again, exactly. Half-way through a round is a level as well, its loss interpolated.
+2022). For a row group with live columns S, the weights nearest to the dense output are ``V_S = (W A)_S (A_SS)^-1``,
+and removing block b adds ``sum_i g_i v_ib ((A_SS^-1)_bb)^-1 v_ib^T`` to the loss, with A the Gram matrix of the
+inputs and g_i the sensitivity of output i. Blocks go in a few rounds, the cheapest of the layer first. After every
+round the remaining weights are solved for exactly. The middle of each round is a level too, with an interpolated
+loss.
 """
 
 from collections.abc import Sequence
@@ -19,18 +20,18 @@ from l0compile.pruning.least_squares import chosen, padded, stacked
 
 ROUNDS = (0.8, 0.65, 0.52, 0.42, 0.34, 0.27, 0.2, 0.14, 0.09, 0.05)
 _CHUNK_BYTES = 128e6
-# Share of live blocks below which the system of what is live is less work than that of what is closed.
+# Below this share of live blocks, solving for the live ones is less work than solving for the closed ones.
 _BY_LIVE = 0.6
 _NEVER = 255
 
 
 @dataclass(frozen=True)
-class Path:
+class PruningPath:
     """How a layer loses its blocks, level by level.
 
-    block: (rows, columns). densities: share of the blocks left at each level, falling, the last one 0.
-    row_losses: float64 [levels, ceil(out / rows)], what each row of blocks has then of the layer's loss ``sum_i g_i
-    E[((w_i - v_i) x)^2]``. gone: uint8 [ceil(out / rows), ceil(in / columns)], the level at which a block goes.
+    block: (rows, columns). densities: share of blocks left at each level, falling to 0. row_losses: the part of each
+    row of blocks in the layer's loss ``sum_i g_i E[((w_i - v_i) x)^2]``, float64 [levels, ceil(out / rows)]. gone:
+    the level at which each block goes, uint8 [ceil(out / rows), ceil(in / columns)].
     """
 
     block: tuple[int, int]
@@ -40,23 +41,28 @@ class Path:
 
     @cached_property
     def losses(self) -> tuple[float, ...]:
-        """Of the layer at each level."""
+        """The loss of the layer at each level."""
         return tuple(self.row_losses.sum(1).tolist())
 
     def live(self, level: int) -> Tensor:
-        """Bool, the shape of ``gone``: the blocks left at a level."""
+        """Return the blocks left at a level, as bool in the shape of ``gone``."""
         return self.gone > level
 
 
 def prune(
     weight: Tensor, curvature: Curvature, block: tuple[int, int], rounds: Sequence[float] = ROUNDS
-) -> Path:
-    """The path of ``weight`` [out, in] float32 in blocks of that shape.
+) -> PruningPath:
+    """Prune a layer in blocks of one shape.
 
-    rounds: densities in (0, 1), falling; each is solved for, and one is interpolated before it. Blocks that are zero
-    already stay so: the first level is then the weight as it is.
+    Blocks that are zero already stay zero; the first level is then the weight as it is.
+
+    Args:
+        weight: [out, in], float32.
+        curvature: of the layer.
+        block: (rows, columns).
+        rounds: falling densities in (0, 1); each is solved for, and one level is interpolated before it.
     """
-    layer = _Layer.of(weight, curvature, block)
+    layer = _PaddedLayer.of(weight, curvature, block)
     live = layer.live()
     gone = torch.where(live, torch.tensor(_NEVER, dtype=torch.uint8), torch.tensor(0, dtype=torch.uint8))
     start = int(live.sum()) / live.numel()
@@ -82,18 +88,21 @@ def prune(
         costs = costs.flatten()
     gone[gone == _NEVER] = len(densities)
     losses.append(_later(losses[-1], layer.loss(layer.weight)))
-    return Path(block, (*densities, 0.0), torch.stack(losses[1:]), gone)
+    return PruningPath(block, (*densities, 0.0), torch.stack(losses[1:]), gone)
 
 
 def _later(before: Tensor, loss: Tensor) -> Tensor:
-    """Losses of rows at the next level: rounding may make it cheaper than the one before."""
+    """Return the losses of rows at the next level, no less in sum than before, whatever rounding does."""
     return loss if loss.sum() >= before.sum() else before
 
 
 @dataclass(frozen=True)
-class _Layer:
-    """weight: W by row group [groups, rows, in'], targets: W A the same; gram: A; inverse: A^-1, both [in', in'];
-    sensitivity [groups, rows]."""
+class _PaddedLayer:
+    """A layer, padded to whole blocks.
+
+    gram: A [in', in']. inverse: A^-1 [in', in']. weight: W by row group [groups, rows, in']. targets: W A likewise.
+    sensitivity: [groups, rows].
+    """
 
     block: tuple[int, int]
     gram: Tensor
@@ -103,27 +112,29 @@ class _Layer:
     sensitivity: Tensor
 
     @classmethod
-    def of(cls, weight: Tensor, curvature: Curvature, block: tuple[int, int]) -> "_Layer":
+    def of(cls, weight: Tensor, curvature: Curvature, block: tuple[int, int]) -> "_PaddedLayer":
         rows, cols = block
         out, width = weight.shape
         padding = -width % cols
-        # Columns past the last are inputs of their own that no weight reads.
+        # The padding columns are inputs of their own that no weight reads.
         gram, inverse = padded(curvature.damped, padding), padded(curvature.inverse, padding)
         groups = nn.functional.pad(weight, (0, padding, 0, -out % rows)).unflatten(0, (-1, rows))
         sensitivity = nn.functional.pad(curvature.sensitivity, (0, -out % rows)).unflatten(0, (-1, rows))
         return cls(block, gram, inverse, groups, groups @ gram, sensitivity)
 
     def loss(self, change: Tensor, part: Tensor | slice = slice(None)) -> Tensor:
-        """Float64 [g]: of changing the weights of some row groups by that much. (The difference of two energies of
-        weights would be lost in rounding.)"""
+        """Return the loss of changing the weights of some row groups by ``change``, float64 [g].
+
+        The difference of two losses would be lost in rounding.
+        """
         return (((change @ self.gram) * change).sum(2) * self.sensitivity[part]).double().sum(1)
 
     def live(self) -> Tensor:
-        """Bool [groups, blocks]: blocks that are not zero already."""
+        """Return the blocks that are not zero already, as bool [groups, blocks]."""
         return self.weight.unflatten(2, (-1, self.block[1])).ne(0).any(3).any(1)
 
     def round(self, live: Tensor) -> tuple[Tensor, Tensor]:
-        """(losses with these blocks left [groups], what removing each of them would add [groups, blocks])."""
+        """Return the losses with these blocks left [groups], and what removing each would add [groups, blocks]."""
         costs = torch.full(live.shape, float("inf"))
         losses = torch.zeros(len(live), dtype=torch.float64)
         counts = live.sum(1)
@@ -138,8 +149,11 @@ class _Layer:
         return losses, costs
 
     def _from_live(self, part: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
-        """(weights [g, rows, in], blocks on the diagonal of (A_SS)^-1 [g, blocks, cols, cols]) of row groups ``part``,
-        by the inverse of what is live."""
+        """Solve row groups ``part`` by the inverse of their live columns.
+
+        Returns:
+            The weights [g, rows, in], and the diagonal blocks of (A_SS)^-1 [g, blocks, cols, cols].
+        """
         index, extra = chosen(live)
         columns = _expanded(index, self.block[1])
         systems = stacked(padded(self.gram, extra * self.block[1]), columns)
@@ -154,8 +168,10 @@ class _Layer:
         return weights[..., : len(self.gram)], inner[:, : live.shape[1]]
 
     def _from_closed(self, part: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
-        """As ``_from_live``, by what closing the others takes from the inverse of all: with C closed and B = A^-1,
-        ``V = W - W_C (B_CC)^-1 B_C`` and ``(A_SS)^-1 = B_SS - B_SC (B_CC)^-1 B_CS``."""
+        """Solve as ``_from_live`` does, by a correction for the closed columns.
+
+        With C closed and B = A^-1: ``V = W - W_C (B_CC)^-1 B_C`` and ``(A_SS)^-1 = B_SS - B_SC (B_CC)^-1 B_CS``.
+        """
         cols, size = self.block[1], len(self.gram)
         index, extra = chosen(~live)
         columns, inverse = _expanded(index, cols), padded(self.inverse, extra * cols)
@@ -168,13 +184,13 @@ class _Layer:
         )
         inner = _diagonal(self.inverse[None], cols) - _gram_blocks(across, cols)
         shut = ~live.repeat_interleave(cols, 1)
-        # Of closed blocks nothing is left but rounding.
+        # What is left of closed blocks is rounding.
         return weights.masked_fill(shut[:, None], 0.0), torch.where(
             live[:, :, None, None], inner, torch.eye(cols)
         )
 
     def _costs(self, weights: Tensor, inner: Tensor, part: Tensor) -> Tensor:
-        """What removing a block adds [groups, blocks]: the energy of its weights in the inverse of its own block."""
+        """Return what removing each block adds to the loss [groups, blocks]."""
         parts, sensitivity = weights.unflatten(2, (-1, self.block[1])), self.sensitivity[part]
         if self.block[1] == 1:
             return torch.einsum("grb,gr->gb", parts[..., 0].square() / inner[:, None, :, 0, 0], sensitivity)
@@ -183,12 +199,12 @@ class _Layer:
 
 
 def _expanded(blocks: Tensor, cols: int) -> Tensor:
-    """Columns of blocks [g, b] -> [g, b * cols]."""
+    """Return the columns [g, b * cols] of blocks [g, b]."""
     return (blocks[:, :, None] * cols + torch.arange(cols)).flatten(1)
 
 
 def _gram_blocks(x: Tensor, cols: int) -> Tensor:
-    """The blocks on the diagonal of ``x^T x`` for x [g, k, n]: [g, n / cols, cols, cols]."""
+    """Return the diagonal blocks [g, n / cols, cols, cols] of ``x^T x`` for x [g, k, n]."""
     if cols == 1:
         return x.square().sum(1)[:, :, None, None]
     parts = x.unflatten(2, (-1, cols))
@@ -196,6 +212,6 @@ def _gram_blocks(x: Tensor, cols: int) -> Tensor:
 
 
 def _diagonal(matrix: Tensor, cols: int) -> Tensor:
-    """The square blocks on the diagonal of matrices [g, n, n]: [g, n / cols, cols, cols]."""
+    """Return the diagonal blocks [g, n / cols, cols, cols] of matrices [g, n, n]."""
     blocks = matrix.unflatten(1, (-1, cols)).unflatten(3, (-1, cols))
     return blocks.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)

@@ -1,11 +1,11 @@
-"""Weights for what is left of a pruned model, layer by layer, without training.
+"""Set the weights of a pruned model layer by layer, without training.
 
-Each layer is solved for with the inputs that it gets from the layers already pruned before it, towards the outputs of
-the dense model: ``min_V,b' E|x' V^T + b' - x W^T - b|^2`` over the live weights V, with x' and x what the pruned and
-the dense model put in. So a layer also mends, as far as it can, what those before it have lost. Tokens may weigh more
-and less in the mean. By the size of their gradients, the root of what the curvature would give them, is best: MiniLM at
-0.66 and 0.27 of its layers' time has 0.960 and 0.802 with all alike, 0.961 and 0.811 so, 0.958 and 0.802 by the
-curvature, which knows the pruned model the less the more of it is gone.
+Each layer is solved for with its inputs from the layers pruned before it, towards the outputs of the dense model:
+``min_V,b' E|x' V^T + b' - x W^T - b|^2`` over the live weights V, with x' the input in the pruned and x in the dense
+model. So a layer also repairs, as far as it can, what the layers before it have lost. Tokens are best weighted by the
+size of their gradients, the root of their weight in the curvature: MiniLM at 0.66 and 0.27 of its layers' time has
+0.961 and 0.811 so, 0.960 and 0.802 without weights, 0.958 and 0.802 with those of the curvature, which describes the
+pruned model less well the more of it is gone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from l0compile.pruning.least_squares import least_squares
 from l0compile.pruning.lockstep import run_in_step
 from l0compile.pruning.masks import block_rows, gated_layers, linear_layers, live_columns
 
-# Pull towards the dense weights, as a share of the mean square of an input: calibration text is short.
+# The pull towards the dense weights, as a share of the mean square of an input, because calibration data is short.
 _RIDGE = 0.02
 
 
@@ -33,13 +33,14 @@ def reconstruct(
     predict: Callable[[nn.Module, Any], Tensor],
     tokens: Mapping[str, Sequence[Tensor]] | None = None,
 ) -> None:
-    """Set weights and biases of the gated linear layers of ``model`` in place; other parameters stay as they are.
+    """Set the weights and biases of the gated linear layers of ``model`` in place; other parameters stay.
 
     Args:
-        model: gates as they are to be (hardened or in evaluation mode). dense: the same without gates.
-        batches: of calibration data without padding, all held in memory side by side.
+        model: with its final gates (hardened, or in evaluation mode).
+        dense: the same without gates.
+        batches: calibration data without padding, all held in memory at once.
         predict: runs a model on a batch.
-        tokens: of a layer and each batch, what its tokens [tokens] weigh; default: all alike.
+        tokens: layer -> the weights of its tokens in each batch [tokens]; default: all alike.
     """
     layers = gated_layers(model)
     origins = linear_layers(dense, layers)
@@ -54,7 +55,7 @@ class _Solver:
     tokens: Mapping[str, Sequence[Tensor]]
 
     def visit(self, name: str, inputs: list[Tensor]) -> list[Tensor]:
-        """Solve for one layer; what it returns in the dense runs, and then in those of the pruned model."""
+        """Solve for one layer; return its outputs in the dense runs, then in the runs of the pruned model."""
         (origin, layer), half = self.layers[name], len(inputs) // 2
         weight, bias = dense_weight(origin).detach(), origin.bias
         moments = _Moments.of(inputs[:half], inputs[half:], self.tokens.get(name, ())[:half])
@@ -69,7 +70,7 @@ class _Solver:
 
 @dataclass(frozen=True)
 class _Moments:
-    """Weighed means over tokens: of x [in], of x' [in], of x x'^T and of x' x'^T [in, in]."""
+    """Weighted means over tokens: dense of x [in], pruned of x' [in], cross of x x'^T and gram of x' x'^T [in, in]."""
 
     dense: Tensor
     pruned: Tensor
@@ -86,14 +87,14 @@ class _Moments:
         return cls(share @ x, heavy.sum(0), x.T @ heavy, y.T @ heavy)
 
     def solve(self, weight: Tensor, live: Tensor, rows: int, centred: bool) -> tuple[Tensor, Tensor]:
-        """(V, b' - b) for one layer; ``live`` and ``rows`` as in ``least_squares``; without a bias b' - b is 0."""
+        """Return V and b' - b (0 without a bias) of one layer; ``live`` and ``rows`` as in ``least_squares``."""
         gram, cross = self.gram, self.cross
         if centred:
             gram = gram - torch.outer(self.pruned, self.pruned)
             cross = cross - torch.outer(self.dense, self.pruned)
         ridge = _RIDGE * self.gram.diagonal().mean() * torch.eye(len(gram))
         statistics = Curvature(gram + ridge, torch.ones(len(weight)))
-        # All of what was added to the diagonal pulls: with x' = x and everything live V is W.
+        # Everything added to the diagonal pulls towards W: with x' = x and everything live, V is W.
         free = weight @ (cross + statistics.damped - gram) @ statistics.inverse
         solved = least_squares(free, statistics, live, rows)
         return solved, weight @ self.dense - solved @ self.pruned if centred else torch.zeros(len(weight))

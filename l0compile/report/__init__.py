@@ -1,1 +1,1 @@
-"""For people: what a search found, and what became of a model, as HTML pages, pictures and a table."""
+"""Tell people what a search found and what became of a model: HTML pages, pictures, and tables in a terminal."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def comparison_table(report: SearchResult) -> "Table":
-    """A ``rich`` table of the rows: latency with interval, speed-up, quality; the compiled choice in bold."""
+    """Return a ``rich`` table with the latency, speed-up and quality of each row; the chosen model is in bold."""
     table = _table(report.title)
     table.add_column("model")
     table.add_column("latency, ms", justify="right")
@@ -26,8 +26,7 @@ def comparison_table(report: SearchResult) -> "Table":
 
 
 def asked_lines(report: SearchResult) -> tuple[str, ...]:
-    """What was asked for and what was found, a line each, as ``rich`` prints them; in bold what is missed, and a
-    quality that has collapsed."""
+    """Return a line for ``rich`` for each thing that was asked for; what is missed, and a warning, are in bold."""
     lines = [
         _escaped(str(item)) if item.met else f"[bold]{_escaped(str(item))}[/bold]" for item in report.asked
     ]
@@ -36,7 +35,7 @@ def asked_lines(report: SearchResult) -> tuple[str, ...]:
 
 
 def targets_table(results: Mapping[str, SearchResult]) -> "Table":
-    """A ``rich`` table of the block shapes that the chosen models took: layers, and share of their live weights."""
+    """Return a ``rich`` table of the block shapes of the chosen models: layers, and share of their live weights."""
     table = _table("block shapes of the chosen models")
     table.add_column("block shape")
     counted = [shape_shares(result) for result in results.values()]
@@ -49,7 +48,7 @@ def targets_table(results: Mapping[str, SearchResult]) -> "Table":
 
 
 def comparison_cells(row: Row) -> tuple[str, str, str, str]:
-    """Latency, interval, speed-up and quality of ``row`` as text; the note in place of what was not measured."""
+    """Return latency, interval, speed-up and quality as text; a note stands for an interval that was not measured."""
     quality = "–" if row.quality is None else f"{row.quality:.4f}"
     if row.latency is None:
         return "–", row.note or "not measured", "–", quality

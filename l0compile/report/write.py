@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from l0compile.errors import ArtifactError
+from l0compile.errors import StorageError
 from l0compile.report.pages.search_page import render_search
 from l0compile.report.plots.export import png
 from l0compile.report.plots.figure import WIDE
@@ -26,7 +26,7 @@ def write_report(
         The paths of the files.
 
     Raises:
-        ArtifactError: A file could not be written.
+        StorageError: A file could not be written.
     """
     out = Path(folder)
     contents = {
@@ -38,7 +38,7 @@ def write_report(
         out.mkdir(parents=True, exist_ok=True)
         return tuple(_replace(out / name, data) for name, data in contents.items())
     except OSError as error:
-        raise ArtifactError(f"{out}: the report could not be written: {error.strerror or error}") from error
+        raise StorageError(f"{out}: the report could not be written: {error.strerror or error}") from error
 
 
 def write_page(file: str | Path, text: str) -> None:
@@ -49,12 +49,12 @@ def write_page(file: str | Path, text: str) -> None:
         text: The HTML.
 
     Raises:
-        ArtifactError: The file could not be written.
+        StorageError: The file could not be written.
     """
     try:
         _replace(Path(file), text.encode())
     except OSError as error:
-        raise ArtifactError(f"{file}: could not be written: {error.strerror or error}") from error
+        raise StorageError(f"{file}: could not be written: {error.strerror or error}") from error
 
 
 def _replace(file: Path, data: bytes) -> Path:

@@ -1,4 +1,4 @@
-"""Calling a compiled model; free of capture, rewrite and search."""
+"""Call a compiled model; needs no frontend, rewrite or search."""
 
 from l0compile.runtime.account import Explanation as Explanation
 from l0compile.runtime.account import Profile as Profile
@@ -8,7 +8,7 @@ from l0compile.runtime.model import CompiledModel as CompiledModel
 from l0compile.runtime.model import check_threads as check_threads
 from l0compile.runtime.model import load as load
 from l0compile.runtime.parameters import Parameters as Parameters
-from l0compile.runtime.plan import Plan as Plan
+from l0compile.runtime.plan import StagePlan as StagePlan
 from l0compile.runtime.plan import Step as Step
 from l0compile.runtime.race import race as race
 from l0compile.runtime.race import without as without

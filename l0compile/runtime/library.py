@@ -1,4 +1,4 @@
-"""A shared library of an artifact, loaded from a copy that nobody else can name."""
+"""Load a shared library of an artifact from a copy that nobody else can name."""
 
 import shutil
 import tempfile
@@ -11,9 +11,9 @@ from l0compile.hardware._tvm import runtime
 class Library:
     """Machine code in a file of its own.
 
-    The dynamic loader knows libraries by their path: where one artifact replaces another at the same path, a process
-    that has loaded the first would get its code for the second as well. So a copy under a new name is loaded. It goes
-    with this object, and a model can be saved again after its folder was replaced or removed.
+    The dynamic loader knows libraries by their path: if one artifact replaces another at the same path, a process
+    that has loaded the first would get its code for the second as well. So this loads a copy under a new name, which
+    goes with the object. A model can be saved again after its folder was replaced or removed.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Memory that nobody uses given back to the system."""
+"""Give memory that nobody uses back to the system."""
 
 import ctypes
 
@@ -6,8 +6,11 @@ from l0compile.hardware._tvm import tvm
 
 
 def release() -> None:
-    """Give back what compiling, or calls of other sizes, left behind: TVM keeps the workspace of every size it has seen
-    for the next call of that size, and the C library keeps freed weights as heap. Safe while other models run."""
+    """Give back what compiling, or calls of other sizes, left behind. Safe while other models run.
+
+    TVM keeps the workspace of every size that it has seen for the next call of that size, and the C library keeps
+    freed weights as heap.
+    """
     tvm.get_global_func("vm.builtin.memory_manager.clear")()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
     if trim is not None:

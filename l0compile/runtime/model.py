@@ -1,4 +1,4 @@
-"""The compiled model: called like the PyTorch model it came from, on torch tensors."""
+"""The compiled model: called on torch tensors, like the PyTorch model that it came from."""
 
 import tempfile
 import threading
@@ -14,20 +14,19 @@ from torch import Tensor
 from l0compile.errors import ConfigError, InputError
 from l0compile.hardware.process import denormals_kept
 from l0compile.hardware.targets import Target
+from l0compile.ir.codec import encode
 from l0compile.ir.records import EngineChoice
 from l0compile.runtime.account import Explanation, FunctionTime, Profile
 from l0compile.runtime.artifact import (
-    dump_target,
     example_leaves,
     example_sizes,
     pack,
     read_bundle,
-    restore_target,
     unpack,
     write_bundle,
 )
 from l0compile.runtime.module import InferenceModule
-from l0compile.runtime.plan import Plan
+from l0compile.runtime.plan import StagePlan
 from l0compile.runtime.profile import attribute, time_call, worker_threads
 from l0compile.runtime.signature import Signature
 from l0compile.runtime.state import ModelState
@@ -40,21 +39,23 @@ STATE = (
 
 
 class CompiledModel(InferenceModule):
-    """Runs a compiled program. Calls from several threads are served one after the other, since each uses all cores;
-    with ``threads=1`` each runs in the thread that it comes from, beside the others.
+    """Runs a compiled program.
 
-    Outputs are new tensors with the structure that the original model returns. Inference only: no autograd. To code
-    that expects an ``nn.Module`` it is one, see :class:`InferenceModule`. A copy or a pickle is the saved artifact, and
-    so it runs where that runs; hooks are left behind. Unpickle only what you trust: it loads machine code.
+    Calls of several threads are served one after the other, since each call uses all cores; with ``threads=1`` each
+    call runs in its own thread, beside the others.
 
-    Buffers that the model changes are its state: one sequence of calls, by one thread. A call replaces them when it has
-    succeeded; the first call of another thread raises StateError until ``reset_state``. An artifact holds the values at
-    compile time, from which each model loaded from it starts: for several sequences, load it several times.
+    Outputs are new tensors in the structure that the original model returns. There is no autograd. To code that
+    expects an ``nn.Module`` it is one, see :class:`InferenceModule`. A copy or a pickle holds the saved artifact, so
+    it runs where that runs; hooks are left behind. Unpickle only what you trust: it loads machine code.
+
+    Buffers that the model changes are its state: one sequence of calls, by one thread. A call replaces them once it
+    has succeeded; the first call of another thread raises StateError until ``reset_state``. An artifact holds their
+    values at compile time, and each model loaded from it starts there: load it several times for several sequences.
     """
 
     def __init__(
         self,
-        plan: Plan,
+        plan: StagePlan,
         signature: Signature,
         target: Target,
         explanation: Explanation,
@@ -62,10 +63,19 @@ class CompiledModel(InferenceModule):
         threads: int | None = None,
         state: Sequence[Tensor] = (),
     ) -> None:
-        """``facts``: JSON for the manifest. ``threads``: that a call uses; None: all. ``state``: values of
-        ``signature.state`` at compile time.
+        """Put the parts of a compiled model together.
 
-        Raises ConfigError for a number of threads below 1.
+        Args:
+            plan: its stages.
+            signature: what calls are checked against.
+            target: what its code is made for.
+            explanation: the account of what was done.
+            facts: more JSON values for the manifest.
+            threads: threads of a call; None: all.
+            state: values of ``signature.state`` at compile time.
+
+        Raises:
+            ConfigError: a number of threads below 1.
         """
         check_threads(threads)
         super().__init__()
@@ -80,8 +90,9 @@ class CompiledModel(InferenceModule):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model; arguments bind as in the ``forward`` of the original model, defaults included.
 
-        Raises InputError for a wrong structure, shape, dtype or index; nothing has run then. StateError: another
-        thread's sequence is under way.
+        Raises:
+            InputError: a wrong structure, shape, dtype or index; nothing has run then.
+            StateError: the sequence of another thread is under way.
         """
         leaves = self.signature.flatten(args, kwargs)
         with self._lock:
@@ -89,7 +100,7 @@ class CompiledModel(InferenceModule):
         return self.signature.unflatten(results, leaves)
 
     def rehearse(self, *args: Any, **kwargs: Any) -> Any:
-        """A call from the state at compile time that leaves the state alone; the same as a call where there is none."""
+        """Run a call that starts from the state at compile time, and leave the state alone."""
         leaves = self.signature.flatten(args, kwargs)
         with self._lock:
             results = self._plan(leaves) if self._state is None else self._state.rehearse(self._plan, leaves)
@@ -97,14 +108,18 @@ class CompiledModel(InferenceModule):
 
     @property
     def state(self) -> dict[str, Tensor]:
-        """A copy of the buffers that calls change, by their names in the model; empty where there are none."""
+        """A copy of the buffers that calls change, by their names in the model."""
         with self._lock:
             return {} if self._state is None else self._state.current()
 
     def reset_state(self, state: Mapping[str, Tensor] | None = None) -> None:
-        """Begin a new sequence, of whichever thread calls next: from the values at compile time, or from ``state``.
+        """Begin a new sequence, of whichever thread calls next.
 
-        Raises InputError for other buffers, shapes or types than ``state`` has.
+        Args:
+            state: values to start from; default: those at compile time.
+
+        Raises:
+            InputError: ``state`` has other buffers, shapes or types.
         """
         with self._lock:
             if self._state is not None:
@@ -119,15 +134,18 @@ class CompiledModel(InferenceModule):
         sizes: Mapping[str, int] | None = None,
         dense: "CompiledModel | None" = None,
     ) -> Explanation:
-        """What was done to the model, region by region, and how its answers were checked.
+        """Tell what was done to the model, region by region, and how its answers were checked.
 
         Args:
-            measure: also time each region in this process (about a second), on made-up inputs.
-            sizes: with ``measure``: size of dynamic dimensions by name; others are those of the compile-time example.
+            measure: also time each region in this process, on made-up inputs; this takes about a second.
+            sizes: with ``measure``: sizes of dynamic dimensions by name; default: those of the example at compile
+                time.
             dense: with ``measure``: the same model compiled with ``ignore_zeros=True``, to measure what each region
-                took before; without it that is predicted from the shapes and the target's table.
+                took before; without it, that is predicted from the shapes and the target's table.
 
-        Raises: ConfigError for an unknown size. InputError for sizes that the model does not take.
+        Raises:
+            ConfigError: there is no such size.
+            InputError: the model does not take these sizes.
         """
         if not measure:
             return self._explanation
@@ -136,10 +154,12 @@ class CompiledModel(InferenceModule):
         return replace(self._explanation, profile=self._profile(leaves), dense_profile=before)
 
     def profile(self, *args: Any, **kwargs: Any) -> Profile:
-        """One call taken apart: the time of each kernel and operator, in the order in which they run.
+        """Take one call apart: the time of each kernel and operator, in the order in which they run.
 
-        Takes what the model takes, or nothing: then inputs are made up, of the sizes of the compile-time example.
-        Raises InputError as a call does.
+        Takes what the model takes; without arguments, inputs of the example's sizes are made up.
+
+        Raises:
+            InputError: as a call does.
         """
         given = bool(args or kwargs)
         return self._profile(self.signature.flatten(args, kwargs) if given else self._made_up({}))
@@ -174,7 +194,7 @@ class CompiledModel(InferenceModule):
         return Profile(sizes, self.threads or worker_threads(self.target.cores), total, tuple(functions))
 
     def chosen(self, choice: EngineChoice) -> "CompiledModel":
-        """The same model with another account of why it runs in its engine."""
+        """Return the same model with another account of why it runs in its engine."""
         account = replace(self._explanation, choice=choice)
         return CompiledModel(
             self._plan, self.signature, self.target, account, self._facts, self.threads, self._first
@@ -187,15 +207,15 @@ class CompiledModel(InferenceModule):
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of the weights, each storage once."""
+        """Bytes of the weights; shared storage counts once."""
         storages = [tensor.untyped_storage() for tensor in self._plan.constants.values()]
         return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What ``save`` writes beside weights and code: JSON values only."""
+        """What ``save`` writes beside weights and code, as JSON values."""
         return {
-            "target": dump_target(self.target),
+            "target": encode(self.target),
             **dump_signature(self.signature),
             **self._plan.to_json(),
             "explanation": self._explanation.to_json(),
@@ -205,7 +225,11 @@ class CompiledModel(InferenceModule):
 
     @denormals_kept()  # weights are packed and unpacked by arithmetic
     def save(self, path: str | Path) -> None:
-        """Write the model as an artifact folder (manifest, weights, libraries). Raises ArtifactError; see artifact."""
+        """Write the model as an artifact folder: manifest, weights and libraries.
+
+        Raises:
+            ArtifactError: the disk is full, or ``path`` holds something else.
+        """
         with tempfile.TemporaryDirectory() as folder:
             libraries = self._plan.export(Path(folder))
             names = [f"{STATE}{buffer.name}" for buffer in self.signature.state]
@@ -213,7 +237,7 @@ class CompiledModel(InferenceModule):
             write_bundle(path, self.manifest, tensors, *libraries)
 
     def floating_types(self) -> set[torch.dtype]:
-        """Types of inputs, results and weights."""
+        """Return the types of inputs, results and weights."""
         items = (*self.signature.inputs, *self.signature.outputs)
         types = {getattr(torch, item.dtype) for item in items}
         types |= {tensor.dtype for tensor in self._plan.constants.values()}
@@ -241,27 +265,34 @@ class CompiledModel(InferenceModule):
 
 
 def check_threads(threads: Any) -> None:
-    """Raise ConfigError unless ``threads`` is None or a number from 1."""
+    """Check a number of threads.
+
+    Raises:
+        ConfigError: it is neither None nor a number from 1.
+    """
     if threads is not None and (type(threads) is not int or threads < 1):
         raise ConfigError(f"threads: expected None or a number from 1, got {threads!r}")
 
 
 @denormals_kept()
 def load(path: str | Path, threads: int | None = None) -> CompiledModel:
-    """The model that ``CompiledModel.save`` wrote at ``path``.
+    """Load the model that ``CompiledModel.save`` wrote.
 
-    ``threads``: that a call uses; None: as it was compiled.
+    Args:
+        path: the artifact folder.
+        threads: threads of a call; None: as it was compiled.
 
-    Raises: ArtifactError when it is damaged, of another version, or made for another machine type. ConfigError for a
-    number of threads below 1.
+    Raises:
+        ArtifactError: it is damaged, of another version, or made for another machine type.
+        ConfigError: a number of threads below 1.
     """
     bundle = read_bundle(path)
     record = bundle.manifest
     signature = read_signature(record)
     return CompiledModel(
-        Plan.from_json(record, bundle.constants, bundle.libraries),
+        StagePlan.from_json(record, bundle.constants, bundle.libraries),
         signature,
-        restore_target(record["target"], str(path)),
+        bundle.target,
         Explanation.from_json(record["explanation"]),
         {"gate_rule": record["gate_rule"]},
         record["threads"] if threads is None else threads,

@@ -1,4 +1,4 @@
-"""What a compiled model is to code that expects an ``nn.Module``."""
+"""How a compiled model behaves to code that expects an ``nn.Module``."""
 
 import warnings
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from l0compile.errors import TargetError
 class InferenceModule(nn.Module):
     """A module without parameters, for inference on the CPU in the types that it was compiled for.
 
-    Its weights are constants inside the compiled code: ``parameters()`` and ``state_dict()`` are empty, and there is
-    nothing to load into it. Forward hooks work as on any module; gradients do not come through. ``train()`` warns and
-    leaves it in eval mode. ``to``, ``half``, ``cuda`` and the like raise TargetError unless they change nothing.
+    Its weights are constants in the compiled code: ``parameters()`` and ``state_dict()`` are empty, and nothing can
+    be loaded into it. Forward hooks work as on any module; gradients do not pass. ``train()`` warns and leaves it in
+    eval mode. ``to``, ``half``, ``cuda`` and the like raise TargetError unless they change nothing.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class InferenceModule(nn.Module):
         self.training = False
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in eval mode; warn where training was asked for."""
+        """Stay in eval mode; warn if training was asked for."""
         if mode:
             warnings.warn(
                 "a compiled model is for inference only: it stays in eval mode and gives no gradients; "
@@ -33,7 +33,7 @@ class InferenceModule(nn.Module):
         return self
 
     def floating_types(self) -> set[torch.dtype]:
-        """The types that a conversion must leave as they are."""
+        """Return the types that a conversion must leave alone."""
         return {torch.float32}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:

@@ -18,7 +18,8 @@ _LINES = [16, 1]  # time and batch that the packing is chosen for; others are ta
 class PackedLstm:
     """``aten.lstm.input`` for inference.
 
-    layers: for each layer, for each direction: input weight and recurrent weight, packed, and their two biases.
+    Attributes:
+        layers: for each layer and direction, the packed input weight and recurrent weight, and their two biases.
     """
 
     layers: tuple[tuple[tuple[Tensor, ...], ...], ...]
@@ -26,8 +27,16 @@ class PackedLstm:
     batch_first: bool
 
     def __call__(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x [time, batch, features], or [batch, time, features]; h, c [layers * directions, batch, hidden]. Results:
-        the outputs of the last layer, axes as in x, and the last h and c."""
+        """Run the LSTM.
+
+        Args:
+            x: [time, batch, features], or [batch, time, features].
+            h: [layers * directions, batch, hidden].
+            c: as ``h``.
+
+        Returns:
+            The outputs of the last layer, with axes as in ``x``, and the last ``h`` and ``c``.
+        """
         y = x.transpose(0, 1) if self.batch_first else x
         h, c = h.contiguous(), c.contiguous()  # oneDNN reads them as if they were
         hs: list[Tensor] = []
@@ -51,7 +60,11 @@ class PackedLstm:
 
 @dataclass(frozen=True)
 class PackedCall:
-    """What stands in for an instruction. originals: name of each packed weight -> what gives the plain one back."""
+    """What stands in for an instruction.
+
+    Attributes:
+        originals: name of each packed weight -> what gives the plain one back.
+    """
 
     function: PackedLstm
     args: tuple[Any, ...]
@@ -59,8 +72,11 @@ class PackedCall:
 
 
 def pack_lstm(code: Code, instruction: Instruction, constants: Mapping[str, Tensor]) -> PackedCall | None:
-    """The call for ``instruction``; None for what is not packed: types other than float32, weights that are no
-    constants, projections, training."""
+    """Return the call that stands in for ``instruction``.
+
+    None for what oneDNN does not pack: types other than float32, weights that are no constants, projections,
+    training.
+    """
     x, state, weights, has_biases, count, _, train, both_ways, batch_first = instruction.args
     names = [code.constant(weight) for weight in weights]
     directions, each = (2 if both_ways else 1), (4 if has_biases else 2)

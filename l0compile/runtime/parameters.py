@@ -1,4 +1,4 @@
-"""The parameters of a model's ``forward`` as data: a call may name its arguments otherwise than the example did."""
+"""The parameters of a model's ``forward`` as data: a call may name its arguments otherwise than the example."""
 
 import inspect
 import math
@@ -12,14 +12,14 @@ from torch.utils._pytree import TreeSpec
 
 from l0compile.errors import ArtifactError, InputError
 from l0compile.ir.structure import PLAIN, Fixed, with_values
-from l0compile.runtime.artifact import dump_spec, load_spec
+from l0compile.runtime.artifact import dump_spec
 
 _KINDS = {kind.name: kind for kind in inspect._ParameterKind}
 
 
 @dataclass(frozen=True)
 class _Key:
-    """A parameter, or (``extra``) one of the variadic keywords, which may have the name of a positional parameter."""
+    """A parameter; or (``extra``) a variadic keyword, which may have the name of a positional parameter."""
 
     name: str
     extra: bool = False
@@ -29,8 +29,12 @@ class _Key:
 class Parameter:
     """One parameter of ``forward``.
 
-    kind: name of an ``inspect.Parameter`` kind. optional: it has a default. default: that value as a structure without
-    tensors; None where it has none, or one that is not made of numbers, strings and None.
+    Attributes:
+        name: as in ``forward``.
+        kind: name of an ``inspect.Parameter`` kind.
+        optional: whether it has a default.
+        default: the default as a structure without tensors; None if there is none, or it holds more than numbers,
+            strings and None.
     """
 
     name: str
@@ -45,43 +49,34 @@ class Parameter:
         return pytree.tree_unflatten([], self.default)
 
     def is_default(self, value: Any) -> bool:
-        """Whether ``value`` is the default, types included."""
+        """Return whether ``value`` is the default, types included."""
         return self.default is not None and _as_values(value) == self.default
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON values only."""
-        default = None if self.default is None else dump_spec(self.default)
-        return {"name": self.name, "kind": self.kind, "optional": self.optional, "default": default}
-
-    @classmethod
-    def from_json(cls, item: Mapping[str, Any]) -> "Parameter":
-        """What ``to_json`` gave ``item`` for. Raises ArtifactError for anything else."""
-        try:
-            default = None if item["default"] is None else load_spec(item["default"])
-            _KINDS[item["kind"]]
-            return cls(str(item["name"]), item["kind"], bool(item["optional"]), default)
-        except (KeyError, TypeError) as error:
-            raise ArtifactError(f"load: a parameter of the model is malformed ({error!r})") from error
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """All parameters in order; none where they are not known, and then a call must look like the example."""
+    """All parameters in order. None are known of some models: a call must then look like the example."""
 
     items: tuple[Parameter, ...] = ()
 
     @classmethod
     def of(cls, signature: inspect.Signature) -> "Parameters":
-        """Those of a Python function."""
+        """Return those of a Python function."""
         return cls(tuple(map(_read, signature.parameters.values())))
 
     def arranged(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], example: TreeSpec
     ) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments in the form of the example, whose structure is ``example``: positional, and by keyword.
+        """Arrange the arguments as in the example: positional ones, and those by keyword.
 
-        Raises InputError for arguments that do not fit the parameters, for one that the example had and that has no
-        default, and for one that the example left at its default and that has another value here.
+        Args:
+            args: positional arguments of a call.
+            kwargs: its keyword arguments.
+            example: structure of the example's (args, kwargs).
+
+        Raises:
+            InputError: the arguments do not fit the parameters; one without a default is missing; or one has another
+                value than the default that the example left it at.
         """
         count, names = example.child(0).num_children, list(example.child(1).context or [])
         wanted = self._bound([None] * count, dict.fromkeys(names))
@@ -109,7 +104,7 @@ class Parameters:
         return positional, {name: given[_Key(name, name not in by_name)] for name in names}
 
     def _bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> "dict[_Key, Any]":
-        """Parameter -> argument, for those that are given and any variadic positional one."""
+        """Return parameter -> argument, for all that are given and for the variadic positional one."""
         try:
             bound = dict(self._signature.bind(*args, **kwargs).arguments)
         except TypeError as error:
@@ -146,7 +141,7 @@ def _read(parameter: inspect.Parameter) -> Parameter:
 
 
 def _as_values(value: Any) -> TreeSpec | None:
-    """``value`` as a structure without leaves; None where it holds anything but numbers, strings and None."""
+    """Return ``value`` as a structure without leaves; None if it holds more than numbers, strings and None."""
     leaves, spec = pytree.tree_flatten(value)
     finite = all(not isinstance(leaf, float) or math.isfinite(leaf) for leaf in leaves)
     if not finite or not all(type(leaf) in PLAIN for leaf in leaves):

@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from l0compile.errors import ArtifactError
+from l0compile.ir.codec import Count, Natural, decode
 from l0compile.ir.instructions import Code
+from l0compile.ir.records import Engine
 from l0compile.runtime.library import Library
 from l0compile.runtime.torch_stage import TorchStage
 from l0compile.runtime.tvm_stage import TvmStage
@@ -19,7 +21,14 @@ from l0compile.runtime.tvm_stage import TvmStage
 
 @dataclass(frozen=True)
 class Step:
-    """One stage with the names of the values it reads and makes. frees: names that nobody reads after it."""
+    """One stage, with the names of the values that it reads and makes.
+
+    Attributes:
+        stage: what runs.
+        inputs: names of the values that it reads.
+        outputs: names of the values that it makes.
+        frees: names that nobody reads afterwards.
+    """
 
     stage: TvmStage | TorchStage
     inputs: tuple[str, ...]
@@ -27,11 +36,13 @@ class Step:
     frees: tuple[str, ...] = ()
 
 
-class Plan:
+class StagePlan:
     """Runs the stages in order. Stages that hold a constant of the same name hold the same tensor.
 
-    inputs: names of the model's flat inputs, state last. results: for each flat result its name in a tuple, or the
-    constant.
+    Attributes:
+        steps: the stages.
+        inputs: names of the model's flat inputs, state last.
+        results: for each flat result its name in a tuple, or the constant.
     """
 
     def __init__(self, steps: Sequence[Step], inputs: Sequence[str], results: Sequence[Any]) -> None:
@@ -42,7 +53,7 @@ class Plan:
         self._only = self.steps[0].stage if made == [*self.results] else None
 
     def __call__(self, leaves: Sequence[Tensor]) -> list[Any]:
-        """The flat results for checked flat inputs."""
+        """Return the flat results for checked flat inputs."""
         if self._only is not None:
             return self._only(leaves)
         values: dict[str, Any] = dict(zip(self.inputs, leaves, strict=True))
@@ -61,19 +72,19 @@ class Plan:
         return values[name].clone() if name in self.inputs else values[name]
 
     def keep(self) -> None:
-        """Take what stages wrote into state as final."""
+        """Make what stages wrote into state final."""
         for step in self.steps:
             if isinstance(step.stage, TorchStage):
                 step.stage.keep()
 
     def take_back(self) -> None:
-        """Undo what stages wrote into state, last first."""
+        """Undo what stages wrote into state, the last first."""
         for step in reversed(self.steps):
             if isinstance(step.stage, TorchStage):
                 step.stage.take_back()
 
     def times(self, leaves: Sequence[Tensor], repeats: int) -> list[list[tuple[str, float]]]:
-        """For each stage, (name, median ms) of what it runs, in order; a stage in PyTorch is one, without a name."""
+        """Return (name, median ms) of what each stage runs, in order; PyTorch's stages are one item, unnamed."""
         values: dict[str, Any] = dict(zip(self.inputs, leaves, strict=True))
         found = []
         for step in self.steps:
@@ -86,7 +97,7 @@ class Plan:
         return found
 
     def limit(self, threads: int | None) -> None:
-        """Use no more threads than that from now on; None: all. With one, several calls may run at once."""
+        """Use at most ``threads`` threads from now on; None: all. With 1, several calls may run at once."""
         for step in self.steps:
             step.stage.limit(threads)
 
@@ -96,7 +107,7 @@ class Plan:
         return {name: tensor for step in self.steps for name, tensor in step.stage.constants.items()}
 
     def export(self, folder: Path) -> list[Path]:
-        """Write the library of each compiled stage to ``folder``; the paths in order."""
+        """Write the library of each compiled stage to ``folder``, and return the paths in order."""
         paths: list[Path] = []
         for step in self.steps:
             if isinstance(step.stage, TvmStage):
@@ -105,7 +116,7 @@ class Plan:
         return paths
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values only; libraries and constants are stored beside it."""
+        """Return JSON values; libraries and constants are stored beside them."""
         return {
             "stages": [_dump(step) for step in self.steps],
             "results": list(self.results),
@@ -114,19 +125,47 @@ class Plan:
 
     @classmethod
     def from_json(
-        cls,
-        record: Mapping[str, Any],
-        constants: Mapping[str, Tensor],
-        libraries: Sequence[Path],
-    ) -> "Plan":
-        """The plan that ``to_json`` wrote. Raises ArtifactError for code that this version does not run."""
+        cls, record: Mapping[str, Any], constants: Mapping[str, Tensor], libraries: Sequence[Path]
+    ) -> "StagePlan":
+        """Return the plan that ``to_json`` wrote, beside other keys, into ``record``.
+
+        Raises:
+            ArtifactError: it is malformed, or has code that this version does not run.
+        """
+        names = [field.name for field in fields(_StoredPlan)]
+        given = {name: record[name] for name in names if name in record}
+        stored = decode(given, _StoredPlan, "load", ArtifactError, advice="save the model again")
         left = list(libraries)
         try:
-            steps = [_load(item, constants, left) for item in record["stages"]]
-            results = [tuple(item) if isinstance(item, list) else item for item in record["results"]]
-            return cls(steps, record["values_in"], results)
-        except (KeyError, IndexError, TypeError) as error:
-            raise ArtifactError(f"load: the stages of the artifact are malformed ({error!r})") from error
+            steps = [_load(item, constants, left) for item in stored.stages]
+        except (KeyError, IndexError) as error:
+            raise ArtifactError(
+                f"load: expected the constants and libraries of every stage, got none for {error}; save the model again"
+            ) from error
+        results = [tuple(item) if isinstance(item, list) else item for item in stored.results]
+        return cls(steps, stored.values_in, results)
+
+
+@dataclass(frozen=True)
+class _StoredStage:
+    """A ``Step`` in JSON. ``parameters``: of a stage in TVM; what follows: of one in PyTorch."""
+
+    engine: Engine
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    frees: tuple[str, ...]
+    parameters: tuple[str, ...] = ()
+    code: Mapping[str, Any] = field(default_factory=dict)
+    threads: Count | None = None
+    pauses: bool = False
+    writes: tuple[Natural, ...] = ()
+
+
+@dataclass(frozen=True)
+class _StoredPlan:
+    stages: tuple[_StoredStage, ...]
+    results: tuple[Any, ...]
+    values_in: tuple[str, ...]
 
 
 def _median_ms(call: Callable[[], Any], repeats: int) -> float:
@@ -153,13 +192,11 @@ def _dump(step: Step) -> dict[str, Any]:
     }
 
 
-def _load(item: Mapping[str, Any], constants: Mapping[str, Tensor], libraries: list[Path]) -> Step:
+def _load(item: _StoredStage, constants: Mapping[str, Tensor], libraries: list[Path]) -> Step:
     stage: TvmStage | TorchStage
-    if item["engine"] == "tvm":
-        parameters = {name: constants[name] for name in item["parameters"]}
+    if item.engine == "tvm":
         library = Library(libraries.pop(0))
-        stage = TvmStage(library.module, parameters, library)
+        stage = TvmStage(library.module, {name: constants[name] for name in item.parameters}, library)
     else:
-        code = Code.from_json(item["code"])
-        stage = TorchStage(code, constants, item["threads"], item["pauses"], item["writes"])
-    return Step(stage, *(tuple(item[key]) for key in ("inputs", "outputs", "frees")))
+        stage = TorchStage(Code.from_json(item.code), constants, item.threads, item.pauses, item.writes)
+    return Step(stage, item.inputs, item.outputs, item.frees)

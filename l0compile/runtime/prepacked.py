@@ -1,4 +1,4 @@
-"""Dense layers and LSTMs on weights that oneDNN has packed for this machine."""
+"""Run dense layers and LSTMs on weights that oneDNN has packed for this machine."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -29,9 +29,11 @@ _ATTRIBUTES: dict[str, tuple[str, tuple[float, ...], str]] = {
 
 @dataclass
 class Prepacked:
-    """kernels: instruction number -> (function, its arguments) in place of the instruction's own.
+    """What stands in for instructions.
 
-    originals: constants that are held packed only -> a function that gives the plain tensor back.
+    Attributes:
+        kernels: instruction number -> (function, its arguments), in place of the instruction's own.
+        originals: constants that are held packed only -> a function that gives the plain tensor back.
     """
 
     kernels: dict[int, tuple[Callable[..., Any], tuple[Any, ...]]] = field(default_factory=dict)
@@ -39,7 +41,7 @@ class Prepacked:
 
 
 def prepack(code: Code, constants: Mapping[str, Tensor]) -> Prepacked:
-    """Pack the constant weights of all dense layers and LSTMs in ``code``; nothing where oneDNN is missing."""
+    """Pack the constant weights of all dense layers and LSTMs in ``code``; none if oneDNN is missing."""
     result = Prepacked()
     if not torch.backends.mkldnn.is_available():
         return result
@@ -63,7 +65,7 @@ def prepack(code: Code, constants: Mapping[str, Tensor]) -> Prepacked:
 
 
 def _knows(instruction: Instruction) -> bool:
-    """Whether oneDNN has the activation of a dense layer, after a sum where there is one."""
+    """Return whether oneDNN has the activation of a dense layer, after a sum if there is one."""
     residual, activation = instruction.args[3], instruction.args[-1]
     if residual is None:
         return activation in _ATTRIBUTES
@@ -71,7 +73,7 @@ def _knows(instruction: Instruction) -> bool:
 
 
 def _read(code: Code, kernels: Mapping[int, tuple[Any, tuple[Any, ...]]]) -> set[str]:
-    """The constants that are still read when ``kernels`` stand in for their instructions."""
+    """Return the constants that are still read when ``kernels`` stand in for their instructions."""
     slots = set(slots_of(code.outputs))
     for number, instruction in enumerate(code.instructions):
         _, args = kernels.get(number, (None, instruction.args))
@@ -116,8 +118,10 @@ def _convolution(
 
 
 def _channels_last(kernel: Callable[..., Tensor], tensors: int) -> Callable[..., Tensor]:
-    """``kernel`` on images whose channels lie side by side, as its result's do: oneDNN would reorder others, both ways,
-    at each call."""
+    """Return ``kernel`` on images whose channels lie side by side, like those of its result.
+
+    oneDNN would reorder other images at each call, both ways.
+    """
 
     def run(*args: Any) -> Tensor:
         images = [image.contiguous(memory_format=torch.channels_last) for image in args[:tensors]]

@@ -1,4 +1,4 @@
-"""How long each function of a compiled program takes in one call, and which region it belongs to."""
+"""Time each function of a compiled program in one call, and find the region that it belongs to."""
 
 import os
 import statistics
@@ -18,7 +18,7 @@ _LEAST, _MOST = 5, 200
 
 
 def time_call(call: Callable[[], Any], seconds: float) -> tuple[float, int]:
-    """(median ms, number) of back-to-back calls during about ``seconds``, after one to warm up."""
+    """Return median ms and number of back-to-back calls during about ``seconds``, after one to warm up."""
     call()
     times: list[float] = []
     end = time.perf_counter() + seconds
@@ -30,10 +30,10 @@ def time_call(call: Callable[[], Any], seconds: float) -> tuple[float, int]:
 
 
 def time_functions(executable: Any, inputs: Sequence[Any], repeats: int) -> list[tuple[str, float]]:
-    """(name, median ms) of each function that a call with ``inputs`` runs, in order, each in a launch of its own.
+    """Return (name, median ms) of each function that a call runs, in order, each in a launch of its own.
 
-    The virtual machine reports the beginning and the end of every call; the report costs about a microsecond, which
-    lies outside the interval.
+    The virtual machine reports the beginning and the end of every call. The report takes about a microsecond, outside
+    the interval.
     """
     machine = relax.VirtualMachine(executable, tvm.cpu())
     events: list[tuple[str, int]] = []
@@ -55,9 +55,10 @@ def time_functions(executable: Any, inputs: Sequence[Any], repeats: int) -> list
 
 
 def attribute(times: Iterable[tuple[str, float]], launches: Iterable[Launch]) -> tuple[FunctionTime, ...]:
-    """Give each launch of one of our kernels its region: launches of one kernel keep the order of the program.
+    """Give each launch of our kernels its region: launches of one kernel keep the order of the program.
 
-    Raises: L0CompileError when the program ran a kernel oftener or less often than was recorded (a defect of ours).
+    Raises:
+        L0CompileError: the program ran a kernel more or less often than was recorded, which is a defect of ours.
     """
     waiting: defaultdict[str, deque[Launch]] = defaultdict(deque)
     for launch in launches:
@@ -77,5 +78,5 @@ def attribute(times: Iterable[tuple[str, float]], launches: Iterable[Launch]) ->
 
 
 def worker_threads(cores: int) -> int:
-    """Threads that kernels are spread over."""
+    """Return the number of threads that kernels are spread over."""
     return int(os.environ.get("TVM_NUM_THREADS", cores))

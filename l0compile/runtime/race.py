@@ -1,4 +1,4 @@
-"""Which of two engines is quicker for a model, measured in this process."""
+"""Measure in this process which of two engines is quicker for a model."""
 
 import statistics
 import time
@@ -9,7 +9,7 @@ from l0compile.errors import BuildError, L0CompileError
 from l0compile.hardware.statistics import Ratio, paired_ratio
 from l0compile.ir.records import Engine, EngineChoice
 
-Call = Callable[[], Any]
+ModelCall = Callable[[], Any]
 
 _BLOCK_S = 0.02
 _PAUSE_S = 0.02  # until the other engine's threads have gone to sleep
@@ -24,20 +24,25 @@ _WORDS: dict[Engine, str] = {"tvm": "what was compiled", "torch": "PyTorch"}
 
 
 def race(
-    tvm: Call,
-    torch: Call,
+    tvm: ModelCall,
+    torch: ModelCall,
     *,
-    time_block: Callable[[Call], float] | None = None,
+    time_block: Callable[[ModelCall], float] | None = None,
     limit_s: float = _LIMIT_S,
 ) -> EngineChoice:
-    """Time both engines on the same inputs, in turns of back-to-back calls until it is decided, and pick one.
+    """Time both engines on the same inputs, in turns of back-to-back calls until the winner is clear, and pick one.
 
-    It is decided when the 95 % interval of the ratio lies on one side of ``HYSTERESIS``, or closely around it (a tie);
-    the choice says so when turns during ``limit_s`` seconds leave it open. An engine that fails is not chosen.
+    It is clear once the 95 % interval of the ratio lies on one side of ``HYSTERESIS``, or closely around it (a tie).
+    The choice says so if ``limit_s`` seconds leave it open. An engine that fails is not chosen.
 
     Args:
-        time_block: ms of a call, from a few of them; a clock of one's own.
-    Raises: BuildError, or the L0CompileError that it is, when both engines fail.
+        tvm: a call of the compiled model.
+        torch: a call of the model in PyTorch.
+        time_block: returns the ms of a call, from a few of them; default: this process's clock.
+        limit_s: seconds of timing.
+
+    Raises:
+        BuildError: both engines fail; or the L0CompileError that one of them raised.
     """
     errors = {name: error for name, call in (("tvm", tvm), ("torch", torch)) if (error := _failure(call))}
     if len(errors) == 2:
@@ -59,7 +64,7 @@ def race(
 
 
 def decide(tvm: Sequence[float], torch: Sequence[float]) -> EngineChoice:
-    """The engine for the ms of a call in each turn."""
+    """Return the engine to use, for the ms of a call in each turn."""
     tvm_ms, torch_ms = statistics.median(tvm), statistics.median(torch)
     ratio = paired_ratio(torch, tvm, _RESAMPLES)
     measured = f"{tvm_ms:.3g} ms compiled, {torch_ms:.3g} ms in PyTorch, on the example inputs"
@@ -81,7 +86,7 @@ def decide(tvm: Sequence[float], torch: Sequence[float]) -> EngineChoice:
 
 
 def without(failed: Engine, error: BaseException) -> EngineChoice:
-    """The choice that is left when an engine cannot be used."""
+    """Return the choice that is left if an engine cannot be used."""
     engine: Engine = "tvm" if failed == "torch" else "torch"
     return EngineChoice(engine, f"{_WORDS[failed]} could not be used: {_text(error)}", failed=failed)
 
@@ -100,7 +105,7 @@ def _narrow(ratio: Ratio) -> bool:
     return ratio.high < _TIE * ratio.low
 
 
-def _failure(call: Call) -> Exception | None:
+def _failure(call: ModelCall) -> Exception | None:
     try:
         call()
     except Exception as error:  # whatever a library of another's raises: the failure is data here
@@ -113,10 +118,10 @@ def _text(error: BaseException) -> str:
     return lines[0] if isinstance(error, L0CompileError) else f"{type(error).__name__}: {lines[0]}"
 
 
-def _block(call: Call) -> float:
-    """ms of a call in one block, after one that is not counted.
+def _block(call: ModelCall) -> float:
+    """Return the ms of a call in one block, after one call that does not count.
 
-    The lower quartile of the calls: other work on the machine only ever adds to a call.
+    It is the lower quartile: other work on the machine only ever slows a call down.
     """
     call()
     times: list[float] = []

@@ -1,4 +1,4 @@
-"""The calling convention of a compiled model: what a call is checked against before any kernel runs."""
+"""The calling convention of a compiled model: every call is checked against it before a kernel runs."""
 
 import operator
 from collections.abc import Mapping, Sequence
@@ -26,9 +26,12 @@ Dim = int | str  # a fixed size, or the name of a size symbol
 class InputSpec:
     """One flat tensor input.
 
-    name: as in the model's forward. dtype: torch dtype name (``int64``). shape: per axis a size, a symbol, or
-    ``"?"`` for a derived size. below: every element must lie in [0, below) because it indexes a table; None if not.
-    example: shape of the example that the model was compiled with, for making up inputs of a likely size.
+    Attributes:
+        name: as in the model's forward.
+        dtype: name of the torch dtype (``int64``).
+        shape: per axis a size, a symbol, or ``"?"`` for a derived size.
+        below: every element must lie in [0, below) because it indexes a table; None: any may come.
+        example: shape of the example at compile time, for making up inputs of a likely size.
     """
 
     name: str
@@ -40,7 +43,7 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class Derived:
-    """A dimension of an input whose size is ``factor * symbol + offset``, where no dimension is the symbol itself."""
+    """A dimension of an input of size ``factor * symbol + offset``, where no dimension is the symbol itself."""
 
     input: int
     axis: int
@@ -49,20 +52,31 @@ class Derived:
     offset: int
 
     def value(self, size: int) -> int | None:
-        """The symbol's value for a size of the dimension, None if there is none."""
+        """Return the symbol's value for a size of the dimension; None if there is none."""
         quotient, rest = divmod(size - self.offset, self.factor)
         return None if rest else quotient
 
     def show(self, label: str) -> str:
-        """The size as text."""
+        """Return the size as text."""
         return f"{self.factor}*{label}" + (f" + {self.offset}" if self.offset else "")
 
 
 @dataclass(frozen=True)
 class Signature:
-    """Inputs, ranges of the size symbols and conditions between them, user-given labels of the symbols, the pytrees of
-    arguments and result, and the parameters that arguments may be named by. state: buffers that calls change, by their
-    names in the model."""
+    """What a model takes and returns.
+
+    Attributes:
+        inputs: flat inputs.
+        outputs: flat results.
+        symbols: size symbol -> least and largest size; None: no limit.
+        labels: size symbol -> the user's name for it.
+        in_spec: structure of (args, kwargs).
+        out_spec: structure of the result.
+        conditions: relations between sizes.
+        derived: dimensions that follow from a symbol.
+        parameters: names that arguments may be given by.
+        state: buffers that calls change, by their names in the model.
+    """
 
     inputs: tuple[InputSpec, ...]
     outputs: tuple[InputSpec, ...]
@@ -76,7 +90,11 @@ class Signature:
     state: tuple[InputSpec, ...] = ()
 
     def flatten(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
-        """The checked flat inputs of a call. Raises InputError naming the input, what was expected and what came."""
+        """Return the checked flat inputs of a call.
+
+        Raises:
+            InputError: names the input, what was expected and what came.
+        """
         leaves = self._leaves(args, kwargs)
         kinds = _kinds(leaves)
         if kinds is None or kinds not in self._accepted:
@@ -86,7 +104,7 @@ class Signature:
         return leaves
 
     def _checked(self, leaves: Sequence[Any], kinds: tuple[Any, ...] | None) -> list[Tensor]:
-        """``leaves`` as ordinary tensors. Calls of these ``kinds`` are let through from now on if they were already."""
+        """Return ``leaves`` as ordinary tensors, and remember ``kinds`` if they were ordinary already."""
         plain = [_ordinary(spec, leaf) for spec, leaf in zip(self.inputs, leaves, strict=True)]
         self._check(plain)
         if (
@@ -100,7 +118,7 @@ class Signature:
         return plain
 
     def _check(self, leaves: Sequence[Any]) -> None:
-        """All that depends on shapes and dtypes alone."""
+        """Check all that depends on shapes and dtypes alone."""
         sizes: dict[str, tuple[int, str]] = {}
         for spec, leaf in zip(self.inputs, leaves, strict=True):
             check_tensor(spec, leaf)
@@ -110,7 +128,7 @@ class Signature:
         self._check_conditions({symbol: size for symbol, (size, _) in sizes.items()})
 
     def unflatten(self, results: list[Tensor], inputs: Sequence[Tensor]) -> Any:
-        """The result in the model's own structure; sizes in it follow from the flat ``inputs``."""
+        """Return the result in the model's own structure; sizes in it follow from the flat ``inputs``."""
         if not self._result.has_sizes:
             return self._result.unflatten(results, {})
         shapes = [(spec.shape, leaf.shape) for spec, leaf in zip(self.inputs, inputs, strict=True)]
@@ -121,7 +139,7 @@ class Signature:
 
     @cached_property
     def _accepted(self) -> set[tuple[Any, ...]]:
-        """The kinds of calls whose tensors were right, and ordinary as they came."""
+        """The kinds of calls whose tensors were right and ordinary."""
         return set()
 
     @cached_property
@@ -197,8 +215,10 @@ class Signature:
 
 
 def _kinds(leaves: Sequence[Any]) -> tuple[Any, ...] | None:
-    """All of the leaves that decides whether they are right and ordinary, in a fraction of a microsecond each; None
-    where that takes a closer look."""
+    """Return all that decides whether the leaves are right and ordinary, in a fraction of a microsecond each.
+
+    None if that takes a closer look.
+    """
     if not _ORDINARY_TYPES.issuperset(map(type, leaves)):
         return None
     try:
@@ -220,7 +240,7 @@ def _ordinary(spec: InputSpec, leaf: Any) -> Tensor:
 
 
 def check_tensor(spec: InputSpec, leaf: Tensor) -> None:
-    """Raise InputError unless ``leaf`` is a tensor of the type and rank."""
+    """Raise InputError unless ``leaf`` is a tensor of the right type and rank."""
     dtype = str(leaf.dtype).removeprefix("torch.")
     if dtype != spec.dtype:
         raise InputError(
@@ -231,7 +251,7 @@ def check_tensor(spec: InputSpec, leaf: Tensor) -> None:
 
 
 def check_values(spec: InputSpec, leaf: Tensor) -> None:
-    """Raise InputError where a value would index past the end of its table."""
+    """Raise InputError if a value would index past the end of its table."""
     if spec.below is None or leaf.numel() == 0:
         return
     low, high = (int(value) for value in torch.aminmax(leaf))

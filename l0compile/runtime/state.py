@@ -9,15 +9,17 @@ from torch import Tensor
 
 from l0compile.errors import InputError, StateError
 from l0compile.ir.tensors import resolved
-from l0compile.runtime.plan import Plan
+from l0compile.runtime.plan import StagePlan
 from l0compile.runtime.signature import InputSpec, check_tensor, check_values
 
 
 class ModelState:
     """The values of one sequence of calls, made by one thread.
 
-    specs: name, type and shape of each buffer, and below which number its values must stay because they index a table.
-    initial: values at compile time.
+    Attributes:
+        specs: name, type and shape of each buffer, and the number that its values must stay below if they index a
+            table.
+        initial: values at compile time.
     """
 
     def __init__(self, specs: Sequence[InputSpec], initial: Sequence[Tensor]) -> None:
@@ -26,7 +28,11 @@ class ModelState:
         self.reset()
 
     def reset(self, values: Mapping[str, Tensor] | None = None) -> None:
-        """Begin a sequence, of whichever thread calls next. Raises InputError for other buffers than there are."""
+        """Begin a sequence, of whichever thread calls next.
+
+        Raises:
+            InputError: other buffers than there are.
+        """
         names = [spec.name for spec in self.specs]
         if values is not None and sorted(values) != sorted(names):
             raise InputError(f"reset_state: expected the buffers {names}, got {list(values)}")
@@ -40,14 +46,15 @@ class ModelState:
         self._owner: threading.Thread | None = None
 
     def current(self) -> dict[str, Tensor]:
-        """A copy of the values now."""
+        """Return a copy of the values."""
         return dict(zip((spec.name for spec in self.specs), _copies(self._values), strict=True))
 
-    def run(self, plan: Plan, leaves: Sequence[Tensor]) -> list[Any]:
-        """The results of a call. The state is replaced once all stages have run, and is as before when one fails.
+    def run(self, plan: StagePlan, leaves: Sequence[Tensor]) -> list[Any]:
+        """Return the results of a call. The state is replaced once all stages have run, and unchanged if one fails.
 
         Raises:
-            StateError: another thread's sequence is under way. InputError: a position is past the end of its table.
+            StateError: the sequence of another thread is under way.
+            InputError: a position is past the end of its table.
         """
         self._claim()
         for spec, value in zip(self.specs, self._values, strict=True):
@@ -61,8 +68,8 @@ class ModelState:
         results, self._values = _apart(flat, len(self.specs), leaves)
         return results
 
-    def rehearse(self, plan: Plan, leaves: Sequence[Tensor]) -> list[Any]:
-        """The results of a first call; the state stays what it is."""
+    def rehearse(self, plan: StagePlan, leaves: Sequence[Tensor]) -> list[Any]:
+        """Return the results of a first call, and leave the state alone."""
         try:
             return _apart(plan([*leaves, *self.initial]), len(self.specs), leaves)[0]
         finally:
@@ -95,7 +102,7 @@ def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _apart(flat: Sequence[Any], count: int, leaves: Sequence[Tensor]) -> tuple[list[Any], list[Tensor]]:
-    """(results, new state) with no memory in common: results and inputs are the caller's to change."""
+    """Return (results, new state) with no memory in common: the caller may change results and inputs."""
     results, values = list(flat[:-count]), list(flat[-count:])
     taken = {_memory(leaf) for leaf in leaves}
     for number, value in enumerate(values):

@@ -15,7 +15,7 @@ from l0compile.ir.instructions import Code, Named, Slot, check_target
 from l0compile.ir.ops.control_flow import CONTROL_FLOW
 from l0compile.runtime.torch_kernels import own_function
 
-Call = tuple[Callable[..., Any], Callable[[list[Any]], Sequence[Any]], int, tuple[int, ...]]
+BoundCall = tuple[Callable[..., Any], Callable[[list[Any]], Sequence[Any]], int, tuple[int, ...]]
 """(function, slots -> positional arguments, slot of the result, slots to empty afterwards)."""
 
 _nn = torch._C._nn  # what torch.nn.functional is made of
@@ -62,14 +62,14 @@ _BINDINGS: dict[str, Callable[..., Any]] = {
 _REGISTERED_BY = {"quantized_decomposed": "torch.ao.quantization.fx._decomposed"}
 
 
-def bind(code: Code, kernels: Mapping[int, Any], slots: list[Any]) -> list[Call]:
+def bind(code: Code, kernels: Mapping[int, Any], slots: list[Any]) -> list[BoundCall]:
     """The calls that carry out ``code``; what they need besides its slots is appended to ``slots``.
 
     Args:
         kernels: instruction number -> (function, arguments) in place of the instruction's own.
     Raises: ArtifactError for an operator that may not be called, or that this PyTorch does not have.
     """
-    calls: list[Call] = []
+    calls: list[BoundCall] = []
     for number, instruction in enumerate(code.instructions):
         home = code.homes.get(instruction.target)
         function, args = kernels.get(number) or (resolve(instruction.target, home), instruction.args)
@@ -108,7 +108,7 @@ class Subroutine:
         return self._outputs(slots)
 
 
-def carry_out(calls: Sequence[Call], slots: list[Any]) -> None:
+def carry_out(calls: Sequence[BoundCall], slots: list[Any]) -> None:
     """Run ``calls`` in order on ``slots``."""
     for function, arguments, result, frees in calls:
         slots[result] = function(*arguments(slots))
@@ -182,7 +182,7 @@ def _getter(numbers: Sequence[int]) -> Callable[[list[Any]], Sequence[Any]]:
     )  # fmt: skip
 
 
-def _operand(value: Any, slots: list[Any], calls: list[Call], made: list[int]) -> int:
+def _operand(value: Any, slots: list[Any], calls: list[BoundCall], made: list[int]) -> int:
     """The slot that an argument is fetched from: its own, a new one for a constant, or one that a call fills."""
     if isinstance(value, Slot):
         return value.number

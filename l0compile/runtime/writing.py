@@ -1,4 +1,4 @@
-"""Operators that write into their first argument in place of a copy of it, and can be undone."""
+"""Operators that write into their first argument instead of a copy of it, and can be undone."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,7 +12,7 @@ Undo = list[Callable[[], Any]]
 
 
 def index_copy(undo: Undo, x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    """``aten.index_copy``. Reading the old rows first raises for an index past the end, before anything is written."""
+    """Do ``aten.index_copy``. Reading the old rows raises for an index past the end before anything is written."""
     old = x.index_select(dim, index)
     undo.append(partial(x.index_copy_, dim, index, old))
     return x.index_copy_(dim, index, source)
@@ -21,7 +21,7 @@ def index_copy(undo: Undo, x: Tensor, dim: int, index: Tensor, source: Tensor) -
 def index_put(
     undo: Undo, x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
 ) -> Tensor:
-    """``aten.index_put``; the same."""
+    """Do ``aten.index_put`` in the same way."""
     old = torch.ops.aten.index.Tensor(x, indices).clone()
     undo.append(partial(torch.ops.aten.index_put_, x, indices, old))
     return torch.ops.aten.index_put_(x, indices, values, accumulate)
@@ -30,12 +30,12 @@ def index_put(
 def slice_scatter(
     undo: Undo, x: Tensor, source: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: Any = 1
 ) -> Tensor:
-    """``aten.slice_scatter``."""
+    """Do ``aten.slice_scatter``."""
     return _over(undo, x, torch.ops.aten.slice.Tensor(x, dim, start, end, step), source)
 
 
 def select_scatter(undo: Undo, x: Tensor, source: Tensor, dim: int, index: int) -> Tensor:
-    """``aten.select_scatter``."""
+    """Do ``aten.select_scatter``."""
     return _over(undo, x, x.select(dim, index), source)
 
 

@@ -1,4 +1,4 @@
-"""``l0compile.search``: a search space with a task of ours, or a model with a training loop of one's own."""
+"""``l0compile.search``: search a space with one of our tasks, or your own model with your own training step."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -11,58 +11,118 @@ from torch import Tensor, nn
 
 from l0compile.errors import ConfigError
 from l0compile.gates import Block
+from l0compile.studies.constraints.latency import LatencyBudget
+from l0compile.studies.constraints.quality import QualityTarget
 from l0compile.studies.result import SearchResult
 from l0compile.studies.run import run_search
 from l0compile.studies.space.read import read_space
-from l0compile.studies.space.space import (
-    Effort,
-    GateGroup,
-    LatencyBudget,
-    Limits,
-    QualityFloor,
-    Space,
-    TrainingPlan,
-)
-from l0compile.studies.study.progress import Progress, RichProgress
+from l0compile.studies.space.space import Effort, GateGroup, Space, TrainingPlan
+from l0compile.studies.study.progress import RichProgress, SearchProgress
 from l0compile.studies.study.study import STUDY
 from l0compile.tasks import Team, assist, make_task
 from l0compile.tasks.own import Args, OwnTask
 
 Patterns = Mapping[str, Block | Sequence[Block]]
+TrainStep = Callable[[nn.Module], Tensor]
+Score = Callable[[nn.Module], float]
 
 
 @overload
-def search(space: Space | str | Path, out: str | Path, **options: Any) -> SearchResult: ...
+def search(
+    space: Space | str | Path,
+    out: str | Path,
+    *,
+    text: str | Path | None = None,
+    target: str = "native",
+    quick: bool = False,
+    resume: bool = False,
+    storage: str | None = None,
+    study: str = STUDY,
+    progress: SearchProgress | None = None,
+    team: Team | None = None,
+) -> SearchResult: ...
 
 
 @overload
 def search(
     model: nn.Module,
-    train_step: Callable[[nn.Module], Tensor],
-    evaluate: Callable[[nn.Module], float],
+    train_step: TrainStep,
+    evaluate: Score,
     space: Space | Patterns,
     target: str = "native",
     *,
     args: Args,
     out: str | Path,
-    **options: Any,
+    budget_ms: float | None = None,
+    drop: float | None = None,
+    artifact_mb: float | None = None,
+    calibration: Sequence[Args] | None = None,
+    dynamic_shapes: Any = None,
+    effort: Effort | None = None,
+    training: TrainingPlan | None = None,
+    resume: bool = False,
+    progress: SearchProgress | None = None,
 ) -> SearchResult: ...
 
 
-def search(*positional: Any, **named: Any) -> SearchResult:
-    """Find the best model within a latency budget on this machine, and leave it in the folder `out`.
+def search(  # type: ignore[misc]  # the first two positions differ in the two forms
+    model: nn.Module | Space | str | Path | None = None,
+    train_step: TrainStep | str | Path | None = None,
+    evaluate: Score | None = None,
+    space: Space | Patterns | str | Path | None = None,
+    target: str = "native",
+    *,
+    args: Args | None = None,
+    out: str | Path | None = None,
+    budget_ms: float | None = None,
+    drop: float | None = None,
+    artifact_mb: float | None = None,
+    calibration: Sequence[Args] | None = None,
+    dynamic_shapes: Any = None,
+    effort: Effort | None = None,
+    training: TrainingPlan | None = None,
+    text: str | Path | None = None,
+    quick: bool | None = None,
+    resume: bool = False,
+    storage: str | None = None,
+    study: str | None = None,
+    progress: SearchProgress | None = None,
+    team: Team | None = None,
+) -> SearchResult:
+    """Find the best model within a latency budget on this machine, and leave it in the folder ``out``.
 
-    Two forms: ``search(space, out, ...)`` searches a space with one of our tasks, see :func:`search_space`;
-    ``search(model, train_step, evaluate, space, target, args=..., budget_ms=..., out=...)`` a model of one's own, see
-    :func:`search_model`. Both return what they found, and raise the same errors.
+    There are two forms: ``search(space, out, ...)`` searches a space with one of our tasks, see :func:`search_space`.
+    ``search(model, train_step, evaluate, space, target, args=..., budget_ms=..., out=...)`` searches your own model,
+    see :func:`search_model`. Each takes the arguments of its function.
 
     Raises:
-        ConfigError: a malformed space, or a study made with another one. DataError: data that is missing or unreadable,
-        or a disk that is full. MissingDependency: a package that the task or the budget's reference needs. GateError: a
-        pattern that matches nothing. BuildError: no candidate at all could be built.
+        ConfigError: the space is malformed, or the study was made with another one.
+        InfeasibleError: no model can keep a limit of the space.
+        DataError: data is missing or unreadable.
+        StorageError: the disk is full, or the study can't be read.
+        DeviceError: there is no such device.
+        MissingDependency: the task or the budget's reference needs a package.
+        GateError: a pattern matches nothing.
+        BuildError: no candidate could be built.
     """
-    first = positional[0] if positional else named.get("model")
-    return (search_model if isinstance(first, nn.Module) else search_space)(*positional, **named)
+    of_models = {
+        "train_step": train_step, "evaluate": evaluate, "space": space, "args": args, "out": out,
+        "budget_ms": budget_ms, "drop": drop, "artifact_mb": artifact_mb, "calibration": calibration,
+        "dynamic_shapes": dynamic_shapes, "effort": effort, "training": training,
+    }  # fmt: skip
+    of_spaces = {"text": text, "quick": quick, "storage": storage, "study": study, "team": team}
+    if isinstance(model, nn.Module):
+        given = _given(of_models | of_spaces)
+        return search_model(model, target=target, resume=resume, progress=progress, **given)
+    of_models["space"] = space if model is None else model
+    of_models["out"] = out if train_step is None else train_step
+    given = _given(of_models | {"train_step": None} | of_spaces)
+    return search_space(target=target, resume=resume, progress=progress, **given)
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that the caller gave; Python then refuses those that belong to the other form."""
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def search_space(
@@ -75,24 +135,30 @@ def search_space(
     resume: bool = False,
     storage: str | None = None,
     study: str = STUDY,
-    progress: Progress | None = None,
+    progress: SearchProgress | None = None,
     team: Team | None = None,
 ) -> SearchResult:
-    """Search a space.
+    """Search a space with the task that it names.
 
     Args:
         space: a search space, or the path of its TOML file.
         out: folder for ``model/`` (the chosen artifact), ``study.sqlite`` (every trial) and ``result.json``.
-        text: folder of .txt, .jsonl or .jsonl.gz files instead of the task's default text.
-        target: what to compile for; its code has to run here. ``rpc://HOST:PORT/KEY?target=NAME`` times it on a device
-            behind a tracker of TVM's RPC, see ``l0compile.measurement.device``.
-        quick: two trials and a few steps, to see that everything works; figures mean nothing then.
-        resume: continue the study in `out` (after Ctrl-C or a kill): completed trials and fitted finalists are not paid
-            for again, and the winner's training, with the zeros of its plan, goes on from where it was a minute before.
-        storage: where the study is kept instead, for workers on other machines: ``postgresql+psycopg://...``; study:
-            its name there.
-        progress: told of every step; default: lines and a bar on standard error.
-        team: of the processes that ``torchrun`` started; this is rank 0, and the others call :func:`assist_search`.
+        text: folder of .txt, .jsonl or .jsonl.gz files to use instead of the task's own text.
+        target: what to compile for; this machine has to be able to run it. ``rpc://HOST:PORT/KEY?target=NAME`` times
+            models on a device behind a tracker of TVM's RPC, see ``l0compile.measurement.device``.
+        quick: run two trials and a few steps, to see that everything works; the figures mean nothing.
+        resume: continue the study in ``out`` after Ctrl-C or a kill. Completed trials and fitted finalists are kept,
+            and the winner's training continues from its last checkpoint, at most a minute old.
+        storage: URL of a study that workers on other machines share, such as ``postgresql+psycopg://...``.
+        study: name of the study there.
+        progress: hears of every step; default: lines and a bar on standard error.
+        team: the processes that ``torchrun`` started; this one is rank 0, the others call :func:`assist_search`.
+
+    Returns:
+        What the search found.
+
+    Raises:
+        L0CompileError: as in :func:`search`.
     """
     space = space if isinstance(space, Space) else read_space(space)
     folder = None if text is None else Path(text)
@@ -112,20 +178,26 @@ def search_space(
 
 
 def assist_search(space: Space | str | Path, team: Team, *, text: str | Path | None = None) -> None:
-    """Take part in the trainings of a search whose rank 0 runs :func:`search_space` with the same space and text."""
+    """Help with the trainings of a search whose rank 0 runs :func:`search_space`.
+
+    Args:
+        space: the same space as there.
+        team: the processes that ``torchrun`` started.
+        text: the same folder as there.
+    """
     space = space if isinstance(space, Space) else read_space(space)
     assist(make_task(space.task, space.options, None if text is None else Path(text)), team)
 
 
 @dataclass(frozen=True)
 class OwnOptions:
-    """A model of one's own has no options."""
+    """The task options of your own model: there are none."""
 
 
 def search_model(
     model: nn.Module,
-    train_step: Callable[[nn.Module], Tensor],
-    evaluate: Callable[[nn.Module], float],
+    train_step: TrainStep,
+    evaluate: Score,
     space: Space | Patterns,
     target: str = "native",
     *,
@@ -139,9 +211,9 @@ def search_model(
     effort: Effort | None = None,
     training: TrainingPlan | None = None,
     resume: bool = False,
-    progress: Progress | None = None,
+    progress: SearchProgress | None = None,
 ) -> SearchResult:
-    """Search what a model of one's own should keep, with its own training step and score, in plain PyTorch.
+    """Search your own model with your own training step and score, in plain PyTorch.
 
     Args:
         model: dense and trained; it is copied, never changed.
@@ -149,13 +221,26 @@ def search_model(
             optimiser is ours. Distillation from ``model`` works best.
         evaluate: takes a model in evaluation mode and returns its quality; higher is better.
         space: module-name pattern -> block shapes to choose from, or a Space, whose task is not used.
-        target, out, resume, progress: as of :func:`search_space`.
-        args: positional example inputs at the size whose latency counts.
-        budget_ms: milliseconds a call may take; or drop: the share of the dense quality that may be lost, as 0.01, for
-            the quickest model that is good enough. One of them is needed where ``space`` is no Space.
-        artifact_mb: millions of bytes that the saved model may have.
+        target: as in :func:`search_space`.
+        args: positional example inputs, at the size whose latency counts.
+        out: as in :func:`search_space`.
+        budget_ms: the milliseconds that a call may take.
+        drop: instead of ``budget_ms``: the share of the dense quality that may be lost, such as 0.01; the model is
+            then as fast as possible.
+        artifact_mb: the most that the saved model may have, in millions of bytes.
         calibration: tuples of arguments like ``args``, without padding, for the statistics of every layer.
-        dynamic_shapes: as of ``compile``. effort, training: how long to search and to train.
+        dynamic_shapes: as in ``compile``.
+        effort: how long to search.
+        training: how to train.
+        resume: as in :func:`search_space`.
+        progress: as in :func:`search_space`.
+
+    Returns:
+        What the search found.
+
+    Raises:
+        ConfigError: ``space`` is no `Space`, and not exactly one of ``budget_ms`` and ``drop`` is given.
+        L0CompileError: as in :func:`search`.
     """
     found = space if isinstance(space, Space) else _space(space, budget_ms, drop, artifact_mb)
     if effort is not None:
@@ -195,11 +280,11 @@ def _space(
         OwnOptions(),
         tuple(groups),
         LatencyBudget(None, budget_ms),
-        quality=None if drop is None else QualityFloor(drop),
-        limits=Limits(artifact_mb),
+        quality=None if drop is None else QualityTarget(drop),
+        limits={} if artifact_mb is None else {"artifact_mb": artifact_mb},
     )
 
 
-def _shown(progress: Progress | None, space: Space) -> AbstractContextManager[Progress]:
-    """Ours, closed in the end, or the caller's, which the caller closes."""
+def _shown(progress: SearchProgress | None, space: Space) -> AbstractContextManager[SearchProgress]:
+    """Return a bar of ours, which is closed in the end, or the caller's, which the caller closes."""
     return RichProgress(space.effort.seconds) if progress is None else nullcontext(progress)

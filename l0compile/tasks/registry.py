@@ -1,4 +1,4 @@
-"""Tasks by name: those that search spaces may use, and those that a function of the user's makes."""
+"""Tasks by name: registered ones, and those that a function of the user makes."""
 
 import dataclasses
 import json
@@ -22,9 +22,14 @@ _F = TypeVar("_F", bound=Factory)
 
 
 def register_task(name: str, options: type[Any]) -> Callable[[_F], _F]:
-    """Class decorator: make a task known to search spaces by `name`.
+    """Decorate a class so that search spaces know it as a task.
 
-    `options` is its frozen options dataclass.
+    Args:
+        name: of the task.
+        options: its frozen options dataclass.
+
+    Raises:
+        ConfigError: another task has this name.
     """
 
     def register(factory: _F) -> _F:
@@ -38,18 +43,30 @@ def register_task(name: str, options: type[Any]) -> Callable[[_F], _F]:
 
 @dataclass(frozen=True)
 class Arguments:
-    """Options of a task that a function of the user's makes: its keyword arguments, JSON values."""
+    """The options of a task that a function of the user makes: the function's keyword arguments, as JSON values."""
 
     values: Mapping[str, Any]
 
 
 def list_tasks() -> tuple[str, ...]:
-    """Names that a search space may use."""
+    """Return the names that a search space may use."""
     return tuple(sorted(_TASKS))
 
 
 def task_options(name: str, values: Mapping[str, Any], where: str = "task") -> Any:
-    """The checked options of task `name`. Raises ConfigError naming the key, what was expected and what came."""
+    """Check the options of a task.
+
+    Args:
+        name: of the task, or FILE.py:FUNCTION.
+        values: the options, as in the TOML file.
+        where: what error messages call the table.
+
+    Returns:
+        The task's options dataclass, or `Arguments`.
+
+    Raises:
+        ConfigError: the name is unknown, or a key or a value is wrong.
+    """
     if ":" in name:
         return _arguments(values, where)
     if name not in _TASKS:
@@ -75,11 +92,15 @@ def task_options(name: str, values: Mapping[str, Any], where: str = "task") -> A
 
 
 def make_task(name: str, options: Any, text: Path | None = None) -> Task:
-    """The task `name` with its data loaded; `options` from `task_options`.
+    """Make a task and load its data.
 
-    A name with a colon is that of a function, ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION``, which makes the task.
-    `text` overrides where text comes from. Raises ConfigError for such a function that is not there, raises, or makes
-    no task; and for `text` given to one.
+    Args:
+        name: of the task; or ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION``, a function that makes one.
+        options: from `task_options`.
+        text: folder of text to use instead of the task's own.
+
+    Raises:
+        ConfigError: the function does not exist, raises, or makes no task; or ``text`` is given to it.
     """
     if ":" not in name:
         return _TASKS[name][1](options=options, text=text)
@@ -98,7 +119,7 @@ def make_task(name: str, options: Any, text: Path | None = None) -> Task:
 
 
 def dense_and_example(name: str, arguments: Mapping[str, Any]) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """For another process: the dense model and the example of the task that the function ``name`` makes."""
+    """Return, in another process, the dense model and the example of the task that the function ``name`` makes."""
     task = make_task(name, Arguments(arguments))
     return task.dense(), task.example()
 

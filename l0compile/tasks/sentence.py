@@ -1,7 +1,4 @@
-"""The task "sentence-embedding".
-
-All-MiniLM-L6-v2 distilled into a sparser copy of itself, judged by sentence similarities.
-"""
+"""The task "sentence-embedding": distil all-MiniLM-L6-v2 into a sparser copy, judged by sentence similarities."""
 
 import copy
 import functools
@@ -17,24 +14,24 @@ from l0compile.errors import ConfigError
 from l0compile.tasks.embedding import MAX_TOKENS, Batch, Encoded, SentenceEncoder, encode, load_encoder
 from l0compile.tasks.registry import register_task
 from l0compile.tasks.spearman import similarity_spearman
-from l0compile.tasks.task import Part
+from l0compile.tasks.task import Split
 from l0compile.tasks.text import load_corpus
 
-# Sentences. Every trial is judged on validation text, held-out text is asked once in the end: 400 sentences tell a
-# Spearman correlation of 0.97 to about 0.002, 1,600 to half of that.
-EVALUATED: dict[Part, int] = {"validation": 400, "held_out": 1600}
+# Sentences to judge a model with: every trial on validation text, the chosen model once on held-out text. With 400
+# sentences a Spearman correlation of 0.97 is known to about 0.002, with 1,600 to half of that.
+EVALUATED: dict[Split, int] = {"validation": 400, "held_out": 1600}
 EVALUATION_TOKENS = 128
-# Sentences that tell the variance of hidden states.
+# Sentences from which the variance of hidden states is estimated.
 _SAMPLE = 1024
 
 
 @dataclass(frozen=True)
 class SentenceOptions:
-    """`batch` x `tokens`: the input whose latency counts. `train_tokens`: where training sentences are cut.
+    """Options of the task.
 
-    `train_sentences`, `calibration_sentences`: at most so many, as far as there is text. What the dense model makes of
-    the former is kept in memory (about 0.1 MB each) once they are used. The latter are what pruning and least squares
-    see.
+    batch, tokens: the size of the input whose latency counts. train_tokens: training sentences are cut there.
+    train_sentences: train with at most this many; the dense model's outputs for a sentence are kept in memory (about
+    0.1 MB) once it is used. calibration_sentences: prune and solve least squares with at most this many.
     """
 
     batch: int = 1
@@ -58,7 +55,7 @@ class SentenceOptions:
 
 @register_task("sentence-embedding", SentenceOptions)
 class SentenceTask:
-    """See `Task`. Batches are `embedding.Batch`."""
+    """The `Task` of all-MiniLM-L6-v2. Batches are `embedding.Batch`."""
 
     quality_name = "Spearman correlation of pairwise similarities with the dense model"
 
@@ -86,7 +83,7 @@ class SentenceTask:
 
     def batches(self, size: int, seed: int) -> Iterator[Batch]:
         for batch in self._train.batches(size, generator=torch.Generator().manual_seed(seed)):
-            # Here, not in `loss`: that may run where products are in another precision.
+            # Not in `loss`, which may run while products are in another precision.
             self._teacher.learn(batch)
             yield batch
 
@@ -95,10 +92,10 @@ class SentenceTask:
         return output
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """1 - cosine of the embeddings, squared error of the batch's similarities, and that of the hidden states.
+        """Add up 1 - cosine of the embeddings, and the squared errors of the batch's similarities and hidden states.
 
-        Hidden states count in units of the teacher's variance, real tokens only, mean over layers. They are most of
-        the loss: training on embeddings alone fits the text it sees, and is behind after any number of steps tried.
+        Hidden states count in units of the teacher's variance, as the mean over layers of real tokens. They dominate
+        the loss: training on embeddings alone fits the training text, and was worse after any number of steps tried.
         """
         if not isinstance(model, SentenceEncoder):
             raise ConfigError(
@@ -111,7 +108,7 @@ class SentenceTask:
         similarity = (embedding @ embedding.T - wanted @ wanted.T).square().mean()
         return (1 - (embedding * wanted).sum(1)).mean() + 10 * similarity + 10 * distance.mean()
 
-    def quality(self, model: Callable[..., Tensor], part: Part) -> float:
+    def quality(self, model: Callable[..., Tensor], part: Split) -> float:
         sentences, reference = self._evaluation(part)
         return similarity_spearman(_embed(model, sentences), reference)
 
@@ -125,15 +122,15 @@ class SentenceTask:
         return Teacher(self._dense, self._train)
 
     @functools.cache  # noqa: B019 (a task lives as long as its search)
-    def _evaluation(self, part: Part) -> tuple[Encoded, Tensor]:
+    def _evaluation(self, part: Split) -> tuple[Encoded, Tensor]:
         sentences = encode(getattr(self._corpus, part)[: EVALUATED[part]], max_tokens=EVALUATION_TOKENS)
         return sentences, _embed(self._dense, sentences)
 
 
 class Teacher:
-    """The dense model's outputs, of each sentence computed when it is first used, and kept.
+    """The outputs of the dense model: computed when a sentence is first used, then kept.
 
-    variance: of hidden states [layers], mean over sentences, estimated on the first of them.
+    variance: of the hidden states of each layer [layers], estimated on the first sentences.
     """
 
     def __init__(self, model: SentenceEncoder, sentences: Encoded) -> None:
@@ -146,7 +143,7 @@ class Teacher:
         self.variance = torch.stack([state.float().var((1, 2)) for state in self._states.values()]).mean(0)
 
     def learn(self, batch: Batch) -> None:
-        """Run the dense model on those sentences of the batch that it has not seen."""
+        """Run the dense model on the sentences of the batch that are new."""
         new = [place for place, row in enumerate(batch.rows.tolist()) if row not in self._states]
         if not new:
             return
@@ -159,7 +156,7 @@ class Teacher:
             self._states[row] = stacked[place, :, : int(mask[place].sum())].clone()
 
     def outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """float32: embeddings [B, width], and hidden states [layers, real tokens of the sentences in order, width]."""
+        """Return embeddings [B, width] and hidden states [layers, real tokens of all sentences, width], in float32."""
         self.learn(batch)
         rows = batch.rows.tolist()
         hidden = torch.cat([self._states[row] for row in rows], 1).float()
@@ -167,7 +164,7 @@ class Teacher:
 
 
 def dense_workload(batch: int, tokens: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """The dense encoder and the example whose latency counts, for the processes that time engines."""
+    """Make the dense encoder and the example whose latency counts, in a process that times engines."""
     return load_encoder(), _example(batch, tokens)
 
 

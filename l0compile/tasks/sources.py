@@ -1,6 +1,6 @@
-"""Where text comes from: the standard library's prose, a folder of files, or the IMDB reviews. Each gives documents.
+"""Sources of text: the standard library's prose, a folder of files, or the IMDB reviews.
 
-A document is the unit that must not be split between training and held-out text: a topic, a file or a film.
+Each gives documents: a topic, a file or a film, which must not be split between training and held-out text.
 """
 
 import gzip
@@ -13,9 +13,9 @@ from pathlib import Path
 from l0compile.errors import DataError
 
 Document = tuple[str, list[str]]
-"""Document name and its sentences, in order."""
+"""The name of a document and its sentences in order."""
 
-# Sentences read from a folder, unless more are wanted to train with.
+# Sentences to read from a folder, unless more are wanted for training.
 READ = 40_000
 SUFFIXES = (".txt", ".jsonl", ".jsonl.gz")
 MIN_WORDS, MAX_WORDS = 5, 80
@@ -25,9 +25,10 @@ _MARKUP = re.compile(r"<[a-zA-Z/][^<>]*>|[*`\"“”]|^\s*[-*•]\s+")
 
 
 def python_topics() -> list[Document]:
-    """Prose of the standard library's help topics (`pydoc_data.topics`), one document a topic.
+    """Return the prose of the standard library's help topics (`pydoc_data.topics`), without code; one document each.
 
-    Code is dropped.
+    Raises:
+        DataError: this Python has no help topics.
     """
     try:
         topics = importlib.import_module("pydoc_data.topics").topics
@@ -40,11 +41,15 @@ def python_topics() -> list[Document]:
 
 
 def folder(path: Path, *, group: str | None = None, limit: int = READ) -> list[Document]:
-    """Documents of every .txt, .jsonl and .jsonl.gz below `path`, in name order.
+    """Read the documents of every .txt, .jsonl and .jsonl.gz file below a folder, in order of names.
 
-    A .txt file is one document. A line of a .jsonl file is one document, or, where `group` names a key that the
-    line has, belongs to the document of that key's value. Reading stops after `limit` sentences. Raises DataError
-    for a missing or empty folder and for a line that can't be read (naming file and line).
+    Args:
+        path: the folder. A .txt file is one document, and so is a line of a .jsonl file.
+        group: key of .jsonl lines; lines with the same value under it are one document.
+        limit: stop after this many sentences.
+
+    Raises:
+        DataError: the folder is missing or empty, or a file or line can't be read.
     """
     if not path.is_dir():
         raise DataError(
@@ -68,12 +73,12 @@ def folder(path: Path, *, group: str | None = None, limit: int = READ) -> list[D
 
 
 def imdb(root: Path, *, limit: int = READ) -> list[Document]:
-    """IMDB reviews below `root`/imdb, one document a film (`{train,test}-*.jsonl.gz`, see `folder`)."""
+    """Read the IMDB reviews below ``root / "imdb"`` (``{train,test}-*.jsonl.gz``); each film is a document."""
     return folder(root / "imdb", group="movie", limit=limit)
 
 
 def sentences(text: str) -> list[str]:
-    """Sentences of running prose in `text`: markup removed, code, tables and headings left out."""
+    """Return the sentences of running prose in ``text``, without markup, code, tables and headings."""
     found: list[str] = []
     for paragraph in _PARAGRAPH.split(text):
         joined = re.sub(r"-\n\s*", "-", paragraph)

@@ -1,4 +1,4 @@
-"""Rank correlation, and how well one set of embeddings keeps the similarities of another."""
+"""Rank correlation, and how well a set of embeddings keeps the similarities of another."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,18 +9,13 @@ from l0compile.errors import DataError
 Vector = NDArray[np.float64]
 
 
-def ranks(values: Vector) -> Vector:
-    """Ranks from 1, ties given their mean rank; `values` [n]."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
-
-
 def spearman(first: Vector, second: Vector) -> float:
-    """Spearman's rank correlation of two vectors [n], in [-1, 1]; 0 where one of them is constant or not finite.
+    """Return Spearman's rank correlation of two vectors [n]; 0 if one of them is constant or not finite.
 
-    The Pearson correlation of mean ranks (as `scipy.stats.spearmanr`). Raises DataError for unequal lengths or n
-    < 2.
+    It is the Pearson correlation of mean ranks, as in `scipy.stats.spearmanr`.
+
+    Raises:
+        DataError: the lengths differ, or are less than 2.
     """
     if first.shape != second.shape or first.ndim != 1 or len(first) < 2:
         raise DataError(
@@ -28,14 +23,15 @@ def spearman(first: Vector, second: Vector) -> float:
         )
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         return 0.0
-    x, y = ranks(first), ranks(second)
-    x, y = x - x.mean(), y - y.mean()
-    scale = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / scale if scale else 0.0
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    from scipy.stats import spearmanr  # takes a second to import
+
+    return float(spearmanr(first, second).statistic)
 
 
 def similarity_spearman(found: Tensor, reference: Tensor) -> float:
-    """Spearman correlation of the cosine similarities of all pairs; both [n, width] of unit length, n >= 3."""
+    """Correlate the cosine similarities of all pairs in two sets of embeddings [n, width] of unit length, n >= 3."""
     return spearman(_pair_similarities(found), _pair_similarities(reference))
 
 

@@ -1,8 +1,8 @@
-"""Training shared out over the processes of one ``torchrun``: each computes a batch, gradients are averaged.
+"""Share a training over the processes of one ``torchrun``: each computes a batch, and gradients are averaged.
 
-Rank 0 searches; it owns parameters, optimiser and budget, and alone knows when time is up. The others wait for a model,
-get its parameters before each step and send back gradients, over gloo. (DistributedDataParallel wants the forward pass
-through its wrapper, which a task's loss does not take, and the number of steps known to all.)
+Rank 0 searches: it owns parameters, optimiser and budget, and only it knows when time is up. The others wait for a
+model, get its parameters before each step, and send gradients back over gloo. (DistributedDataParallel needs the
+forward pass to go through its wrapper, which a task's loss does not, and all processes to know the number of steps.)
 """
 
 import contextlib
@@ -22,42 +22,44 @@ from torch import Tensor, nn
 from l0compile.errors import BuildError
 from l0compile.gates import Block, Feature, Granularity, Head, Layer, Neuron, attach, named_gates
 from l0compile.hardware.targets import available_cores
+from l0compile.tasks.products import Precision
 
 _GRANULARITIES: dict[str, type[Granularity]] = {
     kind.__name__: kind for kind in (Block, Feature, Head, Layer, Neuron)
 }
-# Others wait while rank 0 prunes and measures.
+# The others wait while rank 0 prunes and measures.
 _PATIENCE = timedelta(days=7)
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a helper is to train: a model as of the task's dense one.
+    """What a helper has to train: the task's dense model with gates.
 
-    gates: (module, granularity). parameters: names of those that are trained. batch, seed, products: as of `Schedule`.
+    gates: (module, granularity) of each. parameters: names of the trained ones. batch, seed, products: as in
+    `Schedule`.
     """
 
     gates: tuple[tuple[str, Granularity], ...]
     parameters: tuple[str, ...]
     batch: int
     seed: int
-    products: str
+    products: Precision
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """Convert to JSON types."""
         gates = [(name, type(kind).__name__, vars(kind)) for name, kind in self.gates]
         return {**vars(self), "gates": gates}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Assignment":
-        """Inverse of `to_json`."""
+        """Invert `to_json`."""
         gates = tuple((name, _GRANULARITIES[kind](**fields)) for name, kind, fields in data["gates"])
         return cls(**{**data, "gates": gates, "parameters": tuple(data["parameters"])})
 
 
 @dataclass(frozen=True)
 class Team:
-    """The processes of one ``torchrun``. `threads`: of each while all of them train."""
+    """The processes of one ``torchrun``. threads: of each process while all of them train."""
 
     rank: int
     count: int
@@ -65,7 +67,7 @@ class Team:
 
     @contextlib.contextmanager
     def training(self, model: nn.Module, assignment: Assignment) -> Iterator[None]:
-        """Rank 0: hand out a model. Within it every step is `begin_step`, a backward pass, `end_step`."""
+        """Hand out a model (rank 0). In this context, a step is `begin_step`, a backward pass and `end_step`."""
         self._say(assignment.to_json())
         self._send(save({name: tensor.detach().clone() for name, tensor in model.state_dict().items()}))
         with self._threads():
@@ -75,12 +77,12 @@ class Team:
                 dist.broadcast(torch.zeros(1), 0)
 
     def begin_step(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Rank 0: let the others compute gradients of a batch of their own."""
+        """Let the others compute gradients of their own batches (rank 0)."""
         dist.broadcast(torch.ones(1), 0)
         dist.broadcast(_flat([parameter.detach() for parameter in parameters]), 0)
 
     def end_step(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Rank 0: gradients become their mean over the processes."""
+        """Average the gradients over all processes (rank 0)."""
         mean = _flat([_gradient(parameter) for parameter in parameters])
         dist.reduce(mean, 0)
         mean /= self.count
@@ -88,7 +90,12 @@ class Team:
             parameter.grad = part.view_as(parameter)
 
     def help(self, dense: Callable[[], nn.Module], steps: Callable[[nn.Module, Assignment], None]) -> None:
-        """Another rank: take part in every training, until rank 0 has none left. steps: runs those of one training."""
+        """Help with every training until rank 0 has none left (other ranks).
+
+        Args:
+            dense: makes the dense model.
+            steps: runs the steps of one training.
+        """
         while (message := self._hear()) is not None:
             assignment = Assignment.from_json(message)
             model = dense()
@@ -99,7 +106,7 @@ class Team:
                 steps(model, assignment)
 
     def is_next(self, parameters: Sequence[nn.Parameter]) -> bool:
-        """Another rank: whether a step follows; its parameters are in place then."""
+        """Say whether a step follows, and set its parameters (other ranks)."""
         more = torch.zeros(1)
         dist.broadcast(more, 0)
         if not more:
@@ -112,11 +119,11 @@ class Team:
         return True
 
     def give(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Another rank: the gradients of its batch."""
+        """Send the gradients of this process's batch (other ranks)."""
         dist.reduce(_flat([_gradient(parameter) for parameter in parameters]), 0)
 
     def dismiss(self) -> None:
-        """Rank 0: there is no more to train."""
+        """Let the others go: there is nothing more to train (rank 0)."""
         self._say(None)
 
     @contextlib.contextmanager
@@ -148,9 +155,10 @@ class Team:
 
 @contextlib.contextmanager
 def joined() -> Iterator[Team | None]:
-    """The team of this process; None where torchrun did not start it, or started it alone.
+    """Join the team of this process; None if torchrun did not start it, or started it alone.
 
-    Raises BuildError on rank 0 if another process of the team has ended.
+    Raises:
+        BuildError: on rank 0, another process of the team has ended.
     """
     count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     # Other launchers set WORLD_SIZE too, without what a process group needs.
@@ -181,7 +189,7 @@ def joined() -> Iterator[Team | None]:
 
 
 def gates_of(model: nn.Module) -> tuple[tuple[str, Granularity], ...]:
-    """(module, granularity) of every gate."""
+    """Return (module, granularity) of every gate."""
     return tuple((name.rpartition(".")[0], gate.granularity) for name, gate in named_gates(model).items())
 
 

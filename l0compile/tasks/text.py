@@ -1,7 +1,4 @@
-"""Text for self-distillation.
-
-A deterministic split into training, validation and held-out sentences, with no leakage.
-"""
+"""Text for self-distillation, split into training, validation and held-out sentences without leakage."""
 
 import hashlib
 import os
@@ -22,10 +19,7 @@ MIN_SENTENCES, MIN_DOCUMENTS = 60, 3
 
 @dataclass(frozen=True)
 class Corpus:
-    """Sentences by use; no sentence and no document is in two of the three.
-
-    `source` says in words where the text is from, for reports.
-    """
+    """Sentences by use; no sentence and no document is in two of them. source: where the text comes from, in words."""
 
     source: str
     train: tuple[str, ...]
@@ -34,11 +28,14 @@ class Corpus:
 
 
 def load_corpus(path: Path | None = None, *, train: int = 0) -> Corpus:
-    """Text of the folder `path`; without one, IMDB below $L0COMPILE_DATA; else Python's help topics.
+    """Load text and split it; the same text and numbers give the same split on every machine.
 
-    Of a folder `READ` sentences are read, whole documents in name order, or more, where so many are needed to have
-    about `train` to train with. The same text and numbers give the same split on every machine. Raises DataError for
-    an empty or unreadable folder and for too little text to split.
+    Args:
+        path: folder of text; default: IMDB below $L0COMPILE_DATA, or Python's help topics.
+        train: read at least enough sentences of a folder to train with about this many.
+
+    Raises:
+        DataError: the folder is empty or unreadable, or there is too little text to split.
     """
     limit = max(READ, ceil(train / (1 - HELD_OUT_SHARE - VALIDATION_SHARE)))
     root = os.environ.get(DATA_VARIABLE)
@@ -54,11 +51,17 @@ def load_corpus(path: Path | None = None, *, train: int = 0) -> Corpus:
 
 
 def split(documents: Sequence[Document], *, source: str = "text") -> Corpus:
-    """Assign whole documents to the three uses: at most 20 % held out, at most 10 % validation, the rest for training.
+    """Assign whole documents to three uses: at most 20 % held out, at most 10 % validation, the rest for training.
 
-    Documents of which half or more is also in another one stay together with it. A sentence in several documents
-    is kept once: held-out text has the first claim to it, then validation. Order inside a use is that of a hash
-    of the sentence.
+    Documents that share half of their sentences or more stay together. A sentence in several uses is kept once:
+    held-out text comes first, then validation. Each use is ordered by a hash of the sentences.
+
+    Args:
+        documents: what to split.
+        source: where they come from, in words.
+
+    Raises:
+        DataError: there is too little text.
     """
     groups = _groups(documents)
     total = len({sentence for group in groups for sentence in group})
@@ -95,7 +98,7 @@ def _digest(text: str) -> str:
 
 
 def _groups(documents: Sequence[Document]) -> list[set[str]]:
-    """Sentence sets of the documents, overlapping documents merged, in the order of a hash, the largest last."""
+    """Return the sentence sets of the documents, overlapping ones merged, in order of a hash, the largest last."""
     contents = {name: set(found) for name, found in documents if found}
     owners: dict[str, list[str]] = defaultdict(list)
     for name, found in contents.items():
@@ -103,7 +106,7 @@ def _groups(documents: Sequence[Document]) -> list[set[str]]:
             owners[sentence].append(name)
     shared: Counter[tuple[str, str]] = Counter()
     for names in owners.values():
-        if len(names) <= 8:  # a phrase in more documents than that is a commonplace, no sign of a copy
+        if len(names) <= 8:  # a phrase in more documents is common, no sign of a copy
             shared.update(combinations(names, 2))
     leader = {name: name for name in contents}
 
@@ -120,5 +123,5 @@ def _groups(documents: Sequence[Document]) -> list[set[str]]:
         merged[root(name)] |= found
     groups = [merged[name] for name in sorted(merged, key=_digest)]
     largest = max(groups, key=len, default=None)
-    # The largest group goes last, so that neither small share has to take it.
+    # The largest group comes last, so that neither small share has to take it.
     return [group for group in groups if group is not largest] + ([largest] if largest else [])

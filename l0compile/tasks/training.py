@@ -1,4 +1,4 @@
-"""Brief training against a task's distillation loss, with gates under a budget or with masks already frozen."""
+"""Train a model on a task's loss, with gates under a budget or with frozen masks."""
 
 import contextlib
 import time
@@ -11,22 +11,22 @@ from torch import nn
 
 from l0compile.gates import Budget, Gate
 from l0compile.tasks.checkpoint import Checkpoint, Done
-from l0compile.tasks.products import products_in, usable
+from l0compile.tasks.products import Precision, products_in, usable
 from l0compile.tasks.task import Task
 from l0compile.tasks.team import Assignment, Team, gates_of
 
-Parameters = Sequence[nn.Parameter]
-# Between the seeds of the processes of a team.
+_Parameters = Sequence[nn.Parameter]
+# Distance between the seeds of the processes of a team.
 _APART = 100_003
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps, items a batch, and the peak rates of weights and gates.
+    """The schedule of a training.
 
-    The rates rise over `warmup` steps and fall linearly. full_steps: a training of fewer, or one that its deadline cuts
-    down to fewer, has proportionally less of the rate of weights. products: "bfloat16" lets linear layers multiply in
-    it, where the CPU does.
+    steps: how many. batch: items per step. weight_rate, gate_rate: peak learning rates, which rise over ``warmup``
+    steps and fall linearly. seed: of the batches. products: the precision of matrix products. full_steps: a training
+    of fewer steps, or one that its deadline cuts to fewer, has a proportionally lower rate of weights.
     """
 
     steps: int
@@ -35,11 +35,11 @@ class Schedule:
     gate_rate: float = 0.1
     warmup: int = 8
     seed: int = 0
-    products: str = "float32"
+    products: Precision = "float32"
     full_steps: int = 0
 
     def rates(self, done: int, spent: float) -> tuple[float, float]:
-        """Of weights and of gates after `done` steps, which used up the share `spent` of all there will be."""
+        """Return the rates of weights and gates after ``done`` steps, which are the share ``spent`` of the training."""
         scale = min(1.0, (done + 1) / self.warmup) * (1.0 - spent)
         steps = min(self.steps, (done + 1) / spent) if spent else self.steps
         return self.weight_rate * scale * min(1.0, steps / max(self.full_steps, 1)), self.gate_rate * scale
@@ -47,15 +47,16 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training run did: steps, wall seconds, and the mean loss of the last tenth (None without steps).
+    """What a training did.
 
+    steps: how many it made. seconds: of wall time. loss: the mean of the last tenth of steps; None without steps.
     products: the precision that linear layers multiplied in.
     """
 
     steps: int
     seconds: float
     loss: float | None
-    products: str = "float32"
+    products: Precision = "float32"
 
 
 def train(
@@ -69,14 +70,24 @@ def train(
     checkpoint: Checkpoint | None = None,
     team: Team | None = None,
 ) -> Trained:
-    """Train `model` in place and leave it in evaluation mode.
+    """Train a model in place and leave it in evaluation mode.
 
-    With a `budget`, its gates are trained too and its penalty added; without, gates are constants (harden them
-    first). Embedding tables stay as they are: they are not gated, and most of a step would go into updating rows
-    that few batches use. Past `deadline` (`time.monotonic` seconds) no step starts; the rates fall with whichever
-    of steps and time is used up first. A training that is on file in `checkpoint` is gone on from, its steps and time
-    included; one that has ended is not done again. With a `team`, of which this is rank 0, every step is of a batch for
-    each of its processes.
+    Embedding tables stay as they are: they have no gates, and updating rows that few batches use would take most of a
+    step.
+
+    Args:
+        task: brings data and loss.
+        model: what to train.
+        schedule: of the training. The rates fall with the share of steps or of time that is used up, whichever is
+            larger.
+        budget: trains its gates too, with its penalty; without a budget, harden the gates first.
+        deadline: no step starts after this moment (`time.monotonic` seconds).
+        on_step: called with the number of each step.
+        checkpoint: resume the training on disk, and write it there; a training that has ended is not repeated.
+        team: processes that compute a batch each in every step; this one is rank 0.
+
+    Returns:
+        What the training did, before it was interrupted as well.
     """
     groups: list[dict[str, Any]] = [{"params": _weights(model), "lr": schedule.weight_rate}]
     groups += [budget.param_group(schedule.gate_rate)] if budget is not None else []
@@ -113,7 +124,7 @@ def train(
 
 
 def assist(task: Task, team: Team) -> None:
-    """Compute gradients for the trainings of rank 0, on any other rank, until it has no more of them."""
+    """Compute gradients for the trainings of rank 0, on any other rank, until it has none left."""
 
     def steps(model: nn.Module, assignment: Assignment) -> None:
         named = dict(model.named_parameters())
@@ -128,19 +139,19 @@ def assist(task: Task, team: Team) -> None:
 
 
 def _backward(
-    task: Task, model: nn.Module, batch: Any, trained: Parameters, products: str, team: Team | None
+    task: Task, model: nn.Module, batch: Any, trained: _Parameters, products: Precision, team: Team | None
 ) -> float:
-    """Set gradients, means over the batches of the team; the loss on this batch."""
+    """Set gradients to their mean over the team's batches, and return the loss on this process's batch."""
     if team is None:
         return _gradients(task, model, batch, trained, products)
     team.begin_step(trained)
     try:
         return _gradients(task, model, batch, trained, products)
     finally:
-        team.end_step(trained)  # After an error too: the others wait for it.
+        team.end_step(trained)  # after an error too, because the others wait for it
 
 
-def _gradients(task: Task, model: nn.Module, batch: Any, trained: Parameters, products: str) -> float:
+def _gradients(task: Task, model: nn.Module, batch: Any, trained: _Parameters, products: Precision) -> float:
     for parameter in trained:
         parameter.grad = None
     with products_in(products):
@@ -150,8 +161,8 @@ def _gradients(task: Task, model: nn.Module, batch: Any, trained: Parameters, pr
 
 
 @contextlib.contextmanager
-def _training(model: nn.Module, trained: Parameters) -> Iterator[None]:
-    """Training mode with gradients of `trained` alone; afterwards as before, in evaluation mode."""
+def _training(model: nn.Module, trained: _Parameters) -> Iterator[None]:
+    """Train only ``trained`` for a while; afterwards, gradients are as before and the model in evaluation mode."""
     wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
     chosen = set(trained)
     model.train()
@@ -178,7 +189,7 @@ def _shared(
 
 
 def _spent(done: int, schedule: Schedule, start: float, deadline: float | None) -> float:
-    """Share of the steps or of the time that is used up, whichever is larger."""
+    """Return the share of the steps or of the time that is used up, whichever is larger."""
     steps = done / schedule.steps if schedule.steps else 1.0
     if deadline is None:
         return steps
@@ -193,13 +204,13 @@ def _endless(task: Task, batch: int, seed: int) -> Iterator[Any]:
         epoch += 1
 
 
-def _named(model: nn.Module, trained: Parameters) -> dict[str, nn.Parameter]:
+def _named(model: nn.Module, trained: _Parameters) -> dict[str, nn.Parameter]:
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return {names[id(parameter)]: parameter for parameter in trained}
 
 
 def _weights(model: nn.Module) -> list[nn.Parameter]:
-    """Every parameter that is neither a gate's nor an embedding table's."""
+    """Return every parameter that belongs to neither a gate nor an embedding table."""
     return [
         parameter
         for module in model.modules()

@@ -1,4 +1,4 @@
-"""What has to happen to gates in every step of a training loop, whoever runs the loop."""
+"""The steps that gates take inside a training loop that someone else runs."""
 
 from collections.abc import Callable
 
@@ -9,25 +9,29 @@ from l0compile.errors import GateError
 from l0compile.gates import Budget, Gate, harden, named_gates
 
 MakeBudget = Callable[[nn.Module, int], Budget]
-"""(model, training steps) -> the budget that the gates are to keep."""
+"""Called as ``make_budget(model, steps)``; returns the budget under which the gates train."""
 
 
 class GateSteps:
-    """Trains the gates of a model beside a loop that trains its weights: with an optimiser and a rate of their own.
+    """Train the gates of a model, with their own optimiser, inside a loop that trains its weights.
 
-    The penalty has gradients of its own, so the loop's loss stays as it is. In order: ``hide`` before the loop makes
-    its optimiser, which then does not see the gates; ``begin``; ``before_step`` between each backward pass and the step
-    of the weights; ``end``.
+    Call ``hide`` before the loop makes its optimiser, so that the optimiser does not see the gates; ``begin`` once the
+    number of steps is known; ``before_step`` between each backward pass and the step of the weights; and ``end``. The
+    penalty is differentiated separately, so the loss of the loop stays as it is.
 
-    What the loss says of a gate is taken away as soon as a backward pass has made it. Clipping therefore neither sees
-    it nor changes it, whether a loop clips before ``before_step`` or after: the price of a gate would otherwise be what
-    the loss pays after clipping against what the penalty asks without. The backward passes between two calls of
-    ``before_step`` add up.
+    Each backward pass of the loop leaves a gradient on the gates. It is moved away at once, so that gradient clipping
+    neither counts nor scales it, whether the loop clips before ``before_step`` or after. Otherwise a gate would weigh
+    a clipped gradient of the loss against an unclipped one of the penalty. Gradients of several backward passes
+    between two calls of ``before_step`` add up.
 
     Args:
-        make_budget: called once the number of steps is known, for example
+        make_budget: Called once the number of steps is known, for example
             ``lambda model, steps: l0.Budget.within(model, 3.0, steps, cost=prices)``.
-        rate: learning rate of the gates. harden: make gates constants at the end, within the budget.
+        rate: Learning rate of the gates.
+        harden: Make the gates constants at the end, within the budget.
+
+    Attributes:
+        budget: The budget that ``make_budget`` made, None before ``begin``.
     """
 
     def __init__(self, make_budget: MakeBudget, rate: float = 0.1, harden: bool = True) -> None:
@@ -38,12 +42,27 @@ class GateSteps:
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 
     def hide(self, model: nn.Module) -> None:
-        """Take the gates out of what an optimiser is given. Raises GateError for a model without gates."""
+        """Keep the gates out of the optimiser that the loop will make.
+
+        Args:
+            model: A model with gates.
+
+        Raises:
+            GateError: The model has no gates.
+        """
         for gate in self._gates(model):
             gate.log_alpha.requires_grad_(False)
 
     def begin(self, model: nn.Module, steps: int) -> None:
-        """Make the budget for so many steps, and let the gates learn. Raises GateError as ``Budget`` does."""
+        """Make the budget, and let the gates learn.
+
+        Args:
+            model: A model with gates.
+            steps: Number of training steps.
+
+        Raises:
+            GateError: The model has no gates, or ``Budget`` refuses an argument.
+        """
         for gate in self._gates(model):
             gate.log_alpha.requires_grad_(True)
         self.budget = self._make(model, steps)
@@ -53,11 +72,15 @@ class GateSteps:
             self._hooks.append(alpha.register_post_accumulate_grad_hook(self._take))
 
     def before_step(self, loss_scale: float = 1.0) -> None:
-        """One step of the gates, with the gradients of the loss that have come since the last one.
+        """Take one step with the gates, on the gradients that the loss has left since the last step.
 
         Args:
-            loss_scale: what the loop multiplied its loss by (``torch.amp.GradScaler.get_scale()``). As the scaler
-                does for weights, a scaled step with an infinite or undefined gradient is left out.
+            loss_scale: The factor by which the loop multiplied its loss (``torch.amp.GradScaler.get_scale()``). With a
+                factor other than 1, a step with an infinite or undefined gradient is skipped, as the scaler skips it
+                for the weights.
+
+        Raises:
+            GateError: ``begin`` was not called.
         """
         if self.budget is None or self._optimiser is None:
             raise GateError("gates: before_step was called before begin")
@@ -74,20 +97,20 @@ class GateSteps:
         self.budget.step()
 
     def end(self, model: nn.Module) -> None:
-        """Make the gates constants, if that is wanted."""
+        """Stop training the gates, and harden them if ``harden`` was set."""
         self._leave()
         if self._harden:
             harden(model, self.budget)
 
     def _take(self, alpha: Tensor) -> None:
-        """Move a gradient out of reach of the loop."""
+        """Move the gradient of a gate to where the loop does not see it."""
         gradient, before = alpha.grad, self._gradients.get(alpha)
         if gradient is not None:
             self._gradients[alpha] = gradient if before is None else before + gradient
         alpha.grad = None
 
     def _unscale(self, scale: float) -> bool:
-        """Divide what the loss gave by ``scale``; whether it can be used."""
+        """Divide the gradients of the loss by ``scale``; return whether all are finite."""
         if scale == 1.0:
             return True
         for gradient in self._gradients.values():

@@ -12,12 +12,22 @@ from l0compile.trainers.gate_steps import GateSteps, MakeBudget
 def hugging_face_gates(
     model: nn.Module, make_budget: MakeBudget, *, rate: float = 0.1, harden: bool = True
 ) -> Any:
-    """A callback for ``transformers.Trainer(model, ..., callbacks=[...])`` that trains the gates of ``model``.
+    """Make a callback for ``transformers.Trainer(model, ..., callbacks=[...])`` that trains the gates of ``model``.
 
-    Make it before ``Trainer.train()`` makes the optimiser. Arguments as of :class:`GateSteps`; the callback's ``steps``
-    is one, its ``steps.budget`` the budget. ``max_grad_norm`` clips the gradients of weights alone.
+    Make it before ``Trainer.train()`` makes the optimiser. ``max_grad_norm`` clips only the gradients of weights.
 
-    Raises: MissingDependency without transformers. GateError for a model without gates.
+    Args:
+        model: The model that the trainer trains; it has gates.
+        make_budget: Called once the number of steps is known, see :class:`GateSteps`.
+        rate: Learning rate of the gates.
+        harden: Make the gates constants at the end, within the budget.
+
+    Returns:
+        The callback. Its attribute ``steps`` is a :class:`GateSteps`; ``steps.budget`` is the budget.
+
+    Raises:
+        MissingDependency: transformers is not installed.
+        GateError: The model has no gates.
     """
     try:
         transformers = importlib.import_module("transformers")
@@ -29,7 +39,7 @@ def hugging_face_gates(
     steps.hide(model)
 
     class Callback(transformers.TrainerCallback):  # type: ignore[name-defined]
-        """Calls ``steps`` from the events of the trainer."""
+        """Call ``steps`` from the events of the trainer."""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
             steps.begin(model, state.max_steps)

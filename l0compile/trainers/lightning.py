@@ -8,10 +8,20 @@ from l0compile.trainers.gate_steps import GateSteps, MakeBudget
 
 
 def lightning_gates(make_budget: MakeBudget, *, rate: float = 0.1, harden: bool = True) -> Any:
-    """A callback for ``lightning.Trainer(callbacks=[...])`` that trains the gates of the module it fits.
+    """Make a callback for ``lightning.Trainer(callbacks=[...])`` that trains the gates of the module being fitted.
 
-    Arguments as of :class:`GateSteps`; the callback's ``steps`` is one. ``gradient_clip_val`` clips the gradients of
-    weights alone. Raises: MissingDependency without lightning.
+    ``gradient_clip_val`` clips only the gradients of weights.
+
+    Args:
+        make_budget: Called once the number of steps is known, see :class:`GateSteps`.
+        rate: Learning rate of the gates.
+        harden: Make the gates constants at the end, within the budget.
+
+    Returns:
+        The callback. Its attribute ``steps`` is a :class:`GateSteps`; ``steps.budget`` is the budget.
+
+    Raises:
+        MissingDependency: lightning is not installed.
     """
     try:
         lightning = importlib.import_module("lightning.pytorch")
@@ -20,7 +30,7 @@ def lightning_gates(make_budget: MakeBudget, *, rate: float = 0.1, harden: bool 
     steps = GateSteps(make_budget, rate, harden)
 
     class Callback(lightning.Callback):  # type: ignore[name-defined]
-        """Calls ``steps`` from the events of the trainer."""
+        """Call ``steps`` from the events of the trainer."""
 
         def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
             if stage == "fit":

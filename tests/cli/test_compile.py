@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import l0compile as l0
-from l0compile.cli.example import load_example
+from l0compile.cli.models.example import load_example
 
 
 @pytest.fixture

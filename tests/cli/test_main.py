@@ -15,7 +15,7 @@ import pytest
 import l0compile
 from l0compile.cli.parser import build_parser
 
-COMMANDS = ("search", "compile", "explain", "bench", "targets", "worker", "report")
+COMMANDS = ("search", "compile", "explain", "bench", "tune", "targets", "worker", "report")
 
 
 def examples(cli, *command: str) -> list[str]:

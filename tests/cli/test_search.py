@@ -7,7 +7,7 @@ import pytest
 from l0compile.cli.search import MISSED, exit_code, find_space
 from l0compile.errors import ConfigError
 from l0compile.hardware.targets import shipped_folder
-from l0compile.studies.result import Asked, SearchResult
+from l0compile.studies.result import Requirement, SearchResult
 
 
 def test_a_path_comes_before_a_shipped_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,8 +32,16 @@ def test_the_command_tells_an_unknown_space(cli) -> None:
 
 
 def test_a_model_below_the_floor_of_quality_has_its_exit_code() -> None:
-    def of(*asked: Asked) -> int:
+    def of(*asked: Requirement) -> int:
         return exit_code(SearchResult("t", "q", (), "r", (), (), asked=asked))
 
-    floor, latency = Asked("floor", "0.5", False, "quality"), Asked("budget", "1.1", False, "latency")
-    assert (of(floor), of(latency), of(Asked("floor", "0.9", True, "quality")), of()) == (MISSED, 0, 0, 0)
+    floor, latency = (
+        Requirement("floor", "0.5", False, "quality"),
+        Requirement("budget", "1.1", False, "latency"),
+    )
+    assert (of(floor), of(latency), of(Requirement("floor", "0.9", True, "quality")), of()) == (
+        MISSED,
+        0,
+        0,
+        0,
+    )

@@ -185,8 +185,10 @@ def test_what_cannot_be_put_into_weights_acts_as_before(model: nn.Module, gates:
     with torch.no_grad():
         before = model(x)  # an embedding with max_norm changes itself here
         parameters = {name: p.detach().clone() for name, p in model.named_parameters()}
-        assert torch.equal(harden(model)(x), before)
-    assert all(torch.equal(p, parameters[name]) for name, p in model.named_parameters())
+        # Close, not equal: where rounding leaves a row a little above max_norm, the next call scales it once more.
+        torch.testing.assert_close(harden(model)(x), before)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.detach(), parameters[name])
     assert gate_calls(model, x) == 1
 
 

@@ -82,7 +82,30 @@ def test_missing_operators_are_named() -> None:
         resolve("aten.no_such_thing.default")
 
 
-@pytest.mark.parametrize("broken", [{"instructions": [[1]]}, {"outputs": [{"what": 1}]}, {}])
-def test_malformed_code(broken: dict[str, object]) -> None:
-    with pytest.raises(ArtifactError, match="malformed"):
-        Code.from_json({**CODE.to_json(), **broken} if broken else {})
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ({"instructions": [[1]]}, r"instructions\[0\]: expected a list of 5, got \[1\]"),
+        (
+            {"instructions": [["aten.neg.default", [], {}, "2", []]]},
+            r"instructions\[0\]\[3\]: expected a whole number",
+        ),
+        ({"outputs": [{"what": 1}]}, "expected an argument of one of the kinds slot"),
+        ({"outputs": [{"slot": True}]}, "slot: expected a whole number of at least 0, got True"),
+        ({"outputs": [{"float": "1"}]}, "float: expected one of 'inf'"),
+        ({"outputs": [{"slot": 1, "code": 2}]}, "expected an argument of one of the kinds slot"),
+        ({"homes": {"a.b.c": 1}}, r"homes\.a\.b\.c: expected text, got 1"),
+        ({"inputs": None}, "inputs: expected a whole number of at least 0, got None"),
+        ({"more": 1}, "more: unknown key"),
+    ],
+)
+def test_malformed_code(broken: dict[str, object], message: str) -> None:
+    with pytest.raises(ArtifactError, match=f"^load: a list of PyTorch operators: .*{message}"):
+        Code.from_json({**CODE.to_json(), **broken})
+
+
+def test_code_without_its_keys() -> None:
+    with pytest.raises(
+        ArtifactError, match=r"inputs: is missing; expected a whole number.*save the model again"
+    ):
+        Code.from_json({})

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from l0compile.errors import BuildError, TargetError
+from l0compile.hardware._tvm import te
 from l0compile.hardware.targets import load_target
 from l0compile.kernels.cpu.linear.spec import LinearSpec
 from l0compile.kernels.cuda.bsr_linear import bsr_linear
@@ -26,6 +27,13 @@ def test_compiles_to_a_cubin(name: str) -> None:
 def test_nvcc_errors_are_shown() -> None:
     with pytest.raises(BuildError, match="nvcc refused"):
         cubin("not C++", load_target("cuda-sm80"))
+
+
+def test_a_loop_on_the_host_is_no_kernel() -> None:
+    x = te.placeholder((64,), "float32", "x")
+    unscheduled = te.create_prim_func([x, te.compute((64,), lambda i: x[i] + 1.0, "y")])
+    with pytest.raises(BuildError, match="expected a kernel, got a loop on the host"):
+        cuda_source(unscheduled, load_target("cuda-sm80"))
 
 
 def test_refusals() -> None:

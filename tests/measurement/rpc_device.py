@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from l0compile.errors import DataError
+from l0compile.errors import DeviceError
 from l0compile.measurement.device import Device
 
 
@@ -68,5 +68,5 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
 def _free(device: Device) -> int:
     try:
         return device.free()
-    except DataError:
+    except DeviceError:
         return 0

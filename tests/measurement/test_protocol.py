@@ -39,5 +39,5 @@ def test_values_out_of_range(wrong: dict[str, Any]) -> None:
 
 
 def test_unknown_key() -> None:
-    with pytest.raises(ConfigError, match="unknown key 'repeat': allowed are warmup_s, blocks"):
+    with pytest.raises(ConfigError, match="repeat: unknown key; expected one of warmup_s, blocks"):
         Protocol.from_dict({"repeat": 3})

@@ -68,5 +68,5 @@ def test_empty_blocks_are_refused(times: list[list[float]]) -> None:
 def test_missing_key_is_named() -> None:
     data = Measurement.failed("x", Protocol()).to_dict()
     del data["drift"]
-    with pytest.raises(DataError, match="'drift' is missing"):
+    with pytest.raises(DataError, match="drift: is missing"):
         Measurement.from_dict(data)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from l0compile.errors import ConfigError, DataError
+from l0compile.errors import ConfigError, StorageError
 from l0compile.measurement import Workload
 from l0compile.measurement.workload import call_factory, load_inputs
 
@@ -70,5 +70,5 @@ def test_unreadable_inputs(tmp_path: Path) -> None:
     for name in ("broken.safetensors", "broken.npz", "other.pt"):
         (tmp_path / name).write_bytes(b"PK no")
     for name in ("objects.npz", "text.npz", "broken.safetensors", "broken.npz", "other.pt", "absent.npz"):
-        with pytest.raises(DataError, match=name):
+        with pytest.raises(StorageError, match=name):
             load_inputs(Workload(inputs_path=str(tmp_path / name)))

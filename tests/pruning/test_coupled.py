@@ -13,19 +13,19 @@ from torch import Tensor
 
 from l0compile.gates import Head, Neuron
 from l0compile.hardware.targets import load_target
+from l0compile.pruning.allocation import Allocation, Menu
 from l0compile.pruning.coupled import Around, Coupled, couple
 from l0compile.pruning.curvature import Curvature
 from l0compile.pruning.level import Level, Shape
-from l0compile.pruning.parts import Part
-from l0compile.pruning.plan import Menu, Plan
-from l0compile.pruning.prices import Prices, Site
-from l0compile.pruning.prune import Path, prune
+from l0compile.pruning.prices import LinearCall, Prices
+from l0compile.pruning.prune import PruningPath, prune
+from l0compile.pruning.units import UnitGroup
 
 HEADS, WIDTH, INPUTS = 4, 16, 12
 PRICES = Prices(load_target("x86-64-avx2"), None)
 SHAPES = {"query": (WIDTH, INPUTS), "key": (WIDTH // 2, INPUTS), "out": (INPUTS, WIDTH), "odd": (6, INPUTS)}
-SITES = {name: Site(shape, 10) for name, shape in SHAPES.items()}
-PART = Part("out", Head(HEADS), 0.003, ("query", "key", "odd"))
+SITES = {name: LinearCall(shape, 10) for name, shape in SHAPES.items()}
+PART = UnitGroup("out", Head(HEADS), 0.003, ("query", "key", "odd"))
 BLOCKS = ((2, 1), (4, 2), (8, 8))
 
 
@@ -35,14 +35,14 @@ def layer(name: str) -> tuple[Tensor, Curvature]:
 
 
 @functools.cache
-def paths() -> Mapping[str, Mapping[Shape, Path]]:
+def paths() -> Mapping[str, Mapping[Shape, PruningPath]]:
     found = {name: {block: prune(*layer(name), block) for block in BLOCKS} for name in SHAPES}
     return {**found, PART.name: {(INPUTS, WIDTH // HEADS): prune(*layer("out"), (INPUTS, WIDTH // HEADS))}}
 
 
 @functools.cache
 def menu() -> Menu:
-    return Menu.of(paths(), SITES, PRICES, parts={PART.name: PART})
+    return Menu.of(paths(), SITES, PRICES, units={PART.name: PART})
 
 
 def coupled() -> Coupled:
@@ -116,7 +116,7 @@ def test_a_layer_without_a_whole_share_of_a_head_stays_as_it_is() -> None:
 def test_a_plan_is_the_best_of_all_cases(share: float) -> None:
     small = smaller(menu())
     budget = small.least_ms + share * (small.dense_ms - small.least_ms)
-    plan = small.plan(budget)
+    plan = small.allocate(budget)
     assert plan.ms <= budget * (1 + 1e-9)
     best = min(every.loss for every in plans(small) if every.ms <= budget * (1 + 1e-9))
     assert plan.loss * (1 - plan.gap) <= best * (1 + 1e-9) and best <= plan.loss * (1 + 1e-9)
@@ -130,18 +130,18 @@ def smaller(full: Menu) -> Menu:
     }
     layers = {name: tuple(full.layers[name][place] for place in kept) for name, kept in names.items()}
     (one,) = full.coupled
-    cases = names[one.part]
+    cases = names[one.units]
     levels = {
         name: tuple(
-            given[case] if name == one.part else tuple(given[case][place] for place in names[name])
+            given[case] if name == one.units else tuple(given[case][place] for place in names[name])
             for case in cases
         )
         for name, given in one.levels.items()
     }
-    return Menu(layers, full.paths, full.parts, (Coupled(one.part, levels),))
+    return Menu(layers, full.paths, full.units, (Coupled(one.units, levels),))
 
 
-def plans(given: Menu) -> list[Plan]:
+def plans(given: Menu) -> list[Allocation]:
     found = []
     for places in itertools.product(*(range(len(levels)) for levels in given.layers.values())):
         numbers = {
@@ -156,7 +156,7 @@ def plans(given: Menu) -> list[Plan]:
 
 def test_plans_are_restored_from_their_numbers() -> None:
     for share in (0.05, 0.3, 0.7):
-        plan = menu().plan(share * menu().dense_ms)
+        plan = menu().allocate(share * menu().dense_ms)
         numbers = {name: (level.block, level.number) for name, level in plan.layers.items()}
         again = menu().restored(numbers)
         assert again is not None and dict(again.layers) == dict(plan.layers)
@@ -165,10 +165,11 @@ def test_plans_are_restored_from_their_numbers() -> None:
 
 
 def test_closed_heads_make_room_for_blocks() -> None:
-    free = Menu(menu().layers, menu().paths, menu().parts)  # as if nothing went with the heads
+    free = Menu(menu().layers, menu().paths, menu().units)  # as if nothing went with the heads
     shares = [share / 20 for share in range(1, 20)]
     pairs = [
-        (free.plan(share * free.dense_ms).loss, menu().plan(share * free.dense_ms).loss) for share in shares
+        (free.allocate(share * free.dense_ms).loss, menu().allocate(share * free.dense_ms).loss)
+        for share in shares
     ]
     assert all(loss <= before * (1 + 1e-6) for before, loss in pairs)
     assert sum(loss < 0.98 * before for before, loss in pairs) >= 3
@@ -179,17 +180,17 @@ def test_a_layer_goes_with_what_it_reads() -> None:
     # fc2 reads the neurons of fc1 and makes those that fc3 reads.
     shapes = {"fc1": (8, 4), "fc2": (8, 8), "fc3": (4, 8)}
     layers = {name: random_layer(*shape, seed) for seed, (name, shape) in enumerate(shapes.items())}
-    parts = {
-        part.name: part
-        for part in (Part("fc2", Neuron(), 0.0, ("fc1",)), Part("fc3", Neuron(), 0.0, ("fc2",)))
+    units = {
+        group.name: group
+        for group in (UnitGroup("fc2", Neuron(), 0.0, ("fc1",)), UnitGroup("fc3", Neuron(), 0.0, ("fc2",)))
     }
     found = {name: {(1, 1): prune(*given, (1, 1))} for name, given in layers.items()}
     found |= {
-        name: {(shapes[part.layer][0], 1): prune(*layers[part.layer], (shapes[part.layer][0], 1))}
-        for name, part in parts.items()
+        name: {(shapes[group.layer][0], 1): prune(*layers[group.layer], (shapes[group.layer][0], 1))}
+        for name, group in units.items()
     }
-    sites = {name: Site(shape, 10) for name, shape in shapes.items()}
-    made = Menu.of(found, sites, PRICES, parts=parts)
+    calls = {name: LinearCall(shape, 10) for name, shape in shapes.items()}
+    made = Menu.of(found, calls, PRICES, units=units)
     assert [tuple(one.levels) for one in made.coupled] == [
         ("fc2 (neurons)", "fc1", "fc2"),
         ("fc3 (neurons)", "fc3"),
@@ -197,7 +198,7 @@ def test_a_layer_goes_with_what_it_reads() -> None:
 
 
 def test_nothing_left_takes_nothing() -> None:
-    part = Path((INPUTS, 4), (0.0,), torch.zeros(1, 1), torch.zeros(1, HEADS, dtype=torch.uint8))
+    part = PruningPath((INPUTS, 4), (0.0,), torch.zeros(1, 1), torch.zeros(1, HEADS, dtype=torch.uint8))
     around = Around(paths()["query"], menu().layers["query"], False, WIDTH, lambda shape, density: density)
     levels = (Level(None, 0, 1.0, 0.0, 1.0), Level(part.block, 0, 0.0, 1.0, 0.0))
     found = couple("heads", part, (0.0,), levels, {"query": around})
@@ -207,5 +208,5 @@ def test_nothing_left_takes_nothing() -> None:
     assert [level.block for level in whole] == [level.block for level in none] and found.cases == 2
 
 
-def test_parts_as_json() -> None:
-    assert Part.from_json(PART.to_json()) == PART
+def test_units_as_json() -> None:
+    assert UnitGroup.from_json(PART.to_json()) == PART

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from l0compile.errors import ConfigError
-from l0compile.pruning.bundle import Bundle, Choice, Options
-from l0compile.pruning.knapsack import Allocation, allocate
+from l0compile.errors import InfeasibleError
+from l0compile.pruning.knapsack import Solution, solve_knapsack
+from l0compile.pruning.options import ChoiceGroup, GroupChoice, Options
 from l0compile.pruning.relaxed import Relaxed
 
 # Sums of such numbers are exact, so that a budget of just what a choice takes is one that it fits.
@@ -18,51 +18,51 @@ TIMES = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.integers(0, 2048).m
 UNIT = st.lists(st.tuples(st.floats(0.0, 10.0), TIMES), min_size=1, max_size=5).map(
     lambda pairs: Options(*(tuple(column) for column in zip(*pairs, strict=True)))
 )
-SINGLE = UNIT.map(Bundle.single)
+SINGLE = UNIT.map(ChoiceGroup.single)
 # As heads and two projections: at most three cases, as many units in each.
 BUNDLE = st.integers(1, 2).flatmap(
     lambda units: st.lists(st.tuples(*[UNIT] * units), min_size=1, max_size=3).map(
-        lambda cases: Bundle(tuple(cases))
+        lambda cases: ChoiceGroup(tuple(cases))
     )
 )
 BUNDLES = st.lists(st.one_of(SINGLE, BUNDLE), max_size=3)
 
 
-def choices(bundle: Bundle) -> list[Choice]:
+def choices(group: ChoiceGroup) -> list[GroupChoice]:
     return [
-        Choice(case, options)
-        for case, units in enumerate(bundle.cases)
+        GroupChoice(case, options)
+        for case, units in enumerate(group.cases)
         for options in itertools.product(*(range(len(unit.ms)) for unit in units))
     ]
 
 
-def sums(bundles: list[Bundle], chosen: tuple[Choice, ...]) -> tuple[float, float]:
+def sums(groups: list[ChoiceGroup], chosen: tuple[GroupChoice, ...]) -> tuple[float, float]:
     pairs = [
         (unit, index)
-        for bundle, choice in zip(bundles, chosen, strict=True)
-        for unit, index in zip(bundle.cases[choice.case], choice.options, strict=True)
+        for group, choice in zip(groups, chosen, strict=True)
+        for unit, index in zip(group.cases[choice.case], choice.options, strict=True)
     ]
     return math.fsum(unit.loss[i] for unit, i in pairs), math.fsum(unit.ms[i] for unit, i in pairs)
 
 
-def every(bundles: list[Bundle]) -> list[tuple[float, float]]:
+def every(groups: list[ChoiceGroup]) -> list[tuple[float, float]]:
     """(loss, time) of all choices."""
-    return [sums(bundles, chosen) for chosen in itertools.product(*map(choices, bundles))]
+    return [sums(groups, chosen) for chosen in itertools.product(*map(choices, groups))]
 
 
-def least(bundles: list[Bundle]) -> float:
-    return min(ms for _, ms in every(bundles))
+def least(groups: list[ChoiceGroup]) -> float:
+    return min(ms for _, ms in every(groups))
 
 
-def most(bundles: list[Bundle]) -> float:
-    return max(ms for _, ms in every(bundles))
+def most(groups: list[ChoiceGroup]) -> float:
+    return max(ms for _, ms in every(groups))
 
 
-def check(bundles: list[Bundle], budget: float, found: Allocation) -> None:
-    best = min(loss for loss, ms in every(bundles) if ms <= budget)
+def check(groups: list[ChoiceGroup], budget: float, found: Solution) -> None:
+    best = min(loss for loss, ms in every(groups) if ms <= budget)
     # Times are rounded: what is above the budget by less than that may be taken.
-    loosely = min(loss for loss, ms in every(bundles) if ms <= budget * (1 + 1e-9))
-    assert sums(bundles, found.choice) == pytest.approx((found.loss, found.ms))
+    loosely = min(loss for loss, ms in every(groups) if ms <= budget * (1 + 1e-9))
+    assert sums(groups, found.choice) == pytest.approx((found.loss, found.ms))
     assert found.ms <= budget * (1 + 1e-9)
     assert found.bound <= best * (1 + 1e-9) + 1e-12
     assert loosely <= found.loss * (1 + 1e-9) + 1e-12
@@ -71,61 +71,61 @@ def check(bundles: list[Bundle], budget: float, found: Allocation) -> None:
 
 
 @given(BUNDLES, st.floats(0.0, 1.0), st.sampled_from([20, 1000]))
-def test_choices_fit_and_the_bound_holds(bundles: list[Bundle], share: float, ticks: int) -> None:
-    quickest = sum(bundle.least_ms for bundle in bundles)
-    budget = quickest + share * (most(bundles) - quickest)
+def test_choices_fit_and_the_bound_holds(groups: list[ChoiceGroup], share: float, steps: int) -> None:
+    quickest = sum(group.least_ms for group in groups)
+    budget = quickest + share * (most(groups) - quickest)
     if quickest <= budget:
-        check(bundles, budget, allocate(bundles, budget, ticks))
+        check(groups, budget, solve_knapsack(groups, budget, steps))
 
 
 @given(BUNDLES, st.integers(0, 8))
-def test_whole_ticks_leave_no_gap(bundles: list[Bundle], budget: int) -> None:
-    # Times that are whole ticks: rounding changes nothing.
-    bundles = [
-        Bundle(
+def test_whole_steps_leave_no_gap(groups: list[ChoiceGroup], budget: int) -> None:
+    # Times that are whole steps: rounding changes nothing.
+    groups = [
+        ChoiceGroup(
             tuple(
                 tuple(Options(unit.loss, tuple(float(round(4 * ms)) for ms in unit.ms)) for unit in units)
-                for units in bundle.cases
+                for units in group.cases
             )
         )
-        for bundle in bundles
+        for group in groups
     ]
-    if least(bundles) > budget:
-        with pytest.raises(ConfigError, match=r"no choice of blocks takes .* or less: the quickest takes"):
-            allocate(bundles, float(budget), ticks=max(1, budget))
+    if least(groups) > budget:
+        with pytest.raises(InfeasibleError, match=r"no choice of blocks takes .* or less: the fastest takes"):
+            solve_knapsack(groups, float(budget), steps=max(1, budget))
         return
-    found = allocate(bundles, float(budget), ticks=max(1, budget))
-    assert found.loss == pytest.approx(min(loss for loss, ms in every(bundles) if ms <= budget))
-    check(bundles, float(budget), found)
+    found = solve_knapsack(groups, float(budget), steps=max(1, budget))
+    assert found.loss == pytest.approx(min(loss for loss, ms in every(groups) if ms <= budget))
+    check(groups, float(budget), found)
 
 
 def test_nothing_is_free_without_time() -> None:
-    unit = Bundle.single(Options((0.0, 1.0, 2.0), (1.0, 0.0, 0.0)))
-    assert allocate([unit], 0.0) == Allocation((Choice(0, (1,)),), 1.0, 0.0, 1.0)
+    unit = ChoiceGroup.single(Options((0.0, 1.0, 2.0), (1.0, 0.0, 0.0)))
+    assert solve_knapsack([unit], 0.0) == Solution((GroupChoice(0, (1,)),), 1.0, 0.0, 1.0)
 
 
 @given(BUNDLES, st.floats(1e-6, 1.0))
-def test_a_budget_below_the_quickest_is_an_error(bundles: list[Bundle], missing: float) -> None:
-    with pytest.raises(ConfigError, match="raise the latency budget"):
-        allocate(bundles, least(bundles) - missing)
+def test_a_budget_below_the_quickest_is_an_error(groups: list[ChoiceGroup], missing: float) -> None:
+    with pytest.raises(InfeasibleError, match="raise the latency budget"):
+        solve_knapsack(groups, least(groups) - missing)
 
 
 @given(BUNDLES)
-def test_where_everything_fits_the_loss_is_the_least(bundles: list[Bundle]) -> None:
-    found = allocate(bundles, most(bundles) + 1.0)
-    assert found.loss == pytest.approx(min(loss for loss, _ in every(bundles))) and found.gap == 0.0
+def test_where_everything_fits_the_loss_is_the_least(groups: list[ChoiceGroup]) -> None:
+    found = solve_knapsack(groups, most(groups) + 1.0)
+    assert found.loss == pytest.approx(min(loss for loss, _ in every(groups))) and found.gap == 0.0
 
 
 @given(BUNDLES, st.floats(0.0, 1.0))
-def test_what_is_ruled_out_is_in_no_better_choice(bundles: list[Bundle], share: float) -> None:
-    budget = least(bundles) + share * (most(bundles) - least(bundles))
-    assume(bundles and budget > 0)
-    kept = [[[list(range(len(unit.ms))) for unit in units] for units in item.cases] for item in bundles]
-    relaxed = Relaxed.of(bundles, kept, budget)
+def test_what_is_ruled_out_is_in_no_better_choice(groups: list[ChoiceGroup], share: float) -> None:
+    budget = least(groups) + share * (most(groups) - least(groups))
+    assume(groups and budget > 0)
+    kept = [[[list(range(len(unit.ms))) for unit in units] for units in item.cases] for item in groups]
+    relaxed = Relaxed.of(groups, kept, budget)
     fitting = [
-        (sums(bundles, chosen)[0], chosen)
-        for chosen in itertools.product(*map(choices, bundles))
-        if sums(bundles, chosen)[1] <= budget
+        (sums(groups, chosen)[0], chosen)
+        for chosen in itertools.product(*map(choices, groups))
+        if sums(groups, chosen)[1] <= budget
     ]
     best = min(loss for loss, _ in fitting)
     assert relaxed.bound <= best * (1 + 1e-9) + 1e-12
@@ -145,10 +145,10 @@ def options(chance: np.random.Generator, scale: float = 1.0) -> Options:
     return Options(tuple(loss.tolist()), tuple((scale * density * chance.uniform(0.5, 2.0)).tolist()))
 
 
-def attention(chance: np.random.Generator, heads: int) -> Bundle:
+def attention(chance: np.random.Generator, heads: int) -> ChoiceGroup:
     """Heads and four projections, which are the quicker the fewer are left."""
     shares = [(heads - closed) / heads for closed in range(heads + 1)]
-    return Bundle(
+    return ChoiceGroup(
         tuple(
             (Options((0.3 * (1 - share) ** 2,), (share,)), *(options(chance, share) for _ in range(4)))
             for share in shares
@@ -160,11 +160,11 @@ def attention(chance: np.random.Generator, heads: int) -> Bundle:
 @pytest.mark.parametrize("heads", [0, 12])
 def test_a_model_of_72_layers_has_a_small_gap(share: float, heads: int) -> None:
     chance = np.random.default_rng(0)
-    bundles = [Bundle.single(options(chance)) for _ in range(24 if heads else 72)]
-    bundles += [attention(chance, heads) for _ in range(12)] if heads else []
-    cases = [[sum(max(unit.ms) for unit in units) for units in bundle.cases] for bundle in bundles]
-    quickest, slowest = sum(bundle.least_ms for bundle in bundles), sum(map(max, cases))
+    groups = [ChoiceGroup.single(options(chance)) for _ in range(24 if heads else 72)]
+    groups += [attention(chance, heads) for _ in range(12)] if heads else []
+    cases = [[sum(max(unit.ms) for unit in units) for units in group.cases] for group in groups]
+    quickest, slowest = sum(group.least_ms for group in groups), sum(map(max, cases))
     budget = quickest + share * (slowest - quickest)
-    found = allocate(bundles, budget)
+    found = solve_knapsack(groups, budget)
     assert found.gap <= 0.005 and found.ms <= budget * (1 + 1e-9)
     assert found.loss > 0.0

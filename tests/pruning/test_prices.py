@@ -12,11 +12,11 @@ from l0compile.gates import Block, Budget, Neuron, attach
 from l0compile.hardware.costs import Costs, KernelWorkload, Machine, shipped_records
 from l0compile.hardware.targets import load_target
 from l0compile.kernels.costs import counted_kernels
-from l0compile.pruning.prices import Line, Prices, Site, gate_prices, sites
+from l0compile.pruning.prices import LatencyLine, LinearCall, Prices, gate_prices, linear_calls
 
 AVX2 = load_target("x86-64-avx2")
-SITE = Site((384, 1536), 128)
-SITE_UP = Site((1536, 384), 128)
+SITE = LinearCall((384, 1536), 128)
+SITE_UP = LinearCall((1536, 384), 128)
 PRICES = st.lists(st.floats(0.05, 1.0), min_size=1, max_size=6)
 
 
@@ -24,7 +24,7 @@ PRICES = st.lists(st.floats(0.05, 1.0), min_size=1, max_size=6)
 def test_a_line_of_the_usual_slope_is_found_from_any_points(
     prices: list[float], rest: float, near: float
 ) -> None:
-    line = Line.through([(price, 1.15 * price + rest) for price in prices], near)
+    line = LatencyLine.through([(price, 1.15 * price + rest) for price in prices], near)
     assert (line.slope, line.rest) == (pytest.approx(1.15), pytest.approx(rest, abs=1e-6))
 
 
@@ -32,7 +32,7 @@ def test_a_line_of_the_usual_slope_is_found_from_any_points(
 def test_an_exact_line_is_found_where_it_is_needed(slope: float, rest: float, wanted: float) -> None:
     # The points that fitting measures: the dense model, and a few close to what is wanted.
     points = [(price, slope * price + rest) for price in (1.0, 0.8 * wanted, 0.9 * wanted, wanted)]
-    line = Line.through(points, points[-1][1])
+    line = LatencyLine.through(points, points[-1][1])
     for price in (0.85 * wanted, 0.95 * wanted, wanted):
         assert line.ms(price) == pytest.approx(slope * price + rest, rel=0.03)
     assert abs(line.slope - slope) <= abs(1.15 - slope) + 1e-9
@@ -43,7 +43,7 @@ def test_an_exact_line_is_found_where_it_is_needed(slope: float, rest: float, wa
     st.floats(0.05, 20.0),
 )
 def test_lines_rise_and_have_an_inverse(points: list[tuple[float, float]], near: float) -> None:
-    line = Line.through(points, near)
+    line = LatencyLine.through(points, near)
     assert 0.8 <= line.slope <= 1.8 and line.rest >= 0.0
     assert line.ms(2.0) > line.ms(1.0) > line.ms(0.0) >= 0.0
     assert line.price(line.ms(0.7)) == pytest.approx(0.7)
@@ -52,9 +52,9 @@ def test_lines_rise_and_have_an_inverse(points: list[tuple[float, float]], near:
 @given(st.floats(0.1, 1.0), st.floats(0.0, 2.0))
 def test_a_line_goes_through_a_point_that_is_alone(price: float, rest: float) -> None:
     ms = 1.15 * price + rest
-    assert Line.through([(price, ms)], ms).ms(price) == pytest.approx(ms)
+    assert LatencyLine.through([(price, ms)], ms).ms(price) == pytest.approx(ms)
     # And what is quicker than it should be is no reason for a time below 0.
-    assert Line.through([(price, 0.9 * price)], price).rest == 0.0
+    assert LatencyLine.through([(price, 0.9 * price)], price).rest == 0.0
 
 
 @given(st.sampled_from(AVX2.blocks), st.floats(0.001, 1.0))
@@ -65,7 +65,7 @@ def test_without_records_prices_are_those_of_the_efficiency_table(
     dense = prices.ms(SITE, None, 1.0)
     wanted = min(1.0, density / AVX2.block_efficiency(*block))
     assert prices.ms(SITE, block, density) == pytest.approx(wanted * dense)
-    assert prices.ms(Site((384, 1536), 64), block, density) == pytest.approx(wanted * dense / 2)
+    assert prices.ms(LinearCall((384, 1536), 64), block, density) == pytest.approx(wanted * dense / 2)
     assert prices.ms(SITE, block, 0.0) == 0.0 < dense
 
 
@@ -106,8 +106,8 @@ class Two(nn.Module):
 
 def test_sites_are_the_shapes_and_tokens_of_a_call() -> None:
     model = Two()
-    found = sites(model, ("wide", "flat", "unused"), (torch.ones(2, 7, 3),))
-    assert found == {"wide": Site((5, 3), 14, 7), "flat": Site((2, 5), 2, 2)}
+    found = linear_calls(model, ("wide", "flat", "unused"), (torch.ones(2, 7, 3),))
+    assert found == {"wide": LinearCall((5, 3), 14, 7), "flat": LinearCall((2, 5), 2, 2)}
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from l0compile.ir.records import Region
 from l0compile.measurement import Ratio
-from l0compile.studies.result import Asked, Candidate, Latency, Row, SearchResult
+from l0compile.studies.result import Candidate, Latency, Requirement, Row, SearchResult
 
 Layers = dict[str, list[object]]
 
@@ -63,10 +63,10 @@ def report() -> SearchResult:
         budget_ms=4.0,
         facts={"machine": {"cpu": "EPYC", "cores": 2}, "protocol": {"blocks": 20, "warmup_s": 0.5}},
         asked=(
-            Asked(
+            Requirement(
                 "latency of at most 4 ms", "0.775 of the budget [0.763, 0.8], quicker than needed", met=True
             ),
-            Asked("at most 30 MB on disk", "31.2 MB", met=False),
+            Requirement("at most 30 MB on disk", "31.2 MB", met=False),
         ),
     )
 

@@ -1,5 +1,6 @@
 """A profile names what ran, in order, and gives each region its own launches."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch import nn
 
 import l0compile as l0
 from l0compile.errors import ConfigError, InputError, L0CompileError
+from l0compile.ir.codec import decode, encode
 from l0compile.ir.records import Launch
 from l0compile.runtime.account import FunctionTime, Profile
 from l0compile.runtime.profile import attribute
@@ -62,7 +64,7 @@ def test_every_region_is_timed_once_and_in_order(model: nn.Module, compiled: l0.
     ordinary = [item.function for item in profile.functions if item.where is None]
     assert "embedding" in ordinary and any("sin" in name for name in ordinary)
     assert profile.total_ms > 0 and profile.between_ms >= 0
-    assert Profile.from_json(profile.to_json()) == profile
+    assert decode(json.loads(json.dumps(encode(profile))), Profile, "profile") == profile
 
 
 def test_a_dense_compile_ignores_the_zeros_and_gives_the_time_before(

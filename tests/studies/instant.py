@@ -13,21 +13,21 @@ from l0compile.gates import named_gates
 from l0compile.gates.granularity import gate_name
 from l0compile.hardware.targets import load_target
 from l0compile.measurement import Ratio
+from l0compile.pruning.allocation import Allocation
 from l0compile.pruning.masks import block_of, gated_layers, open_gates, structure
-from l0compile.pruning.parts import Part
-from l0compile.pruning.plan import Plan
-from l0compile.pruning.prices import Line, Prices, sites
-from l0compile.studies.fit.budgeted import Budgeted
-from l0compile.studies.fit.evaluate import Evaluator, Outcome
+from l0compile.pruning.prices import LatencyLine, Prices, linear_calls
+from l0compile.pruning.units import UnitGroup
+from l0compile.studies.bench.bench import Bench
+from l0compile.studies.constraints.device_budget import DeviceBudget
+from l0compile.studies.fit.evaluate import Evaluator, evaluate_trial
 from l0compile.studies.fit.fit import Fitted, Fitter
-from l0compile.studies.fit.latency import Bench
 from l0compile.studies.result import Latency
-from l0compile.studies.run import legal_shapes, prepare
+from l0compile.studies.setup import legal_shapes, prepare
 from l0compile.studies.space.candidate import Choices, layers_of
-from l0compile.studies.space.draw import evaluate_trial
 from l0compile.studies.space.space import Space
 from l0compile.studies.study.progress import Silent
-from l0compile.studies.study.study import Study, Trial, finished
+from l0compile.studies.study.study import Study
+from l0compile.studies.study.trial import Outcome, Trial, finished
 from l0compile.studies.workers.worker import work
 
 HEARTBEAT_S = 0.15
@@ -78,9 +78,11 @@ class FormulaFitter(Fitter):
     def formula(self, price: float) -> float:
         return self.slope * price + self.rest * self.dense_ms
 
-    def measure(self, choices: Choices, plan: Plan, line: Line, wanted: float = 1.0) -> Fitted:
-        self.planned = plan
-        return super().measure(choices, plan, line, wanted)
+    def measure(
+        self, choices: Choices, allocation: Allocation, line: LatencyLine, wanted: float = 1.0
+    ) -> Fitted:
+        self.planned = allocation
+        return super().measure(choices, allocation, line, wanted)
 
     def time(self, model: nn.Module, wanted: float = 1.0) -> tuple[Latency, Ratio]:
         if self.error is not None:
@@ -94,9 +96,9 @@ class FormulaFitter(Fitter):
 
 def price(evaluator: Evaluator, model: nn.Module) -> float:
     """What the gated layers of a hardened model take, and its heads and neurons."""
-    prices, layers, parts = Prices(load_target("native"), None), gated_layers(model), evaluator.menu.parts
+    prices, layers, parts = Prices(load_target("native"), None), gated_layers(model), evaluator.menu.units
     names = [name for name in evaluator.menu.layers if name not in parts]
-    places = sites(evaluator.task.dense(), tuple(names), evaluator.task.example())
+    places = linear_calls(evaluator.task.dense(), tuple(names), evaluator.task.example())
     gates, found = named_gates(model), 0.0
     for name in names:
         block = block_of(layers[name]) if name in layers else None
@@ -109,13 +111,13 @@ def price(evaluator: Evaluator, model: nn.Module) -> float:
     return found
 
 
-def _left(name: str, model: nn.Module, parts: Mapping[str, Part]) -> tuple[float, float]:
+def _left(name: str, model: nn.Module, parts: Mapping[str, UnitGroup]) -> tuple[float, float]:
     """The share of a layer that belongs to heads or neurons that are left, and the density of its blocks there."""
     gates, block = named_gates(model), block_of(gated_layers(model).get(name, nn.Linear(1, 1)))
     blocks = open_gates(gates[f"{name}.{gate_name(block)}"]).float() if block else None
     for part in parts.values():
         gate = gates.get(f"{part.layer}.{gate_name(part.granularity)}")
-        if gate is None or name not in (part.layer, *part.makers):
+        if gate is None or name not in (part.layer, *part.producers):
             continue
         live = open_gates(gate).flatten()
         share = float(live.float().mean())
@@ -148,9 +150,9 @@ def make_fitter(
 ) -> FormulaFitter:
     """A fitter whose budget is that share of what the dense model takes."""
     fitter = FormulaFitter(
-        evaluator, Bench(evaluator.task, folder), Budgeted(1.0), [], slope=slope, rest=rest, noise=noise
+        evaluator, Bench(evaluator.task, folder), DeviceBudget(1.0), [], slope=slope, rest=rest, noise=noise
     )
     dense = fitter.dense_ms = evaluator.menu.dense_ms
-    fitter.budget = Budgeted(share * fitter.formula(dense))
+    fitter.budget = DeviceBudget(share * fitter.formula(dense))
     fitter.points.append((dense, fitter.formula(dense)))
     return fitter

@@ -8,10 +8,12 @@ import tiny_task
 
 from l0compile.errors import ConfigError
 from l0compile.measurement import Protocol
-from l0compile.studies.fit.budgeted import budget_of
-from l0compile.studies.fit.latency import DENSE, PYTORCH, Bench
+from l0compile.studies.bench.bench import Bench
+from l0compile.studies.bench.engines import DENSE, PYTORCH
+from l0compile.studies.constraints.latency import LatencyBudget
+from l0compile.studies.fit.budget import budget_of
 from l0compile.studies.run import run_search
-from l0compile.studies.space.space import LatencyBudget, Space
+from l0compile.studies.space.space import Space
 from l0compile.studies.study.progress import Silent
 from tests.measurement.rpc_device import running_device
 

@@ -1,6 +1,10 @@
 """A search with a model and a loop of one's own."""
 
+import inspect
+import typing
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +12,8 @@ from torch import nn
 
 import l0compile as l0
 from l0compile.errors import ConfigError, DataError
-from l0compile.studies.fit.latency import CHOSEN, PYTORCH
+from l0compile.studies.bench.engines import CHOSEN, PYTORCH
+from l0compile.studies.entry import search, search_model, search_space
 from l0compile.studies.space.space import Effort, TrainingPlan
 from l0compile.studies.study.progress import Silent
 from l0compile.tasks import OwnTask
@@ -51,6 +56,41 @@ def test_a_model_of_ones_own_is_searched(tmp_path: Path) -> None:
 
 
 BLOCKS = {"0": l0.Block(4, 1)}
+
+
+@pytest.mark.parametrize(("place", "function"), [(0, search_space), (1, search_model)])
+def test_each_form_takes_the_arguments_of_its_function(place: int, function: Callable[..., Any]) -> None:
+    overload = inspect.signature(typing.get_overloads(search)[place])
+    assert list(overload.parameters.values()) == list(inspect.signature(function).parameters.values())
+    both = inspect.signature(search).parameters.values()
+    assert not any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in both)
+    assert set(overload.parameters) <= {each.name for each in both}
+
+
+def test_both_forms_take_arguments_by_position_and_by_name(tmp_path: Path) -> None:
+    for positional, named in (
+        (("absent.toml", tmp_path), {}),
+        (("absent.toml",), {"out": tmp_path}),
+        ((), {"space": "absent.toml", "out": tmp_path}),
+    ):
+        with pytest.raises(ConfigError, match=r"absent\.toml: can't be read"):
+            l0.search(*positional, **named)
+    loop: dict[str, Any] = {"train_step": lambda m: m, "evaluate": lambda m: 0.0, "space": {}, "drop": 0.1}
+    for positional, named in (
+        ((model(), *list(loop.values())[:3]), {"drop": 0.1}),
+        ((), {"model": model(), **loop}),
+    ):
+        with pytest.raises(ConfigError, match="expected a pattern of modules"):
+            l0.search(*positional, args=(torch.ones(1, 32),), out=tmp_path, **named)
+
+
+def test_arguments_of_the_other_form_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="budget_ms"):
+        l0.search("absent.toml", tmp_path, budget_ms=3.0)
+    with pytest.raises(TypeError, match=r"team|storage"):
+        l0.search(model(), lambda m: m, lambda m: 0.0, BLOCKS, args=(), out=tmp_path, storage="sqlite:///x")
+    with pytest.raises(TypeError, match="out"):
+        l0.search("absent.toml")
 
 
 @pytest.mark.parametrize(

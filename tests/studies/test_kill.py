@@ -12,7 +12,8 @@ from instant import make_evaluator, run_trials
 from optuna.trial import TrialState
 
 from l0compile.studies.space.space import Space
-from l0compile.studies.study.study import STORAGE, finished, open_study
+from l0compile.studies.study.study import STORAGE, open_study
+from l0compile.studies.study.trial import finished
 
 SCRIPT = """
 import sys, time

@@ -17,12 +17,16 @@ from l0compile.cli import main
 from l0compile.errors import ConfigError, DataError, GateError, MissingDependency
 from l0compile.hardware.targets import load_target
 from l0compile.measurement import Ratio
-from l0compile.studies.fit.budgeted import Budgeted
+from l0compile.studies.bench.bench import Bench
+from l0compile.studies.bench.engines import CHOSEN, DENSE, PYTORCH, ROW_OF
+from l0compile.studies.constraints.device_budget import DeviceBudget
+from l0compile.studies.constraints.latency import LatencyBudget
+from l0compile.studies.constraints.quality import QualityTarget
 from l0compile.studies.fit.evaluate import Evaluator
-from l0compile.studies.fit.latency import CHOSEN, DENSE, PYTORCH, ROW_OF, Bench
 from l0compile.studies.result import Candidate, SearchResult
-from l0compile.studies.run import legal_shapes, run_search
-from l0compile.studies.space.space import LatencyBudget, Limits, QualityFloor, Space
+from l0compile.studies.run import run_search
+from l0compile.studies.setup import legal_shapes
+from l0compile.studies.space.space import Space
 from l0compile.studies.study.progress import Silent
 
 SPACE = Path(__file__).parent / "tiny.toml"
@@ -160,7 +164,7 @@ def test_resuming_pays_for_no_trial_and_no_finalist_twice(
     finished: Finished, space: Space, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     progress = Recorded()
-    monkeypatch.setattr("l0compile.pruning.candidates.prune", None)
+    monkeypatch.setattr("l0compile.pruning.pruners.prune", None)
     result = run_search(space, finished.out, quick=True, resume=True, progress=progress)
     assert progress.told == []
     assert split(result.candidates) == split(finished.result.candidates)
@@ -172,18 +176,18 @@ def test_under_a_floor_of_quality_with_trained_gates(
 ) -> None:
     def fitter(evaluator: Evaluator, bench: Bench, *_: object) -> MaskFitter:
         # Of so small a model the calls take most of the time, and noise the rest.
-        made = MaskFitter(evaluator, bench, Budgeted(1.0), [], dense_ms=evaluator.menu.dense_ms)
+        made = MaskFitter(evaluator, bench, DeviceBudget(1.0), [], dense_ms=evaluator.menu.dense_ms)
         dense = made.dense_ms
-        made.budget = Budgeted(made.formula(dense))
+        made.budget = DeviceBudget(made.formula(dense))
         made.points.append((dense, made.formula(dense)))
         return made
 
-    monkeypatch.setattr("l0compile.studies.run.Fitter", fitter)
+    monkeypatch.setattr("l0compile.studies.setup.Fitter", fitter)
     progress = Recorded()
     floored = dataclasses.replace(
         space,
         latency=LatencyBudget(None, None, "pytorch"),
-        quality=QualityFloor(0.05),
+        quality=QualityTarget(0.05),
         training=dataclasses.replace(space.training, gate_steps=4),
     )
     result = run_search(floored, tmp_path, quick=True, progress=progress)
@@ -203,7 +207,7 @@ def test_under_a_floor_of_quality_with_trained_gates(
 def test_a_size_that_no_plan_has_is_told_before_anything_is_measured(space: Space, tmp_path: Path) -> None:
     progress = Recorded()
     with pytest.raises(ConfigError, match=r"limits\.artifact_mb: expected more than 2\.0"):
-        run_search(dataclasses.replace(space, limits=Limits(1.0)), tmp_path, progress=progress)
+        run_search(dataclasses.replace(space, limits={"artifact_mb": 1.0}), tmp_path, progress=progress)
     assert progress.phases == ["loading model and data"]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from l0compile.tasks.registry import register_task
 from l0compile.tasks.spearman import similarity_spearman
-from l0compile.tasks.task import Part
+from l0compile.tasks.task import Split
 
 VOCABULARY = 50
 
@@ -87,7 +87,7 @@ class TinyTask:
             wanted = self._teacher(batch)
         return (model(batch) - wanted).square().sum(1).mean()
 
-    def quality(self, model: Callable[..., Tensor], part: Part) -> float:
+    def quality(self, model: Callable[..., Tensor], part: Split) -> float:
         ids = self._ids(60, {"validation": 7777, "held_out": 8888}[part])
         with torch.no_grad():
             return similarity_spearman(model(ids), self._teacher(ids))

@@ -33,7 +33,7 @@ class Positional(nn.Module):
 
 
 def make(name: str, setting: str = "dense") -> tuple[nn.Module, tuple[Any, ...]]:
-    """The model and its inputs, for ``l0compile.measure.Workload``."""
+    """The model and its inputs, for ``l0compile.measurement.Workload``."""
     zoo = MODELS[name]
     args, kwargs = zoo.inputs(zoo.timed)
     model = pruned(zoo, next(s for s in SETTINGS if str(s) == setting), SCALE)

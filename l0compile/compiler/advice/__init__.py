@@ -1,6 +1,6 @@
-"""What could be gated in a model that has no zeros yet, and what it would buy."""
+"""What could be gated in a model without zeros, and what that would buy."""
 
 from l0compile.compiler.advice.gates import advise as advise
 from l0compile.compiler.advice.options import Advice as Advice
-from l0compile.compiler.advice.options import Group as Group
 from l0compile.compiler.advice.options import Option as Option
+from l0compile.compiler.advice.options import OptionGroup as OptionGroup

@@ -1,4 +1,4 @@
-"""Which channels of a graph could go, what would shrink with them, and what keeps the others."""
+"""Which channels of a graph could go, what would shrink with them, and what holds the others."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -22,12 +22,13 @@ _REGIONS = (
 
 @dataclass(frozen=True)
 class Channels:
-    """The channels of one axis together with all that are coupled with them.
+    """The channels of one axis, with all that are coupled with them.
 
     Attributes:
-        writers: regions whose outputs they are. readers: regions whose inputs they are.
-        heads: number of heads where they pass through an attention, else None.
-        blocked: what keeps them, or an empty string.
+        writers: regions that make them as outputs.
+        readers: regions that take them as inputs.
+        heads: number of heads if they pass through an attention, else None.
+        blocked: what holds them, or an empty string.
     """
 
     writers: tuple[str, ...]
@@ -37,7 +38,7 @@ class Channels:
 
 
 class Graph:
-    """The regions of a program and how their channels are coupled."""
+    """The regions of a program, and how their channels are coupled."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -50,18 +51,18 @@ class Graph:
         }
 
     def inputs(self, region: str) -> Channels | None:
-        """The channels that a region reads; None where they are not of a fixed number."""
+        """Return the channels that a region reads; None if their number is not fixed."""
         node = self.nodes[region]
         source = arguments(node).get("input")
         return self._channels((source, _feature(node, source))) if isinstance(source, fx.Node) else None
 
     def outputs(self, region: str) -> Channels | None:
-        """The channels that a region makes."""
+        """Return the channels that a region makes."""
         node = self.nodes[region]
         return self._channels((node, _feature(node, node)))
 
     def only_through(self, region: str) -> tuple[str, ...]:
-        """Regions, this one included, that reach a result of the model through this one only."""
+        """Return the regions, this one included, that reach a result of the model through this one alone."""
         reached: set[fx.Node] = set()
         todo = [self.program.output]
         while todo:
@@ -72,12 +73,12 @@ class Graph:
         return tuple(name for name, node in self.nodes.items() if node not in reached)
 
     def is_added(self, region: str) -> bool:
-        """Whether a region's result is a branch that is added to something else."""
+        """Return whether a region's result is a branch that is added to something else."""
         node = self.nodes[region]
         return any(is_op(user, aten.add.Tensor) and tensor(user) is not None for user in node.users)
 
     def obstacles(self) -> dict[str, int]:
-        """Reason that keeps channels -> number of axes, the commonest first."""
+        """Return reason that holds channels -> number of axes, the most frequent first."""
         pins = networkx.get_node_attributes(self.kept.graph, "pins")
         return dict(
             Counter(
@@ -108,5 +109,5 @@ class Graph:
 
 
 def _feature(node: fx.Node, of: fx.Node) -> int:
-    """The axis of channels in a region's input or result."""
+    """Return the axis of channels in a region's input or result."""
     return 1 if is_op(node, aten.convolution.default) else len(shape(of)) - 1

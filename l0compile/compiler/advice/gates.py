@@ -30,16 +30,24 @@ def advise(
     dynamic_shapes: Any = None,
     sizes: Mapping[str, int] | None = None,
 ) -> Advice:
-    """What could be gated in ``model``, which need have no zeros, and what each gate would buy.
+    """Tell what could be gated in ``model``, which needs no zeros, and what each gate would buy.
 
-    The model is compiled as if it had none and each region is timed; for a target that is not this machine,
-    multiplications are counted instead. Whether channels can go at all is decided as in ``compile``.
+    This compiles the model as if it had no zeros, and times each region; for a target that is not this machine, it
+    counts multiplications instead. Whether channels can go at all is decided as in ``compile``.
 
     Args:
-        model, args, kwargs, target, dynamic_shapes: as for ``compile``.
-        sizes: size of dynamic dimensions by name while timing; default: those of the example.
+        model: as for ``compile``.
+        args: as for ``compile``.
+        kwargs: as for ``compile``.
+        target: as for ``compile``.
+        dynamic_shapes: as for ``compile``.
+        sizes: sizes of dynamic dimensions by name while timing; default: those of the example.
 
-    Raises: what ``compile`` raises, but for verification.
+    Raises:
+        CaptureError: the model cannot be exported.
+        TargetError: there is no such target.
+        BuildError: neither engine has an operator.
+        ConfigError: there is no such size.
     """
     target = target if isinstance(target, Target) else load_target(target)
     program = optimise_dense(capture(model, args, kwargs, dynamic_shapes=dynamic_shapes), ignore_zeros=True)
@@ -124,7 +132,7 @@ def _free(
     sharing: tuple[str, ...],
     costs: Mapping[str, float],
 ) -> Option:
-    """Gates on channels: what is coupled with them shrinks, unless something keeps them."""
+    """Offer gates on channels: what is coupled with them shrinks, unless something holds them."""
     shrinks = tuple(dict.fromkeys((*channels.writers, *channels.readers)))
     others = [region for region in sharing if region != name]
     blocked = channels.blocked
@@ -141,7 +149,7 @@ def _free(
 def _block(
     path: str, module: nn.Linear, cost: float, name: str, target: Target
 ) -> tuple[Granularity, Option]:
-    """The smallest of the fastest block shapes."""
+    """Offer the smallest of the fastest block shapes."""
     rows, cols = max(target.blocks, key=lambda block: (target.block_efficiency(*block), -prod(block)))
     units = -(-module.out_features // rows) * -(-module.in_features // cols)
     granularity = Block(rows, cols)
@@ -150,6 +158,6 @@ def _block(
 
 
 def _written(granularity: Granularity) -> str:
-    """As a user writes it: ``Head(12)``."""
+    """Write it as a user does: ``Head(12)``."""
     values = (value for value in vars(granularity).values() if value is not None)
     return f"{type(granularity).__name__}({', '.join(map(str, values))})"

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
+
+from l0compile.ir.codec import encode
 
 
 @dataclass(frozen=True)
@@ -12,12 +14,13 @@ class Option:
     """One gate that ``attach`` accepts.
 
     Attributes:
-        module: path of the module to gate. granularity: the value to give ``attach``, as it is written in Python.
-        units: gates it makes.
+        module: path of the module to gate.
+        granularity: what to give ``attach``, as it is written in Python.
+        units: how many gates it makes.
         cost: cost of what shrinks with it, in the unit of the Advice: all that closing every gate could buy.
-        per_unit: cost that one closed gate buys; 0 where ``blocked``.
+        per_unit: cost that one closed gate buys; 0 if ``blocked``.
         shrinks: regions that shrink with it.
-        blocked: why closed gates buy nothing of themselves; empty where they do.
+        blocked: why closed gates buy nothing of themselves; empty if they do.
     """
 
     module: str
@@ -30,11 +33,17 @@ class Option:
 
 
 @dataclass(frozen=True)
-class Group:
-    """The same option of alike modules, such as the layers of an encoder.
+class OptionGroup:
+    """The same option of similar modules, such as the layers of an encoder.
 
-    patterns: what to write in ``attach``; together they match exactly ``modules``. units, cost: of all modules.
-    per_unit: mean. blocked: of the first module.
+    Attributes:
+        patterns: what to write in ``attach``; together they match exactly ``modules``.
+        granularity: as of ``Option``.
+        modules: paths of the modules.
+        units: gates of all modules.
+        cost: cost of all modules.
+        per_unit: mean over the modules.
+        blocked: as of the first module.
     """
 
     patterns: tuple[str, ...]
@@ -52,12 +61,13 @@ class Advice:
 
     Attributes:
         target: its name.
-        unit: ``ms`` of a call, measured; or ``multiplications`` of a call where the target is not this machine.
+        unit: ``ms`` of a call, measured; or ``multiplications`` of a call if the target is not this machine.
         sizes: of the dynamic dimensions, for both.
-        total: cost of the whole model. regions: cost of each region, by name.
+        total: cost of the whole model.
+        regions: cost of each region, by name.
         options: every gate that fits, in the order of the model.
-        obstacles: what keeps channels of some tensors from being removed -> number of axes it holds.
-        unknown: operators without rules, which keep all channels of what they read and make.
+        obstacles: what keeps channels of some tensors from being removed -> number of axes that it holds.
+        unknown: operators without rules; they hold all channels of what they read and make.
         rest: classes of work that gates on weights do not touch -> cost; empty for multiplications.
     """
 
@@ -72,8 +82,8 @@ class Advice:
     rest: Mapping[str, float]
 
     @property
-    def groups(self) -> tuple[Group, ...]:
-        """Options of alike modules together, the most useful first; blocked ones last."""
+    def groups(self) -> tuple[OptionGroup, ...]:
+        """The options of similar modules together, the most useful first and blocked ones last."""
         modules = {option.module for option in self.options}
         found: dict[tuple[str, str, bool], list[Option]] = {}
         for option in self.options:
@@ -83,13 +93,13 @@ class Advice:
         return tuple(sorted(groups, key=lambda group: (bool(group.blocked), -group.cost)))
 
     def to_json(self) -> dict[str, Any]:
-        """The fields under their names, with ``groups``; JSON values only."""
-        return {**asdict(self), "groups": [asdict(group) for group in self.groups]}
+        """Return the fields by name, and ``groups``, as JSON values."""
+        return {**encode(self), "groups": encode(self.groups)}
 
 
-def _group(options: list[Option], modules: Iterable[str]) -> Group:
+def _group(options: list[Option], modules: Iterable[str]) -> OptionGroup:
     names = tuple(option.module for option in options)
-    return Group(
+    return OptionGroup(
         patterns_for(names, modules),
         options[0].granularity,
         names,
@@ -101,7 +111,7 @@ def _group(options: list[Option], modules: Iterable[str]) -> Group:
 
 
 def patterns_for(names: tuple[str, ...], modules: Iterable[str]) -> tuple[str, ...]:
-    """The shortest patterns that match exactly ``names`` among ``modules`` (in a pattern, ``*`` also crosses dots)."""
+    """Return the shortest patterns that match exactly ``names`` among ``modules``; ``*`` also crosses dots."""
     modules = set(modules)
     digits = (re.sub(r"\d", "[0-9]", name) for name in names)
     for patterns in (dict.fromkeys(map(_starred, names)), dict.fromkeys(digits)):

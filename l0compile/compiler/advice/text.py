@@ -3,26 +3,26 @@
 import textwrap
 from collections.abc import Iterator
 
-from l0compile.compiler.advice.options import Advice, Group
-from l0compile.runtime.account.text import Line
+from l0compile.compiler.advice.options import Advice, OptionGroup
+from l0compile.runtime.account.text import TextLine
 
 _OBSTACLES = 6
 
 
-def advice_lines(advice: Advice, width: int) -> list[Line]:
-    """What to gate, most useful first, what is blocked and why, and what no gate touches."""
+def advice_lines(advice: Advice, width: int) -> list[TextLine]:
+    """Say what to gate, the most useful first, what is blocked and why, and what no gate touches."""
     useful = [group for group in advice.groups if not group.blocked]
     blocked = [group for group in advice.groups if group.blocked]
-    lines = [*_wrapped(_summary(advice), width), Line("")]
-    lines.append(Line(f"{'gates':>8}  {'buys at most':>14}  {'each':>12}  attach", "title"))
+    lines = [*_wrapped(_summary(advice), width), TextLine("")]
+    lines.append(TextLine(f"{'gates':>8}  {'buys at most':>14}  {'each':>12}  attach", "title"))
     for group in useful:
         lines += _group(group, advice, width)
     if blocked:
-        lines += [Line(""), Line("would buy nothing by themselves", "title")]
+        lines += [TextLine(""), TextLine("would buy nothing by themselves", "title")]
         for group in blocked:
             lines += _wrapped(f"{_attach(group)}: {group.blocked}", width, "    ", first="")
     if advice.obstacles:
-        lines += [Line(""), Line("what keeps channels (number of axes)", "title")]
+        lines += [TextLine(""), TextLine("what keeps channels (number of axes)", "title")]
         for reason, count in list(advice.obstacles.items())[:_OBSTACLES]:
             lines += _wrapped(f"{count:>6}  {reason}", width, "        ", first="")
     if advice.unknown:
@@ -45,14 +45,14 @@ def _summary(advice: Advice) -> str:
     return text
 
 
-def _group(group: Group, advice: Advice, width: int) -> Iterator[Line]:
+def _group(group: OptionGroup, advice: Advice, width: int) -> Iterator[TextLine]:
     share = f"{group.cost / max(advice.total, 1e-12):.1%}"
     each = _amount(group.per_unit, advice)
     start = f"{group.units:>8}  {share:>14}  {each:>12}  "
     yield from _wrapped(start + _attach(group), width, " " * 40, first="")
 
 
-def _attach(group: Group) -> str:
+def _attach(group: OptionGroup) -> str:
     shown = ", ".join(f'"{pattern}"' for pattern in group.patterns[:4])
     more = f" and {len(group.patterns) - 4} more" if len(group.patterns) > 4 else ""
     return f"{shown}{more}: {group.granularity}"
@@ -70,7 +70,7 @@ def _amount(value: float, advice: Advice) -> str:
     )
 
 
-def _wrapped(text: str, width: int, indent: str = "", first: str | None = None) -> list[Line]:
+def _wrapped(text: str, width: int, indent: str = "", first: str | None = None) -> list[TextLine]:
     start = indent if first is None else first
     lines = textwrap.wrap(
         text,
@@ -81,9 +81,9 @@ def _wrapped(text: str, width: int, indent: str = "", first: str | None = None) 
         drop_whitespace=True,
     )
     # textwrap drops the leading blanks of a first line that is right-aligned.
-    return [Line(line) for line in lines] if not text.startswith(" ") else _aligned(text, lines)
+    return [TextLine(line) for line in lines] if not text.startswith(" ") else _aligned(text, lines)
 
 
-def _aligned(text: str, lines: list[str]) -> list[Line]:
+def _aligned(text: str, lines: list[str]) -> list[TextLine]:
     blanks = len(text) - len(text.lstrip())
-    return [Line(" " * blanks + lines[0].lstrip()), *(Line(line) for line in lines[1:])]
+    return [TextLine(" " * blanks + lines[0].lstrip()), *(TextLine(line) for line in lines[1:])]

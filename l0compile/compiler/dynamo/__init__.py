@@ -1,7 +1,7 @@
 """``torch.compile(model, backend="l0compile")``.
 
-The name is known to PyTorch where the package is installed (an entry point), and anywhere once this module is imported.
-What the backend does with parameters, sizes and aliases is said in :func:`backend`.
+PyTorch knows the name if the package is installed (an entry point), and anywhere once this module is imported.
+:func:`backend` says what becomes of parameters, sizes and aliases.
 """
 
 from torch._dynamo.backends import registry

@@ -1,4 +1,4 @@
-"""The backend function: what it takes on, what it refuses, and what it leaves to PyTorch."""
+"""The backend function: what it compiles, what it refuses, and what it leaves to PyTorch."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -24,28 +24,31 @@ def backend(
     options: Mapping[str, Any] | None = None,
     mode: str | None = None,
 ) -> Callable[..., Any]:
-    """Compile one graph for inference; PyTorch calls this for every graph it finds in a model.
+    """Compile one graph for inference; PyTorch calls this for every graph that it finds in a model.
 
-    Parameters and buffers become constants. A call with other ones, or with ones that were changed in place
-    (``load_state_dict``, an optimizer's step), compiles anew; only a change through ``.data`` goes unseen, as it does
-    in autograd. Symbolic sizes stay symbolic where the graph can be exported with them. Python numbers are constants,
-    and the graph is compiled for up to eight sets of them. A result that shares memory with an input or with another
+    Parameters and buffers become constants. A call with others, or with some that were changed in place
+    (``load_state_dict``, an optimizer's step), compiles again; a change through ``.data`` goes unseen, as in
+    autograd. Symbolic sizes stay symbolic if the graph can be exported with them. Python numbers are constants, and
+    the graph is compiled for up to eight sets of them. A result that shares memory with an input or with another
     result is made again as a view.
 
-    What is left runs in PyTorch, with the reason logged to ``l0compile``: a graph that changes its inputs, draws random
-    numbers, runs under autocast, holds an operator without code, or whose compiled answers differ from its own; and
-    all training, which is said once in a process.
+    PyTorch runs the rest, and ``l0compile`` logs the reason: a graph that changes its inputs, draws random numbers,
+    runs under autocast, holds an operator without code, or whose compiled answers differ from its own; and all
+    training, which is reported once in a process.
 
     Args:
-        graph_module, example_inputs: as PyTorch passes them.
+        graph_module: as PyTorch passes it.
+        example_inputs: as PyTorch passes them.
         options: ``torch.compile``'s: ``target``, ``verify``, ``engine`` and ``threads`` as in
             :func:`l0compile.compile`; ``fallback=False`` raises where PyTorch would take over. Inductor's options are
-            let pass, and change nothing.
-        mode: one of inductor's, as its options.
+            accepted, and change nothing.
+        mode: one of inductor's, like its options.
 
     Raises:
         ConfigError: an option or mode that neither this backend nor inductor has.
-        CaptureError, BuildError, RewriteError: with ``fallback=False``, why PyTorch would have to run the graph.
+        CaptureError: with ``fallback=False``: the graph cannot be exported.
+        BuildError: with ``fallback=False``: it holds an operator without code.
+        RewriteError: with ``fallback=False``: its compiled answers differ from its own.
     """
     chosen = read_options(options, mode)
     if not chosen["fallback"]:

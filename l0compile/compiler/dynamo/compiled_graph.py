@@ -1,4 +1,4 @@
-"""One graph of a model under ``torch.compile``: compiled for the weights and numbers it meets, and kept up to date."""
+"""One graph of a model under ``torch.compile``, compiled for the weights and numbers that it meets."""
 
 import logging
 import threading
@@ -23,9 +23,9 @@ _MOST = 8
 
 @dataclass(frozen=True)
 class _Weight:
-    """A tensor that was taken as a constant, and how to see that it is still the same.
+    """A tensor that became a constant, and how to see that it is unchanged.
 
-    ``position`` among the arguments, None for one that the graph itself holds.
+    ``position``: among the arguments; None for a tensor that the graph itself holds.
     """
 
     position: int | None
@@ -51,7 +51,7 @@ class _Weight:
 
 @dataclass(frozen=True)
 class _Entry:
-    """The graph compiled for one set of weights, values and, where ``shapes`` is given, sizes of the data."""
+    """The graph compiled for one set of weights and values; and for sizes of the data, if ``shapes`` is given."""
 
     model: Callable[..., Any]
     weights: tuple[_Weight, ...]
@@ -65,9 +65,11 @@ class _Entry:
 
 
 class CompiledGraph:
-    """Called by Dynamo with the graph's arguments; returns the graph's results.
+    """What Dynamo calls with the graph's arguments; it returns the graph's results.
 
-    Raises InputError for indices out of range and, without ``fallback``, the reason why a later compilation failed.
+    Raises:
+        InputError: an index is out of range.
+        L0CompileError: without ``fallback``: a later compilation failed.
     """
 
     def __init__(
@@ -86,7 +88,13 @@ class CompiledGraph:
         self._dynamic = _dynamic_shapes([placeholders[position] for position in inputs.data])
 
     def prepare(self, args: Sequence[Any]) -> None:
-        """Compile for these arguments. Raises CaptureError, BuildError, RewriteError where PyTorch must run it."""
+        """Compile for these arguments.
+
+        Raises:
+            CaptureError: the graph cannot be exported; PyTorch must run it.
+            BuildError: it holds an operator without code.
+            RewriteError: its compiled answers differ from its own.
+        """
         self._add(args, static=False)
 
     def __call__(self, *args: Any) -> Any:
@@ -112,7 +120,7 @@ class CompiledGraph:
         return next((entry for entry in self._entries if entry.fits(args, values, shapes)), None)
 
     def _compile(self, args: Sequence[Any], static: bool) -> _Entry | None:
-        """A new entry, or None where PyTorch must run the graph, from now on."""
+        """Return a new entry; None if PyTorch must run the graph from now on."""
         with self._lock:
             if self._pytorch_only:
                 return None
@@ -139,7 +147,7 @@ class CompiledGraph:
         return entry
 
     def _model(self, args: Sequence[Any], dynamic: Any) -> tuple[Callable[..., Any], bool]:
-        """The compiled model, and whether it takes all the sizes that Dynamo may send."""
+        """Return the compiled model, and whether it takes all the sizes that Dynamo may send."""
         data = [_ordinary(args[position]) for position in self._inputs.data]
         module = Inference(self._graph_module, self._inputs, self._outputs.computed, args)
         try:
@@ -165,7 +173,7 @@ class CompiledGraph:
 
 
 def _dynamic_shapes(data: Sequence[fx.Node]) -> dict[str, Any] | None:
-    """The dimensions with a symbol of Dynamo, as ``compile`` takes them; None when all sizes are fixed.
+    """Return the dimensions with a symbol of Dynamo, as ``compile`` takes them; None if all sizes are fixed.
 
     Not all of them can vary: ``torch.compile(dynamic=True)`` makes a symbol even of the width of a linear layer.
     """
@@ -177,5 +185,5 @@ def _dynamic_shapes(data: Sequence[fx.Node]) -> dict[str, Any] | None:
 
 
 def _ordinary(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor, or a copy that tracing can record where it was made under inference mode."""
+    """Return the tensor; a copy that tracing can record, if it was made under inference mode."""
     return tensor.clone() if tensor.is_inference() else tensor

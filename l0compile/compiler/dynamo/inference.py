@@ -1,4 +1,4 @@
-"""A graph from Dynamo as a module of its data alone: weights are its attributes, numbers are constants."""
+"""A graph of Dynamo as a module of its data alone: weights become attributes, numbers become constants."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from l0compile.ir.modules import hold
 
 
 class Inference(nn.Module):
-    """Runs a Dynamo graph on its data inputs. Source lines and module names of its nodes survive ``torch.export``."""
+    """Runs a Dynamo graph on its data inputs; ``torch.export`` still sees the source lines and modules of its nodes."""
 
     def __init__(
         self,
@@ -20,7 +20,14 @@ class Inference(nn.Module):
         results: Sequence[fx.Node],
         arguments: Sequence[Any],
     ) -> None:
-        """``results``: what to return. ``arguments``: of one call of the graph, for its weights and values."""
+        """Copy what the results need of the graph.
+
+        Args:
+            graph_module: as Dynamo made it.
+            inputs: the roles of its inputs.
+            results: nodes to return.
+            arguments: of one call, for the weights and values in them.
+        """
         super().__init__()
         for name, child in graph_module.named_children():
             self.add_module(name, child)
@@ -34,7 +41,7 @@ class Inference(nn.Module):
         self.eval()
 
     def forward(self, *data: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The results, in order, for the data inputs, in order."""
+        """Return the results in order, for the data inputs in order."""
         with fx.traceback.preserve_node_meta():
             return tuple(fx.Interpreter(self, graph=self.graph).run(*data))
 
@@ -66,7 +73,7 @@ def _graph(graph: fx.Graph, inputs: Inputs, results: Sequence[fx.Node], argument
 
 
 def _reads_number(node: fx.Node, made: Mapping[fx.Node, Any]) -> bool:
-    """``number.item()``: Dynamo passes a Python float as a tensor."""
+    """Return whether the node is ``number.item()``: Dynamo passes a Python float as a tensor."""
     return node.op == "call_method" and node.target == "item" and not isinstance(made[node.args[0]], fx.Node)
 
 

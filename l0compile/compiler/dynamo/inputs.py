@@ -1,4 +1,4 @@
-"""What each input of a graph from Dynamo is: a weight, data, a size of the data, or a Python number."""
+"""What each input of a Dynamo graph is: a weight, data, a size of the data, or a Python number."""
 
 import re
 from collections.abc import Container, Sequence
@@ -18,10 +18,11 @@ _STORES = ("_modules", "_parameters", "_buffers")
 class Inputs:
     """The inputs that a graph's results need, by role, as positions among its arguments.
 
-    weights: position -> dotted name; parameters and buffers of modules, taken as constants.
-    data: tensors that differ from call to call.
-    sizes: position -> (data position, axis), an integer that is a size of that tensor.
-    values: Python numbers that follow from no tensor; the graph is compiled for the values they have.
+    Attributes:
+        weights: position -> dotted name of a parameter or buffer, taken as a constant.
+        data: tensors that differ from call to call.
+        sizes: position -> (data position, axis), an integer that is a size of that tensor.
+        values: Python numbers that follow from no tensor; the graph is compiled for the values that they have.
     """
 
     weights: dict[int, str]
@@ -33,7 +34,11 @@ class Inputs:
 def read_inputs(
     placeholders: Sequence[fx.Node], examples: Sequence[Any], needed: Container[fx.Node]
 ) -> Inputs:
-    """The role of each needed input. Raises CaptureError for one that is neither tensor nor number."""
+    """Return the role of each needed input.
+
+    Raises:
+        CaptureError: an input is neither a tensor nor a number.
+    """
     weights: dict[int, str] = {}
     data: list[int] = []
     numbers: list[int] = []
@@ -59,14 +64,14 @@ def read_inputs(
 
 
 def number(value: Any) -> Any:
-    """A Python number as such, out of the tensor or symbol that stands for it."""
+    """Return the Python number behind a tensor or symbol that stands for it."""
     if isinstance(value, torch.SymInt | torch.SymFloat):
         return value.node.hint  # int() would make the symbol a constant in Dynamo's eyes
     return value.item() if isinstance(value, torch.Tensor) else value
 
 
 def module_path(name: str) -> str:
-    """``L['self'].layers[0].up`` or the like as the dotted name that ``named_modules`` would give."""
+    """Turn ``L['self'].layers[0].up`` and the like into the dotted name that ``named_modules`` gives."""
     root = re.match(r"L\['\w+'\]|L__\w+?__(?=\.|$)|G\['\w+'\]", name)
     if root is None:
         return name
@@ -100,7 +105,7 @@ def _clash(left: str, right: str) -> bool:
 
 
 def _as_size(number: int, placeholders: Sequence[fx.Node], data: Sequence[int]) -> tuple[int, int] | None:
-    """(data position, axis) whose size the number is, by Dynamo's symbols."""
+    """Return the (data position, axis) whose size the number is, by Dynamo's symbols."""
     symbol = placeholders[number].meta.get("example_value")
     if not isinstance(symbol, torch.SymInt):
         return None

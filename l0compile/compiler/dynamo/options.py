@@ -11,10 +11,13 @@ _OPTIONS = {"target": "native", "verify": True, "engine": "auto", "threads": Non
 
 
 def read_options(options: Mapping[str, Any] | None, mode: str | None) -> dict[str, Any]:
-    """The backend's options, defaults filled in.
+    """Return the backend's options, with defaults for the others.
 
-    A mode or option of inductor's, such as CUDA graphs, is let pass: it asks for speed and says nothing about answers.
-    Raises ConfigError for one that inductor does not know either.
+    It accepts a mode or option of inductor's, such as CUDA graphs: that asks for speed and says nothing about
+    answers.
+
+    Raises:
+        ConfigError: neither this backend nor inductor has such an option or mode.
     """
     given = dict(options or {})
     foreign = sorted(set(given) - set(_OPTIONS))

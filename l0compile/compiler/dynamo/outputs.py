@@ -1,4 +1,4 @@
-"""Which results of a graph are computed by the compiled model, and which are views that PyTorch makes afterwards."""
+"""Which results of a graph the compiled model computes, and which are views that PyTorch makes afterwards."""
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,14 @@ from torch import fx
 
 from l0compile.errors import CaptureError
 
-Leaf = fx.Node | int | float | bool | None
-
 
 @dataclass(frozen=True)
 class Outputs:
     """How the results of one graph come about.
 
-    computed: the nodes that the compiled model returns, each with memory of its own.
-    views: the graph's arguments, then the values of ``computed`` -> all results of the graph.
+    Attributes:
+        computed: nodes that the compiled model returns, each with memory of its own.
+        views: takes the graph's arguments, then the values of ``computed``; returns all results of the graph.
     """
 
     computed: tuple[fx.Node, ...]
@@ -25,9 +24,9 @@ class Outputs:
 
 
 def read_outputs(graph: fx.Graph) -> Outputs:
-    """Split the results of ``graph``: a result that shares memory with an input or another result is made from it.
+    """Split the results of ``graph``: one that shares memory with an input or another result is made from that.
 
-    Code after a graph break may change a tensor in place and must then see the change through its views.
+    Code after a graph break may change a tensor in place, and must then see the change through its views.
 
     Raises:
         CaptureError: a shared result was changed in place, or a size follows from a computed tensor.
@@ -73,7 +72,7 @@ def _views(graph: fx.Graph, results: Sequence[Any], computed: Sequence[fx.Node])
 
 
 def _ancestors(nodes: Sequence[fx.Node], stop: Container[fx.Node]) -> set[fx.Node]:
-    """``nodes`` and all that they are computed from, looking no further than ``stop``."""
+    """Return ``nodes`` and all that they are computed from, looking no further than ``stop``."""
     found: set[fx.Node] = set()
     pending = list(nodes)
     while pending:
@@ -85,7 +84,7 @@ def _ancestors(nodes: Sequence[fx.Node], stop: Container[fx.Node]) -> set[fx.Nod
 
 
 def _refuse_computation(node: fx.Node) -> None:
-    """Only views and arithmetic on sizes may be done again."""
+    """Refuse to repeat anything but views and arithmetic on sizes."""
     storage = storage_of(node)
     inputs = [storage_of(source) for source in node.all_input_nodes]
     if node.op == "get_attr" or (storage is not None and storage not in inputs):
@@ -95,7 +94,7 @@ def _refuse_computation(node: fx.Node) -> None:
 
 
 def _owners(graph: fx.Graph) -> dict[int, fx.Node]:
-    """Storage -> the first node with it."""
+    """Return storage -> the first node with it."""
     owners: dict[int, fx.Node] = {}
     for node in graph.nodes:
         storage = storage_of(node)
@@ -105,11 +104,11 @@ def _owners(graph: fx.Graph) -> dict[int, fx.Node]:
 
 
 def changed_in_place(graph: fx.Graph, storage: int | None) -> bool:
-    """Whether the graph writes to the memory that ``storage_of`` names."""
+    """Return whether the graph writes to the memory that ``storage_of`` names."""
     return any(storage_of(node) == storage and node.meta["example_value"]._version for node in graph.nodes)
 
 
 def storage_of(node: fx.Node) -> int | None:
-    """The memory of a node's tensor, by a number."""
+    """Return a number that names the memory of a node's tensor."""
     value = node.meta.get("example_value")
     return value.untyped_storage()._cdata if isinstance(value, torch.Tensor) else None

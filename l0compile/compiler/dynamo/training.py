@@ -1,4 +1,4 @@
-"""Training is left to PyTorch: compiled weights are constants, and there is no backward pass."""
+"""PyTorch keeps training: compiled weights are constants, and there is no backward pass."""
 
 import functools
 import inspect
@@ -16,7 +16,7 @@ _FLAGS = ("training", "train", "use_input_stats")
 
 
 def is_training(graph_module: fx.GraphModule, examples: Sequence[Any]) -> bool:
-    """Whether the graph needs gradients or holds an operator in training mode."""
+    """Return whether the graph needs gradients, or holds an operator in training mode."""
     try:
         refuse_training(graph_module, examples)
     except CaptureError:
@@ -26,7 +26,7 @@ def is_training(graph_module: fx.GraphModule, examples: Sequence[Any]) -> bool:
 
 @functools.cache
 def warn_of_training() -> None:
-    """Say, once, that training is not compiled; a training loop makes many graphs."""
+    """Warn once that training is not compiled: a training loop makes many graphs."""
     _log.warning(
         "training runs in PyTorch: models in training mode, and calls that need gradients; for inference call "
         "model.eval(), and the model under torch.no_grad() or torch.inference_mode()"
@@ -34,7 +34,11 @@ def warn_of_training() -> None:
 
 
 def refuse_training(graph_module: fx.GraphModule, examples: Sequence[Any]) -> None:
-    """Raise CaptureError when the graph needs gradients or holds an operator in training mode."""
+    """Refuse a graph of a training loop.
+
+    Raises:
+        CaptureError: the graph needs gradients, or holds an operator in training mode.
+    """
     tensors = [value for value in examples if isinstance(value, torch.Tensor)]
     tensors += [*graph_module.parameters()]
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):

@@ -1,8 +1,8 @@
-"""Compiled answers against the model's own, and where the two part ways."""
+"""Compare compiled answers with the model's own, and find where the two part ways."""
 
 from l0compile.compiler.verification.answers import (
     TOLERANCES,
-    Call,
+    ExampleCall,
     read_calls,
     showing_state,
     tolerance,
@@ -10,4 +10,13 @@ from l0compile.compiler.verification.answers import (
 )
 from l0compile.compiler.verification.fault import Flat, locate
 
-__all__ = ["TOLERANCES", "Call", "Flat", "locate", "read_calls", "showing_state", "tolerance", "verify"]
+__all__ = [
+    "TOLERANCES",
+    "ExampleCall",
+    "Flat",
+    "locate",
+    "read_calls",
+    "showing_state",
+    "tolerance",
+    "verify",
+]

@@ -1,4 +1,4 @@
-"""Compiled answers against the model's own, on real inputs, when a model is compiled."""
+"""Compare compiled answers with the model's own, on real inputs, whenever a model is compiled."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from l0compile.errors import RewriteError
+from l0compile.errors import ConfigError, RewriteError
 from l0compile.frontend.fast_path import has_fast_path, without_fast_path
 from l0compile.ir.program import Program
 from l0compile.runtime import CompiledModel
 
-Call = tuple[tuple[Any, ...], dict[str, Any]]
+ExampleCall = tuple[tuple[Any, ...], dict[str, Any]]
 
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 2e-5, torch.float16: 1e-2, torch.bfloat16: 6e-2}
 """Largest accepted difference as a share of the largest value of an output, by the least exact floating type in the
@@ -20,28 +20,37 @@ model: sums come out otherwise in another order, and each operator rounds to its
 
 
 def tolerance(program: Program) -> float:
-    """The tolerance for a model: that of the least exact floating type that any of its values has."""
+    """Return the tolerance for a model: that of the least exact floating type among its values."""
     values = [node.meta.get("val") for node in program.graph.nodes]
     types = {value.dtype.to_real() for value in values if isinstance(value, Tensor)}
     return max((TOLERANCES.get(kind, 0.0) for kind in types), default=0.0)
 
 
 def verify(
-    compiled: Callable[..., Any], reference: Callable[..., Any], calls: Sequence[Call], limit: float
+    compiled: Callable[..., Any], reference: Callable[..., Any], calls: Sequence[ExampleCall], limit: float
 ) -> dict[str, Any]:
     """Compare ``compiled`` with ``reference`` on each call.
 
     Floating results, and the parts of complex ones, may differ by ``limit`` of the output's largest finite value, and
-    have infinities in the same places. All else must be equal: other types exactly, and structure. A NaN in the
-    reference is refused as well: nothing can be said about an answer that is none.
+    must have infinities in the same places. All else must be equal: other types exactly, and the structure. A NaN in
+    the reference is refused as well, since nothing equals it.
 
-    The model runs as tracing saw it: without the fast path of ``nn.TransformerEncoder``, where padded tokens are zero.
+    The model runs as tracing saw it: without the fast path of ``nn.TransformerEncoder``, which makes padded tokens
+    zero.
 
-    Returns: the record for ``explain()``: ``checked``, ``max_difference``, ``tolerance``, ``inputs``, and ``fast_path``
-        where the model's own answer with that path differs: by how much.
+    Args:
+        compiled: the compiled model.
+        reference: the model.
+        calls: (args, kwargs) of each call.
+        limit: largest accepted difference, as a share of the output's largest value.
+
+    Returns:
+        The record for ``explain()``: ``checked``, ``max_difference``, ``tolerance``, ``inputs``; and ``fast_path``,
+            the
+        difference of the model's own answer with that path, if it is above ``limit``.
 
     Raises:
-        RewriteError: names call and output, the tolerance, and the difference.
+        RewriteError: an answer differs; the message names call, output, tolerance and difference.
     """
     worst = fast_path = 0.0
     for number, (args, kwargs) in enumerate(calls):
@@ -61,7 +70,7 @@ def verify(
 
 
 def _distance(expected: Mapping[str, Any], others: Mapping[str, Any]) -> float:
-    """Largest difference between two results of one structure, as a share of the largest value of each output."""
+    """Return the largest difference between two results, as a share of the largest value of each output."""
     shares = [0.0]
     for name, want in expected.items():
         if isinstance(want, Tensor) and want.dtype.is_floating_point and want.numel():
@@ -73,7 +82,7 @@ def _distance(expected: Mapping[str, Any], others: Mapping[str, Any]) -> float:
 def showing_state(
     compiled: CompiledModel, reference: nn.Module, names: Sequence[str]
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Both models as functions whose results hold, besides the model's own, the buffers ``names`` after the call."""
+    """Return both models as functions whose results also hold the buffers ``names`` after the call."""
     if not names:
         return compiled, reference
 
@@ -89,23 +98,34 @@ def showing_state(
     return compiled_too, reference_too
 
 
-def read_calls(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], wanted: Any) -> list[Call]:
-    """The calls to compare on: the example, or that of an ExportedProgram, and those in compile's ``verify``.
+def read_calls(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], wanted: Any) -> list[ExampleCall]:
+    """Return the calls to compare on.
 
-    None when ``wanted``, which is that argument, is False.
+    Args:
+        model: a module, or an ExportedProgram with the example that it was traced with.
+        args: of the example.
+        kwargs: of the example.
+        wanted: ``verify`` of ``compile``: False for no call, True for the example, or more calls beside the example.
+
+    Raises:
+        ConfigError: ``wanted`` is neither a bool nor a list of calls.
     """
     if wanted is False:
         return []
     example = (tuple(args), dict(kwargs))
     if not args and not kwargs and isinstance(model, torch.export.ExportedProgram):
         traced = model.example_inputs
-        own: list[Call] = [] if traced is None else [(tuple(traced[0]), dict(traced[1]))]
+        own: list[ExampleCall] = [] if traced is None else [(tuple(traced[0]), dict(traced[1]))]
     else:
         own = [example]
-    return own + ([] if wanted is True else [_call(item) for item in wanted])
+    if wanted is True:
+        return own
+    if isinstance(wanted, str | Mapping) or not isinstance(wanted, Iterable):
+        raise _no_calls(f"{wanted!r}"[:200])
+    return own + [_call(item) for item in wanted]
 
 
-def _call(item: Any) -> Call:
+def _call(item: Any) -> ExampleCall:
     if (
         isinstance(item, tuple)
         and len(item) == 2
@@ -113,14 +133,18 @@ def _call(item: Any) -> Call:
         and isinstance(item[1], dict)
     ):
         return item
-    raise RewriteError(
-        f"verification: expected verify=True, False or a list of calls [(args, kwargs), ...] with args a tuple and "
-        f"kwargs a dict, got an item of type {type(item).__name__}"
+    raise _no_calls(f"an item of type {type(item).__name__}")
+
+
+def _no_calls(got: str) -> ConfigError:
+    return ConfigError(
+        "compile: verify: expected True, False or a list of calls [(args, kwargs), ...] with args a tuple and kwargs a "
+        f"dict, got {got}"
     )
 
 
 def _compare(where: str, want: Any, got: Any, limit: float) -> float:
-    """The difference as a share of the largest value. Raises RewriteError above ``limit``."""
+    """Return the difference as a share of the largest value; raise RewriteError if it is above ``limit``."""
     if not isinstance(want, Tensor) or not isinstance(got, Tensor):
         if type(want) is not type(got) or want != got:
             raise RewriteError(f"{where}: expected {want!r}, got {got!r}")
@@ -155,7 +179,7 @@ def _compare(where: str, want: Any, got: Any, limit: float) -> float:
 
 
 def _leaves(result: Any) -> dict[str, Any]:
-    """Name -> part of a result: its position, or the path to it where it is nested."""
+    """Return name -> part of a result; the name is its position, or the path to it in a nested result."""
     return {_name(path) or "0": leaf for path, leaf in pytree.tree_leaves_with_path(result)}
 
 

@@ -1,4 +1,4 @@
-"""Where compiled and captured model part ways: looked for when verification has failed."""
+"""Find where the compiled and the captured model part ways, after verification has failed."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,13 +23,15 @@ def locate(
     inputs: Flat,
     limit: float,
 ) -> str:
-    """Name the first step and region that differ by more than ``limit``, as words for an error message.
+    """Name the first step and region that differ, in words for an error message.
 
     Args:
-        captured, program: before the passes, and what was compiled.
+        captured: the program before the passes.
+        program: what was compiled.
         passes: those that lead from the one to the other, as far as they can be run again.
-        build: compiles a program; used on its first half, quarter and so on, a few seconds each.
+        build: compiles a program; called for its first half, quarter and so on, a few seconds each.
         inputs: flat inputs that show the difference.
+        limit: largest accepted difference, as a share of the largest value.
     """
     try:
         found = _wrong_pass(captured, passes, inputs, limit)
@@ -62,13 +64,13 @@ def _first_region(before: Program, after: Program, inputs: Flat, limit: float) -
 
 def _by_region(program: Program, inputs: Flat) -> dict[str, Tensor]:
     surveyed = record_regions(program)
-    recorder = _Recorder(surveyed.module())
+    recorder = _RegionRecorder(surveyed.module())
     with torch.no_grad():
         recorder.run(*inputs)
     return recorder.values
 
 
-class _Recorder(fx.Interpreter):
+class _RegionRecorder(fx.Interpreter):
     """Keeps the first tensor of each region."""
 
     def __init__(self, module: fx.GraphModule) -> None:
@@ -76,7 +78,7 @@ class _Recorder(fx.Interpreter):
         self.values: dict[str, Tensor] = {}
 
     def run_node(self, n: fx.Node) -> Any:
-        """One node."""
+        """Run one node, and keep its tensor if it is the first of its region."""
         result = super().run_node(n)
         if "region" in n.meta and isinstance(result, Tensor):
             self.values.setdefault(str(n.meta["region"]), result)
@@ -86,7 +88,7 @@ class _Recorder(fx.Interpreter):
 def _wrong_code(
     program: Program, build: Callable[[Program], Callable[[Flat], Flat]], inputs: Flat, limit: float
 ) -> str:
-    """The first region at which a program compiled up to there is wrong, by bisection."""
+    """Return the first region at which a program compiled up to there is wrong, by bisection."""
     nodes = [node for node in program.graph.nodes if "region" in node.meta and node.op == "call_function"]
     nodes = [node for node in nodes if isinstance(node.meta.get("val"), Tensor)]
 

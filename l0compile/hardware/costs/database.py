@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
-from l0compile.errors import ConfigError
+from l0compile.errors import StorageError
 from l0compile.hardware.costs.record import CostKey, CostPlace, CostRecord, merged
 from l0compile.hardware.costs.text import key_fields, line, parse
 
@@ -28,8 +28,10 @@ _TABLE = (
 
 
 def default_path() -> Path | None:
-    """Where a user's records are: ``L0COMPILE_COSTS``, or ``costs.sqlite`` in the user's cache folder; None when
-    ``L0COMPILE_COSTS`` is ``off``: then no records are used, not even those shipped."""
+    """Where a user's records are: ``L0COMPILE_COSTS``, or ``costs.sqlite`` in the user's cache folder.
+
+    None when ``L0COMPILE_COSTS`` is ``off``: then no records are used, not even the shipped ones.
+    """
     given = os.environ.get(VARIABLE)
     if given == SWITCHED_OFF:
         return None
@@ -45,7 +47,7 @@ class Database:
     def __init__(self, path: str | os.PathLike[str], *, read_only: bool = False) -> None:
         """Open the file at ``path``, made with its folder if it is not there; ``read_only``: it must be there.
 
-        Raises ``ConfigError`` when it cannot be opened, or is something else than a database of costs.
+        Raises ``StorageError`` when it cannot be opened, or is something else than a database of costs.
         """
         self.path = Path(path)
         with self._errors():
@@ -57,7 +59,7 @@ class Database:
         try:
             with self._errors():
                 self._prepare(read_only)
-        except ConfigError:
+        except StorageError:
             self._connection.close()
             raise
 
@@ -74,9 +76,12 @@ class Database:
         self._connection.close()
 
     def add(self, records: Iterable[CostRecord]) -> int:
-        """Add ``records``, all or none; of one key and schedule the better is kept (``CostRecord.rank``).
+        """Add all of ``records`` or, after an error, none; they are on disk when this returns.
 
-        Returns how many were new or better. On disk when this returns.
+        Of one key and schedule the better record stays, by ``CostRecord.rank``.
+
+        Returns:
+            How many were new or better than what was there.
         """
         changed = 0
         with self._errors(), self._transaction():
@@ -91,7 +96,7 @@ class Database:
         return changed
 
     def records(self, place: CostPlace | None = None) -> list[CostRecord]:
-        """All records, or those of one place, in a fixed order. Raises ``ConfigError`` for a damaged one."""
+        """All records, or those of one place, in a fixed order. Raises ``StorageError`` for a damaged one."""
         where, values = ("", ()) if place is None else (" WHERE place = ?", (_text(vars(place)),))
         with self._errors():
             rows = self._connection.execute(
@@ -122,9 +127,9 @@ class Database:
                     run(f"PRAGMA application_id = {_APPLICATION}")
                     run(f"PRAGMA user_version = {_FORMAT}")
         if self._pragma("application_id") != _APPLICATION:
-            raise ConfigError(f"{self.path}: is no database of costs; give another file, or set {VARIABLE}")
+            raise StorageError(f"{self.path}: is no database of costs; give another file, or set {VARIABLE}")
         if self._pragma("user_version") != _FORMAT or self._tables() != [_TABLE]:
-            raise ConfigError(f"{self.path}: was written by another version of l0compile; give another file")
+            raise StorageError(f"{self.path}: was written by another version of l0compile; give another file")
         run("PRAGMA synchronous = FULL")
 
     def _pragma(self, name: str) -> int:
@@ -148,7 +153,7 @@ class Database:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise ConfigError(
+            raise StorageError(
                 f"{self.path}: the database of costs cannot be used: {error}; delete it, or set {VARIABLE} to "
                 "another file"
             ) from error

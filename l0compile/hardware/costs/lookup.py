@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import log
 from typing import Literal
 
-from l0compile.errors import ConfigError
+from l0compile.errors import StorageError
 from l0compile.hardware.costs.database import Database, default_path
 from l0compile.hardware.costs.machine import CountedKernel, Machine
 from l0compile.hardware.costs.model import CostModel
@@ -145,7 +145,7 @@ def _users(path: str) -> list[CostRecord]:
     try:
         with Database(path, read_only=True) as database:
             return database.records()
-    except ConfigError as error:
+    except StorageError as error:
         # What a cache holds must not keep a model from being compiled.
         _log.warning("measured costs are left out: %s", error)
         return []

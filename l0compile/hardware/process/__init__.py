@@ -1,4 +1,4 @@
-"""What belongs to the whole process and not to a model: PyTorch's threads, and whether denormals are numbers."""
+"""What belongs to the whole process, not to a model: PyTorch's threads, and whether denormals count as zero."""
 
 from l0compile.hardware.process.denormals import denormals_kept as denormals_kept
 from l0compile.hardware.process.denormals import flushes_denormals as flushes_denormals

@@ -1,4 +1,4 @@
-"""PyTorch's threads while a stage runs, so that they and TVM's do not fight over the cores."""
+"""PyTorch's threads while a stage runs: they and TVM's must not fight over the cores."""
 
 import ctypes
 import functools
@@ -16,8 +16,10 @@ _PAUSE_SOFT = 1
 
 
 def torch_threads(count: int | None) -> AbstractContextManager[Any]:
-    """Run a block with ``count`` threads of PyTorch, in the calling thread only; with None, on as many as now and one
-    block at a time in the process."""
+    """Run a block with ``count`` threads of PyTorch, in the calling thread only.
+
+    None keeps the number of threads, and lets one block run at a time in the process.
+    """
     return _TURN if count is None else _limited(count)
 
 
@@ -46,10 +48,12 @@ def _limited(count: int) -> Iterator[None]:
 
 
 def stop_spinning() -> bool:
-    """End the idle OpenMP threads of the calling thread, which otherwise spin for milliseconds on cores that TVM needs.
+    """End the idle OpenMP threads of the calling thread: they would spin for milliseconds on cores that TVM needs.
 
-    The next parallel PyTorch operator starts them again, for some tens of microseconds. Gives whether the OpenMP
-    library of this PyTorch can do it.
+    The next parallel PyTorch operator starts them again, within some tens of microseconds.
+
+    Returns:
+        Whether the OpenMP library of this PyTorch can do it.
     """
     pause = _openmp("omp_pause_resource_all")
     return pause is not None and pause(_PAUSE_SOFT) == 0
@@ -57,7 +61,7 @@ def stop_spinning() -> bool:
 
 @functools.cache
 def _openmp(name: str) -> "ctypes._NamedFuncPointer | None":
-    """A function of PyTorch's OpenMP library that takes a number."""
+    """Return a function of PyTorch's OpenMP library that takes a number."""
     for library in sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*")):
         function = getattr(ctypes.CDLL(str(library)), name, None)
         if function is not None:

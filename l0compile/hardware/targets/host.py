@@ -19,8 +19,16 @@ X86_LEVELS: tuple[tuple[str, int, frozenset[str]], ...] = (
 
 @dataclass(frozen=True)
 class Host:
-    """A machine: ``system`` ("Linux"), ``machine`` ("x86_64"), CPU ``model``, ISA ``flags``, physical
-    ``cores``, ``caches`` as (level, bytes) pairs, ``family``: the CPU's generation, where ``model`` does not tell.
+    """A machine.
+
+    Attributes:
+        system: such as "Linux".
+        machine: such as "x86_64".
+        model: name of the CPU.
+        flags: of its instruction set.
+        cores: physical ones.
+        caches: (level, bytes) pairs.
+        family: the generation of the CPU, which ``model`` may not tell.
     """
 
     system: str
@@ -33,23 +41,23 @@ class Host:
 
     @property
     def arch(self) -> str:
-        """Architecture as LLVM triples spell it."""
+        """The architecture as LLVM triples spell it."""
         return {"amd64": "x86_64", "arm64": "aarch64"}.get(self.machine.lower(), self.machine.lower())
 
     @property
     def isa(self) -> str:
-        """ISA level: ``x86-64-v4``, ``x86-64-v3``, ``x86-64``, ``aarch64-neon``, else the architecture."""
+        """The level of the instruction set, such as ``x86-64-v3`` or ``aarch64-neon``; else ``arch``."""
         if self.arch == "x86_64":
             return next(name for name, _, needs in X86_LEVELS if needs <= self.flags)
         return "aarch64-neon" if self.arch == "aarch64" else self.arch
 
     @property
     def multiplies_bfloat16(self) -> bool:
-        """Whether it has instructions for products of bfloat16 numbers."""
+        """Whether the CPU has instructions for products of bfloat16 numbers."""
         return not self.flags.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
 
     def fingerprint(self) -> dict[str, str]:
-        """What an artifact or a measurement records about its machine."""
+        """What an artifact or a measurement records of its machine."""
         return {
             "system": self.system,
             "arch": self.arch,
@@ -61,7 +69,7 @@ class Host:
 
 @functools.lru_cache(maxsize=1)
 def read_host() -> Host:
-    """Describe this machine (cached; affinity is that of the first call)."""
+    """Describe this machine, once in a process: later changes of the affinity go unseen."""
     model, family, flags = _cpuinfo(Path("/proc/cpuinfo"))
     return Host(
         system=platform.system(),
@@ -75,7 +83,7 @@ def read_host() -> Host:
 
 
 def available_cores() -> int:
-    """Physical cores this process may use: its affinity without hyper-thread twins, capped by the cgroup."""
+    """Return how many physical cores the affinity and the cgroup of this process let it use."""
     if hasattr(os, "sched_getaffinity"):
         cpus = os.sched_getaffinity(0)
         root = Path("/sys/devices/system/cpu")
@@ -90,7 +98,7 @@ def available_cores() -> int:
 
 
 def host_supports(target: Target, host: Host | None = None) -> str | None:
-    """None when code for ``target`` runs on ``host`` (default: this machine), else the reason it does not."""
+    """Return why code for ``target`` does not run on ``host`` (default: this machine); None if it does."""
     if target.kind == "cuda":
         return _cuda_reason(target)
     host = host or read_host()

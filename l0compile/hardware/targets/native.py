@@ -10,11 +10,17 @@ _SYSTEMS = {"Linux": "{}-linux-gnu", "Darwin": "{}-apple-darwin", "Windows": "{}
 
 
 def native_target(host: Host, shipped: Sequence[Target]) -> Target:
-    """Target for ``host``; ``shipped`` supplies blocks, speeds and whatever the host does not report.
+    """Return the target of ``host``.
 
-    The CPU is named by ISA level, not by model: generated code then runs on every machine of that level, and
-    on the reference machine it is as fast as code tuned for the model. Raises ``TargetError`` for an
-    architecture that none of ``shipped`` covers.
+    It names the CPU by the level of its instruction set, not by its model: the code then runs on every machine of
+    that level, and on the reference machine it is as fast as code tuned for the model.
+
+    Args:
+        host: the machine.
+        shipped: targets to take block speeds from, and whatever the host does not report.
+
+    Raises:
+        TargetError: none of ``shipped`` has the architecture.
     """
     cousins = [target for target in shipped if target.kind == "llvm" and target.arch == host.arch]
     if not cousins:
@@ -47,7 +53,7 @@ def native_target(host: Host, shipped: Sequence[Target]) -> Target:
 
 
 def _vectors(host: Host) -> tuple[str, int, int]:
-    """(LLVM cpu, vector bits, vector registers)."""
+    """Return the LLVM name of the CPU, the bits of a vector register, and their number."""
     if host.arch == "x86_64":
         bits = next(bits for name, bits, _ in X86_LEVELS if name == host.isa)
         return host.isa, bits, 32 if bits == 512 else 16

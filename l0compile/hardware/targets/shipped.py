@@ -1,14 +1,13 @@
-"""Where the data folders are: inside the wheel, or beside the package in a checkout."""
+"""Find the data folders: inside the wheel, or beside the package in a checkout."""
 
 from importlib import resources
 from pathlib import Path
 
 
 def shipped_folder(name: str) -> Path:
-    """Folder of shipped data, ``name`` being ``targets`` or ``search_spaces``.
+    """Return the folder ``targets`` or ``search_spaces``.
 
-    A wheel carries them under ``l0compile/_data``; an editable install reads the folders at the top of the
-    checkout.
+    A wheel carries it under ``l0compile/_data``; an editable install reads the one at the top of the checkout.
     """
     package = Path(str(resources.files("l0compile")))
     inside = package / "_data" / name

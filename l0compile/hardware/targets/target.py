@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from l0compile.ir.codec import Count
+
 
 @dataclass(frozen=True)
 class Core:
@@ -21,36 +23,40 @@ class Core:
         waking_ms: milliseconds of PyTorch's work on one thread from which waking its other threads pays.
     """
 
-    rows: int = 4
-    latency: int = 4
-    accumulators: int = 8
-    line_bytes: int = 64
-    prefetch_bytes: int = 2048
-    tile_bytes: int = 512 << 10
-    parallel_elements: int = 16384
-    products_per_ms: int = 10_000_000
-    elements_per_ms: int = 300_000
-    waking_ms: int = 1
+    rows: Count = 4
+    latency: Count = 4
+    accumulators: Count = 8
+    line_bytes: Count = 64
+    prefetch_bytes: Count = 2048
+    tile_bytes: Count = 512 << 10
+    parallel_elements: Count = 16384
+    products_per_ms: Count = 10_000_000
+    elements_per_ms: Count = 300_000
+    waking_ms: Count = 1
 
 
 @dataclass(frozen=True)
 class Target:
-    """One machine type to generate code for. Hashable, so it can key caches of kernels and measurements.
+    """A machine type to generate code for. Hashable, so that it can key caches of kernels and measurements.
 
-    ``kind``        "llvm" (CPU) or "cuda".
-    ``triple``      LLVM triple, for example ``x86_64-linux-gnu``; for CUDA the device triple.
-    ``cpu``         LLVM CPU or ISA level (``x86-64-v4``), for CUDA the architecture (``sm_80``).
-    ``attrs``       LLVM features switched on or off beyond ``cpu``, for example ``("-prefer-256-bit",)``.
-    ``vector_bits`` width of one vector register; for CUDA one warp of 32-bit lanes (1024).
-    ``registers``   vector registers per thread.
-    ``l1_bytes``, ``l2_bytes``  per core (L2 of a GPU: the chip); ``l3_bytes`` shared, 0 for none.
-    ``cores``       physical cores to use (streaming multiprocessors of a GPU).
-    ``dtypes``      floating-point types the kernels may compute in.
-    ``blocks``      (rows, cols) shapes of block-sparse weights that have a kernel, best first.
-    ``efficiency``  pairs ((rows, cols), speed per nonzero relative to the dense kernel).
-    ``device``      what machines of this type call themselves at a tracker of TVM's RPC: costs measured on these hold;
-                    empty: those of this machine do.
-    ``core``        what kernels and schedules assume of one core.
+    Attributes:
+        name: of its file, or ``native``.
+        kind: "llvm" (CPU) or "cuda".
+        triple: LLVM triple, such as ``x86_64-linux-gnu``; for CUDA that of the device.
+        cpu: LLVM CPU or ISA level (``x86-64-v4``); for CUDA the architecture (``sm_80``).
+        attrs: LLVM features switched on or off beyond ``cpu``, such as ``("-prefer-256-bit",)``.
+        vector_bits: width of a vector register; for CUDA a warp of 32-bit lanes (1024).
+        registers: vector registers of a thread.
+        l1_bytes: of a core.
+        l2_bytes: of a core; of a GPU: of the chip.
+        l3_bytes: shared by all cores; 0: none.
+        cores: physical cores to use; streaming multiprocessors of a GPU.
+        dtypes: floating-point types that kernels may compute in.
+        blocks: (rows, cols) shapes of block-sparse weights that have a kernel, best first.
+        efficiency: pairs ((rows, cols), speed for each nonzero, relative to the dense kernel).
+        device: what machines of this type are called at a tracker of TVM's RPC; costs measured on them hold. Empty:
+            those of this machine hold.
+        core: what kernels and schedules assume of one core.
     """
 
     name: str
@@ -72,19 +78,19 @@ class Target:
 
     @property
     def lanes32(self) -> int:
-        """How many 32-bit numbers one vector register holds."""
+        """The number of 32-bit numbers in a vector register."""
         return self.vector_bits // 32
 
     @property
     def arch(self) -> str:
-        """First part of the triple: ``x86_64``, ``aarch64``, ``nvptx64``."""
+        """The first part of the triple: ``x86_64``, ``aarch64``, ``nvptx64``."""
         return self.triple.split("-", 1)[0]
 
     def block_efficiency(self, rows: int, cols: int) -> float:
-        """Speed per nonzero of the ``rows x cols`` kernel relative to the dense one; 0.0 means "no kernel".
+        """Return the speed of the ``rows x cols`` kernel for each nonzero, relative to the dense one; 0.0: none.
 
-        A shape that is not listed can be split into the listed shapes that divide it and runs as the fastest
-        of them. A region is worth making block-sparse when its kept density is below this number.
+        A shape that is not listed can be split into listed shapes that divide it, and runs as fast as the fastest of
+        them. A region is worth making block-sparse if its kept density is below this number.
         """
         table = dict(self.efficiency)
         if (rows, cols) in table:

@@ -221,8 +221,11 @@ def hardswish(x: Expr) -> Expr:
 
 
 def gelu(x: Expr) -> Expr:
-    """x * Phi(x) with Phi(x) = 1/2 + x P(x^2): P is the minimax polynomial of degree 13 on [0, 5.2^2], in a variable
-    that goes from -1 to 1; absolute error of Phi below 1.2e-7. A quotient, as in ``erf``, would take as long again."""
+    """x * Phi(x) with Phi(x) = 1/2 + x P(x^2); absolute error of Phi below 1.2e-7.
+
+    P is the minimax polynomial of degree 13 on [0, 5.2^2], in a variable that goes from -1 to 1. A quotient, as in
+    ``erf``, would take as long again.
+    """
     z = TB.max(TB.min(x, const(5.2, x)), const(-5.2, x))
     t = z * z * const(2 / 5.2**2, x) - const(1.0, x)
     return x * (z * _horner(t, _PHI) + const(0.5, x))

@@ -95,8 +95,10 @@ def _centred(value: Expr, mean: Any, every: Expr) -> Expr:
 
 
 def _mean(spec: NormSpec, tile: TokenTile, x: Any, t: Expr, s: Expr, every: Expr) -> Any:
-    """(sum(x) + removed * removed_mean) / width, relative to the first feature: a common offset would cost the sum its
-    low digits."""
+    """(sum(x) + removed * removed_mean) / width.
+
+    Computed relative to the first feature: a common offset would cost the sum its low digits.
+    """
     zero = splat(TB.float32(0), tile)
     mean = _sum(spec.features, tile, every, lambda f: x[t, f, s] - x[t, 0, s])
     removed = spec.width - spec.features

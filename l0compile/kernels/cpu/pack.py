@@ -59,8 +59,10 @@ def pack(spec: PackSpec, tile: TokenTile) -> Any:
 
 
 def _to_row(spec: PackSpec, tile: TokenTile, x: Any, y: Any, t: Expr, lane: Expr, first: Expr) -> None:
-    """Features from ``first`` on of one token. Whole registers are stored: a cache line that is not at hand is waited
-    for once, not for each of its numbers."""
+    """Features from ``first`` on of one token.
+
+    Whole registers are stored, so that a line that is not in the cache costs one wait, not one for each number.
+    """
     token = t * tile.lanes + lane
     if spec.features % _CHUNK:
         _each_feature(spec, first, lambda f: store(y, x[t, f, lane], token, f))

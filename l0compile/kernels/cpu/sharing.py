@@ -34,8 +34,11 @@ def rows_share_better(extent: int, step: int, blocks: int, tile: TokenTile) -> b
 
 @contextmanager
 def share(dense: bool, blocks: int, threads: int, thread: Expr) -> Iterator[Any]:
-    """A loop over one thread's blocks of rows: neighbours when dense, so that weights come in one stream; when
-    sparse, every ``threads``-th one, which gives each thread about as many nonzeros."""
+    """A loop over one thread's blocks of rows.
+
+    Neighbours when dense, so that weights come in one stream; when sparse, every ``threads``-th one, which gives each
+    thread about as many nonzeros.
+    """
     each = -(-blocks // threads)
     count = TB.min(each, blocks - thread * each) if dense else (blocks - thread + threads - 1) // threads
     # Loops start at zero: TVM 0.27 drops the start of a loop whose extent it proves to be small.

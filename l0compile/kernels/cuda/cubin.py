@@ -12,10 +12,19 @@ from l0compile.hardware.targets import Target
 
 
 def cuda_source(function: Any, target: Target) -> str:
-    """The CUDA C++ that TVM generates for ``function``. Raises TargetError for a target that is not a GPU."""
+    """The CUDA C++ that TVM generates for ``function``.
+
+    Raises:
+        TargetError: the target is not a GPU.
+        BuildError: TVM made host code of it, as it does without a word for a function without thread bindings.
+    """
     if target.kind != "cuda":
         raise TargetError(f"target {target.name}: expected a CUDA target, got kind {target.kind!r}")
     executable = tvm.compile(function, target=tvm_target(target))
+    if not executable.mod.imports:
+        raise BuildError(
+            f"target {target.name}: expected a kernel, got a loop on the host; bind its loops to blocks and threads"
+        )
     return str(executable.mod.imports[0].inspect_source("cuda"))
 
 

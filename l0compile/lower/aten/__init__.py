@@ -1,1 +1,1 @@
-"""ATen operators as TensorIR, each compared with PyTorch by a test."""
+"""ATen operators as TensorIR; a test compares each of them with PyTorch."""

@@ -1,4 +1,4 @@
-"""Sums, products, quotients and powers, as torch defines them for whole numbers and bools, too."""
+"""Sums, products, quotients and powers, with torch's rules for integers and bools."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from l0compile.errors import BuildError
 from l0compile.hardware._tvm import tirx
 from l0compile.ir.nodes import arguments
 from l0compile.lower.aten import scalar_functions as f
-from l0compile.lower.aten.operands import Lowering, cast
-from l0compile.lower.aten.pointwise import Conversion, Function, pointwise
+from l0compile.lower.aten.lowering import Conversion, Lowering, cast
+from l0compile.lower.aten.pointwise import Function, pointwise
 
 aten = torch.ops.aten
 
 
 def scaled(sign: int) -> Conversion:
-    """self ± alpha other, the other way round for rsub; bools add as or."""
+    """Convert ``self + sign * alpha * other``, with the operands swapped for rsub; the sum of bools is their or."""
 
     def convert(node: fx.Node, low: Lowering) -> Any:
         given = arguments(node)
@@ -38,12 +38,16 @@ def scaled(sign: int) -> Conversion:
 
 
 def times(a: Any, b: Any) -> Any:
-    """The product; of bools, and."""
+    """Multiply; the product of bools is their and."""
     return tirx.all(a, b) if str(a.ty.dtype) == "bool" else a * b
 
 
 def divide_mode(node: fx.Node, low: Lowering) -> Any:
-    """div with a rounding mode. Raises BuildError for a whole-number division by the number 0."""
+    """Convert div with a rounding mode.
+
+    Raises:
+        BuildError: The divisor of an integer division is the number 0.
+    """
     given = arguments(node)
     mode = given["rounding_mode"]
     function = {None: f.divide, "trunc": f.divide_trunc, "floor": f.divide_floor}[mode]
@@ -52,8 +56,8 @@ def divide_mode(node: fx.Node, low: Lowering) -> Any:
     return pointwise(node, low, function, [given["self"], given["other"]], kind)
 
 
-def whole_division(function: Function) -> Conversion:
-    """Remainders and floor_divide; BuildError for whole numbers divided by the number 0."""
+def integer_division(function: Function) -> Conversion:
+    """Convert floor_divide or a remainder, where an integer division by the number 0 is a BuildError."""
 
     def convert(node: fx.Node, low: Lowering) -> Any:
         given = arguments(node)
@@ -65,18 +69,22 @@ def whole_division(function: Function) -> Conversion:
 
 def _refuse_zero(node: fx.Node, divisor: Any) -> None:
     if isinstance(divisor, (int, bool)) and divisor == 0 and not node.meta["val"].dtype.is_floating_point:
-        raise BuildError(f"{node.name}: {node.target}: whole-number division by zero")
+        raise BuildError(f"{node.name}: {node.target}: integer division by zero")
 
 
 def power(node: fx.Node, low: Lowering) -> Any:
-    """self ** exponent. Raises BuildError for whole numbers with an exponent other than 0 to 4."""
+    """Convert ``self ** exponent``.
+
+    Raises:
+        BuildError: ``self`` holds integers, and the exponent is not a number from 0 to 4.
+    """
     given = arguments(node)
     exponent = given["exponent"]
     if isinstance(exponent, (int, float)) and exponent in _POWERS:
         return pointwise(node, low, _POWERS[exponent], [given["self"]], KIND.BOOL_TO_LONG)
     if not node.meta["val"].dtype.is_floating_point:
         raise BuildError(
-            f"{node.name}: {node.target}: powers of whole numbers are lowered for the exponents 0 to 4 only"
+            f"{node.name}: {node.target}: expected an exponent from 0 to 4 for a power of integers, got {exponent}"
         )
     return pointwise(node, low, f.power, [given["self"], exponent], KIND.BOOL_TO_LONG)
 

@@ -1,4 +1,4 @@
-"""Tensors made from numbers: filled, counting up, identity."""
+"""Operators that make a tensor from numbers: full, arange, eye."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import fx
 from l0compile.hardware._tvm import tirx
 from l0compile.ir.nodes import arguments
 from l0compile.ir.operator_facts import operators
-from l0compile.lower.aten.operands import Index, Lowering, cast, dtype_name
+from l0compile.lower.aten.lowering import Index, Lowering, cast, dtype_name
 
 aten = torch.ops.aten
 
@@ -25,7 +25,7 @@ def _arange(node: fx.Node, low: Lowering) -> Any:
     given = arguments(node)
     start, step = low.number(given.get("start", 0)), low.number(given.get("step", 1))
     dtype = dtype_name(node.meta["val"].dtype)
-    # torch computes start + i * step in float64 where the result is floating, in int64 else.
+    # torch computes start + i * step in float64 for a floating-point result, and in int64 for integers.
     wide = "float64" if "float" in dtype else "int64"
 
     def element(index: Index) -> Any:

@@ -1,4 +1,4 @@
-"""The table of elementwise operators."""
+"""The conversions of elementwise operators."""
 
 import math
 from collections.abc import Callable
@@ -11,10 +11,10 @@ from torch._prims_common import ELEMENTWISE_TYPE_PROMOTION_KIND as KIND
 from l0compile.hardware._tvm import tirx
 from l0compile.ir.nodes import arguments
 from l0compile.lower.aten import scalar_functions as f
-from l0compile.lower.aten.arithmetic import divide_mode, power, scaled, times, whole_division
-from l0compile.lower.aten.choices import clamp, hardtanh, leaky_relu, masked_fill, where
-from l0compile.lower.aten.operands import Lowering, cast
-from l0compile.lower.aten.pointwise import Conversion, Function, elementwise, pointwise
+from l0compile.lower.aten.arithmetic import divide_mode, integer_division, power, scaled, times
+from l0compile.lower.aten.clamp_where import clamp, hardtanh, leaky_relu, masked_fill, where
+from l0compile.lower.aten.lowering import Conversion, Lowering, cast
+from l0compile.lower.aten.pointwise import Function, elementwise, pointwise
 
 aten = torch.ops.aten
 
@@ -55,7 +55,7 @@ def _xor(a: Any, b: Any) -> Any:
 
 
 def _order(node: Callable[[Any, Any], Any]) -> Function:
-    """A comparison; bools compare as 0 and 1."""
+    """Make a comparison in which bools compare as 0 and 1."""
 
     def compare(a: Any, b: Any) -> Any:
         if str(a.ty.dtype) == "bool":
@@ -122,8 +122,8 @@ def _table() -> dict[Any, Conversion]:
                 table[getattr(getattr(aten, spelled), overload)] = elementwise(function, "self", "other")
         table[getattr(aten.add, overload)] = scaled(1)
         table[getattr(aten.sub, overload)] = table[getattr(aten.rsub, overload)] = scaled(-1)
-        table[getattr(aten.remainder, overload)] = whole_division(f.remainder)
-        table[getattr(aten.fmod, overload)] = whole_division(f.fmod)
+        table[getattr(aten.remainder, overload)] = integer_division(f.remainder)
+        table[getattr(aten.fmod, overload)] = integer_division(f.fmod)
         table[getattr(aten.pow, f"Tensor_{overload}")] = power
         table[getattr(aten.div, f"{overload}_mode")] = divide_mode
         table[getattr(aten.masked_fill, overload)] = masked_fill
@@ -132,7 +132,7 @@ def _table() -> dict[Any, Conversion]:
 
 ELEMENTWISE: dict[Any, Conversion] = {
     **_table(),
-    aten.floor_divide.default: whole_division(f.divide_floor),
+    aten.floor_divide.default: integer_division(f.divide_floor),
     aten.maximum.default: elementwise(f.maximum, "self", "other"),
     aten.minimum.default: elementwise(f.minimum, "self", "other"),
     aten.max.other: elementwise(f.maximum, "self", "other"),

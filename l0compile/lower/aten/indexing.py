@@ -1,10 +1,10 @@
-"""Reads and writes at computed positions. Every position is brought inside its tensor first: a wrong index may give a
-wrong number here, where torch raises, but never leaves the memory of the tensor.
+"""Reads and writes at computed positions.
 
-Indices that come from the caller are checked before the call (see index_bounds), so that this never shows.
+Every position is clamped to the size of its tensor. An index that is out of range therefore gives a wrong number, where
+torch raises, but no access outside the tensor. Inputs that hold indices are checked before the call (see index_bounds),
+so a caller never meets such a wrong number.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,17 +15,18 @@ from l0compile.errors import BuildError
 from l0compile.hardware._tvm import TB, tirx
 from l0compile.ir.nodes import arguments, tensor
 from l0compile.lower.aten import scalar_functions as f
-from l0compile.lower.aten.operands import Index, Lowering, cast, dtype_name, spread
-from l0compile.lower.aten.serial import serial
+from l0compile.lower.aten.loops import nested_loops
+from l0compile.lower.aten.lowering import Index, Lowering, broadcast_index, cast, dtype_name, from_front
+from l0compile.lower.aten.reducers import highest, lowest
 
 aten = torch.ops.aten
 
 
 def position(value: Any, size: Any, wraps: bool = False) -> Any:
-    """``value`` as an int64 position in 0..size-1; ``wraps``: a negative one counts from the end."""
+    """Clamp ``value`` to an int64 position in 0..size-1; with ``wraps``, a negative one counts from the end first."""
     value, size = cast(value, "int64"), cast(size, "int64")
     if wraps:
-        value = tirx.Select(value < 0, value + size, value)
+        value = from_front(value, size)
     return tirx.max(tirx.min(value, size - 1), tirx.const(0, "int64"))
 
 
@@ -53,7 +54,7 @@ def _gather(node: fx.Node, low: Lowering) -> Any:
 def _index_select(node: fx.Node, low: Lowering) -> Any:
     given = arguments(node)
     if not given["self"].meta["val"].ndim or not given["index"].meta["val"].ndim:
-        raise BuildError(f"{node.name}: index_select of a tensor of rank 0")
+        raise BuildError(f"{node.name}: index_select: expected tensors of rank 1 or more, got rank 0")
     axis = given["dim"] % node.meta["val"].ndim
 
     def element(index: Index, x: Any, places: Any) -> Any:
@@ -62,8 +63,8 @@ def _index_select(node: fx.Node, low: Lowering) -> Any:
     return low.compute(node, element, given["self"], given["index"], name="index_select")
 
 
-def _placed(node: fx.Node, indices: Any, rank: int) -> tuple[list[tuple[int, fx.Node]], Any, int]:
-    """(axis and index tensor) pairs, the index tensors' common shape, and where its axes stand in the result."""
+def _placed(node: fx.Node, indices: Any) -> tuple[list[tuple[int, fx.Node]], Any, int]:
+    """Return pairs (axis, index tensor), the common shape of the indices, and where its axes stand in the result."""
     pairs = [(axis, index) for axis, index in enumerate(indices) if index is not None]
     for _, index in pairs:
         if (
@@ -72,7 +73,7 @@ def _placed(node: fx.Node, indices: Any, rank: int) -> tuple[list[tuple[int, fx.
             or index.meta["val"].dtype == torch.uint8
         ):
             raise BuildError(
-                f"{node.name}: indexing by a mask: its result has no fixed size; use torch.where"
+                f"{node.name}: the result of indexing by a mask has no fixed size; use torch.where"
             )
     axes = [axis for axis, _ in pairs]
     shape = torch.broadcast_shapes(*(index.meta["val"].shape for _, index in pairs))
@@ -84,7 +85,7 @@ def _index(node: fx.Node, low: Lowering) -> Any:
     given = arguments(node)
     source = given["self"]
     rank = source.meta["val"].ndim
-    pairs, common, start = _placed(node, given["indices"], rank)
+    pairs, common, start = _placed(node, given["indices"])
     if not pairs:
         return low.value(source)
     width, axes = len(common), [axis for axis, _ in pairs]
@@ -94,7 +95,7 @@ def _index(node: fx.Node, low: Lowering) -> Any:
         rest = iter((*index[:start], *index[start + width :]))
         at: dict[int, Any] = {}
         for (axis, own), place in zip(pairs, places, strict=True):
-            where = spread(own.meta["val"].shape, common, block, node.name)
+            where = broadcast_index(own.meta["val"].shape, common, block, node.name)
             at[axis] = position(place(*where), x.shape[axis], wraps=True)
         return x(*(at[d] if d in axes else next(rest) for d in range(rank)))
 
@@ -102,14 +103,16 @@ def _index(node: fx.Node, low: Lowering) -> Any:
 
 
 def _copy(out: Any, x: Any) -> None:
-    with serial(list(x.shape)) as index:
+    with nested_loops(list(x.shape)) as index:
         TB.buffer_store(out, x[tuple(index)] if index else x[()], list(index))
 
 
 def _scatter(combine: Callable[[Any, Any], Any], neutral: Any = None) -> Any:
-    """out = self; out[..., index[i], ...] = combine(out[...], src[i]) for every i in order.
+    """Convert a scatter: out = self; out[..., index[i], ...] = combine(out[...], src[i]) for every i in order.
 
-    neutral: where given, what an element that is written to holds at first instead of its own value.
+    Args:
+        combine: The old and the new element -> the element to write.
+        neutral: If given, elements that are written to start from this value instead of that of ``self``.
     """
 
     def convert(node: fx.Node, low: Lowering) -> Any:
@@ -118,18 +121,18 @@ def _scatter(combine: Callable[[Any, Any], Any], neutral: Any = None) -> Any:
         update = given["src"] if "src" in given else given["value"]
         rank = source.meta["val"].ndim
         if not rank:
-            raise BuildError(f"{node.name}: scatter into a tensor of rank 0")
+            raise BuildError(f"{node.name}: scatter: expected a tensor of rank 1 or more, got rank 0")
         axis, dtype = given["dim"] % rank, dtype_name(node.meta["val"].dtype)
         dense = tensor(update) is not None
 
         def body(out: Any, x: Any, index: Any, *rest: Any) -> None:
             _copy(out, x)
             if neutral is not None:
-                with serial(list(index.shape)) as i:
+                with nested_loops(list(index.shape)) as i:
                     at = list(i)
                     at[axis] = position(index[tuple(i)], x.shape[axis])
                     TB.buffer_store(out, neutral, at)
-            with serial(list(index.shape)) as i:
+            with nested_loops(list(index.shape)) as i:
                 at = list(i)
                 at[axis] = position(index[tuple(i)], x.shape[axis])
                 value = rest[0][tuple(i)] if dense else low.number(update)
@@ -145,11 +148,13 @@ def _scatter_reduce(node: fx.Node, low: Lowering) -> Any:
     given = arguments(node)
     how = given["reduce"]
     if how not in _REDUCTIONS:
-        raise BuildError(f"{node.name}: scatter_reduce {how!r}: lowered for {', '.join(sorted(_REDUCTIONS))}")
+        raise BuildError(
+            f"{node.name}: scatter_reduce: expected {', '.join(sorted(_REDUCTIONS))}, got {how!r}"
+        )
     dtype = dtype_name(node.meta["val"].dtype)
-    # Without the old value, every element that is written to starts from what changes nothing.
-    neutral = None if given["include_self"] else _NEUTRAL[how](dtype)
-    return _scatter(_REDUCTIONS[how], neutral)(node, low)
+    # Without include_self, every element that is written to starts from the neutral value of the reduction.
+    combine, neutral = _REDUCTIONS[how]
+    return _scatter(combine, None if given["include_self"] else neutral(dtype))(node, low)
 
 
 def _index_add(node: fx.Node, low: Lowering) -> Any:
@@ -165,7 +170,7 @@ def _index_add(node: fx.Node, low: Lowering) -> Any:
         _copy(out, x)
         # The indexed axis outside: the innermost loop then runs along memory.
         order = [axis, *(d for d in range(rank) if d != axis)]
-        with serial([new.shape[d] for d in order]) as loops:
+        with nested_loops([new.shape[d] for d in order]) as loops:
             i = [loops[order.index(d)] for d in range(rank)]
             at = list(i)
             at[axis] = position(index[i[axis]], x.shape[axis])
@@ -181,7 +186,7 @@ def _index_put(node: fx.Node, low: Lowering) -> Any:
     given = arguments(node)
     source, values, adds = given["self"], given["values"], given["accumulate"]
     rank = source.meta["val"].ndim
-    pairs, common, start = _placed(node, given["indices"], rank)
+    pairs, common, start = _placed(node, given["indices"])
     free = [d for d in range(rank) if d not in [axis for axis, _ in pairs]]
     dims = source.meta["val"].shape
     before, after = [d for d in free if d < pairs[0][0]] if start else [], free
@@ -190,32 +195,26 @@ def _index_put(node: fx.Node, low: Lowering) -> Any:
 
     def body(out: Any, x: Any, new: Any, *places: Any) -> None:
         _copy(out, x)
-        with serial(low.symbols.shape(shape)) as loops:
+        with nested_loops(low.symbols.shape(shape)) as loops:
             block = tuple(loops[len(before) : len(before) + len(common)])
             rest = [*loops[: len(before)], *loops[len(before) + len(common) :]]
             at: dict[int, Any] = dict(zip([*before, *after], rest, strict=True))
             for (axis, own), place in zip(pairs, places, strict=True):
-                where = spread(own.meta["val"].shape, common, block, node.name)
+                where = broadcast_index(own.meta["val"].shape, common, block, node.name)
                 at[axis] = position(place[where], x.shape[axis], wraps=True)
             target = [at[d] for d in range(rank)]
-            value = new[spread(values.meta["val"].shape, shape, tuple(loops), node.name)]
+            value = new[broadcast_index(values.meta["val"].shape, shape, tuple(loops), node.name)]
             TB.buffer_store(out, out[tuple(target)] + value if adds else value, target)
 
     return low.extern(node, body, source, values, *(index for _, index in pairs), name="index_put")
 
 
-_REDUCTIONS: dict[str, Callable[[Any, Any], Any]] = {
-    "sum": lambda a, b: a + b,
-    "prod": lambda a, b: a * b,
-    "amax": f.maximum,
-    "amin": f.minimum,
-}
-
-_NEUTRAL: dict[str, Callable[[str], Any]] = {
-    "sum": lambda dtype: cast(0, dtype),
-    "prod": lambda dtype: cast(1, dtype),
-    "amax": lambda dtype: cast(-math.inf, dtype) if "float" in dtype else tirx.min_value(dtype),
-    "amin": lambda dtype: cast(math.inf, dtype) if "float" in dtype else tirx.max_value(dtype),
+# name -> (combination of two elements, neutral element of a dtype)
+_REDUCTIONS: dict[str, tuple[Callable[[Any, Any], Any], Callable[[str], Any]]] = {
+    "sum": (lambda a, b: a + b, lambda dtype: cast(0, dtype)),
+    "prod": (lambda a, b: a * b, lambda dtype: cast(1, dtype)),
+    "amax": (f.maximum, lowest),
+    "amin": (f.minimum, highest),
 }
 
 INDEXING: dict[Any, Any] = {

@@ -1,4 +1,4 @@
-"""A function of the elements of its operands, with torch's type promotion and broadcasting."""
+"""Elementwise operators in general: a function of elements, with torch's type promotion and broadcasting."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,14 +10,13 @@ from torch._prims_common import elementwise_dtypes
 
 from l0compile.errors import BuildError
 from l0compile.ir.nodes import arguments, tensor
-from l0compile.lower.aten.operands import Index, Lowering, broadcast, cast, dtype_name
+from l0compile.lower.aten.lowering import Conversion, Index, Lowering, broadcast, cast, dtype_name
 
 Function = Callable[..., Any]
-Conversion = Callable[[fx.Node, Lowering], Any]
 
 
 def elementwise(function: Function, *names: str, kind: Any = KIND.DEFAULT) -> Conversion:
-    """A conversion that applies ``function`` to the arguments called ``names``, in torch's computation dtype."""
+    """Make a conversion that applies ``function`` to the arguments called ``names``, in torch's computation dtype."""
 
     def convert(node: fx.Node, low: Lowering) -> Any:
         given = arguments(node)
@@ -27,7 +26,7 @@ def elementwise(function: Function, *names: str, kind: Any = KIND.DEFAULT) -> Co
 
 
 def pointwise(node: fx.Node, low: Lowering, function: Function, values: list[Any], kind: Any) -> Any:
-    """The tensor of ``node``'s shape with ``function`` of the elements of ``values`` (nodes or numbers)."""
+    """Emit a tensor of the node's shape by applying ``function`` to the elements of ``values`` (nodes or numbers)."""
     compute = dtype_name(promoted(values, kind))
     tensors = [value for value in values if tensor(value) is not None]
 
@@ -46,7 +45,7 @@ def pointwise(node: fx.Node, low: Lowering, function: Function, values: list[Any
 
 
 def promoted(values: list[Any], kind: Any = KIND.DEFAULT) -> torch.dtype:
-    """The dtype that torch computes in: bfloat16 and float16 compute in float32."""
+    """Return the dtype that torch computes in, which is float32 for bfloat16 and float16."""
     operands = [value.meta["val"] if isinstance(value, fx.Node) else value for value in values]
     compute, _ = elementwise_dtypes(*operands, type_promotion_kind=kind)
     if compute.is_complex:

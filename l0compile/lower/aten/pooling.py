@@ -1,4 +1,4 @@
-"""Pooling windows."""
+"""Max and average pooling."""
 
 import math
 from collections.abc import Callable
@@ -10,29 +10,22 @@ from torch import fx
 from l0compile.errors import BuildError
 from l0compile.hardware._tvm import te, tirx
 from l0compile.ir.nodes import arguments
-from l0compile.lower.aten import scalar_functions as f
-from l0compile.lower.aten.operands import Lowering, cast, dtype_name, long
-from l0compile.lower.aten.products import accumulator, each
+from l0compile.lower.aten.lowering import Lowering, cast, dtype_name, long
+from l0compile.lower.aten.matmul_conv import accumulator, per_axis
+from l0compile.lower.aten.reducers import MAX, lowest
 
 aten = torch.ops.aten
-
-_MAX = te.comm_reducer(
-    f.maximum,
-    lambda dtype: tirx.const(-math.inf, dtype) if "float" in dtype else tirx.min_value(dtype),
-    name="max",
-)
 
 
 def _max_pool(space: int) -> Any:
     def convert(node: fx.Node, low: Lowering) -> Any:
         given = arguments(node)
-        window = each(given["kernel_size"], space)
-        stride = each(given["stride"], space) if given["stride"] else window
-        padding, dilation = each(given["padding"], space), each(given["dilation"], space)
+        window = per_axis(given["kernel_size"], space)
+        stride = per_axis(given["stride"], space) if given["stride"] else window
+        padding, dilation = per_axis(given["padding"], space), per_axis(given["dilation"], space)
         source: Any = node.args[0]
         lead = source.meta["val"].ndim - space
         shape, sizes = long(low.shape(node)), long(low.shape(source))[lead:]
-        lowest = -math.inf if source.meta["val"].dtype.is_floating_point else None
         dtype = dtype_name(source.meta["val"].dtype)
 
         def function(x: Any) -> Any:
@@ -44,8 +37,7 @@ def _max_pool(space: int) -> Any:
                     for p, s, kk, d, pad in zip(i[lead:], stride, k, dilation, padding, strict=True)
                 ]
                 inside = [tirx.all(a >= 0, a < size) for a, size in zip(at, sizes, strict=True)]
-                filler = tirx.const(lowest, dtype) if lowest is not None else tirx.min_value(dtype)
-                return _MAX(tirx.if_then_else(tirx.all(*inside), x(*i[:lead], *at), filler), axis=k)
+                return MAX(tirx.if_then_else(tirx.all(*inside), x(*i[:lead], *at), lowest(dtype)), axis=k)
 
             return te.compute(shape, element, name="max_pool")
 
@@ -57,16 +49,16 @@ def _max_pool(space: int) -> Any:
 def _avg_pool(space: int) -> Any:
     def convert(node: fx.Node, low: Lowering) -> Any:
         given = arguments(node)
-        window = each(given["kernel_size"], space)
-        stride = each(given["stride"], space) if given["stride"] else window
-        padding, counts_border = each(given["padding"], space), given["count_include_pad"]
+        window = per_axis(given["kernel_size"], space)
+        stride = per_axis(given["stride"], space) if given["stride"] else window
+        padding, counts_border = per_axis(given["padding"], space), given["count_include_pad"]
         divisor = given.get("divisor_override")
         source: Any = node.args[0]
         lead = source.meta["val"].ndim - space
         shape, sizes = long(low.shape(node)), long(low.shape(source))[lead:]
 
         def count(place: Any) -> Any:
-            """Elements of the window at ``place``: torch cuts it at the padded border, or at the tensor's."""
+            """Count the elements of the window at ``place``; torch cuts it at the border, with or without padding."""
             total: Any = cast(1, "int64")
             for p, s, k, pad, size in zip(place, stride, window, padding, sizes, strict=True):
                 first = p * s - pad
@@ -86,7 +78,14 @@ def _avg_pool(space: int) -> Any:
 
 
 class _Windows:
-    """Where pooling windows lie: ``start(p, d)`` is the first input position of output position p on axis d."""
+    """Where pooling windows lie.
+
+    Attributes:
+        lead: Number of axes before the pooled ones.
+        window: Window size on each pooled axis.
+        shape: Shape of the result.
+        start: (output position p, axis d) -> first input position of the window.
+    """
 
     def __init__(self, lead: int, window: list[int], shape: Any, start: Callable[[Any, int], Any]) -> None:
         self.lead, self.window, self.shape, self.start = lead, window, shape, start
@@ -120,12 +119,14 @@ def _adaptive_avg_pool(space: int) -> Any:
         lead = source.meta["val"].ndim - space
         sizes, wanted = source.meta["val"].shape[lead:], node.meta["val"].shape[lead:]
         if not all(isinstance(w, int) for w in wanted):
-            raise BuildError(f"{node.name}: adaptive pooling to a symbolic size")
+            raise BuildError(
+                f"{node.name}: adaptive pooling: expected a fixed size of the result, got {list(wanted)}"
+            )
         if all(w == 1 for w in wanted):
             return _global_mean(node, low, lead)
         if not all(isinstance(s, int) and s % w == 0 for s, w in zip(sizes, wanted, strict=True)):
             raise BuildError(
-                f"{node.name}: adaptive pooling from {list(sizes)} to {list(wanted)}: lowered where windows are equal"
+                f"{node.name}: adaptive pooling: expected windows of equal size, got {list(sizes)} -> {list(wanted)}"
             )
         window = [s // w for s, w in zip(sizes, wanted, strict=True)]
         count = math.prod(window)

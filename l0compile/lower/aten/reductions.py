@@ -1,4 +1,4 @@
-"""Reductions: sums, means, extremes, truth and norms over axes; and the table of all that fold or scan an axis."""
+"""Sums, means, extremes, any, all and norms over axes; and the table of all operators that reduce or scan an axis."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,10 +10,10 @@ from l0compile.errors import BuildError
 from l0compile.hardware._tvm import te, tirx
 from l0compile.ir.nodes import arguments
 from l0compile.lower.aten import scalar_functions as f
-from l0compile.lower.aten.folding import MAX, MIN, PRODUCT, Reducer, axes_of, fold
-from l0compile.lower.aten.operands import Lowering, cast, dtype_name
-from l0compile.lower.aten.positions import arg, extreme_dim, topk
-from l0compile.lower.aten.running import running
+from l0compile.lower.aten.argmax import arg_extreme, extreme_dim, topk
+from l0compile.lower.aten.cumulative import cumulative
+from l0compile.lower.aten.lowering import Lowering, cast, dtype_name
+from l0compile.lower.aten.reducers import MAX, MIN, PRODUCT, Reducer, axes_of, reduce_axes
 from l0compile.lower.aten.softmax import softmax
 
 aten = torch.ops.aten
@@ -31,7 +31,14 @@ def _count(x: Any, axes: Sequence[int]) -> Any:
 def reduction(
     reducer: Reducer, name: str, accumulate: Callable[[fx.Node], str], finish: Finish | None = None
 ) -> Any:
-    """A conversion for ``op(self, dim, keepdim)`` that accumulates in the given dtype."""
+    """Make a conversion for ``op(self, dim, keepdim)``.
+
+    Args:
+        reducer: How two elements become one.
+        name: Name of the tensor expression.
+        accumulate: Node -> dtype in which to accumulate.
+        finish: (reduced element, number of elements) -> element of the result.
+    """
 
     def convert(node: fx.Node, low: Lowering) -> Any:
         given = arguments(node)
@@ -39,7 +46,7 @@ def reduction(
         dtype, result = accumulate(node), dtype_name(node.meta["val"].dtype)
 
         def function(x: Any) -> Any:
-            total = fold(x, axes, keep, reducer, lambda value: cast(value, dtype), name)
+            total = reduce_axes(x, axes, keep, reducer, lambda value: cast(value, dtype), name)
             if finish is None and dtype == result:
                 return total
             count = cast(_count(x, axes), dtype) if finish else None
@@ -54,12 +61,12 @@ def reduction(
     return convert
 
 
-# From this many elements on, one float32 running sum is worse than torch's sum of partial sums.
+# From this many elements up, one running sum in float32 is less exact than torch's sum of partial sums.
 _LONG_SUM = 256
 
 
 def _sum_dtype(node: fx.Node) -> str:
-    """bfloat16 and float16 are added in float32, as in torch, whole numbers in int64, many float32 in float64."""
+    """Return the dtype of a sum: float32 for bfloat16 and float16, as in torch; float64 for many float32 elements."""
     dtype = node.meta["val"].dtype
     if dtype == torch.float32:
         shape = node.args[0].meta["val"].shape
@@ -80,7 +87,9 @@ def _truth(reducer: Reducer, name: str) -> Any:
         axes, keep = axes_of(node, given.get("dim")), bool(given.get("keepdim", False))
 
         def function(x: Any) -> Any:
-            counted = fold(x, axes, keep, reducer, lambda value: cast(cast(value, "bool"), "int32"), name)
+            counted = reduce_axes(
+                x, axes, keep, reducer, lambda value: cast(cast(value, "bool"), "int32"), name
+            )
             return te.compute(counted.shape, lambda *i: cast(counted(*i), "bool"), name="finish")
 
         return low.emit(function, node.args[0], name=name)
@@ -91,14 +100,14 @@ def _truth(reducer: Reducer, name: str) -> Any:
 def _vector_norm(node: fx.Node, low: Lowering) -> Any:
     given = arguments(node)
     if given["ord"] != 2:
-        raise BuildError(f"{node.name}: linalg.vector_norm of order {given['ord']}: only order 2 is lowered")
+        raise BuildError(f"{node.name}: linalg.vector_norm: expected order 2, got {given['ord']}")
     axes, dtype = axes_of(node, given["dim"]), _sum_dtype(node)
 
     def function(x: Any) -> Any:
         def squared(value: Any) -> Any:
             return cast(value, dtype) * cast(value, dtype)
 
-        total = fold(x, axes, bool(given["keepdim"]), te.sum, squared, "squares")
+        total = reduce_axes(x, axes, bool(given["keepdim"]), te.sum, squared, "squares")
         return te.compute(
             total.shape,
             lambda *i: cast(tirx.sqrt(total(*i)), dtype_name(node.meta["val"].dtype)),
@@ -125,13 +134,13 @@ REDUCTIONS: dict[Any, Any] = {
     aten.all.default: _truth(te.min, "all"),
     aten.all.dim: _truth(te.min, "all"),
     aten.all.dims: _truth(te.min, "all"),
-    aten.argmax.default: arg(MAX),
-    aten.argmin.default: arg(MIN),
+    aten.argmax.default: arg_extreme(MAX),
+    aten.argmin.default: arg_extreme(MIN),
     aten.max.dim: extreme_dim(MAX),
     aten.min.dim: extreme_dim(MIN),
     aten.topk.default: topk,
-    aten.cumsum.default: running(lambda a, b: a + b, "cumsum"),
-    aten.cumprod.default: running(lambda a, b: a * b, "cumprod"),
+    aten.cumsum.default: cumulative(lambda a, b: a + b, "cumsum"),
+    aten.cumprod.default: cumulative(lambda a, b: a * b, "cumprod"),
     aten.linalg_vector_norm.default: _vector_norm,
     aten.softmax.int: softmax(False),
     aten._softmax.default: softmax(False),

@@ -1,7 +1,7 @@
-"""Functions of one or two numbers as TensorIR: torch's results, for NaN, infinities and signs as well.
+"""Functions of one or two numbers as TensorIR, with torch's results for NaN, infinities and signs.
 
-For float32 the polynomials of the kernels serve instead of scalar calls into libm. They cut their argument off, so
-what lies outside their range is selected by hand.
+Float32 uses the polynomials of the kernels instead of scalar calls into libm. They clamp their argument, so results
+outside their range are selected here.
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from l0compile.hardware._tvm import tirx
 from l0compile.kernels.cpu import lanes
 from l0compile.kernels.cpu.lanes import Expr
-from l0compile.lower.aten.operands import cast, type_of
+from l0compile.lower.aten.lowering import cast, type_of
 
 
 def number(value: float, like: Expr) -> Expr:
@@ -28,7 +28,7 @@ def is_nan(x: Expr) -> Expr:
 
 
 def _fast(polynomial: Callable[[Expr], Expr], exact: Callable[[Expr], Expr]) -> Callable[[Expr], Expr]:
-    """The polynomial in float32 with NaN passed on, libm's function in float64."""
+    """Make a function that uses the polynomial for float32, where NaN stays NaN, and libm otherwise."""
 
     def function(x: Expr) -> Expr:
         if type_of(x) != "float32":
@@ -91,7 +91,7 @@ def sign(x: Expr) -> Expr:
 
 
 def differs(a: Expr, b: Expr) -> Expr:
-    """a != b, which is true of NaN; TVM's own comparison says false."""
+    """Return a != b, which is true for NaN, although TVM's comparison says false."""
     unequal = tirx.NE(a, b)
     return tirx.any(unequal, is_nan(a), is_nan(b)) if is_float(a) else unequal
 
@@ -101,7 +101,7 @@ def absolute(x: Expr) -> Expr:
 
 
 def maximum(a: Expr, b: Expr) -> Expr:
-    """The larger one; NaN where either is NaN."""
+    """Return the larger number, or NaN if either is NaN."""
     return tirx.Select(tirx.any(a > b, is_nan(a)), a, b)
 
 
@@ -118,7 +118,7 @@ def divide_trunc(a: Expr, b: Expr) -> Expr:
 
 
 def divide_floor(a: Expr, b: Expr) -> Expr:
-    """torch's floor division: for floats as in Python, from the remainder, so that 1 // 0.1 is 9."""
+    """Divide and round down; as in Python, floats start from the remainder, so that 1 // 0.1 is 9."""
     if not is_float(a):
         return tirx.floordiv(a, _nonzero(b))
     rest = _fmod(a, b)
@@ -131,7 +131,7 @@ def divide_floor(a: Expr, b: Expr) -> Expr:
 
 
 def remainder(a: Expr, b: Expr) -> Expr:
-    """The remainder with the divisor's sign."""
+    """Return the remainder with the sign of the divisor."""
     if not is_float(a):
         return tirx.floormod(a, _nonzero(b))
     rest = _fmod(a, b)
@@ -139,13 +139,13 @@ def remainder(a: Expr, b: Expr) -> Expr:
 
 
 def _fmod(a: Expr, b: Expr) -> Expr:
-    """libm's: TVM has no code for its own."""
+    """Call fmod of libm, since TVM generates no code for its own."""
     name = "fmod" if type_of(a) == "float64" else "fmodf"
     return tirx.call_pure_extern(type_of(a), name, a, b)
 
 
 def fmod(a: Expr, b: Expr) -> Expr:
-    """The remainder with the dividend's sign."""
+    """Return the remainder with the sign of the dividend."""
     return _fmod(a, b) if is_float(a) else tirx.truncmod(a, _nonzero(b))
 
 
@@ -161,5 +161,5 @@ def _signs_differ(rest: Expr, b: Expr) -> Expr:
 
 
 def _nonzero(b: Expr) -> Expr:
-    """Whole numbers: the processor traps on a division by zero, where torch raises. A zero divides as a one."""
+    """Replace an integer divisor of 0 by 1: the processor would trap, and torch raises."""
     return tirx.Select(tirx.EQ(b, number(0, b)), number(1, b), b)

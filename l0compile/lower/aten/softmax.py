@@ -1,4 +1,4 @@
-"""softmax and its logarithm, in float32 or float64."""
+"""softmax and log_softmax, computed in float32 or float64."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from l0compile.hardware._tvm import te, tirx
 from l0compile.ir.nodes import arguments
 from l0compile.kernels.cpu.lanes import exp_below
 from l0compile.lower.aten import scalar_functions as f
-from l0compile.lower.aten.folding import fold
-from l0compile.lower.aten.operands import Index, Lowering, cast, dtype_name
+from l0compile.lower.aten.lowering import Index, Lowering, cast, dtype_name
+from l0compile.lower.aten.reducers import reduce_axes
 
 
 def softmax(logarithm: bool) -> Any:
-    """softmax along an axis, or its logarithm."""
+    """Convert softmax, or log_softmax."""
 
     def convert(node: fx.Node, low: Lowering) -> Any:
         dim = arguments(node)["dim"]
@@ -24,16 +24,16 @@ def softmax(logarithm: bool) -> Any:
             if not x.shape:
                 return te.compute((), lambda: tirx.const(0.0 if logarithm else 1.0, result), name="softmax")
             axis = dim % len(x.shape)
-            top = fold(x, [axis], True, te.max, lambda value: cast(value, dtype), "top")
+            top = reduce_axes(x, [axis], True, te.max, lambda value: cast(value, dtype), "top")
 
             def at(i: Index) -> Index:
                 return tuple(tirx.const(0, "int64") if d == axis else value for d, value in enumerate(i))
 
             shifted = te.compute(x.shape, lambda *i: cast(x(*i), dtype) - top(*at(i)), name="shifted")
-            # At most 0, or NaN.
+            # The shifted values are at most 0, or NaN.
             power = exp_below if dtype == "float32" else f.exp
             exponents = te.compute(x.shape, lambda *i: power(shifted(*i)), name="exponents")
-            total = fold(exponents, [axis], True, te.sum, lambda value: value, "total")
+            total = reduce_axes(exponents, [axis], True, te.sum, lambda value: value, "total")
             if logarithm:
                 return te.compute(
                     x.shape,

@@ -1,1 +1,1 @@
-"""Cut a program into stages: those that TVM runs, and islands that PyTorch runs."""
+"""Partitioning a program into stages for TVM and islands for PyTorch."""

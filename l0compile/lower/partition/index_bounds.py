@@ -1,4 +1,4 @@
-"""Proof that no embedding lookup leaves its table: by known ranges, or by a check of the caller's input."""
+"""Proving that no embedding lookup leaves its table, by known ranges or by a check of the caller's input."""
 
 from collections.abc import Container
 from typing import Any
@@ -13,7 +13,7 @@ from l0compile.ir.program import Program
 
 aten = torch.ops.aten
 
-# Operators (tensor, axis, indices, ...) that torch refuses an index outside 0..size-1 for.
+# Operators (tensor, axis, indices, ...) for which torch refuses an index outside 0..size-1.
 _AXIS_READERS = {
     aten.gather.default, aten.index_select.default, aten.index_add.default, aten.scatter.src, aten.scatter.value,
     aten.scatter_add.default, aten.scatter_reduce.two,
@@ -21,11 +21,17 @@ _AXIS_READERS = {
 
 
 def index_bounds(program: Program, skip: Container[str] = ()) -> dict[str, int]:
-    """Placeholder name -> size of the smallest table it indexes; the runtime checks inputs against it.
+    """Find the inputs that the runtime has to check because they index tables.
 
     Args:
-        skip: names of nodes that are not looked at, because they run where every access is checked.
-    Raises: BuildError when the range of an index is neither known nor that of an input; names the node.
+        program: The program.
+        skip: Names of nodes to ignore, because they run where every access is checked.
+
+    Returns:
+        Placeholder name -> size of the smallest table that it indexes.
+
+    Raises:
+        BuildError: An index neither has a known range nor comes straight from an input; ``nodes`` names the lookup.
     """
     bounds: dict[str, int] = {}
     facts = index_facts(program)
@@ -52,7 +58,7 @@ def index_bounds(program: Program, skip: Container[str] = ()) -> dict[str, int]:
 
 
 def _bound_axis(node: fx.Node, bounds: dict[str, int]) -> None:
-    """Have the runtime check an input that, all of it, indexes an axis of fixed size."""
+    """Add a bound for an input if the whole of it indexes an axis of fixed size."""
     source: Any = node.args[2]
     while facts_of(source).moves in ("reshape", "repeat"):
         source = source.args[0]

@@ -1,4 +1,4 @@
-"""Program -> Code: the operators of a graph in the form that the runtime's PyTorch engine reads."""
+"""Program -> Code, the form of a graph that the PyTorch engine of the runtime reads."""
 
 import math
 from collections.abc import Mapping
@@ -25,9 +25,10 @@ from l0compile.ir.program import Program
 
 
 def instructions(program: Program) -> Code:
-    """``program`` as code: inputs are its placeholders in order, results its outputs.
+    """Turn ``program`` into code; inputs are its placeholders in order, results its outputs.
 
-    Raises: BuildError for an operator that code cannot name, or an argument without a JSON form.
+    Raises:
+        BuildError: Code cannot name some operator, or an argument has no JSON form.
     """
     slots: dict[fx.Node, Slot] = {node: Slot(i) for i, node in enumerate(program.placeholders)}
     inputs = len(slots)
@@ -82,13 +83,13 @@ def _target(node: fx.Node) -> str:
 
 
 def _bodies(node: fx.Node) -> tuple[Any, ...]:
-    """The arguments that control flow has before those of its node: what it runs, and how many of which it takes."""
+    """Return the leading arguments of control flow: the code of its graphs, and the numbers of their operands."""
     flow = node.target
     return (*map(instructions, flow.bodies), *flow.counts) if isinstance(flow, ControlFlow) else ()
 
 
 def _home(node: fx.Node) -> str | None:
-    """The module that registers a Python operator; None for PyTorch's own and ours, and where it is not known."""
+    """Return the module that registers a custom operator; None for operators of PyTorch and of l0compile."""
     target = node.target
     definition = OPDEFS.get(target.name().split(".")[0]) if isinstance(target, OpOverload) else None
     return None if definition is None or target.namespace == "l0compile" else definition._init_fn.__module__

@@ -1,4 +1,4 @@
-"""Split a program into stages that one engine runs each: TVM, and PyTorch for what TVM does not take."""
+"""Splitting a program into stages, each of which one engine runs: TVM, or PyTorch where TVM cannot."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from l0compile.ir.records import Engine, Operator, StageRecord
 
 aten = torch.ops.aten
 
-# As quick in either engine: they go with their neighbours.
+# These are equally fast in both engines, so they go with their neighbours.
 _CHEAP = {
     *(op for kind in ("reshape", "permute", "part", "repeat") for op in operators(moves=kind)),
     aten.clone.default, aten._to_copy.default, aten.relu.default, aten.neg.default, aten.add.Tensor, aten.sub.Tensor,
@@ -23,7 +23,7 @@ _CHEAP = {
     aten.logical_not.default, aten.bitwise_not.default, aten.where.self, aten.zeros_like.default,
     aten.ones_like.default,
 }  # fmt: skip
-# What TVM is used for: a stage without one of these is not worth the two switches between engines.
+# A TVM stage without one of these operators is not worth the two switches between engines.
 _HEAVY = (
     "linear", "conv", "attention", "mm", "bmm", "matmul", "addmm", "einsum", "lstm", "gru", "rnn", "layer_norm",
 )  # fmt: skip
@@ -33,8 +33,12 @@ _HEAVY = (
 class Stage:
     """A part of a program as a program of its own.
 
-    inputs, outputs: names of the nodes of the whole program whose values go in and come out, in the order of the
-    placeholders and results of ``program``.
+    Attributes:
+        engine: The engine that runs it.
+        program: The part.
+        inputs: Names of the nodes of the whole program that are the placeholders of ``program``, in order.
+        outputs: Names of the nodes of the whole program that are the results of ``program``, in order.
+        record: What the stage holds, for the account of the compiled model.
     """
 
     engine: Engine
@@ -45,15 +49,23 @@ class Stage:
 
 
 def split(program: Program, refused: Mapping[str, str]) -> tuple[Stage, ...]:
-    """Stages in the order of running: as few as possible, whatever order of independent nodes that takes.
+    """Split ``program`` into as few stages as possible; independent nodes may change their order.
+
+    Cheap nodes (views, elementwise) go with their neighbours. Sizes do not pass between stages: each stage reads them
+    from tensors.
 
     Args:
-        refused: names of nodes that TVM does not take -> why. All others may run in TVM; cheap ones (views,
-            elementwise) go with their neighbours. Sizes do not pass between stages: each reads them from tensors.
-    Raises: BuildError when a result is a constant, unless all is one stage.
+        program: The program.
+        refused: Name of each node that TVM cannot take -> the reason. All other nodes may run in TVM.
+
+    Returns:
+        The stages, in the order of running.
+
+    Raises:
+        BuildError: A result of the model is a constant, and there is more than one stage.
     """
     if not refused:
-        return (whole(program, "tvm", ""),)
+        return (single_stage(program, "tvm", ""),)
     graph = _Dependencies(program)
     torch_only = {graph.unit(node) for node in program.graph.nodes if node.name in refused}
     runs = _fewest(graph, torch_only)
@@ -72,8 +84,8 @@ def split(program: Program, refused: Mapping[str, str]) -> tuple[Stage, ...]:
     )
 
 
-def whole(program: Program, engine: Engine, reason: str) -> Stage:
-    """The program as one stage."""
+def single_stage(program: Program, engine: Engine, reason: str) -> Stage:
+    """Make one stage of the whole program; ``reason`` says why this engine runs it."""
     inputs = tuple(node.name for node in program.placeholders)
     results: Any = program.output.args[0]
     outputs = tuple(f"output_{i}" for i, result in enumerate(results) if isinstance(result, fx.Node))
@@ -81,8 +93,8 @@ def whole(program: Program, engine: Engine, reason: str) -> Stage:
     return Stage(engine, program, inputs, outputs, _record(engine, calls, {}, reason))
 
 
-def alone(program: Program) -> Iterator[Stage]:
-    """Each node of a program as a TVM stage of its own; nodes that do the same on the same shapes once."""
+def stage_per_node(program: Program) -> Iterator[Stage]:
+    """Make a TVM stage of each node of a program, and only one for nodes that do the same on the same shapes."""
     graph, seen = _Dependencies(program), set[tuple[str, ...]]()
     for unit, members in graph.units.items():
         inputs = [str(node.meta.get("val")) for node in unit.all_input_nodes]
@@ -100,14 +112,18 @@ def alone(program: Program) -> Iterator[Stage]:
 
 
 class _Dependencies:
-    """Which nodes are units of scheduling, and which units each one reads.
+    """The units that go into stages, and the units that each one reads.
 
-    Sizes and other numbers are no units: whoever needs one computes it from the tensors it comes from. An element of
-    a tuple belongs to the node that makes the tuple.
+    A unit is a node with its results: an item of a tuple belongs to the node that makes the tuple. Sizes and other
+    numbers are not units, because each stage computes them from tensors.
+
+    Attributes:
+        units: Node -> itself and the items of its result.
+        before: Node of a unit -> the nodes of the units that it reads.
     """
 
     def __init__(self, program: Program) -> None:
-        self.units: dict[fx.Node, list[fx.Node]] = {}  # unit -> its elements, itself first
+        self.units: dict[fx.Node, list[fx.Node]] = {}
         self._unit: dict[fx.Node, fx.Node] = {}
         self._reads: dict[fx.Node, frozenset[fx.Node]] = {}
         for node in program.graph.nodes:
@@ -130,7 +146,7 @@ class _Dependencies:
         return self._unit.get(node)
 
     def values(self, node: fx.Node) -> frozenset[fx.Node]:
-        """The tensors that ``node`` reads, through the numbers that it reads."""
+        """Return the tensors that ``node`` reads, directly or through numbers."""
         if node not in self._reads:
             found: set[fx.Node] = set()
             for source in node.all_input_nodes:
@@ -140,7 +156,7 @@ class _Dependencies:
 
 
 def is_number(node: fx.Node) -> bool:
-    """Whether a node computes a size or another number, no tensor."""
+    """Return whether a node computes a size or another number instead of a tensor."""
     return node.op == "call_function" and not isinstance(node.meta.get("val"), torch.Tensor | tuple | list)
 
 
@@ -153,14 +169,14 @@ def _fewest(graph: _Dependencies, torch_only: set[Any]) -> _Runs:
 
 
 def _runs(graph: _Dependencies, torch_only: set[Any], first: str) -> _Runs:
-    """Alternate between the engines; each takes all that it can before the other has its turn."""
+    """Alternate between the engines; each takes all the nodes that it can before the other has its turn."""
     left, done, runs = list(graph.units), set[fx.Node](), _Runs()
     engine: Engine = "tvm" if first == "tvm" else "torch"
     while left:
         taken: dict[fx.Node, None] = {}
         for unit in left:
             before = graph.before[unit]
-            # PyTorch takes a cheap node only behind one of its own, else early index arithmetic would move there.
+            # PyTorch takes a cheap node only after one of its own; otherwise early index arithmetic would go there.
             own = unit in torch_only or (unit.target in _CHEAP and any(b in taken for b in before))
             fits = own if engine == "torch" else unit not in torch_only
             if fits and all(b in done or b in taken for b in before):
@@ -178,13 +194,13 @@ def _heavy(node: fx.Node) -> bool:
 
 
 def _needs(program: Program, graph: _Dependencies, own: set[fx.Node], engine: Engine) -> set[fx.Node]:
-    """The values from outside that a stage of the nodes ``own`` reads."""
+    """Return the values that a stage with the nodes ``own`` reads from outside."""
     values = {value for node in own for value in graph.values(node)}
     return (values | (_size_carriers(program, own) if engine == "tvm" else set())) - own
 
 
 def _size_carriers(program: Program, own: set[fx.Node]) -> set[fx.Node]:
-    """Inputs of the model that show TVM the size symbols of a stage; PyTorch computes sizes from tensors it has."""
+    """Find inputs of the model from whose shapes TVM can read the size symbols of a stage; PyTorch needs none."""
     wanted = {symbol for node in own for symbol in _symbols(node.meta.get("val"))}
     found: set[fx.Node] = set()
     for node in program.placeholders:
@@ -260,15 +276,15 @@ def _flat_spec(count: int, call: bool = False) -> pytree.TreeSpec:
 
 def _record(engine: Engine, calls: list[fx.Node], refused: Mapping[str, str], reason: str) -> StageRecord:
     operators = tuple(
-        Operator(node.name, str(node.target), source(node), refused.get(node.name, ""))
+        Operator(node.name, str(node.target), _source(node), refused.get(node.name, ""))
         for node in calls
         if not is_number(node) and getattr(node.target, "__name__", "") != "getitem"
     )
     return StageRecord(engine, operators, reason)
 
 
-def source(node: fx.Node) -> str:
-    """Module path and the line of the user's code that made a node, as far as tracing knows."""
+def _source(node: fx.Node) -> str:
+    """Return the module path and the line of the user's code that a node comes from, as far as tracing knows."""
     stack = node.meta.get("nn_module_stack") or {}
     paths = [str(entry[0]) for entry in stack.values() if entry[0]]
     lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines() if line.strip()]

@@ -1,1 +1,1 @@
-"""TensorIR: tensors, schedules, memory, and the build of one function."""
+"""TensorIR: tensor expressions, schedules, memory, parallel launches and the build."""

@@ -1,4 +1,4 @@
-"""relax.IRModule -> executable for one target: legalise, fuse, schedule everything, generate code."""
+"""relax.IRModule -> executable for one target: legalise, fuse, schedule, plan memory, generate code."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,22 +9,28 @@ from l0compile.hardware.targets import Target
 from l0compile.kernels.cpu.lanes import SCHEDULED
 from l0compile.kernels.token_tile import TokenTile
 from l0compile.lower.tvm.launches import join_launches
+from l0compile.lower.tvm.memory_plan import plan_memory
 from l0compile.lower.tvm.ordinary import PLAIN, schedule_ordinary
-from l0compile.lower.tvm.workspace import share_workspace
 
 
 @dataclass(frozen=True)
 class Built:
-    """executable: a ``relax.VMExecutable``. plain: functions in it that no schedule rule could change."""
+    """What TVM built.
+
+    Attributes:
+        executable: A ``relax.VMExecutable``.
+        plain: Names of the functions in it that no schedule rule could change.
+    """
 
     executable: Any
     plain: tuple[str, ...]
 
 
 def build(module: Any, target: Target, tile: TokenTile) -> Built:
-    """Generate code.
+    """Generate code for ``module``.
 
-    Raises: BuildError when code generation fails or an operator would be left without a schedule.
+    Raises:
+        BuildError: Code generation failed, or some operator has no schedule.
     """
     with tvm_target(target):
         try:
@@ -37,13 +43,15 @@ def build(module: Any, target: Target, tile: TokenTile) -> Built:
             return Built(relax.build(ready, target=tvm_target(target), relax_pipeline=None), plain)
         except BuildError:
             raise
-        except Exception as error:  # passes written in Python raise anything, TypeError and KeyError included
+        except (
+            Exception
+        ) as error:  # passes written in Python raise errors of any type, such as TypeError and KeyError
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise BuildError(f"target {target.name}: code generation failed: {lines[-1]}") from error
 
 
 def scheduled(module: Any, target: Target, tile: TokenTile) -> Any:
-    """The module as it goes to the code generator: VM calls and PrimFuncs, each scheduled and free of aliases."""
+    """Lower ``module`` to what the code generator takes: VM calls, and scheduled PrimFuncs without aliases."""
     with tvm_target(target):
         module = tvm.transform.Sequential([
             relax.transform.LegalizeOps(),
@@ -62,7 +70,7 @@ def scheduled(module: Any, target: Target, tile: TokenTile) -> Any:
             relax.transform.RemovePurityChecking(),
             relax.transform.CallTIRRewrite(),
         ])(module)  # fmt: skip
-        module = join_launches(share_workspace(module), tile.threads)
+        module = join_launches(plan_memory(module), tile.threads)
         module = tvm.transform.Sequential([
             relax.transform.LowerAllocTensor(),
             relax.transform.KillAfterLastUse(),
@@ -75,7 +83,7 @@ def scheduled(module: Any, target: Target, tile: TokenTile) -> Any:
 
 
 def check_scheduled(module: Any) -> None:
-    """Raise BuildError if a PrimFunc has no schedule or an operator was not legalised."""
+    """Raise BuildError if some PrimFunc has no schedule."""
     for name, function in module.functions.items():
         if isinstance(function, tirx.PrimFunc) and not (function.attrs and SCHEDULED in function.attrs):
             raise BuildError(
@@ -84,8 +92,11 @@ def check_scheduled(module: Any) -> None:
 
 
 def _without_aliases(module: Any) -> Any:
-    """Set ``tirx.noalias`` everywhere: the code generator takes it from one function for all of them, and the shape
-    functions that the Relax pipeline adds lack it, which makes every kernel five times slower."""
+    """Set ``tirx.noalias`` on every function.
+
+    The code generator takes the flag of one function for all of them. The shape functions that the Relax pipeline adds
+    do not have it, which makes every kernel five times slower.
+    """
     result = tvm.IRModule(dict(module.functions), attrs=module.attrs)
     for name, function in module.functions.items():
         if isinstance(function, tirx.PrimFunc):

@@ -1,10 +1,10 @@
-"""One launch of the threads for a run of kernels, with barriers between those that use the same memory.
+"""Joining consecutive kernels in one parallel launch, with barriers between those that use the same memory.
 
-A parallel loop of TVM wakes its threads and waits for all of them: some microseconds, as long as a small kernel takes.
-In a run of kernels with nothing but new names for memory between them the threads stay inside one launch: a list of
-calls, each of which does one share of a kernel's tasks. A barrier stands before a kernel that touches memory which one
-since the last barrier wrote, or that writes memory which one since then read; queries, keys and values, say, need none
-between them.
+A parallel loop of TVM wakes its threads and waits for all of them, which takes some microseconds, as long as a small
+kernel. Consecutive kernels, with nothing but new names for memory between them, are therefore called from one launch,
+in which every thread does its share of each kernel's tasks. A kernel needs a barrier before it if it touches memory
+that a kernel since the last barrier wrote, or writes memory that such a kernel read. The projections of queries, keys
+and values, for example, need none between them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,14 +15,14 @@ import tvm_ffi
 
 from l0compile.hardware._tvm import TB, IRBuilder, relax, tirx, tvm
 from l0compile.kernels.cpu.lanes import SCHEDULED, body
+from l0compile.lower.tvm.memory_plan import variables
 from l0compile.lower.tvm.ordinary import PLAIN
-from l0compile.lower.tvm.shares import Shares, shared_out
-from l0compile.lower.tvm.workspace import variables
+from l0compile.lower.tvm.work_sharing import WorkShared, share_work
 
 STEPS = "steps"
-"""The function that does what ``main`` does with a launch for each kernel, for those who time them one by one."""
+"""Name of the function that does what ``main`` does, but launches each kernel on its own, so that each can be timed."""
 
-# Operators that only name memory: they may run before the kernels of a run that they stand between.
+# Operators that only allocate or rename memory may run before the kernels of a run between which they stand.
 _NAMES = {
     "relax.memory.alloc_storage",
     "relax.memory.alloc_tensor",
@@ -31,14 +31,21 @@ _NAMES = {
 }
 _ALLOCATIONS = _NAMES - {"relax.memory.alloc_tensor", "relax.reshape"}
 
-Places = tuple[tuple[int, ...], ...]
-"""For each kernel of a launch, where among the launch's arguments its own are."""
+Positions = tuple[tuple[int, ...], ...]
+"""For each kernel of a launch, the positions of its arguments among those of the launch."""
 
 
 def join_launches(module: Any, threads: int) -> Any:
-    """``module`` with the kernels that ``main`` runs one after another in launches of ``threads`` tasks, and ``STEPS``.
+    """Join the kernels that ``main`` runs one after another in launches, and add the function ``STEPS``.
 
-    Expects what ``share_workspace`` leaves. Kernels whose tasks cannot be told apart are called as before.
+    Kernels whose tasks cannot be divided are called as before.
+
+    Args:
+        module: The result of ``plan_memory``.
+        threads: Number of tasks of a launch.
+
+    Returns:
+        A new module.
     """
     main, joiner = module["main"], _Joiner(module, threads)
     joined, alone = joiner.joined(main, together=True), joiner.joined(main, together=False)
@@ -49,20 +56,24 @@ def join_launches(module: Any, threads: int) -> Any:
 
 @dataclass
 class _Run:
-    """Calls of kernels with nothing between them.
+    """Consecutive calls of kernels.
 
-    memory: variable -> the allocations that it may name. barriers: whether one stands before each call.
+    Attributes:
+        memory: Variable -> the allocations that it may name.
+        bindings: The calls.
+        kernels: The kernel of each call.
+        barriers: Whether each call needs a barrier before it.
     """
 
     memory: dict[Any, frozenset[Any]]
     bindings: list[Any] = field(default_factory=list)
-    kernels: list[Shares] = field(default_factory=list)
+    kernels: list[WorkShared] = field(default_factory=list)
     barriers: list[bool] = field(default_factory=list)
     _read: frozenset[Any] = frozenset()
     _written: frozenset[Any] = frozenset()
 
-    def add(self, binding: Any, kernel: Shares) -> None:
-        """One more call."""
+    def add(self, binding: Any, kernel: WorkShared) -> None:
+        """Add a call, and decide whether it needs a barrier."""
         named = [self._named(argument) for argument in binding.value.args]
         reads = frozenset[Any]().union(*named)
         writes = frozenset[Any]().union(*(named[i] for i in kernel.writes))
@@ -73,15 +84,15 @@ class _Run:
         self.barriers.append(waits)
 
     def note(self, binding: Any) -> None:
-        """What ``binding``, which is no call of a kernel, may name."""
+        """Note the allocations that ``binding``, which calls no kernel, may name."""
         own = frozenset([binding.var]) if _operator(binding) in _ALLOCATIONS else frozenset[Any]()
         self.memory[binding.var] = own | self._named(binding.value)
 
     def _named(self, expression: Any) -> frozenset[Any]:
         return frozenset[Any]().union(*(self.memory.get(var, frozenset()) for var in variables(expression)))
 
-    def arguments(self) -> tuple[list[Any], Places]:
-        """The distinct arguments of all calls, and where each call's are among them; those of one call as they are."""
+    def arguments(self) -> tuple[list[Any], Positions]:
+        """Return the distinct arguments of all calls, and the positions of each call's among them."""
         if len(self.bindings) == 1:
             own = [*self.bindings[0].value.args]
             return own, (tuple(range(len(own))),)
@@ -100,11 +111,13 @@ def _is_tensor(argument: Any) -> bool:
 
 
 def _identity(argument: Any, place: tuple[int, int]) -> Any:
-    """What an argument shares with those that are the same: a variable, or a size's formula. Constants have no names,
-    and are all distinct."""
+    """Return a key that equal arguments share: a variable, or the formula of a size.
+
+    Constants have no names, so each of them counts as distinct.
+    """
     if _is_tensor(argument):
         return argument if isinstance(argument, relax.Var) else place
-    # Its stub lists a field that it fills itself.
+    # The type stub asks for a field that the class fills itself.
     return tvm_ffi.StructuralKey(argument)  # type: ignore[call-arg]
 
 
@@ -113,25 +126,31 @@ def _operator(binding: Any) -> str:
 
 
 def _only_names(binding: Any) -> bool:
-    """Whether a binding computes nothing."""
+    """Return whether a binding only allocates or renames memory, and computes nothing."""
     value = binding.value
     return isinstance(value, relax.Var | relax.TupleGetItem | relax.Tuple) or _operator(binding) in _NAMES
 
 
 @dataclass
 class _Joiner:
-    """launches: the function of each that there is already."""
+    """Makes the launches of a module.
+
+    Attributes:
+        module: The module.
+        threads: Number of tasks of a launch.
+        launches: The launch functions made so far.
+    """
 
     module: Any
     threads: int
     launches: dict[Any, Any] = field(default_factory=dict)
-    _shares: dict[str, Shares | None] = field(default_factory=dict)
+    _shares: dict[str, WorkShared | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.builder, self._added = relax.BlockBuilder(self.module), set[str]()
 
     def joined(self, main: Any, *, together: bool) -> Any:
-        """``main`` with launches of as many kernels as can be, or of one each."""
+        """Rewrite ``main`` with launches of as many kernels as possible, or of one kernel each."""
         made: list[Any] = []
         run = _Run({})
         for binding in (binding for block in main.body.blocks for binding in block.bindings):
@@ -151,18 +170,18 @@ class _Joiner:
         ended = relax.SeqExpr([relax.BindingBlock(made)], main.body.body)
         return relax.Function(main.params, ended, main.ret_ty, main.is_pure, main.attrs)
 
-    def _kernel(self, binding: Any) -> Shares | None:
+    def _kernel(self, binding: Any) -> WorkShared | None:
         callee = getattr(binding.value, "op", None)
         if not isinstance(binding.value, relax.Call) or not isinstance(callee, tvm.ir.GlobalVar):
             return None
         name = callee.name_hint
         if name not in self._shares:
             function = self.module[name]
-            self._shares[name] = shared_out(function) if isinstance(function, tirx.PrimFunc) else None
+            self._shares[name] = share_work(function) if isinstance(function, tirx.PrimFunc) else None
         return self._shares[name]
 
     def _launched(self, run: _Run) -> Iterator[Any]:
-        """The bindings that take the place of a run."""
+        """Iterate over the bindings that replace a run."""
         if not any(kernel.parallel for kernel in run.kernels):
             yield from run.bindings  # nothing to share
             return
@@ -174,7 +193,7 @@ class _Joiner:
         first = run.bindings[0]
         yield relax.VarBinding(first.var, relax.Call(self.launches[key], arguments))
 
-    def _launch(self, run: _Run, names: Sequence[str], tensors: Sequence[bool], places: Places) -> Any:
+    def _launch(self, run: _Run, names: Sequence[str], tensors: Sequence[bool], places: Positions) -> Any:
         shares = [f"{name}_share" for name in names]
         for name, kernel in zip(shares, run.kernels, strict=True):
             if name not in self._added:
@@ -191,9 +210,17 @@ class _Joiner:
 
 
 def _launch_function(
-    threads: int, names: Sequence[str], tensors: Sequence[bool], places: Places, barriers: Sequence[bool]
+    threads: int, names: Sequence[str], tensors: Sequence[bool], places: Positions, barriers: Sequence[bool]
 ) -> Any:
-    """PrimFunc that calls kernels by name, in one launch. tensors: whether each of its arguments is one, or a size."""
+    """Make a PrimFunc that calls kernels by name in one launch.
+
+    Args:
+        threads: Number of tasks.
+        names: Names of the kernels.
+        tensors: Whether each argument of the launch is a tensor, and not a size.
+        places: Positions of each kernel's arguments among those of the launch.
+        barriers: Whether each kernel needs a barrier before it.
+    """
     with IRBuilder() as builder, TB.prim_func(s_tir=True):
         TB.func_name("launch")
         TB.func_attr({SCHEDULED: True})

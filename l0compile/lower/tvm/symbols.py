@@ -1,4 +1,4 @@
-"""Symbolic sizes: from torch's sympy expressions to TensorIR expressions."""
+"""Symbolic sizes: sympy expressions of torch -> TensorIR expressions."""
 
 from typing import Any
 
@@ -12,16 +12,21 @@ from l0compile.ir.nodes import expression
 
 
 class Symbols:
-    """One int64 variable per size symbol of a program."""
+    """The int64 variables of the size symbols of a program."""
 
     def __init__(self) -> None:
         self.variables: dict[str, Any] = {}
 
     def dimension(self, size: int | torch.SymInt) -> Any:
-        """``size`` as a Python int or a TensorIR expression. Raises BuildError for an unknown operator."""
+        """Return ``size`` as a Python int or a TensorIR expression.
+
+        Raises:
+            BuildError: The size is not integer arithmetic on input sizes.
+        """
         return int(size) if isinstance(size, int) else self._expression(expression(size))
 
     def shape(self, shape: Any) -> list[Any]:
+        """Return the sizes of a shape as Python ints and TensorIR expressions."""
         return [self.dimension(size) for size in shape]
 
     def _expression(self, e: Any) -> Any:
@@ -30,7 +35,7 @@ class Symbols:
         if e.is_Symbol:
             return self.variables.setdefault(str(e), tirx.Var(str(e), "int64"))
         if isinstance(e, FloorDiv | CleanDiv | Mod | PythonMod) and e.args[1].atoms(FloorDiv, CleanDiv):
-            # TVM's simplifier takes minutes for quotients of quotients, if it ends.
+            # TVM's simplifier takes minutes for quotients of quotients, or never ends.
             raise BuildError(
                 f"size {e}: expected a divisor without a division in it; where {e.args[1]} divides a dimension of an "
                 "input, fix that dimension or make it a multiple in dynamic_shapes"

@@ -11,11 +11,11 @@ from typing import Any
 from l0compile.hardware.costs import KernelWorkload, versions_of
 from l0compile.hardware.costs.text import work_fields
 from l0compile.hardware.targets import Target, available_cores
+from l0compile.ir.codec import encode
 from l0compile.kernels import TokenTile
 from l0compile.kernels.costs import costed_kernel, spec_of
 from l0compile.kernels.definition import schedule_data
 from l0compile.measurement.json_process import JsonProcess
-from l0compile.runtime.artifact import dump_target
 
 # Registers stored to the stack that are no fault: those that a called function keeps for its caller.
 _SPILLS_ALLOWED = 8
@@ -40,7 +40,7 @@ def worker(
         The process and its first answer.
     """
     process = JsonProcess("l0compile.measurement.tune.worker", "tune", threads, pinned=pinned)
-    return process, process.ask({"target": dump_target(target), "device": device}, _START_S)
+    return process, process.ask({"target": encode(target), "device": device}, _START_S)
 
 
 def default_of(work: KernelWorkload, tile: TokenTile) -> Any:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from l0compile.errors import DataError
+from l0compile.errors import DeviceError
 from l0compile.hardware.costs import CostKey, CostRecord
 from l0compile.hardware.costs.text import work_fields
 from l0compile.hardware.targets import Target
@@ -127,7 +127,7 @@ class Timers:
         """A record of each schedule in ``batch``. What a device that went away had left, the others do.
 
         Raises:
-            DataError: no device is left.
+            DeviceError: no device is left.
         """
         shares: queue.SimpleQueue[Sequence[TuningJob]] = queue.SimpleQueue()
         for first in range(len(self._timers)):
@@ -142,7 +142,7 @@ class Timers:
                 timer for timer, (_, reason) in zip(self._timers, done, strict=True) if reason is None
             ]
             if not self._timers:
-                raise DataError(
+                raise DeviceError(
                     f"tune: no device is left ({lost[-1]}); what was measured before is kept: start the same command "
                     "again when devices are back"
                 )

@@ -79,7 +79,7 @@ def tune(
     Raises:
         TargetError: the target's code does not run here.
         ConfigError: no kernel does some of the work.
-        DataError: there is no device, or none is left; what was measured until then is kept.
+        DeviceError: there is no device, or none is left; what was measured until then is kept.
     """
     tile, plan = token_tile(target), plan or TuningPlan()
     jobs = missing(works, target, tile, database, plan.schedules)

@@ -9,27 +9,26 @@ nothing, a device that went away by ``{"lost": text}``. End of input ends the pr
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from l0compile.errors import L0CompileError
-from l0compile.hardware.costs.text import work_from
+from l0compile.hardware.costs import KernelWorkload
 from l0compile.hardware.targets import Target
+from l0compile.ir.codec import decode, encode
 from l0compile.kernels import TokenTile, token_tile
 from l0compile.kernels.costs import costed_kernel
 from l0compile.measurement.answers import answer, take_stdout
 from l0compile.measurement.engines import describe_error
 from l0compile.measurement.tune.kernels import build_kernel
 from l0compile.measurement.tune.timing import Here, There, time_kernel
-from l0compile.runtime.artifact import restore_target
 
 
 def main() -> None:
     """Serve requests from standard input."""
     answers = take_stdout()
     first = json.loads(sys.stdin.readline())
-    target = restore_target(first["target"], "tune")
+    target = decode(first["target"], Target, "tune: target")
     tile = token_tile(target)
     try:
         machine = There(first["device"]) if first["device"] else Here()
@@ -48,11 +47,12 @@ def main() -> None:
 def _serve(
     request: Mapping[str, Any], target: Target, tile: TokenTile, machine: Here | There
 ) -> dict[str, Any]:
-    work, library = work_from(request["work"], "tune"), Path(request["library"])
+    work, library = decode(request["work"], KernelWorkload, "tune: work"), Path(request["library"])
     if request["do"] == "build":
         schedule = costed_kernel(work.op).schedule_from(tuple(sorted(request["schedule"].items())))
         return {"spills": build_kernel(work, schedule, tile, target, library)}
-    return asdict(time_kernel(library, work, tile, request["seconds"], machine))
+    found: dict[str, Any] = encode(time_kernel(library, work, tile, request["seconds"], machine))
+    return found
 
 
 if __name__ == "__main__":

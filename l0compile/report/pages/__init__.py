@@ -1,1 +1,1 @@
-"""HTML pages."""
+"""HTML pages, from the templates in ``templates``."""

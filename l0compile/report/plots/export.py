@@ -98,7 +98,7 @@ def _adapt(element: ElementTree.Element) -> None:
     if style := element.attrib.get("style"):
         style = re.sub(r"(fill|stroke): (#[0-9a-f]{6})", lambda found: themed(found[1], found[2]), style)
         # The page gives all its text one family.
-        element.attrib["style"] = re.sub(r"(px|pt) '.*?(?=;|$)", r"\1 sans-serif", style)
+        element.attrib["style"] = re.sub(r"font-family: [^;]*(; |$)", "", style)
 
 
 @contextmanager
@@ -106,9 +106,17 @@ def _ready(figure: "Figure") -> Iterator[None]:
     """Lay out or save ``figure`` in this: its texts are shown as they are, and no font is missed aloud."""
     from matplotlib.text import Text
 
+    # Numbers beside an axis are matplotlib's own, and may be formulas: powers of ten.
+    own = {
+        id(text)
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for text in axis.get_ticklabels(which="both")
+    }
     for text in figure.findobj(Text):
-        text.set_parse_math(False)
-        text.set_text(_printable(text.get_text()))
+        if id(text) not in own:
+            text.set_parse_math(False)
+            text.set_text(_printable(text.get_text()))
     with warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes in a PNG; the page has it in full.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

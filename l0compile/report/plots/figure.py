@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,20 @@ def canvas(size: PlotSize) -> "tuple[Figure, Axes]":
 
 
 def set_titles(axes: "Axes", across: str, up: str) -> None:
-    """Name the axes; the name of the upright one lies above it, where it can be read."""
+    """Name the axes, on one line each; the name of the upright one lies above it, where it can be read."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    room = int(figure.get_figwidth() * 72 / 8)
     style: dict[str, Any] = {"fontsize": 13, "fontweight": "bold", "color": INK}
-    axes.set_xlabel(across, **style)
-    axes.figure.suptitle(up, x=0.01, ha="left", **style)
+    axes.set_xlabel(shortened(across, room), **style)
+    figure.suptitle(shortened(up, room), x=0.01, ha="left", **style)
+
+
+def add_legend(axes: "Axes", keys: "Sequence[Line2D]") -> None:
+    """Show a legend with ``keys``, side by side below the plot."""
+    axes.get_figure(root=True).legend(  # type: ignore[union-attr]
+        handles=keys, loc="outside lower center", ncols=3, frameon=False, fontsize=13, labelcolor=INK
+    )
 
 
 def set_range(

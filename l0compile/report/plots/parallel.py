@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from l0compile.report.candidates import note, origin, searched, trials
 from l0compile.report.plots.colours import FAINT, INK, quality_colour
 from l0compile.report.plots.export import set_tip, settle
-from l0compile.report.plots.figure import Plot, PlotSize, canvas, label_points, shortened
+from l0compile.report.plots.figure import Plot, PlotSize, add_legend, canvas, label_points, shortened
 from l0compile.studies.result import Candidate, SearchResult
 
 if TYPE_CHECKING:
@@ -92,26 +92,17 @@ def draw_parallel(found: Trials, size: PlotSize) -> "Figure":
     axes.set(xlim=(-0.04, 1.04) if lying else (-0.3, last + 0.3))
     axes.set(ylim=(last + 0.6, -0.4) if lying else (-0.02, 1.02))
     columns = [axis.places() for axis in found.axes]
-    heights = range(len(columns))
-    for index in sorted(
-        range(len(found.items)), key=lambda i: (found.items[i].number in found.fitted, columns[-1][i])
-    ):
-        item, places = found.items[index], [column[index] for column in columns]
-        thick = item.number in found.fitted
-        (line,) = axes.plot(
-            *((places, heights) if lying else (heights, places)), color=quality_colour(columns[-1][index]),
-            linewidth=3 if thick else 1.3, alpha=None if thick else 0.7, label=f"#{item.number}", clip_on=False,
-        )  # fmt: skip
-        set_tip(line, note(item))
+    _draw_trials(axes, found, columns, lying)
     for number, axis in enumerate(found.axes):
         (_draw_lying if lying else _draw_upright)(axes, axis, number, len(found.axes))
     quality = found.axes[-1].values
     ends = ((0.0, f"{min(quality):.4g}, the worst quality"), (1.0, f"{max(quality):.4g}, the best"))
-    keys = [
-        axes.plot([], [], color=quality_colour(share), linewidth=3, label=words)[0] for share, words in ends
-    ]
-    figure.legend(
-        handles=keys, loc="outside lower center", ncols=2, frameon=False, fontsize=13, labelcolor=INK
+    add_legend(
+        axes,
+        [
+            axes.plot([], [], color=quality_colour(share), linewidth=3, label=words)[0]
+            for share, words in ends
+        ],
     )
     settle(figure)
     fitted = [index for index, item in enumerate(found.items) if item.number in found.fitted]
@@ -124,6 +115,21 @@ def draw_parallel(found: Trials, size: PlotSize) -> "Figure":
     else:
         label_points(axes, [(last, place) for place in places], words, [INK] * len(words), (8, 0))
     return figure
+
+
+def _draw_trials(axes: "Axes", found: Trials, columns: list[list[float]], lying: bool) -> None:
+    """Draw the lines; ``columns`` has the place of each trial by axis. Fitted and good trials lie on top."""
+    heights = range(len(columns))
+    for index in sorted(
+        range(len(found.items)), key=lambda i: (found.items[i].number in found.fitted, columns[-1][i])
+    ):
+        item, places = found.items[index], [column[index] for column in columns]
+        thick = item.number in found.fitted
+        (line,) = axes.plot(
+            *((places, heights) if lying else (heights, places)), color=quality_colour(columns[-1][index]),
+            linewidth=3 if thick else 1.3, alpha=None if thick else 0.7, label=f"#{item.number}", clip_on=False,
+        )  # fmt: skip
+        set_tip(line, note(item))
 
 
 def _draw_upright(axes: "Axes", axis: SearchedAxis, x: int, count: int) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from l0compile.measurement import Measurement, ratio
 from l0compile.report.plots.colours import CHOSEN
 from l0compile.report.plots.export import saved
-from l0compile.report.plots.figure import WIDE, canvas, set_titles, shortened
+from l0compile.report.plots.figure import WIDE, canvas, set_range, set_titles, shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,7 +87,9 @@ def draw_sweep(title: str, points: Sequence[SweepPoint]) -> "Figure":
                 linewidth=1.5, linestyle="-" if place == 0 else "--", label=f"{engine} {label}".strip(),
             )  # fmt: skip
     set_titles(axes, along or "one size", f"{shortened(title, 60)}: latency in ms, with 95 % intervals")
-    axes.set_yscale("log")
+    results = [result for point in points for result in point.results.values() if result.ok]
+    times = [ms for result in results for ms in (result.low_ms, result.median_ms, result.high_ms)]
+    set_range(axes, "y", times, 8, log=True, margin=0.08)
     if along is not None and len(sizes[along]) > 1:
         axes.set_xscale("log")
         axes.set_xticks(sizes[along], [str(size) for size in sizes[along]])

@@ -18,6 +18,7 @@ from l0compile.report.plots.export import set_tip, settle
 from l0compile.report.plots.figure import (
     Plot,
     PlotSize,
+    add_legend,
     canvas,
     label_points,
     set_range,
@@ -59,8 +60,11 @@ def draw_tradeoff(result: SearchResult, size: PlotSize) -> "Figure":
     """Draw every measured candidate with its interval, the front, the budget and the dense engines."""
     found = standings(result)
     figure, axes = canvas(size)
-    across = shortened(found.title, 44) if size.narrow else f"{found.title}, logarithmic"
-    set_titles(axes, across, shortened(result.quality_name, 40 if size.narrow else 110))
+    set_titles(
+        axes,
+        found.title if size.narrow else f"{found.title}, logarithmic, with 95 % intervals",
+        result.quality_name,
+    )
     _set_ranges(axes, found, size)
     _draw_budget(axes, found)
     for trial in trials(result):
@@ -76,14 +80,12 @@ def draw_tradeoff(result: SearchResult, size: PlotSize) -> "Figure":
         axes.text(
             0.5, 0.5, "no candidate was both measured and trained", ha="center", transform=axes.transAxes
         )
-    kinds = {kind: None for kind in (_CHOSEN, _ON_FRONT, _OTHER) if kind in map(_kind, found.candidates)}
+    kinds = [kind for kind in (_CHOSEN, _ON_FRONT, _OTHER) if kind in map(_kind, found.candidates)]
     keys = [
         axes.plot([], [], shape, color=colour, mfc=_fill(colour), label=words)[0]
         for colour, shape, words in kinds
     ]
-    figure.legend(
-        handles=keys, loc="outside lower center", ncols=3, frameon=False, fontsize=13, labelcolor=INK
-    )
+    add_legend(axes, keys)
     settle(figure)
     _draw_engines(axes, found, size)
     places = [(max(one.at.value, one.at.high), one.quality) for one in found.candidates]

@@ -1,7 +1,7 @@
-"""What was done to a model, what each part of it costs, and what bounds its speed. Data and text; runs nothing."""
+"""What was done to a model, what each part costs, and what bounds its speed: data and text that run nothing."""
 
 from l0compile.runtime.account.bound import Account as Account
-from l0compile.runtime.account.bound import Part as Part
+from l0compile.runtime.account.bound import AccountPart as AccountPart
 from l0compile.runtime.account.bound import RegionTime as RegionTime
 from l0compile.runtime.account.bound import account as account
 from l0compile.runtime.account.explanation import Explanation as Explanation

@@ -1,12 +1,13 @@
-"""Where the time of a call goes, before and after the zeros were used, and the speed-up that Amdahl's law leaves."""
+"""Where the time of a call goes, before and after zeros were used, and the speed-up that Amdahl's law leaves."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import prod
 from statistics import median
 from typing import Any
 
+from l0compile.ir.codec import encode
 from l0compile.ir.records import Region
 from l0compile.runtime.account.profile import FunctionTime, Profile
 
@@ -15,11 +16,14 @@ ATTENTION = "attention"
 
 @dataclass(frozen=True)
 class RegionTime:
-    """One region's time.
+    """The time of one region.
 
     Attributes:
-        name, kind: as in its Region. kernels: functions that compute it, with an entry a launch.
-        before_ms: dense; None where nothing tells. after_ms: as compiled; None where ordinary operators compute it.
+        name: as in its Region.
+        kind: as in its Region.
+        kernels: functions that compute it, one entry for each launch.
+        before_ms: dense; None if nothing tells.
+        after_ms: as compiled; None if ordinary operators compute it.
         share: before_ms over the dense time of the whole model.
     """
 
@@ -32,11 +36,15 @@ class RegionTime:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A class of work: ``weights`` (regions that have them), ``attention``, ``other kernels`` (norms, packing),
-    ``ordinary operators``, ``islands`` (PyTorch) and ``between kernels`` (memory, the virtual machine, input checks).
+class AccountPart:
+    """A class of work.
 
-    share: before_ms over the dense time of the whole model.
+    Attributes:
+        name: ``weights`` (regions that have them), ``attention``, ``other kernels`` (norms, packing), ``ordinary
+            operators``, ``islands`` (PyTorch) or ``between kernels`` (memory, the virtual machine, input checks).
+        before_ms: dense.
+        after_ms: as compiled.
+        share: before_ms over the dense time of the whole model.
     """
 
     name: str
@@ -50,10 +58,15 @@ class Account:
     """Times of one call, in milliseconds.
 
     Attributes:
-        before: ``measured`` on the dense compile of the same model, or ``predicted`` from shapes and block efficiency.
-        sizes, threads: of the measurement.
-        dense_ms, now_ms: the whole model before and after. speedup: their ratio.
-        regions: in the order of the model. parts: what the whole is made of.
+        before: ``measured`` on the dense compile of the same model, or ``predicted`` from shapes and block
+            efficiency.
+        sizes: of the measurement.
+        threads: of the measurement.
+        dense_ms: the whole model before.
+        now_ms: the whole model after.
+        speedup: their ratio.
+        regions: in the order of the model.
+        parts: what the whole is made of.
         ordinary: function -> (launches, ms) of operators outside our kernels, slowest first.
         islands: (function, where, ms) of each stage that PyTorch runs.
         shrinkable: share of the dense time that regions with weights take.
@@ -69,7 +82,7 @@ class Account:
     now_ms: float
     speedup: float
     regions: tuple[RegionTime, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[AccountPart, ...]
     ordinary: Mapping[str, tuple[int, float]]
     islands: tuple[tuple[str, str, float], ...]
     shrinkable: float
@@ -77,8 +90,8 @@ class Account:
     bound_here: float
 
     def to_json(self) -> dict[str, Any]:
-        """The fields under their names, JSON values only."""
-        return {**asdict(self), "sizes": dict(self.sizes), "sentence": self.sentence}
+        """Return the fields by name, and ``sentence``, as JSON values."""
+        return {**encode(self), "sentence": self.sentence}
 
     @property
     def sentence(self) -> str:
@@ -104,10 +117,11 @@ def account(regions: Iterable[Region], profile: Profile, dense: Profile | None) 
     """Join what was decided with what was measured.
 
     Args:
-        profile: of the compiled model. dense: of the same model compiled with its zeros ignored, on the same inputs;
-            without it the time before is predicted: time after over ``Region.predicted`` or over the ratio of shapes,
-            and for a dropped region ``Region.dense_ms``, or the mean time an element of those of its kind
-            that are left.
+        regions: what became of each layer.
+        profile: of the compiled model.
+        dense: of the same model compiled with its zeros ignored, on the same inputs. Without it the time before is
+            predicted: the time after over ``Region.predicted``, or over the ratio of shapes; for a dropped region
+            ``Region.dense_ms``, or the mean time for each element of those of its kind that are left.
     """
     regions = tuple(regions)
     after = _by_region(profile)
@@ -209,7 +223,7 @@ def _region_time(
 
 def _parts(
     times: tuple[RegionTime, ...], profile: Profile, dense: Profile | None, dense_ms: float
-) -> tuple[Part, ...]:
+) -> tuple[AccountPart, ...]:
     weights = [t for t in times if t.kind != ATTENTION]
     attention = [t for t in times if t.kind == ATTENTION]
     known = {t.name for t in times}
@@ -220,7 +234,7 @@ def _parts(
         *((name, then[name], now[name]) for name in now),
     ]
     return tuple(
-        Part(name, before, after, before / dense_ms) for name, before, after in rows if before or after
+        AccountPart(name, before, after, before / dense_ms) for name, before, after in rows if before or after
     )
 
 

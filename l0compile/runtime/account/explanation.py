@@ -1,15 +1,15 @@
 """What was done to a model and why, as data that prints."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from l0compile.errors import DataError
+from l0compile.ir.codec import decode, encode
 from l0compile.ir.records import EngineChoice, Launch, PassRecord, Region, StageRecord
 from l0compile.runtime.account.bound import Account, account
 from l0compile.runtime.account.profile import Profile
 from l0compile.runtime.account.text import (
-    Line,
+    TextLine,
     checked,
     island_lines,
     ordinary_lines,
@@ -23,22 +23,23 @@ _SIZES = 8  # conditions on sizes that are listed before "and more"
 
 @dataclass(frozen=True)
 class Explanation:
-    """What became of a model. ``to_json`` gives the fields under these names.
+    """What became of a model.
 
     Attributes:
         regions: fate of each layer, in the order of the model; see :class:`l0compile.ir.records.Region`.
         passes: what ran, with the number of changes and seconds.
-        verification: ``checked`` and, if so, ``max_difference`` relative to the largest reference value, ``tolerance``,
-            ``inputs`` (number of example inputs compared).
+        verification: ``checked`` and, if so, ``max_difference`` relative to the largest reference value,
+            ``tolerance`` and ``inputs`` (number of example inputs compared).
         ordinary: operators that run outside our kernels, with counts.
-        stages: what each engine runs, in order. choice: which engine runs the whole, and the times that decided it.
+        stages: what each engine runs, in order.
+        choice: which engine runs the whole, and the times that decided it.
         launches: the kernel calls of one run, in order.
-        sizes: what must hold of the dynamic sizes of a call, a sentence each.
+        sizes: what must hold of the dynamic sizes of a call, one sentence each.
+        plain: functions of ordinary operators that no schedule rule could change: their loops run as written.
         stored: name of a weight that the model stores sparse -> the format; it was made dense, with its zeros.
-        state: buffers that calls change, a line each.
-        plain: functions of ordinary operators whose loops run as written: no schedule rule could change them.
-        profile, dense_profile: times of one call, and of the dense model's, where measured; ``account`` joins them with
-            the regions.
+        state: buffers that calls change, one line each.
+        profile: times of one call, if measured; ``account`` joins them with the regions.
+        dense_profile: the same of the dense model.
     """
 
     regions: tuple[Region, ...]
@@ -61,77 +62,36 @@ class Explanation:
         return tuple(stage for stage in self.stages if stage.engine == "torch")
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values only."""
-        return {
-            "regions": [asdict(region) for region in self.regions],
-            "passes": [asdict(record) for record in self.passes],
-            "verification": dict(self.verification),
-            "ordinary": dict(self.ordinary),
-            "stages": [asdict(stage) for stage in self.stages],
-            "choice": asdict(self.choice) if self.choice else None,
-            "launches": [asdict(launch) for launch in self.launches],
-            "sizes": list(self.sizes),
-            "plain": list(self.plain),
-            "stored": dict(self.stored),
-            "state": list(self.state),
-            "profile": None if self.profile is None else self.profile.to_json(),
-            "dense_profile": None if self.dense_profile is None else self.dense_profile.to_json(),
-        }
+        """Return the fields by name, as JSON values."""
+        found: dict[str, Any] = encode(self)
+        return found
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Explanation":
-        """The explanation that ``to_json`` wrote. Raises DataError if it is of another version."""
-        try:
-            return cls._read(record)
-        except (KeyError, TypeError) as error:
-            raise DataError(
-                f"explanation: what is stored does not fit this version: {error}; compile the model again"
-            ) from error
+        """Return the explanation that ``to_json`` wrote.
 
-    @classmethod
-    def _read(cls, record: Mapping[str, Any]) -> "Explanation":
-        regions = tuple(Region.from_json(item) for item in record["regions"])
-        passes = tuple(PassRecord(**item) for item in record["passes"])
-        stages = tuple(StageRecord.from_json(item) for item in record["stages"])
-        choice = EngineChoice(**record["choice"]) if record["choice"] else None
-        verification, ordinary = dict(record["verification"]), dict(record["ordinary"])
-        launches = tuple(Launch(**item) for item in record["launches"])
-        profiles = [
-            None if record[key] is None else Profile.from_json(record[key])
-            for key in ("profile", "dense_profile")
-        ]
-        return cls(
-            regions,
-            passes,
-            verification,
-            ordinary,
-            stages,
-            choice,
-            launches,
-            tuple(record["sizes"]),
-            tuple(record["plain"]),
-            dict(record["stored"]),
-            tuple(record["state"]),
-            *profiles,
-        )
+        Raises:
+            StorageError: it is malformed, or of another version.
+        """
+        return decode(record, cls, "explanation", advice="compile the model again")
 
     @property
     def account(self) -> Account | None:
-        """Where the time goes and what bounds it; None where nothing was measured."""
+        """Where the time goes and what bounds it; None if nothing was measured."""
         return None if self.profile is None else account(self.regions, self.profile, self.dense_profile)
 
-    def lines(self, width: int) -> list[Line]:
-        """Bound, regions with reasons, ordinary operators, islands, engine, sizes and checks; wrapped at ``width``."""
+    def lines(self, width: int) -> list[TextLine]:
+        """Return lines of at most ``width``: bound, regions, ordinary operators, islands, engine, sizes, checks."""
         found = self.account
-        lines: list[Line] = []
+        lines: list[TextLine] = []
         if found is not None:
-            lines += [*wrapped(found.sentence, width), Line(""), *part_lines(found), Line("")]
+            lines += [*wrapped(found.sentence, width), TextLine(""), *part_lines(found), TextLine("")]
         lines += region_lines(self.regions, found, width)
         if found is not None and found.ordinary:
-            lines += [Line(""), *ordinary_lines(found, self.plain, width)]
+            lines += [TextLine(""), *ordinary_lines(found, self.plain, width)]
         elif self.ordinary:
             counts = ", ".join(f"{name} ({count})" for name, count in self.ordinary.items())
-            lines += [Line(""), *wrapped(f"ordinary operators: {counts}", width)]
+            lines += [TextLine(""), *wrapped(f"ordinary operators: {counts}", width)]
         lines += [
             line
             for number, stage in enumerate(self.islands)
@@ -148,7 +108,7 @@ class Explanation:
             rest = f"; and {more} more conditions, each checked at a call" if more else ""
             lines += wrapped(f"sizes: {'; '.join(told)}{rest}", width)
         if self.state:
-            lines.append(Line("state, changed by each call of one sequence:", "title"))
+            lines.append(TextLine("state, changed by each call of one sequence:", "title"))
             lines += [line for item in self.state for line in wrapped(item, width, "    ")]
         return [*lines, *wrapped(checked(self.verification), width)]
 

@@ -1,8 +1,8 @@
 """One call of a compiled model, taken apart, as data."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 FunctionKind = Literal["kernel", "ordinary", "island"]
 
@@ -12,10 +12,10 @@ class FunctionTime:
     """One launch of one compiled function.
 
     Attributes:
-        function: its name in the compiled code (``linear_3``); an ordinary operator's function is named for what was
-            fused into it (``fused_add_multiply``); ``island_0`` is the first stage that PyTorch runs.
-        kind: ``kernel``: one of ours. ``ordinary``: operators that TVM was given as they are. ``island``: PyTorch.
-        region: name of the Region it computes, if it does.
+        function: its name in the compiled code (``linear_3``); that of an ordinary operator names what was fused into
+            it (``fused_add_multiply``); ``island_0`` is the first stage that PyTorch runs.
+        kind: ``kernel``: one of ours; ``ordinary``: operators that TVM was given as they are; ``island``: PyTorch.
+        region: name of the Region that it computes, if any.
         where: module path of a kernel, source of an island, None for ordinary operators.
         ms: median over the repetitions.
     """
@@ -35,8 +35,8 @@ class Profile:
         sizes: size of each dynamic dimension, by label.
         threads: worker threads of the kernels.
         total_ms: median of whole calls, measured without looking inside.
-        functions: every function in the order in which they run, each timed in a launch of its own. In a call those
-            that follow one another share one, so that together they may take longer than the call.
+        functions: every function in the order in which they run, each timed in a launch of its own. Within a call,
+            neighbours share a launch: together they may take less than these.
     """
 
     sizes: Mapping[str, int]
@@ -46,16 +46,5 @@ class Profile:
 
     @property
     def between_ms(self) -> float:
-        """What a call takes beside its functions (checks of the inputs, memory, the virtual machine), as far as that is
-        more than their own launches take."""
+        """What a call takes beside its functions (input checks, memory, the virtual machine); at least 0."""
         return max(0.0, self.total_ms - sum(item.ms for item in self.functions))
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON values only."""
-        return {**asdict(self), "sizes": dict(self.sizes), "functions": [asdict(f) for f in self.functions]}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Profile":
-        """The profile that ``to_json`` wrote."""
-        functions = tuple(FunctionTime(**item) for item in record["functions"])
-        return cls(dict(record["sizes"]), record["threads"], record["total_ms"], functions)

@@ -15,7 +15,7 @@ _ORDINARY = 8  # operators listed before "and more"
 
 
 @dataclass(frozen=True)
-class Line:
+class TextLine:
     """One line of text and how it should look."""
 
     text: str
@@ -23,7 +23,7 @@ class Line:
 
 
 def checked(result: Mapping[str, Any]) -> str:
-    """What ``Explanation.verification`` holds, in words."""
+    """Say what ``Explanation.verification`` holds."""
     if not result.get("checked"):
         return "not compared with the original model"
     return (
@@ -43,7 +43,7 @@ def _fast_path(result: Mapping[str, Any]) -> str:
 
 
 def shape_text(region: Region) -> str:
-    """``1536×384 → 1020×384``, or the shape alone where it did not change."""
+    """Return ``1536×384 → 1020×384``, or the shape alone if it did not change."""
     before, after = ("×".join(map(str, shape)) for shape in (region.shape_before, region.shape_after))
     if region.format == "dropped":
         return f"{before} → none"
@@ -51,39 +51,39 @@ def shape_text(region: Region) -> str:
 
 
 def format_text(region: Region) -> str:
-    """``bsr 4×1``, or the format alone where there is no block."""
+    """Return ``bsr 4×1``, or the format alone if there is no block."""
     return region.format if region.block is None else f"{region.format} {region.block[0]}×{region.block[1]}"
 
 
 def milliseconds(value: float | None) -> str:
-    """Three digits, or a dash for what is not known."""
+    """Return three digits, or a dash for what is not known."""
     return "–" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
-def part_lines(found: Account) -> Iterator[Line]:
-    """The parts of the model with their times."""
+def part_lines(found: Account) -> Iterator[TextLine]:
+    """List the parts of the model with their times."""
     sizes = ", ".join(f"{name} = {size}" for name, size in found.sizes.items())
     where = f"{sizes}; " if sizes else ""
-    yield Line(f"{'part of the model':<{_PART}}  dense ms  now ms  share", "title")
+    yield TextLine(f"{'part of the model':<{_PART}}  dense ms  now ms  share", "title")
     for part in found.parts:
         times = f"{milliseconds(part.before_ms):>8}  {milliseconds(part.after_ms):>6}"
-        yield Line(f"{part.name:<{_PART}}  {times}  {part.share:>5.0%}")
-    yield Line(f"({where}{found.threads} thread(s); dense: {found.before})", "faint")
+        yield TextLine(f"{part.name:<{_PART}}  {times}  {part.share:>5.0%}")
+    yield TextLine(f"({where}{found.threads} thread(s); dense: {found.before})", "faint")
 
 
-def region_lines(regions: Iterable[Region], found: Account | None, width: int) -> Iterator[Line]:
-    """Each region with its fate; with its times where they were measured."""
+def region_lines(regions: Iterable[Region], found: Account | None, width: int) -> Iterator[TextLine]:
+    """List each region with its fate, and with its times if they were measured."""
     regions = tuple(regions)
     wide = max([len("shape"), *(len(shape_text(region)) for region in regions)])
     room = max(_NAME, width - _REST - wide)
     title = f"{'region':<{room}}  {'shape':<{wide}}  {'nonzero':>7}  {'format':<10}"
-    yield Line(title + ("  dense ms  now ms  share" if found else ""), "title")
+    yield TextLine(title + ("  dense ms  now ms  share" if found else ""), "title")
     times = {item.name: item for item in found.regions} if found else {}
     for region in regions:
         name = _shortened(f"{region.name} ({region.kind})" if region.kind != "linear" else region.name, room)
         shape, form = shape_text(region), format_text(region)
         cells = f"{name:<{room}}  {shape:<{wide}}  {region.density:>7.1%}  {form:<10}"
-        yield Line((cells + _time_cells(times.get(region.name))).rstrip())
+        yield TextLine((cells + _time_cells(times.get(region.name))).rstrip())
         kernels = _kernels(times.get(region.name))
         why = "; ".join(filter(None, (kernels, region.reason)))
         yield from wrapped(why, width, "    ", "faint")
@@ -102,15 +102,15 @@ def _kernels(time: RegionTime | None) -> str:
     return ", ".join(dict.fromkeys(time.kernels)) or "computed by ordinary operators"
 
 
-def ordinary_lines(found: Account, plain: tuple[str, ...], width: int) -> Iterator[Line]:
-    """The operators that run outside our kernels, the slowest first."""
+def ordinary_lines(found: Account, plain: tuple[str, ...], width: int) -> Iterator[TextLine]:
+    """List the operators that run outside our kernels, the slowest first."""
     total = sum(ms for _, ms in found.ordinary.values())
-    yield Line(
+    yield TextLine(
         f"ordinary operators: {milliseconds(total)} ms of {milliseconds(found.now_ms)} ms now", "title"
     )
     for number, (name, (count, ms)) in enumerate(found.ordinary.items()):
         if number == _ORDINARY:
-            yield Line(f"{'':>8}  and {len(found.ordinary) - number} more", "faint")
+            yield TextLine(f"{'':>8}  and {len(found.ordinary) - number} more", "faint")
             return
         note = ": its loops run as written, no schedule rule fits them" if name in plain else ""
         yield from wrapped(
@@ -121,14 +121,14 @@ def ordinary_lines(found: Account, plain: tuple[str, ...], width: int) -> Iterat
         )
 
 
-def island_lines(number: int, stage: StageRecord, found: Account | None, width: int) -> Iterator[Line]:
-    """What an island computes, and why PyTorch does."""
+def island_lines(number: int, stage: StageRecord, found: Account | None, width: int) -> Iterator[TextLine]:
+    """Say what an island computes, and why PyTorch runs it."""
     times = {name: ms for name, _, ms in found.islands} if found else {}
     ms = times.get(f"island_{number}")
     share = (
         "" if ms is None or found is None else f", {milliseconds(ms)} ms, {ms / found.now_ms:.0%} of the call"
     )
-    yield Line(f"island {number} in PyTorch, {len(stage.operators)} operators{share}", "title")
+    yield TextLine(f"island {number} in PyTorch, {len(stage.operators)} operators{share}", "title")
     yield from wrapped(stage.reason, width, "    ")
     for item in stage.operators:
         if item.reason:
@@ -137,11 +137,11 @@ def island_lines(number: int, stage: StageRecord, found: Account | None, width: 
 
 def wrapped(
     text: str, width: int, indent: str = "", style: Style = "plain", first: str | None = None
-) -> list[Line]:
-    """``text`` in lines of at most ``width``; ``first`` is the indent of the first one."""
+) -> list[TextLine]:
+    """Break ``text`` into lines of at most ``width``; ``first`` is the indent of the first one."""
     start = indent if first is None else first
     lines = textwrap.wrap(text, width, initial_indent=start, subsequent_indent=indent, break_on_hyphens=False)
-    return [Line(line, style) for line in lines]
+    return [TextLine(line, style) for line in lines]
 
 
 def _shortened(text: str, limit: int) -> str:

@@ -12,9 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from l0compile.errors import ArtifactError
+from l0compile.hardware.targets import Target
 from l0compile.ir.tensors import resolved
 from l0compile.runtime.artifact.folder import check_file, check_replaceable, fingerprint, whole_folder
-from l0compile.runtime.artifact.host import check_host, restore_target
+from l0compile.runtime.artifact.host import check_host, target_of
 from l0compile.runtime.artifact.manifest import MANIFEST, read_manifest, seal
 
 WEIGHTS = "weights.safetensors"
@@ -24,22 +25,25 @@ WEIGHTS = "weights.safetensors"
 class Bundle:
     """What an artifact folder holds, checked.
 
-    ``manifest``: JSON values only, with ``format``, ``versions``, ``target`` and the keys of ``write_bundle``.
-    ``constants``: the tensors by name, on the CPU, in the shape and dtype they were saved with. Names that shared one
-    tensor when they were saved share one again.
-    ``libraries``: paths of the shared libraries inside the folder, none or more, in the order in which they were
-    given.
+    Attributes:
+        target: what the libraries are made for.
+        manifest: JSON values, with ``format``, ``versions``, ``target`` and the keys of ``write_bundle``.
+        constants: tensors by name, on the CPU, in the shape and dtype that they were saved with. Names that shared
+            one tensor then share one again.
+        libraries: paths of the shared libraries in the folder, in the order in which they were given.
     """
 
+    target: Target
     manifest: dict[str, Any]
     constants: dict[str, torch.Tensor]
     libraries: tuple[Path, ...]
 
 
 def check_destination(path: str | Path) -> None:
-    """Raise ``ArtifactError`` if ``write_bundle`` would refuse to put an artifact at ``path``; writes nothing.
+    """Check, before work that takes long, whether ``write_bundle`` would put an artifact at ``path``; writes nothing.
 
-    For asking before work that takes long: something else that is already there is not replaced.
+    Raises:
+        ArtifactError: something else is there, which is not replaced.
     """
     check_replaceable(Path(os.path.abspath(path)), MANIFEST)
 
@@ -50,13 +54,18 @@ def write_bundle(
     constants: Mapping[str, torch.Tensor],
     *libraries: str | Path,
 ) -> None:
-    """Write an artifact folder at ``path``, replacing an older artifact there; a failure leaves what was there.
+    """Write an artifact folder, replacing an older artifact there; a failure leaves what was there.
 
-    ``manifest`` needs ``target`` (``dump_target``), ``inputs`` and ``outputs`` (lists of dicts) and ``in_spec``
-    and ``out_spec`` (``dump_spec``); it may hold any other JSON, such as ``gate_rule`` and
-    ``explanation``. Format, versions and file hashes are added here. ``libraries`` are copied.
+    Args:
+        path: the folder.
+        manifest: needs ``target`` (a ``Target``, encoded), ``inputs`` and ``outputs`` (lists of dicts), ``in_spec``
+            and ``out_spec`` (``dump_spec``); may hold any other JSON, such as ``gate_rule`` and ``explanation``.
+            Format, versions and file hashes are added here.
+        constants: tensors by name.
+        libraries: files to copy.
 
-    Raises ``ArtifactError``: disk full or not writable, ``path`` taken by something else, a value JSON cannot hold.
+    Raises:
+        ArtifactError: the disk is full or read-only, ``path`` holds something else, or JSON cannot hold a value.
     """
     # abspath, so that "." or a trailing slash still has a name and a parent.
     destination = Path(os.path.abspath(path))
@@ -78,19 +87,20 @@ def write_bundle(
 
 
 def library_name(number: int) -> str:
-    """The name of library ``number`` in an artifact folder."""
+    """Return the name of library ``number`` in an artifact folder."""
     return f"lib_{number}.so" if number else "lib.so"
 
 
 def read_bundle(path: str | Path) -> Bundle:
-    """Read the artifact folder at ``path``, after checking format version, machine type and the hash of every file.
+    """Read an artifact folder, after checking format version, machine type and the hash of every file.
 
-    Raises ``ArtifactError`` with the reason: not an artifact, another format version, made for another machine type,
-    a file missing or damaged.
+    Raises:
+        ArtifactError: it is no artifact, of another format version, made for another machine type, or damaged.
     """
     folder = Path(os.path.abspath(path))
     manifest = read_manifest(folder)
-    check_host(restore_target(manifest["target"], str(path)), str(path))
+    target = target_of(manifest, str(path))
+    check_host(target, str(path))
     libraries = [library_name(number) for number in range(len(manifest["files"]) - 1)]
     for name in (WEIGHTS, *libraries):
         if name not in manifest["files"]:
@@ -102,14 +112,14 @@ def read_bundle(path: str | Path) -> Bundle:
         raise ArtifactError(f"{folder / WEIGHTS}: cannot be read: {error}") from error
     for name, original in manifest.pop("aliases").items():
         constants[name] = constants[original]
-    return Bundle(manifest, constants, tuple(folder / name for name in libraries))
+    return Bundle(target, manifest, constants, tuple(folder / name for name in libraries))
 
 
 def _distinct(constants: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Tensors that share no memory, and for each name left out the name that holds the same tensor.
+    """Return tensors that share no memory, and for each name left out the name that holds the same tensor.
 
-    safetensors refuses shared memory. The same view twice (tied weights) is stored once; different views of one
-    storage are stored apart, which is what the compiled model sees anyway: it only reads them.
+    safetensors refuses shared memory. The same view twice (tied weights) is stored once. Different views of one
+    storage are stored apart, which makes no difference to a compiled model: it only reads them.
     """
     tensors: dict[str, torch.Tensor] = {}
     aliases: dict[str, str] = {}

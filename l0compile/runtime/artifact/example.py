@@ -1,4 +1,4 @@
-"""Inputs for a compiled model, made up from what its manifest says they must look like."""
+"""Make up inputs for a compiled model, from what its manifest says of them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from l0compile.errors import ConfigError
 
 
 def example_sizes(items: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> dict[str, int]:
-    """Size of each dynamic dimension in the example that the model was compiled with, by label."""
+    """Return the size of each dynamic dimension in the example at compile time, by label."""
     pairs = [
         (labels.get(dim, dim), size)
         for item in items
@@ -23,16 +23,19 @@ def example_sizes(items: Sequence[Mapping[str, Any]], labels: Mapping[str, str])
 def example_leaves(
     items: Sequence[Mapping[str, Any]], labels: Mapping[str, str], sizes: Mapping[str, int], where: str
 ) -> list[Tensor]:
-    """Flat inputs, always the same values: one tensor an item of the manifest's ``inputs``.
+    """Make up flat inputs, always with the same values.
 
-    Floats and complex numbers are normal numbers, indices are spread over their table, other whole numbers (masks,
-    counts) are ones.
+    Floats and complex numbers are normally distributed, indices are spread over their table, other whole numbers
+    (masks, counts) are ones.
 
     Args:
+        items: the manifest's ``inputs``.
+        labels: size symbol -> label.
         sizes: size of every dynamic dimension by label; ``example_sizes`` gives those of the example.
-        where: what to call the model in a message.
+        where: what a message calls the model.
 
-    Raises: ConfigError when a size is missing, unknown, or derived from one that differs from the example's.
+    Raises:
+        ConfigError: a size is missing, unknown, or derived from one that differs from the example's.
     """
     wanted = {labels.get(d, d) for item in items for d in item["shape"] if isinstance(d, str)} - {"?"}
     if wanted != set(sizes):

@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all, and hashes of the files in them."""
+"""Write folders whole or not at all, and hash the files in them."""
 
 import hashlib
 import os
@@ -14,10 +14,13 @@ from l0compile.errors import ArtifactError
 
 @contextmanager
 def whole_folder(path: Path, marker: str) -> Iterator[Path]:
-    """Yield an empty folder beside ``path`` that takes its place when the block ends, and vanishes when it raises.
+    """Yield an empty folder beside ``path`` that takes its place when the block ends, and vanishes if it raises.
 
-    An existing ``path`` is replaced only if it is empty or holds a file named ``marker``: what else is there is not
-    ours to delete. Raises ``ArtifactError`` for anything the file system refuses, a full disk included.
+    It replaces an existing ``path`` only if that is empty or holds a file named ``marker``: nothing else is ours to
+    delete.
+
+    Raises:
+        ArtifactError: the file system refuses; a full disk is included.
     """
     check_replaceable(path, marker)
     # Same parent, so that the last step is a rename inside one file system, which is atomic.
@@ -40,7 +43,7 @@ def whole_folder(path: Path, marker: str) -> Iterator[Path]:
 
 
 def check_replaceable(path: Path, marker: str) -> None:
-    """Raise ``ArtifactError`` unless ``path`` is free, an empty folder, or an artifact folder."""
+    """Raise ArtifactError unless ``path`` is free, an empty folder, or an artifact folder."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise ArtifactError(
             f"{path}: is a file or a link; expected a new name or an artifact folder to replace"
@@ -52,13 +55,13 @@ def check_replaceable(path: Path, marker: str) -> None:
 
 
 def fingerprint(file: Path) -> dict[str, Any]:
-    """Size in bytes and SHA-256 of ``file``."""
+    """Return size in bytes and SHA-256 of ``file``."""
     with file.open("rb") as stream:
         return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
 
 
 def check_file(file: Path, expected: dict[str, Any]) -> None:
-    """Raise ``ArtifactError`` unless ``file`` is there with the size and hash that the manifest gives."""
+    """Raise ArtifactError unless ``file`` is there with the size and hash that the manifest gives."""
     try:
         found = fingerprint(file)
     except FileNotFoundError:

@@ -1,44 +1,29 @@
-"""The target inside a manifest, and whether this machine can run code made for it."""
+"""The target in a manifest, and whether this machine can run code made for it."""
 
-import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from l0compile.errors import ArtifactError
-from l0compile.hardware.targets import Core, Target, host_supports
-
-_Kind = TypeVar("_Kind", Target, Core)
-
-
-def dump_target(target: Target) -> dict[str, Any]:
-    """``target`` as JSON values."""
-    return dataclasses.asdict(target)
+from l0compile.hardware.targets import Target, host_supports
+from l0compile.ir.codec import decode
 
 
-def restore_target(record: Mapping[str, Any], where: str) -> Target:
-    """The ``Target`` that ``dump_target`` gave ``record`` for. Raises ``ArtifactError`` if the fields differ.
+def target_of(manifest: Mapping[str, Any], where: str) -> Target:
+    """Return the target that the artifact ``where`` was compiled for.
 
-    Fields that were added later may be missing.
+    Raises:
+        ArtifactError: the record of it is malformed, or of another version.
     """
-    core = _restored(Core, record.get("core", {}), where)
-    return _restored(Target, {**record, "core": core}, where)
-
-
-def _restored(kind: type[_Kind], record: Mapping[str, Any], where: str) -> _Kind:
-    fields = {field.name: field.default for field in dataclasses.fields(kind)}
-    needed = {name for name, default in fields.items() if default is dataclasses.MISSING}
-    if not needed <= set(record) <= set(fields):
-        differing = ", ".join(sorted((needed - set(record)) | (set(record) - set(fields))))
-        raise ArtifactError(
-            f"{where}: its target record differs from this version's in: {differing}; save the model again"
-        )
-    return kind(**{name: _tuples(value) for name, value in record.items()})
+    return decode(
+        manifest.get("target"), Target, f"{where}: target", ArtifactError, advice="save the model again"
+    )
 
 
 def check_host(target: Target, where: str) -> None:
-    """Raise ``ArtifactError`` if code for ``target`` would not run on this machine.
+    """Check that code for ``target`` runs on this machine; otherwise the first call would end the process.
 
-    Without the check the process dies at the first call, by an illegal instruction.
+    Raises:
+        ArtifactError: it does not; says why.
     """
     reason = host_supports(target)
     if reason is not None:
@@ -46,8 +31,3 @@ def check_host(target: Target, where: str) -> None:
             f"{where}: made for target {target.name!r}, which cannot run here: {reason}; "
             "compile the model again with target='native' on this machine"
         )
-
-
-def _tuples(value: Any) -> Any:
-    # JSON has no tuples, and a Target must be hashable.
-    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value

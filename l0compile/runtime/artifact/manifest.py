@@ -20,10 +20,12 @@ REQUIRED = ("target", "inputs", "outputs", "in_spec", "out_spec")
 
 
 def seal(manifest: Mapping[str, Any], files: Mapping[str, dict[str, Any]]) -> str:
-    """The JSON text of ``manifest`` with format, versions, file hashes and a hash over all of it added.
+    """Return the JSON text of ``manifest``, with format, versions, file hashes and a hash over all of it.
 
     The hash finds damage, not malice: a library is machine code, so load only artifacts that you trust.
-    Raises ``ArtifactError`` for a missing key or a value that JSON cannot hold.
+
+    Raises:
+        ArtifactError: a key is missing, or JSON cannot hold a value.
     """
     missing = [key for key in REQUIRED if key not in manifest]
     if missing:
@@ -31,7 +33,7 @@ def seal(manifest: Mapping[str, Any], files: Mapping[str, dict[str, Any]]) -> st
             f"write_bundle: the manifest lacks {', '.join(missing)}; it needs {', '.join(REQUIRED)}"
         )
     if not isinstance(manifest["target"], Mapping):
-        raise ArtifactError("write_bundle: manifest['target'] must be a dict; dump_target(target) makes it")
+        raise ArtifactError("write_bundle: manifest['target'] must be a dict; codec.encode(target) makes it")
     full: dict[str, Any] = {**manifest, "format": FORMAT, "versions": _versions(), "files": dict(files)}
     try:
         # Through JSON first: the reader hashes what JSON gives back, where tuples are lists and keys are text.
@@ -46,9 +48,10 @@ def seal(manifest: Mapping[str, Any], files: Mapping[str, dict[str, Any]]) -> st
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
-    """The checked manifest of the artifact folder ``path``; neither weights nor library are touched.
+    """Return the checked manifest of the artifact folder ``path``, without reading weights or libraries.
 
-    Raises ``ArtifactError`` when it is missing, damaged or of another format version.
+    Raises:
+        ArtifactError: it is missing, damaged or of another format version.
     """
     file = Path(path) / MANIFEST
     try:

@@ -1,4 +1,4 @@
-"""JSON that is nested no deeper than the code that walks it can go."""
+"""Refuse JSON that is nested deeper than the code that walks it can go."""
 
 import json
 from typing import Any
@@ -8,7 +8,11 @@ DEEPEST = 200
 
 
 def parse(text: str) -> Any:
-    """The value of a JSON text. Raises ValueError for text that is none, or that is nested deeper than ``DEEPEST``."""
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: it is no JSON, or nested deeper than ``DEEPEST``.
+    """
     try:
         value = json.loads(text)
     except RecursionError:
@@ -18,7 +22,11 @@ def parse(text: str) -> Any:
 
 
 def check_depth(value: Any) -> None:
-    """Raise ValueError for a value of lists and dicts nested deeper than ``DEEPEST``."""
+    """Check lists and dicts within one another.
+
+    Raises:
+        ValueError: they are nested deeper than ``DEEPEST``.
+    """
     level = [value]
     for _ in range(DEEPEST + 1):
         level = [part for item in level for part in _parts(item)]

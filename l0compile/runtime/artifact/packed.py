@@ -1,4 +1,4 @@
-"""An artifact folder as one string of bytes, for ``pickle`` and ``copy``: the same files, with the same checks."""
+"""An artifact folder as one string of bytes, for ``pickle`` and ``copy``, with the same checks."""
 
 import io
 import re
@@ -13,7 +13,7 @@ _NAMES = re.compile(rf"{re.escape(MANIFEST)}|{re.escape(WEIGHTS)}|lib(_\d+)?\.so
 
 
 def pack(folder: Path) -> bytes:
-    """The files of an artifact folder."""
+    """Return the files of an artifact folder as bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for file in sorted(folder.iterdir()):
@@ -22,7 +22,11 @@ def pack(folder: Path) -> bytes:
 
 
 def unpack(data: bytes, folder: Path) -> None:
-    """Write the files that ``pack`` read into ``folder``. Raises ArtifactError for anything but an artifact's files."""
+    """Write the files that ``pack`` read into ``folder``.
+
+    Raises:
+        ArtifactError: the bytes hold something else than the files of an artifact.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for name in archive.namelist():

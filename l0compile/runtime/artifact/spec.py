@@ -1,8 +1,8 @@
-"""The structure of a model's inputs and outputs (a pytree spec) as JSON text, without running code on the way back.
+"""Write the structure of a model's inputs and outputs (a pytree spec) as JSON text; reading it runs no code.
 
 A class of containers (a dataclass, a named tuple, a Hugging Face output) is stored by name and by the names of its
-fields. It is the same class again where the loading process has it; elsewhere a named tuple becomes another one with
-the same fields, anything else a :class:`Record`. So a model loads where its code, or transformers, is not installed.
+fields. It is the same class again if the loading process has it; otherwise a named tuple becomes another one with the
+same fields, anything else a :class:`Record`. So a model loads even if its code, or transformers, is not installed.
 """
 
 import importlib
@@ -28,7 +28,7 @@ _MAPPINGS: dict[str, Any] = {"dict": dict, "ordered": OrderedDict}
 
 
 class Record(dict[str, Any]):
-    """A result whose class is not at hand: a dict with the names of its fields, which are attributes too."""
+    """A result whose class is not at hand: a dict by field name whose items are attributes too."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in self:
@@ -44,7 +44,11 @@ pytree.register_pytree_node(
 
 
 def dump_spec(spec: TreeSpec) -> str:
-    """JSON text of ``spec``. Raises ``ArtifactError`` for a container that cannot be named in JSON."""
+    """Return JSON text for ``spec``.
+
+    Raises:
+        ArtifactError: JSON has no name for one of its containers.
+    """
     try:
         dumped = _dump(spec)
         check_depth(dumped)
@@ -57,7 +61,11 @@ def dump_spec(spec: TreeSpec) -> str:
 
 
 def load_spec(text: str) -> TreeSpec:
-    """The spec that ``dump_spec`` gave ``text`` for. Raises ``ArtifactError`` for a text that is none."""
+    """Return the spec that ``dump_spec`` wrote.
+
+    Raises:
+        ArtifactError: the text is something else.
+    """
     try:
         return _load(parse(text))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
@@ -102,7 +110,7 @@ def _keys(context: Any) -> list[Any]:
 
 
 def _fields(spec: TreeSpec) -> tuple[list[str], list[str] | None]:
-    """Names of the fields, and of those that were None, where the class leaves these out (a dataclass)."""
+    """Return the names of the fields, and of those that were None if the class leaves these out (a dataclass)."""
     context = spec.context
     lists = (
         isinstance(context, list) and len(context) == 2 and all(isinstance(names, list) for names in context)
@@ -151,7 +159,7 @@ def _load(node: Any) -> TreeSpec:
 
 
 def _is_own_class(kind: Any) -> bool:
-    """Whether PyTorch knows ``kind`` as a container, and it is none of Python's own: those have other contexts."""
+    """Return whether PyTorch knows ``kind`` as a container that is none of Python's own: those differ in context."""
     return kind in pytree.SUPPORTED_NODES and kind.__module__ not in (
         "builtins",
         "collections",
@@ -160,7 +168,7 @@ def _is_own_class(kind: Any) -> bool:
 
 
 def _class(name: str) -> Any:
-    """The class of that name if this process has it, else None. Imports nothing but Hugging Face's output classes."""
+    """Return the class of that name if this process has it, else None. Imports only Hugging Face's output classes."""
     module, _, path = name.partition(":")
     if _HUGGING_FACE.fullmatch(module):
         try:

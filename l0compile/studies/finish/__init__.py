@@ -1,1 +1,1 @@
-"""Choose the winner, check what was required of it, and save it."""
+"""Train the winner, compile it, and compare it with the dense engines and with what was asked for."""

@@ -1,4 +1,4 @@
-"""The winner compiled, verified, and measured beside the dense engines."""
+"""Compile the winner, verify it, and measure it beside the dense engines."""
 
 import dataclasses
 import shutil
@@ -13,62 +13,78 @@ from l0compile.hardware.targets import read_host
 from l0compile.measurement import Measurement, Protocol, ratio
 from l0compile.pruning.masks import live_weights
 from l0compile.runtime import CompiledModel
-from l0compile.studies.explore import Exploration
-from l0compile.studies.finish.finalist import Finalist
-from l0compile.studies.finish.requirements import asked_of
-from l0compile.studies.finish.winner import Winner
-from l0compile.studies.fit.evaluate import Evaluator
-from l0compile.studies.fit.latency import CHOSEN, DENSE, FINAL, ROUGH, ROW_OF
-from l0compile.studies.result import Candidate, Latency, Row, SearchResult, collapsed, mark_front
+from l0compile.studies.bench.bench import FINAL, ROUGH
+from l0compile.studies.bench.engines import CHOSEN, DENSE, ROW_OF
+from l0compile.studies.constraints.constraint import Chosen
+from l0compile.studies.context import SearchContext, SearchState
+from l0compile.studies.fit.finalist import Winner
+from l0compile.studies.result import (
+    Candidate,
+    Latency,
+    Requirement,
+    Row,
+    SearchResult,
+    collapsed,
+    mark_front,
+)
 
 MODEL = "model"
 
 
-def finish(exploration: Exploration, winner: Winner, out: Path) -> SearchResult:
-    """Compile the winner to ``out/model``, compare it with the dense engines, and leave no working files."""
-    evaluator, bench, progress = exploration.evaluator, exploration.fitter.bench, exploration.progress
-    task, space, budget = evaluator.task, evaluator.space, exploration.fitter.budget
+def finish(context: SearchContext, state: SearchState) -> SearchState:
+    """Compile the winner to ``model``, compare it with the dense engines, and leave no working files."""
+    winner, bench, task, progress = state.winner, context.bench, context.task, context.progress
+    assert winner is not None, "train_chosen comes first"
     progress.phase("compiling and verifying the chosen candidate")
     compiled = bench.build(winner.model, MODEL)
-    artifact = _publish(bench.folder / MODEL, out / MODEL)
-    size = sum(file.stat().st_size for file in artifact.iterdir()) / 1e6
+    artifact = _publish(bench.folder / MODEL, context.options.out / MODEL)
     fixed = task.dynamic_shapes() is None
     quality = task.quality(winner.model if fixed else compiled, "held_out")
-    dense = task.quality(evaluator.origin, "held_out")
+    dense = task.quality(context.evaluator.origin, "held_out")
     progress.phase("final measurement: every engine in a process of its own")
-    measured, reference = _compared(exploration, artifact)
-    asked = asked_of(space, budget, measured, quality, dense, size)
-    for item in asked:
-        progress.note(f"  {'' if item.met else 'WARNING: '}{item}")
-    if collapsed(quality, dense):
-        progress.note(
-            f"  WARNING: the quality has collapsed: {quality:.4g}, of {dense:.4g} of the dense model"
-        )
+    measured, reference = _compared(context, artifact)
+    chosen = Chosen(winner.model, artifact, quality, dense, measured, context.budget)
+    requirements = _requirements(context, chosen)
     bench.stopwatch.close()
     shutil.rmtree(bench.folder, ignore_errors=True)
-    return SearchResult(
-        title=f"{space.name}: chosen model against dense engines",
+    # Under a quality target, every finalist has a budget of its own.
+    share = state.wanted if context.space.quality is None else winner.finalist.wanted
+    result = SearchResult(
+        title=f"{context.space.name}: chosen model against dense engines",
         quality_name=task.quality_name,
         rows=_rows(measured, reference, quality, dense),
         reference=reference,
-        candidates=_candidates(exploration, winner.finalist),
+        candidates=_candidates(context, state, winner),
         regions=compiled.explain().regions,
-        budget_ms=exploration.budget_of(winner.finalist) * budget.ms,
+        budget_ms=share * context.budget.ms,
         facts={
-            **_facts(evaluator, winner, compiled, measured[CHOSEN], size),
-            "overhead": {"choosing and recording trials": f"{exploration.overhead_s:.1f} s"},
+            **_facts(context, winner, compiled, chosen),
+            "overhead": {"choosing and recording trials": f"{state.overhead_s:.1f} s"},
         },
-        asked=asked,
-        budget_ratio=None if budget.ratio is None else exploration.budget_of(winner.finalist) * budget.ratio,
+        asked=requirements,
+        budget_ratio=None if context.budget.ratio is None else share * context.budget.ratio,
     )
+    return dataclasses.replace(state, result=result)
 
 
-def _compared(exploration: Exploration, artifact: Path) -> tuple[dict[str, Measurement], str]:
-    """The dense engines and the chosen model, side by side until what the budget asks is decided, and the row that
-    speed-ups are over."""
-    bench, space = exploration.fitter.bench, exploration.study.space
+def _requirements(context: SearchContext, chosen: Chosen) -> tuple[Requirement, ...]:
+    """Compare the chosen model with every constraint of the space, and report the verdicts."""
+    found = tuple(each.verdict(each.measure(chosen), chosen) for each in context.space.constraints)
+    for requirement in found:
+        context.progress.note(f"  {'' if requirement.met else 'WARNING: '}{requirement}")
+    if collapsed(chosen.quality, chosen.dense_quality):
+        context.progress.note(
+            f"  WARNING: the quality has collapsed: {chosen.quality:.4g}, of {chosen.dense_quality:.4g} of the dense "
+            "model"
+        )
+    return found
+
+
+def _compared(context: SearchContext, artifact: Path) -> tuple[dict[str, Measurement], str]:
+    """Measure the dense engines and the chosen model side by side; also return the row that speed-ups refer to."""
+    bench, space, end = context.bench, context.space, context.clock.end
     jobs, failures = bench.dense_jobs()
-    if bench.stopwatch.is_late(len(jobs) + 1, exploration.clock.end):
+    if bench.stopwatch.is_late(len(jobs) + 1, end):
         wanted = {DENSE, ROW_OF[space.latency.reference]}
         failures |= {name: "no time was left to measure it" for name in jobs if name not in wanted}
         jobs = {name: job for name, job in jobs.items() if name in wanted}
@@ -78,7 +94,7 @@ def _compared(exploration: Exploration, artifact: Path) -> tuple[dict[str, Measu
     reference = ROW_OF[space.latency.reference]
     measured = bench.compare(
         everything, failures, protocol, (reference, CHOSEN), width=FINAL if space.effort.thorough else ROUGH,
-        until=exploration.clock.end, progress=exploration.progress,
+        until=end, told=context.progress.note,
     )  # fmt: skip
     return {name: measured[name] for name in (*order, CHOSEN) if name in measured}, reference
 
@@ -86,7 +102,7 @@ def _compared(exploration: Exploration, artifact: Path) -> tuple[dict[str, Measu
 def _rows(
     measured: Mapping[str, Measurement], reference: str, quality: float, dense: float
 ) -> tuple[Row, ...]:
-    """Dense engines, those that failed included, and the chosen model last."""
+    """Return the rows of the final table: dense engines, also those that failed, and the chosen model last."""
 
     def row(name: str, quality: float | None) -> Row:
         found, beside = measured[name], measured.get(reference)
@@ -97,20 +113,19 @@ def _rows(
     return (*(row(name, dense if measured[name].ok else None) for name in others), row(CHOSEN, quality))
 
 
-def _candidates(exploration: Exploration, winner: Finalist) -> tuple[Candidate, ...]:
-    """Trials in order, then what was fitted."""
-    budget = exploration.fitter.budget.ms
+def _candidates(context: SearchContext, state: SearchState, winner: Winner) -> tuple[Candidate, ...]:
+    """Return all trials in order, then the finalists, then what failed."""
     fitted = [
-        dataclasses.replace(finalist.candidate(budget), chosen=finalist is winner)
-        for finalist in exploration.finalists
+        dataclasses.replace(finalist.candidate(context.budget.ms), chosen=finalist is winner.finalist)
+        for finalist in state.finalists
     ]
-    found = [*(trial.candidate() for trial in exploration.study.trials()), *fitted, *exploration.failures]
+    found = [*(trial.candidate() for trial in context.study.trials()), *fitted, *state.failures]
     numbered = tuple(dataclasses.replace(item, number=number) for number, item in enumerate(found))
-    return mark_front(numbered, exploration.dense)
+    return mark_front(numbered, context.dense_quality)
 
 
 def _publish(built: Path, place: Path) -> Path:
-    """Move an artifact to its final place; one from an earlier search there is replaced."""
+    """Move an artifact to its final place, and replace that of an earlier search."""
     if place.exists():
         shutil.rmtree(place)
     built.rename(place)
@@ -118,15 +133,16 @@ def _publish(built: Path, place: Path) -> Path:
 
 
 def _hardening(record: HardenRecord) -> str:
-    asked = "" if record.requested is None else f", {record.requested:.1%} asked for"
-    return f"{record.rule} rule, {record.values} values of open gates, {record.density:.1%} of the cost left{asked}"
+    wanted = "" if record.requested is None else f", {record.requested:.1%} asked for"
+    return f"{record.rule} rule, {record.values} values of open gates, {record.density:.1%} of the cost left{wanted}"
 
 
 def _facts(
-    evaluator: Evaluator, winner: Winner, compiled: CompiledModel, measured: Measurement, size_mb: float
+    context: SearchContext, winner: Winner, compiled: CompiledModel, chosen: Chosen
 ) -> dict[str, dict[str, Any]]:
     live, total = live_weights(winner.model)
     record = hardening(winner.model)
+    size_mb = sum(file.stat().st_size for file in chosen.artifact.iterdir()) / 1e6
     return {
         "model": {
             "artifact": MODEL,
@@ -140,10 +156,10 @@ def _facts(
             },
         },
         "data": {
-            "text": evaluator.task.source,
+            "text": context.task.source,
             "quality": "held-out text in the table, validation text for candidates",
         },
-        "measurement": measured.protocol.to_dict(),
+        "measurement": chosen.measured[CHOSEN].protocol.to_dict(),
         "machine": {"fingerprint": read_host().fingerprint()},
         "versions": {"l0compile": __version__}
         | {name: version(name) for name in ("torch", "apache-tvm", "optuna")},

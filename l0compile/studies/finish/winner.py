@@ -1,101 +1,102 @@
-"""The chosen finalist with the rest of the time: its zeros in stages or by gates, where asked for, then its weights."""
+"""Train the chosen finalist with the rest of the time: its zeros first, if the space says so, then its weights."""
 
 import copy
-import dataclasses
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 from torch import nn
 
 from l0compile.errors import L0CompileError
-from l0compile.studies.explore import Exploration
-from l0compile.studies.finish.finalist import Finalist
+from l0compile.studies.context import SearchContext, SearchState
+from l0compile.studies.explore.finalists import with_finalist
+from l0compile.studies.fit.finalist import Finalist, Winner
 from l0compile.studies.fit.fit import Fitted
 from l0compile.studies.result import Candidate
 from l0compile.studies.train.gates import fit_gates, train_gates
 from l0compile.studies.train.stages import EARLY, fit_last_stage, train_in_stages
-from l0compile.tasks import Trained
 
-# Share of the winner's time after which its gates are constants.
+# The winner's gates become constants after this share of its time.
 GATES_UNTIL = 0.5
 
 
-@dataclass(frozen=True)
-class Winner:
-    """The finalist that is chosen, trained. history: of its trainings, by what was trained."""
+def train_winner(
+    context: SearchContext, state: SearchState, finalist: Finalist, deadline: float
+) -> tuple[SearchState, Winner]:
+    """Train a finalist until ``deadline``.
 
-    finalist: Finalist
-    model: nn.Module
-    history: Mapping[str, Trained]
-
-
-def train_winner(exploration: Exploration, finalist: Finalist, deadline: float) -> Winner:
-    """A finalist trained until `deadline` at the latest: its zeros, as the space says, then its weights alone."""
-    evaluator, space = exploration.evaluator, exploration.study.space
-    plan, chosen, share = space.training, None, 1.0
-    if plan.gate_steps:
-        chosen = _with_trained_gates(exploration, finalist, deadline)
-    elif plan.stages > 1:
-        chosen, share = _in_stages(exploration, finalist, deadline), 1.0 - EARLY
+    Returns:
+        The state, in which the finalist may have other zeros than before, and the trained model.
+    """
+    training, share, chosen = context.space.training, 1.0, None
+    if training.gate_steps:
+        state, chosen = _with_trained_gates(context, state, finalist, deadline)
+    elif training.stages > 1:
+        share = 1.0 - EARLY
+        state, chosen = _in_stages(context, state, finalist, deadline)
     if chosen is None:
-        chosen = Winner(finalist, exploration.brief.model(finalist.fitted), {})
-    schedule = plan.schedule(round(share * plan.tune_steps), space.effort.seed + 2)
-    kept = exploration.fitter.bench.trainings
+        chosen = Winner(finalist, context.brief.model(finalist.fitted), {})
+    return state, _with_trained_weights(context, chosen, round(share * training.tune_steps), deadline)
+
+
+def _with_trained_weights(context: SearchContext, chosen: Winner, steps: int, deadline: float) -> Winner:
+    """Train the weights, and undo that if it makes the model worse."""
+    schedule = context.space.training.schedule(steps, context.space.effort.seed + 2)
     trained = copy.deepcopy(chosen.model)
-    history = evaluator.train(trained, schedule, deadline=deadline, kept=kept)
-    before, after = (evaluator.task.quality(model, "validation") for model in (chosen.model, trained))
+    history = context.evaluator.train(trained, schedule, deadline=deadline, kept=context.bench.trainings)
+    before, after = (context.task.quality(model, "validation") for model in (chosen.model, trained))
     if after >= before:
-        return dataclasses.replace(chosen, model=trained, history={**chosen.history, "weights": history})
-    exploration.progress.note(
+        return replace(chosen, model=trained, history={**chosen.history, "weights": history})
+    context.progress.note(
         f"  WARNING: training made it worse ({before:.4f} to {after:.4f}) and is undone: lower weight_rate, or train "
         "for longer"
     )
-    return dataclasses.replace(chosen, history={**chosen.history, "weights (undone)": history})
+    return replace(chosen, history={**chosen.history, "weights (undone)": history})
 
 
-def _with_trained_gates(exploration: Exploration, finalist: Finalist, deadline: float) -> Winner | None:
-    """None where what came of it does not meet the budget."""
-    evaluator, fitter, plan = exploration.evaluator, exploration.fitter, exploration.study.space.training
-    now = time.monotonic()
-    schedule = plan.schedule(plan.gate_steps, exploration.study.space.effort.seed + 1)
-    trained = train_gates(
-        evaluator, finalist.fitted, exploration.prices, schedule, now + GATES_UNTIL * (deadline - now)
-    )
-    fitted = fit_gates(trained, fitter, finalist.fitted, finalist.wanted * fitter.budget.ms)
+def _with_trained_gates(
+    context: SearchContext, state: SearchState, finalist: Finalist, deadline: float
+) -> tuple[SearchState, Winner | None]:
+    """Train the gates; no winner if they don't meet the budget."""
+    training, now = context.space.training, time.monotonic()
+    schedule = training.schedule(training.gate_steps, context.space.effort.seed + 1)
+    until = now + GATES_UNTIL * (deadline - now)
+    trained = train_gates(context.evaluator, finalist.fitted, context.prices, schedule, until)
+    fitted = fit_gates(trained, context.fitter, finalist.fitted, finalist.wanted * context.budget.ms)
     if fitted is None:
-        _first_plan(exploration, finalist, "trained gates did not meet the budget")
-        return None
-    found = _changed(exploration, finalist, fitted, trained.model)
-    return Winner(found, trained.model, {"gates": trained.history})
+        return _failed(context, state, finalist, "trained gates did not meet the budget"), None
+    state, found = _changed(context, state, finalist, fitted, trained.model)
+    return state, Winner(found, trained.model, {"gates": trained.history})
 
 
-def _in_stages(exploration: Exploration, finalist: Finalist, deadline: float) -> Winner | None:
-    """None where there is no plan of the last stage, or it does not meet the budget."""
-    staged = train_in_stages(exploration, finalist.fitted, deadline)
+def _in_stages(
+    context: SearchContext, state: SearchState, finalist: Finalist, deadline: float
+) -> tuple[SearchState, Winner | None]:
+    """Prune in stages; no winner if the last stage fails or misses the budget."""
+    staged = train_in_stages(context, finalist.fitted, deadline)
     try:
-        fitted = fit_last_stage(exploration, staged, finalist)
+        fitted = fit_last_stage(context, staged, finalist)
     except L0CompileError as error:
-        _first_plan(exploration, finalist, f"the last stage failed: {error}")
-        return None
-    if finalist.fast_enough and not dataclasses.replace(finalist, fitted=fitted).fast_enough:
-        _first_plan(exploration, finalist, "the last stage did not meet the budget")
-        return None
-    model = staged.evaluator.realised(fitted.plan)
+        return _failed(context, state, finalist, f"the last stage failed: {error}"), None
+    if finalist.fast_enough and not replace(finalist, fitted=fitted).fast_enough:
+        return _failed(context, state, finalist, "the last stage did not meet the budget"), None
+    model = staged.evaluator.realised(fitted.allocation)
     staged.evaluator.solve(model)
-    return Winner(_changed(exploration, finalist, fitted, model), model, staged.history)
+    state, found = _changed(context, state, finalist, fitted, model)
+    return state, Winner(found, model, staged.history)
 
 
-def _first_plan(exploration: Exploration, finalist: Finalist, reason: str) -> None:
-    """Tell, and keep with the result, why the zeros stay those of the finalist's plan."""
+def _failed(context: SearchContext, state: SearchState, finalist: Finalist, reason: str) -> SearchState:
+    """Report why the finalist keeps the zeros of its first allocation, and keep that for the result."""
     params = finalist.trial.choices.to_params()
-    exploration.failures.append(Candidate(finalist.trial.number, params, "failed", error=reason))
-    exploration.progress.note(f"  WARNING: {reason}: going on with the first plan")
+    context.progress.note(f"  WARNING: {reason}: going on with the first allocation")
+    failed = Candidate(finalist.trial.number, params, "failed", error=reason)
+    return replace(state, failures=(*state.failures, failed))
 
 
-def _changed(exploration: Exploration, finalist: Finalist, fitted: Fitted, model: nn.Module) -> Finalist:
-    """The finalist with other zeros than those that its quality was found with, in its place."""
-    quality = exploration.evaluator.task.quality(model, "validation")
-    found = dataclasses.replace(finalist, fitted=fitted, qualities=(quality,))
-    exploration.finalists[exploration.finalists.index(finalist)] = found
-    return found
+def _changed(
+    context: SearchContext, state: SearchState, finalist: Finalist, fitted: Fitted, model: nn.Module
+) -> tuple[SearchState, Finalist]:
+    """Replace the finalist by one with the zeros of ``fitted``, whose quality is that of ``model``."""
+    quality = context.task.quality(model, "validation")
+    found = replace(finalist, fitted=fitted, qualities=(quality,))
+    return with_finalist(state, finalist, found), found

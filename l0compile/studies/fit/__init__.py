@@ -1,1 +1,1 @@
-"""Fit candidates to a latency budget, and measure them."""
+"""Make candidates, fit them to a latency budget, and measure them."""

@@ -1,4 +1,4 @@
-"""Brief trainings of finalists, by which they are compared: each goes on from where the one before ended."""
+"""Brief trainings, by which finalists are compared; each continues the one before."""
 
 import copy
 import logging
@@ -13,33 +13,39 @@ from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.fit import Fitted
 
 _log = logging.getLogger("l0compile")
-# Between the seeds of rounds, so that each sees other batches.
+# Distance between the seeds of rounds, so that each sees other batches.
 _APART = 1009
 
 
 @dataclass(frozen=True)
 class BriefTraining:
-    """folder: where the models are kept, weights alone."""
+    """Trains finalists round by round. folder: keeps the weights after each round."""
 
     evaluator: Evaluator
     folder: Path
 
     def model(self, fitted: Fitted) -> nn.Module:
-        """The model of a plan as its last round left it; with weights by least squares, where there was none."""
-        model, file = self.evaluator.realised(fitted.plan), self._file(fitted)
+        """Return the model as its last round left it; with weights by least squares if there was none."""
+        model, file = self.evaluator.realised(fitted.allocation), self._file(fitted)
         if file.exists():
             try:
                 load_model(model, file)
                 return model
             except (SafetensorError, OSError, RuntimeError) as error:
-                _log.warning("%s can't be read (%s): weights by least squares instead", file, error)
-                model = self.evaluator.realised(fitted.plan)
+                _log.warning("%s can't be read (%s): using weights by least squares", file, error)
+                model = self.evaluator.realised(fitted.allocation)
         self.evaluator.solve(model)
         return model
 
     def train(self, fitted: Fitted, rounds: int) -> float:
-        """Validation quality after one round more than ``rounds``: each has twice the steps of the one before. A round
-        that makes the model worse is undone."""
+        """Train for one round and return the quality on validation data.
+
+        A round that makes the model worse is undone.
+
+        Args:
+            fitted: the candidate to train.
+            rounds: how many rounds it has had; each has twice the steps of the one before.
+        """
         space, task = self.evaluator.space, self.evaluator.task
         model = self.model(fitted)
         trained = copy.deepcopy(model)
@@ -54,7 +60,7 @@ class BriefTraining:
         return max(before, after)
 
     def forget(self, fitted: Fitted) -> None:
-        """Of a finalist that is out: its file goes."""
+        """Delete the file of a finalist that is out."""
         self._file(fitted).unlink(missing_ok=True)
 
     def _file(self, fitted: Fitted) -> Path:

@@ -1,27 +1,27 @@
-"""What the losses of a group of gates are worth, before any trial: a plan, with the zeros of that group alone.
+"""Measure what the loss of each group of gates is worth, before any trial.
 
-Losses of single layers do not compare across kinds: what closing a head does is the same at every token and adds up
-where errors of blocks cancel out. So each group is tried, and its losses weighed by what the model really loses.
+Losses of layers don't compare across kinds of gates: closing a head has the same effect at every token, which adds up,
+while errors of blocks cancel out. So prune each group alone, and weigh its losses by what the model really loses.
 """
 
 from dataclasses import dataclass
 from math import exp, log
 
+from l0compile.pruning.allocation import Allocation
 from l0compile.pruning.level import Level
-from l0compile.pruning.plan import Plan
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.space.candidate import Choices
 
 _AS_IT_IS = Level(None, 0, 1.0, 0.0, 0.0)
-# No group counts so much less or more than the first.
+# The lowest and the highest weight of a group, relative to the first.
 WEIGHT = (0.125, 8.0)
-# A group of which the model is better without some weights still counts this share of the group that counts most.
+# If the model gets better without some weights of a group, it still counts this share of the group that counts most.
 _LEAST = 0.01
 
 
 @dataclass(frozen=True)
 class Probe:
-    """worth: of each group, what the model loses (quality) by a unit of its predicted loss; over that of the first."""
+    """worth: group -> the quality that the model loses per unit of predicted loss, relative to the first group."""
 
     worth: dict[str, float]
 
@@ -29,7 +29,7 @@ class Probe:
         return ", ".join(f"{name} {value:.2f}" for name, value in self.worth.items())
 
     def to_try(self) -> tuple[Choices, ...]:
-        """Groups weighed by their worth, and by its root: losses compare the less the more of all groups is gone."""
+        """Weigh groups by their worth, and by its root: losses compare less the more of the model is gone."""
         return self._choices(1.0), self._choices(0.5)
 
     def _choices(self, power: float) -> Choices:
@@ -40,22 +40,28 @@ class Probe:
 
 
 def probe(evaluator: Evaluator, neutral: Choices, price_ms: float) -> Probe:
-    """Take the plan of that price apart by groups. Raises ConfigError if there is none."""
-    plan, task = evaluator.plan(neutral, price_ms), evaluator.task
+    """Take the allocation of a price apart by groups.
+
+    Raises:
+        InfeasibleError: no allocation takes this price.
+    """
+    allocation, task = evaluator.allocate(neutral, price_ms), evaluator.task
     dense, found = task.quality(evaluator.origin, "validation"), dict[str, float]()
     for group, names in evaluator.members.items():
         chosen = {
-            name: evaluator.menu.alone(name, plan.layers[name]) for name in names if name in plan.layers
+            name: evaluator.menu.alone(name, allocation.layers[name])
+            for name in names
+            if name in allocation.layers
         }
         loss = sum(level.loss for level in chosen.values())
         if loss > 0.0:
-            model = evaluator.realised(Plan({**dict.fromkeys(plan.layers, _AS_IT_IS), **chosen}))
+            model = evaluator.realised(Allocation({**dict.fromkeys(allocation.layers, _AS_IT_IS), **chosen}))
             evaluator.solve(model, evaluator.calibration)
             found[group] = (dense - task.quality(model, "validation")) / loss
     if max(found.values(), default=0.0) <= 0.0:
         return Probe(dict.fromkeys(evaluator.members, 1.0))
     worth = {group: max(value, _LEAST * max(found.values())) for group, value in found.items()}
-    # Of a group that loses nothing in this plan nothing is known.
+    # Nothing is known of a group that loses nothing in this allocation.
     typical = exp(sum(map(log, worth.values())) / len(worth))
     whole = {group: worth.get(group, typical) for group in evaluator.members}
     first = next(iter(whole.values()))

@@ -1,4 +1,4 @@
-"""From choices to a gated model: what losses weigh, which plan that gives, and the gates that realise it."""
+"""From the choices of a trial to a gated model."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -11,8 +11,8 @@ from torch import nn
 from l0compile.gates import Block, Granularity, attach, harden, named_gates
 from l0compile.gates.granularity import gate_name
 from l0compile.gates.hard_concrete import LOG_ALPHA_BOUND
+from l0compile.pruning.allocation import Allocation, Menu
 from l0compile.pruning.level import Level
-from l0compile.pruning.plan import Menu, Plan
 from l0compile.studies.space.space import Space
 
 _KINDS = ("weight", "tilt")
@@ -20,22 +20,22 @@ _KINDS = ("weight", "tilt")
 
 @dataclass(frozen=True)
 class Choices:
-    """One point of a space; what is not named is neutral.
+    """One point of a space; groups that are missing are neutral.
 
-    weight: factor of the losses of a group of gates. tilt: how much more its last layer counts than its first one, as a
-    logarithm.
+    weight: group of gates -> factor of its losses. tilt: group -> logarithm of how much more its last layer counts than
+    its first one.
     """
 
     weight: Mapping[str, float] = field(default_factory=dict)
     tilt: Mapping[str, float] = field(default_factory=dict)
 
     def to_params(self) -> dict[str, Any]:
-        """As Optuna parameters: ``{"weight.ffn": 1.5, "tilt.ffn": -0.2}``."""
+        """Convert to Optuna parameters: ``{"weight.ffn": 1.5, "tilt.ffn": -0.2}``."""
         return {f"{kind}.{name}": value for kind in _KINDS for name, value in getattr(self, kind).items()}
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "Choices":
-        """Inverse of `to_params`; other keys are ignored."""
+        """Invert `to_params`; ignore other keys."""
         found: dict[str, dict[str, float]] = {kind: {} for kind in _KINDS}
         for key, value in params.items():
             kind, _, name = key.partition(".")
@@ -44,7 +44,7 @@ class Choices:
         return cls(**found)
 
     def factors(self, members: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
-        """The factor of the loss of each member of a group, in their order."""
+        """Return the factor of each layer's loss, given the members of each group in their order."""
         found = {}
         for group, names in members.items():
             for place, name in enumerate(names):
@@ -54,9 +54,10 @@ class Choices:
 
 
 def layers_of(dense: nn.Module, space: Space) -> dict[str, tuple[str, ...]]:
-    """The linear layers of each group of `space`, in module order; `dense` is left with gates on all of them.
+    """Attach the gates of ``space`` to ``dense``, and return the linear layers of each group in module order.
 
-    Raises GateError for a pattern without match, and for a layer in two groups of blocks.
+    Raises:
+        GateError: a pattern matches nothing, or a layer is in two groups of blocks.
     """
     found: dict[str, tuple[str, ...]] = {}
     for group in space.gates:
@@ -65,9 +66,9 @@ def layers_of(dense: nn.Module, space: Space) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def gated(model: nn.Module, plan: Plan, menu: Menu) -> nn.Module:
-    """Put gates on `model`, in place, that leave what `plan` says; not hardened."""
-    for name, level in plan.layers.items():
+def gated(model: nn.Module, allocation: Allocation, menu: Menu) -> nn.Module:
+    """Attach gates to ``model``, in place, that leave what ``allocation`` says; don't harden them."""
+    for name, level in allocation.layers.items():
         if level.block is None:
             continue
         layer, granularity = _gate_of(name, level, menu)
@@ -81,20 +82,20 @@ def gated(model: nn.Module, plan: Plan, menu: Menu) -> nn.Module:
 
 
 def _gate_of(name: str, level: Level, menu: Menu) -> tuple[str, Granularity]:
-    """The layer that a pruned level is of, and what is to be gated there."""
-    if name in menu.parts:
-        return menu.parts[name].layer, menu.parts[name].granularity
+    """Return the layer that a pruned level belongs to, and the granularity of its gate."""
+    if name in menu.units:
+        return menu.units[name].layer, menu.units[name].granularity
     assert level.block is not None
     return name, Block(*level.block)
 
 
 def hardened(model: nn.Module) -> nn.Module:
-    """Make the gates constants, in place: those open now."""
+    """Turn the gates into constants, in place: those open now stay open."""
     return harden(model, values="binary", fold=False) if named_gates(model) else model
 
 
 def _attached(model: nn.Module, patterns: Mapping[str, Any]) -> list[str]:
-    """Attach gates; their names."""
+    """Attach gates, and return the names of the new ones."""
     before = set(named_gates(model))
     if patterns:
         attach(model, patterns)
@@ -102,5 +103,5 @@ def _attached(model: nn.Module, patterns: Mapping[str, Any]) -> list[str]:
 
 
 def unique(names: Iterable[Iterable[str]]) -> tuple[str, ...]:
-    """All names, each once, in order."""
+    """Return all names in order, each once."""
     return tuple(dict.fromkeys(name for group in names for name in group))

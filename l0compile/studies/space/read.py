@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from l0compile.errors import ConfigError
+from l0compile.studies.bench.engines import REFERENCES
+from l0compile.studies.constraints.latency import LatencyBudget
+from l0compile.studies.constraints.quality import QualityTarget
+from l0compile.studies.constraints.registry import parse_limits
 from l0compile.studies.space.space import (
     KINDS,
-    REFERENCES,
     Effort,
     GateGroup,
-    LatencyBudget,
-    Limits,
-    QualityFloor,
     Space,
     TrainingPlan,
 )
@@ -51,7 +51,7 @@ def parse_space(data: Mapping[str, Any], *, file: str = "space") -> Space:
         _effort(root.table("search")),
         _training(root.table("training")),
         quality,
-        _limits(limits),
+        parse_limits(limits.rest(), file),
     )
     root.done()
     return space
@@ -102,19 +102,13 @@ def _density(table: Table) -> tuple[float, float]:
     return table.value("density", "[low, high] with 0 <= low <= high <= 1, high above 0", pair)
 
 
-def _quality(table: Table) -> QualityFloor:
-    floor = QualityFloor(table.number("drop", 1e-6, 1.0))
+def _quality(table: Table) -> QualityTarget:
+    floor = QualityTarget(table.number("drop", 1e-6, 1.0))
     table.done()
     return floor
 
 
-def _limits(table: Table) -> Limits:
-    limits = Limits(table.number("artifact_mb", 0.001, 1e9) if table.has("artifact_mb") else None)
-    table.done()
-    return limits
-
-
-def _latency(table: Table, quality: QualityFloor | None) -> LatencyBudget:
+def _latency(table: Table, quality: QualityTarget | None) -> LatencyBudget:
     if quality is not None and (table.has("ratio") or table.has("ms")):
         raise table.error(
             "", "no ratio or ms beside quality.drop: one of the two is searched for", table.rest()

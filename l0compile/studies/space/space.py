@@ -1,36 +1,41 @@
-"""What is searched: task, gates with their ranges, latency budget and effort."""
+"""A search space: the task, the gates with their ranges, the constraints and the effort."""
 
 import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from l0compile.gates import Block, Granularity, Head, Neuron
-from l0compile.tasks import Schedule
+from l0compile.studies.constraints.constraint import Constraint
+from l0compile.studies.constraints.latency import LatencyBudget
+from l0compile.studies.constraints.quality import QualityTarget
+from l0compile.studies.constraints.registry import parse_limit
+from l0compile.tasks import Precision, Schedule
 
-KINDS = ("block", "head", "neuron")
-REFERENCES = ("onnxruntime", "openvino", "pytorch", "l0compile")
+GateKind = Literal["block", "head", "neuron"]
+KINDS: tuple[GateKind, ...] = ("block", "head", "neuron")
 
 
 @dataclass(frozen=True)
 class GateGroup:
-    """Gates of one kind on every module that matches one of `patterns` (shell style; `*` crosses dots).
+    """Gates of one kind on every module that matches one of ``patterns`` (shell style; ``*`` crosses dots).
 
-    `density`: range [low, high] of the share of gates that stay open in each module. `shapes`: block shapes (rows,
-    columns) to choose from, for blocks only. `heads`: attention heads that each module reads, for heads only.
+    density: the lowest and the highest share of gates that stay open in each module. shapes: block shapes (rows,
+    columns) to choose from, for blocks only. heads: the number of attention heads that each module reads, for heads
+    only.
     """
 
     name: str
-    kind: str
+    kind: GateKind
     patterns: tuple[str, ...]
     density: tuple[float, float]
     shapes: tuple[tuple[int, int], ...] = ()
     heads: int = 0
 
     def granularity(self, block: tuple[int, int] | None) -> Granularity:
-        """What to attach; `block` is the chosen one of `shapes`."""
+        """Return the granularity to attach; ``block`` is the chosen shape."""
         match self.kind:
             case "block":
                 return Block(*(block or self.shapes[0]))
@@ -41,48 +46,13 @@ class GateGroup:
 
 
 @dataclass(frozen=True)
-class LatencyBudget:
-    """At most `ms` milliseconds, or `ratio` times the dense latency of the engine `reference` on this machine.
-
-    Neither where a `QualityFloor` is given: the latency is then what is made as short as possible. `percentile`: of the
-    calls that are measured.
-    """
-
-    ratio: float | None
-    ms: float | None
-    reference: str = "onnxruntime"
-    percentile: float = 50.0
-
-    def in_ms(self, reference_ms: float) -> float:
-        """The budget in milliseconds, given the reference's dense latency."""
-        return self.ms if self.ms is not None else (self.ratio or 1.0) * reference_ms
-
-
-@dataclass(frozen=True)
-class QualityFloor:
-    """The chosen model loses at most the share `drop` of the dense model's quality, and is as quick as can be."""
-
-    drop: float
-
-    def least(self, dense: float) -> float:
-        """The least quality, given that of the dense model."""
-        return dense - self.drop * abs(dense)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the chosen model has to keep beside its budget. artifact_mb: size on disk, in millions of bytes."""
-
-    artifact_mb: float | None = None
-
-
-@dataclass(frozen=True)
 class Effort:
-    """How long to search: `trials` at most, `seconds` in all.
+    """How long to search.
 
-    `finalists`: of the best trials so many are compiled, fitted to the budget and trained briefly; the better half
-    twice as long, and so on. `sweep`: budgets for the Pareto front, relative to the latency budget. `thorough`: measure
-    the final table with the full protocol.
+    trials: at most this many. seconds: for everything. finalists: the number of best trials that are compiled, fitted
+    to the budget and trained briefly; the better half then trains twice as long, and so on. sweep: budgets for the
+    Pareto front, relative to the latency budget. seed: of the sampler and of trainings. thorough: measure the final
+    table with the full protocol.
     """
 
     trials: int = 12
@@ -93,19 +63,20 @@ class Effort:
     thorough: bool = True
 
 
-# Steps of a training from which on it has the whole rate. At the rate that is best for hundreds of steps twenty leave a
-# model worse than they found it: MiniLM at 0.6 of its time has 0.934 before, 0.897 after twenty at 8e-4, 0.937 at 5e-5.
+# Trainings of at least this many steps use the whole learning rate. Twenty steps at the best rate for hundreds make a
+# model worse: MiniLM at 0.6 of its time has 0.934 before, 0.897 after twenty at 8e-4, 0.937 after twenty at 5e-5.
 FULL_STEPS = 400
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Items a batch; the peak rate of weights, proportionally less in trainings of less than `FULL_STEPS`; the
-    precision of products (as of `Schedule`); steps.
+    """How finalists and the winner are trained.
 
-    candidate_steps: of a finalist in the first round, with frozen zeros. gate_steps: of the winner's gates under its
-    budget in milliseconds, in half of its time at most; 0 keeps the plan's zeros. tune_steps: of the winner with frozen
-    zeros. stages: in which the winner gets its zeros, with training between.
+    batch: items per step. candidate_steps: for each finalist in the first round, with frozen zeros. gate_steps: for
+    the winner's gates under its budget in milliseconds, within half of its time; 0 keeps the zeros of its allocation.
+    tune_steps: for the winner with frozen zeros. stages: the number of stages in which the winner gets its zeros,
+    with training between them. weight_rate: the peak learning rate of weights, proportionally lower in trainings of
+    fewer than `FULL_STEPS` steps. products: the precision of matrix products, as in `Schedule`.
     """
 
     batch: int = 32
@@ -114,10 +85,10 @@ class TrainingPlan:
     tune_steps: int = 400
     stages: int = 1
     weight_rate: float = 2e-4
-    products: str = "float32"
+    products: Precision = "float32"
 
     def schedule(self, steps: int, seed: int) -> Schedule:
-        """A training of so many steps."""
+        """Return the schedule of a training of ``steps`` steps."""
         return Schedule(
             steps, self.batch, self.weight_rate, seed=seed, products=self.products, full_steps=FULL_STEPS
         )
@@ -125,9 +96,10 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class Space:
-    """A checked search space. `options` is the task's own options value.
+    """A checked search space.
 
-    `feeds` maps producer to consumer (see `Budget`). `quality`: searched under instead of a latency.
+    options: the task's own. feeds: pattern of producers -> pattern of their consumer (see `Budget`). quality: the
+    target to search under, instead of a latency. limits: key of the table ``[limits]`` -> the largest value allowed.
     """
 
     name: str
@@ -138,11 +110,17 @@ class Space:
     feeds: Mapping[str, str] = field(default_factory=dict)
     effort: Effort = Effort()
     training: TrainingPlan = TrainingPlan()
-    quality: QualityFloor | None = None
-    limits: Limits = Limits()
+    quality: QualityTarget | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """Everything that the chosen model has to keep, the latency or the quality first."""
+        limits = (parse_limit(key, value, self.name) for key, value in self.limits.items())
+        return (self.quality or self.latency, *limits)
 
     def fingerprint(self) -> str:
-        """Hash of everything that makes trials comparable: task, gates, latency budget and candidate training."""
+        """Return a hash of everything that trials depend on: task, gates, constraints and the training of finalists."""
         facts: dict[str, Any] = {
             "task": [self.task, dataclasses.asdict(self.options)],
             "gates": [dataclasses.asdict(group) for group in self.gates],
@@ -157,12 +135,12 @@ class Space:
         }
         if self.quality is not None:
             facts["quality"] = dataclasses.asdict(self.quality)
-        if self.limits != Limits():
-            facts["limits"] = dataclasses.asdict(self.limits)
+        if self.limits:
+            facts["limits"] = dict(self.limits)
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def quick(self) -> "Space":
-        """The same space with two trials and a few steps, for tests."""
+        """Return this space with two trials and a few steps, for tests."""
         effort = dataclasses.replace(self.effort, trials=2, finalists=1, sweep=(1.0,), thorough=False)
         plan = dataclasses.replace(self.training, batch=8, candidate_steps=2, tune_steps=4)
         return dataclasses.replace(self, effort=effort, training=plan)

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from l0compile.errors import ConfigError
+from l0compile.studies.constraints.latency import LatencyBudget
+from l0compile.studies.constraints.quality import QualityTarget
+from l0compile.studies.constraints.registry import parse_limits
 from l0compile.studies.space.space import (
     Effort,
     GateGroup,
-    LatencyBudget,
-    Limits,
-    QualityFloor,
     Space,
     TrainingPlan,
 )
@@ -31,8 +31,9 @@ def space_from_json(data: Mapping[str, Any]) -> Space:
         values["latency"] = LatencyBudget(**values["latency"])
         values["effort"] = Effort(**{**values["effort"], "sweep": tuple(values["effort"]["sweep"])})
         values["training"] = TrainingPlan(**values["training"])
-        values["limits"] = Limits(**values["limits"])
-        values["quality"] = values["quality"] and QualityFloor(**values["quality"])
+        limits = {key: most for key, most in values["limits"].items() if most is not None}
+        values["limits"] = parse_limits(limits, "job: space")
+        values["quality"] = values["quality"] and QualityTarget(**values["quality"])
         return Space(**values)
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError(

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from l0compile.errors import ConfigError
 
 _T = TypeVar("_T")
+_S = TypeVar("_S", bound=str)
 _REQUIRED: Any = object()
 
 
@@ -35,12 +36,13 @@ class Table:
             raise self.error(key, f"an integer from {low} to {high}", value)
         return value
 
-    def choice(self, key: str, allowed: Collection[str], default: str = _REQUIRED) -> str:
+    def choice(self, key: str, allowed: Collection[_S], default: _S = _REQUIRED) -> _S:
         """One of some words."""
         value = self._take(key, default, f"one of {', '.join(allowed)}")
         if value not in allowed:
             raise self.error(key, f"one of {', '.join(allowed)}", value)
-        return str(value)
+        found: _S = value
+        return found
 
     def text(self, key: str) -> str:
         """A non-empty string."""

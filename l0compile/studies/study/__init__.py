@@ -1,1 +1,1 @@
-"""A study on disk: its trials, its clock, its progress."""
+"""The Optuna study of a search: its trials, what it remembers, its clock and its progress."""

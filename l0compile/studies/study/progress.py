@@ -1,4 +1,4 @@
-"""What a search tells while it runs."""
+"""What a search reports while it runs."""
 
 import time
 from types import TracebackType
@@ -7,52 +7,52 @@ from typing import Any, Protocol
 from l0compile.studies.result import Candidate
 
 
-class Progress(Protocol):
-    """Told of every step of a search."""
+class SearchProgress(Protocol):
+    """Hears of every step of a search."""
 
     def phase(self, text: str) -> None:
-        """A new phase begins."""
+        """A phase begins."""
 
     def candidate(self, candidate: Candidate, best: Candidate | None) -> None:
-        """A trial has ended; `best` is the best so far within the budget."""
+        """A candidate is done; ``best`` is the best so far within the budget."""
 
     def note(self, text: str) -> None:
         """A fact worth a line."""
 
 
 class Silent:
-    """Tells nothing."""
+    """Ignores everything."""
 
     def phase(self, text: str) -> None:
-        """Nothing."""
+        """Ignore it."""
 
     def candidate(self, candidate: Candidate, best: Candidate | None) -> None:
-        """Nothing."""
+        """Ignore it."""
 
     def note(self, text: str) -> None:
-        """Nothing."""
+        """Ignore it."""
 
 
 class Ledger:
-    """Passes everything on, and notes how long each phase took, in seconds; a phase may come again."""
+    """Passes everything on, and adds up the seconds of each phase; a phase may come again."""
 
-    def __init__(self, told: Progress) -> None:
-        self._told, self._begun = told, time.monotonic()
+    def __init__(self, inner: SearchProgress) -> None:
+        self._inner, self._begun = inner, time.monotonic()
         self._phase, self._spent = "setting up", dict[str, float]()
 
     def phase(self, text: str) -> None:
         self.close()
         self._phase = text.partition(":")[0]
-        self._told.phase(text)
+        self._inner.phase(text)
 
     def candidate(self, candidate: Candidate, best: Candidate | None) -> None:
-        self._told.candidate(candidate, best)
+        self._inner.candidate(candidate, best)
 
     def note(self, text: str) -> None:
-        self._told.note(text)
+        self._inner.note(text)
 
     def close(self) -> dict[str, float]:
-        """End the phase; the seconds of each so far."""
+        """End the phase, and return the seconds of each so far."""
         now = time.monotonic()
         self._spent[self._phase] = self._spent.get(self._phase, 0.0) + now - self._begun
         self._begun = now
@@ -60,19 +60,19 @@ class Ledger:
 
 
 class RichProgress:
-    """A line for each trial, and a bar with the phase, the best so far and the time left.
+    """Prints a line for each candidate, and shows a bar with the phase, the best so far and the time left.
 
-    Use as a context manager.
+    Use it as a context manager.
     """
 
     def __init__(self, seconds: float) -> None:
-        """`seconds`: the time the search may take."""
+        """Start the clock of a search that may take ``seconds``."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
         from rich.text import Text
 
         class Left(ProgressColumn):
-            """Seconds left, at each redraw and not only when something is told."""
+            """The seconds left at each redraw."""
 
             def render(self, task: Any) -> Text:
                 return Text(f"{max(0.0, seconds - (task.elapsed or 0.0)):.0f} s left")
@@ -98,13 +98,13 @@ class RichProgress:
         self.note(text)
 
     def candidate(self, candidate: Candidate, best: Candidate | None) -> None:
-        """A line for the trial."""
+        """Print a line for the candidate."""
         if best is not None and best.latency is not None and best.quality is not None:
             self._best = f"best {best.quality:.4f} in {best.latency.median_ms:.2f} ms"
         self.note(f"  trial {candidate.number}: {describe(candidate)}")
 
     def note(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         from rich.markup import escape
 
         elapsed = time.monotonic() - self._start
@@ -114,7 +114,7 @@ class RichProgress:
 
 
 def describe(candidate: Candidate) -> str:
-    """One line: outcome, latency, quality, choices."""
+    """Describe a candidate in one line: outcome, latency, quality, choices."""
     if candidate.error is not None:
         return f"{candidate.outcome}: {candidate.error}"
     latency = f"{candidate.latency.median_ms:.2f} ms" if candidate.latency else "not measured"

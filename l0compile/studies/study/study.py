@@ -1,21 +1,18 @@
-"""The Optuna study.
-
-Parameters, storage, recovery after a kill, and one recorded trial per candidate whatever happens.
-"""
+"""The Optuna study of a search: every trial is recorded, whatever happens, and survives a kill."""
 
 import contextlib
 import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from l0compile.errors import ConfigError, DataError
-from l0compile.studies.fit.evaluate import Outcome
-from l0compile.studies.result import Candidate
+from l0compile.errors import ConfigError, StorageError
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.space.space import Space
-from l0compile.studies.workers.retry import TWIN
+from l0compile.studies.study.state import StudyState, made_with, read_state, write_state
+from l0compile.studies.study.trial import Outcome, Trial, finished
+from l0compile.studies.workers.retry import ERROR, TWIN
 from l0compile.studies.workers.storage import hidden, open_storage
 
 if TYPE_CHECKING:
@@ -24,51 +21,31 @@ if TYPE_CHECKING:
 STORAGE = "study.sqlite"
 STUDY = "l0compile"
 STARTUP_TRIALS = 6
-# Of what trials draw and how their models are made: those of another version are not comparable.
+# Raise it when trials draw something else, or their models are made in another way: they don't compare then.
 VERSION = 2
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A finished trial. `outcome` is None, and `error` says why, for a failed one."""
-
-    number: int
-    choices: Choices
-    outcome: Outcome | None
-    error: str | None
-
-    def candidate(self) -> Candidate:
-        """As a result."""
-        params = self.choices.to_params()
-        if self.outcome is None:
-            return Candidate(self.number, params, "failed", error=self.error)
-        choices = {**params, "live": round(self.outcome.live, 4)}
-        return Candidate(
-            self.number, choices, "one-shot", quality=self.outcome.quality, layers=self.outcome.layers
-        )
-
-
-@dataclass(frozen=True)
 class Study:
-    """A study: which weights of losses give the best model of one price, without training."""
+    """A study of which weights of losses give the best model of one price, without training."""
 
     handle: "optuna.study.Study"
     space: Space
 
     def enqueue(self, choices: Choices) -> None:
-        """Make `choices` the next candidate to be asked for."""
+        """Make ``choices`` the next trial."""
         with _storage_errors():
             self.handle.enqueue_trial(choices.to_params())
 
     def neutral(self) -> Choices:
-        """No group counts more than another."""
+        """Return the choices in which no group counts more than another."""
         names = [group.name for group in self.space.gates]
         return Choices(dict.fromkeys(names[1:], 1.0), dict.fromkeys(names, 0.0))
 
     def trials(self) -> tuple[Trial, ...]:
-        """Every finished trial in order, those of earlier runs and other workers included.
+        """Return every finished trial in order, including those of earlier runs and other workers.
 
-        Of those that failed only the ones with a reason of their own: interrupted ones are tried again.
+        Interrupted trials are left out: they are tried again.
         """
         return tuple(
             finished(trial)
@@ -77,36 +54,47 @@ class Study:
         )
 
     def outcomes(self) -> dict[str, Outcome]:
-        """What is known by structure."""
+        """Return the outcomes of all trials by structure."""
         found = (trial.outcome for trial in self.trials())
         return {outcome.structure: outcome for outcome in found if outcome is not None}
 
     def best(self, count: int = 1) -> tuple[Trial, ...]:
-        """The trials of best quality, one of each structure, the best one first."""
+        """Return the trials of best quality, one for each structure, best first."""
         found = [(-t.outcome.quality, t.number, t.outcome.structure, t) for t in self.trials() if t.outcome]
         by_structure: dict[str, Trial] = {}
         for *_, structure, trial in sorted(found, key=lambda item: item[:2]):
             by_structure.setdefault(structure, trial)
         return tuple(by_structure.values())[:count]
 
-    def remember(self, key: str, value: object) -> None:
-        """Keep JSON values with the study."""
-        with _storage_errors():
-            self.handle.set_user_attr(key, value)
+    @property
+    def state(self) -> StudyState:
+        """What the study remembers beside its trials."""
+        return read_state(self.handle)
 
-    def remembered(self, key: str) -> Any:
-        """What `remember` kept; None without."""
-        return self.handle.user_attrs.get(key)
+    def keep(self, state: StudyState) -> None:
+        """Write what has changed in ``state``."""
+        with _storage_errors():
+            write_state(self.handle, state)
 
 
 def open_study(
     space: Space, out: Path, *, resume: bool, conditions: str, storage: str | None = None, name: str = STUDY
 ) -> Study:
-    """The study in the folder `out` or in `storage`, new or, with `resume`, continued.
+    """Open the study in the folder ``out``, or in ``storage``.
 
-    A new study in the folder moves one that is already there aside (``study-1.sqlite``, ...); nothing is deleted.
-    `conditions`: what else trials depend on (text, machine). Raises ConfigError when the study there was made with
-    another space or conditions, or is there already in a storage that others use.
+    A new study in the folder moves an old one aside (``study-1.sqlite``, ...); nothing is deleted.
+
+    Args:
+        space: the search space.
+        out: folder of the search.
+        resume: continue the study that is there.
+        conditions: what else trials depend on (data, machine), in words.
+        storage: URL of a storage that workers share; None: a file in ``out``.
+        name: of the study in its storage.
+
+    Raises:
+        ConfigError: the study was made with another space or conditions, or exists already in a shared storage.
+        StorageError: the storage can't be written.
     """
     optuna = importlib.import_module("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -124,19 +112,19 @@ def open_study(
             )
         except optuna.exceptions.DuplicatedStudyError as error:
             raise ConfigError(
-                f"storage: there is a study {name!r} already; continue it with --resume, or choose another --study"
+                f"storage: a study {name!r} exists already; continue it with --resume, or choose another --study"
             ) from error
         mark = f"{space.fingerprint()} {conditions} version {VERSION}"
         where = hidden(storage) if storage else str(file)
-        found = study.user_attrs.get("made_with", mark)
+        found = made_with(study) or mark
         if found != mark:
             raise ConfigError(
                 f"{where}: holds a study of another search space, text, machine or version: expected {mark!r}, got "
                 f"{found!r}; "
                 "choose another --out or --study, or leave --resume out to start anew"
             )
-        study.set_user_attr("made_with", mark)
-        # With the same seed a sampler that starts anew would draw the same points again.
+        write_state(study, StudyState(made_with=mark))
+        # A resumed sampler with the old seed would draw the old points again.
         seed = space.effort.seed + len(study.trials)
         study.sampler = optuna.samplers.TPESampler(
             seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True, constant_liar=True
@@ -144,15 +132,8 @@ def open_study(
     return Study(study, space)
 
 
-def finished(trial: "optuna.trial.FrozenTrial") -> Trial:
-    """A finished trial of Optuna's as one of ours."""
-    outcome = Outcome.from_attrs(trial.user_attrs) if trial.value is not None else None
-    error = None if outcome else str(trial.user_attrs.get("error", "stopped before it was finished"))
-    return Trial(trial.number, Choices.from_params(trial.params), outcome, error)
-
-
 def _own_failure(trial: "optuna.trial.FrozenTrial") -> bool:
-    error = str(trial.user_attrs.get("error", ""))
+    error = str(trial.user_attrs.get(ERROR, ""))
     return bool(error) and not error.startswith(TWIN)
 
 
@@ -165,14 +146,14 @@ def _free_name(file: Path) -> Path:
 
 @contextlib.contextmanager
 def _storage_errors() -> Iterator[None]:
-    """A storage that can't be written (a full disk, a read-only folder) as one of our errors."""
+    """Turn the errors of a storage that can't be written (a full disk, a read-only folder) into ours."""
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
-        raise DataError(
+        raise StorageError(
             f"search: the study can't be written: {error.__cause__ or error}; free disk space or choose another --out, "
             "then continue with --resume: completed trials are kept"
         ) from error

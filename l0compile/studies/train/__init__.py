@@ -1,1 +1,1 @@
-"""Train the chosen candidates."""
+"""Train the gates of the chosen finalist, or prune it in stages with training between them."""

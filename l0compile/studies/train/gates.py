@@ -1,8 +1,8 @@
-"""The gates of the chosen model, trained under its budget in milliseconds.
+"""Train the gates of the chosen model under its budget in milliseconds.
 
-A plan is made from the losses of single layers. Training sees the whole model, so it may trade blocks between layers:
-gates near the plan's boundary start undecided, every layer's price is what its kernel takes at its density, and the
-penalty keeps their sum within what the plan takes.
+An allocation comes from the losses of single layers. Training sees the whole model, so it may trade blocks between
+layers: gates near the boundary of the allocation start undecided, each layer costs what its kernel takes at its
+density, and the penalty keeps the sum within the time of the allocation.
 """
 
 from collections.abc import Mapping
@@ -14,22 +14,22 @@ from torch import nn
 from l0compile.gates import Block, Budget, dense_weight, harden, named_gates
 from l0compile.gates.cost import Cost
 from l0compile.gates.hard_concrete import LOG_ALPHA_BOUND
+from l0compile.pruning.allocation import Allocation
 from l0compile.pruning.level import Level
 from l0compile.pruning.masks import block_density, gated_layers, live_mask, structure
-from l0compile.pruning.plan import Plan
-from l0compile.pruning.prices import Pricing, sites
+from l0compile.pruning.prices import Pricing, linear_calls
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.fit import AIM, HIGHEST, LOWEST, ROUNDS, Fitted, Fitter
 from l0compile.studies.space.candidate import gated
 from l0compile.tasks import Schedule, Trained
 
-# Levels on either side of a plan's own over which gates start undecided, and the steepness of log_alpha there.
+# Gates within this many levels of the allocation's own start undecided; the steepness of log_alpha there.
 _BAND, _STEEP = 2.0, 1.5
 
 
 @dataclass(frozen=True)
 class Gated:
-    """A model whose gates were trained under `limit_ms`. costs: of each layer, as ``Budget`` takes them."""
+    """A model whose gates were trained under ``limit_ms``. costs: layer -> cost, as ``Budget`` takes them."""
 
     model: nn.Module
     costs: Mapping[str, Cost]
@@ -37,8 +37,10 @@ class Gated:
     history: Trained
 
     def hardened(self, share: float = 1.0) -> nn.Module:
-        """The model with the best gates that take at most `share` of the limit, in place; again from the same gates
-        when asked for another share."""
+        """Harden the best gates that take at most ``share`` of the limit, in place.
+
+        Another call with another share starts from the same trained gates.
+        """
         budget = Budget.within(self.model, share * self.limit_ms, 1, cost=self.costs)
         return harden(self.model, budget, values="binary", fold=False)
 
@@ -46,39 +48,43 @@ class Gated:
 def train_gates(
     evaluator: Evaluator, fitted: Fitted, prices: Pricing, schedule: Schedule, deadline: float
 ) -> Gated:
-    """Train weights and gates of a fitted plan until `deadline` at the latest; no dearer than the plan in the end.
+    """Train the weights and gates of a fitted allocation until ``deadline``, within the price of the allocation.
 
-    Closed blocks keep the dense weights, so that one that opens is worth something.
+    Closed blocks keep the dense weights, so that a block that opens is worth something.
     """
     model = undecided(evaluator, fitted)
     with_gates = {name.rpartition(".")[0] for name in named_gates(model)}
-    levels = {name: level for name, level in fitted.plan.layers.items() if name in with_gates}
-    places = sites(model, tuple(levels), evaluator.task.example())
+    levels = {name: level for name, level in fitted.allocation.layers.items() if name in with_gates}
+    calls = linear_calls(model, tuple(levels), evaluator.task.example())
     costs = {
-        name: [(0.0, 0.0), *((d, prices.ms(places[name], level.block, d)) for d in _DENSITIES)]
+        name: [(0.0, 0.0), *((d, prices.ms(calls[name], level.block, d)) for d in _DENSITIES)]
         for name, level in levels.items()
     }
-    # By the curves of the penalty, which know nothing of what closed heads save in a layer's time.
-    limit = sum(prices.ms(places[name], level.block, level.density) for name, level in levels.items())
+    # By the costs of the penalty, which ignore what closed heads save in a layer's time.
+    limit = sum(prices.ms(calls[name], level.block, level.density) for name, level in levels.items())
     budget = Budget.within(model, limit, schedule.steps, cost=costs, warmup=0.0)
     history = evaluator.train(model, schedule, budget=budget, deadline=deadline)
     return Gated(model, costs, limit, history)
 
 
 def fit_gates(trained: Gated, fitter: Fitter, fitted: Fitted, wanted_ms: float) -> Fitted | None:
-    """Harden the gates so that the model takes at most ``wanted_ms``, by measuring; None where no share of the limit
-    does. ``trained.model`` is left as it was measured."""
+    """Harden the gates so that the measured model takes at most ``wanted_ms``; None if no share of the limit does.
+
+    ``trained.model`` stays as it was last measured.
+    """
     share = 1.0
     for _ in range(ROUNDS):
         model = trained.hardened(share)
-        predicted = fitter.expected_ms(share * trained.limit_ms + fitted.plan.ms - trained.limit_ms)
+        predicted = fitter.expected_ms(share * trained.limit_ms + fitted.allocation.ms - trained.limit_ms)
         latency, load = fitter.time(model)
         ms = load.value * fitter.budget.ms
         if LOWEST * wanted_ms <= ms <= HIGHEST * wanted_ms:
-            plan = Plan({name: _as_left(model, name, level) for name, level in fitted.plan.layers.items()})
+            allocation = Allocation(
+                {name: _as_left(model, name, level) for name, level in fitted.allocation.layers.items()}
+            )
             return replace(
                 fitted,
-                plan=plan,
+                allocation=allocation,
                 structure=structure(model),
                 latency=latency,
                 load=load.value,
@@ -90,7 +96,7 @@ def fit_gates(trained: Gated, fitter: Fitter, fitted: Fitted, wanted_ms: float) 
 
 
 def _as_left(model: nn.Module, name: str, level: Level) -> Level:
-    layer = gated_layers(model).get(name)  # None for heads and neurons, which stay as planned
+    layer = gated_layers(model).get(name)  # None for heads and neurons, which stay as allocated
     return level if layer is None or level.block is None else replace(level, density=block_density(layer))
 
 
@@ -98,10 +104,10 @@ _DENSITIES = tuple(round(0.05 * step, 2) for step in range(1, 21))
 
 
 def undecided(evaluator: Evaluator, fitted: Fitted) -> nn.Module:
-    """The model of a plan, weights by least squares, with gates that may go either way around the plan's boundary."""
-    solved = evaluator.realised(fitted.plan)
+    """Return the model with weights by least squares and gates that are undecided near the allocation's boundary."""
+    solved = evaluator.realised(fitted.allocation)
     evaluator.solve(solved)
-    model = gated(evaluator.task.dense(), fitted.plan, evaluator.menu)
+    model = gated(evaluator.task.dense(), fitted.allocation, evaluator.menu)
     layers = gated_layers(solved)
     with torch.no_grad():
         for name, layer in gated_layers(model).items():
@@ -110,15 +116,15 @@ def undecided(evaluator: Evaluator, fitted: Fitted) -> nn.Module:
             weight.copy_(torch.where(kept, dense_weight(layers[name]), weight))
             if layer.bias is not None:
                 layer.bias.copy_(layers[name].bias)
-        _soften(model, fitted.plan, evaluator)
+        _soften(model, fitted.allocation, evaluator)
     return model
 
 
-def _soften(model: nn.Module, plan: Plan, evaluator: Evaluator) -> None:
-    """Gates of blocks that go a few levels before or after the plan's level start between open and closed."""
+def _soften(model: nn.Module, allocation: Allocation, evaluator: Evaluator) -> None:
+    """Start the gates of blocks near the allocation's level between open and closed."""
     for gate_name, gate in named_gates(model).items():
         name = gate_name.rpartition(".")[0]
-        level = plan.layers.get(name)
+        level = allocation.layers.get(name)
         if level is None or level.block is None or not isinstance(gate.granularity, Block):
             continue
         distance = evaluator.menu.paths[name][level.block].gone.float() - level.number - 0.5

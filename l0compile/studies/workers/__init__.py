@@ -1,1 +1,1 @@
-"""Many machines in one study: where it is kept, who is alive, and whose trial counts."""
+"""Many machines in one study: where it is stored, which workers are alive, and whose trials count."""

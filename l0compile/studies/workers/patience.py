@@ -1,4 +1,4 @@
-"""Patience with a storage that is away for a moment: a database that restarts, a proxy that is started again."""
+"""Patience with a storage that is away for a moment, such as a database or a proxy that restarts."""
 
 import random
 import sys
@@ -6,18 +6,27 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from l0compile.errors import DataError
+from l0compile.errors import StorageError
 
 PATIENCE_S = 120.0
 LONGEST_PAUSE_S = 5.0
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
-def patiently(operation: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
-    """The result of `operation`, tried again with growing pauses while the storage is away.
+def patiently(operation: Callable[[], _T], patience_s: float = PATIENCE_S) -> _T:
+    """Run ``operation``, and repeat it with growing pauses while the storage is away.
 
-    It may run more than once although it took effect (the answer, not the request, may have been lost), so it must be
-    one that does no harm when repeated. Raises DataError when the storage stays away for `patience_s` seconds.
+    It may run again after it took effect (the answer may be lost, not the request), so repeating it must do no harm.
+
+    Args:
+        operation: what to run.
+        patience_s: how long to go on trying, in seconds.
+
+    Returns:
+        Its result.
+
+    Raises:
+        StorageError: the storage stayed away for ``patience_s`` seconds.
     """
     deadline = time.monotonic() + patience_s
     for pause in pauses():
@@ -27,7 +36,7 @@ def patiently(operation: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
             if not transient(error):
                 raise
             if time.monotonic() + pause > deadline:
-                raise DataError(
+                raise StorageError(
                     f"storage: expected an answer within {patience_s:g} s, got {_reason(error)}; start the worker "
                     "again when the storage is back: completed trials are kept"
                 ) from error
@@ -36,19 +45,19 @@ def patiently(operation: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
 
 
 def transient(error: BaseException) -> bool:
-    """Whether this is the storage being away or busy, rather than anything wrong with what it was asked."""
+    """Whether the storage is away or busy, rather than the request being wrong."""
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
 
     if isinstance(error, StorageInternalError):
-        # The second is what Optuna meets when it repeats a query on a connection that broke during the first.
+        # Optuna gets the second when it repeats a query on a connection that broke during the first.
         return isinstance(error.__cause__, DBAPIError | PendingRollbackError)
-    # A proxy whose own database is away reports an unknown error, so the status code says too little.
+    # A proxy whose database is away reports an unknown error, so the status code says too little.
     return (isinstance(error, DBAPIError) and not isinstance(error, IntegrityError)) or _from_proxy(error)
 
 
 def pauses() -> Iterator[float]:
-    """Seconds between tries, without end. Random, so that workers that lost one server do not return all at once."""
+    """Yield seconds between tries, without end; random, so that workers don't return to a server all at once."""
     longest = 0.1
     while True:
         yield longest * random.uniform(0.5, 1.0)
@@ -56,7 +65,7 @@ def pauses() -> Iterator[float]:
 
 
 def _from_proxy(error: BaseException) -> bool:
-    grpc = sys.modules.get("grpc")  # where it was never loaded, no error can come from it
+    grpc = sys.modules.get("grpc")  # if it was never loaded, no error can come from it
     return grpc is not None and isinstance(error, grpc.RpcError)
 
 

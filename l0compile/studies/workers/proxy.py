@@ -1,4 +1,4 @@
-"""A proxy in front of a storage, so that workers need one open port and no rights in the database."""
+"""A proxy in front of a storage: workers need one open port and no rights in the database."""
 
 import importlib.util
 import socket
@@ -11,14 +11,20 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def serve_storage(url: str, *, host: str = "127.0.0.1", port: int = PROXY_PORT) -> None:
-    """Answer for the storage `url` at ``grpc://host:port`` until the process is interrupted.
+    """Serve the storage ``url`` at ``grpc://host:port`` until the process is interrupted.
 
-    Nobody is asked who they are, and nothing is encrypted: whoever reaches the port reads and writes every study. Hence
-    only programs on this machine reach it unless `host` says otherwise.
+    There is no password and no encryption: whoever reaches the port can read and write every study. By default only
+    programs on this machine reach it.
+
+    Args:
+        url: of the storage, see ``open_storage``.
+        host: the address to listen on.
+        port: the port to listen on.
 
     Raises:
-        ConfigError: the address can't be listened on, or `url` is itself a proxy. MissingDependency: grpcio is not
-            installed. DataError: the storage can't be reached.
+        ConfigError: the address can't be listened on, or ``url`` is itself a proxy.
+        MissingDependency: grpcio is not installed.
+        StorageError: the storage can't be reached.
     """
     if url.startswith("grpc:"):
         raise ConfigError(f"--serve: expected the database itself, got the proxy {url}")
@@ -26,7 +32,7 @@ def serve_storage(url: str, *, host: str = "127.0.0.1", port: int = PROXY_PORT) 
         raise MissingDependency(f"--serve: needs the package grpcio: {INSTALL}")
     import optuna
 
-    storage = optuna.storages.get_storage(open_storage(url))  # adds the cache that the server counts on
+    storage = optuna.storages.get_storage(open_storage(url))  # adds the cache that the server needs
     _check_free(host, port)
     address = f"[{host}]" if ":" in host else host
     with warnings.catch_warnings():
@@ -35,7 +41,7 @@ def serve_storage(url: str, *, host: str = "127.0.0.1", port: int = PROXY_PORT) 
 
 
 def _check_free(host: str, port: int) -> None:
-    # gRPC would share a port that another proxy listens on, and half of the workers would reach the wrong study.
+    # gRPC would share the port of another proxy, and half of the workers would reach the wrong study.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family) as probe:

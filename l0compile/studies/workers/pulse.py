@@ -1,9 +1,9 @@
-"""Heartbeats of the trial that a worker runs, and an ear for those of the others.
+"""Heartbeats: a worker beats for the trial that it runs, and listens for those of other workers.
 
-A heartbeat is a number that grows, kept with the trial. A worker takes another's trial for dead when that number stood
-still while it made `MISSED` heartbeats of its own. No clock of another machine is read; while the storage is away, or
-this process is suspended, nobody makes a heartbeat and so nobody dies of it. A trial that never had one (its worker
-died just after it asked) is judged in the same way.
+A heartbeat is a growing number stored with the trial. A worker considers a trial dead if its number stood still while
+the worker made `MISSED` heartbeats of its own. No clock of another machine is read. While the storage is away, or
+this process is suspended, there are no heartbeats, so nobody is declared dead. A trial without any heartbeat (its
+worker died right after asking for it) is judged in the same way.
 """
 
 import contextlib
@@ -29,13 +29,13 @@ MISSED = 6
 
 @dataclass(frozen=True)
 class Heard:
-    """The last heartbeat heard of a trial (None: there was none yet), and for how many seconds of listening."""
+    """The last heartbeat heard of a trial (None: none yet), and the seconds of listening since."""
 
     beat: Mapping[str, Any] | None
     quiet_s: float
 
     def dead(self, every_s: float) -> bool:
-        """Whether it missed too many. The slower of the two sets the pace: it may be the one that listens."""
+        """Whether too many were missed. The slower of both workers sets the pace: it may be the listener."""
         own = 0.0 if self.beat is None else float(self.beat["every_s"])
         return self.quiet_s >= MISSED * max(own, every_s)
 
@@ -43,7 +43,7 @@ class Heard:
 def listen(
     known: Mapping[int, Heard], running: Iterable["optuna.trial.FrozenTrial"], passed_s: float
 ) -> dict[int, Heard]:
-    """What is known of each of the `running` trials after listening for `passed_s` more seconds."""
+    """Return what is known of each running trial after listening for ``passed_s`` more seconds."""
     heard: dict[int, Heard] = {}
     for trial in running:
         beat, last = trial.user_attrs.get(HEARTBEAT), known.get(trial.number)
@@ -53,7 +53,7 @@ def listen(
 
 
 class Pulse:
-    """Beats for one trial at a time, and listens, in a thread of its own for as long as the ``with`` lasts."""
+    """Beats for one trial at a time and listens, in a thread of its own, while the ``with`` block lasts."""
 
     def __init__(self, study: "optuna.study.Study", every_s: float) -> None:
         self.every_s = every_s
@@ -75,19 +75,21 @@ class Pulse:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._thread.join(timeout=5)  # it may be waiting for a storage that is away; it is a daemon then
+        self._thread.join(
+            timeout=5
+        )  # it may wait for a storage that is away; as a daemon it then ends with the process
 
     def hold(self, trial: "optuna.trial.Trial") -> None:
-        """Beat for `trial` from now on."""
+        """Beat for ``trial`` from now on."""
         self._held = trial
         self._beat(trial)
 
     def release(self) -> None:
-        """Beat for no trial any more."""
+        """Stop beating."""
         self._held = None
 
     def dead(self) -> tuple[int, ...]:
-        """Numbers of running trials whose worker is taken for dead."""
+        """Return the numbers of running trials whose worker is considered dead."""
         if self._broken is not None:
             raise self._broken
         held = self._held
@@ -99,7 +101,7 @@ class Pulse:
             while not self._stop.wait(self.every_s):
                 self._tick()
         except Exception as error:
-            self._broken = error  # told by the next `dead`: a worker without a pulse must not go on
+            self._broken = error  # the next `dead` raises it: a worker without a pulse must not go on
 
     def _tick(self) -> None:
         from optuna.exceptions import UpdateFinishedTrialError
@@ -108,7 +110,7 @@ class Pulse:
         try:
             held = self._held
             if held is not None:
-                # Told a moment ago, or given up by another worker; `work` finds out which.
+                # The trial has just ended, or another worker gave it up; `work` finds out which.
                 with contextlib.suppress(UpdateFinishedTrialError):
                     self._beat(held)
             running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -117,7 +119,7 @@ class Pulse:
                 raise
             return
         now = time.monotonic()
-        # Only time in which a heartbeat would have been heard counts.
+        # Only time during which a heartbeat would have been heard counts.
         passed = 0.0 if self._at is None else min(now - self._at, 2 * self.every_s)
         self._at = now
         own = None if held is None else held.number

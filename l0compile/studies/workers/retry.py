@@ -1,12 +1,12 @@
-"""Trials whose worker died: failed, and tried again, once each, whoever notices and however often.
+"""Fail the trials of dead workers, and try each of them again once, whoever notices and however often.
 
-No step can be undone by another worker's, and every one may be repeated, so a worker may be killed between any two:
+No worker can undo another's step, and every step may be repeated, so a worker may be killed between any two of them:
 
-* The first final state of a trial stands. A worker that was thought dead, comes back and tells has its result dropped.
-* A failed trial without the reason that `fail` leaves was interrupted. It is tried again by a new trial that names it
-  in `RETRY_OF`, unless such a trial exists. Every worker looks for interrupted trials, so none is forgotten.
-* Two workers that look at the same moment make two. Whoever gets one to run first looks whether it is the oldest of
-  its kind, and fails it if not: numbers are given in order, so all agree which is the oldest.
+* The first final state of a trial stands. If a worker that was considered dead comes back, its result is dropped.
+* A failed trial without the reason that `fail` leaves was interrupted. A new trial that names it in `RETRY_OF` tries it
+  again, unless there is one already. Every worker looks for interrupted trials, so none is forgotten.
+* Two workers that look at the same moment add two new trials. The worker that gets one of them first checks whether it
+  is the oldest of its kind, and fails it if not. Numbers are given in order, so all workers agree on the oldest.
 """
 
 import contextlib
@@ -22,13 +22,13 @@ ERROR = "error"
 RETRY_OF = "retry_of"
 ATTEMPT = "attempt"
 TWIN = "the same as trial"
-"""How the reason of a trial begins that another one stands for."""
+"""The reason of a trial that repeats another one begins with these words."""
 ATTEMPTS = 4
-"""How often a candidate is begun in all: one that takes every worker down with it must not take all of them."""
+"""How often a candidate is tried in all: one that kills its worker must not kill all of them."""
 
 
 def fail(study: "optuna.study.Study", trial: "optuna.trial.Trial", reason: str | None) -> None:
-    """Mark `trial` failed, for good with a `reason`, and to be tried again without; nothing if it is finished."""
+    """Mark ``trial`` failed: for good with a reason, to be tried again without. Do nothing if it is finished."""
     from optuna.exceptions import UpdateFinishedTrialError
     from optuna.trial import TrialState
 
@@ -39,9 +39,10 @@ def fail(study: "optuna.study.Study", trial: "optuna.trial.Trial", reason: str |
 
 
 def retry_dead(study: "optuna.study.Study", dead: Iterable[int]) -> "list[optuna.trial.FrozenTrial]":
-    """Fail the trials numbered `dead`, and enqueue everything that was interrupted and is not yet tried again.
+    """Fail the trials numbered ``dead``, and enqueue every interrupted trial that is not yet tried again.
 
-    Returns the trials of the study, without those enqueued now.
+    Returns:
+        The trials of the study, without those enqueued now.
     """
     from optuna.exceptions import UpdateFinishedTrialError
     from optuna.trial import TrialState
@@ -56,7 +57,7 @@ def retry_dead(study: "optuna.study.Study", dead: Iterable[int]) -> "list[optuna
 
 
 def interrupted(trials: Sequence["optuna.trial.FrozenTrial"]) -> list["optuna.trial.FrozenTrial"]:
-    """Those of `trials` that are to be tried again: no reason, not yet retried, and choices that would be lost."""
+    """Return the trials to try again: without a reason, not yet retried, and with choices that would be lost."""
     from optuna.trial import TrialState
 
     retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
@@ -72,7 +73,7 @@ def interrupted(trials: Sequence["optuna.trial.FrozenTrial"]) -> list["optuna.tr
 
 
 def twin_of(study: "optuna.study.Study", trial: "optuna.trial.Trial") -> int | None:
-    """The number of the older trial that retries the same one as `trial`; None if there is none."""
+    """Return the number of an older trial that retries the same one as ``trial``; None if there is none."""
     origin = trial.user_attrs.get(RETRY_OF)
     if origin is None:
         return None

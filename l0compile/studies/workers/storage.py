@@ -1,12 +1,12 @@
-"""Where a study lives: a SQLite file, a PostgreSQL database, or a proxy in front of either.
+"""Where a study is stored: a SQLite file, a PostgreSQL database, or a proxy in front of either.
 
-Optuna writes by reading a state, checking it and changing it in one transaction. PostgreSQL locks the row that was
-read. SQLite would let two processes read the same state before either writes, and so give one trial to both; here
-every transaction on it takes the lock before it reads.
+Optuna reads a state, checks it and changes it in one transaction. PostgreSQL locks the row it read. SQLite would let
+two processes read the same state before either writes, and give one trial to both; so here every transaction on
+SQLite takes the lock before it reads.
 
-Optuna's own heartbeats are left off: they are lost with the first error of the database, do not see a worker that died
-before its first one, take a database that was away for workers that are dead, and do not pass through the proxy. Ours
-are in ``pulse.py``.
+Optuna's own heartbeats are off: they stop at the first error of the database, miss a worker that died before its
+first heartbeat, mistake a database that was away for dead workers, and don't pass through the proxy. Ours are in
+``pulse.py``.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from l0compile.errors import ConfigError, DataError, MissingDependency
+from l0compile.errors import ConfigError, MissingDependency, StorageError
 from l0compile.studies.workers.patience import PATIENCE_S, pauses
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ INSTALL = "pip install 'l0compile[workers]'"
 BUSY_S = 60
 PROXY_PORT = 13000
 OPENING_TRIES = 4
-# A host that vanishes must not hold a lock, or leave a worker waiting, for the hours that TCP would take to notice.
+# If a host vanishes, TCP takes hours to notice; until then it must not hold a lock or keep a worker waiting.
 POSTGRES_LIMITS: dict[str, str] = {
     "connect_timeout": "10",
     "keepalives_idle": "30",
@@ -43,17 +43,18 @@ POSTGRES_LIMITS: dict[str, str] = {
 def open_storage(
     url: str, *, create: bool = True, patience_s: float = PATIENCE_S
 ) -> "optuna.storages.BaseStorage":
-    """The storage behind `url`, reachable now.
+    """Open the storage behind ``url`` and check that it can be reached.
 
     Args:
         url: ``sqlite:///FILE`` (processes of one machine), ``postgresql+psycopg://USER@HOST/DATABASE``, or
             ``grpc://HOST:PORT`` (a proxy, see ``serve_storage``).
-        create: make a SQLite file that is not there; without it that is an error.
-        patience_s: how long a PostgreSQL that goes away later is waited for, at every connection.
+        create: create a SQLite file that does not exist; False: raise an error.
+        patience_s: how long every connection waits for a PostgreSQL that is away, in seconds.
 
     Raises:
-        ConfigError: another kind of URL, a file that is not there, or tables of another version of Optuna.
-        DataError: the storage can't be reached. MissingDependency: the driver is not installed.
+        ConfigError: the URL is of another kind, the file does not exist, or another version of Optuna made the tables.
+        StorageError: the storage can't be reached.
+        MissingDependency: the driver is not installed.
     """
     scheme = url.partition("://")[0]
     if scheme == "grpc":
@@ -66,7 +67,7 @@ def open_storage(
 
 
 def hidden(url: str) -> str:
-    """`url` without its password, for messages."""
+    """Return ``url`` without its password, for messages."""
     parts = urlsplit(url)
     if parts.password is None:
         return url
@@ -84,7 +85,7 @@ def _open_sqlite(url: str, create: bool) -> "optuna.storages.RDBStorage":
     storage = _open_database(url, {"connect_args": {"timeout": BUSY_S}})
     event.listen(storage.engine, "connect", _leave_transactions_to_us)
     event.listen(storage.engine, "begin", _begin_with_the_lock)
-    storage.engine.dispose()  # a connection made before the two lines above knows nothing of them
+    storage.engine.dispose()  # connections made before the two lines above ignore them
     return storage
 
 
@@ -116,7 +117,7 @@ def _open_postgres(url: str, patience_s: float) -> "optuna.storages.RDBStorage":
             time.sleep(pause)
         raise AssertionError("pauses never end")
 
-    # Only from here on: one that can't be reached to begin with is a wrong address, to be told at once.
+    # Only from now on: a database that can't be reached at first has a wrong address, which is an error at once.
     event.listen(storage.engine, "do_connect", connect)
     return storage
 
@@ -129,10 +130,10 @@ def _open_database(url: str, options: dict[str, Any]) -> "optuna.storages.RDBSto
         try:
             return optuna.storages.RDBStorage(url, engine_kwargs=options)
         except (DBAPIError, optuna.exceptions.StorageInternalError) as error:
-            # Processes that open a new database at the same moment all try to make its tables; one of them can.
+            # If processes open a new database at the same moment, all try to create its tables, and one succeeds.
             if tries == OPENING_TRIES:
                 reason = " ".join(str(getattr(error, "orig", None) or error.__cause__ or error).split())
-                raise DataError(
+                raise StorageError(
                     f"storage {hidden(url)}: expected a database that can be read and written, got {reason}; check "
                     "that it runs, its address and your rights, then start again"
                 ) from error
@@ -162,7 +163,7 @@ def _open_proxy(url: str) -> "optuna.storages.GrpcStorageProxy":
     try:
         storage.wait_server_ready(timeout=10)
     except ConnectionError as error:
-        raise DataError(
+        raise StorageError(
             f"storage {url}: expected a proxy that answers, got nothing in 10 s; start one there with "
             f"`l0compile worker --serve STORAGE --port {port}`, or check host and port"
         ) from error

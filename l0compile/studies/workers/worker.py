@@ -1,4 +1,4 @@
-"""One worker of a study: asks for trials, evaluates and tells them, beside any number of others on any machine."""
+"""A worker of a study: it asks for trials, evaluates them and tells the results, beside others on any machine."""
 
 import contextlib
 import math
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from l0compile.errors import DataError, L0CompileError
+from l0compile.errors import DataError, L0CompileError, StorageError
 from l0compile.studies.workers.patience import PATIENCE_S, patiently, transient
 from l0compile.studies.workers.pulse import HEARTBEAT_S, Pulse
 from l0compile.studies.workers.retry import TWIN, fail, retry_dead, twin_of
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Objective = Callable[["optuna.trial.Trial"], float]
 OnTrial = Callable[["optuna.trial.FrozenTrial"], None]
 FAILURES = 20
-"""So many failed trials in a row are not bad luck: the worker gives up with the last error."""
+"""After this many failed trials in a row the worker gives up and raises the last error."""
 
 
 def work(
@@ -31,25 +31,30 @@ def work(
     patience_s: float = PATIENCE_S,
     reseed: bool = True,
 ) -> int:
-    """Run trials until the study has `wanted` complete ones, those of all workers together; returns its own.
+    """Run trials until all workers together have completed ``wanted`` of them.
 
-    A worker starts none while the complete and the running ones suffice, and waits for the running ones. Workers that
-    ask at the same moment may complete a few more than `wanted`, fewer than there are workers. Trials of dead workers
-    are failed and tried again, see ``retry.py``; whose pulse counts as dead, see ``pulse.py``.
+    A worker starts no trial while the complete and the running ones suffice, and waits for the running ones. Workers
+    that ask at the same moment may complete a few more, fewer than there are workers. Trials of dead workers are
+    failed and tried again, see ``retry.py`` and ``pulse.py``.
 
     Args:
-        study: in a storage of ``open_storage``.
-        reseed: seed its sampler anew, so that workers do not try the same points; one of them may keep its seed.
-        objective: the value of a trial. An L0CompileError makes it a failed one, with the message as user attribute
-            ``error``; whatever else it raises marks it so too, and passes through.
-        on_trial: told of every trial this worker finished.
+        study: in a storage from ``open_storage``.
+        objective: returns the value of a trial. If it raises an L0CompileError, the trial fails with the message as its
+            user attribute ``error``; so it does after other errors, which are raised again.
+        wanted: the number of complete trials.
+        on_trial: called with every trial that this worker finished.
         stop: asked between trials; True ends the work early.
         heartbeat_s: seconds between heartbeats; may differ between workers.
-        patience_s: how long a storage that went away is waited for.
+        patience_s: how long to wait for a storage that went away, in seconds.
+        reseed: seed the sampler anew, so that workers try different points; one of them may keep its seed.
+
+    Returns:
+        The number of trials that this worker completed.
 
     Raises:
-        DataError: the storage stayed away. L0CompileError: the last of `FAILURES` errors in a row.
-        KeyboardInterrupt: the running trial is failed, to be tried again by any worker.
+        StorageError: the storage stayed away.
+        L0CompileError: the last of `FAILURES` errors in a row.
+        KeyboardInterrupt: the work was interrupted; any worker tries the running trial again.
     """
     if reseed:
         study.sampler.reseed_rng()
@@ -75,7 +80,7 @@ def work(
 
 
 def _look(study: "optuna.study.Study", pulse: Pulse, wanted: int) -> tuple[int, int]:
-    """How many complete trials are missing, and how many run, after the dead are seen to."""
+    """Fail the trials of dead workers; return how many complete trials are missing, and how many run."""
     states = [trial.state.name for trial in retry_dead(study, pulse.dead())]
     return wanted - states.count("COMPLETE"), states.count("RUNNING")
 
@@ -83,7 +88,7 @@ def _look(study: "optuna.study.Study", pulse: Pulse, wanted: int) -> tuple[int, 
 def _run_one(
     study: "optuna.study.Study", objective: Objective, pulse: Pulse, patience_s: float
 ) -> tuple["optuna.trial.FrozenTrial | None", L0CompileError | None]:
-    """Ask, evaluate and tell: the trial, or None if it counts for nothing, and the error that failed it."""
+    """Ask, evaluate and tell. Return the trial, or None if it does not count, and the error that failed it."""
     trial = patiently(study.ask, patience_s)
     try:
         older = patiently(lambda: _begin(study, trial, pulse), patience_s)
@@ -102,7 +107,7 @@ def _run_one(
             raise found
         return patiently(lambda: _frozen(study, trial.number), patience_s), found
     except (KeyboardInterrupt, SystemExit):
-        with contextlib.suppress(DataError):
+        with contextlib.suppress(StorageError):
             patiently(lambda: _give_back(study, trial), min(patience_s, 5.0))
         raise
     finally:
@@ -125,9 +130,9 @@ def _evaluate(objective: Objective, trial: "optuna.trial.Trial") -> float | Exce
 
 
 def _forgivable(error: Exception) -> bool:
-    """Whether `error` came of the storage, while the trial itself may be good.
+    """Whether the storage caused ``error``, while the trial itself may be good.
 
-    It went away under the objective; or the trial was taken for dead, and its retry counts.
+    It went away during the evaluation; or the trial was considered dead, and its retry counts.
     """
     from optuna.exceptions import UpdateFinishedTrialError
 
@@ -137,9 +142,9 @@ def _forgivable(error: Exception) -> bool:
 def _tell(
     study: "optuna.study.Study", trial: "optuna.trial.Trial", value: float
 ) -> "optuna.trial.FrozenTrial | None":
-    """The trial as it is on record, None if others have failed it.
+    """Tell the value, and return the trial on record; None if other workers have failed it.
 
-    Only the worker that runs a trial completes it, so one that is complete at a second try was completed by the first,
+    Only the worker that runs a trial completes it: one that is complete at the second try was completed by the first,
     whose answer got lost.
     """
     from optuna.exceptions import UpdateFinishedTrialError
@@ -153,7 +158,7 @@ def _tell(
 
 def _give_back(study: "optuna.study.Study", trial: "optuna.trial.Trial") -> None:
     fail(study, trial, None)
-    retry_dead(study, ())  # now, not when the next worker looks: this may be the last one for hours
+    retry_dead(study, ())  # now, because the next worker may look only hours later
 
 
 def _frozen(study: "optuna.study.Study", number: int) -> "optuna.trial.FrozenTrial":

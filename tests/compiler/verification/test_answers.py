@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import l0compile as l0
 from l0compile.compiler.verification import TOLERANCES, read_calls, tolerance, verify
-from l0compile.errors import RewriteError
+from l0compile.errors import ConfigError, RewriteError
 from l0compile.frontend.export import capture
 
 X = torch.tensor([1.0, -4.0])
@@ -69,8 +69,12 @@ def test_the_calls_of_an_example_and_of_verify() -> None:
     assert read_calls(None, (X,), {}, False) == []
     assert read_calls(None, (X,), {}, True) == [((X,), {})]
     assert len(read_calls(None, (X,), {}, [more, more])) == 3
-    with pytest.raises(RewriteError, match=r"list of calls \[\(args, kwargs\), \.\.\.\]"):
-        read_calls(None, (X,), {}, [X])
+
+
+@pytest.mark.parametrize("wrong", ["always", 1, None, [X], [((X,),)], [([X], {})], {"args": (X,)}])
+def test_verify_is_a_bool_or_a_list_of_calls(wrong: object) -> None:
+    with pytest.raises(ConfigError, match=r"verify: .* list of calls \[\(args, kwargs\), \.\.\.\].*, got "):
+        l0.compile(nn.Linear(3, 3).eval(), (torch.ones(1, 3),), verify=wrong)
 
 
 def layer(dtype: torch.dtype) -> tuple[nn.Module, Callable[[], Tensor]]:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l0compile.errors import ConfigError
+from l0compile.errors import StorageError
 from l0compile.hardware.costs import CostRecord, Database, default_path, merged
 from tests.hardware.costs.records import record, records
 
@@ -127,18 +127,18 @@ def test_other_files_are_refused_and_left_alone(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("not a database, but long enough to look at" * 100)
     before = text.read_bytes()
-    with pytest.raises(ConfigError, match="text: the database of costs cannot be used"):
+    with pytest.raises(StorageError, match="text: the database of costs cannot be used"):
         Database(text)
     assert text.read_bytes() == before
     other = tmp_path / "other"
     with sqlite3.connect(other) as connection:
         connection.execute("CREATE TABLE someone (elses TEXT)")
     connection.close()
-    with pytest.raises(ConfigError, match="other: is no database of costs"):
+    with pytest.raises(StorageError, match="other: is no database of costs"):
         Database(other)
-    with pytest.raises(ConfigError, match="cannot be used"):
+    with pytest.raises(StorageError, match="cannot be used"):
         Database(tmp_path / "none", read_only=True)
-    with pytest.raises(ConfigError, match="cannot be used"):
+    with pytest.raises(StorageError, match="cannot be used"):
         Database(text / "below")
 
 
@@ -156,18 +156,18 @@ def tampered(path: Path, *statements: str) -> Path:
 def test_a_hostile_database_is_refused(tmp_path: Path) -> None:
     trigger = "CREATE TRIGGER t AFTER INSERT ON records BEGIN DELETE FROM records; END"
     for name, statement in {"trigger": trigger, "later": "PRAGMA user_version = 99"}.items():
-        with pytest.raises(ConfigError, match=f"{name}: was written by another version"):
+        with pytest.raises(StorageError, match=f"{name}: was written by another version"):
             Database(tampered(tmp_path / name, statement))
     with (
         Database(tampered(tmp_path / "row", "UPDATE records SET record = '[[['")) as database,
-        pytest.raises(ConfigError, match="row: expected a record as JSON"),
+        pytest.raises(StorageError, match="row: expected JSON"),
     ):
         database.records()
     cut = tampered(tmp_path / "cut")
     with cut.open("r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * 4096)
-    with Database(cut, read_only=True) as database, pytest.raises(ConfigError, match="cut"):
+    with Database(cut, read_only=True) as database, pytest.raises(StorageError, match="cut"):
         database.records()
 
 

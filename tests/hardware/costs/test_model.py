@@ -3,11 +3,13 @@
 import random
 from math import inf
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import nnls
 
-from l0compile.hardware.costs import CostKey, CostPlace, CostRecord, KernelWorkload, Machine
+from l0compile.hardware.costs import CostKey, CostPlace, CostRecord, KernelWorkload, Machine, shipped_records
 from l0compile.hardware.costs.model import CostModel
 from l0compile.hardware.targets import Core
 from l0compile.kernels.costs import counted_kernels
@@ -105,3 +107,25 @@ def test_costs_are_never_below_zero() -> None:
     generator = random.Random(1)
     noisy = [record(work, true_ms(work) * generator.uniform(0.5, 2)) for work in grid()]
     assert all(cost >= 0 for cost in CostModel(noisy, MACHINE, KERNELS).costs.values())
+
+
+def test_costs_are_those_of_scipy() -> None:
+    """On the records that come with l0compile."""
+    place = shipped_records()[0].key.place
+    records = [
+        r
+        for r in shipped_records()
+        if (r.key.place.device, r.key.place.threads) == (place.device, place.threads)
+    ]
+    model = CostModel(records, MACHINE, KERNELS)
+    best: dict[KernelWorkload, float] = {}
+    for each in records:
+        if each.ms is not None and model.counts(each.key.work):
+            best[each.key.work] = min(each.ms, best.get(each.key.work, each.ms))
+    names = sorted(model.costs)
+    counts = np.array([[model.counts(work).get(name, 0.0) for name in names] for work in best])
+    times = np.array(list(best.values()))
+    scale = np.linalg.norm(counts / times[:, None], axis=0)
+    costs = nnls(counts / times[:, None] / scale, np.ones(len(times)))[0] / scale
+    found = counts @ np.array([model.costs[name] for name in names])
+    assert found == pytest.approx(counts @ costs, rel=1e-6)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from l0compile.errors import ConfigError, TargetError
-from l0compile.hardware.targets import list_targets, load_target, parse_target, shipped_folder
+from l0compile.hardware.targets import Core, list_targets, load_target, parse_target, shipped_folder
 
 EXPECTED = {"native", "x86-64-avx2", "x86-64-avx512", "aarch64-neon", "cuda-sm80", "cuda-sm90"}
 
@@ -63,29 +63,29 @@ def test_broken_files_name_the_file(tmp_path: Path, content: bytes) -> None:
 
 
 BAD = [
-    (("kind",), "opencl", r"key 'kind': expected 'llvm' or 'cuda', got 'opencl'"),
-    (("kind",), "cuda", r"key 'cpu': expected an architecture such as 'sm_80'"),
-    (("cpu",), 5, r"key 'cpu': expected text, got 5"),
-    (("triple",), "", r"key 'triple': expected text, got ''"),
-    (("cores",), 0, r"key 'cores': expected a whole number of at least 1, got 0"),
-    (("cores",), True, r"key 'cores': .* got True"),
-    (("cores",), 2.0, r"key 'cores': .* got 2\.0"),
-    (("dtypes",), ["float33"], r"key 'dtypes': expected some of float32, .* got 'float33'"),
-    (("dtypes",), "float32", r"key 'dtypes': expected a list .* got 'float32'"),
-    (("attrs",), ["avx2"], r"key 'attrs': expected features such as '\+fma'.* got 'avx2'"),
-    (("vector",), 512, r"key 'vector': expected a table with bits, registers, got 512"),
-    (("vector", "bits"), 96, r"key 'vector\.bits': expected a power of two from 64, got 96"),
+    (("kind",), "opencl", r"kind: expected one of 'llvm', 'cuda', got 'opencl'"),
+    (("kind",), "cuda", r"cpu: expected an architecture such as 'sm_80'"),
+    (("cpu",), 5, r"cpu: expected text that is not empty, got 5"),
+    (("triple",), "", r"triple: expected text that is not empty, got ''"),
+    (("cores",), 0, r"cores: expected a whole number of at least 1, got 0"),
+    (("cores",), True, r"cores: .* got True"),
+    (("cores",), 2.0, r"cores: .* got 2\.0"),
+    (("dtypes",), ["float33"], r"dtypes\[0\]: expected one of 'float32', .* got 'float33'"),
+    (("dtypes",), "float32", r"dtypes: expected a list, got 'float32'"),
+    (("attrs",), ["avx2"], r"attrs\[0\]: expected features such as '\+fma'.* got 'avx2'"),
+    (("vector",), 512, r"vector: expected a table with bits, registers, got 512"),
+    (("vector", "bits"), 96, r"vector\.bits: expected a power of two from 64, got 96"),
     (
         ("vector", "bit"),
         96,
-        r"unknown key 'vector\.bit': allowed are bits, registers; did you mean vector\.bits",
+        r"vector\.bit: unknown key; expected one of bits, registers; did you mean bits",
     ),
-    (("cache", "l1_bytes"), "32K", r"key 'cache\.l1_bytes': expected a whole number"),
-    (("blocks",), {}, r"key 'blocks': expected a table such as"),
-    (("blocks", "4by1"), 1.0, r"key 'blocks\.4by1': expected ROWSxCOLS"),
-    (("blocks", "0x1"), 1.0, r"key 'blocks\.0x1': expected ROWSxCOLS"),
-    (("blocks", "4x1"), -1, r"key 'blocks\.4x1': expected a relative speed in \(0, 2\], got -1"),
-    (("block",), {}, r"unknown key 'block': .* did you mean blocks"),
+    (("cache", "l1_bytes"), "32K", r"cache\.l1_bytes: expected a whole number"),
+    (("blocks",), {}, r"blocks: expected a table such as"),
+    (("blocks", "4by1"), 1.0, r"blocks\.4by1: expected ROWSxCOLS"),
+    (("blocks", "0x1"), 1.0, r"blocks\.0x1: expected ROWSxCOLS"),
+    (("blocks", "4x1"), -1, r"blocks\.4x1: expected a relative speed in \(0, 2\], got -1"),
+    (("block",), {}, r"block: unknown key; .* did you mean blocks"),
 ]
 
 
@@ -108,5 +108,13 @@ def test_every_key_is_required(table: dict[str, Any]) -> None:
         broken = copy.deepcopy(table)
         at = broken if len(path) == 1 else broken[path[0]]
         del at[path[-1]]
-        with pytest.raises(ConfigError, match=f"key '{'.'.join(path)}' is missing"):
+        with pytest.raises(ConfigError, match=f"{'.'.join(path)}: is missing; expected "):
             parse_target(broken, "board.toml", "board")
+
+
+def test_the_table_of_the_core_is_optional_and_checked(table: dict[str, Any]) -> None:
+    assert parse_target(table, "board.toml", "board").core == Core()
+    assert parse_target({**table, "core": {"latency": 5}}, "board.toml", "board").core == Core(latency=5)
+    for core, message in (({"latency": 0}, "'core.latency': expected"), ({"lag": 5}, "'core.lag'")):
+        with pytest.raises(ConfigError, match=f"^board.toml: .*{message}"):
+            parse_target({**table, "core": core}, "board.toml", "board")

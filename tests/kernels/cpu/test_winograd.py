@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from l0compile.ir.ops.winograd import HEIGHTS
-from l0compile.kernels.cpu.winograd import WinogradPlanesSpec, WinogradSpec
+from l0compile.kernels.cpu.winograd import WinogradSpec
+from l0compile.kernels.cpu.winograd_planes import WinogradPlanesSpec
 from l0compile.kernels.token_tile import TokenTile
 from l0compile.rewrite.formats.winograd import winograd_layout, winograd_weight
 from tests.kernels.cpu.test_conv import layout, to_image, to_planes

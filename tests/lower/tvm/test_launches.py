@@ -17,7 +17,7 @@ from l0compile.lower.translate import translate
 from l0compile.lower.tvm.build import build, scheduled
 from l0compile.lower.tvm.launches import STEPS
 from l0compile.lower.tvm.ordinary import schedule_ordinary
-from l0compile.lower.tvm.shares import shared_out
+from l0compile.lower.tvm.work_sharing import share_work
 from l0compile.rewrite.pipeline import assign_layouts, optimise
 
 TARGET = load_target("native")
@@ -102,7 +102,7 @@ def scheduled_function(compute: Any) -> Any:
 
 
 def test_shares_are_all_of_a_kernel() -> None:
-    shared = shared_out(scheduled_function(lambda x: topi.add(x, te.const(1.0, "float32"))))
+    shared = share_work(scheduled_function(lambda x: topi.add(x, te.const(1.0, "float32"))))
     assert shared is not None and shared.parallel and shared.writes == {1}
     compiled = tvm.compile(shared.function.with_attr("global_symbol", "main"), target={"kind": "llvm"})
     x, y = torch.randn(512, 64), torch.zeros(512, 64)
@@ -114,7 +114,7 @@ def test_shares_are_all_of_a_kernel() -> None:
 def test_loops_that_wait_for_one_another_are_left_alone() -> None:
     two = scheduled_function(lambda x: topi.subtract(x, topi.max(x, axis=1, keepdims=True)))
     kinds = [part for part in two.script().splitlines() if "T.parallel" in part]
-    assert len(kinds) == 2 and shared_out(two) is None
+    assert len(kinds) == 2 and share_work(two) is None
 
 
 def test_a_kernel_that_may_write_by_address_is_left_alone() -> None:
@@ -125,12 +125,12 @@ def test_a_kernel_that_may_write_by_address_is_left_alone() -> None:
         return te.extern(x.shape, [x], body, dtype="float32")
 
     x = te.placeholder((8,), "float32", name="x")
-    assert shared_out(te.create_prim_func([x, fill(x)])) is None
+    assert share_work(te.create_prim_func([x, fill(x)])) is None
 
 
 @pytest.mark.parametrize("tokens", [1, 3, 64, 129])
 def test_few_tokens(tokens: int) -> None:
-    """Shares may be empty."""
+    """WorkShared may be empty."""
     torch.manual_seed(0)
     model = Branches([(0, 0), (1, 0), (2, 1)]).eval()
     x = torch.randn(1, tokens, 24)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from l0compile.errors import DataError
+from l0compile.errors import DeviceError
 from l0compile.hardware.costs import Database, KernelWorkload
 from l0compile.hardware.targets import load_target
 from l0compile.kernels.costs import costs_of, place_of
@@ -62,6 +62,6 @@ def test_a_device_that_dies_is_told_and_what_it_measured_is_kept(tmp_path: Path)
             if step.phase == "timing kernels":
                 kill(servers[0])
 
-        with pytest.raises(DataError, match="tune: no device is left"):
+        with pytest.raises(DeviceError, match="tune: no device is left"):
             tune([*OTHERS, LAYER], target, database, QUICK, dies, device=device)
         assert len(database) == kept > 0

@@ -59,7 +59,7 @@ def test_the_chosen_one_stands_where_the_final_table_says(relative: SearchResult
     drawn = Drawn.of(draw_tradeoff(relative, WIDE))
     # Within the budget, as the table says, however slow the minute was in which it was fitted.
     assert drawn.marks()[0][0] < drawn.line("budget").get_xdata()[0] == 0.5
-    assert drawn.titles()[0] == "latency over that of reference, logarithmic"
+    assert drawn.titles()[0] == "latency over that of reference, logarithmic, with 95 % intervals"
     shown = tradeoff(relative)
     assert shown is not None
     assert "the two measured side by side" in shown.caption and "as in the table above" in shown.caption

@@ -63,6 +63,17 @@ def test_there_is_a_line_for_each_engine_and_other_size() -> None:
     }  # fmt: skip
     assert found["l0compile batch 8"] == [[128, 1.28], [512, 5.12]]
     assert [label.get_text() for label in drawn.axes.get_xticklabels()] == ["128", "512"]
+    assert drawn.axes.get_yscale() == "log"
+    assert [label.get_text() for label in drawn.axes.get_yticklabels()] == [
+        "0.2",
+        "0.5",
+        "1",
+        "2",
+        "5",
+        "10",
+        "20",
+        "50",
+    ]
 
 
 def test_a_plot_is_a_file_of_the_type_asked_for() -> None:

@@ -25,7 +25,7 @@ def test_marks_are_at_latency_and_quality(search: SearchResult, size: PlotSize) 
 
 def test_axes_are_named_and_latency_is_logarithmic(search: SearchResult) -> None:
     drawn = Drawn.of(draw_tradeoff(search, WIDE))
-    assert drawn.titles() == ("latency in ms, logarithmic", "Spearman")
+    assert drawn.titles() == ("latency in ms, logarithmic, with 95 % intervals", "Spearman")
     assert drawn.axes.get_xscale() == "log" and drawn.axes.get_yscale() == "linear"
     assert [label.get_text() for label in drawn.axes.get_xticklabels()] == ["3", "4", "5", "7", "10"]
 

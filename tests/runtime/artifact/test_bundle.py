@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 
 from l0compile.errors import ArtifactError
 from l0compile.hardware.targets import load_target
+from l0compile.ir.codec import encode
 from l0compile.runtime.artifact import (
     check_destination,
-    dump_target,
     load_spec,
     read_bundle,
     read_manifest,
     write_bundle,
 )
 
-HERE = dump_target(load_target("native"))
+HERE = encode(load_target("native"))
 MANIFEST = {
     "target": HERE,
     "inputs": [],

@@ -6,13 +6,14 @@ import pytest
 
 from l0compile.errors import ArtifactError
 from l0compile.hardware.targets import list_targets, load_target, read_host
-from l0compile.runtime.artifact import check_host, dump_target, restore_target
+from l0compile.ir.codec import encode
+from l0compile.runtime.artifact import check_host, target_of
 
 
 @pytest.mark.parametrize("name", list_targets())
 def test_every_target_survives_json(name: str) -> None:
     target = load_target(name)
-    back = restore_target(json.loads(json.dumps(dump_target(target))), "model")
+    back = target_of(json.loads(json.dumps({"target": encode(target)})), "model")
     assert back == target
     assert hash(back) == hash(target)
 
@@ -29,10 +30,10 @@ def test_code_for_another_machine_is_refused_with_the_reason() -> None:
 
 @pytest.mark.parametrize("change", [{"warp": 32}, {"cpu": None}])
 def test_a_target_record_of_another_version_is_refused(change: dict[str, object]) -> None:
-    record = dump_target(load_target("native"))
+    record = encode(load_target("native"))
     for key, value in change.items():
         record[key] = value
         if value is None:
             del record[key]
     with pytest.raises(ArtifactError, match=next(iter(change))):
-        restore_target(record, "model")
+        target_of({"target": record}, "model")

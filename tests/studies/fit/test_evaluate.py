@@ -8,12 +8,14 @@ import pytest
 import torch
 from instant import make_evaluator, make_fitter
 
-from l0compile.errors import ConfigError
+from l0compile.errors import InfeasibleError
 from l0compile.gates import named_gates
 from l0compile.pruning.masks import linear_layers, live_mask, open_gates, structure
-from l0compile.studies.fit.evaluate import Evaluator, Outcome
+from l0compile.studies.constraints.size import Sizes
+from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.space.candidate import Choices
-from l0compile.studies.space.space import Limits, Space
+from l0compile.studies.space.space import Space
+from l0compile.studies.study.trial import Outcome
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +30,11 @@ def price(evaluator: Evaluator, share: float) -> float:
 @pytest.mark.parametrize("share", [0.4, 0.8])
 def test_an_outcome_tells_what_was_made(evaluator: Evaluator, share: float) -> None:
     choices, ms = Choices(), price(evaluator, share)
-    found, plan = evaluator.evaluate(choices, ms), evaluator.plan(choices, ms)
+    found, plan = evaluator.evaluate(choices, ms), evaluator.allocate(choices, ms)
     model = evaluator.realised(plan)
     assert (found.structure, found.price_ms, found.loss) == (structure(model), plan.ms, plan.loss)
     assert found.layers == plan.to_json() and 0.9 * ms < found.price_ms <= ms * (1 + 1e-9)
-    layers = [name for name in plan.layers if name not in evaluator.menu.parts]
+    layers = [name for name in plan.layers if name not in evaluator.menu.units]
     masks = {name: live_mask(linear_layers(model, [name])[name]) for name in layers}
     neurons = named_gates(model).get("down.l0_neuron")
     if neurons is not None:  # what they are made of goes with them
@@ -50,14 +52,14 @@ def test_more_time_is_a_better_model(evaluator: Evaluator) -> None:
 
 
 def test_solving_is_better_than_masks_alone(evaluator: Evaluator) -> None:
-    model = evaluator.realised(evaluator.plan(Choices(), price(evaluator, 0.4)))
+    model = evaluator.realised(evaluator.allocate(Choices(), price(evaluator, 0.4)))
     before = evaluator.task.quality(model, "validation")
     evaluator.solve(model)
     assert evaluator.task.quality(model, "validation") > before + 0.02
 
 
 def test_tokens_weigh_what_they_do_to_the_output(evaluator: Evaluator) -> None:
-    plan = evaluator.plan(Choices(), price(evaluator, 0.4))
+    plan = evaluator.allocate(Choices(), price(evaluator, 0.4))
     found = []
     for tokens in (evaluator.tokens, {}):
         model = evaluator.realised(plan)
@@ -80,24 +82,26 @@ def test_a_structure_is_evaluated_once(evaluator: Evaluator, monkeypatch: pytest
 
 
 def test_what_no_plan_takes_is_an_error(evaluator: Evaluator) -> None:
-    with pytest.raises(ConfigError, match="no choice of blocks takes"):
+    with pytest.raises(InfeasibleError, match="no choice of blocks takes"):
         evaluator.evaluate(Choices(), price(evaluator, 0.01))
 
 
 def test_a_model_is_no_larger_than_it_may_be(space: Space, tmp_path: Path, evaluator: Evaluator) -> None:
     ms = price(evaluator, 0.8)
-    free = evaluator.plan(Choices(), ms)
-    limit = (evaluator.sizes.bytes_of(free) - 5000) / 1e6
-    small = make_evaluator(dataclasses.replace(space, limits=Limits(limit)), tmp_path)
-    found = small.plan(Choices(), ms)
-    assert found.ms < free.ms and 1e6 * limit - 1500 < small.sizes.bytes_of(found) <= 1e6 * limit
+    free = evaluator.allocate(Choices(), ms)
+    layers = tuple(name for name in evaluator.menu.layers if name not in evaluator.menu.units)
+    limit = Sizes.of(evaluator.origin, layers).bytes_of(free) / 1e6 - 0.005
+    small = make_evaluator(dataclasses.replace(space, limits={"artifact_mb": limit}), tmp_path)
+    (size,) = small.bounds
+    found = small.allocate(Choices(), ms)
+    assert found.ms < free.ms and limit - 0.0015 < size.amount(found) <= limit
     fitter = make_fitter(small, tmp_path, 0.8)
     fitted = fitter.fit(Choices(), fitter.budget.ms)
     # Less than the time that is there, and no round spent on plans that are the same.
-    assert small.sizes.bytes_of(fitted.plan) <= 1e6 * limit and len(fitter.timed) <= 2
-    none = make_evaluator(dataclasses.replace(space, limits=Limits(0.01)), tmp_path)
-    with pytest.raises(ConfigError, match=r"limits\.artifact_mb: expected at least 2\.0"):
-        none.plan(Choices(), ms)
+    assert size.amount(fitted.allocation) <= limit and len(fitter.timed) <= 2
+    none = make_evaluator(dataclasses.replace(space, limits={"artifact_mb": 0.01}), tmp_path)
+    with pytest.raises(InfeasibleError, match=r"limits\.artifact_mb: expected more than 2\.0"):
+        none.allocate(Choices(), ms)
 
 
 def test_outcomes_go_through_json(evaluator: Evaluator) -> None:
@@ -115,11 +119,11 @@ def test_paths_serve_another_budget_and_another_run(
     files = sorted((tmp_path / "candidates").iterdir())
     # 4x1 has a kernel that is quick enough everywhere for 4x4 to be of no use, or both are there.
     assert len(files) == sum(len(shapes) for shapes in first.menu.paths.values()) >= 6
-    monkeypatch.setattr("l0compile.pruning.candidates.prune", None)
+    monkeypatch.setattr("l0compile.pruning.pruners.prune", None)
     latency = dataclasses.replace(space.latency, ms=3.0)
     again = make_evaluator(dataclasses.replace(space, latency=latency), tmp_path)
     assert again.menu.layers == first.menu.layers
-    layers = {name: shapes for name, shapes in again.menu.paths.items() if name not in again.menu.parts}
+    layers = {name: shapes for name, shapes in again.menu.paths.items() if name not in again.menu.units}
     assert {shape for shapes in layers.values() for shape in shapes} <= {(4, 1), (4, 4)}
     for name, by_shape in again.menu.paths.items():
         assert all(torch.equal(path.gone, first.menu.paths[name][s].gone) for s, path in by_shape.items())

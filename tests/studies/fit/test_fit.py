@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from instant import FormulaFitter, make_evaluator, make_fitter
 
-from l0compile.errors import BuildError, ConfigError
+from l0compile.errors import BuildError, InfeasibleError
 from l0compile.measurement import Measurement, Protocol, Workload
-from l0compile.studies.fit.budgeted import Budgeted
+from l0compile.studies.bench.engines import ROW_OF
+from l0compile.studies.constraints.device_budget import DeviceBudget
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.fit import HIGHEST, LOWEST, ROUNDS
-from l0compile.studies.fit.latency import ROW_OF
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.space.space import Space
 
@@ -107,7 +107,7 @@ def test_a_machine_that_is_not_what_it_was_takes_few_rounds_more(
 def test_a_budget_for_everything_keeps_everything(evaluator: Evaluator, folder: Path, share: float) -> None:
     fitter = make_fitter(evaluator, folder, share)
     fitted = fitter.fit(Choices(), fitter.budget.ms)
-    dense = fitted.plan.ms == pytest.approx(evaluator.menu.dense_ms)
+    dense = fitted.allocation.ms == pytest.approx(evaluator.menu.dense_ms)
     assert dense if share > 1.1 else LOWEST <= fitted.load <= HIGHEST
     assert len(fitter.timed) <= ROUNDS
 
@@ -126,7 +126,7 @@ def test_what_no_model_can_be_is_the_quickest_one(evaluator: Evaluator, folder: 
     fitter = make_fitter(evaluator, folder, share, slope=1.0, rest=0.25)
     fitted = fitter.fit(Choices(), fitter.budget.ms)
     assert fitted.load > 1.0 and fitted.load == min(other.load for other in fitter.measured.values())
-    assert fitted.plan.ms <= 0.02 * evaluator.menu.dense_ms
+    assert fitted.allocation.ms <= 0.02 * evaluator.menu.dense_ms
     check(fitter)
 
 
@@ -134,7 +134,7 @@ def test_ranges_that_leave_too_much_are_an_error(space: Space, tmp_path: Path) -
     blocks = dataclasses.replace(space.gates[2], density=(0.5, 0.8))
     bounded = make_evaluator(dataclasses.replace(space, gates=(*space.gates[:2], blocks)), tmp_path)
     fitter = make_fitter(bounded, tmp_path, 0.2)
-    with pytest.raises(ConfigError, match="no choice of blocks takes"):
+    with pytest.raises(InfeasibleError, match="no choice of blocks takes"):
         fitter.fit(Choices(), fitter.budget.ms)
     assert fitter.timed == []
 
@@ -153,10 +153,10 @@ def test_what_was_measured_beside_the_reference_moves_with_it() -> None:
         return Measurement.from_blocks([[ms] * 3] * 5, Protocol())
 
     workload = Workload("nowhere:at_all", {})
-    budget = Budgeted(5.0, 0.5, ("onnxruntime", workload))
+    budget = DeviceBudget(5.0, 0.5, ("onnxruntime", workload))
     # The reference took 10 ms when the budget was set; while this was measured everything took twice as long.
     assert budget.scaled(at(30.0), {ROW_OF["onnxruntime"]: at(20.0)}) == pytest.approx(15.0)
-    assert Budgeted(5.0).scaled(at(30.0), {}) == 30.0
+    assert DeviceBudget(5.0).scaled(at(30.0), {}) == 30.0
 
 
 @dataclasses.dataclass

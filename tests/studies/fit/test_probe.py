@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from driven import TRIALS, searching
 from hypothesis import given
 from hypothesis import strategies as st
-from instant import FormulaFitter, make_evaluator
-from test_explore import exploring, fitter
+from instant import make_evaluator, make_fitter
 from torch import nn
 
 from l0compile.gates import named_gates
@@ -16,8 +16,6 @@ from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.probe import WEIGHT, Probe, probe
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.space.space import Space
-
-__all__ = ["fitter"]  # a fixture
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +31,7 @@ def closed(model: nn.Module, kind: str) -> float:
 
 def test_each_group_is_tried_alone(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
     price = 0.3 * evaluator.menu.dense_ms
-    plan = evaluator.plan(Choices(), price)
+    plan = evaluator.allocate(Choices(), price)
     lost = {
         group: sum(evaluator.menu.alone(name, plan.layers[name]).loss for name in names)
         for group, names in evaluator.members.items()
@@ -84,10 +82,12 @@ def test_choices_are_what_trials_may_draw(worth: dict[str, float]) -> None:
         )
 
 
-def test_trials_begin_with_them(fitter: FormulaFitter, tmp_path: Path) -> None:
-    exploration = exploring(fitter, tmp_path, 4)
-    exploration.run_trials()
-    price = exploration.study.remembered("price_ms")
-    wanted = probe(fitter.evaluator, exploration.study.neutral(), price).to_try()
-    tried = [trial.choices for trial in exploration.study.trials()]
-    assert tried[:3] == [exploration.study.neutral(), *wanted] and len(tried) == 4
+def test_trials_begin_with_them(evaluator: Evaluator, tmp_path: Path) -> None:
+    search = searching(make_fitter(evaluator, tmp_path, 0.7), tmp_path, 4)
+    search.run(*TRIALS)
+    study, price = search.context.study, search.state.kept.price_ms
+    assert price is not None
+    first, *others = probe(evaluator, study.neutral(), price).to_try()
+    tried = [trial.choices for trial in study.trials()]
+    assert tried[:3] == [study.neutral(), first, *others] and len(tried) == 4
+    assert study.state.known_weights == first.weight

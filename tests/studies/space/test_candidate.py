@@ -16,13 +16,13 @@ import l0compile as l0
 from l0compile.errors import GateError
 from l0compile.gates import Head, Neuron, dense_weight, named_gates
 from l0compile.hardware.targets import load_target
+from l0compile.pruning.allocation import Allocation
 from l0compile.pruning.level import Level
 from l0compile.pruning.masks import cost_density, live_mask, structure
-from l0compile.pruning.parts import Part
-from l0compile.pruning.plan import Plan
-from l0compile.pruning.prices import Prices, sites
+from l0compile.pruning.prices import Prices, linear_calls
+from l0compile.pruning.units import UnitGroup
 from l0compile.studies.fit.evaluate import Evaluator
-from l0compile.studies.fit.parts import parts_of
+from l0compile.studies.fit.units import units_of
 from l0compile.studies.space.candidate import Choices, hardened, layers_of, unique
 from l0compile.studies.space.space import Space
 
@@ -35,19 +35,19 @@ def evaluator(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Evaluat
     return make_evaluator(space, tmp_path_factory.mktemp("candidate"))
 
 
-def plan_of(evaluator: Evaluator, share: float) -> Plan:
-    return evaluator.plan(Choices(), share * evaluator.menu.dense_ms)
+def plan_of(evaluator: Evaluator, share: float) -> Allocation:
+    return evaluator.allocate(Choices(), share * evaluator.menu.dense_ms)
 
 
-def dense_plan(evaluator: Evaluator) -> Plan:
+def dense_plan(evaluator: Evaluator) -> Allocation:
     """Outside of the ranges of the space: nothing is closed."""
-    return Plan(dict.fromkeys(evaluator.menu.layers, Level(None, 0, 1.0, 0.0, 1.0)))
+    return Allocation(dict.fromkeys(evaluator.menu.layers, Level(None, 0, 1.0, 0.0, 1.0)))
 
 
-def with_level(evaluator: Evaluator, plan: Plan, name: str, density: float) -> Plan:
-    """The plan with another level for one layer or part."""
+def with_level(evaluator: Evaluator, allocation: Allocation, name: str, density: float) -> Allocation:
+    """The allocation with another level for one layer or group of units."""
     level = min(evaluator.menu.layers[name], key=lambda level: abs(level.density - density))
-    return Plan({**plan.layers, name: level})
+    return Allocation({**allocation.layers, name: level})
 
 
 def test_every_layer_of_every_group_is_found_once(task: TinyTask, space: Space) -> None:
@@ -64,7 +64,7 @@ def test_every_layer_of_every_group_is_found_once(task: TinyTask, space: Space) 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
 def test_a_plan_is_what_the_gates_leave(evaluator: Evaluator, share: float) -> None:
-    plan, origin, parts = plan_of(evaluator, share), evaluator.task.dense(), evaluator.menu.parts
+    plan, origin, parts = plan_of(evaluator, share), evaluator.task.dense(), evaluator.menu.units
     model = evaluator.realised(plan)
     gates = named_gates(model)
     assert {plan.layers[name].block for name in LAYERS} <= {(4, 1), (4, 4)}
@@ -143,19 +143,19 @@ def test_the_heads_that_go_first_are_those_that_are_missed_least(evaluator: Eval
 def test_a_part_takes_what_no_block_price_tells(space: Space, task: TinyTask) -> None:
     prices = Prices(load_target("native"), None)
 
-    def parts(space: Space) -> dict[str, Part]:
-        return parts_of(task, space, layers_of(task.dense(), space), prices)
+    def parts(space: Space) -> dict[str, UnitGroup]:
+        return units_of(task, space, layers_of(task.dense(), space), prices)
 
-    places = sites(task.dense(), LAYERS, task.example())
+    places = linear_calls(task.dense(), LAYERS, task.example())
     dense = {name: prices.ms(place, None, 1.0) for name, place in places.items()}
     attention = prices.attention_ms(places["out"], 2)
     assert places["out"].sequence == 8 and attention > 0
     found = parts(space)
     assert found == {
-        "out (heads)": Part("out", Head(2), attention),
-        "down (neurons)": Part("down", Neuron(), 0.0, ("up",)),
+        "out (heads)": UnitGroup("out", Head(2), attention),
+        "down (neurons)": UnitGroup("down", Neuron(), 0.0, ("up",)),
     }
-    assert {name: Part.from_json(part.to_json()) for name, part in found.items()} == found
+    assert {name: UnitGroup.from_json(part.to_json()) for name, part in found.items()} == found
     # Without gates on blocks of theirs, layers go in proportion with what they read or feed.
     few = dataclasses.replace(space.gates[2], patterns=("key",))
     feeds = {"up": "down", "query": "out", "value": "out"}
@@ -167,12 +167,12 @@ def test_a_part_takes_what_no_block_price_tells(space: Space, task: TinyTask) ->
 
 
 def test_structure_is_that_of_the_live_weights_only(evaluator: Evaluator) -> None:
-    def of(plan: Plan) -> str:
+    def of(allocation: Allocation) -> str:
         return structure(evaluator.realised(plan))
 
     plan = plan_of(evaluator, 0.5)
     names = ("heads", "neurons", "blocks")
-    other = evaluator.plan(Choices(weight=dict.fromkeys(names, 3.0)), 0.5 * evaluator.menu.dense_ms)
+    other = evaluator.allocate(Choices(weight=dict.fromkeys(names, 3.0)), 0.5 * evaluator.menu.dense_ms)
     # A factor for all layers changes nothing.
     assert of(plan) == of(plan) == of(other)
     fewer = with_level(evaluator, plan, "down (neurons)", 0.6)
@@ -210,7 +210,7 @@ def test_factors_rise_from_the_first_to_the_last_layer_by_the_tilt(
 
 def test_a_tilt_moves_what_is_kept_to_later_layers(evaluator: Evaluator) -> None:
     def kept(tilt: float) -> tuple[float, float]:
-        plan = evaluator.plan(Choices(tilt={"blocks": tilt}), 0.5 * evaluator.menu.dense_ms)
+        plan = evaluator.allocate(Choices(tilt={"blocks": tilt}), 0.5 * evaluator.menu.dense_ms)
         return plan.layers["query"].ms, plan.layers["down"].ms
 
     (first, last), (first_down, last_up) = kept(-6.0), kept(6.0)

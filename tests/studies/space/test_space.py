@@ -12,16 +12,11 @@ from hypothesis import strategies as st
 
 from l0compile.errors import ConfigError
 from l0compile.gates import Block, Head, Neuron
+from l0compile.studies.constraints.latency import LatencyBudget
+from l0compile.studies.constraints.quality import QualityTarget
+from l0compile.studies.constraints.registry import LIMITS
 from l0compile.studies.space.read import parse_space, read_space
-from l0compile.studies.space.space import (
-    Effort,
-    GateGroup,
-    LatencyBudget,
-    Limits,
-    QualityFloor,
-    Space,
-    TrainingPlan,
-)
+from l0compile.studies.space.space import Effort, GateGroup, Space, TrainingPlan
 from l0compile.tasks import SentenceOptions
 
 TINY = tomllib.loads((Path(__file__).parents[1] / "tiny.toml").read_text())
@@ -75,6 +70,7 @@ def test_values_arrive(space: Space) -> None:
             {"artifact_mb": "9"},
             r"limits\.artifact_mb: expected a number from 0.001 to 1e\+09, got '9'",
         ),
+        ("limits", {"colour": 3}, r"limits\.colour: expected one of the keys artifact_mb, got"),
         ("latency.percentile", 100, r"latency\.percentile: expected a number from 1 to 99, got 100"),
         ("training.stages", 0, r"training\.stages: expected an integer from 1 to 16, got 0"),
         (
@@ -173,7 +169,8 @@ def test_fingerprint_changes_with_what_trials_depend_on_only(space: Space) -> No
 
 def test_the_reference_tells_every_key_and_its_default() -> None:
     text = (Path(__file__).parents[3] / "docs" / "search_space.md").read_text()
-    for kind in (GateGroup, LatencyBudget, Limits, QualityFloor, Effort, TrainingPlan, SentenceOptions):
+    assert all(f"`{key}`" in text for key in LIMITS)
+    for kind in (GateGroup, LatencyBudget, QualityTarget, Effort, TrainingPlan, SentenceOptions):
         for field in dataclasses.fields(kind):
             if field.name == "thorough":  # of --quick
                 continue

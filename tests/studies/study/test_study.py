@@ -8,10 +8,10 @@ from instant import make_evaluator, run_trials
 from optuna.trial import TrialState
 
 from l0compile.errors import BuildError, ConfigError, DataError
-from l0compile.studies.fit.evaluate import Evaluator
+from l0compile.studies.fit.evaluate import Evaluator, evaluate_trial
 from l0compile.studies.space.candidate import Choices
-from l0compile.studies.space.draw import KNOWN, NEAR, TILT, evaluate_trial
 from l0compile.studies.space.space import Space
+from l0compile.studies.study.draw import NEAR, TILT
 from l0compile.studies.study.study import STORAGE, Study, open_study
 
 
@@ -83,12 +83,12 @@ def test_resuming_keeps_trials_and_what_they_found(
     space: Space, tmp_path: Path, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = opened(space, tmp_path)
-    study.remember("price_ms", 0.25)
+    study.keep(dataclasses.replace(study.state, price_ms=0.25))
     study.enqueue(at(0.4))
     (first,) = run_trials(study, evaluator, price(evaluator))
     again = opened(space, tmp_path, resume=True)
-    assert again.trials() == (first,) and again.remembered("price_ms") == 0.25
-    assert again.remembered("other") is None
+    assert again.trials() == (first,) and again.state.price_ms == 0.25
+    assert again.state.share is None
     later = make_evaluator(space, tmp_path, again.outcomes())
     monkeypatch.setattr(later.task, "quality", None)  # not needed for what is known
     again.enqueue(at(0.4))
@@ -143,7 +143,7 @@ def test_draws_stay_in_their_ranges_and_are_not_repeated_on_resuming(
     drawn: list[Choices] = []
     for resume in (False, True, True):
         study = opened(wide, tmp_path, resume=resume)
-        study.remember(KNOWN, {"attention": 6.0, "ffn": 0.25})
+        study.keep(dataclasses.replace(study.state, known_weights={"attention": 6.0, "ffn": 0.25}))
         first = make_evaluator(wide, tmp_path, study.outcomes())
         drawn += [trial.choices for trial in run_trials(study, first, price(first), 3)]
     assert len({str(choices) for choices in drawn}) == 9
@@ -162,6 +162,6 @@ def test_damaged_knowledge_is_told(
     damaged: object, space: Space, tmp_path: Path, evaluator: Evaluator
 ) -> None:
     study = opened(space, tmp_path)
-    study.handle.set_user_attr(KNOWN, damaged)
+    study.handle.set_user_attr("known weights", damaged)
     with pytest.raises(DataError, match=r"known weights.*expected"):
         evaluate_trial(study.handle.ask(), space, evaluator, price(evaluator))

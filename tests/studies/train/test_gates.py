@@ -50,7 +50,7 @@ def test_gates_start_at_the_plan_and_closed_blocks_keep_the_dense_weights(
     dense, layers, between = evaluator.task.dense(), gated_layers(model), 0
     for name, gate in named_gates(model).items():
         owner = name.rpartition(".")[0]
-        level = fitted.plan.layers.get(owner)
+        level = fitted.allocation.layers.get(owner)
         if level is None or level.block is None or not name.endswith("l0_block"):
             continue
         live = evaluator.menu.paths[owner][level.block].live(level.number)
@@ -64,14 +64,14 @@ def test_gates_start_at_the_plan_and_closed_blocks_keep_the_dense_weights(
 
 def test_hardened_gates_keep_the_limit_or_a_share_of_it(evaluator: Evaluator, fitted: Fitted) -> None:
     gated = trained(evaluator, fitted, 12)
-    whole = sum(level.ms for name, level in fitted.plan.layers.items() if name in evaluator.menu.parts)
+    whole = sum(level.ms for name, level in fitted.allocation.layers.items() if name in evaluator.menu.units)
     alone = [
         evaluator.menu.alone(name, level).ms
-        for name, level in fitted.plan.layers.items()
-        if name not in evaluator.menu.parts
+        for name, level in fitted.allocation.layers.items()
+        if name not in evaluator.menu.units
     ]
     assert gated.history.steps == 12 and gated.limit_ms == pytest.approx(sum(alone))
-    assert gated.limit_ms + whole >= fitted.plan.ms  # what closed heads save is not in it
+    assert gated.limit_ms + whole >= fitted.allocation.ms  # what closed heads save is not in it
     prices = [price(evaluator, gated.hardened(share)) - whole for share in (1.0, 0.7, 1.0)]
     assert prices[0] == prices[2] <= gated.limit_ms * (1 + 1e-6)
     assert prices[1] <= 0.7 * gated.limit_ms * (1 + 1e-6)
@@ -89,4 +89,4 @@ def test_the_latency_is_met_whatever_the_prices_leave_out(
         return
     assert LOWEST <= found.load <= HIGHEST
     assert fitter.formula(price(evaluator, gated.model)) == pytest.approx(found.load * fitter.budget.ms)
-    assert found.plan.layers.keys() == fitted.plan.layers.keys()
+    assert found.allocation.layers.keys() == fitted.allocation.layers.keys()

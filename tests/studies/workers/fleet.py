@@ -6,22 +6,43 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from l0compile.cli import main
-from l0compile.studies.workers.jobs import post_job
+from l0compile.errors import ConfigError
+from l0compile.studies.fit.search_job import OBJECTIVES, post_job
 from l0compile.studies.workers.pulse import HEARTBEAT
 from l0compile.studies.workers.retry import RETRY_OF
 from l0compile.studies.workers.storage import open_storage
+from l0compile.studies.workers.worker import Objective
 
 # Processes start from one that has imported everything and has neither threads nor connections.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["l0compile.cli.worker", "optuna.samplers", "sqlalchemy.orm"])
+
+
+def simulated(job: Mapping[str, Any], folder: Path) -> Objective:
+    """A device that takes ``seconds`` for a trial and knows its value: 1 at (0.3, 0.6), less elsewhere."""
+    seconds = job.get("seconds", 0.0)
+    if not isinstance(seconds, int | float) or not 0 <= seconds <= 3600:
+        raise ConfigError(f"job: seconds: expected a number from 0 to 3600, got {seconds!r}")
+
+    def evaluate(trial: optuna.trial.Trial) -> float:
+        x, y = trial.suggest_float("x", 0.0, 1.0), trial.suggest_float("y", 0.0, 1.0)
+        time.sleep(seconds)
+        return 1.0 - (x - 0.3) ** 2 - (y - 0.6) ** 2
+
+    return evaluate
+
+
+# Here and in the processes that import this file to run `command`.
+OBJECTIVES["simulated"] = simulated
 
 
 def command(*argv: str) -> None:

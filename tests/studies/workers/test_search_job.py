@@ -9,12 +9,12 @@ from instant import make_evaluator
 
 from l0compile.errors import ConfigError
 from l0compile.hardware.targets import load_target
-from l0compile.pruning.prices import Prices, PriceTable, Site
-from l0compile.studies.space.draw import evaluate_trial
+from l0compile.pruning.prices import LinearCall, Prices, PriceTable
+from l0compile.studies.fit.evaluate import evaluate_trial
+from l0compile.studies.fit.search_job import objective_of, post_job, read_job, search_job
 from l0compile.studies.space.space import Space
 from l0compile.studies.space.space_json import space_from_json, space_to_json
-from l0compile.studies.workers.jobs import objective_of, post_job, read_job, wanted_of
-from l0compile.studies.workers.search_job import search_job
+from l0compile.studies.workers.jobs import wanted_of
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_a_space_of_another_version_is_refused(space: Space) -> None:
 
 
 def test_a_table_tells_the_prices_it_was_made_of(prices: Prices) -> None:
-    site, shapes = Site((64, 32), 8), [(4, 1), (8, 8)]
+    site, shapes = LinearCall((64, 32), 8), [(4, 1), (8, 8)]
     table = PriceTable.of(prices, [(site, shapes)])
     assert table.ms(site, None, 1.0) == prices.ms(site, None, 1.0)
     assert table.ms(site, (4, 1), 0.0) == 0.0
@@ -43,7 +43,7 @@ def test_a_table_tells_the_prices_it_was_made_of(prices: Prices) -> None:
         for density in (0.05, 0.123, 0.5, 0.77, 1.0):
             assert table.ms(site, block, density) == pytest.approx(prices.ms(site, block, density), rel=0.02)
     with pytest.raises(ConfigError, match="64x32x9 / 4x1"):
-        table.ms(Site((64, 32), 9), (4, 1), 0.5)
+        table.ms(LinearCall((64, 32), 9), (4, 1), 0.5)
 
 
 def test_a_worker_finds_what_the_search_finds(space: Space, prices: Prices, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import optuna
 import pytest
 import sqlalchemy.exc
 
-from l0compile.errors import ConfigError, DataError, L0CompileError, MissingDependency
+from l0compile.errors import ConfigError, L0CompileError, MissingDependency, StorageError
 from l0compile.studies.workers import storage
 from l0compile.studies.workers.patience import patiently, transient
 from l0compile.studies.workers.storage import hidden, open_storage
@@ -43,7 +43,7 @@ def test_a_malformed_proxy_is_told(url: str) -> None:
 
 @pytest.mark.skipif(not needs["psycopg"], reason="psycopg is not installed: pip install psycopg[binary]")
 def test_a_database_that_does_not_answer_is_told_without_the_password() -> None:
-    with pytest.raises(DataError, match="check that it runs") as caught:
+    with pytest.raises(StorageError, match="check that it runs") as caught:
         open_storage(NOWHERE)
     assert "me:***@127.0.0.1:1" in str(caught.value) and "secret" not in str(caught.value)
 
@@ -58,7 +58,7 @@ def test_a_missing_driver_names_what_to_install(url: str, monkeypatch: pytest.Mo
 def test_what_is_no_database_is_told(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a database" * 100)
     for file in ("text", "no/folder"):
-        with pytest.raises(DataError, match="expected a database that can be read and written"):
+        with pytest.raises(StorageError, match="expected a database that can be read and written"):
             open_storage(f"sqlite:///{tmp_path}/{file}")
     with pytest.raises(ConfigError, match="no such file"):
         open_storage(f"sqlite:///{tmp_path}/none", create=False)
@@ -79,7 +79,7 @@ def test_patience_outlasts_a_restart_and_nothing_else() -> None:
         return "here"
 
     assert patiently(operation, 10.0) == "here"
-    with pytest.raises(DataError, match=r"expected an answer within 0 s, got .*starting up"):
+    with pytest.raises(StorageError, match=r"expected an answer within 0 s, got .*starting up"):
         patiently(lambda: (_ for _ in ()).throw(AWAY), 0.0)
     with pytest.raises(KeyError):
         patiently(lambda: {}["a defect"], 10.0)

@@ -13,7 +13,8 @@ import postgres
 import pytest
 
 from l0compile.cli import main
-from l0compile.studies.workers.jobs import join_study, objective_of
+from l0compile.studies.fit.search_job import objective_of
+from l0compile.studies.workers.jobs import join_study
 from l0compile.studies.workers.retry import RETRY_OF
 from l0compile.studies.workers.storage import open_storage
 from l0compile.studies.workers.worker import work

@@ -94,7 +94,7 @@ def _block(given: AttentionBuffers, head: Expr, number: Expr) -> None:
 
 
 def _sequence(given: AttentionBuffers, block: QueryBlock, sequence: Expr, last: Expr, alone: Expr) -> None:
-    """Attention of all lanes to the keys of one sequence. Lanes of other sequences are computed but not kept."""
+    """Attention of all lanes to the keys of one sequence; lanes of other sequences are computed but not kept."""
     sequence = held(sequence)
     origin, low = held(sequence * given.queries), held(sequence * given.keys)
     high = clear = held(low + given.keys)

@@ -11,7 +11,7 @@ from l0compile.kernels.token_tile import TokenTile
 
 @dataclass(frozen=True)
 class AttentionBuffers:
-    """What the kernel is given: its buffers, and the number of sequences, of queries and of keys in each."""
+    """The arguments of the kernel: its buffers, how many sequences there are, and the queries and keys of each."""
 
     spec: AttentionSpec
     tile: TokenTile
@@ -40,9 +40,17 @@ class AttentionBuffers:
 
 @dataclass(frozen=True)
 class QueryBlock:
-    """One vector of queries of one head, at ``lane`` of ``tile``; ``first`` is its first token of all sequences.
+    """One vector of queries of one head.
 
-    work: rows of one vector: scaled queries from row 0, scores from row ``scores``, sums of values from row ``sums``.
+    Attributes:
+        head: their head.
+        kv_head: the head of the keys and values that it reads.
+        tile: their tile of tokens.
+        lane: lane of the first of them in the tile.
+        first: number of the first of them among the tokens of all sequences.
+        work: rows of one vector: scaled queries from row 0 on, then scores, then sums of values.
+        scores: first row of the scores.
+        sums: first row of the sums.
     """
 
     head: Expr
@@ -60,10 +68,19 @@ class QueryBlock:
 
 @dataclass(frozen=True)
 class KeyStep:
-    """One step over keys [begin, end) of one sequence; keys count from the first sequence.
+    """One step over some keys of one sequence; keys and queries are counted from the first sequence on.
 
-    origin: the sequence's first query. [low, high): its keys that some lane sees; every lane sees those before
-    ``clear``. alone: whether no lane holds a result of an earlier sequence yet.
+    Attributes:
+        sequence: number of the sequence.
+        origin: its first query.
+        low: its first key that some lane sees.
+        high: the key after the last one that some lane sees.
+        clear: every lane sees the keys from ``low`` to this one.
+        begin: first key of the step.
+        end: the key after the last one of the step.
+        initial: it is the first step.
+        final: it is the last step.
+        alone: no lane holds a result of an earlier sequence yet.
     """
 
     sequence: Expr

@@ -17,7 +17,7 @@ from l0compile.kernels.token_tile import TokenTile
 _UNROLL_COLS = 4
 
 Accumulators = list[list[Any]]
-"""For each row the registers of its sums."""
+"""For each row, the registers of its sums."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,10 @@ class LinearBuffers:
 
 
 def feature(spec: LinearSpec, column: Expr, c: Expr) -> Expr:
-    """The feature that column ``c`` of a block reads. Columns past k (ragged last block) have zero weights; they read a
-    live feature, as 0 * garbage may be NaN."""
+    """The feature that column ``c`` of a block reads.
+
+    Columns past k (ragged last block) have zero weights; they read a live feature, as 0 * garbage may be NaN.
+    """
     return column + c if spec.k % spec.cols == 0 else TB.min(column + c, spec.k - 1)
 
 
@@ -82,8 +84,10 @@ class Microkernel:
         return [ramp(lane + v * self.width, self.width) for v in range(self.schedule.vectors)]
 
     def _accumulators(self) -> Accumulators:
-        """A register for each row and register of tokens. One buffer for all of them would be memory on the heap, which
-        nothing but luck turns into registers."""
+        """A register for each row and register of tokens.
+
+        One buffer for all of them would lie on the heap, and only luck would turn it into registers.
+        """
         schedule = self.schedule
         return [[variable(self.width) for _ in range(schedule.vectors)] for _ in range(schedule.rows)]
 

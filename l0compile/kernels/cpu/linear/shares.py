@@ -23,7 +23,7 @@ def units(spec: LinearSpec, schedule: LinearSchedule) -> int:
 def first_unit(
     spec: LinearSpec, schedule: LinearSchedule, to: LinearBuffers, share: Expr, shares: int
 ) -> Expr:
-    """First unit of a share; of the share behind the last: the number of units."""
+    """First unit of a share; for the share after the last, the number of units."""
     if spec.dense:
         return share * units(spec, schedule) // shares
     if shares == 1:

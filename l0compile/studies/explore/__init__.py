@@ -1,0 +1,1 @@
+"""The phases that find candidates: trials without training, then finalists fitted to a latency."""

@@ -1,0 +1,55 @@
+"""Set the latency budget of a search on this machine."""
+
+import importlib.util
+from collections.abc import Mapping
+
+from l0compile.errors import ConfigError, MissingDependency
+from l0compile.measurement import Measurement
+from l0compile.measurement.stopwatch import Job
+from l0compile.studies.bench.engines import DENSE, READ_ONNX, ROW_OF
+from l0compile.studies.constraints.device_budget import DeviceBudget
+from l0compile.studies.space.space import Space
+
+_NEEDS = dict.fromkeys(READ_ONNX, ("onnx", "onnxscript"))
+
+
+def budget_of(space: Space, measured: Mapping[str, Measurement], jobs: Mapping[str, Job]) -> DeviceBudget:
+    """Set the latency budget from dense measurements; under a quality target it is the compiled dense model's latency.
+
+    Raises:
+        ConfigError: the reference could not be measured.
+    """
+    latency = space.latency
+    if space.quality is not None and measured[DENSE].ok:
+        return DeviceBudget(measured[DENSE].median_ms, 1.0, jobs[DENSE])
+    if latency.ms is not None:
+        there = measured[DENSE].ok
+        return DeviceBudget(
+            latency.ms, None, jobs[DENSE] if there else None, measured[DENSE].median_ms if there else None
+        )
+    name = ROW_OF[latency.reference]
+    reference = measured[name]
+    if not reference.ok:
+        raise ConfigError(
+            f"{space.name}: latency.reference: {latency.reference!r} could not be measured ({reference.error}); "
+            'install it (pip install "l0compile[bench]"), or set latency.ms, or reference = "l0compile", the compiled '
+            "dense model"
+        )
+    return DeviceBudget(latency.in_ms(reference.median_ms), latency.ratio, jobs[name])
+
+
+def check_reference(space: Space) -> None:
+    """Check before anything is compiled or measured that the packages of the budget's reference are installed.
+
+    Raises:
+        MissingDependency: one of them is not.
+    """
+    engine = space.latency.reference
+    if space.latency.ratio is None or engine not in _NEEDS:
+        return
+    missing = [name for name in (engine, *_NEEDS[engine]) if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingDependency(
+            f"{space.name}: latency.reference: {engine!r} needs {', '.join(missing)}; run: pip install "
+            f'{" ".join(missing)}, or set latency.ms, or reference = "l0compile", the compiled dense model'
+        )

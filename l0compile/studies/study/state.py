@@ -1,0 +1,148 @@
+"""What a study remembers beside its trials. Only this file reads and writes these attributes of the study."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from l0compile.errors import StorageError
+from l0compile.pruning.level import Shape
+from l0compile.studies.result import Latency
+
+if TYPE_CHECKING:
+    import optuna
+
+_LAST_STAGE = "last stage at "
+
+
+@dataclass(frozen=True)
+class FinalistRecord:
+    """A finalist on file; its allocation is kept by the numbers of its levels.
+
+    trial: the number of the trial it was made from. qualities: after each round of training. wanted: its budget over
+    the search's. structure: hash of the live weights. load: latency over the search's budget; between: its interval.
+    predicted_ms: before it was measured. gap: of the allocation. levels: layer -> (block shape, number of the level).
+    """
+
+    trial: int
+    qualities: tuple[float, ...]
+    wanted: float
+    structure: str
+    latency: Latency
+    load: float
+    between: tuple[float, float] | None
+    predicted_ms: float
+    gap: float
+    levels: Mapping[str, tuple[Shape | None, int]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON values."""
+        levels = {name: [block and list(block), number] for name, (block, number) in self.levels.items()}
+        return {
+            **vars(self),
+            "qualities": list(self.qualities),
+            "latency": vars(self.latency),
+            "between": self.between and list(self.between),
+            "levels": levels,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "FinalistRecord":
+        """Invert `to_json`; files of earlier versions have no "between"."""
+        between = data.get("between")
+        return cls(
+            **{
+                **data,
+                "qualities": tuple(data["qualities"]),
+                "latency": Latency(**data["latency"]),
+                "between": between and (between[0], between[1]),
+                "levels": {name: (block and tuple(block), n) for name, (block, n) in data["levels"].items()},
+            }
+        )
+
+
+@dataclass(frozen=True)
+class StudyState:
+    """Everything that a study remembers beside its trials.
+
+    made_with: what trials depend on; a search with something else can't resume the study. job: what workers evaluate.
+    price_ms: the predicted time of the layers in every trial, in milliseconds. share: under a quality target, the
+    first budget over the dense latency. known_weights: group of gates -> the factor that trials draw around.
+    finalists: in the order they were fitted. last_stages: by `stage_key`, the last stage of a winner that gets its
+    zeros in stages.
+    """
+
+    made_with: str | None = None
+    job: Mapping[str, Any] | None = None
+    price_ms: float | None = None
+    share: float | None = None
+    known_weights: Mapping[str, float] = field(default_factory=dict)
+    finalists: tuple[FinalistRecord, ...] = ()
+    last_stages: Mapping[str, FinalistRecord] = field(default_factory=dict)
+
+
+def stage_key(trial: int, wanted: float) -> str:
+    """Return the key of a last stage: the trial's number and the budget that the winner was made for."""
+    return f"{wanted:.6f} of trial {trial}"
+
+
+def made_with(study: "optuna.study.Study") -> str | None:
+    """Return what a study was made with, whatever version of l0compile made it."""
+    return study.user_attrs.get("made_with")
+
+
+def read_state(study: "optuna.study.Study") -> StudyState:
+    """Read what a study remembers.
+
+    Raises:
+        StorageError: an attribute is not what this version writes.
+    """
+    attributes = study.user_attrs
+    try:
+        stages = {key: data for key, data in attributes.items() if key.startswith(_LAST_STAGE)}
+        return StudyState(
+            made_with(study),
+            attributes.get("job"),
+            attributes.get("price_ms"),
+            attributes.get("share"),
+            _weights(attributes.get("known weights", {})),
+            tuple(FinalistRecord.from_json(data) for data in attributes.get("finalists", ())),
+            {key.removeprefix(_LAST_STAGE): FinalistRecord.from_json(data) for key, data in stages.items()},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StorageError(
+            f"study: its finalists don't fit this version ({error!r}); leave --resume out to start anew"
+        ) from error
+
+
+def write_state(study: "optuna.study.Study", state: StudyState) -> None:
+    """Write what has changed."""
+    known = study.user_attrs
+    for key, value in _attributes(state).items():
+        if value is not None and known.get(key) != value:
+            study.set_user_attr(key, value)
+
+
+def _attributes(state: StudyState) -> dict[str, Any]:
+    stages = {_LAST_STAGE + key: record.to_json() for key, record in state.last_stages.items()}
+    return {
+        "made_with": state.made_with,
+        "job": state.job and dict(state.job),
+        "price_ms": state.price_ms,
+        "share": state.share,
+        "known weights": dict(state.known_weights) or None,
+        "finalists": [record.to_json() for record in state.finalists] or None,
+        **stages,
+    }
+
+
+def _weights(found: Any) -> dict[str, float]:
+    try:
+        weights = {name: float(value) for name, value in found.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise StorageError(
+            f"study: 'known weights': expected a factor for each group of gates, got {found!r}"
+        ) from error
+    if not all(0.0 < value < inf for value in weights.values()):
+        raise StorageError(f"study: 'known weights': expected positive factors, got {found!r}")
+    return weights

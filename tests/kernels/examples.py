@@ -1,0 +1,146 @@
+"""Calls of every kernel's operators on random tensors of odd sizes."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from l0compile.ir.ops.bsr import dense_blocks, to_blocks
+from l0compile.kernels import TokenTile
+from l0compile.rewrite.formats.winograd import winograd_layout, winograd_weight
+from tests.kernels.cpu.test_conv import layout, taps, to_planes
+
+l0 = torch.ops.l0compile
+
+TOKENS = (1, 37, 70)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One call of an operator; tokens: of a packed result, whose other lanes may hold anything."""
+
+    operator: str
+    arguments: tuple[Any, ...]
+    tokens: int | None = None
+
+
+def _packed(tokens: int, features: int, tile: TokenTile) -> torch.Tensor:
+    return l0.pack(torch.randn(tokens, features), tile.lanes)
+
+
+def _weight(n: int, k: int, density: float = 0.4) -> torch.Tensor:
+    weight = torch.randn(n, k) * (torch.rand(n, k) < density)
+    weight[0, 0] = 1.0
+    return weight
+
+
+def linear(tile: TokenTile) -> Iterator[Example]:
+    for tokens in TOKENS:
+        x, residual = _packed(tokens, 27, tile), _packed(tokens, 38, tile)
+        dense = (dense_blocks(_weight(38, 27), tile.rows), None, None)
+        yield Example("packed_linear", (x, *dense, torch.randn(38), residual, 38, "gelu", tokens), tokens)
+        for block in ((4, 1), (3, 5), (16, 4)):
+            blocks = to_blocks(_weight(38, 27), *block)
+            yield Example("packed_linear", (x, *blocks, None, None, 38, "", tokens), tokens)
+
+
+def attention(tile: TokenTile) -> Iterator[Example]:
+    for batch, queries, keys in ((1, 37, 37), (3, 5, 21)):
+        q, k, v = (_packed(batch * s, w, tile) for s, w in ((queries, 24), (keys, 12), (keys, 10)))
+        sizes = (batch, queries, keys)
+        mask = torch.rand(batch, 1, 1, keys) < 0.7
+        bias = l0.pack_mask(torch.randn(1, 4, queries, keys), *sizes, tile.lanes)
+        yield Example("packed_attention", (q, k, v, None, None, *sizes, 4, 0.3, True), batch * queries)
+        yield Example("packed_attention", (q, k, v, mask, None, *sizes, 4, 0.3, False), batch * queries)
+        yield Example("packed_attention", (q, k, v, None, bias, *sizes, 4, 0.3, False), batch * queries)
+
+
+def mask(tile: TokenTile) -> Iterator[Example]:
+    yield Example("pack_mask", (torch.rand(3, 1, 5, 21) < 0.7, 3, 5, 21, tile.lanes))
+    yield Example("pack_mask", (torch.randn(2, 37, 37), 1, 37, 37, tile.lanes))
+
+
+def norm(tile: TokenTile) -> Iterator[Example]:
+    for tokens in TOKENS:
+        x, weight, bias = _packed(tokens, 37, tile), torch.randn(37), torch.randn(37)
+        yield Example("packed_layer_norm", (x, weight, bias, 1e-5, 50, 0.7, 5.0, tokens), tokens)
+        yield Example("packed_rms_norm", (x, weight, 1e-6, 37, 0.0, tokens), tokens)
+
+
+def rope(tile: TokenTile) -> Iterator[Example]:
+    for tokens in TOKENS:
+        x, cos, sin = (_packed(tokens, width, tile) for width in (18, 6, 6))
+        yield Example("packed_rope", (x, cos, sin, 3, tokens, False), tokens)
+        yield Example(
+            "packed_rope", (x, cos[:, :3].contiguous(), sin[:, :3].contiguous(), 3, tokens, True), tokens
+        )
+
+
+def pack(tile: TokenTile) -> Iterator[Example]:
+    for tokens in TOKENS:
+        yield Example("pack", (torch.randn(tokens, 21), tile.lanes), tokens)
+        yield Example("unpack", (_packed(tokens, 21, tile), [tokens]))
+
+
+def conv(tile: TokenTile) -> Iterator[Example]:
+    planes, weight = layout(5, 7, 1), _weight(6, 27)
+    x, places = to_planes(torch.randn(2, 3, 5, 7), planes), taps(planes, 3)
+    offsets = torch.tensor([c * planes.size + t for c in range(3) for t in places], dtype=torch.int32)
+    dense, bias = dense_blocks(weight, tile.rows), torch.randn(6)
+    residual = to_planes(torch.randn(2, 6, 5, 7), planes)
+    numbers = planes.numbers()
+    yield Example("packed_conv2d", (x, dense, offsets, None, bias, residual, 6, numbers, "relu"))
+    yield Example("packed_conv2d", (x, dense, offsets, None, bias, None, 6, numbers, "prelu", torch.randn(6)))
+    data, column, indptr = to_blocks(weight, tile.rows, 1)
+    yield Example("packed_conv2d", (x, data, offsets[column.long()], indptr, None, None, 6, numbers, ""))
+
+
+def copy_planes(_: TokenTile) -> Iterator[Example]:
+    source, result = layout(5, 7, 1), layout(3, 4, 1)
+    x = to_planes(torch.randn(2, 3, 5, 7), source)
+    numbers = source.numbers(), result.numbers()
+    yield Example("copy_planes", (x, *numbers, [2, 2], [0, 0, 1, 1]))
+    yield Example("copy_planes", (x, *numbers, [2, 2], [0, 1], True))
+
+
+def window(_: TokenTile) -> Iterator[Example]:
+    planes = layout(5, 7, 1)
+    x, offsets = to_planes(torch.randn(2, 3, 5, 7).relu(), planes), taps(planes, 3)
+    yield Example(
+        "packed_window", (x, torch.randn(3, 9), torch.randn(3), 3, offsets, planes.numbers(), "hardswish")
+    )
+    yield Example("packed_window", (x, None, None, 3, offsets, planes.numbers(), ""))
+
+
+def winograd_planes(_: TokenTile) -> Iterator[Example]:
+    for m in (2, 4):
+        source = layout(5, 7, 1)
+        x, numbers = to_planes(torch.randn(2, 3, 5, 7), source), source.numbers()
+        yield Example("winograd_planes", (x, numbers, winograd_layout(source, m).numbers(), m))
+
+
+def winograd(tile: TokenTile) -> Iterator[Example]:
+    for m, activation, slope in ((2, "relu", None), (4, "prelu", torch.randn(6))):
+        planes = layout(5, 7, 1)
+        source = winograd_layout(planes, m)
+        x = to_planes(torch.randn(2, 3, 5, 7), planes)
+        seen = l0.winograd_planes(x, planes.numbers(), source.numbers(), m)
+        data, offsets = winograd_weight(torch.randn(6, 3, 3, 3), source, m, tile.rows)
+        numbers = source.numbers(), planes.numbers()
+        arguments = (seen, data, offsets, torch.randn(6), None, 6, *numbers, m, activation, slope)
+        yield Example("packed_winograd", arguments)
+
+
+def bsr_linear(_: TokenTile) -> Iterator[Example]:
+    yield Example(
+        "bsr_linear", (torch.randn(37, 24), *to_blocks(_weight(32, 24), 4, 4), torch.randn(32), 32, 24)
+    )
+
+
+EXAMPLES: dict[str, Callable[[TokenTile], Iterator[Example]]] = {
+    "linear": linear, "attention": attention, "mask": mask, "norm": norm, "rope": rope, "pack": pack, "conv": conv,
+    "copy_planes": copy_planes, "window": window, "winograd_planes": winograd_planes, "winograd": winograd,
+    "bsr_linear": bsr_linear,
+}  # fmt: skip
+"""Kernel -> examples. A new kernel has a line here."""
