@@ -52,14 +52,12 @@ def linear(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule | None = 
             group = task % groups if by_rows else task // shares
             begin = first_unit(spec, schedule, to, share, shares)
             end = first_unit(spec, schedule, to, share + 1, shares)
-            _LinearTask(spec, tile, schedule, to, held(group * schedule.tiles), tiles, begin, end).emit(
-                tokens
-            )
+            _Task(spec, tile, schedule, to, held(group * schedule.tiles), tiles, begin, end).emit(tokens)
     return builder.get()
 
 
 @dataclass(frozen=True)
-class _LinearTask:
+class _Task:
     """The units of rows from ``begin`` to ``end``, for ``schedule.tiles`` of the ``tiles``, from tile ``first`` on."""
 
     spec: LinearSpec
