@@ -44,11 +44,6 @@ NOT_MIRRORED = {"data", "examples", "fuzz", "zoo", "docs"}
 MAX_NAMES, MAX_FILES_IN_A_FOLDER = 18, 20
 MAX_FILE_LINES, MEDIAN_FILE_LINES, MAX_FUNCTION_LINES = 400, 150, 60
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
-# Still the name of more than one thing; a name that is mended leaves the list.
-SHARED_NAMES = {
-    "Array", "Bundle", "Call", "Engine", "Job", "Layer", "Line", "Parameters", "Part", "Path", "Plan", "Schedule",
-    "Site", "Table", "Task",
-}  # fmt: skip
 UNSAFE = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 
 
@@ -199,7 +194,7 @@ def test_the_name_of_a_class_or_type_means_one_thing() -> None:
     for path in SOURCES:
         for name in type_names(parsed(path)[0]):
             found.setdefault(name, []).append(str(path.relative_to(PACKAGE)))
-    shared = {name: places for name, places in found.items() if len(places) > 1 and name not in SHARED_NAMES}
+    shared = {name: places for name, places in found.items() if len(places) > 1 and name != "Task"}
     assert not shared, shared
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from l0compile.compiler.assembly import assemble, explanation
-from l0compile.compiler.verification import ExampleCall, locate, read_calls, showing_state, tolerance
+from l0compile.compiler.verification import CheckedCall, locate, read_calls, showing_state, tolerance
 from l0compile.compiler.verification import verify as verify_calls
 from l0compile.errors import ArtifactError, BuildError, ConfigError, RewriteError
 from l0compile.frontend.dense_tensors import dense_weights
@@ -53,7 +53,7 @@ def compile(
     *,
     target: str | Target = "native",
     dynamic_shapes: Any = None,
-    verify: bool | Sequence[ExampleCall] = True,
+    verify: bool | Sequence[CheckedCall] = True,
     ignore_zeros: bool = False,
     engine: str = "auto",
     threads: int | None = None,
@@ -100,7 +100,7 @@ def compile(
     _log.info("capturing the model")
     captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes, allow_state=True)
     programs = (captured, *_rewritten(captured, target, ignore_zeros))
-    job = _Job(model, tuple(args), dict(kwargs or {}), target, *programs, calls, threads)
+    job = _Compilation(model, tuple(args), dict(kwargs or {}), target, *programs, calls, threads)
     compiled = job.run(engine)
     del captured, programs, job
     release()
@@ -118,7 +118,7 @@ def _rewritten(captured: Program, target: Target, ignore_zeros: bool) -> tuple[P
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Compilation:
     """One model on its way to a callable.
 
     Attributes:
@@ -134,7 +134,7 @@ class _Job:
     captured: Program
     dense: Program
     program: Program
-    calls: list[ExampleCall]
+    calls: list[CheckedCall]
     threads: int | None
 
     def run(self, engine: str) -> CompiledModel:

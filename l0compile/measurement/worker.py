@@ -38,7 +38,7 @@ def _serve(answers: TextIO) -> None:
     request = json.loads(sys.stdin.readline())
     # Entered before the engine exists: its threads inherit the floating-point mode of this one.
     with quiet(Protocol.from_dict(request["protocol"])):
-        engine = _Engine(request)
+        engine = _LoadedEngine(request)
         answer(answers, {"ready": True})
         for line in sys.stdin:
             if line.startswith("{"):
@@ -48,7 +48,7 @@ def _serve(answers: TextIO) -> None:
                 answer(answers, {"block": engine.block()})
 
 
-class _Engine:
+class _LoadedEngine:
     """What is being timed."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:

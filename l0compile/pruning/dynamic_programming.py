@@ -18,7 +18,7 @@ def best_choice(
     def up(ms: float) -> int:
         return int(np.ceil(ms / step_ms - 1e-9))
 
-    best, tables = np.zeros(steps + 1), list[_Table]()
+    best, tables = np.zeros(steps + 1), list[_LayerTable]()
     for group, lists in zip(groups, kept, strict=True):
         best, table = _with_group(best, group, lists, up)
         tables.append(table)
@@ -46,7 +46,7 @@ def least_loss(
 
 
 @dataclass(frozen=True)
-class _Table:
+class _LayerTable:
     """By number of steps: the best case of a group, and for each case and layer the best option."""
 
     case: _Array
@@ -55,7 +55,7 @@ class _Table:
 
 def _with_group(
     best: _Array, group: ChoiceGroup, kept: KeptOptions, rounded: Callable[[float], int]
-) -> tuple[_Array, _Table]:
+) -> tuple[_Array, _LayerTable]:
     """Return ``best[t]``, the least loss in t steps, with one group more."""
     found, case, winners = np.full_like(best, np.inf), np.zeros(len(best), np.uint16), list[list[_Array]]()
     for number, (layers, lists) in enumerate(zip(group.cases, kept, strict=True)):
@@ -71,7 +71,7 @@ def _with_group(
         better = here < found
         case[better] = number
         found = np.minimum(found, here)
-    return found, _Table(case, winners)
+    return found, _LayerTable(case, winners)
 
 
 def _with_layer(best: _Array, layer: Options, indices: list[int], steps: list[int]) -> tuple[_Array, _Array]:

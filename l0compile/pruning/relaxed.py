@@ -13,7 +13,6 @@ import numpy as np
 
 from l0compile.pruning.options import ChoiceGroup, KeptOptions
 
-_Array = np.ndarray
 _BISECTIONS = 25
 
 
@@ -77,7 +76,7 @@ class Relaxed:
         return found
 
 
-def _arrays(group: ChoiceGroup, kept: KeptOptions) -> list[list[tuple[_Array, _Array]]]:
+def _arrays(group: ChoiceGroup, kept: KeptOptions) -> list[list[tuple[np.ndarray, np.ndarray]]]:
     """Return (losses, times) of the kept options, by case and layer."""
     return [
         [
@@ -88,7 +87,7 @@ def _arrays(group: ChoiceGroup, kept: KeptOptions) -> list[list[tuple[_Array, _A
     ]
 
 
-def _cheapest(cases: list[list[tuple[_Array, _Array]]], multiplier: float) -> tuple[float, float]:
+def _cheapest(cases: list[list[tuple[np.ndarray, np.ndarray]]], multiplier: float) -> tuple[float, float]:
     """Return (loss + multiplier * time, time) of the case and options for which the first is least."""
     best = (inf, 0.0)
     for layers in cases:
@@ -101,5 +100,5 @@ def _cheapest(cases: list[list[tuple[_Array, _Array]]], multiplier: float) -> tu
     return best
 
 
-def _lowest(cost: _Array) -> float:
+def _lowest(cost: np.ndarray) -> float:
     return float(cost.min()) if len(cost) else inf

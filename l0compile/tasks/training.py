@@ -15,7 +15,7 @@ from l0compile.tasks.products import Precision, products_in, usable
 from l0compile.tasks.task import Task
 from l0compile.tasks.team import Assignment, Team, gates_of
 
-_Parameters = Sequence[nn.Parameter]
+_TrainedParameters = Sequence[nn.Parameter]
 # Distance between the seeds of the processes of a team.
 _APART = 100_003
 
@@ -72,14 +72,12 @@ def train(
 ) -> Trained:
     """Train a model in place and leave it in evaluation mode.
 
-    Embedding tables stay as they are: they have no gates, and updating rows that few batches use would take most of a
-    step.
+    Embedding tables stay as they are: they have no gates, and to update them would take most of a step.
 
     Args:
         task: brings data and loss.
         model: what to train.
-        schedule: of the training. The rates fall with the share of steps or of time that is used up, whichever is
-            larger.
+        schedule: of the training. The rates fall with the larger share that is used up, of steps or of time.
         budget: trains its gates too, with its penalty; without a budget, harden the gates first.
         deadline: no step starts after this moment (`time.monotonic` seconds).
         on_step: called with the number of each step.
@@ -139,7 +137,12 @@ def assist(task: Task, team: Team) -> None:
 
 
 def _backward(
-    task: Task, model: nn.Module, batch: Any, trained: _Parameters, products: Precision, team: Team | None
+    task: Task,
+    model: nn.Module,
+    batch: Any,
+    trained: _TrainedParameters,
+    products: Precision,
+    team: Team | None,
 ) -> float:
     """Set gradients to their mean over the team's batches, and return the loss on this process's batch."""
     if team is None:
@@ -151,7 +154,9 @@ def _backward(
         team.end_step(trained)  # after an error too, because the others wait for it
 
 
-def _gradients(task: Task, model: nn.Module, batch: Any, trained: _Parameters, products: Precision) -> float:
+def _gradients(
+    task: Task, model: nn.Module, batch: Any, trained: _TrainedParameters, products: Precision
+) -> float:
     for parameter in trained:
         parameter.grad = None
     with products_in(products):
@@ -161,7 +166,7 @@ def _gradients(task: Task, model: nn.Module, batch: Any, trained: _Parameters, p
 
 
 @contextlib.contextmanager
-def _training(model: nn.Module, trained: _Parameters) -> Iterator[None]:
+def _training(model: nn.Module, trained: _TrainedParameters) -> Iterator[None]:
     """Train only ``trained`` for a while; afterwards, gradients are as before and the model in evaluation mode."""
     wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
     chosen = set(trained)
@@ -204,7 +209,7 @@ def _endless(task: Task, batch: int, seed: int) -> Iterator[Any]:
         epoch += 1
 
 
-def _named(model: nn.Module, trained: _Parameters) -> dict[str, nn.Parameter]:
+def _named(model: nn.Module, trained: _TrainedParameters) -> dict[str, nn.Parameter]:
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return {names[id(parameter)]: parameter for parameter in trained}
 

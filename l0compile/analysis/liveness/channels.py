@@ -14,11 +14,13 @@ from l0compile.ir.nodes import is_static
 LARGEST_PLANES = 1 << 20
 
 
-def known_channels(fact: Fact, size: int) -> tuple[Tensor, Tensor]:
+def known_channels(fact: Fact, size: Any) -> tuple[Tensor, Tensor]:
     """(bool [size], values [1, size, *positions]): the channels of axis 1 that are wholly known and alike in a batch.
 
-    Values are 0 where a channel is not known; an axis of positions has size 1 where all are alike.
+    Values are 0 where a channel is not known; an axis of positions has size 1 where all are alike. A symbolic number of
+    channels counts as one, since what is known of them is the same for all.
     """
+    size = size if is_static(size) else 1
     known, value = torch.broadcast_tensors(fact.known, fact.value)
     first = value[:1]
     whole = by_channel(known & (value == first)).all(1)

@@ -9,7 +9,7 @@ from l0compile.analysis.liveness.channels import by_channel, fact_of, is_flat, k
 from l0compile.analysis.liveness.convolution import channels_of
 from l0compile.analysis.liveness.lattice import Fact
 from l0compile.analysis.liveness.table import View, everything, register
-from l0compile.ir.nodes import arguments, shape
+from l0compile.ir.nodes import arguments, is_static, shape
 
 aten = torch.ops.aten
 
@@ -53,7 +53,7 @@ def _group_norm(node: fx.Node, view: View) -> Fact | None:
     """Where the scale is zero the result is the shift; a group is known if all its channels are (rule 4)."""
     given, rank = arguments(node), len(shape(node))
     parameters, groups = _parameters(node, view, "weight", "bias"), int(given["num_groups"])
-    if parameters is None or rank < 3:
+    if parameters is None or rank < 3 or not is_static(shape(node)[1]):
         return None
     weight, bias = parameters
     known, value = known_channels(view.fact(given["input"]), shape(node)[1])
@@ -76,6 +76,8 @@ def _group_norm_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Nod
     """A group is read if any of its results is."""
     given = arguments(node)
     source, channels = given["input"], shape(node)[1]
+    if not is_static(channels):
+        return {}
     groups = channels_of(live, channels).reshape(int(given["num_groups"]), -1).any(1)
     mask = groups.repeat_interleave(channels // len(groups)).reshape(1, -1, *[1] * (live.ndim - 2))
     return {operand: everything(operand) for operand in node.all_input_nodes} | {source: mask}

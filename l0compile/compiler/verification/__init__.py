@@ -2,7 +2,7 @@
 
 from l0compile.compiler.verification.answers import (
     TOLERANCES,
-    ExampleCall,
+    CheckedCall,
     read_calls,
     showing_state,
     tolerance,
@@ -12,7 +12,7 @@ from l0compile.compiler.verification.fault import Flat, locate
 
 __all__ = [
     "TOLERANCES",
-    "ExampleCall",
+    "CheckedCall",
     "Flat",
     "locate",
     "read_calls",

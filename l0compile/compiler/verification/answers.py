@@ -12,7 +12,7 @@ from l0compile.frontend.fast_path import has_fast_path, without_fast_path
 from l0compile.ir.program import Program
 from l0compile.runtime import CompiledModel
 
-ExampleCall = tuple[tuple[Any, ...], dict[str, Any]]
+CheckedCall = tuple[tuple[Any, ...], dict[str, Any]]
 
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 2e-5, torch.float16: 1e-2, torch.bfloat16: 6e-2}
 """Largest accepted difference as a share of the largest value of an output, by the least exact floating type in the
@@ -27,7 +27,7 @@ def tolerance(program: Program) -> float:
 
 
 def verify(
-    compiled: Callable[..., Any], reference: Callable[..., Any], calls: Sequence[ExampleCall], limit: float
+    compiled: Callable[..., Any], reference: Callable[..., Any], calls: Sequence[CheckedCall], limit: float
 ) -> dict[str, Any]:
     """Compare ``compiled`` with ``reference`` on each call.
 
@@ -98,7 +98,7 @@ def showing_state(
     return compiled_too, reference_too
 
 
-def read_calls(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], wanted: Any) -> list[ExampleCall]:
+def read_calls(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], wanted: Any) -> list[CheckedCall]:
     """Return the calls to compare on.
 
     Args:
@@ -115,7 +115,7 @@ def read_calls(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], wante
     example = (tuple(args), dict(kwargs))
     if not args and not kwargs and isinstance(model, torch.export.ExportedProgram):
         traced = model.example_inputs
-        own: list[ExampleCall] = [] if traced is None else [(tuple(traced[0]), dict(traced[1]))]
+        own: list[CheckedCall] = [] if traced is None else [(tuple(traced[0]), dict(traced[1]))]
     else:
         own = [example]
     if wanted is True:
@@ -125,7 +125,7 @@ def read_calls(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], wante
     return own + [_call(item) for item in wanted]
 
 
-def _call(item: Any) -> ExampleCall:
+def _call(item: Any) -> CheckedCall:
     if (
         isinstance(item, tuple)
         and len(item) == 2

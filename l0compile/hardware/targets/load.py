@@ -62,7 +62,7 @@ def _load_file(path: Path) -> Target:
 
 
 @dataclass(frozen=True)
-class _Vector:
+class _VectorUnit:
     bits: Annotated[int, Meta(ge=64, description="a power of two from 64")]
     registers: Count
 
@@ -78,10 +78,10 @@ class _Cache:
     l3_bytes: Natural
 
 
-_Feature = Annotated[
+_CpuFeature = Annotated[
     str, Meta(pattern=r"^[+-][\w.-]+\Z", description="features such as '+fma' or '-prefer-256-bit'")
 ]
-_Block = Annotated[str, Meta(pattern=r"^[1-9]\d*x[1-9]\d*\Z", description='ROWSxCOLS such as "4x1"')]
+_BlockShape = Annotated[str, Meta(pattern=r"^[1-9]\d*x[1-9]\d*\Z", description='ROWSxCOLS such as "4x1"')]
 _Speed = Annotated[float, Meta(gt=0, le=2, description="a relative speed in (0, 2]")]
 
 
@@ -92,12 +92,14 @@ class _TargetFile:
     kind: Literal["llvm", "cuda"]
     triple: Text
     cpu: Text
-    attrs: tuple[_Feature, ...]
+    attrs: tuple[_CpuFeature, ...]
     cores: Count
     dtypes: tuple[Literal["float32", "float16", "bfloat16", "float64"], ...]
-    vector: _Vector
+    vector: _VectorUnit
     cache: _Cache
-    blocks: Annotated[dict[_Block, _Speed], Meta(min_length=1, description='a table such as {"4x1" = 1.0}')]
+    blocks: Annotated[
+        dict[_BlockShape, _Speed], Meta(min_length=1, description='a table such as {"4x1" = 1.0}')
+    ]
     core: Core = field(default_factory=Core)
 
     def __post_init__(self) -> None:

@@ -8,16 +8,14 @@ from torch import Tensor, fx
 
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, shape
+from l0compile.ir.operator_facts import operators
 from l0compile.ir.program import Program
 
 aten = torch.ops.aten
 
 _SEVERAL_RESULTS = (aten._native_batch_norm_legit_no_training.default, aten.native_batch_norm.default)
 # Layers whose weight has the output channels on axis 0.
-_LAYERS = (
-    aten.linear.default, aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.conv1d.padding,
-    aten.conv2d.padding,
-)  # fmt: skip
+_LAYERS = (aten.linear.default, *operators(window="convolution"))
 
 
 def fold_batch_norm(program: Program) -> Program:

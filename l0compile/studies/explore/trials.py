@@ -32,7 +32,7 @@ def run_trials(context: SearchContext, state: SearchState) -> SearchState:
     if context.space.task in list_tasks():
         # The caller's own model exists in this process only: there is nothing to hand out.
         post_job(study.handle, search_job(context.space, context.evaluator, context.prices, price))
-    trials = _Trials(context, price, context.clock.until(TRIALS_UNTIL))
+    trials = _TrialRunner(context, price, context.clock.until(TRIALS_UNTIL))
     begun = time.monotonic()
     work(
         study.handle, trials.evaluate, context.space.effort.trials, on_trial=trials.tell, stop=trials.late,
@@ -56,7 +56,7 @@ def _to_begin_with(
 
 
 @dataclass
-class _Trials:
+class _TrialRunner:
     """The trials of one run. slowest: seconds of the slowest one. evaluating_s: seconds of evaluating all of them."""
 
     context: SearchContext

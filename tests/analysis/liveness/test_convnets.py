@@ -157,3 +157,33 @@ def test_without_a_batch_axis_1_is_no_channel() -> None:
     program = capture(model, (torch.randn(3, 4, 4),))
     found = analyse(program)
     assert not any(bool(found.fact(node).known.any()) for node in found.facts if node.op == "call_function")
+
+
+SYMBOLIC: dict[str, Callable[[Tensor], Tensor]] = {
+    "upsampling": lambda x: F.interpolate(x, scale_factor=2.0, mode="linear"),
+    "maximum": lambda x: F.max_pool1d(x, 2),
+    "mean with a border": lambda x: F.avg_pool1d(x, 2, padding=1),
+    "instance norm": lambda x: F.instance_norm(x),
+    "group norm": lambda x: F.group_norm(x, 1),
+}
+
+
+@pytest.mark.parametrize("name", SYMBOLIC)
+@pytest.mark.parametrize("number", [0.0, 1.5])
+def test_a_symbolic_number_of_channels(name: str, number: float) -> None:
+    model = Applied(lambda x: SYMBOLIC[name](torch.full_like(x, number))).eval()
+    program = capture(model, (torch.randn(2, 5, 8),), dynamic_shapes={"x": {0: "batch", 1: "channels"}})
+    fact = analyse(program).fact(program.results[0])
+    expected = model(torch.randn(3, 4, 8))
+    known, value = torch.broadcast_tensors(fact.known, fact.value)
+    assert bool((~known | torch.isclose(value, expected)).all())
+    assert bool(known.any()) == (name != "group norm")
+
+
+class Applied(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
