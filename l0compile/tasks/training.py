@@ -72,14 +72,12 @@ def train(
 ) -> Trained:
     """Train a model in place and leave it in evaluation mode.
 
-    Embedding tables stay as they are: they have no gates, and updating rows that few batches use would take most of a
-    step.
+    Embedding tables stay as they are: they have no gates, and to update them would take most of a step.
 
     Args:
         task: brings data and loss.
         model: what to train.
-        schedule: of the training. The rates fall with the share of steps or of time that is used up, whichever is
-            larger.
+        schedule: of the training. The rates fall with the larger share that is used up, of steps or of time.
         budget: trains its gates too, with its penalty; without a budget, harden the gates first.
         deadline: no step starts after this moment (`time.monotonic` seconds).
         on_step: called with the number of each step.
