@@ -1,11 +1,11 @@
-"""Keep cost records whose kernels' code was edited and came out the same.
+"""Keep cost records of kernels whose code was edited without a change of the result.
 
     python benchmarks/restamp.py OLD [--records FILE ...] [--write]
 
-Cost records name the code that was timed by a hash of its source. After an edit that must not change what kernels
-compute (a name, a constant that moved), give a checkout of the commit before it as OLD. For every record with OLD's
-stamp, the kernel is emitted there and here; where both give the same TensorIR, the record gets the stamp of this
-checkout. Others are left: they only help to predict, until `l0compile tune` measures them again.
+A cost record names the code that was timed by a hash of its source. After an edit that does not change the kernels (a
+new name, a constant that moved), give a checkout of the commit before it as OLD. The kernel of every record with OLD's
+stamp is emitted by both checkouts; if both give the same TensorIR, the record gets the stamp of this checkout. Other
+records stay as they are: they only serve predictions until `l0compile tune` measures them again.
 
 Prints how many records of each operator count as measured, before and after; writes only with --write.
 """
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    """Compare, report and write."""
+    """Compare all records, print a report, and write with --write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("old", type=Path, help="a checkout of the code that the records were measured with")
     parser.add_argument(
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def restamp(path: Path, old: Path, write: bool) -> None:
-    """Give this checkout's stamp to the records in ``path`` that hold here as well."""
+    """Give the stamp of this checkout to the records in ``path`` whose kernels are the same here."""
     lines = path.read_text(encoding="utf-8").splitlines()
     before, after = (run(checkout, lines) for checkout in (old, ROOT))
     current, kept, found = Counter[str](), Counter[str](), []
@@ -63,7 +63,7 @@ def restamp(path: Path, old: Path, write: bool) -> None:
 
 
 def run(checkout: Path, lines: list[str]) -> list[tuple[str, str | None]]:
-    """(stamp, hash of the TensorIR or None) of each record by the code in ``checkout``."""
+    """Return (stamp, hash of the TensorIR or None) of each record, by the code in ``checkout``."""
     command = [sys.executable, str(Path(__file__).resolve()), "--emit", str(checkout)]
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
     done = subprocess.run(
@@ -79,7 +79,7 @@ def run(checkout: Path, lines: list[str]) -> list[tuple[str, str | None]]:
 
 
 def emitted(lines: list[str]) -> Iterator[tuple[str, str | None]]:
-    """As ``run``, by the l0compile that this process imports."""
+    """Do what ``run`` does, with the l0compile that this process imports."""
     code = Code()
     known: dict[Any, str | None] = {}
     for text in lines:
@@ -93,7 +93,7 @@ def emitted(lines: list[str]) -> Iterator[tuple[str, str | None]]:
 
 
 class Code:
-    """The l0compile that is imported, by the names that it has had for what is needed here."""
+    """What this script needs of the imported l0compile, under any of the names that it has had."""
 
     def __init__(self) -> None:
         self.emit = importlib.import_module("l0compile.kernels").emit
@@ -103,7 +103,7 @@ class Code:
         self.costs = first("l0compile.kernels.costs", "l0compile.kernels.work", "l0compile.schedule.work")
 
     def target(self, values: dict[str, Any]) -> Any:
-        """The shipped target that a record was measured for, with its threads."""
+        """Return the shipped target that a record was measured for, with its threads."""
         names = [name for name in self.targets.list_targets() if name != "native"]
         found = [self.targets.load_target(name) for name in names]
         cpu = values["device"].rpartition("; ")[2]
@@ -111,7 +111,7 @@ class Code:
         return dataclasses.replace(target, cores=values["threads"])
 
     def stamp(self, op: str, target: Any) -> str:
-        """``versions`` of a record of ``op`` that is measured now."""
+        """Return the ``versions`` that a record of ``op`` would have if it were measured now."""
         if hasattr(self.costs, "place_of"):
             text = importlib.import_module("l0compile.hardware.costs").versions_of(
                 self.costs.costed_kernel(op).stamp(target.core)
@@ -121,7 +121,7 @@ class Code:
         return str(text)
 
     def hash(self, text: str, target: Any, schedule: dict[str, Any]) -> str | None:
-        """Of the TensorIR of a record's kernel; None where this code has no such kernel."""
+        """Return the hash of the TensorIR of a record's kernel; None if this code has no such kernel."""
         work, tile = self.parse(text, "restamp").key.work, self.tiles.token_tile(target)
         data = tuple(sorted(schedule.items()))
         try:
@@ -138,7 +138,7 @@ class Code:
 
 
 def first(*names: str) -> Any:
-    """The first of some modules that there is."""
+    """Import the first of some modules that exists."""
     for name in names:
         try:
             return importlib.import_module(name)

@@ -2,8 +2,8 @@
 
     python benchmarks/side_by_side.py ../before [--blocks 15] [--runs 3] [--cases minilm-dense resnet50]
 
-Each checkout has a process of its own with its own code, and ``PYTHONPATH`` decides which. Ratios are new over old:
-below 1 means that the change made it quicker. Appends to ``benchmarks/results/side_by_side.jsonl``.
+Each checkout runs in a process of its own, which finds its code by ``PYTHONPATH``. Ratios are new over old; below 1
+means that the change made it faster. Appends to ``benchmarks/results/side_by_side.jsonl``.
 """
 
 import argparse
@@ -54,10 +54,10 @@ for line in sys.stdin:
 
 
 class Side:
-    """The process of one checkout with one compiled model."""
+    """The process of a checkout, with one compiled model."""
 
     def __init__(self, checkout: Path, make: str) -> None:
-        """Compile the model that ``make`` states; ``facts`` has the seconds and a digest of the machine code."""
+        """Compile the model that the code ``make`` builds; ``facts`` holds seconds and a digest of the machine code."""
         environment = {**os.environ, "PYTHONPATH": str(checkout)}
         command = [sys.executable, "-c", CHILD.format(make=make)]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -69,7 +69,7 @@ class Side:
         return json.loads(self._process.stdout.readline())
 
     def block_ms(self, seconds: float) -> float:
-        """Median milliseconds of the calls that fit into ``seconds``."""
+        """Measure the median milliseconds of the calls that fit in ``seconds``."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{seconds}\n")
         self._process.stdin.flush()
@@ -83,7 +83,7 @@ class Side:
 
 
 def compare(name: str, before: Path, blocks: int, runs: int) -> dict[str, Any]:
-    """One row: latency and compile time of both checkouts, the ratio of latencies with its interval."""
+    """Make a row: latency and compile time of both checkouts, and the ratio of latencies with its interval."""
     compiled: dict[str, list[float]] = {"old": [], "new": []}
     sides: dict[str, Side] = {}
     for run in range(runs):

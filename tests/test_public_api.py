@@ -26,9 +26,9 @@ def test_functions_stay_functions_whatever_is_loaded(name: str) -> None:
 
 def test_functions_tell_of_themselves() -> None:
     assert list(inspect.signature(l0.measure).parameters) == ["fn", "args", "protocol"]
-    assert (l0.measure.__doc__ or "").startswith("Latency of ``fn(*args)``")
+    assert (l0.measure.__doc__ or "").startswith("Measure the latency of ``fn(*args)``")
     assert (l0.search.__doc__ or "").startswith("Find the best model within a latency budget")
-    assert "Two forms" in pydoc.render_doc(l0.search)
+    assert "two forms" in pydoc.render_doc(l0.search)
 
 
 @pytest.mark.parametrize("name", ["tasks", "trainers"])

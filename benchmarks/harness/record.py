@@ -1,4 +1,4 @@
-"""One JSON line a result, with the commit, the machine and the versions it was measured on."""
+"""Results as JSON lines, with the commit, the machine and the versions of the measurement."""
 
 import importlib.metadata
 import json
@@ -25,7 +25,7 @@ def append(claim: str, row: dict[str, Any]) -> None:
 
 
 def last(claim: str, first_axis: str) -> list[dict[str, Any]]:
-    """The rows of the newest run, which begins with the row whose ``axis`` is ``first_axis``."""
+    """Read the rows of the newest run, which begins with the row whose ``axis`` is ``first_axis``."""
     text = (RESULTS / f"{claim}.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in text.splitlines()]
     begin = max(place for place, row in enumerate(rows) if row["axis"] == first_axis)
@@ -46,7 +46,7 @@ def commit() -> str | None:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on: processor, cores in use, load, and versions."""
+    """Return what the figures depend on: processor, cores in use, load, and versions."""
     target, host = load_target("native"), read_host()
     return {
         **host.fingerprint(),

@@ -1,9 +1,8 @@
 """The life of one layer as Markdown: the passes of `compile` run one after another, with what each of them changed."""
 
 import difflib
-import inspect
-from collections.abc import Iterator, Sequence
-from itertools import takewhile
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -14,8 +13,8 @@ from l0compile.gates.gate import Gate
 from l0compile.hardware.targets import load_target
 from l0compile.ir.program import Program
 from l0compile.kernels.token_tile import token_tile
-from l0compile.rewrite.passes import Pass, select
-from l0compile.rewrite.pipeline import COMPACT, FORMATS, FUSE, LAYOUT, NORMALIZE
+from l0compile.rewrite.passes import Pass, PassGroup, select
+from l0compile.rewrite.pipeline import PIPELINE
 from l0compile.rewrite.runner import apply
 
 TARGET = "x86-64-avx512"
@@ -57,47 +56,47 @@ def captured() -> Program:
     return capture(hardened_model(), (torch.randn(1, 16, 64),), None, dynamic_shapes=shapes)
 
 
-def passes() -> list[Pass]:
-    """What ``compile`` runs before it lays out memory."""
-    return select((NORMALIZE, FUSE, COMPACT, FORMATS), target=load_target(TARGET), costs=None)
+def groups() -> list[PassGroup]:
+    """What `compile` runs where TVM runs the model."""
+    return [group for group in PIPELINE if group.name != "pytorch"]
 
 
 def render() -> str:
-    """The captured graph, then a section for each pass that changed it."""
-    program, tile = captured(), token_tile(load_target(TARGET))
-    parts = ["## As captured", f"```text\n{listing(program)}\n```", "## Pass by pass"]
-    parts += _sections(program, passes())
-    for step in passes():
-        program = apply(program, step)
-    parts += ["## Into the layout of the kernels"]
-    parts += _sections(program, select([LAYOUT], lanes=tile.lanes, rows=tile.rows))
+    """The captured graph, then a section for each group of passes with what each pass changed."""
+    program, target = captured(), load_target(TARGET)
+    tile = token_tile(target)
+    given = {"target": target, "costs": None, "lanes": tile.lanes, "rows": tile.rows}
+    parts = ["## As captured", f"```text\n{listing(program)}\n```"]
+    for group in groups():
+        sections, program = _group(program, group, given)
+        parts += sections
     parts += ["## What is written down", *(f"- `{r.name}`: {r.reason}." for r in program.regions)]
     return "\n\n".join(parts) + "\n"
 
 
-def _sections(program: Program, passes: Sequence[Pass]) -> Iterator[str]:
-    """A heading, what the pass says that it does, and the difference that it made; one line for idle passes."""
-    idle: list[str] = []
-    for step in passes:
+def _group(program: Program, group: PassGroup, given: dict[str, Any]) -> tuple[list[str], Program]:
+    """A heading, then for each pass what it says that it does and the difference that it made, and the result."""
+    parts, idle = [f"## {group.name.capitalize()}", group.purpose], list[Pass]()
+    for step in select([group], **given):
         after = apply(program, step)
         before_text, after_text = listing(program), listing(after)
         if before_text == after_text:
-            idle.append(f"`{step.name}`")
+            idle.append(step)
         else:
-            if idle:
-                yield f"Nothing to do for {', '.join(idle)}."
-            yield f"### {step.name}"
-            yield _summary(step)
-            yield f"```diff\n{difference(before_text, after_text)}\n```"
+            parts += [*_idle(idle), f"### {step.name}", _markdown(step.rule)]
+            parts.append(f"```diff\n{difference(before_text, after_text)}\n```")
             idle = []
         program = after
-    if idle:
-        yield f"Nothing to do for {', '.join(idle)}."
+    return [*parts, *_idle(idle)], program
 
 
-def _summary(step: Pass) -> str:
-    lines = (inspect.getdoc(step.function) or "").splitlines()
-    return " ".join(takewhile(str.strip, lines)).replace("``", "`").replace(":func:", "").replace("*", r"\*")
+def _idle(passes: list[Pass]) -> Iterator[str]:
+    if passes:
+        yield f"Nothing to do for {', '.join(f'`{step.name}`' for step in passes)}."
+
+
+def _markdown(text: str) -> str:
+    return text.replace("``", "`").replace(":func:", "").replace("*", r"\*")
 
 
 def difference(before: str, after: str) -> str:

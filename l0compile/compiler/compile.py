@@ -80,11 +80,10 @@ def compile(
 
     Returns:
         A callable with the model's signature and result structure; its ``explain()`` says what was done. Buffers that
-        ``forward`` changes (a cache, a counter) are its state, see :class:`l0compile.runtime.CompiledModel`. It
-            computes
-        the padded tokens of an ``nn.TransformerEncoder`` (``src_key_padding_mask``) like others, as the exported
-            graph
-        does; eager PyTorch's fast path makes them zero, and ``explain()`` says by how much results then differ.
+        ``forward`` changes (a cache, a counter) are its state, see :class:`l0compile.runtime.CompiledModel`.
+        It computes the padded tokens of an ``nn.TransformerEncoder`` (``src_key_padding_mask``) like others, as the
+        exported graph does; eager PyTorch's fast path makes them zero, and ``explain()`` says by how much results then
+        differ.
 
     Raises:
         CaptureError: the model cannot be exported.

@@ -22,7 +22,7 @@ from l0compile.frontend.exported_program import from_exported_program
 from l0compile.frontend.functional import is_functional
 from l0compile.frontend.guards import pins_a_rounded_size
 from l0compile.frontend.sizes import accept_size_one, drop_needless_conditions, label_symbols
-from l0compile.frontend.stale_weights import parametrizations_anew, stale_weights, warn_of_stale
+from l0compile.frontend.stale_weights import stale_weights, uncached_parametrizations, warn_of_stale
 from l0compile.frontend.trace import trace
 from l0compile.ir.program import Program
 from l0compile.ir.tensors import resolved
@@ -69,7 +69,7 @@ def capture(
             )
         return from_exported_program(_decompose(model, None), allow_state)
     _check_module(model)
-    with dense_weights(model) as stored, parametrizations_anew():
+    with dense_weights(model) as stored, uncached_parametrizations():
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
             refuse_unusual(name, resolved(tensor))
         call = _bind(model, args, kwargs or {})

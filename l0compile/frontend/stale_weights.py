@@ -1,4 +1,4 @@
-"""Weights made from others: by hooks, in layers whose hooks never run, and by parametrizations that are cached."""
+"""Weights that are computed from others: by hooks that may never run, or by parametrizations with a cache."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -59,11 +59,11 @@ def _derived(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 @contextmanager
-def parametrizations_anew() -> Iterator[None]:
-    """Set the cache of ``torch.nn.utils.parametrize.cached()`` aside while the block runs.
+def uncached_parametrizations() -> Iterator[None]:
+    """Put the cache of ``torch.nn.utils.parametrize.cached()`` aside for the duration of the block.
 
-    Inside that block of a user's, torch.export would leave its fake tensors in the cache, and the model itself would
-    compute with them afterwards.
+    If the user captures a model inside ``cached()``, torch.export would leave fake tensors in the cache, and the model
+    itself would compute with them afterwards.
     """
     kept = parametrize._cache
     parametrize._cache = {}

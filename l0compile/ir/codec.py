@@ -199,7 +199,7 @@ def _bare(kind: Any) -> tuple[Any, Meta | None]:
     meta = None
     while True:
         if typing.get_origin(kind) is Annotated:
-            meta = next((item for item in kind.__metadata__ if isinstance(item, Meta)), meta)
+            meta = next((item for item in reversed(kind.__metadata__) if isinstance(item, Meta)), meta)
             kind = kind.__origin__
             continue
         others = [part for part in typing.get_args(kind) if part is not NoneType]

@@ -121,9 +121,8 @@ def gate_prices(
         target: the device.
 
     Returns:
-        Layer -> points (density, milliseconds of a call), from (0, 0) to density 1, in blocks of the layer's gate. A
-            layer
-        that ``args`` do not reach takes nothing.
+        Layer -> points (density, milliseconds of a call), from (0, 0) to density 1, in blocks of the layer's gate.
+        A layer that ``args`` do not reach takes nothing.
 
     Raises:
         TargetError: the target is unknown.

@@ -14,6 +14,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if not page.relative_to(DOCS).parts[0].startswith("_"))
 TEXT = {page: page.read_text(encoding="utf-8") for page in PAGES}
 NAMES = [str(page.relative_to(DOCS)) for page in PAGES]
+TO_WRITE = {"softsign"}  # files that a page has its reader write
 every_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
 
 
@@ -42,7 +43,7 @@ def test_files_that_are_named_exist(page: Path) -> None:
     for path in re.findall(
         r"`((?:l0compile|targets|findings|benchmarks|examples|search_spaces|docs)/[\w./-]*)`", TEXT[page]
     ):
-        assert (ROOT / path).exists(), f"{page.name}: {path}"
+        assert (ROOT / path).exists() or Path(path).stem in TO_WRITE, f"{page.name}: {path}"
 
 
 def test_every_page_is_in_the_site_once() -> None:

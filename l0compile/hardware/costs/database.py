@@ -42,13 +42,17 @@ def default_path() -> Path | None:
 
 
 class Database:
-    """The records in one file. Use it in a ``with`` statement, in one thread."""
+    """The records in one file. Use it in a ``with`` statement, in one thread.
+
+    Args:
+        path: the file; it is made, with its folder, if it is not there.
+        read_only: the file must be there, and nothing is added.
+
+    Raises:
+        StorageError: the file cannot be opened, or is something else than a database of costs.
+    """
 
     def __init__(self, path: str | os.PathLike[str], *, read_only: bool = False) -> None:
-        """Open the file at ``path``, made with its folder if it is not there; ``read_only``: it must be there.
-
-        Raises ``StorageError`` when it cannot be opened, or is something else than a database of costs.
-        """
         self.path = Path(path)
         with self._errors():
             if not read_only:
@@ -96,7 +100,11 @@ class Database:
         return changed
 
     def records(self, place: CostPlace | None = None) -> list[CostRecord]:
-        """All records, or those of one place, in a fixed order. Raises ``StorageError`` for a damaged one."""
+        """All records, or those of one place, in a fixed order.
+
+        Raises:
+            StorageError: one is damaged, or the file cannot be read.
+        """
         where, values = ("", ()) if place is None else (" WHERE place = ?", (_text(vars(place)),))
         with self._errors():
             rows = self._connection.execute(
@@ -105,7 +113,7 @@ class Database:
         return [parse(str(row[0]), str(self.path)) for row in rows]
 
     def of(self, key: CostKey) -> list[CostRecord]:
-        """The records of all schedules of one key, failed ones included, the best first."""
+        """The records of all schedules of one key, the best first and failed ones last."""
         with self._errors():
             rows = self._connection.execute(
                 "SELECT record FROM records WHERE place = ? AND work = ?", _names(key)

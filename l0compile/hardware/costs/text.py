@@ -48,7 +48,8 @@ class _Line:
 def read_records(path: str | os.PathLike[str]) -> Iterator[CostRecord]:
     """The records of a file written by ``write_records``; empty lines and lines that start with ``#`` are skipped.
 
-    Raises ``StorageError``, with file and line, for what is no record, and for a file that cannot be read.
+    Raises:
+        StorageError: the file cannot be read, or a line, which the message names, is no record.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -62,7 +63,8 @@ def read_records(path: str | os.PathLike[str]) -> Iterator[CostRecord]:
 def write_records(path: str | os.PathLike[str], records: Iterable[CostRecord]) -> int:
     """Write ``records``, one a line in a fixed order, and return how many; an older file is replaced at once.
 
-    Raises ``StorageError`` when the file cannot be written.
+    Raises:
+        StorageError: the file cannot be written.
     """
     lines = sorted(line(record) for record in records)
     part = Path(f"{os.fspath(path)}.{os.getpid()}.part")
@@ -93,7 +95,7 @@ def key_fields(key: CostKey) -> dict[str, Any]:
 
 
 def work_fields(work: KernelWorkload) -> dict[str, Any]:
-    """JSON values of a work, by the names of its fields."""
+    """JSON values of a workload, by the names of its fields."""
     found: dict[str, Any] = encode(work)
     return found
 

@@ -139,7 +139,10 @@ def cast(value: Any, dtype: str) -> Any:
 
 
 def _rounded_to_bfloat16(value: Any) -> Any:
-    """Half to even, by its bits. TVM's own cast makes numbers of some NaNs, and drops a cast there and back."""
+    """Round a float32 to bfloat16, half to even, by its bits.
+
+    TVM's own cast turns some NaNs into numbers, and TVM drops a cast to bfloat16 and back.
+    """
     bits = tirx.reinterpret("uint32", value)
 
     def number(of: int) -> Any:
