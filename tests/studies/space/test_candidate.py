@@ -168,7 +168,7 @@ def test_a_part_takes_what_no_block_price_tells(space: Space, task: TinyTask) ->
 
 def test_structure_is_that_of_the_live_weights_only(evaluator: Evaluator) -> None:
     def of(allocation: Allocation) -> str:
-        return structure(evaluator.realised(plan))
+        return structure(evaluator.realised(allocation))
 
     plan = plan_of(evaluator, 0.5)
     names = ("heads", "neurons", "blocks")

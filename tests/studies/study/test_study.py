@@ -53,7 +53,9 @@ def test_what_fails_is_a_recorded_trial(
 ) -> None:
     study = opened(space, tmp_path)
     (first,) = run_trials(study, evaluator, price(evaluator, 0.01))
-    assert first.outcome is None and str(first.error).startswith("ConfigError: search: no choice of blocks")
+    assert first.outcome is None and str(first.error).startswith(
+        "InfeasibleError: search: no choice of blocks"
+    )
     assert study.handle.trials[0].state is TrialState.FAIL
     assert (first.candidate().outcome, first.candidate().error) == ("failed", first.error)
 
