@@ -56,7 +56,7 @@ def decode(
     Args:
         data: JSON or TOML values.
         kind: a dataclass, or a type made of dataclasses, tuples, mappings and scalars.
-        where: the file, or whatever begins every message.
+        where: the file, or whatever begins every message; empty: the key does.
         error: the class of the error for anything else.
         path: the keys that lead to ``data`` in the file, such as ``gates[0]``.
         advice: what to do about it; ends every message.
@@ -75,7 +75,7 @@ def decode(
         complaint = _complaint(data, kind, path, refusal)
     except RecursionError:
         complaint = f"expected {expected(kind)}, got values nested too deep"
-    raise error(f"{where}: {complaint}{advice and '; '}{advice}")
+    raise error(f"{where and f'{where}: '}{complaint}{advice and '; '}{advice}")
 
 
 def decode_json(text: str, kind: type[T], where: str, error: type[L0CompileError] = StorageError) -> T:

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from l0compile.gates import Granularity, Head, Neuron, dense_weight
+from l0compile.ir.codec import Count, decode
 from l0compile.pruning.curvature import Curvature
 from l0compile.pruning.masks import linear_layers
 from l0compile.pruning.paths import all_paths
@@ -44,17 +45,30 @@ class UnitGroup:
         return {"layer": self.layer, "heads": heads, "ms": self.ms, "makers": list(self.producers)}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "UnitGroup":
-        """Inverse of `to_json`."""
-        heads = data["heads"]
-        granularity = Neuron() if heads is None else Head(int(heads))
-        producers = tuple(str(name) for name in data["makers"])
-        return cls(str(data["layer"]), granularity, float(data["ms"]), producers)
+    def from_json(cls, data: Any) -> "UnitGroup":
+        """Return what `to_json` wrote.
+
+        Raises:
+            StorageError: the values are something else.
+        """
+        stored = decode(data, _StoredUnits, "job: parts")
+        granularity = Neuron() if stored.heads is None else Head(stored.heads)
+        return cls(stored.layer, granularity, stored.ms, stored.makers)
 
     def block(self, layer: nn.Linear) -> tuple[int, int]:
         """Return (rows, columns) of one head or neuron in the weight [out, in] of ``layer``."""
         count = self.granularity.count if isinstance(self.granularity, Head) else layer.in_features
         return layer.out_features, layer.in_features // count
+
+
+@dataclass(frozen=True)
+class _StoredUnits:
+    """A `UnitGroup` in JSON; no heads: neurons."""
+
+    layer: str
+    heads: Count | None
+    ms: float
+    makers: tuple[str, ...]
 
 
 def measured_units(

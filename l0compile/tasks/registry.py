@@ -1,9 +1,6 @@
 """Tasks by name: registered ones, and those that a function of the user makes."""
 
-import dataclasses
 import json
-import types
-import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +10,7 @@ from torch import Tensor, nn
 
 from l0compile.errors import ConfigError
 from l0compile.frontend.user_functions import call_function
+from l0compile.ir.codec import decode
 from l0compile.tasks.own import OwnTask
 from l0compile.tasks.task import Task
 
@@ -71,24 +69,8 @@ def task_options(name: str, values: Mapping[str, Any], where: str = "task") -> A
         return _arguments(values, where)
     if name not in _TASKS:
         raise ConfigError(f"{where}.name: expected one of {', '.join(list_tasks())}, got {name!r}")
-    kind = _TASKS[name][0]
-    hints = typing.get_type_hints(kind)
-    fields = {field.name for field in dataclasses.fields(kind)}
-    for key, value in values.items():
-        if key not in fields:
-            raise ConfigError(
-                f"{where}.{key}: unknown key; task {name!r} has {', '.join(sorted(fields)) or 'no options'}"
-            )
-        wanted = typing.get_args(hints[key]) if isinstance(hints[key], types.UnionType) else (hints[key],)
-        allowed = wanted + ((int,) if float in wanted else ())
-        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
-            raise ConfigError(
-                f"{where}.{key}: expected {' or '.join(kind.__name__ for kind in wanted)}, got {value!r}"
-            )
-    try:
-        return kind(**values)
-    except ConfigError as error:
-        raise ConfigError(f"{where}.{error}") from error
+    file, _, path = where.rpartition(": ")
+    return decode(values, _TASKS[name][0], file, ConfigError, path=path)
 
 
 def make_task(name: str, options: Any, text: Path | None = None) -> Task:

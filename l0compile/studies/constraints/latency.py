@@ -1,9 +1,11 @@
 """The latency budget of a space: the table ``[latency]``."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import nn
 
+from l0compile.ir.codec import Meta
 from l0compile.measurement import Ratio, ratio
 from l0compile.pruning.bounds import Bound
 from l0compile.studies.bench.engines import CHOSEN, ROW_OF, DenseEngine
@@ -19,10 +21,10 @@ class LatencyBudget:
     percentile of the measured calls that counts.
     """
 
-    ratio: float | None
-    ms: float | None
+    ratio: Annotated[float, Meta(ge=0.01, le=10.0)] | None = None
+    ms: Annotated[float, Meta(ge=0.001, le=1e6)] | None = None
     reference: DenseEngine = "onnxruntime"
-    percentile: float = 50.0
+    percentile: Annotated[float, Meta(ge=1.0, le=99.0)] = 50.0
     kind = "latency"
 
     def in_ms(self, reference_ms: float) -> float:

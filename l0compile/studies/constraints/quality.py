@@ -1,9 +1,11 @@
 """The quality target of a space: the table ``[quality]``, instead of a latency budget."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import nn
 
+from l0compile.ir.codec import Meta
 from l0compile.pruning.bounds import Bound
 from l0compile.studies.constraints.constraint import Chosen
 from l0compile.studies.result import Requirement
@@ -13,7 +15,7 @@ from l0compile.studies.result import Requirement
 class QualityTarget:
     """The chosen model loses at most the share ``drop`` of the dense model's quality, and is as fast as possible."""
 
-    drop: float
+    drop: Annotated[float, Meta(ge=1e-6, le=1.0)]
     kind = "quality"
 
     def least(self, dense: float) -> float:

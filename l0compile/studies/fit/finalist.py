@@ -52,10 +52,10 @@ class Finalist:
     def record(self) -> FinalistRecord:
         """Convert this finalist to its record in the study."""
         found = self.fitted
+        levels = {name: (level.block, level.number) for name, level in found.allocation.layers.items()}
         return FinalistRecord(
-            self.trial.number, self.qualities, self.wanted, found.structure, found.latency, found.load, found.between,
-            found.predicted_ms, found.allocation.gap,
-            {name: (level.block, level.number) for name, level in found.allocation.layers.items()},
+            self.trial.number, self.qualities, self.wanted, found.structure, found.latency, found.load,
+            found.predicted_ms, found.allocation.gap, levels, between=found.between,
         )  # fmt: skip
 
 

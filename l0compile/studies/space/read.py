@@ -1,172 +1,156 @@
-"""Read a search space from TOML; every error names file, key and what is allowed."""
+"""Read a search space from TOML; every error names the file, the key, what was expected and what came."""
 
-import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from l0compile.errors import ConfigError
-from l0compile.studies.bench.engines import REFERENCES
+from l0compile.ir.codec import Meta, Text, decode, read_toml
 from l0compile.studies.constraints.latency import LatencyBudget
 from l0compile.studies.constraints.quality import QualityTarget
 from l0compile.studies.constraints.registry import parse_limits
-from l0compile.studies.space.space import (
-    KINDS,
-    Effort,
-    GateGroup,
-    Space,
-    TrainingPlan,
-)
-from l0compile.studies.space.toml_reader import Table, pair, shape, word
-from l0compile.tasks import PRECISIONS, list_tasks, task_options
+from l0compile.studies.space.space import Effort, GateGroup, GateKind, Space, TrainingPlan
+from l0compile.tasks import list_tasks, task_options
+
+_EDGE = r"([1-9]\d?|1\d\d|2[0-4]\d|25[0-6])"
+_BlockShape = Annotated[
+    str, Meta(pattern=rf"^{_EDGE}x{_EDGE}\Z", description='a block shape such as "4x1", up to 256x256')
+]
+_Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A table ``[[gates]]``; blocks have shapes, heads have their number."""
+
+    kind: GateKind
+    name: Text
+    patterns: Annotated[tuple[Text, ...], Meta(min_length=1, description="a list of module-name patterns")]
+    density: tuple[_Share, _Share] = (0.0, 1.0)
+    shapes: tuple[_BlockShape, ...] | None = None
+    heads: Annotated[int, Meta(ge=1, le=1024)] | None = None
+
+    def __post_init__(self) -> None:
+        low, high = self.density
+        if not 0 <= low <= high or high == 0:
+            raise ValueError(
+                "density: expected [low, high] with 0 <= low <= high <= 1, high above 0, got "
+                f"{list(self.density)}"
+            )
+        for key, kind in (("shapes", "block"), ("heads", "head")):
+            value = getattr(self, key)
+            if self.kind == kind and value is None:
+                raise ValueError(f"{key}: is missing; expected {_OF_KIND[key]}")
+            if self.kind != kind and value is not None:
+                raise ValueError(
+                    f"{key}: expected no such key for gates of kind {self.kind!r}, got {value!r}"
+                )
+        if self.shapes is not None and len(set(self.shapes)) != max(1, len(self.shapes)):
+            raise ValueError(f"shapes: expected at least one block shape, each once, got {list(self.shapes)}")
+
+    def group(self) -> GateGroup:
+        shapes = tuple(
+            (int(rows), int(cols)) for rows, cols in (text.split("x") for text in self.shapes or ())
+        )
+        return GateGroup(self.name, self.kind, self.patterns, self.density, shapes, self.heads or 0)
+
+
+_OF_KIND = {"shapes": 'block shapes such as "4x1"', "heads": "a whole number from 1 to 1024"}
+
+
+@dataclass(frozen=True)
+class _SpaceFile:
+    """A search space as TOML writes it."""
+
+    gates: Annotated[tuple[_Group, ...], Meta(min_length=1, description="at least one [[gates]] table")]
+    task: dict[str, Any] = field(default_factory=dict)
+    latency: LatencyBudget = field(default_factory=LatencyBudget)
+    feeds: dict[str, Annotated[Text, Meta(description="the pattern of the layers that read it")]] = field(
+        default_factory=dict
+    )
+    search: Effort = field(default_factory=Effort)
+    training: TrainingPlan = field(default_factory=TrainingPlan)
+    quality: QualityTarget | None = None
+    limits: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = [group.name for group in self.gates]
+        if len(set(names)) < len(names):
+            raise ValueError(f"gates: expected a different name for each group, got {names}")
+        if all(group.kind != "block" for group in self.gates):
+            raise ValueError(
+                f"gates: expected one group of blocks at least: budgets are met by what blocks take, got {names}"
+            )
+        given = {key: value for key in ("ratio", "ms") if (value := getattr(self.latency, key)) is not None}
+        if self.quality is not None and given:
+            raise ValueError(
+                "latency: expected no ratio or ms beside quality.drop: one of the two is searched for, got "
+                f"{given}"
+            )
+        if self.quality is None and len(given) != 1:
+            raise ValueError(
+                "latency: expected either ratio (of the reference engine's dense latency) or ms, or drop in a table "
+                f"quality, got {given}"
+            )
+        if self.training.stages > 1 and self.training.gate_steps:
+            raise ValueError(
+                "training.stages: expected 1 beside gate_steps: zeros come in stages or are trained, got "
+                f"{self.training.stages}"
+            )
 
 
 def read_space(path: str | Path) -> Space:
-    """The space in the TOML file `path`. Raises ConfigError naming file, key and what is allowed."""
+    """Return the space in the TOML file ``path``.
+
+    Raises:
+        ConfigError: it cannot be read, or is malformed.
+    """
     file = Path(path)
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: can't be read as a search space: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file}: is not valid TOML: {error}") from error
+        data = read_toml(file)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{file}: can't be read as a search space: {error.strerror}") from error
     return parse_space(data, file=str(file))
 
 
 def parse_space(data: Mapping[str, Any], *, file: str = "space") -> Space:
-    """The space in parsed TOML; `file` is named in errors."""
-    root = Table(file, "", data)
-    task = root.table("task")
-    name = _task(task, Path(file).parent)
-    options = task_options(name, task.rest(), where=f"{file}: task")
-    floor, limits = root.table("quality"), root.table("limits")
-    quality = _quality(floor) if root.has("quality") else None
-    space = Space(
+    """Return the space in parsed TOML.
+
+    Args:
+        data: the tables of the file.
+        file: what errors name; a task's own file is looked for beside it.
+
+    Raises:
+        ConfigError: a key is missing, unknown or malformed.
+    """
+    found = decode(data, _SpaceFile, file, ConfigError)
+    if "thorough" in data.get("search", {}):
+        raise ConfigError(f"{file}: search.thorough: unknown key; a search decides this by itself")
+    options = dict(found.task)
+    name = _task(options.pop("name", None), Path(file))
+    return Space(
         Path(file).stem,
         name,
-        options,
-        _groups(root),
-        _latency(root.table("latency"), quality),
-        _feeds(root.table("feeds")),
-        _effort(root.table("search")),
-        _training(root.table("training")),
-        quality,
-        parse_limits(limits.rest(), file),
+        task_options(name, options, where=f"{file}: task"),
+        tuple(table.group() for table in found.gates),
+        found.latency,
+        found.feeds,
+        found.search,
+        found.training,
+        found.quality,
+        parse_limits(found.limits, file),
     )
-    root.done()
-    return space
 
 
-def _task(table: Table, folder: Path) -> str:
-    """Name of a task of ours, or of a function that makes one; a file is looked for beside the space's own."""
-
-    def known(name: Any) -> str | None:
-        where, _, function = name.rpartition(":") if isinstance(name, str) else ("", "", "")
-        if where and function:
-            return f"{folder / where}:{function}" if where.endswith(".py") else str(name)
-        return name if name in list_tasks() else None
-
-    return table.value("name", f"one of {', '.join(list_tasks())}, or FILE.py:FUNCTION of your own", known)
-
-
-def _groups(root: Table) -> tuple[GateGroup, ...]:
-    groups = tuple(_group(table) for table in root.tables("gates"))
-    names = [group.name for group in groups]
-    if len(set(names)) < len(names):
-        raise root.error("gates", "a different name for each group", names)
-    if all(group.kind != "block" for group in groups):
-        raise root.error("gates", "one group of blocks at least: budgets are met by what blocks take", names)
-    return groups
-
-
-def _group(table: Table) -> GateGroup:
-    kind = table.choice("kind", KINDS)
-    group = GateGroup(
-        name=table.text("name"),
-        kind=kind,
-        patterns=table.items("patterns", "module-name patterns", word),
-        density=_density(table),
-        shapes=table.items("shapes", 'block shapes such as "4x1"', shape) if kind == "block" else (),
-        heads=table.integer("heads", 1, 1024) if kind == "head" else 0,
-    )
-    if not group.patterns or (kind == "block" and len(set(group.shapes)) != max(1, len(group.shapes))):
-        key = "shapes" if group.patterns else "patterns"
-        raise table.error(key, "at least one entry, each once", [])
-    table.done()
-    return group
-
-
-def _density(table: Table) -> tuple[float, float]:
-    if not table.has("density"):
-        return (0.0, 1.0)
-    return table.value("density", "[low, high] with 0 <= low <= high <= 1, high above 0", pair)
-
-
-def _quality(table: Table) -> QualityTarget:
-    floor = QualityTarget(table.number("drop", 1e-6, 1.0))
-    table.done()
-    return floor
-
-
-def _latency(table: Table, quality: QualityTarget | None) -> LatencyBudget:
-    if quality is not None and (table.has("ratio") or table.has("ms")):
-        raise table.error(
-            "", "no ratio or ms beside quality.drop: one of the two is searched for", table.rest()
-        )
-    if quality is None and table.has("ratio") == table.has("ms"):
-        raise table.error(
-            "",
-            "either ratio (of the reference engine's dense latency) or ms, or drop in a table quality",
-            table.rest(),
-        )
-    budget = LatencyBudget(
-        ratio=table.number("ratio", 0.01, 10.0) if table.has("ratio") else None,
-        ms=table.number("ms", 0.001, 1e6) if table.has("ms") else None,
-        reference=table.choice("reference", REFERENCES, "onnxruntime"),
-        percentile=table.number("percentile", 1.0, 99.0, 50.0),
-    )
-    table.done()
-    return budget
-
-
-def _feeds(table: Table) -> dict[str, str]:
-    found = table.rest()
-    for key, value in found.items():
-        if word(value) is None:
-            raise table.error(key, "the pattern of the layers that read it", value)
-    return found
-
-
-def _effort(table: Table) -> Effort:
-    default = Effort()
-    effort = Effort(
-        trials=table.integer("trials", 1, 10_000, default.trials),
-        seconds=table.number("seconds", 10.0, 1e6, default.seconds),
-        finalists=table.integer("finalists", 1, 100, default.finalists),
-        sweep=table.items("sweep", "numbers from 0.1 to 4", _sweep_point, list(default.sweep)),
-        seed=table.integer("seed", 0, 2**31 - 1, default.seed),
-    )
-    table.done()
-    return effort
-
-
-def _sweep_point(value: Any) -> float | None:
-    ok = isinstance(value, int | float) and not isinstance(value, bool) and 0.1 <= value <= 4.0
-    return float(value) if ok else None
-
-
-def _training(table: Table) -> TrainingPlan:
-    default = TrainingPlan()
-    plan = TrainingPlan(
-        batch=table.integer("batch", 2, 4096, default.batch),
-        candidate_steps=table.integer("candidate_steps", 0, 100_000, default.candidate_steps),
-        gate_steps=table.integer("gate_steps", 0, 1_000_000, default.gate_steps),
-        tune_steps=table.integer("tune_steps", 0, 1_000_000, default.tune_steps),
-        stages=table.integer("stages", 1, 16, default.stages),
-        weight_rate=table.number("weight_rate", 1e-8, 1.0, default.weight_rate),
-        products=table.choice("products", PRECISIONS, default.products),
-    )
-    if plan.stages > 1 and plan.gate_steps:
-        raise table.error("stages", "1 beside gate_steps: zeros come in stages or are trained", plan.stages)
-    table.done()
-    return plan
+def _task(name: Any, file: Path) -> str:
+    """Return the name of a task of ours, or of a function that makes one, whose file lies beside the space's own."""
+    expected = f"one of {', '.join(list_tasks())}, or FILE.py:FUNCTION of your own"
+    if name is None:
+        raise ConfigError(f"{file}: task.name: is missing; expected {expected}")
+    where, _, function = name.rpartition(":") if isinstance(name, str) else ("", "", "")
+    if where and function:
+        return f"{file.parent / where}:{function}" if where.endswith(".py") else str(name)
+    if name not in list_tasks():
+        raise ConfigError(f"{file}: task.name: expected {expected}, got {name!r}")
+    return str(name)

@@ -5,15 +5,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from l0compile.gates import Block, Granularity, Head, Neuron
+from l0compile.ir.codec import Meta
 from l0compile.studies.constraints.constraint import Constraint
 from l0compile.studies.constraints.latency import LatencyBudget
 from l0compile.studies.constraints.quality import QualityTarget
 from l0compile.studies.constraints.registry import parse_limit
 from l0compile.tasks import Precision, Schedule
 
+_Share = Annotated[float, Meta(ge=0, le=1)]
+_Steps = Annotated[int, Meta(ge=0, le=1_000_000)]
 GateKind = Literal["block", "head", "neuron"]
 KINDS: tuple[GateKind, ...] = ("block", "head", "neuron")
 
@@ -30,7 +33,7 @@ class GateGroup:
     name: str
     kind: GateKind
     patterns: tuple[str, ...]
-    density: tuple[float, float]
+    density: tuple[_Share, _Share]
     shapes: tuple[tuple[int, int], ...] = ()
     heads: int = 0
 
@@ -55,11 +58,11 @@ class Effort:
     table with the full protocol.
     """
 
-    trials: int = 12
-    seconds: float = 720.0
-    finalists: int = 3
-    sweep: tuple[float, ...] = (1.0, 0.75, 1.3)
-    seed: int = 0
+    trials: Annotated[int, Meta(ge=1, le=10_000)] = 12
+    seconds: Annotated[float, Meta(ge=10.0, le=1e6)] = 720.0
+    finalists: Annotated[int, Meta(ge=1, le=100)] = 3
+    sweep: tuple[Annotated[float, Meta(ge=0.1, le=4.0)], ...] = (1.0, 0.75, 1.3)
+    seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
     thorough: bool = True
 
 
@@ -79,12 +82,12 @@ class TrainingPlan:
     fewer than `FULL_STEPS` steps. products: the precision of matrix products, as in `Schedule`.
     """
 
-    batch: int = 32
-    candidate_steps: int = 20
-    gate_steps: int = 0
-    tune_steps: int = 400
-    stages: int = 1
-    weight_rate: float = 2e-4
+    batch: Annotated[int, Meta(ge=2, le=4096)] = 32
+    candidate_steps: Annotated[int, Meta(ge=0, le=100_000)] = 20
+    gate_steps: _Steps = 0
+    tune_steps: _Steps = 400
+    stages: Annotated[int, Meta(ge=1, le=16)] = 1
+    weight_rate: Annotated[float, Meta(ge=1e-8, le=1.0)] = 2e-4
     products: Precision = "float32"
 
     def schedule(self, steps: int, seed: int) -> Schedule:

@@ -1,46 +1,31 @@
 """A search space as JSON values, for the study that workers read it from."""
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from l0compile.errors import ConfigError
-from l0compile.studies.constraints.latency import LatencyBudget
-from l0compile.studies.constraints.quality import QualityTarget
+from l0compile.ir.codec import decode, encode
 from l0compile.studies.constraints.registry import parse_limits
-from l0compile.studies.space.space import (
-    Effort,
-    GateGroup,
-    Space,
-    TrainingPlan,
-)
+from l0compile.studies.space.space import Space
 from l0compile.tasks import task_options
 
 
 def space_to_json(space: Space) -> dict[str, Any]:
-    """Plain JSON types."""
-    return dataclasses.asdict(space)
+    """Return JSON values for ``space``."""
+    found: dict[str, Any] = encode(space)
+    return found
 
 
 def space_from_json(data: Mapping[str, Any]) -> Space:
-    """Inverse of `space_to_json`. Raises ConfigError for values that make no space."""
-    try:
-        values = dict(data)
-        values["options"] = task_options(values["task"], values["options"], where="job: space: options")
-        values["gates"] = tuple(_group(group) for group in values["gates"])
-        values["latency"] = LatencyBudget(**values["latency"])
-        values["effort"] = Effort(**{**values["effort"], "sweep": tuple(values["effort"]["sweep"])})
-        values["training"] = TrainingPlan(**values["training"])
-        limits = {key: most for key, most in values["limits"].items() if most is not None}
-        values["limits"] = parse_limits(limits, "job: space")
-        values["quality"] = values["quality"] and QualityTarget(**values["quality"])
-        return Space(**values)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"job: space: does not fit this version of l0compile: {error}; install the same one everywhere"
-        ) from error
+    """Return the space that ``space_to_json`` wrote.
 
-
-def _group(data: Mapping[str, Any]) -> GateGroup:
-    pairs = {name: tuple(data[name]) for name in ("patterns", "density")}
-    return GateGroup(**{**data, **pairs, "shapes": tuple((rows, cols) for rows, cols in data["shapes"])})
+    Raises:
+        ConfigError: the values make no space, or one of another version.
+    """
+    given = dict(data)
+    if isinstance(given.get("limits"), Mapping):  # an earlier version wrote null for what has no limit
+        given["limits"] = {key: most for key, most in given["limits"].items() if most is not None}
+    found = decode(given, Space, "job: space", ConfigError, advice="install the same version everywhere")
+    options = task_options(found.task, found.options, where="job: space: options")
+    return replace(found, options=options, limits=parse_limits(found.limits, "job: space"))

@@ -1,17 +1,18 @@
 """What a study remembers beside its trials. Only this file reads and writes these attributes of the study."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from l0compile.errors import StorageError
+from l0compile.ir.codec import Positive, decode, encode
 from l0compile.pruning.level import Shape
 from l0compile.studies.result import Latency
 
 if TYPE_CHECKING:
     import optuna
 
+T = TypeVar("T")
 _LAST_STAGE = "last stage at "
 
 
@@ -30,35 +31,10 @@ class FinalistRecord:
     structure: str
     latency: Latency
     load: float
-    between: tuple[float, float] | None
+    between: tuple[float, float] | None = field(default=None, kw_only=True)  # missing in earlier versions
     predicted_ms: float
     gap: float
     levels: Mapping[str, tuple[Shape | None, int]]
-
-    def to_json(self) -> dict[str, Any]:
-        """Convert to JSON values."""
-        levels = {name: [block and list(block), number] for name, (block, number) in self.levels.items()}
-        return {
-            **vars(self),
-            "qualities": list(self.qualities),
-            "latency": vars(self.latency),
-            "between": self.between and list(self.between),
-            "levels": levels,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "FinalistRecord":
-        """Invert `to_json`; files of earlier versions have no "between"."""
-        between = data.get("between")
-        return cls(
-            **{
-                **data,
-                "qualities": tuple(data["qualities"]),
-                "latency": Latency(**data["latency"]),
-                "between": between and (between[0], between[1]),
-                "levels": {name: (block and tuple(block), n) for name, (block, n) in data["levels"].items()},
-            }
-        )
 
 
 @dataclass(frozen=True)
@@ -98,21 +74,16 @@ def read_state(study: "optuna.study.Study") -> StudyState:
         StorageError: an attribute is not what this version writes.
     """
     attributes = study.user_attrs
-    try:
-        stages = {key: data for key, data in attributes.items() if key.startswith(_LAST_STAGE)}
-        return StudyState(
-            made_with(study),
-            attributes.get("job"),
-            attributes.get("price_ms"),
-            attributes.get("share"),
-            _weights(attributes.get("known weights", {})),
-            tuple(FinalistRecord.from_json(data) for data in attributes.get("finalists", ())),
-            {key.removeprefix(_LAST_STAGE): FinalistRecord.from_json(data) for key, data in stages.items()},
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StorageError(
-            f"study: its finalists don't fit this version ({error!r}); leave --resume out to start anew"
-        ) from error
+    stages = {key: data for key, data in attributes.items() if key.startswith(_LAST_STAGE)}
+    return StudyState(
+        made_with(study),
+        attributes.get("job"),
+        attributes.get("price_ms"),
+        attributes.get("share"),
+        decode(attributes.get("known weights", {}), dict[str, Positive], "study: known weights"),
+        _stored(attributes.get("finalists", []), tuple[FinalistRecord, ...]),
+        {key.removeprefix(_LAST_STAGE): _stored(data, FinalistRecord) for key, data in stages.items()},
+    )
 
 
 def write_state(study: "optuna.study.Study", state: StudyState) -> None:
@@ -124,25 +95,22 @@ def write_state(study: "optuna.study.Study", state: StudyState) -> None:
 
 
 def _attributes(state: StudyState) -> dict[str, Any]:
-    stages = {_LAST_STAGE + key: record.to_json() for key, record in state.last_stages.items()}
+    stages = {_LAST_STAGE + key: _plain(record) for key, record in state.last_stages.items()}
     return {
         "made_with": state.made_with,
         "job": state.job and dict(state.job),
         "price_ms": state.price_ms,
         "share": state.share,
         "known weights": dict(state.known_weights) or None,
-        "finalists": [record.to_json() for record in state.finalists] or None,
+        "finalists": [_plain(record) for record in state.finalists] or None,
         **stages,
     }
 
 
-def _weights(found: Any) -> dict[str, float]:
-    try:
-        weights = {name: float(value) for name, value in found.items()}
-    except (AttributeError, TypeError, ValueError) as error:
-        raise StorageError(
-            f"study: 'known weights': expected a factor for each group of gates, got {found!r}"
-        ) from error
-    if not all(0.0 < value < inf for value in weights.values()):
-        raise StorageError(f"study: 'known weights': expected positive factors, got {found!r}")
-    return weights
+def _plain(record: FinalistRecord) -> Any:
+    # Through JSON, so that it equals what the storage gives back: there are no tuples.
+    return json.loads(json.dumps(encode(record)))
+
+
+def _stored(data: Any, kind: type[T]) -> T:
+    return decode(data, kind, "study: finalists", advice="leave --resume out to start anew")

@@ -104,5 +104,5 @@ def test_a_state_survives_the_storage(state: StudyState) -> None:
 
 @pytest.mark.parametrize("damaged", [3, [3], [{"trial": 1}], [{**FINALIST, "levels": {"up": 7}}]])
 def test_damaged_finalists_are_told(damaged: object) -> None:
-    with pytest.raises(DataError, match=r"finalists don't fit this version .*--resume"):
+    with pytest.raises(DataError, match=r"^study: finalists: .*expected .*--resume"):
         read_state(study(finalists=damaged))
