@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from l0compile.errors import ConfigError
 from l0compile.gates import Granularity, Head, Neuron, dense_weight
 from l0compile.ir.codec import Count, decode
 from l0compile.pruning.curvature import Curvature
@@ -49,9 +50,9 @@ class UnitGroup:
         """Return what `to_json` wrote.
 
         Raises:
-            StorageError: the values are something else.
+            ConfigError: the values are something else.
         """
-        stored = decode(data, _StoredUnits, "job: parts")
+        stored = decode(data, _StoredUnits, "job: parts", ConfigError)
         granularity = Neuron() if stored.heads is None else Head(stored.heads)
         return cls(stored.layer, granularity, stored.ms, stored.makers)
 

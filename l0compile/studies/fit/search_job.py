@@ -5,12 +5,13 @@ run nothing else.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from l0compile.errors import ConfigError
+from l0compile.ir.codec import Count, decode
 from l0compile.pruning.prices import PriceTable, Pricing, linear_calls
 from l0compile.pruning.units import UnitGroup
 from l0compile.studies.fit.evaluate import Evaluator, evaluate_trial
@@ -23,6 +24,17 @@ from l0compile.tasks import make_task
 
 if TYPE_CHECKING:
     import optuna
+
+
+@dataclass(frozen=True)
+class _StoredJob:
+    """The part of a job that evaluating its trials depends on, as JSON values."""
+
+    space: Mapping[str, Any]
+    price_ms: float
+    prices: Mapping[str, tuple[tuple[float, float], ...]]
+    shapes: Mapping[str, tuple[tuple[Count, Count], ...]]
+    parts: Mapping[str, Any]
 
 
 def search_job(space: Space, evaluator: Evaluator, prices: Pricing, price_ms: float) -> dict[str, Any]:
@@ -51,17 +63,10 @@ def search_objective(job: Mapping[str, Any], folder: Path) -> Objective:
     Raises:
         ConfigError: the job is malformed, or (at the first trial) this machine has other data.
     """
-    try:
-        space, price_ms = space_from_json(job["space"]), float(job["price_ms"])
-        points = {
-            str(key): [(float(d), float(ms)) for d, ms in value] for key, value in job["prices"].items()
-        }
-        shapes = {name: tuple((int(r), int(c)) for r, c in given) for name, given in job["shapes"].items()}
-        units = {str(name): UnitGroup.from_json(given) for name, given in job["parts"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(
-            f"job: does not fit this version of l0compile: {error}; install the same one"
-        ) from error
+    given = {field.name: job[field.name] for field in fields(_StoredJob) if field.name in job}
+    stored = decode(given, _StoredJob, "job", ConfigError, advice="install the same version everywhere")
+    space, price_ms = space_from_json(stored.space), stored.price_ms
+    units = {name: UnitGroup.from_json(part) for name, part in stored.parts.items()}
 
     @cache
     def evaluator() -> Evaluator:
@@ -71,7 +76,9 @@ def search_objective(job: Mapping[str, Any], folder: Path) -> Objective:
                 f"job: source: expected the data {job.get('source')!r}, this machine has {task.source!r}; set "
                 "L0COMPILE_DATA to the same data on all machines"
             )
-        return Evaluator.of(task, space, shapes, units, PriceTable(points), folder / "candidates")
+        return Evaluator.of(
+            task, space, stored.shapes, units, PriceTable(stored.prices), folder / "candidates"
+        )
 
     def evaluate(trial: "optuna.trial.Trial") -> float:
         return evaluate_trial(trial, space, evaluator(), price_ms).quality

@@ -81,5 +81,5 @@ def test_a_job_that_lacks_something_is_refused(
     evaluator = make_evaluator(space, tmp_path)
     job = search_job(space, evaluator, prices, 1.0)
     del job[key]
-    with pytest.raises(ConfigError, match="does not fit this version"):
+    with pytest.raises(ConfigError, match=rf"^job: {key}: is missing; expected .*; install the same version"):
         objective_of(job, tmp_path)
