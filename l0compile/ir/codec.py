@@ -31,6 +31,7 @@ _UNBOUNDED = 1 << 53  # the first whole number whose successor JavaScript cannot
 Text = Annotated[str, Meta(min_length=1, description="text that is not empty")]
 Natural = Annotated[int, Meta(ge=0, lt=_UNBOUNDED)]
 Count = Annotated[int, Meta(ge=1, lt=_UNBOUNDED)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0, le=1e12, description="a positive number")]
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}

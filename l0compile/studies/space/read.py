@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from l0compile.errors import ConfigError
-from l0compile.ir.codec import Meta, Text, decode, read_toml
+from l0compile.ir.codec import Meta, Share, Text, decode, read_toml
 from l0compile.studies.constraints.latency import LatencyBudget
 from l0compile.studies.constraints.quality import QualityTarget
 from l0compile.studies.constraints.registry import parse_limits
@@ -14,10 +14,9 @@ from l0compile.studies.space.space import Effort, GateGroup, GateKind, Space, Tr
 from l0compile.tasks import list_tasks, task_options
 
 _EDGE = r"([1-9]\d?|1\d\d|2[0-4]\d|25[0-6])"
-_BlockShape = Annotated[
+_ShapeText = Annotated[
     str, Meta(pattern=rf"^{_EDGE}x{_EDGE}\Z", description='a block shape such as "4x1", up to 256x256')
 ]
-_Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,8 @@ class _Group:
     kind: GateKind
     name: Text
     patterns: Annotated[tuple[Text, ...], Meta(min_length=1, description="a list of module-name patterns")]
-    density: tuple[_Share, _Share] = (0.0, 1.0)
-    shapes: tuple[_BlockShape, ...] | None = None
+    density: tuple[Share, Share] = (0.0, 1.0)
+    shapes: tuple[_ShapeText, ...] | None = None
     heads: Annotated[int, Meta(ge=1, le=1024)] | None = None
 
     def __post_init__(self) -> None:

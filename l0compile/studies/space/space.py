@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from l0compile.gates import Block, Granularity, Head, Neuron
-from l0compile.ir.codec import Meta
+from l0compile.ir.codec import Meta, Share
 from l0compile.studies.constraints.constraint import Constraint
 from l0compile.studies.constraints.latency import LatencyBudget
 from l0compile.studies.constraints.quality import QualityTarget
 from l0compile.studies.constraints.registry import parse_limit
 from l0compile.tasks import Precision, Schedule
 
-_Share = Annotated[float, Meta(ge=0, le=1)]
 _Steps = Annotated[int, Meta(ge=0, le=1_000_000)]
 GateKind = Literal["block", "head", "neuron"]
 KINDS: tuple[GateKind, ...] = ("block", "head", "neuron")
@@ -33,7 +32,7 @@ class GateGroup:
     name: str
     kind: GateKind
     patterns: tuple[str, ...]
-    density: tuple[_Share, _Share]
+    density: tuple[Share, Share]
     shapes: tuple[tuple[int, int], ...] = ()
     heads: int = 0
 
