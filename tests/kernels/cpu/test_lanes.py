@@ -79,11 +79,12 @@ def test_activations_at_their_corners(name: str) -> None:
         assert torch.equal(got.nan_to_num(9.0), expected.nan_to_num(9.0))
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)  # the first call compiles
 @given(
     x=st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=40), name=st.sampled_from(list(ACTIVATIONS))
 )
 def test_activations_are_those_of_pytorch(x: list[float], name: str) -> None:
     values = torch.tensor(x)
     values = torch.cat([values, torch.zeros(64 - len(values))])
-    torch.testing.assert_close(computed(name, values), ACTIVATIONS[name](values), rtol=2e-6, atol=2e-6)
+    # x times a function whose last bit may differ: 50 * 2^-23.
+    torch.testing.assert_close(computed(name, values), ACTIVATIONS[name](values), rtol=2e-6, atol=6e-6)
