@@ -14,7 +14,7 @@ from l0compile.studies.result import SearchResult
 from l0compile.tasks import joined
 
 MISSED = 3
-"""Exit code of a search that ended well, but whose model is below the floor of quality."""
+"""Exit code of a search that ended well, but whose model is below the quality target."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def exit_code(result: SearchResult) -> int:
-    """Return ``MISSED`` if the chosen model is below the floor of quality, else 0."""
+    """Return ``MISSED`` if the chosen model is below the quality target, else 0."""
     return MISSED if any(item.kind == "quality" and not item.met for item in result.asked) else 0
 
 

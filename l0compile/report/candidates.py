@@ -48,7 +48,7 @@ def verdict(item: Candidate) -> tuple[float, str] | None:
     if item.latency is None or not item.wanted_ms:
         return None
     ratio = item.latency.median_ms / item.wanted_ms
-    words = "too slow" if ratio > BAND[1] else "quicker than needed" if ratio < BAND[0] else "met"
+    words = "too slow" if ratio > BAND[1] else "faster than needed" if ratio < BAND[0] else "met"
     return ratio, words
 
 

@@ -64,7 +64,7 @@ def report() -> SearchResult:
         facts={"machine": {"cpu": "EPYC", "cores": 2}, "protocol": {"blocks": 20, "warmup_s": 0.5}},
         asked=(
             Requirement(
-                "latency of at most 4 ms", "0.775 of the budget [0.763, 0.8], quicker than needed", met=True
+                "latency of at most 4 ms", "0.775 of the budget [0.763, 0.8], faster than needed", met=True
             ),
             Requirement("at most 30 MB on disk", "31.2 MB", met=False),
         ),

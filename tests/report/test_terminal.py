@@ -42,7 +42,7 @@ def test_names_that_look_like_tags_are_shown(report: SearchResult) -> None:
 def test_what_was_asked_has_a_line_each(report: SearchResult) -> None:
     met, missed = asked_lines(report)
     assert shown(met).strip() == (
-        "met: latency of at most 4 ms: 0.775 of the budget [0.763, 0.8], quicker than needed"
+        "met: latency of at most 4 ms: 0.775 of the budget [0.763, 0.8], faster than needed"
     )
     assert shown(missed).strip() == "MISSED: at most 30 MB on disk: 31.2 MB"
     assert missed.startswith("[bold]") and not met.startswith("[bold]")

@@ -15,7 +15,7 @@ _EXAMPLES = """
       l0compile bench fast --size tokens=128      measure it
 
     exit codes: 0 done; 1 an error, which is told on standard error; 2 wrong usage; 3 the model that a search chose is
-    below the floor of quality; 130 interrupted"""
+    below the quality target; 130 interrupted"""
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -18,8 +18,8 @@ _SEARCH = """
       torchrun --nproc-per-node 4 -m l0compile search minilm     four processes train the chosen model
 
     The search leaves in --out: model/ (the chosen model, for l0compile.load), study.sqlite (all trials), report.html,
-    pareto.png and regions.png. Progress goes to standard error. Exit code 3 means that no model kept the floor of
-    quality that the space sets."""
+    pareto.png and regions.png. Progress goes to standard error. Exit code 3 means that no model reached the quality
+    target that the space sets."""
 
 _WORKER = """
     examples:

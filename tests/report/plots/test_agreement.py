@@ -28,7 +28,7 @@ def test_the_band_holds_what_met_its_budget(search: SearchResult) -> None:
     assert found.marks() == {4: (4.0, 3.92), 5: (4.0, 3.96), 6: (3.0, 2.4), 7: (5.2, 5.5)}
     assert [n for n, place in sorted(found.marks().items()) if in_band(found, place)] == [4, 5]
     words = [told[1] for item in search.candidates[4:] if (told := verdict(item))]
-    assert words == ["met", "met", "quicker than needed", "too slow"]
+    assert words == ["met", "met", "faster than needed", "too slow"]
 
 
 @pytest.mark.parametrize(("ratio", "met"), [(0.895, False), (0.905, True), (1.025, True), (1.035, False)])
