@@ -48,27 +48,39 @@ class Launched:
         torch.testing.assert_close(*results, rtol=1e-4, atol=2e-5)
 
 
-def node_of(example: Example) -> tuple[fx.Node, dict[fx.Node, Any]]:
-    """(a node that calls the operator, the values of its tensors)."""
+def takes_tokens(operator: str) -> bool:
+    """Whether an operator has an argument that tells how many tokens a packed tensor holds."""
+    return "tokens" in arguments(operator)
+
+
+def arguments(operator: str) -> list[str]:
+    """The names of an operator's arguments."""
+    return [argument.name for argument in getattr(torch.ops.l0compile, operator).default._schema.arguments]
+
+
+def node_of(example: Example, late: bool) -> tuple[fx.Node, dict[fx.Node, Any]]:
+    """(a node that calls the operator, the values of its tensors). late: only the call knows the number of tokens."""
     graph, values, given = fx.Graph(), dict[fx.Node, Any](), []
+    target = getattr(torch.ops.l0compile, example.operator).default
+    names = arguments(example.operator)
     for number, argument in enumerate(example.arguments):
-        if isinstance(argument, torch.Tensor):
+        number_of_tokens = names[number] == "tokens" and argument is not None
+        if isinstance(argument, torch.Tensor) or (late and number_of_tokens):
             place = graph.placeholder(f"x{number}")
             place.meta["val"] = values[place] = argument
             given.append(place)
         else:
             given.append(argument)
-    target = getattr(torch.ops.l0compile, example.operator).default
     node = graph.call_function(target, tuple(given))
     node.meta["val"] = target(*example.arguments)
     return node, values
 
 
-def examples(kernel: KernelDef, tile: TokenTile) -> Iterator[Launched]:
-    """The examples of a kernel, in the form that the tests below need."""
+def examples(kernel: KernelDef, tile: TokenTile, late: bool = False) -> Iterator[Launched]:
+    """The examples of a kernel, in the form that the tests below need; see ``node_of``."""
     torch.manual_seed(0)
     for example in EXAMPLES[kernel.name](tile):
-        node, values = node_of(example)
+        node, values = node_of(example, late)
         call = kernel_call(node, kernel.kind)
         assert call is not None
         tensors = [values[tensor] for tensor in call.tensors]
@@ -77,7 +89,8 @@ def examples(kernel: KernelDef, tile: TokenTile) -> Iterator[Launched]:
             tensors[place] = tensors[place].reshape(
                 [1] * (4 - tensors[place].ndim) + list(tensors[place].shape)
             )
-        yield Launched(node, call, (*tensors, *call.sizes), example.tokens)
+        sizes = [values[size] if isinstance(size, fx.Node) else size for size in call.sizes]
+        yield Launched(node, call, (*tensors, *sizes), example.tokens)
 
 
 def test_names_and_operators_belong_to_one_kernel_each() -> None:
@@ -105,6 +118,19 @@ def test_the_code_computes_what_the_operator_does(
     kernel: KernelDef, tile: TokenTile, launch: Callable[..., torch.Tensor]
 ) -> None:
     for made in examples(kernel, tile):
+        made.check(launch(made.call.spec, made.operands, tuple(made.expected.shape)))
+
+
+@pytest.mark.parametrize(
+    "kernel", [k for k in OF_CPUS if any(map(takes_tokens, k.calls))], ids=lambda kernel: kernel.name
+)
+def test_the_code_does_so_where_only_the_call_knows_how_many_tokens_there_are(
+    kernel: KernelDef, tile: TokenTile, launch: Callable[..., torch.Tensor]
+) -> None:
+    given = examples(kernel, tile, late=True)
+    late = [made for made in given if any(isinstance(size, fx.Node) for size in made.call.sizes)]
+    assert late
+    for made in late:
         made.check(launch(made.call.spec, made.operands, tuple(made.expected.shape)))
 
 
