@@ -54,6 +54,10 @@ _ADVICE = (
         "self.NAME itself, and clone buffers that share memory",
     ),
     (
+        r"same reduction dim|cannot be multiplied|must match the size|invalid for input of size|to have \d+ channels",
+        "sizes do not fit in forward(): give example inputs that the model itself takes",
+    ),
+    (
         r"mutat|in-place|inplace",
         "the model changes an input or a constant: return the new value instead, or register it as a buffer",
     ),
@@ -81,7 +85,7 @@ def explain(model: torch.nn.Module | None, error: Exception, culprit: str = "") 
         The error to raise.
     """
     where = _location(model, error)
-    text = " ".join(str(error).split("\n\n")[0].split())[:400]
+    text = " ".join(str(error).split("\n\n")[0].split())[:400].removesuffix(".")
     described = f"{type(error).__name__} {error}"
     advice = next((advice for pattern, advice in _ADVICE if re.search(pattern, described)), _DEFAULT)
     return CaptureError(

@@ -4,7 +4,7 @@ import inspect
 import io
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from typing import Any
@@ -28,6 +28,8 @@ from l0compile.ir.program import Program
 from l0compile.ir.tensors import resolved
 
 _log = logging.getLogger("l0compile")
+# Logs the stack of an operator that fails, whose error is told anyway.
+_FAKE_LOG = "torch._subclasses.fake_tensor"
 
 
 def capture(
@@ -151,27 +153,35 @@ def _export(model: nn.Module, call: ExampleCall, spec: DynamicSpec | None) -> Ex
 def _strict(model: nn.Module, call: ExampleCall, spec: DynamicSpec | None) -> ExportedProgram | None:
     """Export from the model's byte code, where ``len(x)`` and ``int(size)`` stay sizes; None if that fails too."""
     names = [name for name in logging.root.manager.loggerDict if name.startswith("torch.")]
-    loggers = [logger for logger in map(logging.getLogger, names) if not logger.disabled]
     try:
-        for logger in loggers:  # on failure it logs messages about code that the user did not write
-            logger.disabled = True
-        with redirect_stderr(io.StringIO()):  # it prints graphs, and what forward() printed the first time
+        # It prints graphs, and what forward() printed the first time.
+        with _silent(names), redirect_stderr(io.StringIO()):
             return _traced(model, call, spec, strict=True)
     except Exception as error:  # as above; the first attempt's error is the one to tell
         _log.debug("strict export fails as well: %s", error)
         return None
-    finally:
-        for logger in loggers:
-            logger.disabled = False
 
 
 def _traced(model: nn.Module, call: ExampleCall, spec: DynamicSpec | None, strict: bool) -> ExportedProgram:
     shapes = spec.shapes if spec else None
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), _silent([_FAKE_LOG]):
         warnings.simplefilter("ignore")
         if strict:
             return torch.export.export(model, call.args, call.kwargs, dynamic_shapes=shapes, strict=True)
         return trace(model, call, shapes)
+
+
+@contextmanager
+def _silent(names: Sequence[str]) -> Iterator[None]:
+    """Disable loggers of PyTorch, which on failure tell of code that the user did not write."""
+    loggers = [logger for logger in map(logging.getLogger, names) if not logger.disabled]
+    try:
+        for logger in loggers:
+            logger.disabled = True
+        yield
+    finally:
+        for logger in loggers:
+            logger.disabled = False
 
 
 def _decompose(exported: ExportedProgram, model: nn.Module | None) -> ExportedProgram:

@@ -1,6 +1,7 @@
 """What a model may be called with and may return, compiled, saved and loaded; and what is refused, with the reason."""
 
 import dataclasses
+import logging
 import subprocess
 import sys
 from collections import namedtuple
@@ -192,10 +193,14 @@ def assign(m: Model, x: Tensor) -> Tensor:
         (lambda m, x: x, (X.to("meta"),), "got one on the meta device, which has no values"),
         (lambda m, x: x, (torch.quantize_per_tensor(X, 0.1, 0, torch.qint8),), r"got torch\.qint8; pass \.deq"),
         (lambda m, x: Unknown(x), (X,), r"torch\.export\.register_dataclass\(TheClass\)"),
+        (lambda m, x: m.linear(x[:, 1:]), (X,), r"\[.*\]\. What to do: sizes do not fit in forward\(\): give example"),
         (lambda m, u: u.value, (Unknown(X),), r"torch\.export\.register_dataclass\(TheClass\)"),
     ],
-    ids=["loop", "branch", "buffer", "input", "sparse", "meta", "quantised", "result", "class"],
+    ids=["loop", "branch", "buffer", "input", "sparse", "meta", "quantised", "result", "size", "class"],
 )  # fmt: skip
-def test_refusals(forward: Callable[..., Any], args: tuple[Any, ...], words: str) -> None:
+def test_refusals(
+    forward: Callable[..., Any], args: tuple[Any, ...], words: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(CaptureError, match=words):
         capture(model(forward), args)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
