@@ -49,7 +49,7 @@ def allocate_within(
     for bound in bounds:
         if not bound.keeps(found):
             raise InfeasibleError(
-                f"search: {bound.key}: expected at least {bound.amount(found):.1f}, which the smallest model of the "
+                f"search: {bound.key}: expected at least {bound.amount(found):.4g}, which the smallest model of the "
                 f"space takes, got {bound.most:g}"
             )
     for _ in range(_BISECTIONS):
