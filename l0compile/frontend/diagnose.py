@@ -55,7 +55,8 @@ _ADVICE = (
     ),
     (
         r"same reduction dim|cannot be multiplied|must match the size|invalid for input of size|to have \d+ channels",
-        "sizes do not fit in forward(): give example inputs that the model itself takes",
+        "sizes do not fit in forward(): give example inputs that the model itself takes, and declare no dimension "
+        "dynamic that it fixes",
     ),
     (
         r"mutat|in-place|inplace",
