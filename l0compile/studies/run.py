@@ -64,6 +64,8 @@ def run_search(
         facts = {**result.facts, "time": spent, "seconds of each phase": ledger.close()}
         result = dataclasses.replace(result, facts=facts)
         result.save(out / RESULT)
+    except FileExistsError as error:
+        raise StorageError(f"search: {out}: expected a folder, got a file; choose another --out") from error
     except OSError as error:
         raise StorageError(
             f"search: {out} can't be written ({error.strerror or error}); free disk space or choose another --out, "

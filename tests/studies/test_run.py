@@ -254,7 +254,7 @@ def test_an_output_folder_that_cannot_be_written(space: Space, tmp_path: Path) -
 
 def test_an_output_folder_that_is_a_file(space: Space, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
-    with pytest.raises(DataError, match=r"out can't be written .*--resume"):
+    with pytest.raises(DataError, match=r"out: expected a folder, got a file; choose another --out"):
         run_search(space, tmp_path / "out")
 
 
