@@ -17,7 +17,7 @@ def folder(tmp_path: Path) -> Path:
         Row("chosen", Latency(1.0, 0.9, 1.1), 0.95, dense=False, speedup=Ratio(4.0, 3.6, 4.4)),
     )
     candidates = (
-        Candidate(0, {"density": 0.2}, "trained", Latency(1.0, 0.9, 1.1), 0.95, front=True, chosen=True),
+        Candidate(0, {"density": 0.2}, "fitted", Latency(1.0, 0.9, 1.1), 0.95, front=True, chosen=True),
     )
     result = SearchResult("a search", "Spearman", rows, "dense", candidates, ())
     result.save(tmp_path / RESULT)

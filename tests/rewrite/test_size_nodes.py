@@ -80,7 +80,7 @@ def test_a_size_that_no_input_has_is_named() -> None:
     program = capture(Rows().eval(), (torch.randn(4, 3),), dynamic_shapes={"x": {0: rows}})
     half = program.placeholders[0].meta["val"].shape[0] // 2
     with pytest.raises(
-        RewriteError, match="is no dimension of an input; declare that input dimension dynamic"
+        RewriteError, match="got a size that no input has; declare that dimension of the input dynamic"
     ):
         SizeNodes(Editor(program)).of(half)
 

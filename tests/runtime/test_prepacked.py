@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from l0compile.ir.instructions import Code, Instruction, Slot
+from l0compile.ir.ops.activation import ACTIVATIONS as DEFINITIONS
 from l0compile.ir.ops.dense import AFTER_SUM, dense_convolution, dense_linear
 from l0compile.kernels.cpu.lanes import ACTIVATIONS
 from l0compile.runtime.torch_stage import TorchStage
@@ -56,7 +57,8 @@ def test_packed_layers(kind: str, activation: str, added: bool) -> None:
     assert bool(stage._packed.kernels) == fused
 
 
-def test_an_activation_that_onednn_lacks_runs_unpacked() -> None:
+def test_an_activation_that_onednn_lacks_runs_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DEFINITIONS, "softplus", torch.nn.functional.softplus)  # of ours, oneDNN has all
     target, definition, weight, rest, x = operands("conv2d")
     code = Code(
         1,

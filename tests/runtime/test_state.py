@@ -250,7 +250,7 @@ class Sets(nn.Module):
     [
         (lambda m, x: x.add_(1), "changes this input.*make the tensor a buffer"),
         (lambda m, x: m.weight.add_(x), "changes this parameter.*register it as a buffer"),
-        (lambda m, x: m.plain.add_(x), "register it with register_buffer"),
+        (lambda m, x: m.plain.add_(x), r"make it state of the model with register_buffer"),
         (lambda m, x: m.one.add_(x), "one.*memory of its own.*part|clone buffers that share memory"),
     ],
 )

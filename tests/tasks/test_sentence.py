@@ -149,9 +149,9 @@ def test_training_past_its_deadline_does_no_step(task: SentenceTask) -> None:
     ("values", "complaint"),
     [
         ({"tokens": 513}, r"task\.tokens: expected 1 to 512, got 513"),
-        ({"tokens": "128"}, r"task\.tokens: expected int, got '128'"),
-        ({"batch": True}, r"task\.batch: expected int, got True"),
-        ({"token": 1}, r"task\.token: unknown key; .* batch, calibration_sentences, "),
+        ({"tokens": "128"}, r"task\.tokens: expected a whole number, got '128'"),
+        ({"batch": True}, r"task\.batch: expected a whole number, got True"),
+        ({"token": 1}, r"task\.token: unknown key; expected one of batch, tokens, .*; did you mean tokens\?"),
     ],
 )
 def test_options_are_checked(values: dict[str, object], complaint: str) -> None:

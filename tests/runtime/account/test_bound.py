@@ -76,7 +76,7 @@ def fates(draw: st.DrawFn) -> tuple[Region, FunctionTime | None]:
     form: Format = draw(st.sampled_from(["dense", "compact", "bsr", "dropped"]))
     after = (0, 0) if form == "dropped" else (draw(st.integers(1, before[0])), before[1])
     kind = draw(st.sampled_from(["linear", "attention"]))
-    density = draw(st.floats(0, 1))
+    density = draw(st.just(0.0) | st.floats(1e-9, 1))
     predicted = draw(st.none() | st.floats(0.01, 2))
     region = Region(name, kind, before, after, density, form, None, "", predicted)
     if form == "dropped" or draw(st.booleans()):
