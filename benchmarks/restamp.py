@@ -70,7 +70,7 @@ def run(checkout: Path, lines: list[str]) -> list[tuple[str, str | None]]:
         command,
         input="\n".join(lines),
         env=environment,
-        capture_output=True,
+        stdout=subprocess.PIPE,  # what a kernel failed with goes to the terminal
         text=True,
         check=True,
         cwd=checkout,
