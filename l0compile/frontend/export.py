@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch._guards import CompileContext
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
@@ -151,7 +152,13 @@ def _export(model: nn.Module, call: ExampleCall, spec: DynamicSpec | None) -> Ex
 
 
 def _strict(model: nn.Module, call: ExampleCall, spec: DynamicSpec | None) -> ExportedProgram | None:
-    """Export from the model's byte code, where ``len(x)`` and ``int(size)`` stay sizes; None if that fails too."""
+    """Export from the model's byte code, where ``len(x)`` and ``int(size)`` stay sizes; None if that fails too.
+
+    None too while dynamo compiles: the model is a graph already, and PyTorch 2.13 may free the entry in its cache that
+    the outer compilation is about to write, which ends the process.
+    """
+    if CompileContext.current_compile_id() is not None:
+        return None
     names = [name for name in logging.root.manager.loggerDict if name.startswith("torch.")]
     try:
         # It prints graphs, and what forward() printed the first time.

@@ -12,7 +12,7 @@ from torch.fx.experimental import _config
 from torch.utils import _pytree as pytree
 
 from l0compile.errors import RewriteError
-from l0compile.ir.nodes import same_shape, same_size
+from l0compile.ir.nodes import is_static, same_size
 from l0compile.ir.program import Program
 
 _PLAIN = (
@@ -119,12 +119,16 @@ def _evaluate(node: fx.Node, inputs: _InferredFrom, mode: FakeTensorMode) -> Any
 
 
 def _alike(old: Any, new: Any) -> bool:
+    """Whether an old value can stay: torch keeps an input's size that turned out to be 8 as a symbol equal to 8."""
     if isinstance(old, FakeTensor) and isinstance(new, FakeTensor):
         if (old.dtype, old.device) != (new.dtype, new.device):
             return False
-        return same_shape(old.shape, new.shape) and same_shape(old.stride(), new.stride())
+        old_sizes, new_sizes = (*old.shape, *old.stride()), (*new.shape, *new.stride())
+        return len(old_sizes) == len(new_sizes) and all(map(_alike, old_sizes, new_sizes))
     sizes = (int, torch.SymInt)
-    return isinstance(old, sizes) and isinstance(new, sizes) and same_size(old, new)
+    if not isinstance(old, sizes) or not isinstance(new, sizes):
+        return False
+    return is_static(old) == is_static(new) and same_size(old, new)
 
 
 def _value(node: fx.Node) -> Any:

@@ -5,11 +5,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._guards import CompileContext, CompileId, compile_context
 from torch.export import Dim
 
+import l0compile as l0
 from l0compile.errors import CaptureError, InputError
+from l0compile.frontend import export
 from l0compile.frontend.export import capture
-from l0compile.ir.nodes import is_op
+from l0compile.ir.nodes import is_op, is_static
 from l0compile.ir.program import Program
 
 aten = torch.ops.aten
@@ -70,6 +73,16 @@ def test_dynamic_sizes_from_one_upward(block: Block, example: tuple[int, int], s
     assert all(low == 1 for low, _ in program.symbols.values())
     for size in ((1, 1), (1, 5), (3, 1), (5, 7)):
         same(program, block, torch.randn(*size, 8))
+
+
+def test_sizes_that_turn_out_to_be_fixed_are_numbers_everywhere() -> None:
+    model = nn.Sequential(nn.ReLU(), nn.Linear(8, 3)).eval()
+    program = capture(model, (torch.randn(2, 8),), dynamic_shapes=({0: Dim.AUTO, 1: Dim.AUTO},))
+    assert len(program.symbols) == 1
+    assert all(is_static(node.meta["val"].shape[-1]) for node in program.graph.nodes if node.op != "output")
+    compiled = l0.compile(model, (torch.randn(2, 8),), dynamic_shapes=({0: Dim.AUTO, 1: Dim.AUTO},))
+    x = torch.randn(5, 8)
+    torch.testing.assert_close(compiled(x), model(x).detach())
 
 
 def test_labels_and_ranges(block: Block) -> None:
@@ -242,3 +255,19 @@ def test_a_failed_capture_leaves_nothing_behind(capfd: pytest.CaptureFixture[str
         capture(Raises().eval(), (torch.randn(2, 3),))
     assert torch._C._len_torch_function_stack() == depth
     assert capfd.readouterr() == ("", "")
+
+
+def test_no_second_attempt_while_dynamo_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would free the entry in dynamo's cache that the outer compilation is about to write."""
+    attempts: list[bool] = []
+    traced = export._traced
+    monkeypatch.setattr(
+        export, "_traced", lambda *a, strict: attempts.append(strict) or traced(*a, strict=strict)
+    )
+    outer = compile_context(CompileContext(CompileId(frame_id=0, frame_compile_id=0)))
+    with outer, pytest.raises(CaptureError):
+        capture(Raises().eval(), (torch.randn(2, 3),))
+    assert attempts == [False]
+    with pytest.raises(CaptureError):
+        capture(Raises().eval(), (torch.randn(2, 3),))
+    assert attempts == [False, False, True]

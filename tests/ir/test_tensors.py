@@ -3,10 +3,7 @@
 The same kinds of tensors meet a compiled model in both engines, a loaded artifact, and the backend of torch.compile.
 """
 
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,38 +177,15 @@ def test_every_form_of_a_tensor_gets_the_answer_for_its_values(
     torch.testing.assert_close(actual, expected, rtol=2e-5, atol=2e-5)
 
 
-UNDER_DYNAMO = """
-import os, torch
-from tests.ir.test_tensors import TAKEN, WIDTH, Edges, Net, Wrapper, backend
-
-torch.manual_seed(0)
-model, values = Net().eval(), torch.randn(3, WIDTH)
-compiled = torch.compile(model, backend=backend, options={"engine": "tvm"})
-with torch.no_grad():
-    for x in INPUTS:
-        torch.testing.assert_close(compiled(x), model(values), rtol=2e-5, atol=2e-5)
-        print("equal", flush=True)
-os._exit(0)
-"""
-
-
-def equal_under_dynamo(inputs: str) -> int:
-    """How many inputs got the model's answer in a process of their own.
-
-    PyTorch 2.13 may die by a segmentation fault when it frees the guards on subclasses of Tensor, and take the tests of
-    this process with it.
-    """
-    command = [sys.executable, "-c", UNDER_DYNAMO.replace("INPUTS", inputs)]
-    ran = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout.count("equal")
-
-
 @pytest.mark.parametrize(
     "name", ["negated lazily", "negated lazily and strided", "parameter", "another class"]
 )
-def test_under_torch_compile(name: str) -> None:
-    assert equal_under_dynamo(f"(values, TAKEN[{name!r}](values), values)") == 3
+def test_under_torch_compile(model: nn.Module, name: str) -> None:
+    torch._dynamo.reset()
+    compiled, values = torch.compile(model, backend=backend, options={"engine": "tvm"}), torch.randn(3, WIDTH)
+    with torch.no_grad():
+        for x in (values, TAKEN[name](values), values):
+            torch.testing.assert_close(compiled(x), model(x), rtol=2e-5, atol=2e-5)
 
 
 def test_tensors_without_elements(model: nn.Module, entrances: Any) -> None:
@@ -243,8 +217,12 @@ def test_function_transforms_are_refused(entrances: Any, transform: Any) -> None
             transform(lambda x, call=entrances[entrance]: call(x).sum())(torch.randn(2, 2, WIDTH)[0])
 
 
-def test_wrappers_under_dynamo_get_the_models_answer() -> None:
-    assert equal_under_dynamo("(values, Wrapper(values), Edges(values), values)") == 4
+def test_wrappers_under_dynamo_get_the_models_answer(model: nn.Module) -> None:
+    torch._dynamo.reset()
+    compiled, values = torch.compile(model, backend=backend, options={"engine": "tvm"}), torch.randn(2, WIDTH)
+    with torch.no_grad():
+        for x in (values, Wrapper(values), Edges(values), values):
+            torch.testing.assert_close(compiled(x), model(values), rtol=2e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", ["negated lazily", "expanded", "unwrapped", "another class"])

@@ -87,22 +87,32 @@ class Coupling:
         return int(size) if is_static(size) and size > 1 else None
 
     def single(self, axis: TensorAxis) -> tuple[Tensor, Tensor]:
-        """(bool [n], values [n]): the channels that hold one known number everywhere, and that number (else 0)."""
+        """(bool [n], values [n]): the channels that hold one known number everywhere, and that number (else 0).
+
+        n is 1 where the number of channels varies.
+        """
         node, position = axis
-        size = shape(node)[position]
+        size = extent(axis)
         fact = self.liveness.facts.get(node)
         if fact is None:
             return torch.zeros(size, dtype=torch.bool), torch.zeros(size)
         return single_values(fact, position, size)
 
     def known(self, axis: TensorAxis) -> Tensor:
-        """bool [n]: the channels with an element that is a known constant."""
+        """bool [n]: the channels with an element that is a known constant; n is 1 where their number varies."""
         node, position = axis
-        size = shape(node)[position]
+        size = extent(axis)
         fact = self.liveness.facts.get(node)
         if fact is None:
             return torch.zeros(size, dtype=torch.bool)
         return along(fact.known, position).any(1).expand(size)
+
+
+def extent(axis: TensorAxis) -> int:
+    """The number of channels, 1 where it varies: whatever is known then holds for all of them."""
+    node, position = axis
+    size = shape(node)[position]
+    return int(size) if is_static(size) else 1
 
 
 def single_values(fact: Fact, position: int, size: int) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx
 
 from l0compile.analysis.coupling import KeptChannels
-from l0compile.analysis.coupling.axes import single_values
+from l0compile.analysis.coupling.axes import extent, single_values
 from l0compile.analysis.liveness import Liveness
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_static, operand_of, shape, slice_bounds, tensor
@@ -53,12 +53,12 @@ class Cutter:
 
     def removed(self, node: fx.Node, axis: int) -> Tensor:
         """[n]: the constant of each removed channel of an axis; 0 for the others and for those that nothing reads."""
-        mask = self.masks(node).get(axis % len(shape(node)))
-        size = shape(node)[axis]
+        position = axis % len(shape(node))
+        mask, size = self.masks(node).get(position), extent((node, position))
         fact = self.liveness.facts.get(self.original(node))
         if mask is None or fact is None:
             return torch.zeros(size)
-        _, value = single_values(fact, axis % len(shape(node)), size)
+        _, value = single_values(fact, position, size)
         return torch.where(mask, torch.zeros((), dtype=value.dtype), value)
 
     def count(self, node: fx.Node, axis: int, size: Any) -> Any:
