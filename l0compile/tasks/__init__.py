@@ -1,6 +1,8 @@
-"""Tasks: a pretrained model with its data, a loss to train a copy, and a measure of how close the copy stays."""
+"""Tasks: a model with its data, a loss to train it, and a measure of how good it is."""
 
 from l0compile.tasks.checkpoint import Checkpoint as Checkpoint
+from l0compile.tasks.classification import Classification as Classification
+from l0compile.tasks.classification import Labelled as Labelled
 from l0compile.tasks.own import OwnTask as OwnTask
 from l0compile.tasks.products import PRECISIONS as PRECISIONS
 from l0compile.tasks.products import Precision as Precision

@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,20 @@ from torch import Tensor, nn
 
 _log = logging.getLogger("l0compile")
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+_MORE = "more."
 
 
 @dataclass(frozen=True)
 class Done:
-    """How far a training on disk is: its steps, its seconds, and whether it has ended."""
+    """How far a training on disk is.
+
+    steps: made so far. seconds: they took. finished: whether it has ended. more: what else the training kept.
+    """
 
     steps: int = 0
     seconds: float = 0.0
     finished: bool = False
+    more: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -47,7 +53,8 @@ class Checkpoint:
                 facts = stored.metadata() or {}
                 names = set(stored.keys())
                 wanted = {f"{kind}.{name}" for name in named for kind in ("weight", *_MOMENTS)}
-                if facts.get("key") != self.key or names != wanted:
+                more = {name for name in names if name.startswith(_MORE)}
+                if facts.get("key") != self.key or names - more != wanted or not more:
                     return Done()
                 tensors = {name: stored.get_tensor(name) for name in names}
         except (SafetensorError, OSError) as error:
@@ -59,16 +66,17 @@ class Checkpoint:
                 parameter.copy_(tensors[f"weight.{name}"])
             state: dict[str, Any] = {kind: tensors[f"{kind}.{name}"] for kind in _MOMENTS}
             optimiser.state[parameter] = {"step": torch.tensor(float(steps)), **state}
-        return Done(steps, float(facts["seconds"]), facts["finished"] == "true")
+        found = {name.removeprefix(_MORE): tensors[name] for name in more}
+        return Done(steps, float(facts["seconds"]), facts["finished"] == "true", found)
 
     def save(
         self, named: dict[str, nn.Parameter], optimiser: torch.optim.Optimizer, steps: int, seconds: float,
-        *, finished: bool = False,
+        *, finished: bool = False, more: Callable[[], Mapping[str, Tensor]] = dict,
     ) -> None:  # fmt: skip
-        """Write the training if the last write is long ago, or if it has ``finished``."""
+        """Write the training if the last write is long ago, or if it has ``finished``; with it what ``more`` returns."""
         if not finished and time.monotonic() - self._written < self.every_s:
             return
-        tensors: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {f"{_MORE}{name}": value.contiguous() for name, value in more().items()}
         for name, parameter in named.items():
             moments = optimiser.state[parameter]
             tensors[f"weight.{name}"] = parameter.detach().contiguous()

@@ -1,7 +1,6 @@
 """Text for self-distillation, split into training, validation and held-out sentences without leakage."""
 
 import hashlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ from math import ceil
 from pathlib import Path
 
 from l0compile.errors import DataError
+from l0compile.tasks.data_folder import data_root
 from l0compile.tasks.sources import READ, Document, folder, imdb, python_topics
 
-DATA_VARIABLE = "L0COMPILE_DATA"
 HELD_OUT_SHARE, VALIDATION_SHARE = 0.2, 0.1
 MIN_SENTENCES, MIN_DOCUMENTS = 60, 3
 
@@ -38,15 +37,11 @@ def load_corpus(path: Path | None = None, *, train: int = 0) -> Corpus:
         DataError: the folder is empty or unreadable, or there is too little text to split.
     """
     limit = max(READ, ceil(train / (1 - HELD_OUT_SHARE - VALIDATION_SHARE)))
-    root = os.environ.get(DATA_VARIABLE)
     if path is not None:
         return split(folder(path, limit=limit), source=f"text in {path}")
-    if root and not Path(root).is_dir():
-        raise DataError(
-            f"tasks.text: {DATA_VARIABLE} names {root!r}, which is no folder; correct it or unset it"
-        )
-    if root and (Path(root) / "imdb").is_dir():
-        return split(imdb(Path(root), limit=limit), source="IMDB reviews")
+    root = data_root()
+    if root and (root / "imdb").is_dir():
+        return split(imdb(root, limit=limit), source="IMDB reviews")
     return split(python_topics(), source="prose of Python's help topics")
 
 

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count, islice
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from l0compile.gates import Budget, Gate
 from l0compile.tasks.checkpoint import Checkpoint, Done
 from l0compile.tasks.products import Precision, products_in, usable
+from l0compile.tasks.progress import Noise, Progress
 from l0compile.tasks.task import Task
 from l0compile.tasks.team import Assignment, Team, gates_of
 
@@ -26,7 +28,9 @@ class Schedule:
 
     steps: how many. batch: items per step. weight_rate, gate_rate: peak learning rates, which rise over ``warmup``
     steps and fall linearly. seed: of the batches. products: the precision of matrix products. full_steps: a training
-    of fewer steps, or one that its deadline cuts to fewer, has a proportionally lower rate of weights.
+    of fewer steps, or one that its deadline cuts to fewer, has a proportionally lower rate of weights. weight_decay: of
+    matrices, as AdamW counts it; vectors have none. embeddings: train their tables too. average: the decay of a moving
+    average of the parameters, which replaces them at the end (Polyak & Juditsky 1992); 0 for none.
     """
 
     steps: int
@@ -37,6 +41,9 @@ class Schedule:
     seed: int = 0
     products: Precision = "float32"
     full_steps: int = 0
+    weight_decay: float = 0.0
+    embeddings: bool = False
+    average: float = 0.0
 
     def rates(self, done: int, spent: float) -> tuple[float, float]:
         """Return the rates of weights and gates after ``done`` steps, which are the share ``spent`` of the training."""
@@ -72,7 +79,10 @@ def train(
 ) -> Trained:
     """Train a model in place and leave it in evaluation mode.
 
-    Embedding tables stay as they are: they have no gates, and to update them would take most of a step.
+    Embedding tables stay as they are unless the schedule says otherwise: to update them would take most of a step. All
+    noise of the training (dropout, samples of gates) comes from PyTorch's global generator, which is seeded with the
+    schedule's seed and afterwards as before. The same training on the same machine so gives the same parameters bit for
+    bit, interrupted and resumed or not, unless a deadline cuts it.
 
     Args:
         task: brings data and loss.
@@ -87,35 +97,42 @@ def train(
     Returns:
         What the training did, before it was interrupted as well.
     """
-    groups: list[dict[str, Any]] = [{"params": _weights(model), "lr": schedule.weight_rate}]
-    groups += [budget.param_group(schedule.gate_rate)] if budget is not None else []
-    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+    groups = _groups(model, schedule)
+    if budget is not None:
+        groups.append(budget.param_group(schedule.gate_rate) | {"gates": True})
+    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
     trained = [parameter for group in groups for parameter in group["params"]]
     losses: list[float] = []
     named = _named(model, trained)
     kept = checkpoint.load(named, optimiser) if checkpoint is not None else Done()
     before, start = kept.steps, time.monotonic() - kept.seconds
-    with _shared(team, model, named, schedule), _training(model, trained):
-        for batch in () if kept.finished else _endless(task, schedule.batch, schedule.seed + before):
+    with _shared(team, model, named, schedule), _training(model, trained), Noise(schedule.seed):
+        progress = Progress(named, schedule.average, budget)
+        if before:
+            progress.restore(kept)
+        for batch in () if kept.finished else _endless(task, schedule.batch, schedule.seed, before):
             done = before + len(losses)
             spent = _spent(done, schedule, start, deadline)
             if spent >= 1.0:
                 break
-            rates = schedule.rates(done, spent)
-            for group, rate in zip(optimiser.param_groups, rates, strict=False):  # without a budget no gates
-                group["lr"] = rate
+            weight_rate, gate_rate = schedule.rates(done, spent)
+            for group in optimiser.param_groups:
+                group["lr"] = gate_rate if group["gates"] else weight_rate
             losses.append(_backward(task, model, batch, trained, schedule.products, team))
             if budget is not None:
                 budget.penalty().backward()
             optimiser.step()
-            if budget is not None:
-                budget.step()
+            progress.step()
             if on_step is not None:
                 on_step(done + 1)
             if checkpoint is not None:
-                checkpoint.save(named, optimiser, done + 1, time.monotonic() - start)
-        if checkpoint is not None and losses:
-            checkpoint.save(named, optimiser, before + len(losses), time.monotonic() - start, finished=True)
+                seconds = time.monotonic() - start
+                checkpoint.save(named, optimiser, done + 1, seconds, more=progress.tensors)
+        if losses:
+            progress.finish()
+            if checkpoint is not None:
+                steps, seconds = before + len(losses), time.monotonic() - start
+                checkpoint.save(named, optimiser, steps, seconds, more=progress.tensors, finished=True)
     tail = losses[-max(1, len(losses) // 10) :]
     loss = sum(tail) / len(tail) if tail else None
     return Trained(before + len(losses), time.monotonic() - start, loss, usable(schedule.products))
@@ -202,11 +219,10 @@ def _spent(done: int, schedule: Schedule, start: float, deadline: float | None) 
     return max(steps, (time.monotonic() - start) / allowed) if allowed > 0 else 1.0
 
 
-def _endless(task: Task, batch: int, seed: int) -> Iterator[Any]:
-    epoch = 0
-    while True:
-        yield from task.batches(batch, seed + epoch)
-        epoch += 1
+def _endless(task: Task, batch: int, seed: int, done: int = 0) -> Iterator[Any]:
+    """Yield batches, epoch after epoch, without the first ``done``."""
+    epochs = (task.batches(batch, seed + epoch) for epoch in count())
+    return islice(chain.from_iterable(epochs), done, None)
 
 
 def _named(model: nn.Module, trained: _TrainedParameters) -> dict[str, nn.Parameter]:
@@ -214,11 +230,15 @@ def _named(model: nn.Module, trained: _TrainedParameters) -> dict[str, nn.Parame
     return {names[id(parameter)]: parameter for parameter in trained}
 
 
-def _weights(model: nn.Module) -> list[nn.Parameter]:
-    """Return every parameter that belongs to neither a gate nor an embedding table."""
+def _groups(model: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
+    """Return the parameter groups of what is no gate: matrices with weight decay, vectors and tables without."""
+    kinds = Gate if schedule.embeddings else (nn.Embedding, Gate)
+    decays: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for module in model.modules():
+        for parameter in () if isinstance(module, kinds) else module.parameters(recurse=False):
+            decays[parameter.ndim > 1 and not isinstance(module, nn.Embedding)].append(parameter)
     return [
-        parameter
-        for module in model.modules()
-        if not isinstance(module, nn.Embedding | Gate)
-        for parameter in module.parameters(recurse=False)
+        {"params": parameters, "weight_decay": schedule.weight_decay * decay, "gates": False}
+        for decay, parameters in decays.items()
+        if parameters
     ]

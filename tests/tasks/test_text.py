@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l0compile.errors import DataError
+from l0compile.tasks.data_folder import DATA_VARIABLE
 from l0compile.tasks.sources import folder, python_topics, sentences
-from l0compile.tasks.text import DATA_VARIABLE, load_corpus, split
+from l0compile.tasks.text import load_corpus, split
 
 WORDS = ["alpha", "bravo", "carol", "delta", "early", "fancy", "grape", "hotel", "index", "joker"]
 

@@ -1,0 +1,50 @@
+"""Dense models that were trained once, kept on disk."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from l0compile.tasks.checkpoint import Checkpoint
+from l0compile.tasks.task import Task
+from l0compile.tasks.training import Schedule, train
+
+CACHE_VARIABLE = "L0COMPILE_CACHE"
+
+
+def cache_folder() -> Path:
+    """Return the folder of trained models: ``$L0COMPILE_CACHE``, else ``l0compile`` in the user's cache folder."""
+    named = os.environ.get(CACHE_VARIABLE)
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(named) if named else home / "l0compile"
+
+
+def trained(
+    task: Task,
+    model: nn.Module,
+    schedule: Schedule,
+    facts: Mapping[str, Any],
+    on_step: Callable[[int], None] | None = None,
+) -> nn.Module:
+    """Train a model, or read it from the cache; an interrupted training goes on where it was.
+
+    Args:
+        task: brings data and loss.
+        model: to train, in place.
+        schedule: of the training.
+        facts: whatever else decides the result, as JSON values.
+        on_step: called with the number of each step.
+
+    Returns:
+        ``model``, in evaluation mode.
+    """
+    key = json.dumps({"facts": facts, "schedule": vars(schedule), "torch": torch.__version__}, sort_keys=True)
+    name = f"{facts.get('task', 'model')}-{schedule.seed}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    checkpoint = Checkpoint(cache_folder() / f"{name}.safetensors", key)
+    train(task, model, schedule, checkpoint=checkpoint, on_step=on_step)
+    return model
