@@ -81,13 +81,8 @@ def harden(
         GateError: The model has no gates, an argument is out of range, floors cost more than the density, or a gate
             would open whose weights an earlier call has set to zero.
     """
-    if scope not in _SCOPES or values not in _VALUES:
-        raise GateError(
-            f"harden: expected scope in {_SCOPES}, values in {_VALUES}, got {scope!r}, {values!r}"
-        )
     goal = density.goal if isinstance(density, Budget) else density
-    if goal is not None and not 0.0 <= goal <= 1.0:
-        raise GateError(f"harden: expected a density in [0, 1], got {goal}")
+    _check(scope, values, goal)
     items = density.items if isinstance(density, Budget) else cost_items(model)
     gates = [gate for name, gate in named_gates(model).items() if covers(only, name)]
     if not gates:
@@ -104,6 +99,15 @@ def harden(
     if fold or any(gate.is_folded for gate in gates):
         fold_gates(model)
     return model
+
+
+def _check(scope: str, values: str, goal: float | None) -> None:
+    if scope not in _SCOPES or values not in _VALUES:
+        raise GateError(
+            f"harden: expected scope in {_SCOPES}, values in {_VALUES}, got {scope!r}, {values!r}"
+        )
+    if goal is not None and not 0.0 <= goal <= 1.0:
+        raise GateError(f"harden: expected a density in [0, 1], got {goal}")
 
 
 def hardening(model: nn.Module) -> HardenRecord | None:

@@ -36,7 +36,7 @@ def open_of(made: nn.Module) -> dict[str, int]:
 def test_every_rule_keeps_the_floor(seed: int, density: float | None, scope: str, share: float) -> None:
     made = harden(model(seed, shift=-20.0), density, scope=scope, floors={"2": share})  # type: ignore[arg-type]
     found = open_of(made)
-    assert found["2.l0_feature"] >= share * 8 and found["2.l0_neuron"] >= share * 10
+    assert found["2.l0_feature"] >= share * 8 - 1e-6 and found["2.l0_neuron"] >= share * 10 - 1e-6
     record = hardening(made)
     assert record is not None
     if density is not None and scope == "global":

@@ -64,10 +64,7 @@ def test_tokens_without_gradient_are_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     task = make_task(tmp_path, monkeypatch, modalities=("text", "table"))
-    model = attach(task.build(0), {"between.*.table": Feature(16)})
-    for gate in named_gates(model).values():
-        with torch.no_grad():
-            gate.log_alpha.fill_(-8.0)
+    model = harden(attach(task.build(0), {"between.*.table": Feature(16)}), 0.0)
     with (
         caplog.at_level(logging.WARNING, logger="l0compile"),
         ModalityWatch(model, every=5, least_active=0.0) as watch,
