@@ -84,7 +84,7 @@ class SharedTransformer(nn.Module):
 
     ``between.<layer>.<modality>`` returns what goes from the tokens of one modality into one layer, and changes
     nothing by itself: a ``Feature(width)`` gate on it closes features of that modality there, and of no other.
-    ``representation`` returns the vector that ``classifier`` classifies [B, 1, width]. Of the last layer only the first
+    ``representation`` returns the vector that ``classifier`` classifies, [B, width]. Of the last layer only the first
     token is computed. Call it with one tensor per modality, in order; it returns logits, float32 [B, classes].
 
     Args:
