@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from l0compile.measurement import Ratio
 from l0compile.report.blocks import block_order, shape_shares, target_name
+from l0compile.report.paper_cells import TITLES, row_cells
+from l0compile.studies.paper.result import PaperTable
 from l0compile.studies.result import Row, SearchResult
 
 if TYPE_CHECKING:
@@ -44,6 +46,16 @@ def targets_table(results: Mapping[str, SearchResult]) -> "Table":
     for shape in sorted({shape for found in counted for shape in found}, key=block_order):
         cells = [str(found[shape]) if shape in found else "–" for found in counted]
         table.add_row(_escaped(shape), *cells)
+    return table
+
+
+def paper_table(found: PaperTable) -> "Table":
+    """Return a ``rich`` table of a series: one row for each active fraction, the dense model first and in bold."""
+    table = _table(found.title)
+    for title in TITLES:
+        table.add_column(title, justify="right")
+    for row in found.rows:
+        table.add_row(*map(_escaped, row_cells(row)), style="bold" if row.fraction is None else "")
     return table
 
 
