@@ -152,6 +152,24 @@ class Budget:
             torch._foreach_clamp_min_(values, -LOG_ALPHA_BOUND)
             torch._foreach_clamp_max_(values, LOG_ALPHA_BOUND)
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what the next steps depend on besides the gates, to be stored: float64 ``[3]`` under ``"budget"``."""
+        return {"budget": torch.tensor([self.multiplier, self.done, self._start], dtype=torch.float64)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where ``state_dict`` was called.
+
+        Raises:
+            GateError: ``state`` is not what ``state_dict`` returns.
+        """
+        found = state.get("budget")
+        if found is None or found.shape != (3,):
+            raise GateError(
+                f"Budget.load_state_dict: expected 3 numbers under 'budget', got {found} in {sorted(state)}"
+            )
+        self.multiplier, done, self._start = found.tolist()
+        self.done = int(done)
+
     def parameters(self) -> Iterator[nn.Parameter]:
         """Iterate over ``log_alpha`` of every gate that is not hardened."""
         return (gate.log_alpha for gate in self._gates if not gate.is_hardened)

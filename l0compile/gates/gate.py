@@ -25,6 +25,7 @@ class Gate(nn.Module):
         folded: Bool scalar buffer. If true, the weights hold the values, and ``z`` is 1 where a gate is open (see
             ``fold``).
         record: ``[5]`` float64 buffer that says how the gate was hardened (see ``harden.hardening``).
+        generator: Of the noise in training mode; None for PyTorch's global one.
     """
 
     hardened: Tensor
@@ -51,12 +52,15 @@ class Gate(nn.Module):
         self.register_buffer("record", torch.zeros(5, dtype=torch.float64, device=device))
         # The same facts as the buffers, kept in Python: a branch on a tensor cannot be exported.
         self.is_hardened = self.is_folded = False
+        self.generator: torch.Generator | None = None
 
     def value(self) -> Tensor:
         """Return the gates of this call, ``[*grid]`` in [0, 1]; random in training mode until hardened."""
         if self.is_hardened:
             return self.z
-        return hard_concrete.sample(self.log_alpha) if self.training else hard_concrete.median(self.log_alpha)
+        if self.training:
+            return hard_concrete.sample(self.log_alpha, self.generator)
+        return hard_concrete.median(self.log_alpha)
 
     def open_probability(self) -> Tensor:
         """Return P(open) of every entry, ``[*grid]``; 0 or 1 once hardened."""
@@ -85,8 +89,12 @@ class Gate(nn.Module):
         self._follow_buffers()
 
     def _follow_buffers(self) -> None:
+        before = self.is_hardened
         self.is_hardened, self.is_folded = bool(self.hardened), bool(self.folded)
-        self.log_alpha.requires_grad_(not self.is_hardened)
+        if (
+            self.is_hardened != before
+        ):  # else a loop that hides gates from its optimiser would find them again
+            self.log_alpha.requires_grad_(not self.is_hardened)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: object, **kwargs: object

@@ -72,7 +72,7 @@ def test_gates_stay_open_during_the_warm_up(task: Points, dense: nn.Module) -> N
 
     def note(step: int) -> None:
         (gate,) = named_gates(dense).values()
-        shares.append(float(gate.open_probability().mean()))
+        shares.append(float(gate.open_probability().detach().mean()))
 
     annealing = Annealing(warm_up=0.3, ramp=0.3, hold=0.2)
     train_gated(task, dense, GATES, 0.25, SCHEDULE, annealing=annealing, on_step=note)
