@@ -31,7 +31,7 @@ from l0compile.calibration.ranking import aurc_of, auroc_of
 from l0compile.calibration.scores import accuracy_of, brier_of, macro_f1_of, nll_of
 from l0compile.errors import ConfigError, DataError
 
-Key = TypeVar("Key", bound=Hashable)
+StatisticKey = TypeVar("StatisticKey", bound=Hashable)
 
 MEASURES = {
     "accuracy": accuracy_of, "macro_f1": macro_f1_of, "auroc": auroc_of, "nll": nll_of, "brier": brier_of,
@@ -151,11 +151,11 @@ def known(measures: Sequence[str]) -> Sequence[str]:
 
 
 def resampled(
-    statistics: Mapping[Key, Statistic], examples: int, resamples: int, seed: int
-) -> dict[Key, Floats]:
+    statistics: Mapping[StatisticKey, Statistic], examples: int, resamples: int, seed: int
+) -> dict[StatisticKey, Floats]:
     """Return each statistic of the same resamples of ``examples`` examples [resamples]."""
     rng = np.random.default_rng(seed)
-    found: dict[Key, list[Floats]] = {key: [] for key in statistics}
+    found: dict[StatisticKey, list[Floats]] = {key: [] for key in statistics}
     for count in batches(examples, resamples):
         # Number of example and resample in one: counting them gives how often each example was drawn in each.
         drawn = rng.integers(0, examples, (examples, count)) * count + np.arange(count)

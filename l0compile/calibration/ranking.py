@@ -113,7 +113,6 @@ def aurc_of(found: Predictions) -> Statistic:
     """Return `aurc` of resamples; the weights must be whole numbers."""
     order, ends = _most_confident_first(found)
     wrong = 1.0 - found.correct[order, None]
-    harmonic = np.append(0.0, np.cumsum(1.0 / np.arange(1, found.examples + 1)))
 
     def statistic(weights: Floats) -> Floats:
         sorted_weights = weights[order]
@@ -121,6 +120,7 @@ def aurc_of(found: Predictions) -> Statistic:
         count, wrongs = np.diff(mass, axis=0), np.diff(errors, axis=0)
         rate = wrongs / np.maximum(count, 1.0)
         # Sum over k in (n, n + count] of (errors before + (k - n) rate) / k.
+        harmonic = np.append(0.0, np.cumsum(1.0 / np.arange(1, mass[-1].max() + 1)))
         at = harmonic[mass.astype(np.int64)]
         sums = wrongs + (errors[:-1] - mass[:-1] * rate) * np.diff(at, axis=0)
         area: Floats = sums.sum(axis=0) / mass[-1]
