@@ -10,6 +10,7 @@ from l0compile.report.plots.export import png
 from l0compile.report.plots.figure import HALF, WIDE
 from l0compile.report.plots.fractions import draw_fractions
 from l0compile.report.plots.regions import draw_regions
+from l0compile.report.plots.reliability import diagram_size, draw_reliability, reliability_panels
 from l0compile.report.plots.tradeoff import draw_tradeoff
 from l0compile.studies.paper.result import Paper
 from l0compile.studies.result import SearchResult
@@ -58,6 +59,8 @@ def write_paper(paper: Paper, folder: str | Path) -> tuple[Path, ...]:
     for table in paper.tables:
         for score in CURVES if len(table.rows) > 1 else ():
             contents[f"{table.name}-{score.lower()}.png"] = png(draw_fractions(table, score, HALF))
+        panels = reliability_panels(table.reports)
+        contents[f"{table.name}-reliability.png"] = png(draw_reliability(panels, diagram_size(len(panels))))
     return _write_all(out, contents)
 
 

@@ -145,9 +145,9 @@ class GateSteps:
         parameters = list(budget.parameters())
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in state.items():
-            name, _, place = key.rpartition(".")
+            name, _, number = key.rpartition(".")
             if name:
-                moments.setdefault(int(place), {})[name] = value
+                moments.setdefault(int(number), {})[name] = value
         shapes = {place: found["exp_avg"].shape for place, found in moments.items()}
         if shapes and shapes != {place: alpha.shape for place, alpha in enumerate(parameters)}:
             raise GateError(

@@ -133,7 +133,7 @@ def gate_in_training(x: Tensor, z: Tensor, block: list[int]) -> Tensor:
     Raises:
         GateError: as of the operator.
     """
-    return _Product.apply(x, z, block)  # type: ignore[no-any-return]
+    return _Product.apply(x, z, block)
 
 
 def _setup(ctx: Any, inputs: tuple[Tensor, Tensor, list[int]], output: Tensor) -> None:

@@ -1,8 +1,9 @@
 """The page of a paper run: for each series a table, curves over the active fraction, and reliability diagrams."""
 
 from l0compile.report.pages.page import render
-from l0compile.report.paper_cells import TITLES, row_cells, signed
+from l0compile.report.paper_cells import REPORT_TITLES, TITLES, report_cells, row_cells, signed
 from l0compile.report.plots.fractions import fractions_plot
+from l0compile.report.plots.reliability import reliability, reliability_panels
 from l0compile.studies.paper.result import COMPARED, SCORES, Paper, PaperTable
 from l0compile.studies.paper.timing import Timing
 
@@ -16,6 +17,7 @@ def render_paper(paper: Paper) -> str:
         title="One gate for tables, text, graphs and images",
         paper=paper,
         titles=TITLES,
+        report_titles=REPORT_TITLES,
         tables=[_shown(table) for table in paper.tables],
         compared=COMPARED,
     )
@@ -28,6 +30,8 @@ def _shown(table: PaperTable) -> dict[str, object]:
         "rows": [(row, row_cells(row)) for row in table.rows],
         "engines": [(timing.name, _engine(timing)) for timing in table.engines],
         "plots": [fractions_plot(table, score) for score in CURVES] if gated else [],
+        "reliability": reliability(reliability_panels(table.reports)),
+        "reports": [(one.name, report_cells(one)) for one in table.reports],
         "difference": [(name, signed(table.difference[name])) for name in SCORES if name in table.difference],
     }
 
