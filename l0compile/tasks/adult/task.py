@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from l0compile.errors import ConfigError
-from l0compile.tasks.adult.census import LABELS, NUMBERS, Rows, load_census
+from l0compile.tasks.adult.census import CATEGORIES, LABELS, NUMBERS, Rows, load_census
 from l0compile.tasks.adult.models import EmbeddingMLP, FTTransformer
 from l0compile.tasks.classification import Classification, Labelled, Part
 from l0compile.tasks.registry import register_task
@@ -47,6 +47,8 @@ class AdultTask(Classification):
     name = "adult"
     classes = LABELS
     representation = "representation"
+    columns = (*NUMBERS, *CATEGORIES)
+    column_vectors = "embed.columns"
     source = "UCI Adult (census of 1994, CC BY 4.0)"
 
     def __init__(self, options: AdultOptions, text: Path | None = None) -> None:

@@ -39,8 +39,8 @@ def task(request: pytest.FixtureRequest, folder: Path) -> AdultTask:
 def test_it_learns(task: AdultTask) -> None:
     model = task.build(0)
     before = task.quality(model, "held_out")
-    train(task, model, Schedule(100, batch=64, weight_rate=3e-3, embeddings=True, seed=1))
-    assert task.quality(model, "held_out") > max(before, 0.8)
+    train(task, model, Schedule(250, batch=64, weight_rate=3e-3, embeddings=True, seed=1))
+    assert task.quality(model, "held_out") > before + 0.04
 
 
 def test_the_same_seed_gives_the_same_model(task: AdultTask) -> None:
