@@ -18,7 +18,7 @@ def test_its_gates_and_feeds_are_those_of_the_model(tmp_path: Path, monkeypatch:
         attach(model, dict.fromkeys(group.patterns, group.granularity(None)))
     items = {item.name: item for item in Budget(model, 0.5, 10, feeds=space.feeds).items}
     assert set(items) == {
-        f"layers.{n}.{name}" for n in (0, 1) for name in "query key value out up down".split()
+        f"layers.{n}.{name}" for n in (0, 1) for name in ["query", "key", "value", "out", "up", "down"]
     }
     heads = [gate for gate in items["layers.1.out"].gates if gate.log_alpha.numel() == space.options.heads]
     assert heads and all(heads[0] in items[f"layers.1.{name}"].gates for name in ("query", "key", "value"))
