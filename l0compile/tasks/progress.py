@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from l0compile.gates import Budget, named_gates
-from l0compile.tasks.checkpoint import Done
+from l0compile.tasks.checkpoint import Checkpoint, Done
 
 
 class Noise:
@@ -51,21 +51,27 @@ class Progress:
 
     Args:
         named: the trained parameters by name.
+        optimiser: of them.
         average: the decay of the moving average; 0 for none. The first steps use a smaller one, (1 + t) / (10 + t).
         budget: of the gates, if any are trained.
         noise: of the training.
     """
 
     def __init__(
-        self, named: Mapping[str, nn.Parameter], average: float, budget: Budget | None, noise: Noise
-    ) -> None:
-        self._named, self._decay, self._budget, self._noise = named, average, budget, noise
+        self, named: dict[str, nn.Parameter], optimiser: torch.optim.Optimizer, average: float, budget: Budget | None,
+        noise: Noise,
+    ) -> None:  # fmt: skip
+        self._named, self._optimiser, self._decay, self._budget = named, optimiser, average, budget
+        self._noise = noise
         self._parameters = [parameter.detach() for parameter in named.values()]
         self._averages = [parameter.clone() for parameter in self._parameters] if average else []
         self._steps = 0
 
     def step(self) -> None:
-        """Take note of a step of the optimiser."""
+        """Add the budget's gradients to those of the loss, and take a step."""
+        if self._budget is not None:
+            self._budget.penalty().backward()
+        self._optimiser.step()
         self._steps += 1
         if self._budget is not None:
             self._budget.step()
@@ -73,10 +79,18 @@ class Progress:
             decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
             torch._foreach_lerp_(self._averages, self._parameters, 1.0 - decay)
 
-    def finish(self) -> None:
-        """Put the moving average in the place of the parameters."""
+    def keep(self, checkpoint: Checkpoint | None, seconds: float, *, finished: bool = False) -> None:
+        """Write the training, which took ``seconds`` so far, to the checkpoint if there is one."""
+        if checkpoint is not None:
+            checkpoint.save(
+                self._named, self._optimiser, self._steps, seconds, more=self.tensors, finished=finished
+            )
+
+    def finish(self, checkpoint: Checkpoint | None, seconds: float) -> None:
+        """Put the moving average in the place of the parameters, and write the training a last time."""
         if self._decay:
             torch._foreach_copy_(self._parameters, self._averages)
+        self.keep(checkpoint, seconds, finished=True)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return everything, to be stored."""
