@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from l0compile.calibration.groups import Groups, cumulative, tied
+from l0compile.calibration.groups import Groups, Ranking, running
 from l0compile.calibration.predictions import (
     Floats,
     Integers,
@@ -154,7 +154,7 @@ def bins_of(found: Predictions, bins: int = BINS) -> tuple[ReliabilityBin, ...]:
 def ece_of(found: Predictions, bins: int = BINS) -> Statistic:
     """Return `ece` of resamples."""
     groups, gap = Groups.of(bin_index(found.confidence, bins), bins), found.correct - found.confidence
-    return lambda weights: np.abs(groups.sums(weights, gap)[0]).sum(axis=0) / weights.sum(axis=0)
+    return lambda weights: np.abs(groups.sums(weights, gap)[0]).sum(axis=0) / weights.sum(axis=1)
 
 
 def mce_of(found: Predictions, bins: int = BINS) -> Statistic:
@@ -178,7 +178,7 @@ def classwise_ece_of(found: Predictions, bins: int = BINS) -> Statistic:
 
     def statistic(weights: Floats) -> Floats:
         total = sum(np.abs(groups.sums(weights, gap)[0]).sum(axis=0) for groups, gap in each)
-        mean: Floats = total / (len(each) * weights.sum(axis=0))
+        mean: Floats = total / (len(each) * weights.sum(axis=1))
         return mean
 
     return statistic
@@ -187,18 +187,15 @@ def classwise_ece_of(found: Predictions, bins: int = BINS) -> Statistic:
 def equal_mass_ece_of(found: Predictions, bins: int = BINS) -> Statistic:
     """Return `equal_mass_ece` of resamples."""
     shares = np.linspace(0.0, 1.0, checked_count(bins, "bins") + 1)
-    order, ends = tied(found.confidence)
-    gap = (found.correct - found.confidence)[order, None]
+    ranking = Ranking.of(found.confidence)
+    edges, gap = ranking.edges(), (found.correct - found.confidence)[ranking.order]
 
     def statistic(weights: Floats) -> Floats:
-        sorted_weights = weights[order]
-        mass, gaps = cumulative(sorted_weights, ends), cumulative(gap * sorted_weights, ends)
-        # Between two ends the sum grows evenly: that is what sharing alike means.
-        at_edges = [
-            np.interp(shares * m[-1], m, g)
-            for m, g in zip(np.ascontiguousarray(mass.T), np.ascontiguousarray(gaps.T), strict=True)
-        ]
-        error: Floats = np.abs(np.diff(at_edges, axis=1)).sum(axis=1) / mass[-1]
+        taken = weights.take(ranking.order, axis=1)
+        mass, gaps = (running(values)[:, edges] for values in (taken, gap * taken))
+        # Between two edges the sum grows evenly: that is what sharing alike means.
+        at = [np.interp(shares * m[-1], m, g) for m, g in zip(mass, gaps, strict=True)]
+        error: Floats = np.abs(np.diff(at, axis=1)).sum(axis=1) / mass[:, -1]
         return error
 
     return statistic

@@ -41,8 +41,8 @@ MEASURES = {
 """Name of a measure -> its form for resamples; bins are 15 where there are bins."""
 
 RESAMPLES = 1000
-_TOGETHER = 64  # resamples at once: a row of weights is then a few cache lines
-_NUMBERS = 1 << 21  # at most, in the weights that are held at once
+_TOGETHER = 64  # resamples at once
+_NUMBERS = 1 << 18  # in the weights that are held at once: more do not fit the caches
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,8 @@ def resampled(
     found: dict[StatisticKey, list[Floats]] = {key: [] for key in statistics}
     for count in batches(examples, resamples):
         # Number of example and resample in one: counting them gives how often each example was drawn in each.
-        drawn = rng.integers(0, examples, (examples, count)) * count + np.arange(count)
-        weights = np.bincount(drawn.ravel(), minlength=examples * count).reshape(examples, count)
+        drawn = rng.integers(0, examples, (count, examples)) + examples * np.arange(count)[:, None]
+        weights = np.bincount(drawn.ravel(), minlength=count * examples).reshape(count, examples)
         counted = weights.astype(np.float64)
         for key, statistic in statistics.items():
             found[key].append(statistic(counted))

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 Statistic = Callable[[Floats], Floats]
-"""How often each example counts [N, R], in R resamples at once -> the measure of each resample [R]."""
+"""How often each example counts in each of R resamples [R, N] -> the measure of each resample [R]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ class Predictions:
 
     def value(self, statistic: Statistic) -> float:
         """Return the measure of these examples, each counted once."""
-        return float(statistic(np.ones((self.examples, 1)))[0])
+        return float(statistic(np.ones((1, self.examples)))[0])
 
 
 def checked_logits(logits: Tensor, name: str) -> Floats:
