@@ -47,7 +47,7 @@ _NUMBERS = 1 << 18  # in the weights that are held at once: more do not fit the 
 
 @dataclass(frozen=True)
 class Interval:
-    """A measure of the examples as they are, and the 95 % percentile interval of its resamples."""
+    """A figure and its 95 % interval."""
 
     value: float
     low: float
@@ -55,7 +55,7 @@ class Interval:
 
     @classmethod
     def of(cls, value: float, samples: Floats) -> "Interval | None":
-        """Return the interval of ``samples`` [R]; None if ``value`` is undefined, as AUROC of one class is.
+        """Return the percentile interval of ``samples`` [R]; None if ``value`` is undefined, as AUROC of one class is.
 
         Resamples in which the measure is undefined are left out.
         """
