@@ -59,9 +59,10 @@ def reliability_bins(logits: Tensor, labels: Tensor, bins: int = BINS) -> tuple[
 
 
 def ece(logits: Tensor, labels: Tensor, bins: int = BINS) -> float:
-    """Return the expected calibration error in [0, 1]: the mean over examples of their bin's |accuracy - confidence|.
+    """Return the expected calibration error in [0, 1]: how far accuracy is from confidence in the bin of an example.
 
-    It is that of the predicted class ("top label"), in equal-width bins: Guo et al. 2017, equation 3.
+    The mean of that over examples, for the predicted class ("top label"), in equal-width bins: Guo et al. 2017,
+    equation 3.
 
     Args:
         logits: float [N, classes].
@@ -77,7 +78,7 @@ def ece(logits: Tensor, labels: Tensor, bins: int = BINS) -> float:
 
 
 def mce(logits: Tensor, labels: Tensor, bins: int = BINS) -> float:
-    """Return the maximum calibration error in [0, 1]: the largest |accuracy - confidence| of a bin with examples.
+    """Return the maximum calibration error in [0, 1]: the largest gap between accuracy and confidence of a bin.
 
     Guo et al. 2017, equation 5. A bin of one example can decide it; look at the counts.
 
@@ -189,10 +190,11 @@ def equal_mass_ece_of(found: Predictions, bins: int = BINS) -> Statistic:
     shares = np.linspace(0.0, 1.0, checked_count(bins, "bins") + 1)
     ranking = Ranking.of(found.confidence)
     edges, gap = ranking.edges(), (found.correct - found.confidence)[ranking.order]
+    inside = edges if len(edges) <= found.examples else slice(None)  # without ties, all of them
 
     def statistic(weights: Floats) -> Floats:
         taken = weights.take(ranking.order, axis=1)
-        mass, gaps = (running(values)[:, edges] for values in (taken, gap * taken))
+        mass, gaps = (running(values)[:, inside] for values in (taken, gap * taken))
         # Between two edges the sum grows evenly: that is what sharing alike means.
         at = [np.interp(shares * m[-1], m, g) for m, g in zip(mass, gaps, strict=True)]
         error: Floats = np.abs(np.diff(at, axis=1)).sum(axis=1) / mass[:, -1]
