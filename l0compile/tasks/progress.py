@@ -1,6 +1,7 @@
 """What a training keeps beside parameters and moments: the moving average, the budget's multiplier, the noise."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 import torch
@@ -108,3 +109,36 @@ class Progress:
         self._noise.load_state_dict(kept.more)
         if self._budget is not None:
             self._budget.load_state_dict(kept.more)
+
+
+class Teller:
+    """Says in words how a training is going, every few seconds.
+
+    Args:
+        told: hears of it; None for nobody.
+        steps: how many the training has.
+        budget: of the gates, if any are trained.
+        start: when the training began, or would have without interruptions (`time.monotonic` seconds).
+        deadline: when it ends at the latest.
+        every_s: the least seconds between two lines.
+    """
+
+    def __init__(
+        self, told: Callable[[str], None] | None, steps: int, budget: Budget | None, start: float,
+        deadline: float | None = None, *, every_s: float = 10.0,
+    ) -> None:  # fmt: skip
+        self._told, self._steps, self._budget, self._every_s = told, steps, budget, every_s
+        self._start, self._deadline, self._last = start, deadline, time.monotonic()
+
+    def step(self, done: int, loss: float) -> None:
+        """Take note that ``done`` steps are over, and of the last one's loss."""
+        now = time.monotonic()
+        if self._told is None or (now - self._last < self._every_s and done < self._steps):
+            return
+        self._last = now
+        words = f"step {done} of {self._steps}: loss {loss:.4g}"
+        if self._budget is not None:
+            words += f", {self._budget.density:.1%} active, {self._budget.target:.1%} allowed"
+        left = (now - self._start) / done * (self._steps - done)
+        left = left if self._deadline is None else min(left, max(self._deadline - now, 0.0))
+        self._told(f"{words}, about {left:.0f} s left")
