@@ -11,6 +11,9 @@ from l0compile.tasks.gated_training import Annealing as Annealing
 from l0compile.tasks.gated_training import GatedTraining as GatedTraining
 from l0compile.tasks.gated_training import representation_gate as representation_gate
 from l0compile.tasks.gated_training import train_gated as train_gated
+from l0compile.tasks.multimodal import DigitsTask as DigitsTask
+from l0compile.tasks.multimodal import ModalityWatch as ModalityWatch
+from l0compile.tasks.multimodal import ReviewsTask as ReviewsTask
 from l0compile.tasks.own import OwnTask as OwnTask
 from l0compile.tasks.products import PRECISIONS as PRECISIONS
 from l0compile.tasks.products import Precision as Precision
