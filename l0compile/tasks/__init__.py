@@ -3,6 +3,9 @@
 from l0compile.tasks.checkpoint import Checkpoint as Checkpoint
 from l0compile.tasks.classification import Classification as Classification
 from l0compile.tasks.classification import Labelled as Labelled
+from l0compile.tasks.imdb.embeddings import ImdbEmbeddings as ImdbEmbeddings
+from l0compile.tasks.imdb.options import ImdbOptions as ImdbOptions
+from l0compile.tasks.imdb.task import ImdbTask as ImdbTask
 from l0compile.tasks.own import OwnTask as OwnTask
 from l0compile.tasks.products import PRECISIONS as PRECISIONS
 from l0compile.tasks.products import Precision as Precision
