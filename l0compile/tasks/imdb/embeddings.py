@@ -53,6 +53,8 @@ class ImdbEmbeddings(Classification):
     def __init__(self, options: ImdbOptions, text: Path | None = None) -> None:
         self.options = options
         self.texts = ImdbTask(options, text)
+        some = min(options.head_reviews, options.train_reviews)
+        self._train_texts = self.texts.changed(train_reviews=some)
 
     def build(self, seed: int) -> SentimentHead:
         with torch.random.fork_rng(devices=[]):
@@ -61,6 +63,10 @@ class ImdbEmbeddings(Classification):
 
     def recipe(self, seed: int) -> Schedule:
         return Schedule(400, batch=256, weight_rate=2e-3, seed=seed, weight_decay=0.01)
+
+    def gate_recipe(self, seed: int) -> Schedule:
+        """Return the schedule of gates and head: as long as that of the head, because a step takes a millisecond."""
+        return self.recipe(seed)
 
     def batches(self, size: int, seed: int) -> Iterator[Labelled]:
         vectors, labels = self._pooled("train")
@@ -88,12 +94,13 @@ class ImdbEmbeddings(Classification):
             "schedule": vars(self.texts.recipe(0)),
             "tokens": self.options.tokens,
         }
-        return {"task": self.name, "encoder": encoder}
+        return {"task": self.name, "encoder": encoder, "head_reviews": self.options.head_reviews}
 
     @functools.cache  # noqa: B019 (a task lives as long as its search)
     def _pooled(self, part: Part) -> tuple[Tensor, Tensor]:
         """Return the vectors [N, 384] and labels [N] of a part, in the order of the texts' evaluation."""
-        labels = self.texts.labels(part)
+        texts = self._train_texts if part == "train" else self.texts
+        labels = texts.labels(part)
         key = json.dumps([self.facts(), part, len(labels), torch.__version__], sort_keys=True)
         name = f"imdb-pooled-{part}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
         file = cache_folder() / name
@@ -105,7 +112,7 @@ class ImdbEmbeddings(Classification):
         model = self.texts.dense()
         assert isinstance(model, SentimentModel)
         with torch.no_grad():
-            vectors = torch.cat([model.pooled(*batch.inputs) for batch in self.texts.evaluation(part)])
+            vectors = torch.cat([model.pooled(*batch.inputs) for batch in texts.evaluation(part)])
         draft = file.with_suffix(f".{part}.draft")
         draft.parent.mkdir(parents=True, exist_ok=True)
         save_file({"vectors": vectors}, draft)

@@ -6,7 +6,7 @@ from l0compile.errors import ConfigError
 from l0compile.tasks.embedding import MAX_TOKENS
 
 _SIZES = {"batch": (1, 1024), "tokens": (8, MAX_TOKENS), "train_tokens": (8, MAX_TOKENS)}
-_COUNTS = ("train_reviews", "validation_reviews", "held_out_reviews", "calibration_reviews")
+_COUNTS = ("train_reviews", "validation_reviews", "held_out_reviews", "calibration_reviews", "head_reviews")
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class ImdbOptions:
     batch, tokens: the size of the input whose latency counts; reviews are cut to ``tokens`` in evaluation.
     train_tokens: training reviews are cut there. steps: of the dense training, 32 reviews each.
     train_reviews, validation_reviews, held_out_reviews: at most so many of each part are used. calibration_reviews:
-    prune and solve least squares with at most this many. distil: train pruned models towards the dense model's
+    prune and solve least squares with at most this many. head_reviews: "imdb-embeddings" trains on the vectors of at most
+    so many. distil: train pruned models towards the dense model's
     outputs and hidden states, instead of labels.
     """
 
@@ -28,6 +29,7 @@ class ImdbOptions:
     validation_reviews: int = 25_000
     held_out_reviews: int = 25_000
     calibration_reviews: int = 256
+    head_reviews: int = 8192
     distil: bool = False
 
     def __post_init__(self) -> None:

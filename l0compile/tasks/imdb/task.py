@@ -15,9 +15,10 @@ from l0compile.tasks.classification import Classification, Labelled, Part
 from l0compile.tasks.embedding import WHEEL, Batch, Encoded
 from l0compile.tasks.imdb.distillation import distance
 from l0compile.tasks.imdb.encoding import HEAD_SHARE, encode_ends
+from l0compile.tasks.imdb.files import VALIDATION_SHARE, load_reviews
 from l0compile.tasks.imdb.model import SentimentModel, build_model
 from l0compile.tasks.imdb.options import ImdbOptions
-from l0compile.tasks.imdb.reviews import VALIDATION_SHARE, Review, Reviews, load_reviews
+from l0compile.tasks.imdb.reviews import Review, Reviews
 from l0compile.tasks.registry import register_task
 from l0compile.tasks.training import Schedule
 
@@ -31,6 +32,7 @@ class ImdbTask(Classification):
     Args:
         options: of the task.
         text: folder of the data's files instead of ``imdb`` below ``$L0COMPILE_DATA``.
+        reviews: read already, instead of both.
 
     Raises:
         DataError: the data is missing or malformed.
@@ -42,9 +44,11 @@ class ImdbTask(Classification):
     classes = ("negative", "positive")
     representation = "head.representation"
 
-    def __init__(self, options: ImdbOptions, text: Path | None = None) -> None:
+    def __init__(
+        self, options: ImdbOptions, text: Path | None = None, *, reviews: Reviews | None = None
+    ) -> None:
         self.options = options
-        self._reviews: Reviews = load_reviews(text)
+        self._reviews = reviews or load_reviews(text)
         parts: tuple[Part, ...] = ("train", "validation", "held_out")
         self._labels = {part: torch.tensor([review.label for review in self._part(part)]) for part in parts}
 
@@ -95,9 +99,13 @@ class ImdbTask(Classification):
         return copy.deepcopy(self._dense)
 
     def train_dense(self, seed: int, on_step: Callable[[int], None] | None = None) -> nn.Module:
-        labels = copy.copy(self)
-        labels.options = dataclasses.replace(self.options, distil=False)
-        return Classification.train_dense(labels, seed, on_step)
+        if not self.options.distil:
+            return super().train_dense(seed, on_step)
+        return self.changed(distil=False).train_dense(seed, on_step)
+
+    def changed(self, **options: Any) -> "ImdbTask":
+        """Return a task on the same reviews with some other options."""
+        return ImdbTask(dataclasses.replace(self.options, **options), reviews=self._reviews)
 
     def loss(self, model: nn.Module, batch: Labelled) -> Tensor:
         """Return the mean cross entropy; with ``distil`` the distance from the dense model, see `distance`."""

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from l0compile.errors import DataError
 from l0compile.tasks.data_folder import data_root
-from l0compile.tasks.imdb.reviews import Review, clean, load_reviews, split_by_movie
+from l0compile.tasks.imdb.files import load_reviews
+from l0compile.tasks.imdb.reviews import Review, clean, split_by_movie
 
 
 def test_line_breaks_and_white_space_become_one_space() -> None:
@@ -122,3 +123,39 @@ def test_the_real_data_set() -> None:
     assert sum(review.label for review in found.held_out) == 12_500
     assert 2_400 <= len(found.validation) <= 2_600
     assert not any("<br" in review.text for review in found.held_out)
+
+
+def unpacked(folder: Path) -> Path:
+    """Write the archive's form: four reviews of each kind and part, two of each film."""
+    for part in ("train", "test"):
+        for label, name in enumerate(("neg", "pos")):
+            (folder / part / name).mkdir(parents=True)
+            for number in range(4):
+                text = f"{part} {name} {number}<br />"
+                (folder / part / name / f"{number}_{1 + 9 * label}.txt").write_text(text)
+            urls = [
+                f"http://www.imdb.com/title/tt{part}{number // 2}{label}/usercomments" for number in range(4)
+            ]
+            (folder / part / f"urls_{name}.txt").write_text(
+                "\n".join(url.replace("train", "1").replace("test", "2") for url in urls) + "\n"
+            )
+    return folder
+
+
+def test_the_unpacked_archive_is_read(tmp_path: Path) -> None:
+    found = load_reviews(unpacked(tmp_path))
+    assert sorted(review.text for review in found.held_out) == sorted(
+        f"test {name} {number}" for name in ("neg", "pos") for number in range(4)
+    )
+    assert all(("pos" in review.text) == bool(review.label) for review in found.train + found.validation)
+    assert {review.movie for review in found.held_out} == {"tt200", "tt210", "tt201", "tt211"}
+    assert [review.label for review in found.held_out] != sorted(review.label for review in found.held_out)
+
+
+def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
+    folder = unpacked(tmp_path)
+    (folder / "train" / "urls_pos.txt").write_text("http://www.imdb.com/title/tt1/usercomments\n")
+    with pytest.raises(
+        DataError, match=r"train: expected urls_pos\.txt with a film for each .* unpack aclImdb"
+    ):
+        load_reviews(folder)
