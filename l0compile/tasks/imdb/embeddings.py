@@ -101,7 +101,7 @@ class ImdbEmbeddings(Classification):
         """Return the vectors [N, 384] and labels [N] of a part, in the order of the texts' evaluation."""
         texts = self._train_texts if part == "train" else self.texts
         labels = texts.labels(part)
-        key = json.dumps([self.facts(), part, len(labels), torch.__version__], sort_keys=True)
+        key = json.dumps([self.facts()["encoder"], part, len(labels), torch.__version__], sort_keys=True)
         name = f"imdb-pooled-{part}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
         file = cache_folder() / name
         if file.exists():

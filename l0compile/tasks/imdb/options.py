@@ -16,9 +16,8 @@ class ImdbOptions:
     batch, tokens: the size of the input whose latency counts; reviews are cut to ``tokens`` in evaluation.
     train_tokens: training reviews are cut there. steps: of the dense training, 32 reviews each.
     train_reviews, validation_reviews, held_out_reviews: at most so many of each part are used. calibration_reviews:
-    prune and solve least squares with at most this many. head_reviews: "imdb-embeddings" trains on the vectors of at most
-    so many. distil: train pruned models towards the dense model's
-    outputs and hidden states, instead of labels.
+    prune and solve least squares with at most this many. head_reviews: "imdb-embeddings" trains on the vectors of at
+    most so many. distil: train pruned models towards the dense model's outputs and hidden states, instead of labels.
     """
 
     batch: int = 1
