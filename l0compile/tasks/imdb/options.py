@@ -14,7 +14,7 @@ class ImdbOptions:
     """Options of the task.
 
     batch, tokens: the size of the input whose latency counts; reviews are cut to ``tokens`` in evaluation.
-    train_tokens: training reviews are cut there. steps: of the dense training, 32 reviews each.
+    train_tokens: training reviews are cut there. steps: of the dense training, 16 reviews each.
     train_reviews, validation_reviews, held_out_reviews: at most so many of each part are used. calibration_reviews:
     prune and solve least squares with at most this many. head_reviews: "imdb-embeddings" trains on the vectors of at
     most so many. distil: train pruned models towards the dense model's outputs and hidden states, instead of labels.
@@ -23,7 +23,7 @@ class ImdbOptions:
     batch: int = 1
     tokens: int = 128
     train_tokens: int = 128
-    steps: int = 600
+    steps: int = 640
     train_reviews: int = 25_000
     validation_reviews: int = 25_000
     held_out_reviews: int = 25_000

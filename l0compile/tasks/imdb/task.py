@@ -58,11 +58,10 @@ class ImdbTask(Classification):
     def recipe(self, seed: int) -> Schedule:
         return Schedule(
             self.options.steps,
-            batch=32,
+            batch=16,
             weight_rate=1e-4,
             warmup=min(60, 1 + self.options.steps // 10),
             seed=seed,
-            products="bfloat16",
             weight_decay=0.01,
         )
 
