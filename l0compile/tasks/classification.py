@@ -3,7 +3,7 @@
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -56,6 +56,11 @@ class Classification(ABC):
     @abstractmethod
     def recipe(self, seed: int) -> Schedule:
         """Return the schedule that the dense model is trained under."""
+
+    def gate_recipe(self, seed: int) -> Schedule:
+        """Return the schedule of a training with gates that starts from the dense model: here half as long."""
+        dense = self.recipe(seed)
+        return replace(dense, steps=max(1, dense.steps // 2), weight_rate=dense.weight_rate / 2)
 
     @abstractmethod
     def batches(self, size: int, seed: int) -> Iterator[Labelled]:

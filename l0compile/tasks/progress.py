@@ -6,25 +6,44 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
-from l0compile.gates import Budget
+from l0compile.gates import Budget, named_gates
 from l0compile.tasks.checkpoint import Done
 
 
 class Noise:
-    """A context in which PyTorch's global generator is seeded; afterwards it is as before."""
+    """A context in which PyTorch's global generator is seeded; afterwards it is as before.
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    Gates have a generator of their own: in a team, masks so are the same in all processes, whatever their batches draw.
+    """
+
+    def __init__(self, seed: int, model: nn.Module) -> None:
+        self._seed, self._gates = seed, list(named_gates(model).values())
+        self._of_gates = torch.Generator().manual_seed(seed)
 
     def __enter__(self) -> "Noise":
         self._outside = torch.get_rng_state()
         torch.manual_seed(self._seed)
+        self._give(self._of_gates)
         return self
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the states of both generators."""
+        return {"noise": torch.get_rng_state(), "noise of gates": self._of_gates.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where ``state_dict`` was called."""
+        torch.set_rng_state(state["noise"])
+        self._of_gates.set_state(state["noise of gates"])
+
+    def _give(self, generator: torch.Generator | None) -> None:
+        for gate in self._gates:
+            gate.generator = generator
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         torch.set_rng_state(self._outside)
+        self._give(None)
 
 
 class Progress:
@@ -34,10 +53,13 @@ class Progress:
         named: the trained parameters by name.
         average: the decay of the moving average; 0 for none. The first steps use a smaller one, (1 + t) / (10 + t).
         budget: of the gates, if any are trained.
+        noise: of the training.
     """
 
-    def __init__(self, named: Mapping[str, nn.Parameter], average: float, budget: Budget | None) -> None:
-        self._named, self._decay, self._budget = named, average, budget
+    def __init__(
+        self, named: Mapping[str, nn.Parameter], average: float, budget: Budget | None, noise: Noise
+    ) -> None:
+        self._named, self._decay, self._budget, self._noise = named, average, budget, noise
         self._parameters = [parameter.detach() for parameter in named.values()]
         self._averages = [parameter.clone() for parameter in self._parameters] if average else []
         self._steps = 0
@@ -59,10 +81,9 @@ class Progress:
     def tensors(self) -> dict[str, Tensor]:
         """Return everything, to be stored."""
         found = {f"average.{name}": value for name, value in zip(self._named, self._averages, strict=False)}
-        found["noise"] = torch.get_rng_state()
+        found |= self._noise.state_dict()
         if self._budget is not None:
-            state = [self._budget.multiplier, float(self._budget.done)]
-            found["budget"] = torch.tensor(state, dtype=torch.float64)
+            found |= self._budget.state_dict()
         return found
 
     def restore(self, kept: Done) -> None:
@@ -70,7 +91,6 @@ class Progress:
         self._steps = kept.steps
         for name, average in zip(self._named, self._averages, strict=False):
             average.copy_(kept.more[f"average.{name}"])
-        torch.set_rng_state(kept.more["noise"])
+        self._noise.load_state_dict(kept.more)
         if self._budget is not None:
-            multiplier, done = kept.more["budget"].tolist()
-            self._budget.multiplier, self._budget.done = multiplier, int(done)
+            self._budget.load_state_dict(kept.more)

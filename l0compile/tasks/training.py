@@ -106,8 +106,12 @@ def train(
     named = _named(model, trained)
     kept = checkpoint.load(named, optimiser) if checkpoint is not None else Done()
     before, start = kept.steps, time.monotonic() - kept.seconds
-    with _shared(team, model, named, schedule), _training(model, trained), Noise(schedule.seed):
-        progress = Progress(named, schedule.average, budget)
+    with (
+        _shared(team, model, named, schedule),
+        _training(model, trained),
+        Noise(schedule.seed, model) as noise,
+    ):
+        progress = Progress(named, schedule.average, budget, noise)
         if before:
             progress.restore(kept)
         for batch in () if kept.finished else _endless(task, schedule.batch, schedule.seed, before):
@@ -145,7 +149,7 @@ def assist(task: Task, team: Team) -> None:
         named = dict(model.named_parameters())
         trained = [named[name] for name in assignment.parameters]
         batches = _endless(task, assignment.batch, assignment.seed + team.rank * _APART)
-        with _training(model, trained):
+        with _training(model, trained), Noise(assignment.seed, model):
             while team.is_next(trained):
                 _gradients(task, model, next(batches), trained, assignment.products)
                 team.give(trained)
