@@ -1,7 +1,7 @@
 """What the benchmark of sentiment is made of: gated heads, exactness on a test set, a model fitted to a latency."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import searching
-from l0compile.gates import Budget, Feature, attach, harden, hardening, named_gates
+from l0compile.gates import Feature, named_gates
 from l0compile.measurement import Measurement, Protocol, measure_engines, ratio
 from l0compile.measurement.stopwatch import Job
 from l0compile.pruning.masks import live_weights, open_gates
@@ -20,22 +20,15 @@ from l0compile.studies.fit.budget import budget_of
 from l0compile.studies.fit.fit import Fitter
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.space.space import Space
-from l0compile.tasks import Classification, ImdbEmbeddings, Trained, train
+from l0compile.tasks import Classification, ImdbEmbeddings, Trained, train_gated
 
 
 def gated_head(vectors: ImdbEmbeddings, fraction: float, seed: int) -> tuple[nn.Module, float]:
     """Train a head whose gates leave a share of the features; return it, hardened, and the share that is left."""
-    model = attach(vectors.train_dense(seed), {vectors.representation: Feature()})
-    if fraction < 1.0:
-        schedule = replace(vectors.recipe(seed), steps=vectors.recipe(seed).steps // 2, seed=seed + 1)
-        train(vectors, model, schedule, budget=Budget(model, fraction, schedule.steps))
-        harden(model, fraction)
-        train(vectors, model, replace(schedule, seed=seed + 2))
-    else:
-        harden(model)
-    record = hardening(model)
-    assert record is not None
-    return model, record.density
+    model = vectors.train_dense(seed)
+    gates = {vectors.representation: Feature()}
+    done = train_gated(vectors, model, gates, fraction, vectors.gate_recipe(seed))
+    return model, done.achieved
 
 
 def accuracy(task: Classification, logits: Tensor) -> float:
