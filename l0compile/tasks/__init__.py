@@ -3,6 +3,8 @@
 from l0compile.tasks.checkpoint import Checkpoint as Checkpoint
 from l0compile.tasks.classification import Classification as Classification
 from l0compile.tasks.classification import Labelled as Labelled
+from l0compile.tasks.graph import CoraTask as CoraTask
+from l0compile.tasks.graph import GraphOptions as GraphOptions
 from l0compile.tasks.own import OwnTask as OwnTask
 from l0compile.tasks.products import PRECISIONS as PRECISIONS
 from l0compile.tasks.products import Precision as Precision
