@@ -1,6 +1,8 @@
 """Write ``embedding_bag`` as an operator with one result."""
 
 import operator
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import fx
@@ -11,6 +13,10 @@ from l0compile.ir.program import Program
 
 aten = torch.ops.aten
 _SUM, _MEAN = 0, 1
+_OPERATORS = (
+    aten.embedding_bag.default, aten.embedding_bag.padding_idx, aten._embedding_bag.default,
+    aten._embedding_bag_forward_only.default,
+)  # fmt: skip
 
 
 def single_bags(program: Program) -> Program:
@@ -23,11 +29,11 @@ def single_bags(program: Program) -> Program:
     """
     editor = Editor(program)
     for node in list(editor.graph.nodes):
-        if not is_op(node, aten._embedding_bag_forward_only.default, aten._embedding_bag.default):
+        if not is_op(node, *_OPERATORS):
             continue
         given = arguments(node)
         weights, mean = given["per_sample_weights"], given["mode"] == _MEAN
-        if given["mode"] not in (_SUM, _MEAN) or given["padding_idx"] >= 0 or given["include_last_offset"]:
+        if given["mode"] not in (_SUM, _MEAN) or _pads(given) or given["include_last_offset"]:
             continue
         if (mean and weights is not None) or not all(map(_reads_first, node.users)):
             continue
@@ -39,6 +45,11 @@ def single_bags(program: Program) -> Program:
                 reader, editor.call(torch.ops.l0compile.bag.default, args, before=node, origin=node)
             )
     return editor.finish()
+
+
+def _pads(given: Mapping[str, Any]) -> bool:
+    padding = given.get("padding_idx")
+    return padding is not None and padding != -1
 
 
 def _reads_first(user: fx.Node) -> bool:

@@ -24,7 +24,7 @@ SOURCE = (
 )
 DOWNLOAD = (
     "https://github.com/kimiyoung/planetoid (MIT), folder data, and store them in one file by numpy.savez: x_indptr, "
-    "x_indices and x_shape (rows of words), y, edges [2, n], train_idx, val_idx and test_idx"
+    "x_indices and x_shape (rows of words), y, edges [n, 2], train_idx, val_idx and test_idx"
 )
 _KEYS = ("x_indptr", "x_indices", "x_shape", "y", "edges", "train_idx", "val_idx", "test_idx")
 _PARTS: dict[Part, str] = {"train": "train_idx", "validation": "val_idx", "held_out": "test_idx"}
@@ -48,9 +48,9 @@ def load_cora(path: Path | None = None, *, loops: bool = True) -> NodeData:
     try:
         features = _words(arrays["x_indptr"], arrays["x_indices"], arrays["x_shape"])
         labels = torch.from_numpy(arrays["y"].astype(np.int64))
-        edges = torch.from_numpy(arrays["edges"].astype(np.int64))
+        edges = torch.from_numpy(arrays["edges"].astype(np.int64)).t()
         parts = {name: torch.from_numpy(arrays[key].astype(np.int64)) for name, key in _PARTS.items()}
-        neighbours = Neighbours.from_edges(edges, len(labels), loops=loops)
+        neighbours = Neighbours.from_edges(edges, len(features), loops=loops)
         digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
         return NodeData(features, labels, neighbours, parts, SUBJECTS, SOURCE, digest)
     except (DataError, ValueError, IndexError, TypeError, RuntimeError) as error:

@@ -28,6 +28,24 @@ def mean(x: Tensor, neighbours: Tensor, starts: Tensor) -> Tensor:
     return functional.embedding_bag(neighbours, x, starts, mode="mean")
 
 
+class ByteDropout(nn.Module):
+    """Dropout whose probability is rounded to a 256th, since it draws a byte for each element.
+
+    PyTorch's draws a float: on the words of Cora it takes ten times as long, and most of the time of a step.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.dropped = round(256 * p)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.dropped:
+            return x
+        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+        kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.dropped
+        return x * kept * (256 / (256 - self.dropped))
+
+
 class GCNLayer(nn.Module):
     """A layer of Kipf & Welling (ICLR 2017), equation 2: Â x Wᵀ + b. The projection comes first, as it is narrower."""
 
@@ -77,7 +95,7 @@ class GCN(nn.Module):
 
     def __init__(self, features: int, width: int, classes: int, dropout: float = 0.5) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = ByteDropout(dropout)
         self.first = GCNLayer(features, width)
         self.embedding = nn.ReLU()
         self.classify = GCNLayer(width, classes)
@@ -105,7 +123,7 @@ class GraphSAGE(nn.Module):
     ) -> None:
         super().__init__()
         widths = [features, *[width] * (layers - 1)]
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = ByteDropout(dropout)
         self.hidden = nn.ModuleList(SAGELayer(before, after) for before, after in pairwise(widths))
         self.embedding = nn.ReLU()
         self.classify = SAGELayer(width, classes)

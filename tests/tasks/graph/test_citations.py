@@ -53,7 +53,7 @@ def test_a_missing_array_is_named(tmp_path: Path) -> None:
         ({"x_indptr": np.array([0, 2, 3, 6])}, "expected 4 rows of words"),
         ({"y": np.array([0, 1, 2])}, "expected as many features and labels as nodes"),
         ({"y": np.array([0, 1, 7, 1])}, "expected labels from 0 to 6"),
-        ({"edges": np.array([[0], [4]])}, "expected nodes from 0 to 3"),
+        ({"edges": np.array([[0, 4]])}, "expected nodes from 0 to 3"),
         ({"train_idx": np.array([4])}, "part train: expected nodes from 0 to 3"),
         ({"test_idx": np.array([], dtype=np.int64)}, "got none for held_out"),
         ({"y": np.array(["a", "b", "c", "d"])}, "invalid literal"),

@@ -62,7 +62,7 @@ def test_the_decay_counts_in_training_alone_and_spares_the_classifier(graph: Nod
     task = made(graph, "gcn")
     net, batch = task.build(0), next(task.batches(1, 0))
     plain = task.loss(net, batch)
-    net.dropout.p = 0.0
+    net.dropout.dropped = 0
     decayed = task.loss(net.train(), batch)
     squares = net.first.linear.weight.square().sum()
     torch.testing.assert_close(decayed - plain, 0.5 * 5e-4 * squares, rtol=1e-3, atol=1e-5)
