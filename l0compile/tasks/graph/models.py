@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from l0compile.tasks.graph.sparse_features import SparseFeatures
+
 
 def weighted_sum(x: Tensor, neighbours: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
     """Return the sum over each list of neighbours, float32 [lists, width].
@@ -102,7 +104,18 @@ class GCN(nn.Module):
 
     def forward(self, x: Tensor, neighbours: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
         """Return logits, float32 [nodes, classes], from float32 [nodes, features], `Neighbours` and their weights."""
-        hidden = self.embedding(self.first(self.dropout(x), neighbours, starts, weights))
+        return self._classified(
+            self.first(self.dropout(x), neighbours, starts, weights), neighbours, starts, weights
+        )
+
+    def of_sparse(self, x: SparseFeatures, neighbours: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
+        """Return the same for features that are mostly zeros: several times quicker in training."""
+        projected = x.linear(self.first.linear, self.dropout(x.values))
+        hidden = weighted_sum(projected, neighbours, starts, weights) + self.first.bias
+        return self._classified(hidden, neighbours, starts, weights)
+
+    def _classified(self, hidden: Tensor, neighbours: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
+        hidden = self.embedding(hidden)
         logits: Tensor = self.classify(self.dropout(hidden), neighbours, starts, weights)
         return logits
 

@@ -13,8 +13,12 @@ from l0compile.tasks.classification import Classification, Labelled, Part
 from l0compile.tasks.graph.citations import load_cora
 from l0compile.tasks.graph.models import GCN, GraphSAGE
 from l0compile.tasks.graph.nodes import NodeData
+from l0compile.tasks.graph.sparse_features import SparseFeatures
 from l0compile.tasks.registry import register_task
 from l0compile.tasks.training import Schedule
+
+# Features of which fewer are not zero than this share are added up one by one in training.
+_SPARSE = 0.1
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ class GraphTask(Classification):
         self.classes, self.source = data.classes, data.source
         self._made_by = model
         self._inputs = inputs or _inputs(data, self.options)
+        few = float((data.features != 0).double().mean()) < _SPARSE
+        self._sparse = SparseFeatures.of(data.features) if few and inputs is None else None
 
     def build(self, seed: int) -> nn.Module:
         with torch.random.fork_rng(devices=()):
@@ -94,7 +100,7 @@ class GraphTask(Classification):
 
     def loss(self, model: nn.Module, batch: Labelled) -> Tensor:
         """Return the mean cross entropy; in training, plus the decay of weights as Kipf & Welling have it."""
-        found = super().loss(model, batch)
+        found = nn.functional.cross_entropy(self._trained_on(model, batch), batch.labels)
         if not model.training or not self.options.weight_decay:
             return found
         squares = [
@@ -103,6 +109,13 @@ class GraphTask(Classification):
             if parameter.ndim > 1 and ".l0_" not in name and not name.startswith("classify.")
         ]
         return found + 0.5 * self.options.weight_decay * sum(squares, torch.zeros(()))
+
+    def _trained_on(self, model: nn.Module, batch: Labelled) -> Tensor:
+        """Return the logits of a batch, by a GCN in training from the features that are not zero."""
+        if self._sparse is None or not isinstance(model, GCN) or not model.training or _watched(model.first):
+            return self.predict(model, batch)
+        logits = model.of_sparse(self._sparse, *batch.inputs[1:])
+        return logits if batch.rows is None else logits[batch.rows]
 
     def example(self) -> tuple[Tensor, ...]:
         return self._inputs
@@ -132,6 +145,11 @@ def cora_workload(options: dict[str, Any], folder: str | None) -> tuple[nn.Modul
     """Make a dense model of the same shape and the whole graph, in a process that times engines."""
     task = CoraTask(GraphOptions(**options), None if folder is None else Path(folder))
     return task.build(0), task.example()
+
+
+def _watched(layer: nn.Module) -> bool:
+    """Whether something, such as a gate on its input, has to see the calls of the layer."""
+    return any(part._forward_hooks or part._forward_pre_hooks for part in layer.modules())
 
 
 def _inputs(data: NodeData, options: GraphOptions) -> tuple[Tensor, ...]:
