@@ -97,10 +97,10 @@ class ImdbTask(Classification):
     def dense(self) -> nn.Module:
         return copy.deepcopy(self._dense)
 
-    def train_dense(self, seed: int, on_step: Callable[[int], None] | None = None) -> nn.Module:
+    def train_dense(self, seed: int, told: Callable[[str], None] | None = None) -> nn.Module:
         if not self.options.distil:
-            return super().train_dense(seed, on_step)
-        return self.changed(distil=False).train_dense(seed, on_step)
+            return super().train_dense(seed, told)
+        return self.changed(distil=False).train_dense(seed, told)
 
     def changed(self, **options: Any) -> "ImdbTask":
         """Return a task on the same reviews with some other options."""
