@@ -19,7 +19,7 @@ SOURCE = (
     "Apache-2.0) ships them"
 )
 TABLE = ("Age", "Positive Feedback Count", "Division Name", "Department Name", "Class Name")
-_TITLE, _TEXT, _RATING, _LABEL = "Title", "ClothingReview Text", "Rating", "Recommended IND"
+_TITLE, _TEXT, _RATING, _LABEL = "Title", "Review Text", "Rating", "Recommended IND"
 # Of a hundred hashes, so many are held out, and so many of the rest for validation.
 _HELD_OUT, _VALIDATION = 20, 10
 

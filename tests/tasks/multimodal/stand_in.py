@@ -20,7 +20,7 @@ def columns(count: int, seed: int = 0) -> dict[str, list[object]]:
     """Make the columns of ``count`` reviews; a third of the texts say nothing, and then dresses are recommended."""
     draw = random.Random(seed)
     made: dict[str, list[object]] = {name: [] for name in (
-        "Clothing ID", "Age", "Title", "ClothingReview Text", "Rating", "Recommended IND", "Positive Feedback Count",
+        "Clothing ID", "Age", "Title", "Review Text", "Rating", "Recommended IND", "Positive Feedback Count",
         "Division Name", "Department Name", "Class Name",
     )}  # fmt: skip
     for number in range(count):

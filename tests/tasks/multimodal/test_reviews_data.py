@@ -12,7 +12,7 @@ from tests.tasks.multimodal.stand_in import columns, write
 
 def test_copies_of_a_text_are_in_one_part(tmp_path: Path) -> None:
     data = columns(300)
-    texts = data["ClothingReview Text"]
+    texts = data["Review Text"]
     texts[150:] = [f"{str(text).upper()}." for text in texts[:150]]  # another spelling, another punctuation
     parts = read_reviews(write(tmp_path, data))
     assert sum(map(len, parts.values())) == 300
@@ -34,9 +34,9 @@ def test_the_part_is_fixed_by_the_text() -> None:
 
 def test_a_review_without_text_is_left_out_and_one_without_title_is_kept(tmp_path: Path) -> None:
     data = columns(200)
-    data["ClothingReview Text"][0], data["Title"][1] = None, None
+    data["Review Text"][0], data["Title"][1] = None, None
     found = [each for part in read_reviews(write(tmp_path, data)).values() for each in part]
-    assert len(found) == 199 and any(each.text == f" {data['ClothingReview Text'][1]}" for each in found)
+    assert len(found) == 199 and any(each.text == f" {data['Review Text'][1]}" for each in found)
 
 
 def test_a_file_without_a_column_is_refused(tmp_path: Path) -> None:
