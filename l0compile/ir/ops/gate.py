@@ -133,6 +133,9 @@ def gate_in_training(x: Tensor, z: Tensor, block: list[int]) -> Tensor:
     Raises:
         GateError: as of the operator.
     """
+    if block == [1]:  # one gate for each feature: PyTorch's own product is the quickest
+        _check(x, z, block)
+        return x * z
     return _GateProduct.apply(x, z, block)
 
 
