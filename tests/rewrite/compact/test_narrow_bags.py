@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
@@ -42,6 +42,7 @@ def operators(program: Program) -> list[object]:
     return [node.target for node in program.graph.nodes if node.target in (BAG, LINEAR)]
 
 
+@settings(max_examples=25)
 @given(st.integers(1, 6), st.integers(1, 6), st.sampled_from(["sum", "mean"]), st.booleans(), st.booleans())
 def test_the_sum_is_where_rows_are_narrower(
     inputs: int, outputs: int, mode: str, after: bool, bias: bool
@@ -58,7 +59,7 @@ def test_the_sum_is_where_rows_are_narrower(
         assert operators(moved) == (first_layer if stays_after else [BAG, LINEAR])
     assert (moved is program) == stays_after and narrow_bags(moved) is moved
     with torch.no_grad():
-        torch.testing.assert_close(moved.module()(*args), model(*args), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(moved.module()(*args)[0], model(*args), rtol=1e-5, atol=1e-5)
 
 
 def test_a_sum_that_something_else_reads_stays_and_so_does_one_over_fewer_lists() -> None:
@@ -90,6 +91,7 @@ def test_other_bags_are_left_alone(kind: str) -> None:
     torch.testing.assert_close(l0.compile(Other().eval(), args)(*args), Other()(*args))
 
 
+@settings(max_examples=15)
 @given(st.lists(st.booleans(), min_size=6, max_size=6), st.booleans())
 def test_dead_features_go_through_the_sum(live: list[bool], weighted: bool) -> None:
     class Two(nn.Module):
@@ -112,4 +114,4 @@ def test_dead_features_go_through_the_sum(live: list[bool], weighted: bool) -> N
     if any(live):
         assert sorted(widths) == sorted([(sum(live), 5), (3, sum(live))])
     with torch.no_grad():
-        torch.testing.assert_close(program.module()(*args), model(*args), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(program.module()(*args)[0], model(*args), rtol=1e-5, atol=1e-5)
