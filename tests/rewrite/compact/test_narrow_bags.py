@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import l0compile as l0
+from l0compile.errors import InputError
 from l0compile.frontend.export import capture
 from l0compile.ir.program import Program
 from l0compile.rewrite.compact.narrow_bags import narrow_bags
@@ -115,3 +116,12 @@ def test_dead_features_go_through_the_sum(live: list[bool], weighted: bool) -> N
         assert sorted(widths) == sorted([(sum(live), 5), (3, sum(live))])
     with torch.no_grad():
         torch.testing.assert_close(program.module()(*args)[0], model(*args), rtol=1e-5, atol=1e-5)
+
+
+def test_an_index_past_the_rows_is_refused_before_anything_is_computed() -> None:
+    model, args = Around(16, 4, "mean", after=False, bias=True).eval(), arguments(16)
+    compiled = l0.compile(model, args, engine="tvm")
+    wrong = INDICES.clone()
+    wrong[3] = ROWS
+    with pytest.raises(InputError, match=f"expected indices from 0 to {ROWS - 1}"):
+        compiled(args[0], wrong, *args[2:])
