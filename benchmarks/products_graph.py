@@ -84,7 +84,7 @@ def trained(task: SampledTask, model: GraphSAGE, steps: int, fraction: float) ->
     l0.attach(model, {task.representation: l0.Feature(WIDTH)})
     gates = replace(schedule, average=0.0, seed=1)
     found["gates_s"] = round(train(task, model, gates, budget=l0.Budget(model, fraction, steps)).seconds, 1)
-    l0.harden(model, fraction, scope="group")
+    l0.harden(model, fraction, scope="group", values="binary")
     train(task, model, replace(schedule, seed=2))
     kept = hardening(model)
     assert kept is not None

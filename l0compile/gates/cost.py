@@ -145,7 +145,9 @@ def expected_density(items: Sequence[CostItem], probability: Callable[[Gate], Te
 
 def _item_density(item: CostItem, probability: Callable[[Gate], Tensor]) -> Tensor:
     if item.block is None and len(item.gates) == 1:
-        return probability(item.gates[0]).mean()  # whatever it gates; a step of a small model counts in microseconds
+        return probability(
+            item.gates[0]
+        ).mean()  # whatever it gates; a step of a small model counts in microseconds
     rows = _axis([probability(g) for g in item.rows], item.shape[0], item.block.block[0] if item.block else 1)
     cols = _axis([probability(g) for g in item.cols], item.shape[1], item.block.block[1] if item.block else 1)
     if item.block is not None:

@@ -119,7 +119,9 @@ def load_logits(folder: Path, name: str) -> dict[str, Tensor]:
 
 
 def _unreadable(file: Path, error: Exception) -> StorageError:
-    return StorageError(f"{file}: expected a cell of the paper, got {error}; delete the cell's files and run again")
+    return StorageError(
+        f"{file}: expected a cell of the paper, got {error}; delete the cell's files and run again"
+    )
 
 
 def _finish(cell: Cell, task: Classification, model: nn.Module, folder: Path, compiled: bool) -> None:

@@ -11,7 +11,7 @@ from l0compile.tasks.graph.neighbours import Neighbours
 
 
 @dataclass(frozen=True)
-class Sample:
+class NeighbourSample:
     """Some nodes with sampled neighbours, as layers read them.
 
     Attributes:
@@ -47,7 +47,7 @@ class Sampler:
         self.neighbours, self.fanouts = neighbours, tuple(fanouts)
         self._degrees = neighbours.degrees()
 
-    def sample(self, nodes: Tensor, generator: torch.Generator) -> Sample:
+    def sample(self, nodes: Tensor, generator: torch.Generator) -> NeighbourSample:
         """Draw neighbours of ``nodes``, int64 [n], for all layers; the same for the same state of the generator."""
         lists = []
         for fanout in reversed(self.fanouts):
@@ -56,9 +56,9 @@ class Sampler:
             places = torch.arange(count, count * (fanout + 1))
             lists.append((places, torch.arange(0, count * fanout, fanout)))
             nodes = torch.cat([nodes, drawn])
-        return Sample(nodes, tuple(reversed(lists)))
+        return NeighbourSample(nodes, tuple(reversed(lists)))
 
-    def batches(self, nodes: Tensor, size: int, seed: int) -> Iterator[tuple[Tensor, Sample]]:
+    def batches(self, nodes: Tensor, size: int, seed: int) -> Iterator[tuple[Tensor, NeighbourSample]]:
         """Yield ``size`` of ``nodes`` at a time with their sample: one shuffled pass, the last batch may be smaller."""
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(nodes), generator=generator)

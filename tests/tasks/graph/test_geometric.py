@@ -69,7 +69,7 @@ def test_their_layers_train_with_gates_and_compile(graph: NodeData, kind: str) -
     l0.attach(net, {"embedding": l0.Feature(16)})
     schedule = replace(task.recipe(0), average=0.0)
     train(task, net, schedule, budget=l0.Budget(net, 0.5, schedule.steps))
-    l0.harden(net, 0.5, scope="group")
+    l0.harden(net, 0.5, scope="group", values="binary")
     train(task, net, replace(schedule, steps=40))
     assert task.quality(net, "held_out") > 0.5  # chance is 0.25
     compiled = l0.compile(net, task.example(), engine="tvm")

@@ -48,7 +48,7 @@ def test_training_gates_and_compiled_code(
     l0.attach(net, {task.representation: l0.Feature(16)})
     schedule = replace(task.recipe(0), average=0.0)
     train(task, net, schedule, budget=l0.Budget(net, 0.25, schedule.steps))
-    l0.harden(net, 0.25, scope="group")
+    l0.harden(net, 0.25, scope="group", values="binary")
     train(task, net, replace(schedule, steps=20))
     assert task.quality(net, "held_out") > 0.75
     compiled = l0.compile(net, task.example(), engine="tvm")
@@ -72,7 +72,7 @@ def test_the_decay_counts_in_training_alone_and_spares_the_classifier(graph: Nod
 def test_inference_in_chunks_is_that_of_the_whole_graph(graph: NodeData, project_first: bool) -> None:
     net = GraphSAGE(24, 16 if project_first else 40, 4, layers=3).eval()
     l0.attach(net, {"embedding": l0.Feature(net.classify.own.in_features)}, init=0.6)
-    l0.harden(net, 0.5, scope="group")
+    l0.harden(net, 0.5, scope="group", values="binary")
     lists = graph.neighbours
     with torch.no_grad():
         expected = net(graph.features, lists.of, lists.starts)
