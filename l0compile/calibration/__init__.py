@@ -28,5 +28,6 @@ from l0compile.calibration.scores import accuracy as accuracy
 from l0compile.calibration.scores import brier as brier
 from l0compile.calibration.scores import macro_f1 as macro_f1
 from l0compile.calibration.scores import nll as nll
+from l0compile.calibration.seeds import over_seeds as over_seeds
 from l0compile.calibration.temperature import Temperature as Temperature
 from l0compile.calibration.temperature import fit_temperature as fit_temperature

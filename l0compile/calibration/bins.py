@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from l0compile.calibration.groups import Groups, cumulative, tied
+from l0compile.calibration.groups import Groups, Ranking, running
 from l0compile.calibration.predictions import (
     Floats,
     Integers,
@@ -59,9 +59,10 @@ def reliability_bins(logits: Tensor, labels: Tensor, bins: int = BINS) -> tuple[
 
 
 def ece(logits: Tensor, labels: Tensor, bins: int = BINS) -> float:
-    """Return the expected calibration error in [0, 1]: the mean over examples of their bin's |accuracy - confidence|.
+    """Return the expected calibration error in [0, 1]: how far accuracy is from confidence in the bin of an example.
 
-    It is that of the predicted class ("top label"), in equal-width bins: Guo et al. 2017, equation 3.
+    The mean of that over examples, for the predicted class ("top label"), in equal-width bins: Guo et al. 2017,
+    equation 3.
 
     Args:
         logits: float [N, classes].
@@ -77,7 +78,7 @@ def ece(logits: Tensor, labels: Tensor, bins: int = BINS) -> float:
 
 
 def mce(logits: Tensor, labels: Tensor, bins: int = BINS) -> float:
-    """Return the maximum calibration error in [0, 1]: the largest |accuracy - confidence| of a bin with examples.
+    """Return the maximum calibration error in [0, 1]: the largest gap between accuracy and confidence of a bin.
 
     Guo et al. 2017, equation 5. A bin of one example can decide it; look at the counts.
 
@@ -154,7 +155,7 @@ def bins_of(found: Predictions, bins: int = BINS) -> tuple[ReliabilityBin, ...]:
 def ece_of(found: Predictions, bins: int = BINS) -> Statistic:
     """Return `ece` of resamples."""
     groups, gap = Groups.of(bin_index(found.confidence, bins), bins), found.correct - found.confidence
-    return lambda weights: np.abs(groups.sums(weights, gap)[0]).sum(axis=0) / weights.sum(axis=0)
+    return lambda weights: np.abs(groups.sums(weights, gap)[0]).sum(axis=0) / weights.sum(axis=1)
 
 
 def mce_of(found: Predictions, bins: int = BINS) -> Statistic:
@@ -178,7 +179,7 @@ def classwise_ece_of(found: Predictions, bins: int = BINS) -> Statistic:
 
     def statistic(weights: Floats) -> Floats:
         total = sum(np.abs(groups.sums(weights, gap)[0]).sum(axis=0) for groups, gap in each)
-        mean: Floats = total / (len(each) * weights.sum(axis=0))
+        mean: Floats = total / (len(each) * weights.sum(axis=1))
         return mean
 
     return statistic
@@ -187,18 +188,16 @@ def classwise_ece_of(found: Predictions, bins: int = BINS) -> Statistic:
 def equal_mass_ece_of(found: Predictions, bins: int = BINS) -> Statistic:
     """Return `equal_mass_ece` of resamples."""
     shares = np.linspace(0.0, 1.0, checked_count(bins, "bins") + 1)
-    order, ends = tied(found.confidence)
-    gap = (found.correct - found.confidence)[order, None]
+    ranking = Ranking.of(found.confidence)
+    edges, gap = ranking.edges(), (found.correct - found.confidence)[ranking.order]
+    inside = edges if len(edges) <= found.examples else slice(None)  # without ties, all of them
 
     def statistic(weights: Floats) -> Floats:
-        sorted_weights = weights[order]
-        mass, gaps = cumulative(sorted_weights, ends), cumulative(gap * sorted_weights, ends)
-        # Between two ends the sum grows evenly: that is what sharing alike means.
-        at_edges = [
-            np.interp(shares * m[-1], m, g)
-            for m, g in zip(np.ascontiguousarray(mass.T), np.ascontiguousarray(gaps.T), strict=True)
-        ]
-        error: Floats = np.abs(np.diff(at_edges, axis=1)).sum(axis=1) / mass[-1]
+        taken = weights.take(ranking.order, axis=1)
+        mass, gaps = (running(values)[:, inside] for values in (taken, gap * taken))
+        # Between two edges the sum grows evenly: that is what sharing alike means.
+        at = [np.interp(shares * m[-1], m, g) for m, g in zip(mass, gaps, strict=True)]
+        error: Floats = np.abs(np.diff(at, axis=1)).sum(axis=1) / mass[:, -1]
         return error
 
     return statistic

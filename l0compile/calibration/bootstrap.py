@@ -41,13 +41,13 @@ MEASURES = {
 """Name of a measure -> its form for resamples; bins are 15 where there are bins."""
 
 RESAMPLES = 1000
-_TOGETHER = 64  # resamples at once: a row of weights is then a few cache lines
-_NUMBERS = 1 << 21  # at most, in the weights that are held at once
+_TOGETHER = 64  # resamples at once
+_NUMBERS = 1 << 18  # in the weights that are held at once: more do not fit the caches
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A measure of the examples as they are, and the 95 % percentile interval of its resamples."""
+    """A figure and its 95 % interval."""
 
     value: float
     low: float
@@ -55,7 +55,7 @@ class Interval:
 
     @classmethod
     def of(cls, value: float, samples: Floats) -> "Interval | None":
-        """Return the interval of ``samples`` [R]; None if ``value`` is undefined, as AUROC of one class is.
+        """Return the percentile interval of ``samples`` [R]; None if ``value`` is undefined, as AUROC of one class is.
 
         Resamples in which the measure is undefined are left out.
         """
@@ -158,8 +158,8 @@ def resampled(
     found: dict[StatisticKey, list[Floats]] = {key: [] for key in statistics}
     for count in batches(examples, resamples):
         # Number of example and resample in one: counting them gives how often each example was drawn in each.
-        drawn = rng.integers(0, examples, (examples, count)) * count + np.arange(count)
-        weights = np.bincount(drawn.ravel(), minlength=examples * count).reshape(examples, count)
+        drawn = rng.integers(0, examples, (count, examples)) + examples * np.arange(count)[:, None]
+        weights = np.bincount(drawn.ravel(), minlength=count * examples).reshape(count, examples)
         counted = weights.astype(np.float64)
         for key, statistic in statistics.items():
             found[key].append(statistic(counted))

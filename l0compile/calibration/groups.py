@@ -1,7 +1,6 @@
-"""Sums over groups of examples, for many resamples at once.
+"""Sums over examples in many resamples at once.
 
-A column of weights [N, R] says how often each example was drawn in one resample. A column, not a row: sorting examples
-then moves whole rows, and sums run along memory.
+A row of weights [R, N] says how often each example was drawn in one resample.
 """
 
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from l0compile.calibration.predictions import Floats, Integers
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """Examples sorted into groups, for sums over each group of many resamples at once.
+    """Examples sorted into groups.
 
     order: examples, those of the first group first [N]. ends: where groups begin and end in it [groups + 1].
     """
@@ -31,29 +30,48 @@ class Groups:
         """Sum weight times value over each group.
 
         Args:
-            weights: [N, R].
+            weights: [R, N].
             values: some of [N].
 
         Returns:
             [len(values), groups, R].
         """
-        sorted_weights, columns = weights[self.order], np.stack(values)[:, self.order]
-        found = np.zeros((len(values), len(self.ends) - 1, weights.shape[1]))
-        for group, (start, end) in enumerate(zip(self.ends, self.ends[1:], strict=False)):
-            # Row by row, a product of matrices: no temporary of the size of the weights.
-            found[:, group] = columns[:, start:end] @ sorted_weights[start:end]
+        taken, columns = weights.take(self.order, axis=1), np.stack(values, 1)[self.order]
+        found = np.zeros((len(values), len(self.ends) - 1, len(weights)))
+        for group, (start, end) in enumerate(zip(self.ends[:-1], self.ends[1:], strict=True)):
+            # Products of matrices need no temporary of the size of the weights.
+            found[:, group] = (taken[:, start:end] @ columns[start:end]).T
         return found
 
 
-def tied(scores: Floats) -> tuple[Integers, Integers]:
-    """Sort ``scores`` [N] ascending; return their order [N], and where in it groups of equal ones end, exclusive."""
-    order = np.argsort(scores, kind="stable")
-    ranked = scores[order]
-    ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]) + 1, len(ranked))
-    return order, ends
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Examples sorted by a score, ascending, with its ties.
+
+    order: of the examples [N]. start, end: where the run of equal scores begins and ends (exclusive) that the example
+    at this place is in [N].
+    """
+
+    order: Integers
+    start: Integers
+    end: Integers
+
+    @classmethod
+    def of(cls, scores: Floats) -> "Ranking":
+        """Sort ``scores`` [N]."""
+        order = np.argsort(scores, kind="stable")
+        ranked = scores[order]
+        edges = np.concatenate(([0], np.flatnonzero(ranked[1:] != ranked[:-1]) + 1, [len(ranked)]))
+        lengths = np.diff(edges)
+        return cls(order, np.repeat(edges[:-1], lengths), np.repeat(edges[1:], lengths))
+
+    def edges(self) -> Integers:
+        """Return where runs begin, and where the last one ends [runs + 1]."""
+        return np.append(np.flatnonzero(self.start == np.arange(len(self.start))), len(self.start))
 
 
-def cumulative(values: Floats, ends: Integers) -> Floats:
-    """Return sums of ``values`` [N, R] from the start to each of ``ends``, after a row of zeros [groups + 1, R]."""
-    sums = np.cumsum(values, axis=0)[ends - 1]
-    return np.concatenate((np.zeros((1, values.shape[1])), sums))
+def running(values: Floats) -> Floats:
+    """Return the sums of the first 0, 1, ..., N of ``values`` [R, N], as [R, N + 1]."""
+    found = np.zeros((len(values), values.shape[1] + 1))
+    np.cumsum(values, axis=1, out=found[:, 1:])
+    return found

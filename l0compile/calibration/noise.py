@@ -40,11 +40,11 @@ def ece_noise(logits: Tensor, bins: int = BINS, resamples: int = RESAMPLES, seed
 
 def ece_noise_of(found: Predictions, bins: int = BINS, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """Return `ece_noise` of ``found``, whose labels do not count."""
-    rng, confidence = np.random.default_rng(seed), found.confidence[:, None]
+    rng, confidence = np.random.default_rng(seed), found.confidence
     groups, once = Groups.of(bin_index(found.confidence, bins), bins), np.ones(found.examples)
     errors = []
     for count in batches(found.examples, resamples):
-        gap = (rng.random((found.examples, count)) < confidence) - confidence
+        gap = (rng.random((count, found.examples)) < confidence) - confidence
         errors.append(np.abs(groups.sums(gap, once)[0]).sum(axis=0) / found.examples)
     samples = np.concatenate(errors)
     low, high = np.percentile(samples, (2.5, 97.5))

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 Statistic = Callable[[Floats], Floats]
-"""How often each example counts [N, R], in R resamples at once -> the measure of each resample [R]."""
+"""How often each example counts in each of R resamples [R, N] -> the measure of each resample [R]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +40,10 @@ class Predictions:
             DataError: they are empty, of other shapes or types, not finite, or a label is no class.
         """
         found = checked_logits(logits, "logits")
-        if labels.shape != found.shape[:1] or labels.is_floating_point() or labels.dtype == torch.bool:
+        whole = isinstance(labels, Tensor) and not (labels.is_floating_point() or labels.dtype == torch.bool)
+        if not whole or labels.shape != found.shape[:1]:
             raise DataError(
-                f"calibration: expected labels int64 [{len(found)}], one for each row of logits, got"
-                f" {str(labels.dtype).removeprefix('torch.')} {list(labels.shape)}"
+                f"calibration: expected labels int64 [{len(found)}], one for each row of logits, got {_kind(labels)}"
             )
         known = labels.detach().cpu().long().numpy()
         low, high, classes = int(known.min()), int(known.max()), found.shape[1]
@@ -112,7 +112,7 @@ class Predictions:
 
     def value(self, statistic: Statistic) -> float:
         """Return the measure of these examples, each counted once."""
-        return float(statistic(np.ones((self.examples, 1)))[0])
+        return float(statistic(np.ones((1, self.examples)))[0])
 
 
 def checked_logits(logits: Tensor, name: str) -> Floats:
@@ -122,9 +122,7 @@ def checked_logits(logits: Tensor, name: str) -> Floats:
         DataError: they are empty, of another shape or type, or not finite.
     """
     if not isinstance(logits, Tensor) or logits.ndim != 2 or not logits.is_floating_point():
-        came = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        kind = f"{str(logits.dtype).removeprefix('torch.')} " if isinstance(logits, Tensor) else ""
-        raise DataError(f"calibration: expected {name} as a float tensor [N, classes], got {kind}{came}")
+        raise DataError(f"calibration: expected {name} as a float tensor [N, classes], got {_kind(logits)}")
     if not len(logits) or logits.shape[1] < 2:
         raise DataError(
             f"calibration: expected {name} of at least one example and two classes, got {list(logits.shape)}; give a"
@@ -138,6 +136,12 @@ def checked_logits(logits: Tensor, name: str) -> Floats:
             f" first of them row {int(wrong.argmax())}; look at what the model computes there"
         )
     return found
+
+
+def _kind(value: object) -> str:
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
 
 
 def checked_count(count: int, what: str) -> int:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from l0compile.calibration.groups import cumulative, tied
-from l0compile.calibration.predictions import Floats, Integers, Predictions, Statistic, checked_count
+from l0compile.calibration.groups import Ranking, running
+from l0compile.calibration.predictions import Floats, Predictions, Statistic, checked_count
 from l0compile.errors import DataError
 
 
@@ -85,12 +85,11 @@ def risk_coverage(logits: Tensor, labels: Tensor, points: int | None = None) -> 
 def risk_coverage_of(found: Predictions, points: int | None = None) -> RiskCoverage:
     """Return the curve of ``found``."""
     count = found.examples if points is None else checked_count(points, "points")
-    order, ends = _most_confident_first(found)
-    wrong = 1.0 - found.correct[order, None]
-    mass, errors = np.append(0, ends), cumulative(wrong, ends)[:, 0]
+    ranking = _most_confident_first(found)
+    edges, wrong = ranking.edges(), 1.0 - found.correct[ranking.order]
     share = np.arange(1, count + 1) / count
-    risk = np.interp(share * found.examples, mass, errors) / (share * found.examples)
-    return RiskCoverage(tuple(share.tolist()), tuple(risk.tolist()))
+    wrongs = np.interp(share * found.examples, edges, running(wrong[None])[0, edges])
+    return RiskCoverage(tuple(share.tolist()), tuple((wrongs / (share * found.examples)).tolist()))
 
 
 def auroc_of(found: Predictions) -> Statistic:
@@ -110,39 +109,46 @@ def auroc_of(found: Predictions) -> Statistic:
 
 
 def aurc_of(found: Predictions) -> Statistic:
-    """Return `aurc` of resamples; the weights must be whole numbers."""
-    order, ends = _most_confident_first(found)
-    wrong = 1.0 - found.correct[order, None]
+    """Return `aurc` of resamples; the weights must be whole numbers.
+
+    A wrong prediction at place j counts at each coverage k >= j with 1/k: with H(N) - H(j - 1), H the harmonic numbers.
+    In a run of ties it has the mean of that over the places of the run.
+    """
+    ranking = _most_confident_first(found)
+    wrong = np.flatnonzero(found.correct[ranking.order] == 0.0)
+    start, end = ranking.start[wrong], ranking.end[wrong]
 
     def statistic(weights: Floats) -> Floats:
-        sorted_weights = weights[order]
-        mass, errors = cumulative(sorted_weights, ends), cumulative(wrong * sorted_weights, ends)
-        count, wrongs = np.diff(mass, axis=0), np.diff(errors, axis=0)
-        rate = wrongs / np.maximum(count, 1.0)
-        # Sum over k in (n, n + count] of (errors before + (k - n) rate) / k.
-        harmonic = np.append(0.0, np.cumsum(1.0 / np.arange(1, mass[-1].max() + 1)))
-        at = harmonic[mass.astype(np.int64)]
-        sums = wrongs + (errors[:-1] - mass[:-1] * rate) * np.diff(at, axis=0)
-        area: Floats = sums.sum(axis=0) / mass[-1]
+        taken = weights.take(ranking.order, axis=1)
+        places = running(taken).astype(np.int64)
+        total = places[:, -1]
+        harmonic = running(1.0 / np.arange(1, total.max() + 1)[None])[0]
+        sums = running(harmonic[None])[0]  # of H(j - 1) over the places j up to each
+        first, last = places[:, start], places[:, end]
+        mean = (sums[last] - sums[first]) / np.maximum(last - first, 1)
+        area: Floats = (taken[:, wrong] * (harmonic[total][:, None] - mean)).sum(axis=1) / total
         return area
 
     return statistic
 
 
-def _most_confident_first(found: Predictions) -> tuple[Integers, Integers]:
-    return tied(-found.log_odds[np.arange(found.examples), found.predicted])
+def _most_confident_first(found: Predictions) -> Ranking:
+    return Ranking.of(-found.log_odds[np.arange(found.examples), found.predicted])
 
 
 def _area_of(scores: Floats, positive: NDArray[np.bool_]) -> Statistic:
-    order, ends = tied(scores)
-    is_positive = positive[order, None].astype(np.float64)
+    ranking = Ranking.of(scores)
+    ranked = positive[ranking.order]
+    at, negative = np.flatnonzero(ranked), (~ranked).astype(np.float64)
+    start, end = ranking.start[at], ranking.end[at]
 
     def statistic(weights: Floats) -> Floats:
-        sorted_weights = weights[order]
-        above = cumulative(is_positive * sorted_weights, ends)
-        below = cumulative(sorted_weights, ends) - above
-        wins = (np.diff(above, axis=0) * (below[1:] + below[:-1])).sum(axis=0) / 2.0
-        pairs = above[-1] * below[-1]
+        taken = weights.take(ranking.order, axis=1)
+        below = running(negative * taken)
+        # A positive example wins against the negative ones below it, and half against those that it ties with.
+        mine = taken[:, at]
+        wins = (mine * (below[:, start] + below[:, end])).sum(axis=1) / 2.0
+        pairs = mine.sum(axis=1) * below[:, -1]
         area: Floats = np.where(pairs > 0, wins / np.maximum(pairs, 1.0), np.nan)
         return area
 

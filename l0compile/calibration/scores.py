@@ -73,7 +73,7 @@ def macro_f1(logits: Tensor, labels: Tensor) -> float:
 
 def mean_of(values: Floats) -> Statistic:
     """Return the mean of ``values`` [N] of resamples."""
-    return lambda weights: (values @ weights) / weights.sum(axis=0)
+    return lambda weights: (weights @ values) / weights.sum(axis=1)
 
 
 def nll_of(found: Predictions) -> Statistic:

@@ -30,7 +30,7 @@ def _stretch(gate: Tensor) -> Tensor:
     return (gate * (ZETA - GAMMA) + GAMMA).clamp(0.0, 1.0)
 
 
-class _Sample(torch.autograd.Function):
+class _HardConcreteSample(torch.autograd.Function):
     """One sample. Its derivative follows from the sample itself, so nothing else is kept for the backward pass."""
 
     @staticmethod
@@ -81,7 +81,7 @@ def sample(log_alpha: Tensor, generator: torch.Generator | None = None) -> Tenso
         log_alpha: of any shape.
         generator: of the noise, on the device of ``log_alpha``; default: PyTorch's global one.
     """
-    return _Sample.apply(log_alpha, generator)
+    return _HardConcreteSample.apply(log_alpha, generator)
 
 
 def open_probability(log_alpha: Tensor) -> Tensor:

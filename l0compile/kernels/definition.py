@@ -96,7 +96,7 @@ class KernelDef:
 
     Attributes:
         name: of the kernel, and ``KernelWorkload.op`` of its cost records.
-        calls: operator of the namespace ``l0compile`` -> how a node of it launches the kernel.
+        calls: operator of the namespace ``l0compile`` -> how a node of it launches the kernel; None where it can't.
         spec: class of the frozen value that says what one kernel computes.
         emit: (spec, tile[, schedule]) -> the scheduled ``tirx.PrimFunc``.
         costs: None: its costs are not recorded.
@@ -107,7 +107,7 @@ class KernelDef:
     """
 
     name: str
-    calls: Mapping[str, Callable[[fx.Node], KernelCall]]
+    calls: Mapping[str, Callable[[fx.Node], KernelCall | None]]
     spec: type
     emit: Callable[..., Any]
     costs: KernelCosts | None

@@ -8,6 +8,7 @@ from torch import fx
 from l0compile.errors import BuildError
 from l0compile.ir import ops as ops  # registers the operators that are looked up below
 from l0compile.kernels.cpu.attention.definition import ATTENTION
+from l0compile.kernels.cpu.bag import BAG
 from l0compile.kernels.cpu.conv import CONV
 from l0compile.kernels.cpu.linear.definition import LINEAR
 from l0compile.kernels.cpu.mask import MASK
@@ -29,6 +30,7 @@ KERNELS: tuple[KernelDef, ...] = (
     NORM,
     ROPE,
     PACK,
+    BAG,
     CONV,
     COPY,
     WINDOW,

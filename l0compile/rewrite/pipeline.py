@@ -6,6 +6,7 @@ from l0compile.ir.program import Program
 from l0compile.rewrite.compact.compact import compact as compact_channels
 from l0compile.rewrite.compact.drop_dead import drop_dead
 from l0compile.rewrite.compact.gather_channels import gather_channels
+from l0compile.rewrite.compact.narrow_bags import narrow_bags
 from l0compile.rewrite.formats.choose_formats import choose_formats
 from l0compile.rewrite.formats.dense_kernels import dense_kernels
 from l0compile.rewrite.fuse.fuse_attention import fuse_attention
@@ -19,6 +20,7 @@ from l0compile.rewrite.layout.decompose import decompose
 from l0compile.rewrite.layout.planes import pack_planes
 from l0compile.rewrite.layout.tokens import pack_tokens
 from l0compile.rewrite.layout.transposed_conv import transposed_conv_to_conv
+from l0compile.rewrite.normalize.bags import single_bags
 from l0compile.rewrite.normalize.canonicalize import canonicalize
 from l0compile.rewrite.normalize.complex_pairs import complex_to_pairs
 from l0compile.rewrite.normalize.cse import cse
@@ -42,6 +44,7 @@ NORMALIZE = PassGroup("normalize", "Write the same function one way.", (
     Pass(plain_arithmetic),
     Pass(canonicalize),
     Pass(complex_to_pairs),
+    Pass(single_bags, adds_operators=True),
     Pass(cse),
     Pass(fuse_complex_rope, adds_operators=True),  # before a layer is split into even and odd features
     Pass(fold_constants),  # gates on weights, and index arithmetic on fixed sizes
@@ -70,6 +73,7 @@ COMPACT = PassGroup("compact", "Remove what is dead; dense operators stay dense.
     Pass(gather_channels, uses_zeros=True),  # what compaction alone would have to leave
     Pass(compact_channels, uses_zeros=True),
     Pass(drop_dead, uses_zeros=True),  # what compaction left neutral
+    Pass(narrow_bags, adds_operators=True),  # by the widths that are left
     Pass(flush_denormals, flushes_denormals=True),  # constants folded into biases
     Pass(canonicalize),
 ))  # fmt: skip

@@ -11,6 +11,11 @@ from l0compile.tasks.gated_training import Annealing as Annealing
 from l0compile.tasks.gated_training import GatedTraining as GatedTraining
 from l0compile.tasks.gated_training import representation_gate as representation_gate
 from l0compile.tasks.gated_training import train_gated as train_gated
+from l0compile.tasks.graph import CoraTask as CoraTask
+from l0compile.tasks.graph import GraphOptions as GraphOptions
+from l0compile.tasks.imdb.embeddings import ImdbEmbeddings as ImdbEmbeddings
+from l0compile.tasks.imdb.options import ImdbOptions as ImdbOptions
+from l0compile.tasks.imdb.task import ImdbTask as ImdbTask
 from l0compile.tasks.multimodal import DigitsTask as DigitsTask
 from l0compile.tasks.multimodal import ModalityWatch as ModalityWatch
 from l0compile.tasks.multimodal import ReviewsTask as ReviewsTask

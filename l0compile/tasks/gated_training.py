@@ -66,6 +66,7 @@ def train_gated(
     cost: Mapping[str, Cost] | None = None,
     feeds: Mapping[str, str] | None = None,
     on_step: Callable[[int], None] | None = None,
+    told: Callable[[str], None] | None = None,
     folder: Path | None = None,
 ) -> GatedTraining:
     """Attach gates to a trained model, train both, and leave the gates as constants, all in place.
@@ -81,6 +82,7 @@ def train_gated(
         cost: of the gated modules, see ``Budget``.
         feeds: which module reads which, see ``Budget``.
         on_step: called with the number of each step.
+        told: hears every ten seconds of loss, active fraction, budget and time left.
         folder: keep unfinished trainings there, and resume from it.
 
     Returns:
@@ -100,13 +102,15 @@ def train_gated(
         model, fraction, steps, delay=shares.warm_up / learning, warmup=shares.ramp / learning, cost=cost, feeds=feeds
     )  # fmt: skip
     first = train(
-        task, model, replace(schedule, steps=steps), budget=budget, on_step=on_step,
+        task, model, replace(schedule, steps=steps), budget=budget, on_step=on_step, told=told,
         checkpoint=_checkpoint(folder, "gates", schedule),
     )  # fmt: skip
     harden(model, budget if scope == "global" else fraction, scope=scope)
-    told = None if on_step is None else (lambda step: on_step(steps + step))
+    counted = None if on_step is None else (lambda step: on_step(steps + step))
     rest = replace(schedule, steps=schedule.steps - steps, seed=schedule.seed + 1)
-    second = train(task, model, rest, on_step=told, checkpoint=_checkpoint(folder, "weights", schedule))
+    second = train(
+        task, model, rest, on_step=counted, told=told, checkpoint=_checkpoint(folder, "weights", schedule)
+    )
     record = hardening(model)
     assert record is not None
     return GatedTraining(fraction, record.density, first, second)

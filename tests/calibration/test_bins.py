@@ -9,7 +9,7 @@ from torch import Tensor
 
 from l0compile.calibration import classwise_ece, ece, equal_mass_ece, mce, reliability_bins
 from l0compile.calibration.bins import bin_index, ece_of, equal_mass_ece_of, mce_of
-from l0compile.calibration.groups import tied
+from l0compile.calibration.groups import Ranking
 from l0compile.calibration.predictions import Predictions
 from tests.calibration.drawn_examples import Examples, examples, too_sure, with_confidence
 
@@ -106,9 +106,10 @@ def test_errors_by_hand() -> None:
 def test_equal_mass_is_that_of_examples_cut_into_pieces(found: Examples, bins: int) -> None:
     """Cut each example into as many pieces as there are bins: then every bin holds N pieces, and none is divided."""
     one = Predictions.of(*found)
-    order, ends = tied(one.confidence)
-    gap = (one.correct - one.confidence)[order]
-    shared = np.concatenate([np.full(len(part), part.mean()) for part in np.split(gap, ends[:-1])])
+    ranking = Ranking.of(one.confidence)
+    gap = (one.correct - one.confidence)[ranking.order]
+    runs = np.split(gap, ranking.edges()[1:-1])
+    shared = np.concatenate([np.full(len(run), run.mean()) for run in runs])
     pieces = np.repeat(shared, bins).reshape(bins, one.examples)
     expected = np.abs(pieces.sum(axis=1)).sum() / (bins * one.examples)
     assert equal_mass_ece(*found, bins) == pytest.approx(expected, abs=1e-9)

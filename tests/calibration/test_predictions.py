@@ -33,6 +33,7 @@ NAN = torch.tensor([[0.0, 1.0], [math.nan, 0.0], [0.0, 1.0]])
         (GOOD, LABELS[:, None], r"got int64 \[3, 1\]"),
         (GOOD, LABELS.float(), "got float32"),
         (GOOD, LABELS.bool(), "got bool"),
+        (GOOD, [1, 0, 1], "got list"),
         (GOOD, LABELS + 1, r"labels in 0\.\.1, .*, got 1\.\.2"),
         (GOOD, -LABELS, r"got -1\.\.0; leave out examples without a label"),
     ],

@@ -1,5 +1,7 @@
 """Models of a task, judged raw and scaled: temperatures from validation data, differences to the scaled baseline."""
 
+import dataclasses
+import json
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -123,6 +125,12 @@ def test_what_diagrams_need_is_there(reports: dict[str, Calibration]) -> None:
         assert len(found.bins) == 15 and sum(item.count for item in found.bins) == SIZES["held_out"]
         assert len(found.risk.coverage) == CURVE_POINTS
         assert found.risk.risk[-1] == pytest.approx(1 - found.measures["accuracy"].value)  # type: ignore[union-attr]
+
+
+def test_a_report_is_plain_data(reports: dict[str, Calibration]) -> None:
+    told = json.loads(json.dumps(dataclasses.asdict(reports["compiled"])))
+    assert told["raw"]["measures"]["ece"]["low"] == reports["compiled"].raw.measures["ece"].low  # type: ignore[union-attr]
+    assert told["flips"]["flips"] == 0 and len(told["scaled"]["bins"]) == 15
 
 
 def test_names_and_parts_are_checked(task: Blobs) -> None:

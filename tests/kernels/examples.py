@@ -138,9 +138,19 @@ def bsr_linear(_: TokenTile) -> Iterator[Example]:
     )
 
 
+def bag(_: TokenTile) -> Iterator[Example]:
+    sizes = torch.tensor([3, 0, 1, 40, 2, 0])  # of the lists, the last one empty
+    starts, edges = sizes.cumsum(0) - sizes, int(sizes.sum())
+    for features, index in ((5, torch.int64), (37, torch.int32), (300, torch.int64)):
+        x, indices = torch.randn(9, features), torch.randint(9, (edges,)).to(index)
+        yield Example("bag", (x, indices, starts.to(index), None, True))
+        yield Example("bag", (x, indices, starts.to(index), torch.randn(edges), False))
+        yield Example("bag", (x, indices, starts.to(index)))
+
+
 EXAMPLES: dict[str, Callable[[TokenTile], Iterator[Example]]] = {
-    "linear": linear, "attention": attention, "mask": mask, "norm": norm, "rope": rope, "pack": pack, "conv": conv,
-    "copy_planes": copy_planes, "window": window, "winograd_planes": winograd_planes, "winograd": winograd,
-    "bsr_linear": bsr_linear,
+    "linear": linear, "attention": attention, "mask": mask, "norm": norm, "rope": rope, "pack": pack, "bag": bag,
+    "conv": conv, "copy_planes": copy_planes, "window": window, "winograd_planes": winograd_planes,
+    "winograd": winograd, "bsr_linear": bsr_linear,
 }  # fmt: skip
 """Kernel -> examples. A new kernel has a line here."""

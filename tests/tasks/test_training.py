@@ -1,5 +1,6 @@
 """Training: the same parameters bit for bit, interrupted or not; averages; what has weight decay."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import nn
 
 from l0compile.gates import Budget, Feature, attach, named_gates
 from l0compile.tasks import Checkpoint, Schedule, train
+from l0compile.tasks.progress import Teller
 from tests.tasks.points import Points
 
 SCHEDULE = Schedule(24, batch=32, weight_rate=1e-2, gate_rate=0.3, weight_decay=0.1, average=0.9, seed=3)
@@ -123,3 +125,22 @@ def test_gates_have_no_decay_and_their_own_rate() -> None:
     before = gate.log_alpha.detach().clone()
     train(task, model, Schedule(2, weight_rate=0.0, gate_rate=0.3, warmup=1), budget=budget)
     assert float((gate.log_alpha.detach() - before).abs().max()) > 0.1
+
+
+def test_it_tells_of_itself() -> None:
+    task, told = Points(), list[str]()
+    model, budget = gated(task)
+    train(task, model, SCHEDULE, budget=budget, told=told.append)
+    assert (
+        len(told) == 1 and told[0].startswith("step 24 of 24: loss ") and told[0].endswith(" about 0 s left")
+    )
+    assert " active, 50.0% allowed" in told[0]
+
+
+def test_the_time_left_follows_from_the_steps_and_the_deadline() -> None:
+    told: list[str] = []
+    now = time.monotonic()
+    for deadline in (None, now + 20.0):
+        Teller(told.append, 100, None, now - 30.0, deadline, every_s=0.0).step(25, 0.5)
+    Teller(None, 100, None, now, every_s=0.0).step(25, 0.5)
+    assert told == [f"step 25 of 100: loss 0.5, about {left} s left" for left in (90, 20)]

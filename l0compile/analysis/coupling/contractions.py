@@ -192,6 +192,17 @@ def embedding(node: fx.Node, coupling: Coupling) -> None:
         coupling.same(node, (node, axis), (indices, axis))
 
 
+def bag(node: fx.Node, coupling: Coupling) -> None:
+    """Columns of x are columns of the result; all rows stay, since any may be picked."""
+    x = operand_of(node)
+    for other in node.all_input_nodes:
+        if other is not x:
+            coupling.pin_all(other, "they say which rows a bag has")
+    for other in (x, node):
+        coupling.pin((other, 0), "rows of a bag")
+    coupling.same(node, (node, 1), (x, 1))
+
+
 def _bsr_linear(node: fx.Node, coupling: Coupling) -> None:
     for other in (node, *node.all_input_nodes):
         if tensor(other) is not None:
@@ -202,4 +213,5 @@ register(aten.linear.default, rule=linear)
 register(*CONVOLUTIONS, rule=convolution)
 register(*operators(matrix_product=True), rule=matmul)
 register(aten.embedding.default, rule=embedding)
+register(torch.ops.l0compile.bag.default, rule=bag)
 register(torch.ops.l0compile.bsr_linear.default, rule=_bsr_linear)

@@ -81,5 +81,20 @@ def _sdpa_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Ten
     return reads
 
 
+def _bag(node: fx.Node, view: View) -> Fact | None:
+    """A column of zeros gives zeros. Any other constant depends on how many rows a bag has."""
+    zero = view.fact(node.args[0]).zero.all(0, keepdim=True)
+    return Fact(zero, torch.zeros([1, 1], dtype=node.meta["val"].dtype))
+
+
+def _bag_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
+    """Any row may be picked; a column is read where that of the result is."""
+    x, *rest = node.all_input_nodes
+    if x in rest or x is not node.args[0]:
+        return {}
+    return {x: live.any(0, keepdim=True), **{other: everything(other) for other in rest}}
+
+
+register(torch.ops.l0compile.bag.default, forward=_bag, backward=_bag_reads)
 register(*operators(matrix_product=True), forward=_matmul, backward=_matmul_reads)
 register(aten.scaled_dot_product_attention.default, forward=_sdpa, backward=_sdpa_reads)

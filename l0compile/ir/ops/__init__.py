@@ -1,6 +1,7 @@
 """The operators of namespace ``l0compile``; the PyTorch implementation of each is its reference."""
 
 from l0compile.ir.ops import attention as attention
+from l0compile.ir.ops import bag as bag
 from l0compile.ir.ops import bsr as bsr
 from l0compile.ir.ops import conv as conv
 from l0compile.ir.ops import dense as dense

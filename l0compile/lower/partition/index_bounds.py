@@ -37,7 +37,9 @@ def index_bounds(program: Program, skip: Container[str] = ()) -> dict[str, int]:
     facts = index_facts(program)
     for node in program.graph.nodes:
         if node.target in _AXIS_READERS and node.name not in skip:
-            _bound_axis(node, bounds)
+            _bound_axis(node, node.args[1], node.args[2], bounds)
+        if node.target is torch.ops.l0compile.bag.default and node.name not in skip:
+            _bound_axis(node, 0, node.args[1], bounds)
         if node.target != aten.embedding.default or node.name in skip:
             continue
         rows = int(node.args[0].meta["val"].shape[0])
@@ -57,12 +59,11 @@ def index_bounds(program: Program, skip: Container[str] = ()) -> dict[str, int]:
     return bounds
 
 
-def _bound_axis(node: fx.Node, bounds: dict[str, int]) -> None:
-    """Add a bound for an input if the whole of it indexes an axis of fixed size."""
-    source: Any = node.args[2]
+def _bound_axis(node: fx.Node, axis: Any, source: Any, bounds: dict[str, int]) -> None:
+    """Add a bound for an input if the whole of it indexes an axis, of fixed size, of the first operand."""
     while facts_of(source).moves in ("reshape", "repeat"):
         source = source.args[0]
-    shape, axis = node.args[0].meta["val"].shape, node.args[1]
+    shape = node.args[0].meta["val"].shape
     if source.op == "placeholder" and len(shape) and isinstance(shape[axis], int):
         bounds[source.name] = min(shape[axis], bounds.get(source.name, shape[axis]))
 

@@ -5,7 +5,7 @@ from l0compile.report.paper_cells import REPORT_TITLES, TITLES, report_cells, ro
 from l0compile.report.plots.fractions import fractions_plot
 from l0compile.report.plots.reliability import reliability, reliability_panels
 from l0compile.studies.paper.result import COMPARED, SCORES, Paper, PaperTable
-from l0compile.studies.paper.timing import Timing
+from l0compile.studies.paper.timing import PaperTiming
 
 CURVES = ("accuracy", "ECE")
 
@@ -36,7 +36,7 @@ def _shown(table: PaperTable) -> dict[str, object]:
     }
 
 
-def _engine(timing: Timing) -> str:
+def _engine(timing: PaperTiming) -> str:
     if timing.ms is None:
         return f"could not run: {timing.error}"
     return f"{timing.ms:.3g} ms [{timing.low:.3g}, {timing.high:.3g}]"

@@ -32,7 +32,7 @@ _UNSEEN = 0
 
 
 @dataclass(frozen=True)
-class Rows:
+class People:
     """Encoded people. numbers: float32 [N, 6]. categories: int64 [N, 8]. labels: int64 [N], 1 for more than 50K."""
 
     numbers: Tensor
@@ -47,7 +47,7 @@ class Census:
     sizes: how many indices each categorical column has. digest: of the files.
     """
 
-    parts: dict[Part, Rows]
+    parts: dict[Part, People]
     sizes: tuple[int, ...]
     digest: str
 
@@ -73,7 +73,7 @@ def load_census(path: Path | None = None) -> Census:
     known = [sorted({row[COLUMNS.index(name)] for row in tables["train"]}) for name in CATEGORIES]
     quantiles = [_quantiles(_numbers(tables["train"], name)) for name in NUMBERS]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
-    parts: dict[Part, Rows] = {
+    parts: dict[Part, People] = {
         "train": _encode(tables["train"], known, quantiles),
         "validation": _encode(tables["validation"], known, quantiles),
         "held_out": _encode(tables["held_out"], known, quantiles),
@@ -124,7 +124,7 @@ def _normal(values: np.ndarray, quantiles: np.ndarray) -> Tensor:
 
 def _encode(
     rows: Sequence[Sequence[str]], known: Sequence[Sequence[str]], quantiles: Sequence[np.ndarray]
-) -> Rows:
+) -> People:
     numbers = [_normal(_numbers(rows, name), table) for name, table in zip(NUMBERS, quantiles, strict=True)]
     categories = []
     for name, names in zip(CATEGORIES, known, strict=True):
@@ -132,4 +132,4 @@ def _encode(
         column = COLUMNS.index(name)
         categories.append(torch.tensor([index.get(row[column], _UNSEEN) for row in rows]))
     labels = torch.tensor([LABELS.index(row[-1]) for row in rows])
-    return Rows(torch.stack(numbers, 1), torch.stack(categories, 1), labels)
+    return People(torch.stack(numbers, 1), torch.stack(categories, 1), labels)

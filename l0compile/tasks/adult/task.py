@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from l0compile.errors import ConfigError
-from l0compile.tasks.adult.census import CATEGORIES, LABELS, NUMBERS, Rows, load_census
+from l0compile.tasks.adult.census import CATEGORIES, LABELS, NUMBERS, People, load_census
 from l0compile.tasks.adult.models import EmbeddingMLP, FTTransformer
 from l0compile.tasks.classification import Classification, Labelled, Part
 from l0compile.tasks.registry import register_task
@@ -116,5 +116,5 @@ def _example(batch: int, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
     return numbers, torch.stack(categories, 1)
 
 
-def _labelled(rows: Rows, chosen: Tensor) -> Labelled:
+def _labelled(rows: People, chosen: Tensor) -> Labelled:
     return Labelled((rows.numbers[chosen], rows.categories[chosen]), rows.labels[chosen])

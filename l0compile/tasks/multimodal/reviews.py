@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from l0compile.errors import ConfigError
 from l0compile.tasks.classification import Labelled, Part
 from l0compile.tasks.multimodal.examples import Examples, ModalityTask
-from l0compile.tasks.multimodal.reviews_data import SOURCE, TABLE, Review, find_reviews, read_reviews
+from l0compile.tasks.multimodal.reviews_data import SOURCE, TABLE, ClothingReview, find_reviews, read_reviews
 from l0compile.tasks.multimodal.transformer import IdTokens
 from l0compile.tasks.multimodal.words import Columns, Words
 from l0compile.tasks.registry import make_task, register_task, task_options
@@ -82,7 +82,7 @@ class ReviewsTask(ModalityTask):
     def load(self) -> Mapping[Part, Examples]:
         return {part: self.encode(reviews) for part, reviews in self._reviews.items()}
 
-    def encode(self, reviews: list[Review]) -> Examples:
+    def encode(self, reviews: list[ClothingReview]) -> Examples:
         """Return reviews as the model reads them."""
         inputs: dict[str, Tensor] = {}
         if "text" in self.modalities:
@@ -127,7 +127,7 @@ class ReviewsTask(ModalityTask):
         return f"{__name__}:dense_workload", {"options": dataclasses.asdict(self.options)}
 
     @functools.cached_property
-    def _reviews(self) -> Mapping[Part, list[Review]]:
+    def _reviews(self) -> Mapping[Part, list[ClothingReview]]:
         return read_reviews(self._file)
 
     @functools.cached_property

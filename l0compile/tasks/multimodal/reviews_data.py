@@ -11,7 +11,7 @@ from typing import Any
 from l0compile.errors import DataError, MissingDependency
 from l0compile.tasks.classification import Part
 from l0compile.tasks.data_folder import DATA_VARIABLE, data_root
-from l0compile.tasks.multimodal.words import Cell, split_words
+from l0compile.tasks.multimodal.words import CellValue, split_words
 
 FILE = "WomensClothingE-CommerceReviews.parquet.brotli"
 SOURCE = (
@@ -25,11 +25,11 @@ _HELD_OUT, _VALIDATION = 20, 10
 
 
 @dataclass(frozen=True)
-class Review:
+class ClothingReview:
     """text: title and body. table: one cell per column of `TABLE`. rating: 1 to 5. label: 1 if recommended, else 0."""
 
     text: str
-    table: tuple[Cell, ...]
+    table: tuple[CellValue, ...]
     rating: int
     label: int
 
@@ -56,7 +56,7 @@ def find_reviews() -> Path:
     )
 
 
-def read_reviews(file: Path) -> dict[Part, list[Review]]:
+def read_reviews(file: Path) -> dict[Part, list[ClothingReview]]:
     """Read the reviews that have a text, and split them.
 
     The part follows from a hash of the words of the text, so copies of a text are in one part: 20 % held out, 10 %
@@ -70,11 +70,11 @@ def read_reviews(file: Path) -> dict[Part, list[Review]]:
         DataError: the file can't be read, or lacks a column or the reviews of a part.
     """
     columns = _columns(file)
-    parts: dict[Part, list[Review]] = {"train": [], "validation": [], "held_out": []}
+    parts: dict[Part, list[ClothingReview]] = {"train": [], "validation": [], "held_out": []}
     for row in range(len(columns[_TEXT])):
         text = columns[_TEXT][row]
         if text:
-            made = Review(
+            made = ClothingReview(
                 f"{columns[_TITLE][row] or ''} {text}",
                 tuple(columns[name][row] for name in TABLE),
                 int(columns[_RATING][row]),

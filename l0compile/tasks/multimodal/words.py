@@ -14,7 +14,7 @@ PADDING, UNKNOWN = 0, 1
 _GROUPS = 16
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[!?]")
 
-Cell = str | int | None
+CellValue = str | int | None
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Columns:
     size: int
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[Cell]]) -> "Columns":
+    def of(cls, rows: Sequence[Sequence[CellValue]]) -> "Columns":
         """Take the categories of texts, and quantiles of numbers."""
         edges: list[tuple[int, ...] | None] = []
         categories: list[Mapping[str, int]] = []
@@ -77,11 +77,11 @@ class Columns:
             size += (len(cuts) + 1 if numbers else len(texts)) + 1
         return cls(tuple(edges), tuple(categories), tuple(first), size)
 
-    def encode(self, rows: Sequence[Sequence[Cell]]) -> Tensor:
+    def encode(self, rows: Sequence[Sequence[CellValue]]) -> Tensor:
         """Return the id of each cell, int64 [N, columns]."""
         return torch.tensor([[self._id(place, cell) for place, cell in enumerate(row)] for row in rows])
 
-    def _id(self, place: int, cell: Cell) -> int:
+    def _id(self, place: int, cell: CellValue) -> int:
         edges = self.edges[place]
         if isinstance(cell, int) and edges is not None:
             return self.first[place] + 1 + bisect_right(edges, cell)

@@ -12,12 +12,12 @@ from l0compile.report.paper_cells import TITLES, row_cells
 from l0compile.report.terminal import paper_table
 from l0compile.report.write import write_paper
 from l0compile.studies.paper.result import SCORES, Paper, PaperRow, PaperTable, Spread
-from l0compile.studies.paper.timing import Timing
+from l0compile.studies.paper.timing import PaperTiming
 
 
 def row(fraction: float | None, accuracy: float) -> PaperRow:
     scores = {name: Spread(accuracy if name == "accuracy" else 0.1 * accuracy, 0.002) for name in SCORES}
-    timing = Timing("adult-seed0-0.25", 1.25, 1.2, 1.3, faster=Ratio(1.5, 1.4, 1.6))
+    timing = PaperTiming("adult-seed0-0.25", 1.25, 1.2, 1.3, faster=Ratio(1.5, 1.4, 1.6))
     return PaperRow(
         fraction, fraction or 1.0, scores, scores, Spread(1.1, 0.01), Spread(12.0, 1.0), 0, 1e-6, 123_000,
         None if fraction is None else timing,
@@ -36,7 +36,7 @@ def paper() -> Paper:
     table = PaperTable(
         "adult", "Adult <b>", "Trees are better.", "UCI", 16281,
         (row(None, 0.8591), row(0.5, 0.8581), row(0.25, 0.8571)),
-        (Timing("onnxruntime", 1.9, 1.8, 2.0), Timing("openvino", None, None, None, "not installed")),
+        (PaperTiming("onnxruntime", 1.9, 1.8, 2.0), PaperTiming("openvino", None, None, None, "not installed")),
         {name: Spread(-0.002, 0.001) for name in SCORES}, tuple(reports.values()),
     )  # fmt: skip
     return Paper((table,), 5, 1.0, {"imdb": "expected train-00.jsonl.gz"}, {"machine": "made up"})
