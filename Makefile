@@ -5,10 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 
-.PHONY: demo test slow bench docs lint format clean
+.PHONY: demo paper test slow bench docs lint format clean
 
 demo: $(STAMP)
 	$(BIN)/l0compile search search_spaces/minilm.toml --out out
+
+# Started again after an interruption, it goes on. `make paper ARGS=--quick` shows in minutes whether it works.
+paper: $(STAMP)
+	$(BIN)/l0compile paper --out paper $(ARGS)
 
 # Two processes of one thread each: on two cores half the time of one process with two.
 test: $(STAMP)

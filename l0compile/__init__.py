@@ -16,6 +16,7 @@ The folders are the steps of one flow, in this order; each imports only from tho
     measurement  latency, with the protocol stored beside it; schedules of kernels, searched on the device
     pruning    pruning without training: what each layer may lose, and the best allocation for a time
     tasks      models with data, a training loop and a measure of quality
+    calibration  whether a classifier's probabilities mean what they say, with intervals; temperature scaling
     studies    budgets and block shapes against latency measured on the device, on one machine or many
     report     what a search found and what became of a model, for people
     cli        all of it from a shell
@@ -27,6 +28,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from l0compile import calibration as calibration
     from l0compile import tasks as tasks
     from l0compile import trainers as trainers
     from l0compile.compiler.advice import Advice as Advice
@@ -68,7 +70,7 @@ _HOME = {
 }  # fmt: skip
 """Public name -> the module that defines it."""
 
-_PUBLIC_MODULES = ("tasks", "trainers")
+_PUBLIC_MODULES = ("calibration", "tasks", "trainers")
 
 __all__ = sorted([*_HOME, *_PUBLIC_MODULES, "__version__"])
 

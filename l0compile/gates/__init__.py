@@ -3,6 +3,7 @@
 from l0compile.gates.apply import dense_weight as dense_weight
 from l0compile.gates.attach import attach as attach
 from l0compile.gates.budget import Budget as Budget
+from l0compile.gates.floor import Floor as Floor
 from l0compile.gates.gate import Gate as Gate
 from l0compile.gates.gate import named_gates as named_gates
 from l0compile.gates.granularity import Block as Block

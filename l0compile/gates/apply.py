@@ -1,11 +1,10 @@
 """How gates act on the module that holds them: hooks gate its input and output, a property gates its weight."""
 
-import torch
 from torch import Tensor, nn
 
 from l0compile.errors import GateError
 from l0compile.gates.fold import fold, gates_of, in_weights, settle_before_saving
-from l0compile.gates.gate import Gate, cast
+from l0compile.gates.gate import Gate, cast, multiply
 from l0compile.gates.granularity import site
 
 
@@ -60,10 +59,10 @@ def _gated_weight(module: nn.Linear) -> Tensor:
         if share % cols == 0:  # Whole blocks of columns: multiply the small grids, then the weight once.
             z = z * gate.value().repeat_interleave(share // cols)
         else:
-            weight = torch.ops.l0compile.gate(
-                weight, cast(gate.value(), weight)[None], [module.out_features, share]
+            weight = multiply(
+                weight, cast(gate.value(), weight)[None], [module.out_features, share], module.training
             )
-    return torch.ops.l0compile.gate(weight, cast(z, weight), [rows, cols])
+    return multiply(weight, cast(z, weight), [rows, cols], module.training)
 
 
 def dense_weight(module: nn.Module) -> nn.Parameter:

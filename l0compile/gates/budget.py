@@ -29,7 +29,7 @@ class Budget:
     ``schedule="dual"`` (default) solves ``min loss s.t. density <= target`` by ascent on one multiplier m, where v is
     the violation: ``m <- m (1 + min(v, 0.05)) + dual_lr v``, and ``m <- 0`` whenever the constraint holds (dual
     restarts: Gallego-Posada et al., NeurIPS 2022). The target falls linearly from the density at construction to
-    ``density`` over the first ``warmup`` of the steps.
+    ``density`` over ``warmup`` of the steps, after ``delay`` of them.
 
     ``schedule="anneal"`` has no target. The multiplier is 0 for the first 10 % of the steps, rises to ``strength``
     along a cosine until 60 %, and stays there.
@@ -44,6 +44,7 @@ class Budget:
         feeds: Producer pattern -> consumer pattern, so that a closed neuron or head also saves the rows that produce
             it, for example ``{"encoder.layer.*.intermediate.dense": "encoder.layer.*.output.dense"}``.
         warmup: Fraction of the steps during which the target falls, in [0, 1].
+        delay: Fraction of the steps before it starts to fall; with ``warmup`` at most 1.
         dual_lr: Ascent step for a violation of 1. Default: ``1000 / steps``.
         strength: Final multiplier of ``"anneal"``.
 
@@ -67,21 +68,24 @@ class Budget:
         cost: Mapping[str, Cost] | None = None,
         feeds: Mapping[str, str] | None = None,
         warmup: float = 0.5,
+        delay: float = 0.0,
         dual_lr: float | None = None,
         strength: float = 1.0,
     ) -> None:
         if (
             not 0.0 < density <= 1.0
             or steps < 1
-            or not 0.0 <= warmup <= 1.0
+            or not (warmup >= 0.0 <= delay and warmup + delay <= 1.0)
             or schedule not in ("dual", "anneal")
         ):
             raise GateError(
-                "Budget: expected density in (0, 1], steps >= 1, warmup in [0, 1] and schedule 'dual' or 'anneal', "
-                f"got density={density}, steps={steps}, warmup={warmup}, schedule={schedule!r}"
+                "Budget: expected density in (0, 1], steps >= 1, warmup and delay of 0 or more, at most 1 together, "
+                f"and schedule 'dual' or 'anneal', got density={density}, steps={steps}, warmup={warmup}, "
+                f"delay={delay}, schedule={schedule!r}"
             )
         self.items = cost_items(model, cost, feeds)
-        self.goal, self.steps, self.schedule, self.warmup = density, steps, schedule, warmup
+        self.goal, self.steps, self.schedule = density, steps, schedule
+        self.warmup, self.delay = warmup, delay
         self.dual_lr = 1000.0 / steps if dual_lr is None else dual_lr
         self.strength = strength
         self.multiplier = 0.0
@@ -123,8 +127,8 @@ class Budget:
     @property
     def target(self) -> float:
         """The density that the current step has to keep, in (0, 1]."""
-        length = self.warmup * self.steps
-        part = 1.0 if self.done >= length else self.done / length
+        begin, length = self.delay * self.steps, self.warmup * self.steps
+        part = 1.0 if self.done >= begin + length else max(self.done - begin, 0.0) / length
         return max(self._start * (1.0 - part) + self.goal * part, self.goal)
 
     def penalty(self) -> Tensor:
@@ -147,6 +151,24 @@ class Budget:
         if values:
             torch._foreach_clamp_min_(values, -LOG_ALPHA_BOUND)
             torch._foreach_clamp_max_(values, LOG_ALPHA_BOUND)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what the next steps depend on besides the gates, to be stored: float64 ``[3]`` under ``"budget"``."""
+        return {"budget": torch.tensor([self.multiplier, self.done, self._start], dtype=torch.float64)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where ``state_dict`` was called.
+
+        Raises:
+            GateError: ``state`` is not what ``state_dict`` returns.
+        """
+        found = state.get("budget")
+        if found is None or found.shape != (3,):
+            raise GateError(
+                f"Budget.load_state_dict: expected 3 numbers under 'budget', got {found} in {sorted(state)}"
+            )
+        self.multiplier, done, self._start = found.tolist()
+        self.done = int(done)
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Iterate over ``log_alpha`` of every gate that is not hardened."""

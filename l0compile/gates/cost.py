@@ -136,14 +136,18 @@ def expected_densities(items: Sequence[CostItem], probability: Callable[[Gate], 
 
 def expected_density(items: Sequence[CostItem], probability: Callable[[Gate], Tensor]) -> Tensor:
     """Return the expected cost of all items divided by their dense cost, a scalar in [0, 1]."""
-    costs = [
-        item.cost(density)
-        for item, density in zip(items, expected_densities(items, probability), strict=True)
-    ]
+    densities = expected_densities(items, probability)
+    if len(items) == 1 and not items[0].curve:
+        return densities[0]
+    costs = [item.cost(density) for item, density in zip(items, densities, strict=True)]
     return torch.stack(costs).sum() / sum(item.dense for item in items)
 
 
 def _item_density(item: CostItem, probability: Callable[[Gate], Tensor]) -> Tensor:
+    if item.block is None and len(item.gates) == 1:
+        return probability(
+            item.gates[0]
+        ).mean()  # whatever it gates; a step of a small model counts in microseconds
     rows = _axis([probability(g) for g in item.rows], item.shape[0], item.block.block[0] if item.block else 1)
     cols = _axis([probability(g) for g in item.cols], item.shape[1], item.block.block[1] if item.block else 1)
     if item.block is not None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from l0compile.gates import hard_concrete
 from l0compile.gates.granularity import Granularity, Layer
+from l0compile.ir.ops.gate import gate_in_training
 
 
 class Gate(nn.Module):
@@ -24,6 +25,7 @@ class Gate(nn.Module):
         folded: Bool scalar buffer. If true, the weights hold the values, and ``z`` is 1 where a gate is open (see
             ``fold``).
         record: ``[5]`` float64 buffer that says how the gate was hardened (see ``harden.hardening``).
+        generator: Of the noise in training mode; None for PyTorch's global one.
     """
 
     hardened: Tensor
@@ -50,12 +52,15 @@ class Gate(nn.Module):
         self.register_buffer("record", torch.zeros(5, dtype=torch.float64, device=device))
         # The same facts as the buffers, kept in Python: a branch on a tensor cannot be exported.
         self.is_hardened = self.is_folded = False
+        self.generator: torch.Generator | None = None
 
     def value(self) -> Tensor:
         """Return the gates of this call, ``[*grid]`` in [0, 1]; random in training mode until hardened."""
         if self.is_hardened:
             return self.z
-        return hard_concrete.sample(self.log_alpha) if self.training else hard_concrete.median(self.log_alpha)
+        if self.training:
+            return hard_concrete.sample(self.log_alpha, self.generator)
+        return hard_concrete.median(self.log_alpha)
 
     def open_probability(self) -> Tensor:
         """Return P(open) of every entry, ``[*grid]``; 0 or 1 once hardened."""
@@ -66,7 +71,7 @@ class Gate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Multiply the blocks of ``x`` by the gates; the result has the shape and dtype of ``x``."""
         block = [x.shape[-1]] if isinstance(self.granularity, Layer) else list(self.block)
-        return torch.ops.l0compile.gate(x, cast(self.value(), x), block)
+        return multiply(x, cast(self.value(), x), block, self.training)
 
     def set_constant(self, z: Tensor, record: Tensor) -> None:
         """Harden the gate: from now on its value is ``z`` (``[*grid]``), and ``log_alpha`` is not used."""
@@ -84,8 +89,12 @@ class Gate(nn.Module):
         self._follow_buffers()
 
     def _follow_buffers(self) -> None:
+        before = self.is_hardened
         self.is_hardened, self.is_folded = bool(self.hardened), bool(self.folded)
-        self.log_alpha.requires_grad_(not self.is_hardened)
+        if (
+            self.is_hardened != before
+        ):  # else a loop that hides gates from its optimiser would find them again
+            self.log_alpha.requires_grad_(not self.is_hardened)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: object, **kwargs: object
@@ -98,6 +107,11 @@ class Gate(nn.Module):
     def extra_repr(self) -> str:
         """Return granularity, grid and state, for ``print(model)``."""
         return f"{self.granularity}, grid={tuple(self.log_alpha.shape)}, hardened={self.is_hardened}"
+
+
+def multiply(x: Tensor, z: Tensor, block: list[int], training: bool) -> Tensor:
+    """Multiply blocks of ``x`` by ``z``: by the operator that graphs know, or in the quickest way in training mode."""
+    return gate_in_training(x, z, block) if training else torch.ops.l0compile.gate(x, z, block)
 
 
 def cast(z: Tensor, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from l0compile.gates import hard_concrete
 from l0compile.gates.apply import fold_gates
 from l0compile.gates.budget import Budget
 from l0compile.gates.cost import CostItem, cost_items, expected_density
+from l0compile.gates.floor import covers, least_open, lifted
 from l0compile.gates.gate import Gate, named_gates
 
 Scope = Literal["global", "group"]
@@ -46,6 +47,8 @@ def harden(
     scope: Scope = "global",
     values: Values = "soft",
     fold: bool = True,
+    floors: Mapping[str, float] | None = None,
+    only: str = "*",
 ) -> nn.Module:
     """Make the gates of ``model`` constants, in place; from then on training changes only weights that are kept.
 
@@ -66,24 +69,26 @@ def harden(
             layers cost no more than before they had gates. Gates on modules other than linear layers, embeddings and
             norms, and on shared weights, act in every call even so. False leaves the weights as they are and
             multiplies in every call; hardening again can then open gates.
+        floors: Name pattern of gated modules -> the share of each one's gates that stays open under every rule, the
+            best ones (see :class:`l0compile.gates.floor.Floor`).
+        only: Name pattern of the gated modules to harden; the gates of others stay as they are, and count with their
+            probability of being open.
 
     Returns:
         ``model`` itself.
 
     Raises:
-        GateError: The model has no gates, an argument is out of range, or a gate would open whose weights an earlier
-            call has set to zero.
+        GateError: The model has no gates, an argument is out of range, floors cost more than the density, or a gate
+            would open whose weights an earlier call has set to zero.
     """
-    if scope not in _SCOPES or values not in _VALUES:
-        raise GateError(
-            f"harden: expected scope in {_SCOPES}, values in {_VALUES}, got {scope!r}, {values!r}"
-        )
     goal = density.goal if isinstance(density, Budget) else density
-    if goal is not None and not 0.0 <= goal <= 1.0:
-        raise GateError(f"harden: expected a density in [0, 1], got {goal}")
+    _check(scope, values, goal)
     items = density.items if isinstance(density, Budget) else cost_items(model)
-    gates = list(named_gates(model).values())
-    masks = _masks(gates, items, density, goal, scope)
+    gates = [gate for name, gate in named_gates(model).items() if covers(only, name)]
+    if not gates:
+        raise GateError(f"harden: only={only!r} matches no module with gates; see named_gates(model)")
+    least = least_open(model, floors or {})
+    masks = _masks(gates, items, density, goal, scope, least)
     achieved = _live(items, masks)
     rule = _RULES.index("median" if goal is None else "top-k")
     record = [rule, _SCOPES.index(scope), _VALUES.index(values), nan if goal is None else goal, achieved]
@@ -94,6 +99,15 @@ def harden(
     if fold or any(gate.is_folded for gate in gates):
         fold_gates(model)
     return model
+
+
+def _check(scope: str, values: str, goal: float | None) -> None:
+    if scope not in _SCOPES or values not in _VALUES:
+        raise GateError(
+            f"harden: expected scope in {_SCOPES}, values in {_VALUES}, got {scope!r}, {values!r}"
+        )
+    if goal is not None and not 0.0 <= goal <= 1.0:
+        raise GateError(f"harden: expected a density in [0, 1], got {goal}")
 
 
 def hardening(model: nn.Module) -> HardenRecord | None:
@@ -117,23 +131,25 @@ def _masks(
     density: float | Budget | None,
     goal: float | None,
     scope: Scope,
+    least: Mapping[Gate, int],
 ) -> dict[Gate, Tensor]:
-    """Decide which gates stay open, bool ``[*grid]`` for each."""
-    alphas = [gate.log_alpha.detach() for gate in gates]
+    """Decide which gates stay open, bool ``[*grid]`` for each; ``least``: gate -> how many at least."""
+    alphas = [lifted(gate.log_alpha.detach(), least.get(gate, 0)) for gate in gates]
     if goal is None:
         return {gate: alpha > hard_concrete.CLOSED_AT for gate, alpha in zip(gates, alphas, strict=True)}
     if scope == "global":
         ranks = _ranks(torch.cat([alpha.reshape(-1) for alpha in alphas])).split(
             [alpha.numel() for alpha in alphas]
         )
-        return _largest_within(dict(zip(gates, ranks, strict=True)), items, goal)
+        floor = sum(least.get(gate, 0) for gate in gates)
+        return _largest_within(dict(zip(gates, ranks, strict=True)), items, goal, floor)
     keep: Callable[[Tensor], float] = (
         (lambda alpha: float(hard_concrete.open_probability(alpha).double().sum()))
         if isinstance(density, Budget)
         else (lambda alpha: goal * alpha.numel())
     )
     return {
-        g: (_ranks(a.reshape(-1)) < round(keep(a))).reshape(a.shape)
+        g: (_ranks(a.reshape(-1)) < max(round(keep(g.log_alpha.detach())), least.get(g, 0))).reshape(a.shape)
         for g, a in zip(gates, alphas, strict=True)
     }
 
@@ -145,13 +161,20 @@ def _ranks(alpha: Tensor) -> Tensor:
     return ranks
 
 
-def _largest_within(ranks: dict[Gate, Tensor], items: Sequence[CostItem], goal: float) -> dict[Gate, Tensor]:
+def _largest_within(
+    ranks: dict[Gate, Tensor], items: Sequence[CostItem], goal: float, floor: int
+) -> dict[Gate, Tensor]:
     """Keep as many gates as ``goal`` allows; the density grows with their number, so bisection finds it."""
 
     def masks(kept: int) -> dict[Gate, Tensor]:
         return {gate: (rank < kept).reshape(gate.log_alpha.shape) for gate, rank in ranks.items()}
 
-    low, high = 0, sum(rank.numel() for rank in ranks.values())
+    low, high = floor, sum(rank.numel() for rank in ranks.values())
+    if floor and _live(items, masks(floor)) > goal + 1e-6:
+        raise GateError(
+            f"harden: the floors keep {_live(items, masks(floor)):.4f} of the dense cost open, expected at most the "
+            f"density {goal:.4f}; lower the floors or ask for a higher density"
+        )
     while low < high:
         middle = (low + high + 1) // 2
         # Sums in float32 are off by parts in 1e7; without the slack a set that fits exactly could be refused.
@@ -171,9 +194,13 @@ def _refuse_to_open(masks: Mapping[Gate, Tensor]) -> None:
 
 
 def _live(items: Sequence[CostItem], masks: Mapping[Gate, Tensor]) -> float:
-    """Return the density that the masks leave, in [0, 1]."""
+    """Return the density that the masks leave, in [0, 1]; gates without a mask count with their probability."""
+
+    def probability(gate: Gate) -> Tensor:
+        return masks[gate].float() if gate in masks else gate.open_probability()
+
     with torch.no_grad():
-        return float(expected_density(items, lambda gate: masks[gate].float()))
+        return float(expected_density(items, probability))
 
 
 def _constants(alpha: Tensor, mask: Tensor, values: Values) -> Tensor:

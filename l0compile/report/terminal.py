@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING
 
 from l0compile.measurement import Ratio
 from l0compile.report.blocks import block_order, shape_shares, target_name
+from l0compile.report.paper_cells import TITLES, row_cells
+from l0compile.studies.paper.result import PaperTable
 from l0compile.studies.result import Row, SearchResult
+from l0compile.tasks.column_selection import ColumnSelection
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,6 +47,30 @@ def targets_table(results: Mapping[str, SearchResult]) -> "Table":
     for shape in sorted({shape for found in counted for shape in found}, key=block_order):
         cells = [str(found[shape]) if shape in found else "–" for found in counted]
         table.add_row(_escaped(shape), *cells)
+    return table
+
+
+def columns_table(found: ColumnSelection) -> "Table":
+    """Return a ``rich`` table of the columns: how many seeds keep each, and the mean gate of those that do."""
+    agree = "" if found.stability is None else f", stability {found.stability:.2f}"
+    table = _table(f"columns kept over {len(found.values)} seeds{agree}")
+    table.add_column("column")
+    table.add_column("kept by", justify="right")
+    table.add_column("mean gate", justify="right")
+    rows = zip(found.columns, found.share, zip(*found.values, strict=True), strict=True)
+    for name, share, values in sorted(rows, key=lambda row: -row[1]):
+        kept = [value for value in values if value != 0.0]
+        table.add_row(_escaped(name), f"{share:.0%}", f"{sum(kept) / len(kept):.2f}" if kept else "–")
+    return table
+
+
+def paper_table(found: PaperTable) -> "Table":
+    """Return a ``rich`` table of a series: one row for each active fraction, the dense model first and in bold."""
+    table = _table(found.title)
+    for title in TITLES:
+        table.add_column(title, justify="right")
+    for row in found.rows:
+        table.add_row(*map(_escaped, row_cells(row)), style="bold" if row.fraction is None else "")
     return table
 
 

@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from l0compile.errors import StorageError
+from l0compile.report.pages.paper_page import CURVES, render_paper
 from l0compile.report.pages.search_page import render_search
 from l0compile.report.plots.export import png
-from l0compile.report.plots.figure import WIDE
+from l0compile.report.plots.figure import HALF, WIDE
+from l0compile.report.plots.fractions import draw_fractions
 from l0compile.report.plots.regions import draw_regions
+from l0compile.report.plots.reliability import diagram_size, draw_reliability, reliability_panels
 from l0compile.report.plots.tradeoff import draw_tradeoff
+from l0compile.studies.paper.result import Paper
 from l0compile.studies.result import SearchResult
 
 
@@ -34,11 +38,30 @@ def write_report(
         "regions.png": png(draw_regions(report.regions)),
         "report.html": render_search(report, targets).encode(),
     }
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        return tuple(_replace(out / name, data) for name, data in contents.items())
-    except OSError as error:
-        raise StorageError(f"{out}: the report could not be written: {error.strerror or error}") from error
+    return _write_all(out, contents)
+
+
+def write_paper(paper: Paper, folder: str | Path) -> tuple[Path, ...]:
+    """Write ``paper.html``, and for each series a picture of accuracy and one of calibration over the fractions.
+
+    Args:
+        paper: What the files show.
+        folder: Where they go; it is made if needed.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        StorageError: A file could not be written.
+    """
+    out = Path(folder)
+    contents = {"paper.html": render_paper(paper).encode()}
+    for table in paper.tables:
+        for score in CURVES if len(table.rows) > 1 else ():
+            contents[f"{table.name}-{score.lower()}.png"] = png(draw_fractions(table, score, HALF))
+        panels = reliability_panels(table.reports)
+        contents[f"{table.name}-reliability.png"] = png(draw_reliability(panels, diagram_size(len(panels))))
+    return _write_all(out, contents)
 
 
 def write_page(file: str | Path, text: str) -> None:
@@ -55,6 +78,14 @@ def write_page(file: str | Path, text: str) -> None:
         _replace(Path(file), text.encode())
     except OSError as error:
         raise StorageError(f"{file}: could not be written: {error.strerror or error}") from error
+
+
+def _write_all(out: Path, contents: Mapping[str, bytes]) -> tuple[Path, ...]:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return tuple(_replace(out / name, data) for name, data in contents.items())
+    except OSError as error:
+        raise StorageError(f"{out}: the report could not be written: {error.strerror or error}") from error
 
 
 def _replace(file: Path, data: bytes) -> Path:

@@ -1,10 +1,24 @@
 """Tasks: a model with its data, a loss to train it, and a measure of how good it is."""
 
+from l0compile.tasks.adult import AdultOptions as AdultOptions
+from l0compile.tasks.adult import AdultTask as AdultTask
 from l0compile.tasks.checkpoint import Checkpoint as Checkpoint
 from l0compile.tasks.classification import Classification as Classification
 from l0compile.tasks.classification import Labelled as Labelled
+from l0compile.tasks.column_selection import ColumnSelection as ColumnSelection
+from l0compile.tasks.column_selection import select_columns as select_columns
+from l0compile.tasks.gated_training import Annealing as Annealing
+from l0compile.tasks.gated_training import GatedTraining as GatedTraining
+from l0compile.tasks.gated_training import representation_gate as representation_gate
+from l0compile.tasks.gated_training import train_gated as train_gated
 from l0compile.tasks.graph import CoraTask as CoraTask
 from l0compile.tasks.graph import GraphOptions as GraphOptions
+from l0compile.tasks.imdb.embeddings import ImdbEmbeddings as ImdbEmbeddings
+from l0compile.tasks.imdb.options import ImdbOptions as ImdbOptions
+from l0compile.tasks.imdb.task import ImdbTask as ImdbTask
+from l0compile.tasks.multimodal import DigitsTask as DigitsTask
+from l0compile.tasks.multimodal import ModalityWatch as ModalityWatch
+from l0compile.tasks.multimodal import ReviewsTask as ReviewsTask
 from l0compile.tasks.own import OwnTask as OwnTask
 from l0compile.tasks.products import PRECISIONS as PRECISIONS
 from l0compile.tasks.products import Precision as Precision

@@ -73,7 +73,7 @@ class Checkpoint:
         self, named: dict[str, nn.Parameter], optimiser: torch.optim.Optimizer, steps: int, seconds: float,
         *, finished: bool = False, more: Callable[[], Mapping[str, Tensor]] = dict,
     ) -> None:  # fmt: skip
-        """Write the training if the last write is long ago, or if it has ``finished``; with it what ``more`` returns."""
+        """Write the training, and what ``more`` returns, if the last write is long ago or it has ``finished``."""
         if not finished and time.monotonic() - self._written < self.every_s:
             return
         tensors: dict[str, Tensor] = {f"{_MORE}{name}": value.contiguous() for name, value in more().items()}

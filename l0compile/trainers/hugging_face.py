@@ -1,11 +1,14 @@
 """Gates in ``transformers.Trainer``."""
 
 import importlib
+from pathlib import Path
 from typing import Any
 
-from torch import nn
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
-from l0compile.errors import MissingDependency
+from l0compile.errors import GateError, MissingDependency
 from l0compile.trainers.gate_steps import GateSteps, MakeBudget
 
 
@@ -43,6 +46,16 @@ def hugging_face_gates(
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
             steps.begin(model, state.max_steps)
+            if state.global_step > 0:
+                steps.load_state_dict(_load(_file(args, state)))
+
+        def on_save(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+            if state.is_world_process_zero:
+                save_file(steps.state_dict(), _file(args, state))
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **given: Any) -> None:
+            if logs is not None and steps.budget is not None:
+                logs.update({f"gates_{name}": value for name, value in steps.facts().items()})
 
         def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **given: Any) -> None:
             scaler = getattr(given.get("optimizer"), "scaler", None)  # with fp16, in accelerate's optimiser
@@ -54,3 +67,18 @@ def hugging_face_gates(
     callback = Callback()
     callback.steps = steps
     return callback
+
+
+def _file(args: Any, state: Any) -> Path:
+    """Return where the state of the gates is kept: beside what the trainer keeps of the same step."""
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}" / "gates.safetensors"
+
+
+def _load(file: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise GateError(
+            f"gates: {file}: expected the state of the gates, which this callback leaves in every checkpoint, got "
+            f"{error}; start the training again, or from another checkpoint"
+        ) from error

@@ -1,7 +1,10 @@
 """Gates in Lightning."""
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
+
+from torch import Tensor
 
 from l0compile.errors import MissingDependency
 from l0compile.trainers.gate_steps import GateSteps, MakeBudget
@@ -32,12 +35,26 @@ def lightning_gates(make_budget: MakeBudget, *, rate: float = 0.1, harden: bool 
     class Callback(lightning.Callback):  # type: ignore[name-defined]
         """Call ``steps`` from the events of the trainer."""
 
+        _restored: Mapping[str, Tensor] = {}
+
+        def state_dict(self) -> dict[str, Tensor]:
+            return {} if steps.budget is None else steps.state_dict()
+
+        def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
+            self._restored = state_dict  # comes before the budget is made
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *given: Any) -> None:
+            if trainer.global_step % trainer.log_every_n_steps == 0:
+                pl_module.log_dict({f"gates/{name}": value for name, value in steps.facts().items()})
+
         def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
             if stage == "fit":
                 steps.hide(pl_module)
 
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
             steps.begin(pl_module, int(trainer.estimated_stepping_batches))
+            if self._restored:
+                steps.load_state_dict(self._restored)
 
         def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
             scaler = getattr(trainer.precision_plugin, "scaler", None)  # with precision="16-mixed"

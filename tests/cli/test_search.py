@@ -16,8 +16,9 @@ def test_a_path_comes_before_a_shipped_name(tmp_path: Path, monkeypatch: pytest.
     assert find_space("minilm") == Path("minilm")
 
 
-def test_a_shipped_space_is_found_by_name() -> None:
-    assert find_space("minilm") == shipped_folder("search_spaces") / "minilm.toml"
+@pytest.mark.parametrize("name", ["minilm", "reviews"])
+def test_a_shipped_space_is_found_by_name(name: str) -> None:
+    assert find_space(name) == shipped_folder("search_spaces") / f"{name}.toml"
 
 
 @pytest.mark.parametrize("name", ["absent.toml", "minilm2", "."])

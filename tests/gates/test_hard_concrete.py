@@ -61,8 +61,30 @@ def test_sample_gradient_is_that_of_the_formula() -> None:
     torch.manual_seed(3)
     (ours,) = torch.autograd.grad(hc.sample(alpha).sum(), alpha)
     torch.manual_seed(3)
-    noise = torch.rand_like(alpha).logit(1e-6)
+    noise = hc._logistic_noise(alpha.detach())
     stretched = torch.sigmoid((noise + alpha) / hc.BETA) * (hc.ZETA - hc.GAMMA) + hc.GAMMA
     (reference,) = torch.autograd.grad(stretched.clamp(0, 1).sum(), alpha)
     torch.testing.assert_close(ours, reference)
     assert (ours == 0).any() and (ours > 0).any()
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (5, 7), (64, 33)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_noise_has_the_shape_and_type_of_the_gates(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    noise = hc._logistic_noise(torch.zeros(shape, dtype=dtype))
+    assert noise.shape == shape and noise.dtype == dtype and bool(noise.isfinite().all())
+
+
+def test_noise_is_logistic_and_independent() -> None:
+    torch.manual_seed(0)
+    u = torch.sigmoid(hc._logistic_noise(torch.zeros(1 << 18, dtype=torch.float64)))
+    levels = torch.linspace(0, 1, len(u), dtype=torch.float64)
+    assert (
+        float((u.sort().values - levels).abs().max()) < 2.0 / len(u) ** 0.5
+    )  # Kolmogorov-Smirnov, p < 0.001
+    for distance in (1, 2, 3, 4, 5):
+        assert (
+            abs(float(torch.corrcoef(torch.stack([u[:-distance], u[distance:]]))[0, 1])) < 4 / len(u) ** 0.5
+        )
+    torch.manual_seed(0)
+    assert torch.equal(u, torch.sigmoid(hc._logistic_noise(torch.zeros(1 << 18, dtype=torch.float64))))

@@ -68,6 +68,8 @@ def test_gradients_of_loss_and_penalty_are_those_of_their_sum() -> None:
         steps = GateSteps(lambda *_: budget)
         if separate:
             steps.begin(model, 10)
+        for gate in named_gates(model).values():
+            gate.generator = torch.Generator().manual_seed(3)
         loss = (model(x) - wanted).square().mean()
         if separate:
             loss.backward()
@@ -86,8 +88,8 @@ def test_clipping_before_the_step_changes_nothing() -> None:
 
     def alpha(norm: float | None) -> Tensor:
         model, steps = gated().train(), GateSteps(make_budget)
-        steps.begin(model, 10)
         torch.manual_seed(3)
+        steps.begin(model, 10)
         for _ in range(4):
             (100.0 * (model(x) - wanted)).square().mean().backward()
             if norm is not None:
@@ -103,8 +105,8 @@ def test_a_scaled_loss_gives_the_same_step_and_an_overflow_none() -> None:
 
     def alpha(scale: float) -> Tensor:
         model, steps = gated().train(), GateSteps(make_budget)
-        steps.begin(model, 10)
         torch.manual_seed(3)
+        steps.begin(model, 10)
         for _ in range(2):
             (scale * (model(x) - wanted).square().mean()).backward()
             steps.before_step(scale)
@@ -124,7 +126,7 @@ def test_gradients_of_several_passes_add_up_and_the_hooks_go() -> None:
         model, steps = gated().train(), GateSteps(make_budget, harden=False)
         steps.begin(model, 10)
         for _ in range(parts):
-            torch.manual_seed(3)
+            named_gates(model)["0.l0_block"].generator.manual_seed(3)
             ((model(x) - wanted).square().mean() / parts).backward()
         assert named_gates(model)["0.l0_block"].log_alpha.grad is None
         steps.before_step()

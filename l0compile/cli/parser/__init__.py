@@ -31,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     for add in (
         for_searches.add_search, for_models.add_compile, for_models.add_explain, measuring.add_bench,
         measuring.add_tune, for_models.add_targets, for_searches.add_worker, for_searches.add_report,
+        for_searches.add_paper,
     ):  # fmt: skip
         add(commands)
     return parser

@@ -37,6 +37,16 @@ _REPORT = """
       l0compile report out                        draw report.html and the pictures again from out/result.json
       l0compile report desktop phone              draw each, with the block shapes of both side by side"""
 
+_PAPER = """
+    examples:
+      l0compile paper --quick                     everything once, far too short: does it work here?
+      l0compile paper --task adult                one series: dense, 6 active fractions, 5 seeds
+      l0compile paper --task adult cora --seeds 3 --fractions 0.5 0.25
+
+    It trains, compiles, calibrates and times every model, and leaves paper.html, plots, paper.json and the models'
+    logits in --out. Started again, it goes on where it was interrupted. The data sets are looked for in the folder that
+    L0COMPILE_DATA names; a series without its data is left out, and the page says so."""
+
 
 def add_search(commands: "Commands") -> None:
     """Add the command ``search``."""
@@ -110,3 +120,21 @@ def add_report(commands: "Commands") -> None:
         "folders", nargs="+", metavar="DIR",
         help="output folder of `l0compile search`; of several folders the block shapes are compared",
     )  # fmt: skip
+
+
+def add_paper(commands: "Commands") -> None:
+    """Add the command ``paper``."""
+    parser = add_command(
+        commands,
+        "paper",
+        "sweep active fractions over tasks and seeds: quality, calibration and time",
+        _PAPER,
+    )
+    parser.add_argument("--task", nargs="+", default=[], metavar="NAME", help="series to run (default: all)")
+    parser.add_argument("--out", default="paper", metavar="DIR", help="output folder (default: paper)")
+    parser.add_argument("--seeds", type=count, metavar="N", help="how many seeds (default: 5)")
+    parser.add_argument(
+        "--fractions", nargs="+", type=float, default=[], metavar="F", help="active fractions, each in (0, 1]"
+    )
+    parser.add_argument("--processes", type=count, metavar="N", help="how many models train side by side")
+    parser.add_argument("--quick", action="store_true", help="few, short trainings: this checks the set-up")

@@ -54,13 +54,43 @@ class Plot:
 
 def canvas(size: PlotSize) -> "tuple[Figure, Axes]":
     """Return an empty figure of ``size`` with one pair of axes."""
+    figure = _empty(size)
+    axes = figure.add_subplot()
+    _style(axes)
+    return figure, axes
+
+
+def panels(
+    size: PlotSize, count: int, columns: int, heights: Sequence[float]
+) -> "tuple[Figure, list[tuple[Axes, ...]]]":
+    """Return an empty figure with ``count`` panels, side by side and in rows, each of axes above each other.
+
+    Args:
+        size: Of the figure.
+        count: How many panels there are.
+        columns: How many of them stand side by side.
+        heights: Of the axes of a panel, relative to each other.
+    """
+    figure, rows = _empty(size), -(-count // columns)
+    grid = figure.add_gridspec(rows * len(heights), columns, height_ratios=list(heights) * rows)
+    found = []
+    for number in range(count):
+        row, column = divmod(number, columns)
+        panel = tuple(figure.add_subplot(grid[row * len(heights) + at, column]) for at in range(len(heights)))
+        for axes in panel:
+            _style(axes)
+        found.append(panel)
+    return figure, found
+
+
+def _empty(size: PlotSize) -> "Figure":
     # Figure, not pyplot: no global state, no window system.
     from matplotlib.figure import Figure
 
-    figure = Figure(
-        figsize=(size.width / 72, size.height / 72), dpi=72, layout="constrained", facecolor=PAPER
-    )
-    axes = figure.add_subplot()
+    return Figure(figsize=(size.width / 72, size.height / 72), dpi=72, layout="constrained", facecolor=PAPER)
+
+
+def _style(axes: "Axes") -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -68,7 +98,6 @@ def canvas(size: PlotSize) -> "tuple[Figure, Axes]":
     axes.tick_params(which="both", length=0, labelsize=13, labelcolor=INK, pad=6)
     axes.grid(color=GRID, linewidth=1)
     axes.set_axisbelow(True)
-    return figure, axes
 
 
 def set_titles(axes: "Axes", across: str, up: str) -> None:
@@ -81,10 +110,10 @@ def set_titles(axes: "Axes", across: str, up: str) -> None:
     figure.suptitle(shortened(up, room), x=0.01, ha="left", **style)
 
 
-def add_legend(axes: "Axes", keys: "Sequence[Line2D]") -> None:
-    """Show a legend with ``keys``, side by side below the plot."""
+def add_legend(axes: "Axes", keys: "Sequence[Line2D]", columns: int = 3) -> None:
+    """Show a legend with ``keys`` below the plot, ``columns`` of them side by side."""
     axes.get_figure(root=True).legend(  # type: ignore[union-attr]
-        handles=keys, loc="outside lower center", ncols=3, frameon=False, fontsize=13, labelcolor=INK
+        handles=keys, loc="outside lower center", ncols=columns, frameon=False, fontsize=13, labelcolor=INK
     )
 
 

@@ -1,0 +1,1 @@
+"""The tables of "one gate for every modality": active fraction against quality, calibration and time, over seeds."""
