@@ -23,7 +23,7 @@ reference = "pytorch"
 
 [search]
 trials = 2
-seconds = 120
+seconds = 45
 finalists = 1
 sweep = [1.0]
 
