@@ -24,20 +24,18 @@ from l0compile.tasks.multimodal.watch import active_share
 @dataclass(frozen=True)
 class Halving:
     """active: share of features that stays open. compute: share of multiply-adds. floor: least share of each modality's
-    gates in each layer. steps: of each of the two trainings with gates, and of the last one without. rate: of weights.
-    average: of the last training, see `Schedule`."""
+    gates in each layer. steps: of each of the two trainings with gates, and of the last one without."""
 
     active: float = 0.5
     compute: float = 0.5
     floor: float = 0.1
     steps: int = 250
-    rate: float = 5e-4
-    average: float = 0.98
+    rate: float = 1e-3
 
-    def schedule(self, seed: int, average: float = 0.0) -> Schedule:
+    def schedule(self, seed: int) -> Schedule:
         """Make the schedule of one of the three trainings."""
         return Schedule(
-            self.steps, 128, self.rate, seed=seed + 1000, weight_decay=0.1, embeddings=True, average=average
+            self.steps, 128, self.rate, seed=seed + 1000, weight_decay=0.1, embeddings=True, full_steps=0
         )
 
 
@@ -69,7 +67,7 @@ def halved(task: ModalityTask, seed: int, how: Halving) -> tuple[SharedTransform
         budget = Budget(model, how.compute, how.steps, cost=plan.cost, feeds=plan.feeds)
         train(task, model, how.schedule(seed), budget=budget, on_step=watch.step)
         harden(model, budget, only="layers.*")
-        train(task, model, how.schedule(seed, how.average), on_step=watch.step)
+        train(task, model, how.schedule(seed), on_step=watch.step)
         last = watch.readings[-1].modalities
         found |= {
             "gradient_by_modality": {name: round(presence.gradient, 4) for name, presence in last.items()},
