@@ -41,6 +41,7 @@ class Classification(ABC):
         classes: names of the classes, by label.
         representation: name of the module that returns the classified vector.
         quality_name: ``"accuracy"``.
+        gate_values: what suits the task once gates are constant, see `train_gated`.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Classification(ABC):
     classes: tuple[str, ...]
     representation: str
     quality_name = "accuracy"
+    gate_values: Literal["soft", "binary"] = "soft"
 
     @abstractmethod
     def build(self, seed: int) -> nn.Module:

@@ -63,6 +63,7 @@ def train_gated(
     *,
     annealing: Annealing | None = None,
     scope: Literal["group", "global"] = "group",
+    values: Literal["soft", "binary"] = "soft",
     cost: Mapping[str, Cost] | None = None,
     feeds: Mapping[str, str] | None = None,
     on_step: Callable[[int], None] | None = None,
@@ -76,9 +77,11 @@ def train_gated(
         model: trained, without these gates.
         gates: name pattern -> granularity, see ``attach``. The gates start open.
         fraction: how much may stay, in (0, 1]: of gates with ``scope="group"``, of cost with ``"global"``.
-        schedule: of the whole training. The rates of both parts of it rise and fall.
+        schedule: of the whole training. The rates of both parts of it rise and fall; only the second is averaged,
+            because an average of gates that close lags behind.
         annealing: the shares of the parts; default: `Annealing`.
         scope: ``"group"`` keeps the same fraction of each gate module, ``"global"`` ranks all gates of the model.
+        values: of open gates once they are constant, see ``harden``.
         cost: of the gated modules, see ``Budget``.
         feeds: which module reads which, see ``Budget``.
         on_step: called with the number of each step.
@@ -102,10 +105,10 @@ def train_gated(
         model, fraction, steps, delay=shares.warm_up / learning, warmup=shares.ramp / learning, cost=cost, feeds=feeds
     )  # fmt: skip
     first = train(
-        task, model, replace(schedule, steps=steps), budget=budget, on_step=on_step, told=told,
+        task, model, replace(schedule, steps=steps, average=0.0), budget=budget, on_step=on_step, told=told,
         checkpoint=_checkpoint(folder, "gates", schedule),
     )  # fmt: skip
-    harden(model, budget if scope == "global" else fraction, scope=scope)
+    harden(model, budget if scope == "global" else fraction, scope=scope, values=values)
     counted = None if on_step is None else (lambda step: on_step(steps + step))
     rest = replace(schedule, steps=schedule.steps - steps, seed=schedule.seed + 1)
     second = train(

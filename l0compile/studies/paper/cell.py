@@ -83,6 +83,7 @@ def run_cells(
         if fraction is not None:
             done = train_gated(
                 task, model, representation_gate(task), fraction, _scaled(task.gate_recipe(seed), plan),
+                values=task.gate_values,
                 folder=folder / "unfinished" / cell.name,
             )  # fmt: skip
             steps, seconds = (

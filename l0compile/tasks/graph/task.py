@@ -1,7 +1,7 @@
 """The task "cora", and the same for any graph that fits into memory: every step reads the whole graph."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,6 +60,7 @@ class GraphTask(Classification):
     """
 
     representation = "embedding"
+    gate_values = "binary"
 
     def __init__(
         self,
@@ -89,6 +90,10 @@ class GraphTask(Classification):
             steps=self.options.epochs, batch=len(self.data.parts["train"]), weight_rate=self.options.weight_rate,
             seed=seed, average=0.95,
         )  # fmt: skip
+
+    def gate_recipe(self, seed: int) -> Schedule:
+        dense = self.recipe(seed)
+        return replace(dense, steps=2 * dense.steps)
 
     def batches(self, size: int, seed: int) -> Iterator[Labelled]:
         """Yield the whole graph once, whatever the size."""
