@@ -54,7 +54,7 @@ class ColumnSelection:
 
     @property
     def overlap(self) -> float | None:
-        """The mean over pairs of seeds of |both keep| / |either keeps|, in [0, 1]; None with one seed."""
+        """The mean, over pairs of seeds, of what both keep over what either keeps, in [0, 1]; None with one seed."""
         sets = [{place for place, value in enumerate(of) if value != 0.0} for of in self.values]
         found = [len(one & other) / len(one | other) for one, other in combinations(sets, 2) if one | other]
         return sum(found) / len(found) if found else None
