@@ -14,6 +14,8 @@ import numpy as np
 from l0compile.pruning.options import ChoiceGroup, KeptOptions
 
 _BISECTIONS = 25
+# A budget next to nothing asks for an infinite multiplier, and infinity times no time is no number.
+_MOST = 1e200
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,14 @@ class Relaxed:
         largest = max(
             float(losses.max(initial=0.0)) for cases in tables for layers in cases for losses, _ in layers
         )
-        low, high = 0.0, (largest or 1.0) / budget_ms
+        low, high = 0.0, min((largest or 1.0) / budget_ms, _MOST)
         best = (at(low)[0], low)
         for _ in range(_BISECTIONS):
             bound, used = at(high)
             best = max(best, (bound, high))
             if used <= budget_ms:
                 break
-            low, high = high, 8 * high
+            low, high = high, min(8 * high, _MOST)
         for _ in range(_BISECTIONS):
             middle = sqrt(low * high) if low else high / 8
             bound, used = at(middle)

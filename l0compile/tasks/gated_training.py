@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,16 @@ class Annealing:
             raise ConfigError(
                 f"annealing: expected shares of the steps, none negative and together above 0 and at most 1, got {self}"
             )
+
+    @property
+    def learning(self) -> float:
+        """The share of the steps in which gates learn."""
+        return self.warm_up + self.ramp + self.hold
+
+    def budget(self, model: nn.Module, fraction: float, steps: int, **options: Any) -> Budget:
+        """Make the budget of those steps; ``options`` are others of ``Budget``."""
+        delay, warmup = self.warm_up / self.learning, self.ramp / self.learning
+        return Budget(model, fraction, steps, delay=delay, warmup=warmup, **options)
 
 
 @dataclass(frozen=True)
@@ -98,22 +108,19 @@ def train_gated(
     if not 0.0 < fraction <= 1.0:
         raise ConfigError(f"train_gated: fraction: expected a number above 0 and at most 1, got {fraction}")
     shares = annealing or Annealing()
-    learning = shares.warm_up + shares.ramp + shares.hold
-    steps = max(1, round(schedule.steps * learning))
+    steps = max(1, round(schedule.steps * shares.learning))
     attach(model, gates)
-    budget = Budget(
-        model, fraction, steps, delay=shares.warm_up / learning, warmup=shares.ramp / learning, cost=cost, feeds=feeds
-    )  # fmt: skip
+    budget = shares.budget(model, fraction, steps, cost=cost, feeds=feeds)
     first = train(
         task, model, replace(schedule, steps=steps, average=0.0), budget=budget, on_step=on_step, told=told,
         checkpoint=_checkpoint(folder, "gates", schedule),
     )  # fmt: skip
     harden(model, budget if scope == "global" else fraction, scope=scope, values=values)
     counted = None if on_step is None else (lambda step: on_step(steps + step))
-    rest = replace(schedule, steps=schedule.steps - steps, seed=schedule.seed + 1)
     second = train(
-        task, model, rest, on_step=counted, told=told, checkpoint=_checkpoint(folder, "weights", schedule)
-    )
+        task, model, replace(schedule, steps=schedule.steps - steps, seed=schedule.seed + 1), on_step=counted,
+        told=told, checkpoint=_checkpoint(folder, "weights", schedule),
+    )  # fmt: skip
     record = hardening(model)
     assert record is not None
     return GatedTraining(fraction, record.density, first, second)

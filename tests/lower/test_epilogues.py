@@ -1,5 +1,6 @@
 """Compiled layers with an activation in the same kernel agree with PyTorch, also at the corners of the activation."""
 
+import copy
 import math
 from typing import Any
 
@@ -64,7 +65,8 @@ def test_compiled_they_agree_with_pytorch(model: tuple[nn.Module, Tensor]) -> No
     network, x = model
     compiled = l0.compile(network, (x,), verify=False, engine="tvm")
     with torch.no_grad():
-        expected = network(x)
+        # In float32 PyTorch 2.13 gives NaN for GELU of infinity on some CPUs.
+        expected = [result.float() for result in copy.deepcopy(network).double()(x.double())]
     for name, want, got in zip(ACTIVATIONS, expected, compiled(x), strict=True):
         torch.testing.assert_close(
             got, want, rtol=1e-4, atol=1e-5, equal_nan=True, msg=lambda m, n=name: f"{n}: {m}"

@@ -73,7 +73,8 @@ def test_kernels_have_every_activation_that_operators_have() -> None:
 def test_activations_at_their_corners(name: str) -> None:
     more = torch.tensor([] if name in NOT_FAR_BELOW else [-1e30, -math.inf])
     x = torch.cat([CORNERS, more]).repeat(16)
-    expected, got = ACTIVATIONS[name](x), computed(name, x)
+    # In float32 PyTorch 2.13 gives NaN for GELU of infinity on some CPUs.
+    expected, got = ACTIVATIONS[name](x.double()).float(), computed(name, x)
     torch.testing.assert_close(got, expected, rtol=1e-6, atol=2e-6, equal_nan=True)
     if name in ("relu", "relu6", ""):
         assert torch.equal(got.nan_to_num(9.0), expected.nan_to_num(9.0))
