@@ -46,7 +46,10 @@ KINDS: dict[str, tuple[Any, tuple[int, ...]]] = {
 }
 
 
-@pytest.fixture(params=KINDS)
+# Winograd's kernels, one for each activation, compile for a minute.
+@pytest.fixture(
+    params=[*(kind for kind in KINDS if kind != "winograd"), pytest.param("winograd", marks=pytest.mark.slow)]
+)
 def model(request: pytest.FixtureRequest) -> tuple[nn.Module, Tensor]:
     torch.manual_seed(0)
     make, sizes = KINDS[request.param]
