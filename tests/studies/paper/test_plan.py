@@ -29,6 +29,9 @@ def test_every_series_is_a_task_with_valid_options() -> None:
     for series in SERIES:
         assert series.task in list_tasks()
         task_options(series.task, series.options)
+    for series in make_plan(quick=True).series:
+        task_options(series.task, series.options)
+    assert make_plan(["imdb"], quick=True).series[0].options["steps"] < 100
 
 
 @pytest.mark.parametrize(
