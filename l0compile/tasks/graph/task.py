@@ -60,7 +60,6 @@ class GraphTask(Classification):
     """
 
     representation = "embedding"
-    gate_values = "binary"
 
     def __init__(
         self,
