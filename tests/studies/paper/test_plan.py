@@ -1,9 +1,12 @@
 """What a paper run is asked for on the command line."""
 
+from pathlib import Path
+
 import pytest
 
-from l0compile.errors import ConfigError
+from l0compile.errors import ConfigError, DataError
 from l0compile.studies.paper.plan import FRACTIONS, SEEDS, SERIES, make_plan
+from l0compile.studies.paper.run import claim
 from l0compile.tasks import list_tasks, task_options
 
 
@@ -46,3 +49,11 @@ def test_every_series_is_a_task_with_valid_options() -> None:
 def test_what_is_wrong_is_named(arguments: dict[str, object], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         make_plan(**arguments)  # type: ignore[arg-type]
+
+
+def test_a_quick_run_and_a_whole_one_do_not_share_a_folder(tmp_path: Path) -> None:
+    claim(make_plan(["adult"], quick=True), tmp_path)
+    claim(make_plan(["adult"], quick=True, seeds=1), tmp_path)
+    claim(make_plan(["cora"]), tmp_path)
+    with pytest.raises(DataError, match="holds models of adult that were trained otherwise"):
+        claim(make_plan(["adult", "cora"]), tmp_path)
