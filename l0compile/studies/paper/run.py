@@ -67,8 +67,8 @@ def claim(plan: PaperPlan, out: Path) -> None:
     wanted = json.loads(json.dumps(wanted))
     if other := [name for name, how in wanted.items() if known.get(name, how) != how]:
         raise DataError(
-            f"paper: {out} holds models of {', '.join(other)} that were trained otherwise, as by --quick; choose another "
-            "--out, or delete it"
+            f"paper: {out} holds models of {', '.join(other)} that were trained otherwise, as by --quick; choose "
+            "another --out, or delete it"
         )
     out.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(known | wanted, indent=1) + "\n", encoding="utf-8")
