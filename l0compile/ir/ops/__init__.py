@@ -9,5 +9,6 @@ from l0compile.ir.ops import gate as gate
 from l0compile.ir.ops import norm as norm
 from l0compile.ir.ops import packed as packed
 from l0compile.ir.ops import planes as planes
+from l0compile.ir.ops import quantized as quantized
 from l0compile.ir.ops import rope as rope
 from l0compile.ir.ops import winograd as winograd
