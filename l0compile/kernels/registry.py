@@ -15,6 +15,7 @@ from l0compile.kernels.cpu.mask import MASK
 from l0compile.kernels.cpu.norm import NORM
 from l0compile.kernels.cpu.pack import PACK
 from l0compile.kernels.cpu.planes import COPY
+from l0compile.kernels.cpu.quantize import QUANTIZE
 from l0compile.kernels.cpu.rope import ROPE
 from l0compile.kernels.cpu.window import WINDOW
 from l0compile.kernels.cpu.winograd import WINOGRAD
@@ -30,6 +31,7 @@ KERNELS: tuple[KernelDef, ...] = (
     NORM,
     ROPE,
     PACK,
+    QUANTIZE,
     BAG,
     CONV,
     COPY,

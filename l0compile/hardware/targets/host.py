@@ -17,6 +17,10 @@ X86_LEVELS: tuple[tuple[str, int, frozenset[str]], ...] = (
 )
 
 
+# LLVM's name -> that of /proc/cpuinfo.
+_DOT_PRODUCTS = {"avx512vnni": "avx512_vnni", "avxvnni": "avx_vnni", "i8mm": "i8mm"}
+
+
 @dataclass(frozen=True)
 class Host:
     """A machine.
@@ -55,6 +59,11 @@ class Host:
     def multiplies_bfloat16(self) -> bool:
         """Whether the CPU has instructions for products of bfloat16 numbers."""
         return not self.flags.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
+
+    @property
+    def dot_products(self) -> tuple[str, ...]:
+        """LLVM's names of the instruction sets for products of narrow numbers."""
+        return tuple(name for name, flag in _DOT_PRODUCTS.items() if flag in self.flags)
 
     def fingerprint(self) -> dict[str, str]:
         """What an artifact or a measurement records of its machine."""

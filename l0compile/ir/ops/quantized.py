@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from l0compile.errors import InputError
 from l0compile.ir.ops.activation import activate
-from l0compile.ir.ops.bsr import from_blocks
+from l0compile.ir.ops.bsr import dense_blocks, from_blocks, to_blocks
 
 LEVELS = 255
 """The largest quantised activation."""
@@ -90,13 +90,14 @@ def int8_bsr_linear(
 
     Args:
         x: [..., k] uint8.
-        data, indices, indptr: the blocks as :func:`l0compile.ir.ops.bsr.bsr_linear` has them, in int8.
+        data: [nnz, cols / 4, rows] int32, the blocks in words, see :func:`word_blocks`.
+        indices, indptr: as :func:`l0compile.ir.ops.bsr.bsr_linear` has them.
         scale: [n] float32.
         bias: [n] float32 or None.
         zero_point: of x.
         n, k: shape of the weight.
     """
-    return int8_linear(x, from_blocks(data, indices, indptr, n, k), scale, bias, zero_point)
+    return int8_linear(x, _from_word_blocks(data, indices, indptr, n, k), scale, bias, zero_point)
 
 
 @int8_bsr_linear.register_fake
@@ -145,8 +146,7 @@ def packed_int8_linear(
         row_blocks = -(-n // rows)
         indices = torch.arange(words, dtype=torch.int32).repeat(row_blocks)
         indptr = torch.arange(row_blocks + 1, dtype=torch.int32) * words
-    bytes_of = from_words(data.transpose(1, 2), torch.int8).transpose(1, 2)
-    weight = from_blocks(bytes_of, indices, indptr, n, words * FEATURES)
+    weight = _from_word_blocks(data, indices, indptr, n, words * FEATURES)
     numbers = from_words(x.transpose(1, 2), torch.uint8)
     sums = F.linear(numbers.double(), weight.double()) + start
     y = activate(_scaled(sums, scale, bias), activation)
@@ -172,6 +172,24 @@ def to_words(numbers: Tensor) -> Tensor:
 def from_words(words: Tensor, dtype: torch.dtype) -> Tensor:
     """[..., W] int32 -> [..., 4 W] of an 8-bit dtype."""
     return words.clone(memory_format=torch.contiguous_format).view(dtype)
+
+
+def word_blocks(weight: Tensor, rows: int, cols: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The nonzero blocks of a weight [n, k] int8, in words: (data, indices, indptr) of ``int8_bsr_linear``.
+
+    ``cols`` is a multiple of 4.
+    """
+    return to_blocks(to_words(weight), rows, cols // FEATURES)
+
+
+def dense_word_blocks(weight: Tensor, rows: int) -> Tensor:
+    """All blocks of ``rows`` x 4 of a weight [n, k] int8, in words: [ceil(n / rows) * ceil(k / 4), 1, rows] int32."""
+    return dense_blocks(to_words(weight), rows)
+
+
+def _from_word_blocks(data: Tensor, indices: Tensor, indptr: Tensor, n: int, k: int) -> Tensor:
+    numbers = from_words(data.transpose(1, 2), torch.int8).transpose(1, 2)
+    return from_blocks(numbers, indices, indptr, n, k)
 
 
 def _scaled(sums: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:

@@ -191,6 +191,11 @@ def _int(value: int, like: Expr) -> Expr:
     return scalar if lanes == 1 else TB.Broadcast(scalar, lanes)
 
 
+def const_int(value: int, lanes: int) -> Expr:
+    """``value`` as int32 in each lane."""
+    return broadcast(tirx.const(value, "int32"), lanes)
+
+
 def erf(x: Expr) -> Expr:
     """Rational minimax approximation on [-4, 4] (the one Eigen and XLA use), absolute error about 1e-7."""
     x = TB.max(TB.min(x, const(4.0, x)), const(-4.0, x))
