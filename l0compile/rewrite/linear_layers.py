@@ -22,6 +22,16 @@ def linear_weight(editor: Editor, node: Any) -> tuple[Tensor, Tensor | None] | N
     return weight, bias
 
 
+def int8_weight(editor: Editor, node: Any) -> Tensor | None:
+    """The weight [n, k] int8 of a node ``l0compile::int8_linear`` whose parameters are constants, else None."""
+    if not is_op(node, torch.ops.l0compile.int8_linear.default):
+        return None
+    given = arguments(node)
+    if editor.value(given["scale"]) is None or (given["bias"] is not None and editor.value(given["bias"]) is None):
+        return None
+    return editor.value(given["weight"])
+
+
 def reads_as_input(editor: Editor, user: fx.Node, node: fx.Node) -> bool:
     """Whether ``user`` is a constant-weight linear that reads ``node`` as its input and nothing else of it."""
     return linear_weight(editor, user) is not None and user.args[0] is node and user.args[1:].count(node) == 0

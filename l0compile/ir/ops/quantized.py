@@ -97,7 +97,7 @@ def int8_bsr_linear(
         zero_point: of x.
         n, k: shape of the weight.
     """
-    return int8_linear(x, _from_word_blocks(data, indices, indptr, n, k), scale, bias, zero_point)
+    return int8_linear(x, from_word_blocks(data, indices, indptr, n, k), scale, bias, zero_point)
 
 
 @int8_bsr_linear.register_fake
@@ -146,7 +146,7 @@ def packed_int8_linear(
         row_blocks = -(-n // rows)
         indices = torch.arange(words, dtype=torch.int32).repeat(row_blocks)
         indptr = torch.arange(row_blocks + 1, dtype=torch.int32) * words
-    weight = _from_word_blocks(data, indices, indptr, n, words * FEATURES)
+    weight = from_word_blocks(data, indices, indptr, n, words * FEATURES)
     numbers = from_words(x.transpose(1, 2), torch.uint8)
     sums = F.linear(numbers.double(), weight.double()) + start
     y = activate(_scaled(sums, scale, bias), activation)
@@ -187,7 +187,8 @@ def dense_word_blocks(weight: Tensor, rows: int) -> Tensor:
     return dense_blocks(to_words(weight), rows)
 
 
-def _from_word_blocks(data: Tensor, indices: Tensor, indptr: Tensor, n: int, k: int) -> Tensor:
+def from_word_blocks(data: Tensor, indices: Tensor, indptr: Tensor, n: int, k: int) -> Tensor:
+    """The weight [n, k] int8 behind ``(data, indices, indptr)``; inverse of :func:`word_blocks`."""
     numbers = from_words(data.transpose(1, 2), torch.int8).transpose(1, 2)
     return from_blocks(numbers, indices, indptr, n, k)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from l0compile.hardware.costs import Costs, KernelWorkload
 from l0compile.hardware.targets import Target
 from l0compile.ir.ops.bsr import nonzero_blocks
+from l0compile.ir.ops.quantized import FEATURES
 
 # A block-sparse kernel must take at most this share of the dense time: a tie is not worth another format.
 HYSTERESIS = 0.95
@@ -38,11 +39,12 @@ class Layers:
 
     costs: Costs
     tokens: int
+    dtype: str = "float32"
 
     def dense_ms(self, shape: tuple[int, ...]) -> float | None:
         """Milliseconds of a dense layer with a weight of ``shape``; None where nothing tells."""
         found = (
-            self.costs.estimate(KernelWorkload("linear", shape, tokens=self.tokens))
+            self.costs.estimate(KernelWorkload("linear", shape, tokens=self.tokens, dtype=self.dtype))
             if len(shape) == 2
             else None
         )
@@ -50,8 +52,10 @@ class Layers:
 
     def sparse(self, shape: tuple[int, ...], block: tuple[int, int], kept: float) -> FormatChoice | None:
         """The choice to store a share ``kept`` of the blocks; None where nothing tells its time."""
-        dense = self.costs.estimate(KernelWorkload("linear", shape, tokens=self.tokens))
-        sparse = self.costs.estimate(KernelWorkload("linear", shape, block, kept, self.tokens))
+        dense = self.costs.estimate(KernelWorkload("linear", shape, tokens=self.tokens, dtype=self.dtype))
+        sparse = self.costs.estimate(
+            KernelWorkload("linear", shape, block, kept, self.tokens, dtype=self.dtype)
+        )
         if dense is None or sparse is None:
             return None
         measured = dense.source == sparse.source == "measured"
@@ -73,14 +77,23 @@ def choose(
         (choice, the reason in words).
     """
     dense = FormatChoice(None, 1.0, 1.0)
-    if weight.dtype != torch.float32:
-        return dense, f"dense: block-sparse kernels take float32, the weight is {weight.dtype}"
+    if weight.dtype not in (torch.float32, torch.int8):
+        return dense, f"dense: block-sparse kernels take float32 or int8, the weight is {weight.dtype}"
     choices = list(_block_choices(weight, target, layers, dense_time))
     if not choices:
         return dense, f"dense: target {target.name} has no block-sparse kernel"
     best = min(choices, key=lambda choice: choice.time)
     taken = best.time <= HYSTERESIS
     return (best if taken else dense), in_words(best, taken)
+
+
+def of_integers(target: Target) -> Target:
+    """A target with the block shapes that kernels of 8-bit integers have: four columns where float32 has one.
+
+    The kernels do with a word of four what those of float32 do with a number, so efficiencies are the same.
+    """
+    wide = {(rows, FEATURES * cols): target.block_efficiency(rows, cols) for rows, cols in target.blocks}
+    return replace(target, blocks=tuple(wide), efficiency=tuple(wide.items()))
 
 
 def in_words(best: FormatChoice, taken: bool) -> str:

@@ -11,6 +11,7 @@ from l0compile.ir.nodes import arguments, same_shape, shape
 from l0compile.ir.operator_facts import operators
 from l0compile.ir.ops.activation import ACTIVATION_OPERATORS
 from l0compile.ir.ops.bsr import dense_blocks
+from l0compile.ir.ops.quantized import dense_word_blocks, from_word_blocks
 from l0compile.ir.program import Program
 from l0compile.rewrite.layout.packing import Packing, packable
 
@@ -29,7 +30,7 @@ _COMPACTED = {
 def pack_tokens(program: Program, lanes: int, rows: int) -> Program:
     """Give operators that treat each token alike the tokens-in-lanes layout, packing only where such a part begins.
 
-    Rewrite: linear(x) -> unpack(packed_linear(pack(x))), likewise attention and norms; pack(unpack(y)) -> y, and
+    Rewrite: linear(x) -> unpack(packed_linear(pack(x))), likewise attention, norms and layers of 8-bit integers; pack(unpack(y)) -> y, and
         elementwise operators between packed values run packed.
     Checks: float32, a static last axis, constant weights; tokens keep their flattened order through a reshape.
         Whatever does not fit stays in rows.
@@ -58,6 +59,8 @@ class _TokenLayout(Packing):
         self.rules: dict[Any, Callable[[fx.Node], fx.Node | None]] = {
             aten.linear.default: self._linear,
             l0.bsr_linear.default: self._bsr_linear,
+            l0.int8_linear.default: self._int8_linear,
+            l0.int8_bsr_linear.default: self._int8_bsr_linear,
             l0.attention.default: self._attention,
             l0.rope.default: self._rope,
             aten.layer_norm.default: self._layer_norm,
@@ -105,6 +108,35 @@ class _TokenLayout(Packing):
             return None
         args = (self.pack(x, node), data, indices, indptr, bias, None, n, "", self.tokens(x))
         return self.editor.call(l0.packed_linear.default, args, before=node)
+
+    def _int8_linear(self, node: fx.Node) -> fx.Node | None:
+        x, weight_node, scale, bias, zero_point = node.args
+        weight = self.editor.value(weight_node)
+        if weight is None or not self.constants(scale, bias):
+            return None
+        data = self.editor.add_constant(f"{weight_node.target}_words", dense_word_blocks(weight, self.rows), node)
+        return self._integers(node, (x, data, None, None, scale, bias), weight, zero_point)
+
+    def _int8_bsr_linear(self, node: fx.Node) -> fx.Node | None:
+        x, data, indices, indptr, scale, bias, zero_point, n, k = node.args
+        if not self.constants(data, indices, indptr, scale, bias):
+            return None
+        blocks = [self.editor.value(part) for part in (data, indices, indptr)]
+        weight = from_word_blocks(*blocks, n, k)  # type: ignore[arg-type]
+        return self._integers(node, (x, data, indices, indptr, scale, bias), weight, zero_point)
+
+    def _integers(
+        self, node: fx.Node, operands: tuple[Any, ...], weight: torch.Tensor, zero_point: int
+    ) -> fx.Node | None:
+        x, data, indices, indptr, scale, bias = operands
+        words = self.quantized(x)
+        if words is None:
+            return None
+        start = (-zero_point * weight.int().sum(1)).to(torch.int32)
+        begins = self.editor.add_constant(f"{data.target}_start", start, node)
+        epilogue = (None, None, int(weight.shape[0]), "", 0, self.tokens(x))
+        args = (words, data, indices, indptr, begins, scale, bias, *epilogue)
+        return self.editor.call(l0.packed_int8_linear.default, args, before=node)
 
     def _attention(self, node: fx.Node) -> fx.Node | None:
         q, k, v, mask, heads, scale, causal = node.args
