@@ -28,8 +28,14 @@ def checked(result: Mapping[str, Any]) -> str:
         return "not compared with the original model"
     return (
         f"checked: compiled = gated within {result['max_difference']:.1e} of the largest value "
-        f"on {result['inputs']} inputs (tolerance {result['tolerance']:.0e}){_fast_path(result)}"
+        f"on {result['inputs']} inputs (tolerance {result['tolerance']:.0e}){_rounding(result)}{_fast_path(result)}"
     )
+
+
+def _rounding(result: Mapping[str, Any]) -> str:
+    if "rounding" not in result:
+        return ""
+    return "; the model rounds to integers: that much moves when last bits before a rounding change"
 
 
 def _fast_path(result: Mapping[str, Any]) -> str:
