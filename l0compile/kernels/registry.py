@@ -12,6 +12,7 @@ from l0compile.kernels.cpu.bag import BAG
 from l0compile.kernels.cpu.conv import CONV
 from l0compile.kernels.cpu.linear.definition import LINEAR
 from l0compile.kernels.cpu.mask import MASK
+from l0compile.kernels.cpu.narrow import NARROW
 from l0compile.kernels.cpu.norm import NORM
 from l0compile.kernels.cpu.pack import PACK
 from l0compile.kernels.cpu.planes import COPY
@@ -32,6 +33,7 @@ KERNELS: tuple[KernelDef, ...] = (
     ROPE,
     PACK,
     QUANTIZE,
+    NARROW,
     BAG,
     CONV,
     COPY,

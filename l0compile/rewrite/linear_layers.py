@@ -22,14 +22,19 @@ def linear_weight(editor: Editor, node: Any) -> tuple[Tensor, Tensor | None] | N
     return weight, bias
 
 
-def int8_weight(editor: Editor, node: Any) -> Tensor | None:
-    """The weight [n, k] int8 of a node ``l0compile::int8_linear`` whose parameters are constants, else None."""
-    if not is_op(node, torch.ops.l0compile.int8_linear.default):
+def narrow_weight(editor: Editor, node: Any) -> Tensor | None:
+    """The weight [n, k] of a linear layer of int8 or bfloat16 numbers whose parameters are constants, else None."""
+    if not is_op(node, torch.ops.l0compile.int8_linear.default, torch.ops.l0compile.bfloat16_linear.default):
         return None
     given = arguments(node)
-    if editor.value(given["scale"]) is None or (given["bias"] is not None and editor.value(given["bias"]) is None):
+    others = [given.get("scale"), given["bias"]]
+    if any(other is not None and editor.value(other) is None for other in others):
         return None
     return editor.value(given["weight"])
+
+
+PRECISIONS = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.int8: "int8"}
+"""What regions call the numbers of a weight."""
 
 
 def reads_as_input(editor: Editor, user: fx.Node, node: fx.Node) -> bool:

@@ -18,7 +18,8 @@ X86_LEVELS: tuple[tuple[str, int, frozenset[str]], ...] = (
 
 
 # LLVM's name -> that of /proc/cpuinfo.
-_DOT_PRODUCTS = {"avx512vnni": "avx512_vnni", "avxvnni": "avx_vnni", "i8mm": "i8mm"}
+_DOT_PRODUCTS = {"avx512vnni": "avx512_vnni", "avxvnni": "avx_vnni", "avx512bf16": "avx512_bf16", "i8mm": "i8mm",
+                 "bf16": "bf16"}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class Target:
             those of this machine hold.
         core: what kernels and schedules assume of one core.
         dot_products: LLVM features with instructions that multiply and add narrow numbers: "avx512vnni", "avxvnni",
-            "i8mm" for 8-bit integers.
+            "i8mm" for 8-bit integers, "avx512bf16" and "bf16" for bfloat16.
     """
 
     name: str

@@ -33,7 +33,7 @@ def dot(total: Expr, x: Expr, weight: Expr, width: int, tile: TokenTile) -> Expr
         if feature in tile.dot_products and width in by_lanes:
             unsigned = TB.reinterpret(f"uint8x{WORD * width}", x)
             signed = TB.reinterpret(f"int8x{WORD * width}", weight)
-            return TB.call_llvm_intrin(_lanes("int32", width), by_lanes[width], total, unsigned, signed)
+            return TB.call_llvm_intrin(lanes_of("int32", width), by_lanes[width], total, unsigned, signed)
     return _by_bytes(total, x, weight, width)
 
 
@@ -48,13 +48,14 @@ def _by_bytes(total: Expr, x: Expr, weight: Expr, width: int) -> Expr:
     return total
 
 
-def _lanes(base: str, width: int) -> str:
+def lanes_of(base: str, width: int) -> str:
+    """The type of a vector; TVM has none of one lane."""
     return base if width == 1 else f"{base}x{width}"
 
 
 def as_float(total: Expr, width: int) -> Expr:
     """int32 -> float32, rounded to nearest."""
-    return TB.cast(total, _lanes("float32", width))
+    return TB.cast(total, lanes_of("float32", width))
 
 
 def word(values: list[Expr], inverses: list[Expr], zero_point: int, width: int) -> Expr:
@@ -82,7 +83,7 @@ def quantised(scaled: Expr, zero_point: int, width: int) -> Expr:
     low, high = (broadcast(TB.float32(bound - zero_point), width) for bound in (0, 255))
     # NaN compares as false, and the second operand is taken.
     within = TB.min(high, TB.max(scaled, low))
-    bits = TB.reinterpret(_lanes("int32", width), within + broadcast(TB.float32(_ROUNDER), width))
+    bits = TB.reinterpret(lanes_of("int32", width), within + broadcast(TB.float32(_ROUNDER), width))
     return bits - const_int(_ROUNDER_BITS - zero_point, width)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from l0compile.hardware.costs import Costs, KernelWorkload
 from l0compile.hardware.targets import Target
 from l0compile.ir.ops.bsr import nonzero_blocks
-from l0compile.ir.ops.quantized import FEATURES
+from l0compile.rewrite.linear_layers import PRECISIONS
 
 # A block-sparse kernel must take at most this share of the dense time: a tie is not worth another format.
 HYSTERESIS = 0.95
@@ -77,8 +77,8 @@ def choose(
         (choice, the reason in words).
     """
     dense = FormatChoice(None, 1.0, 1.0)
-    if weight.dtype not in (torch.float32, torch.int8):
-        return dense, f"dense: block-sparse kernels take float32 or int8, the weight is {weight.dtype}"
+    if weight.dtype not in PRECISIONS:
+        return dense, f"dense: block-sparse kernels take {', '.join(PRECISIONS.values())}, the weight is {weight.dtype}"
     choices = list(_block_choices(weight, target, layers, dense_time))
     if not choices:
         return dense, f"dense: target {target.name} has no block-sparse kernel"
@@ -87,12 +87,12 @@ def choose(
     return (best if taken else dense), in_words(best, taken)
 
 
-def of_integers(target: Target) -> Target:
-    """A target with the block shapes that kernels of 8-bit integers have: four columns where float32 has one.
+def for_words(target: Target, features: int) -> Target:
+    """A target with the block shapes that kernels of narrow numbers have: ``features`` columns where float32 has one.
 
-    The kernels do with a word of four what those of float32 do with a number, so efficiencies are the same.
+    The kernels do with a word of numbers what those of float32 do with one, so efficiencies are the same.
     """
-    wide = {(rows, FEATURES * cols): target.block_efficiency(rows, cols) for rows, cols in target.blocks}
+    wide = {(rows, features * cols): target.block_efficiency(rows, cols) for rows, cols in target.blocks}
     return replace(target, blocks=tuple(wide), efficiency=tuple(wide.items()))
 
 

@@ -15,7 +15,7 @@ from l0compile.ir.program import Program
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
 _INTEGERS = l0.packed_int8_linear.default
-_LINEAR = (l0.packed_linear.default, _INTEGERS)
+_LINEAR = (l0.packed_linear.default, l0.packed_bfloat16_linear.default, _INTEGERS)
 _CONVOLUTIONS = (l0.packed_conv2d.default, l0.packed_winograd.default)
 _ON_PLANES = (*_CONVOLUTIONS, l0.packed_window.default)
 
@@ -24,7 +24,7 @@ def fuse_epilogue(program: Program) -> Program:
     """Fuse what follows a packed linear layer.
 
     Rewrite: act(packed_linear(x)) -> packed_linear(x, act); packed_linear(x) + r -> packed_linear(x, residual=r).
-        Likewise of 8-bit integers, and quantize(packed_int8_linear(x)) -> packed_int8_linear(x, inverse=...).
+        Likewise of narrow numbers, and quantize(packed_int8_linear(x)) -> packed_int8_linear(x, inverse=...).
     Checks: nothing else reads the linear layer; an activation is fused before a residual, never after it; the other
         summand has the result's own shape and is computed before the linear layer. What is quantised has no residual,
         and whole words of rows.

@@ -47,6 +47,14 @@ class Packing:
             self.made[value] = self.editor.call(l0.pack.default, args, before=anchor, origin=before)
         return self.made[value]
 
+    def narrow(self, value: fx.Node, before: fx.Node) -> fx.Node:
+        """The packed form of a value in words of bfloat16 numbers; its readers share it."""
+        key = (value,)
+        if key not in self.words:
+            args = (self.pack(value, before), self.tokens(value))
+            self.words[key] = self.editor.call(l0.packed_bfloat16.default, args, before=before)
+        return self.words[key]
+
     def quantized(self, value: fx.Node) -> fx.Node | None:
         """The packed form of a result of ``l0compile::quantize``; readers with the same scales share it."""
         if not is_op(value, l0.quantize.default) or not packable(value.args[0]):

@@ -9,9 +9,9 @@ from torch import fx
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, same_shape, shape
 from l0compile.ir.operator_facts import operators
+from l0compile.ir.ops import bfloat16, quantized
 from l0compile.ir.ops.activation import ACTIVATION_OPERATORS
 from l0compile.ir.ops.bsr import dense_blocks
-from l0compile.ir.ops.quantized import dense_word_blocks, from_word_blocks
 from l0compile.ir.program import Program
 from l0compile.rewrite.layout.packing import Packing, packable
 
@@ -61,6 +61,8 @@ class _TokenLayout(Packing):
             l0.bsr_linear.default: self._bsr_linear,
             l0.int8_linear.default: self._int8_linear,
             l0.int8_bsr_linear.default: self._int8_bsr_linear,
+            l0.bfloat16_linear.default: self._bfloat16_linear,
+            l0.bfloat16_bsr_linear.default: self._bfloat16_bsr_linear,
             l0.attention.default: self._attention,
             l0.rope.default: self._rope,
             aten.layer_norm.default: self._layer_norm,
@@ -114,7 +116,8 @@ class _TokenLayout(Packing):
         weight = self.editor.value(weight_node)
         if weight is None or not self.constants(scale, bias):
             return None
-        data = self.editor.add_constant(f"{weight_node.target}_words", dense_word_blocks(weight, self.rows), node)
+        blocks = quantized.dense_word_blocks(weight, self.rows)
+        data = self.editor.add_constant(f"{weight_node.target}_words", blocks, node)
         return self._integers(node, (x, data, None, None, scale, bias), weight, zero_point)
 
     def _int8_bsr_linear(self, node: fx.Node) -> fx.Node | None:
@@ -122,7 +125,7 @@ class _TokenLayout(Packing):
         if not self.constants(data, indices, indptr, scale, bias):
             return None
         blocks = [self.editor.value(part) for part in (data, indices, indptr)]
-        weight = from_word_blocks(*blocks, n, k)  # type: ignore[arg-type]
+        weight = quantized.from_word_blocks(*blocks, n, k)  # type: ignore[arg-type]
         return self._integers(node, (x, data, indices, indptr, scale, bias), weight, zero_point)
 
     def _integers(
@@ -137,6 +140,23 @@ class _TokenLayout(Packing):
         epilogue = (None, None, int(weight.shape[0]), "", 0, self.tokens(x))
         args = (words, data, indices, indptr, begins, scale, bias, *epilogue)
         return self.editor.call(l0.packed_int8_linear.default, args, before=node)
+
+    def _bfloat16_linear(self, node: fx.Node) -> fx.Node | None:
+        x, weight_node, bias = node.args
+        weight = self.editor.value(weight_node)
+        if weight is None or not self.constants(bias) or not packable(x):
+            return None
+        blocks = bfloat16.dense_word_blocks(weight, self.rows)
+        data = self.editor.add_constant(f"{weight_node.target}_words", blocks, node)
+        args = (self.narrow(x, node), data, None, None, bias, None, int(weight.shape[0]), "", self.tokens(x))
+        return self.editor.call(l0.packed_bfloat16_linear.default, args, before=node)
+
+    def _bfloat16_bsr_linear(self, node: fx.Node) -> fx.Node | None:
+        x, data, indices, indptr, bias, n, _ = node.args
+        if not self.constants(data, indices, indptr, bias) or not packable(x):
+            return None
+        args = (self.narrow(x, node), data, indices, indptr, bias, None, n, "", self.tokens(x))
+        return self.editor.call(l0.packed_bfloat16_linear.default, args, before=node)
 
     def _attention(self, node: fx.Node) -> fx.Node | None:
         q, k, v, mask, heads, scale, causal = node.args

@@ -5,6 +5,7 @@ the registers that hold some are computed, half a register where that is enough,
 its own, with outputs in lanes.
 """
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +14,18 @@ from l0compile.kernels.cpu.lanes import Expr, body, held, kernel, param, symbol
 from l0compile.kernels.cpu.linear.blocks import LinearBuffers, Microkernel
 from l0compile.kernels.cpu.linear.integers import IntegerMicrokernel
 from l0compile.kernels.cpu.linear.one_token import one_token
+from l0compile.kernels.cpu.linear.pairs import PairMicrokernel
 from l0compile.kernels.cpu.linear.schedules import check_schedule, default_schedule
 from l0compile.kernels.cpu.linear.shares import first_unit, units
 from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
+from l0compile.kernels.cpu.pair import with_pairs
 from l0compile.kernels.tir import TB
 from l0compile.kernels.token_tile import TokenTile
 
-WORD_TYPES = {"float32": "float32", "int8": "int32"}
+WORD_TYPES = {"float32": "float32", "bfloat16": "int32", "int8": "int32"}
 """What a column of the weight, and of the tokens, is held in."""
+
+_MICROKERNELS = {"float32": Microkernel, "bfloat16": PairMicrokernel, "int8": IntegerMicrokernel}
 
 # Half a register of fewer numbers than this is not worth code of its own.
 _NARROWEST = 4
@@ -31,7 +36,7 @@ _TURN = 16
 def linear(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule | None = None) -> Any:
     """PrimFunc(x, data[, indices, indptr][, bias][, residual][, tokens], y); tiles and nnz are symbolic.
 
-    Of 8-bit integers PrimFunc(x, data[, indices, indptr], start, scale[, bias][, residual][, inverse][, tokens], y).
+    Of bfloat16 numbers likewise, in words. Of 8-bit integers PrimFunc(x, data[, indices, indptr], start, scale[, bias][, residual][, inverse][, tokens], y).
 
     Raises:
         ScheduleError: the schedule does not fit, see ``check_schedule``.
@@ -43,7 +48,8 @@ def linear(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule | None = 
         to = _buffers(spec, tile, tiles, nnz, tokens)
         shares = max(1, min(tile.threads, units(spec, schedule)))
         groups = (tiles + schedule.tiles - 1) // schedule.tiles
-        with body(), TB.parallel(0, groups * shares) as task:
+        pairs = with_pairs(tile) if spec.numbers == "bfloat16" else contextlib.nullcontext()
+        with body(), pairs, TB.parallel(0, groups * shares) as task:
             by_rows = schedule.tiles > 1
             share = task // groups if by_rows else task % shares
             group = task % groups if by_rows else task // shares
@@ -170,8 +176,7 @@ class _Task:
             self._kernel(schedule, self.last, width).emit(self.begin + i, lane)
 
     def _kernel(self, schedule: LinearSchedule, t: Expr, width: int) -> Microkernel:
-        kind = IntegerMicrokernel if self.spec.numbers == "int8" else Microkernel
-        return kind(self.spec, self.tile, schedule, self.to, t, width)
+        return _MICROKERNELS[self.spec.numbers](self.spec, self.tile, schedule, self.to, t, width)
 
     def _one_token(self) -> None:
         one_token(self.spec, self.tile, self.schedule, self.to, self.last, self.begin, self.end)

@@ -5,6 +5,7 @@ from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
+import torch
 from torch import fx
 
 from l0compile.hardware.costs import KernelWorkload, Machine
@@ -14,6 +15,7 @@ from l0compile.kernels.cpu.lanes import ACTIVATIONS
 from l0compile.kernels.cpu.linear.code import WORD_TYPES, linear
 from l0compile.kernels.cpu.linear.schedules import cycles_bound, default_schedule, legal_schedules
 from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
+from l0compile.kernels.cpu.pair import PAIR
 from l0compile.kernels.definition import (
     KernelCall,
     KernelCosts,
@@ -32,9 +34,11 @@ def _call(node: fx.Node) -> KernelCall:
     x, data, indices, indptr, bias, residual, n, activation, *tokens = node.args
     _, cols, rows = data.meta["val"].shape
     tail, sizes = known_tail(x, *tokens)
+    pairs = node.target is torch.ops.l0compile.packed_bfloat16_linear.default
     spec = LinearSpec(
         n=n, k=int(x.meta["val"].shape[1]), rows=int(rows), cols=int(cols), dense=indices is None,
         bias=bias is not None, residual=residual is not None, activation=activation, tail=tail,
+        numbers="bfloat16" if pairs else "float32",
     )  # fmt: skip
     return KernelCall(spec, given(x, data, indices, indptr, bias, residual), sizes)
 
@@ -64,7 +68,7 @@ def _workload(node: fx.Node, call: KernelCall) -> KernelWorkload:
 
 def features_of(numbers: str) -> int:
     """Features of a column of the weight as the kernel counts them."""
-    return WORD if numbers == "int8" else 1
+    return {"int8": WORD, "bfloat16": PAIR}.get(numbers, 1)
 
 
 def _spec(workload: KernelWorkload, tile: TokenTile) -> LinearSpec | None:
@@ -135,12 +139,16 @@ def _operands(
 def _numbers(spec: LinearSpec, extents: tuple[int, ...], random: np.random.Generator) -> NDArray[np.generic]:
     if spec.numbers == "float32":
         return random.standard_normal(extents, np.float32)
+    if spec.numbers == "bfloat16":
+        # The high halves of float32 numbers, side by side.
+        halves = random.standard_normal((*extents, PAIR), np.float32).view(np.uint16)[..., 1::2]
+        return np.ascontiguousarray(halves).view(np.int32)[..., 0]
     return random.integers(np.iinfo(np.int32).min, np.iinfo(np.int32).max, extents, np.int32)
 
 
 LINEAR = KernelDef(
     name="linear",
-    calls={"packed_linear": _call, "packed_int8_linear": _int8_call},
+    calls={"packed_linear": _call, "packed_bfloat16_linear": _call, "packed_int8_linear": _int8_call},
     spec=LinearSpec,
     emit=linear,
     costs=KernelCosts(_workload, _spec, _counts, _operands, words=("residual", "gelu", "silu", "relu", "narrow")),
