@@ -80,6 +80,17 @@ def _(x: Tensor, tokens: int | None = None) -> Tensor:
     return x.new_empty(x.shape[0], -(-x.shape[1] // FEATURES), x.shape[2], dtype=torch.int32)
 
 
+@torch.library.custom_op("l0compile::packed_token_pairs", mutates_args=())
+def packed_token_pairs(x: Tensor, tokens: int | None = None) -> Tensor:
+    """Packed tokens in words of two tokens: x [T, F, L] float32 -> [T, F, L / 2] int32."""
+    return to_words(x)
+
+
+@packed_token_pairs.register_fake
+def _(x: Tensor, tokens: int | None = None) -> Tensor:
+    return x.new_empty(x.shape[0], x.shape[1], x.shape[2] // FEATURES, dtype=torch.int32)
+
+
 @torch.library.custom_op("l0compile::packed_bfloat16_linear", mutates_args=())
 def packed_bfloat16_linear(
     x: Tensor,

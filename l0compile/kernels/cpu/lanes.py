@@ -5,7 +5,7 @@ inside a vectorised loop makes one scalar for all lanes and silently miscompiles
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from l0compile.kernels.tir import TB, ir_builder, tirx
@@ -112,6 +112,11 @@ def repeat(value: Expr, times: int) -> Expr:
     places = [tirx.const(lane, "int32") for lane in range(lanes) for _ in range(times)]
     # TVM wants no more places than lanes to take them from.
     return tirx.Shuffle([value] * times, places)
+
+
+def picked(value: Expr, lanes: Sequence[int]) -> Expr:
+    """Some lanes of a vector, side by side."""
+    return tirx.Shuffle([value], [tirx.const(lane, "int32") for lane in lanes])
 
 
 def joined(values: list[Expr]) -> Expr:

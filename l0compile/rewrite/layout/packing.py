@@ -55,6 +55,11 @@ class Packing:
             self.words[key] = self.editor.call(l0.packed_bfloat16.default, args, before=before)
         return self.words[key]
 
+    def token_pairs(self, value: fx.Node, before: fx.Node) -> fx.Node:
+        """The packed form of a value in words of the bfloat16 numbers of two tokens."""
+        args = (self.pack(value, before), self.tokens(value))
+        return self.editor.call(l0.packed_token_pairs.default, args, before=before)
+
     def quantized(self, value: fx.Node) -> fx.Node | None:
         """The packed form of a result of ``l0compile::quantize``; readers with the same scales share it."""
         if not is_op(value, l0.quantize.default) or not packable(value.args[0]):

@@ -159,15 +159,18 @@ class _TokenLayout(Packing):
         return self.editor.call(l0.packed_bfloat16_linear.default, args, before=node)
 
     def _attention(self, node: fx.Node) -> fx.Node | None:
-        q, k, v, mask, heads, scale, causal = node.args
-        if not all(packable(t) for t in (q, k, v)):
+        q, k, v, mask, heads, scale, causal, numbers = (*node.args, "float32")[:8]
+        pairs = numbers == "bfloat16"
+        if not all(packable(t) for t in (q, k, v)) or (pairs and shape(q)[-1] // heads % bfloat16.FEATURES):
             return None
         sizes = [self.sizes.of(s) for s in (*shape(q)[:2], shape(k)[1])]
         packed = [self.pack(t, node) for t in (q, k, v)]
+        if pairs:
+            packed[1:] = self.narrow(k, node), self.token_pairs(v, node)
         bias = None
         if mask is not None and not _one_for_all_queries(mask):
             mask, bias = None, self.pack_mask(mask, sizes, node)
-        args = (*packed, mask, bias, *sizes, heads, scale, causal)
+        args = (*packed, mask, bias, *sizes, heads, scale, causal, numbers)
         return self.editor.call(l0.packed_attention.default, args, before=node)
 
     def _rope(self, node: fx.Node) -> fx.Node | None:

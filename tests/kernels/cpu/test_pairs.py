@@ -58,7 +58,7 @@ def test_narrow(launch, tile: TokenTile, features: int, m: int, tail: int | None
     wanted = l0.packed_bfloat16(packed)
     inputs = (packed, m) if tail is None else (packed,)
     found = launch(NarrowSpec(features, tail), inputs, tuple(wanted.shape), None, torch.int32)
-    both = [w.transpose(1, 2).contiguous().view(torch.bfloat16).flatten(0, 1)[:m] for w in (found, wanted)]
+    both = [w.transpose(1, 2).clone(memory_format=torch.contiguous_format).view(torch.bfloat16).flatten(0, 1)[:m] for w in (found, wanted)]
     torch.testing.assert_close(*both, rtol=0.0, atol=0.0, equal_nan=True)
 
 

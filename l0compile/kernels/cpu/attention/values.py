@@ -4,6 +4,7 @@ from typing import Any
 
 from l0compile.kernels.cpu.attention.state import AttentionBuffers, KeyStep, QueryBlock, accumulators
 from l0compile.kernels.cpu.lanes import Expr, held, store
+from l0compile.kernels.cpu.pair import PAIR
 from l0compile.kernels.tir import TB
 
 
@@ -38,12 +39,15 @@ def _combine(
         # Keys of one tile lie side by side.
         here = held(tile + i)
         start = held(TB.max(begin, here * size))
-        score, column = held(block.scores + start - now.begin), held(start - here * size)
-        with TB.serial(0, TB.min(now.end, (here + 1) * size) - start) as j:
-            weight = block.work[score + j, lanes]
+        each = PAIR if given.spec.pairs else 1
+        # The weight of a key before the first, or behind the last, is 0; in a word with it lies one of another sequence.
+        score = held(block.scores + TB.truncdiv(start - now.begin, each))
+        column = held(TB.truncdiv(start - here * size, each))
+        stop = held(TB.truncdiv(TB.min(now.end, (here + 1) * size) - here * size + (each - 1), each))
+        with TB.serial(0, stop - column) as j:
             for r in range(rows):
                 value = given.splat(given.v[here, first + r, column + j])
-                store(acc[r], acc[r][lanes] + value * weight, lanes)
+                store(acc[r], block.multiply_add(given, acc[r][lanes], score + j, value), lanes)
     _write(given, block, now, feature, rows, acc, inverse)
 
 
