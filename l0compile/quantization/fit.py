@@ -5,9 +5,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from l0compile.quantization.eligible import bias_of, weight_of
-from l0compile.quantization.layers import Bfloat16Linear, QuantizedLinear, bfloat16_linear
+from l0compile.ir.ops.bfloat16 import rounded as bfloat16
+from l0compile.quantization.layers import Bfloat16Linear, QuantizedLinear
 from l0compile.quantization.observe import Observed
 from l0compile.quantization.rounding import compensated, row_scales
 from l0compile.quantization.scales import InputScale, choose_scale
@@ -57,7 +59,7 @@ def fit_bfloat16(layers: Sequence[nn.Module], observed: Observed) -> list[Narrow
     for layer in layers:
         weight = weight_of(layer)
         exact = observed.rows @ weight.detach().T
-        change = bfloat16_linear(observed.rows, weight.detach(), None) - exact
+        change = F.linear(bfloat16(observed.rows), bfloat16(weight.detach())) - exact
         made.append((Bfloat16Linear(weight, bias_of(layer)), _share(change, exact)))
     return made
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from l0compile.errors import InputError
+from l0compile.ir.ops.bfloat16 import rounded
 from l0compile.ir.ops.quantized import LEVELS  # the module registers the operators
 
 MOST = 127
@@ -125,27 +126,16 @@ class Bfloat16Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output [..., n] for x [..., k]."""
-        return bfloat16_linear(x, self.weight, self.bias)
+        if self.training:
+            return F.linear(rounded(x), rounded(self.weight), self.bias)
+        y: Tensor = torch.ops.l0compile.bfloat16_linear(x, self.weight.bfloat16(), self.bias)
+        return y
 
     def extra_repr(self) -> str:
         """Return the sizes, for ``print(model)``."""
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
         )
-
-
-def bfloat16_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x Wᵀ + bias with x and W rounded to bfloat16 (ties to even), products and sums in float32.
-
-    Args:
-        x: [..., k] float32.
-        weight: [n, k] float32.
-        bias: [n] float32 or None.
-
-    Returns:
-        [..., n] float32.
-    """
-    return F.linear(x.bfloat16().float(), weight.bfloat16().float(), bias)
 
 
 def _through(x: Tensor) -> Tensor:
