@@ -5,7 +5,7 @@ The sum is exact everywhere. An instruction that saturates on the way (``vpmaddu
 
 from typing import Any
 
-from l0compile.kernels.cpu.lanes import Expr, broadcast, const_int
+from l0compile.kernels.cpu.lanes import Expr, broadcast, const_int, kept
 from l0compile.kernels.tir import TB
 from l0compile.kernels.token_tile import TokenTile
 
@@ -71,7 +71,7 @@ def word(values: list[Expr], inverses: list[Expr], zero_point: int, width: int) 
     for byte, (value, inverse) in enumerate(zip(values, inverses, strict=True)):
         level = quantised(value * broadcast(inverse, width), zero_point, width)
         shifted = TB.shift_left(level, const_int(8 * byte, width)) if byte else level
-        result = shifted if result is None else TB.bitwise_or(result, shifted)
+        result = kept(shifted if result is None else TB.bitwise_or(result, shifted), width, "int32")
     return result
 
 

@@ -75,6 +75,16 @@ def held(value: Expr) -> Expr:
     return name[0]
 
 
+def kept(value: Expr, lanes: int, dtype: str = "float32") -> Expr:
+    """A vector in a register of its own.
+
+    Python names are macros here: a polynomial of a long expression holds it many times, and TVM's passes take minutes.
+    """
+    register = variable(lanes, dtype)
+    store(register, value, ramp(0, lanes))
+    return register[ramp(0, lanes)]
+
+
 def ahead(buffer: Any, *index: Expr) -> None:
     """Ask for the cache line of an element; it may lie past the end of the buffer."""
     address = TB.address_of(buffer[index])

@@ -8,7 +8,7 @@ import contextlib
 from typing import Any
 
 from l0compile.kernels.cpu.dot import lanes_of
-from l0compile.kernels.cpu.lanes import Expr, const_int
+from l0compile.kernels.cpu.lanes import Expr, const_int, kept
 from l0compile.kernels.tir import TB, tirx
 from l0compile.kernels.token_tile import TokenTile
 
@@ -80,7 +80,7 @@ def pair_word(low: Expr, high: Expr, width: int) -> Expr:
 
 def _rounded_bits(value: Expr, width: int) -> Expr:
     """Bits whose high half is ``value`` in bfloat16, ties to even. A NaN stays one."""
-    bits = TB.reinterpret(lanes_of("int32", width), value)
+    bits = kept(TB.reinterpret(lanes_of("int32", width), value), width, "int32")
     last = TB.bitwise_and(TB.shift_right(bits, const_int(16, width)), const_int(1, width))
     rounded = bits + (last + const_int(32767, width))
     # Adding may carry a NaN over to the numbers. As bits: TVM's simplifier takes x == x for true.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from l0compile.kernels.cpu.dot import WORD, as_float, dot, word
-from l0compile.kernels.cpu.lanes import ACTIVATIONS, Expr, broadcast, store, variable
+from l0compile.kernels.cpu.lanes import ACTIVATIONS, Expr, broadcast, kept, store, variable
 from l0compile.kernels.cpu.linear.blocks import Accumulators, Microkernel
 from l0compile.kernels.tir import TB
 
@@ -44,4 +44,4 @@ class IntegerMicrokernel(Microkernel):
         value = as_float(self._get(register), self.width) * broadcast(self.to.scale[row], self.width)
         if self.to.bias is not None:
             value = value + broadcast(self.to.bias[row], self.width)
-        return ACTIVATIONS[self.spec.activation](value)
+        return ACTIVATIONS[self.spec.activation](kept(value, self.width))
