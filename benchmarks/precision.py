@@ -2,13 +2,15 @@
 
     python benchmarks/precision.py [--models "MiniLM 128" ...] [--densities 1 0.5 0.2] [--folder KEEP] [--build]
 
-OpenVINO's int8 is made by NNCF for transformers; its other operators run in float32 or, as ``int8+bf16``, in bfloat16.
-ONNX Runtime's is its dynamic int8. Ours is ``l0.quantize`` with attention in bfloat16, dense and with a share of the 4x4
-blocks left (by magnitude: for speed, not for quality). Every engine runs in a process of its own, and all take turns.
+OpenVINO's int8 is made by NNCF for transformers; its other operators run in float32 or, as ``int8+bf16``, in
+bfloat16. ONNX Runtime's is its dynamic int8. Ours is ``l0.quantize`` with attention in bfloat16, dense and with a share
+of the 4x4 blocks left (by magnitude: for speed, not for quality). Every engine runs in a process of its own, and all
+take turns.
 
-Wanted over the best int8 of OpenVINO: MiniLM 1.4, 2.2 and 3.3 at densities 1, 0.5 and 0.2; BERT-base with 128 tokens 1.1
-dense and 3.3 at 0.2; with 512 tokens 2.7, ViT-B/16 3.3. ``quality`` of MiniLM's dense models is the Spearman correlation
-of similarities with the float32 model on 400 held-out sentences of IMDB. Appends to ``benchmarks/results/precision.jsonl``.
+Wanted over the best int8 of OpenVINO: MiniLM 1.4, 2.2 and 3.3 at densities 1, 0.5 and 0.2; BERT-base with 128 tokens
+1.1 dense and 3.3 at 0.2; with 512 tokens 2.7, ViT-B/16 3.3. ``quality`` of MiniLM's dense models is the Spearman
+correlation of similarities with the float32 model on 400 held-out sentences of IMDB. Appends to
+``benchmarks/results/precision.jsonl``.
 """
 
 import argparse
@@ -47,7 +49,8 @@ def main() -> None:
                 measured = measure_engines(jobs, Protocol(blocks=options.rounds))
                 quality = narrow_models.qualities(folder) if name == "MiniLM 128" else {}
                 for row in rows(name, measured):
-                    record.append("precision", row | ({"quality": quality[row["engine"]]} if row["engine"] in quality else {}))
+                    known = quality.get(row["engine"])
+                    record.append("precision", row if known is None else row | {"quality": known})
 
 
 def all_jobs(name: str, folder: Path, densities: Any) -> Iterator[tuple[str, Job]]:
@@ -68,7 +71,10 @@ def all_jobs(name: str, folder: Path, densities: Any) -> Iterator[tuple[str, Job
     for precision in ("float32", "bfloat16", "int8"):
         for density in densities if precision == "int8" else (1.0,):
             artifact = narrow_models.ours(name, precision, density, place)
-            yield f"l0compile {precision} {density:g}", ("l0compile", Workload(**factory, artifact=str(artifact)))
+            yield (
+                f"l0compile {precision} {density:g}",
+                ("l0compile", Workload(**factory, artifact=str(artifact))),
+            )
 
 
 def rows(name: str, measured: dict[str, Measurement]) -> Iterator[dict[str, Any]]:

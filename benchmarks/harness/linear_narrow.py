@@ -1,7 +1,7 @@
 """A dense linear layer of narrow numbers in other engines: activations in rows, weights packed by the engine.
 
-Of int8, every engine gets uint8 activations with one scale, int8 weights with a scale for each row, and gives float32, as
-our kernel does. Of bfloat16, activations are float32 where the engine rounds them itself, and bfloat16 for oneDNN.
+Of int8, every engine gets uint8 activations with one scale, int8 weights with a scale for each row, and gives float32,
+as our kernel does. Of bfloat16, activations are float32 where the engine rounds them itself, and bfloat16 for oneDNN.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,12 @@ def _int8_model(weight: Any, scale: Any, bias: Any, x: Any) -> bytes:
     from onnx import TensorProto, helper, numpy_helper
 
     (n, k), tokens = weight.shape, x.shape[0]
-    constants = {"w": np.ascontiguousarray(weight.T), "s": scale * np.float32(0.02), "b": bias, "xz": np.uint8(120)}
+    constants = {
+        "w": np.ascontiguousarray(weight.T),
+        "s": scale * np.float32(0.02),
+        "b": bias,
+        "xz": np.uint8(120),
+    }
     # ONNX Runtime joins these into one operator; with DequantizeLinear instead it multiplies float32 numbers.
     nodes = [
         helper.make_node("MatMulInteger", ["x", "w", "xz"], ["sums"]),

@@ -76,9 +76,7 @@ def _numbers(numbers: str, *shape: int) -> torch.Tensor:
     return torch.randint(-(2**31), 2**31, shape, dtype=torch.int64).to(torch.int32)
 
 
-def _weight(
-    shape: tuple[int, int], block: Block, density: float, numbers: str
-) -> tuple[list[Any], float]:
+def _weight(shape: tuple[int, int], block: Block, density: float, numbers: str) -> tuple[list[Any], float]:
     """Make random blocks in random places; ``shape`` counts columns in words."""
     rows, cols = block or (token_tile(load_target("native")).rows, features_of(numbers))
     cols //= features_of(numbers)

@@ -88,7 +88,9 @@ def narrow_figures(all_points: list[Point]) -> dict[str, dict[str, Any]]:
     many = [p for p in all_points if p.counts and p.tokens >= 64]
     chosen = {"dense, 64 tokens and more": [p for p in many if p.block == "dense"]}
     chosen["blocks, d <= 0.5"] = [p for p in many if p.block != "dense"]
-    chosen |= {block: [p for p in many if p.block == block] for block in sorted({p.block for p in many} - {"dense"})}
+    chosen |= {
+        block: [p for p in many if p.block == block] for block in sorted({p.block for p in many} - {"dense"})
+    }
     return {name: _summary([(p.efficiency, p) for p in those]) for name, those in chosen.items() if those}
 
 

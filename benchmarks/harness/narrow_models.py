@@ -1,4 +1,4 @@
-"""The models of ``benchmarks/precision.py``: ours and those of OpenVINO and ONNX Runtime, and what MiniLM's are worth."""
+"""The models of ``benchmarks/precision.py``: ours and those of OpenVINO and ONNX Runtime, and MiniLM's quality."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -75,7 +75,10 @@ def qualities(folder: Path) -> dict[str, float]:
     held_out = encode(load_corpus(None, train=2048).held_out[:_HELD_OUT], max_tokens=_TOKENS)
     wanted = _embeddings(load_encoder(), held_out)
     models = dict(_runnable(folder / "MiniLM_128"))
-    return {label: round(similarity_spearman(_embeddings(model, held_out), wanted), 5) for label, model in models.items()}
+    return {
+        label: round(similarity_spearman(_embeddings(model, held_out), wanted), 5)
+        for label, model in models.items()
+    }
 
 
 def _runnable(place: Path) -> Iterator[tuple[str, Callable[..., Tensor]]]:

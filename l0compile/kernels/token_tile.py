@@ -54,4 +54,12 @@ def token_tile(target: Target) -> TokenTile:
             f"target {target.name}: tokens-in-lanes kernels are for CPUs, got kind {target.kind!r}"
         )
     lanes, vectors = target.lanes32, 4 if target.registers >= 32 else 2
-    return TokenTile(lanes * vectors, lanes, target.core.rows, target.cores, target.registers, target.core, target.dot_products)
+    return TokenTile(
+        lanes * vectors,
+        lanes,
+        target.core.rows,
+        target.cores,
+        target.registers,
+        target.core,
+        target.dot_products,
+    )

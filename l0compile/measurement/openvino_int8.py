@@ -32,7 +32,10 @@ def quantize_for_openvino(
             f"quantising for OpenVINO needs nncf ({error}); run: pip install nncf"
         ) from error
     items = list(calibration)
-    data = nncf.Dataset(items, lambda item: {name: getattr(value, "numpy", lambda v=value: v)() for name, value in item.items()})
+    data = nncf.Dataset(
+        items,
+        lambda item: {name: getattr(value, "numpy", lambda v=value: v)() for name, value in item.items()},
+    )
     kind = nncf.ModelType.TRANSFORMER if transformer else None
     model = nncf.quantize(openvino.Core().read_model(onnx), data, model_type=kind, subset_size=len(items))
     openvino.save_model(model, target, compress_to_fp16=False)

@@ -18,7 +18,9 @@ class _Products(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _fits(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, *rest: Any, **others: Any) -> bool:
+def _fits(
+    query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, *rest: Any, **others: Any
+) -> bool:
     tensors = [query, key, value]
     return not dropout_p and all(t.ndim == 4 and t.dtype == torch.float32 for t in tensors)
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from l0compile.quantization.eligible import bias_of, weight_of
 from l0compile.ir.ops.bfloat16 import rounded as bfloat16
+from l0compile.quantization.eligible import bias_of, weight_of
 from l0compile.quantization.layers import Bfloat16Linear, QuantizedLinear
 from l0compile.quantization.observe import Observed
 from l0compile.quantization.rounding import compensated, row_scales

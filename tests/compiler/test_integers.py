@@ -15,7 +15,9 @@ ops = torch.ops.l0compile
 class Integers(nn.Module):
     """A linear layer of 8-bit integers, with random numbers; ``density``: of its 4 x 4 blocks."""
 
-    def __init__(self, k: int, n: int, density: float = 1.0, bias: bool = True, zero_point: int = 120) -> None:
+    def __init__(
+        self, k: int, n: int, density: float = 1.0, bias: bool = True, zero_point: int = 120
+    ) -> None:
         super().__init__()
         weight = torch.randint(-127, 128, (n, k), dtype=torch.int8)
         kept = torch.rand(-(-n // 4), -(-k // 4)) < density
@@ -64,7 +66,9 @@ def test_a_feed_forward_part(density: float) -> None:
     # Both readers of the norm share its integers, and GELU's result is written as integers.
     assert launches(result).count("quantize") == 1
     assert not result.explain().islands
-    formats = {region.name: (region.format, region.block, region.precision) for region in result.explain().regions}
+    formats = {
+        region.name: (region.format, region.block, region.precision) for region in result.explain().regions
+    }
     sparse = ("bsr", (4, 4), "int8") if density < 1 else ("dense", None, "int8")
     assert formats == {"first": sparse, "second": sparse, "other": ("dense", None, "int8")}
 
@@ -118,7 +122,9 @@ def test_the_last_bits_decide_between_levels() -> None:
         assert 0 < rounding_distance(deep, ((x,), {}), deep(x), apart) < 0.5
         one = Integers(32, 4)
         few = torch.randn(1, 1, 32)
-        assert 0 < rounding_distance(one, ((few,), {}), one(few), apart) < 0.2  # by the nearest to a border alone
+        assert (
+            0 < rounding_distance(one, ((few,), {}), one(few), apart) < 0.2
+        )  # by the nearest to a border alone
         assert rounding_distance(nn.Linear(32, 32), ((x,), {}), x, apart) == 0.0
     record = compiled(deep, x).explain().verification
     assert record["tolerance"] == record["rounding"] >= record["max_difference"]

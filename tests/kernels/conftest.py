@@ -22,7 +22,7 @@ def tile() -> TokenTile:
 
 @pytest.fixture(scope="session")
 def launch(tile: TokenTile) -> Run:
-    """launch(spec, inputs, shape of the result[, schedule, dtype]): tensors and integers in, the kernel's result out."""
+    """launch(spec, inputs, shape of the result[, schedule, dtype]): tensors and integers in, the result out."""
     built: dict[tuple[Any, LinearSchedule | None], object] = {}
 
     def call(

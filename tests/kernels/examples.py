@@ -186,7 +186,8 @@ def bag(_: TokenTile) -> Iterator[Example]:
 
 
 EXAMPLES: dict[str, Callable[[TokenTile], Iterator[Example]]] = {
-    "linear": linear, "quantize": quantize, "narrow": narrow, "attention": attention, "mask": mask, "norm": norm, "rope": rope, "pack": pack, "bag": bag,
+    "linear": linear, "quantize": quantize, "narrow": narrow,
+    "attention": attention, "mask": mask, "norm": norm, "rope": rope, "pack": pack, "bag": bag,
     "conv": conv, "copy_planes": copy_planes, "window": window, "winograd_planes": winograd_planes,
     "winograd": winograd, "bsr_linear": bsr_linear,
 }  # fmt: skip

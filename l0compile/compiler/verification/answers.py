@@ -80,7 +80,12 @@ def verify(
         if has_fast_path(reference):
             with torch.no_grad():
                 fast_path = max(fast_path, _distance(expected, _leaves(reference(*args, **kwargs))))
-    record = {"checked": True, "max_difference": worst, "tolerance": max(limit, rounding), "inputs": len(calls)}
+    record = {
+        "checked": True,
+        "max_difference": worst,
+        "tolerance": max(limit, rounding),
+        "inputs": len(calls),
+    }
     record |= {"rounding": rounding} if rounding > limit else {}
     return {**record, "fast_path": fast_path} if fast_path > limit else record
 

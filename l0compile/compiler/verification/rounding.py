@@ -37,7 +37,6 @@ class LastBits(TorchDispatchMode):
             args = (self._disturbed(*args[:2]), *args[1:])
         return func(*args, **(kwargs or {}))
 
-
     def _disturbed(self, x: Tensor, inverse: Tensor) -> Tensor:
         scaled = x * inverse
         if not scaled.numel():

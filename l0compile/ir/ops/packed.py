@@ -130,7 +130,8 @@ def packed_attention(
     """``l0compile::attention`` on packed tokens: q [T, heads*D, L] of batch*queries tokens, k and v of batch*keys.
 
     In bfloat16 k is in words of two features, a result of ``packed_bfloat16``, and v in words of two tokens, one of
-    ``packed_token_pairs``. mask: one for all queries, broadcastable to [batch, heads, 1, keys]. bias: of each query, a result of ``pack_mask``.
+    ``packed_token_pairs``. mask: one for all queries, broadcastable to [batch, heads, 1, keys]. bias: of each query, a
+    result of ``pack_mask``.
     Scores get both; a query with no live key gives 0.
     """
     if numbers == "bfloat16":

@@ -157,7 +157,7 @@ def packed_int8_linear(
 
 
 @packed_int8_linear.register_fake
-def _(x, data, indices, indptr, start, scale, bias, residual, inverse, n, activation, zero_point=0, tokens=None):  # type: ignore[no-untyped-def]
+def _(x, data, indices, indptr, start, scale, bias, residual, inverse, n, *rest, **others):  # type: ignore[no-untyped-def]
     if inverse is not None:
         return x.new_empty(x.shape[0], n // FEATURES, x.shape[2])
     return x.new_empty(x.shape[0], n, x.shape[2], dtype=torch.float32)

@@ -13,7 +13,17 @@ from torch import fx
 
 from l0compile.hardware.costs import KernelWorkload
 from l0compile.ir.nodes import example_size, shape
-from l0compile.kernels.cpu.lanes import body, broadcast, kernel, live_registers, param, picked, ramp, store, symbol
+from l0compile.kernels.cpu.lanes import (
+    body,
+    broadcast,
+    kernel,
+    live_registers,
+    param,
+    picked,
+    ramp,
+    store,
+    symbol,
+)
 from l0compile.kernels.cpu.pair import PAIR, pair_word
 from l0compile.kernels.definition import (
     KernelCall,
@@ -97,7 +107,10 @@ def _call(node: fx.Node) -> KernelCall:
 
 
 def _workload(node: fx.Node, call: KernelCall) -> KernelWorkload:
-    tokens, variant = prod(map(example_size, shape(call.tensors[0])[::2])), "tokens" if call.spec.by_tokens else ""
+    tokens, variant = (
+        prod(map(example_size, shape(call.tensors[0])[::2])),
+        "tokens" if call.spec.by_tokens else "",
+    )
     return KernelWorkload("narrow", (call.spec.features,), tokens=tokens, variant=variant, dtype="bfloat16")
 
 
@@ -121,5 +134,6 @@ NARROW = KernelDef(
     spec=NarrowSpec,
     emit=narrow,
     costs=KernelCosts(_workload, _spec, counts_per_feature, _operands),
+    dtypes=("float32", "bfloat16"),
     moves=True,
 )

@@ -54,21 +54,18 @@ def quantize(spec: QuantizeSpec, tile: TokenTile) -> Any:
         with body(), TB.parallel(0, registers * parts) as task:
             register, first = task // parts, task % parts * _WORDS
             t, lanes = register // tile.vectors, ramp(register % tile.vectors * tile.vector, tile.vector)
-            with TB.serial(0, TB.min(_WORDS, words - first)) as i:
-                _word(spec, tile, (x, inverse, y), (t, lanes), first + i)
+
+            def write(w: Expr, count: int) -> None:
+                features = [w * WORD + byte for byte in range(count)]
+                values, inverses = [x[t, f, lanes] for f in features], [inverse[f] for f in features]
+                store(y, word(values, inverses, spec.zero_point, tile.vector), t, w, lanes)
+
+            with TB.serial(0, TB.max(TB.min(_WORDS, spec.features // WORD - first), 0)) as i:
+                write(first + i, WORD)
+            if spec.features % WORD:
+                with TB.If(first + _WORDS >= words), TB.Then():
+                    write(words - 1, spec.features % WORD)
     return builder.get()
-
-
-def _word(
-    spec: QuantizeSpec, tile: TokenTile, buffers: tuple[Any, Any, Any], place: tuple[Expr, Expr], w: Expr
-) -> None:
-    (x, inverse, y), (t, lanes) = buffers, place
-    # Past the last feature the last one is taken again: its weights are zero, and it is there.
-    features = [w * WORD + byte for byte in range(WORD)]
-    if spec.features % WORD:
-        features = [TB.min(f, spec.features - 1) for f in features]
-    values, inverses = [x[t, f, lanes] for f in features], [inverse[f] for f in features]
-    store(y, word(values, inverses, spec.zero_point, tile.vector), t, w, lanes)
 
 
 def _call(node: fx.Node) -> KernelCall:
@@ -101,5 +98,6 @@ QUANTIZE = KernelDef(
     spec=QuantizeSpec,
     emit=quantize,
     costs=KernelCosts(_workload, _spec, counts_per_feature, _operands),
+    dtypes=("float32", "int8"),
     moves=True,
 )

@@ -101,7 +101,11 @@ def _make_sparse_words(editor: Editor, node: fx.Node, weight: Tensor, block: tup
     """Blocks of a weight of narrow numbers; the operator takes the other arguments of the dense one."""
     x, weight_node, *others = arguments(node).values()
     integers = weight.dtype == torch.int8
-    split, operator = (quantized.word_blocks, "int8_bsr_linear") if integers else (bfloat16.word_blocks, "bfloat16_bsr_linear")
+    split, operator = (
+        (quantized.word_blocks, "int8_bsr_linear")
+        if integers
+        else (bfloat16.word_blocks, "bfloat16_bsr_linear")
+    )
     parts = zip(("blocks", "indices", "indptr"), split(weight, *block), strict=True)
     constants = [editor.add_constant(f"{weight_node.target}_{name}", part, node) for name, part in parts]
     args = (x, *constants, *others, *map(int, weight.shape))

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from l0compile.hardware.costs import Costs, KernelWorkload
@@ -78,7 +77,10 @@ def choose(
     """
     dense = FormatChoice(None, 1.0, 1.0)
     if weight.dtype not in PRECISIONS:
-        return dense, f"dense: block-sparse kernels take {', '.join(PRECISIONS.values())}, the weight is {weight.dtype}"
+        return (
+            dense,
+            f"dense: block-sparse kernels take {', '.join(PRECISIONS.values())}, the weight is {weight.dtype}",
+        )
     choices = list(_block_choices(weight, target, layers, dense_time))
     if not choices:
         return dense, f"dense: target {target.name} has no block-sparse kernel"

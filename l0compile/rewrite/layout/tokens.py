@@ -30,7 +30,8 @@ _COMPACTED = {
 def pack_tokens(program: Program, lanes: int, rows: int) -> Program:
     """Give operators that treat each token alike the tokens-in-lanes layout, packing only where such a part begins.
 
-    Rewrite: linear(x) -> unpack(packed_linear(pack(x))), likewise attention, norms and layers of 8-bit integers; pack(unpack(y)) -> y, and
+    Rewrite: linear(x) -> unpack(packed_linear(pack(x))), likewise attention, norms and layers of narrow numbers;
+        pack(unpack(y)) -> y, and
         elementwise operators between packed values run packed.
     Checks: float32, a static last axis, constant weights; tokens keep their flattened order through a reshape.
         Whatever does not fit stays in rows.
@@ -124,8 +125,8 @@ class _TokenLayout(Packing):
         x, data, indices, indptr, scale, bias, zero_point, n, k = node.args
         if not self.constants(data, indices, indptr, scale, bias):
             return None
-        blocks = [self.editor.value(part) for part in (data, indices, indptr)]
-        weight = quantized.from_word_blocks(*blocks, n, k)  # type: ignore[arg-type]
+        blocks: list[Any] = [self.editor.value(part) for part in (data, indices, indptr)]
+        weight = quantized.from_word_blocks(blocks[0], blocks[1], blocks[2], n, k)
         return self._integers(node, (x, data, indices, indptr, scale, bias), weight, zero_point)
 
     def _integers(

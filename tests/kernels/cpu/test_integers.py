@@ -69,7 +69,9 @@ def check(
         exact = {"rtol": 1e-5, "atol": 2e-6} if rounds else {"rtol": 0.0, "atol": 0.0}
         torch.testing.assert_close(found, wanted, **exact)
     else:
-        wanted, found = (from_words(y.transpose(1, 2), torch.uint8).flatten(0, 1)[:m].int() for y in (expected, actual))
+        wanted, found = (
+            from_words(y.transpose(1, 2), torch.uint8).flatten(0, 1)[:m].int() for y in (expected, actual)
+        )
         apart = (found - wanted).abs()
         # GELU is a polynomial here: a number at the border of two levels may get the other one.
         assert apart.max() <= (1 if activation else 0), apart.max()
@@ -144,7 +146,9 @@ def test_quantize(launch, tile: TokenTile) -> None:  # type: ignore[no-untyped-d
         spec = QuantizeSpec(features, 100, tail)
         inputs = (x, inverse, m) if tail is None else (x, inverse)
         found = launch(spec, inputs, tuple(expected.shape), None, torch.int32)
-        both = [from_words(y.transpose(1, 2), torch.uint8).flatten(0, 1)[:m, :features] for y in (found, expected)]
+        both = [
+            from_words(y.transpose(1, 2), torch.uint8).flatten(0, 1)[:m, :features] for y in (found, expected)
+        ]
         assert torch.equal(*both)
         assert both[0][:4, 0].tolist() == [0, 255, 0, 100]  # a half goes to the even neighbour
 

@@ -31,7 +31,9 @@ def test_linear(launch, tile: TokenTile, block, m: int, tail: int | None) -> Non
     x, bias = torch.randn(m, k), torch.randn(n)
     weight = (torch.randn(n, k) * (torch.rand(n, k) < 0.4)).bfloat16()
     weight[0, 0] = 1.0
-    data, indices, indptr = word_blocks(weight, *block) if block else (dense_word_blocks(weight, tile.rows), None, None)
+    data, indices, indptr = (
+        word_blocks(weight, *block) if block else (dense_word_blocks(weight, tile.rows), None, None)
+    )
     words = l0.packed_bfloat16(l0.pack(x, tile.lanes))
     residual = torch.randn(words.shape[0], n, tile.lanes)
     spec = LinearSpec(
@@ -58,7 +60,10 @@ def test_narrow(launch, tile: TokenTile, features: int, m: int, tail: int | None
     wanted = l0.packed_bfloat16(packed)
     inputs = (packed, m) if tail is None else (packed,)
     found = launch(NarrowSpec(features, tail), inputs, tuple(wanted.shape), None, torch.int32)
-    both = [w.transpose(1, 2).clone(memory_format=torch.contiguous_format).view(torch.bfloat16).flatten(0, 1)[:m] for w in (found, wanted)]
+    both = [
+        w.transpose(1, 2).clone(memory_format=torch.contiguous_format).view(torch.bfloat16).flatten(0, 1)[:m]
+        for w in (found, wanted)
+    ]
     torch.testing.assert_close(*both, rtol=0.0, atol=0.0, equal_nan=True)
 
 

@@ -71,7 +71,8 @@ def _counts(workload: KernelWorkload, machine: Machine) -> Mapping[str, float]:
     scores = lanes * walked
     return {
         "launch": 1,
-        f"attention: multiplication{'' if workload.dtype == 'float32' else ' ' + workload.dtype}": scores * (dim + value_dim),
+        f"attention: multiplication{'' if workload.dtype == 'float32' else ' ' + workload.dtype}": scores
+        * (dim + value_dim),
         "attention: score": scores,
         "attention: output": lanes * value_dim,
         **{f"attention: score, {word}": scores for word in workload.words},
@@ -107,4 +108,5 @@ ATTENTION = KernelDef(
     spec=AttentionSpec,
     emit=attention,
     costs=KernelCosts(_workload, _spec, _counts, _operands, words=("causal", "mask", "bias")),
+    dtypes=("float32", "bfloat16"),
 )

@@ -76,11 +76,7 @@ class Microkernel:
         first = j * spec.rows + row
         self._start(sums, first)
         self._walk(j, sums, row, registers)
-        for r in range(schedule.rows):
-            for v in range(schedule.vectors):
-                for acc in sums[1:]:
-                    self._set(sums[0][r][v], self._get(sums[0][r][v]) + self._get(acc[r][v]))
-        self._finish(sums[0], first, registers)
+        self._finish(sums, first, registers)
 
     def _registers(self, lane: Expr) -> list[Expr]:
         """The lanes in the tile of each register of tokens."""
@@ -161,14 +157,22 @@ class Microkernel:
                 for number in range(step):
                     add_column(c * step + number, sums[number])
 
-    def _finish(self, sums: Accumulators, first: Expr, registers: list[Expr]) -> None:
+    def _finish(self, sums: list[Accumulators], first: Expr, registers: list[Expr]) -> None:
         """Write the rows from ``first`` on."""
-        for r, acc in enumerate(sums):
+        for r in range(self.schedule.rows):
+            acc = self._joined(sums, r)
             if self.spec.n % self.spec.rows == 0:
                 self._write_row(acc, first + r, registers)
             else:
                 with TB.If(first + r < self.spec.n), TB.Then():
                     self._write_row(acc, first + r, registers)
+
+    def _joined(self, sums: list[Accumulators], r: int) -> list[Any]:
+        """The sums of a row, of all sets of accumulators."""
+        for v, register in enumerate(sums[0][r]):
+            for acc in sums[1:]:
+                self._set(register, self._get(register) + self._get(acc[r][v]))
+        return sums[0][r]
 
     def _write_row(self, acc: list[Any], row: Expr, registers: list[Expr]) -> None:
         for register, lanes in zip(acc, registers, strict=True):

@@ -36,7 +36,8 @@ _TURN = 16
 def linear(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule | None = None) -> Any:
     """PrimFunc(x, data[, indices, indptr][, bias][, residual][, tokens], y); tiles and nnz are symbolic.
 
-    Of bfloat16 numbers likewise, in words. Of 8-bit integers PrimFunc(x, data[, indices, indptr], start, scale[, bias][, residual][, inverse][, tokens], y).
+    Of bfloat16 numbers likewise, in words. Of 8-bit integers
+    PrimFunc(x, data[, indices, indptr], start, scale[, bias][, residual][, inverse][, tokens], y).
 
     Raises:
         ScheduleError: the schedule does not fit, see ``check_schedule``.
@@ -74,7 +75,9 @@ def _buffers(spec: LinearSpec, tile: TokenTile, tiles: Expr, nnz: Expr, tokens: 
         residual=param("residual", (tiles, spec.n, tile.lanes)) if spec.residual else None,
         inverse=param("inverse", (spec.n,)) if narrow else None,
         tokens=TB.arg("tokens", tokens) if spec.tail is None else None,
-        y=param("y", (tiles, spec.n // WORD if narrow else spec.n, tile.lanes), "int32" if narrow else "float32"),
+        y=param(
+            "y", (tiles, spec.n // WORD if narrow else spec.n, tile.lanes), "int32" if narrow else "float32"
+        ),
     )
 
 
@@ -157,7 +160,9 @@ class _Task:
                 0, count
             ) as t,  # innermost: a unit's weights are still in the first cache for the next tile
         ):
-            self._kernel(schedule, self.first + t, vector).emit(self.begin + i, group * (schedule.vectors * vector))
+            self._kernel(schedule, self.first + t, vector).emit(
+                self.begin + i, group * (schedule.vectors * vector)
+            )
 
     def _registers(self, count: Expr) -> None:
         """The first ``count`` registers of tokens, one after the other."""

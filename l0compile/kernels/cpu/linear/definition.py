@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from math import ceil
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 import torch
+from numpy.typing import NDArray
 from torch import fx
 
 from l0compile.hardware.costs import KernelWorkload, Machine
@@ -44,7 +45,9 @@ def _call(node: fx.Node) -> KernelCall:
 
 
 def _int8_call(node: fx.Node) -> KernelCall:
-    (x, data, indices, indptr, start, scale, bias, residual, inverse, n, activation, zero_point, *tokens) = node.args
+    (x, data, indices, indptr, start, scale, bias, residual, inverse, n, activation, zero_point, *tokens) = (
+        node.args
+    )
     _, cols, rows = data.meta["val"].shape
     tail, sizes = known_tail(x, *tokens)
     spec = LinearSpec(
@@ -59,7 +62,11 @@ def _workload(node: fx.Node, call: KernelCall) -> KernelWorkload:
     spec, each = call.spec, features_of(call.spec.numbers)
     stored, cols, rows = map(example_size, shape(call.tensors[1]))
     density = min(1.0, stored / (ceil(spec.n / rows) * ceil(spec.k / cols)))
-    words = (spec.activation, "residual" if spec.residual else "", "narrow" if spec.zero_point is not None else "")
+    words = (
+        spec.activation,
+        "residual" if spec.residual else "",
+        "narrow" if spec.zero_point is not None else "",
+    )
     return KernelWorkload(
         "linear", (spec.n, each * spec.k), None if spec.dense else (spec.rows, each * spec.cols), density,
         example_tokens(node, call), "+".join(word for word in words if word), spec.numbers,
@@ -77,12 +84,13 @@ def _spec(workload: KernelWorkload, tile: TokenTile) -> LinearSpec | None:
         return None
     each = features_of(workload.dtype)
     (n, k), (rows, cols) = workload.shape, workload.block or (tile.rows, each)
+    numbers: Any = workload.dtype
     tail, narrow = workload.tokens % tile.lanes, "narrow" in workload.words
     if workload.dtype not in WORD_TYPES or cols % each or (narrow and (workload.dtype != "int8" or n % rows)):
         return None
     return LinearSpec(
         n, ceil(k / each), rows, cols // each, workload.block is None, True, "residual" in workload.words,
-        activations[0], tail, workload.dtype, 0 if narrow else None,
+        activations[0], tail, numbers, 0 if narrow else None,
     )  # fmt: skip
 
 
@@ -151,6 +159,9 @@ LINEAR = KernelDef(
     calls={"packed_linear": _call, "packed_bfloat16_linear": _call, "packed_int8_linear": _int8_call},
     spec=LinearSpec,
     emit=linear,
-    costs=KernelCosts(_workload, _spec, _counts, _operands, words=("residual", "gelu", "silu", "relu", "narrow")),
+    costs=KernelCosts(
+        _workload, _spec, _counts, _operands, words=("residual", "gelu", "silu", "relu", "narrow")
+    ),
     schedules=Schedules(LinearSchedule, default_schedule, legal_schedules, cycles_bound),
+    dtypes=("float32", "bfloat16", "int8"),
 )

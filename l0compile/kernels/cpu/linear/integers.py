@@ -26,17 +26,18 @@ class IntegerMicrokernel(Microkernel):
     def _multiply_add(self, total: Expr, weight: Expr, x: Expr) -> Expr:
         return dot(total, x, weight, self.width, self.tile)
 
-    def _finish(self, sums: Accumulators, first: Expr, registers: list[Expr]) -> None:
+    def _finish(self, sums: list[Accumulators], first: Expr, registers: list[Expr]) -> None:
         zero_point = self.spec.zero_point
         if zero_point is None:
             super()._finish(sums, first, registers)
             return
         # The rows of a unit are whole words: ``check_schedule``, and n is a multiple of the rows of a block.
-        for r in range(0, len(sums), WORD):
+        joined = [self._joined(sums, r) for r in range(self.schedule.rows)]
+        for r in range(0, len(joined), WORD):
             place = (first + r) // WORD
             inverses = [self.to.inverse[first + r + b] for b in range(WORD)]
             for v, lanes in enumerate(registers):
-                values = [self._result(sums[r + b][v], first + r + b) for b in range(WORD)]
+                values = [self._result(joined[r + b][v], first + r + b) for b in range(WORD)]
                 store(self.to.y, word(values, inverses, zero_point, self.width), self.t, place, lanes)
             self._fill(place, TB.int32(0))
 
