@@ -29,7 +29,7 @@ def quantize_for_openvino(
         import openvino
     except ImportError as error:
         raise MissingDependency(
-            f"quantising for OpenVINO needs nncf ({error}); run: pip install nncf"
+            f"quantising for OpenVINO needs nncf ({error}); run: pip install 'l0compile[int8]'"
         ) from error
     items = list(calibration)
     data = nncf.Dataset(

@@ -63,7 +63,7 @@ def quantize(
     Raises:
         ConfigError: the precision or another argument is unknown; the model has no linear layer, weights that are not
             float32, or is quantised already; ``calibration`` is a single batch.
-        DataError: there is no calibration batch, or it leads to NaN or infinity at a layer.
+        DataError: no calibration batch, or one that leads to NaN or infinity at a layer.
         GateError: a gate is not hardened.
     """
     _check_options(precision, rounding, attention, tolerance, samples)
@@ -76,15 +76,19 @@ def quantize(
     fitted = _fit(able, observe(narrow, able, widths, calibration, forward, samples), precision, rounding)
     records = [_decide(name, reasons[name], fitted.get(name), precision, tolerance) for name in layers]
     chosen = {record.name: fitted[record.name][0] for record in records if record.precision != "float32"}
-    if attention == "bfloat16":
-        multiply_in_bfloat16(narrow)
-    return _finished(narrow, {layers[name]: layer for name, layer in chosen.items()}, tuple(records))
+    made = {layers[name]: layer for name, layer in chosen.items()}
+    return _finished(narrow, made, tuple(records), attention)
 
 
 def _finished(
-    model: nn.Module, narrow: Mapping[nn.Module, nn.Module], records: tuple[LayerPrecision, ...]
+    model: nn.Module,
+    narrow: Mapping[nn.Module, nn.Module],
+    records: tuple[LayerPrecision, ...],
+    attention: str,
 ) -> nn.Module:
     """Put each narrow layer in the place of its own, and the records on the model."""
+    if attention == "bfloat16":
+        multiply_in_bfloat16(model)
     for layer, by in narrow.items():
         model = _replaced(model, layer, by)
     _leave_fast_path(model)

@@ -85,7 +85,7 @@ def _block(given: AttentionBuffers, head: Expr, number: Expr) -> None:
             work = scratch((spec.dim + _STEP + spec.value_dim, tile.vector))
             kv_head = held(TB.truncdiv(head, spec.heads // spec.kv_heads))
             block = QueryBlock(held(head), kv_head, t, lane, first, work, spec.dim, spec.dim + _STEP)
-            load_queries(given, block)
+            load_queries(given, block, head)
             start = held(TB.truncdiv(first, given.queries))
             last = held(TB.min(first + tile.vector, tokens) - 1)
             with TB.serial(0, TB.truncdiv(last, given.queries) - start + 1) as i:

@@ -10,12 +10,12 @@ from l0compile.kernels.tir import TB
 _DEAD = float("-inf")  # the score of a masked key
 
 
-def load_queries(given: AttentionBuffers, block: QueryBlock) -> None:
-    """Bring the queries of a block to the workspace: by the scale, or in words of two features."""
+def load_queries(given: AttentionBuffers, block: QueryBlock, head: Expr) -> None:
+    """Bring the queries of a block of ``head`` to the workspace: by the scale, or in words of two features."""
     spec, lanes = given.spec, block.lanes(given)
 
     def query(d: Expr) -> Expr:
-        return given.q[block.tile, block.head * spec.dim + d, lanes]
+        return given.q[block.tile, head * spec.dim + d, lanes]
 
     if spec.pairs:
         with TB.serial(0, spec.dim // PAIR) as d:
