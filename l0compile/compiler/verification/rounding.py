@@ -45,8 +45,9 @@ class LastBits(TorchDispatchMode):
         moved = x * (1.0 + _LAST_BITS * torch.randn(x.shape, generator=self.generator))
         nearest = int(to_border.abs().nan_to_num(1.0).argmin())
         step = 2.0 * to_border.flatten()[nearest]
-        moved.view(-1)[nearest] = (x + step / inverse).flatten()[nearest]
-        return moved
+        flat = moved.reshape(-1)
+        flat[nearest] = (x + step / inverse).reshape(-1)[nearest]
+        return flat.reshape(x.shape)
 
 
 def rounding_distance(

@@ -116,9 +116,10 @@ def host_supports(target: Target, host: Host | None = None) -> str | None:
         return f"it is for {target.arch} and this machine is {host.arch}"
     if _system_of(target.triple) not in (host.system, ""):
         return f"it is for {_system_of(target.triple)} and this machine runs {host.system}"
-    if host.arch != "x86_64":
-        return None
-    missing = _x86_needs(target) - host.flags
+    needs = {_DOT_PRODUCTS[name] for name in target.dot_products}
+    if host.arch == "x86_64":
+        needs |= _x86_needs(target)
+    missing = needs - host.flags
     return f"the CPU ({host.model}) lacks {', '.join(sorted(missing))}" if missing else None
 
 

@@ -57,8 +57,9 @@ def shape_text(region: Region) -> str:
 
 
 def format_text(region: Region) -> str:
-    """Return ``bsr 4×1``, or the format alone if there is no block."""
-    return region.format if region.block is None else f"{region.format} {region.block[0]}×{region.block[1]}"
+    """Return ``bsr 4×1``, or the format alone if there is no block; then the precision, if it is not float32."""
+    text = region.format if region.block is None else f"{region.format} {region.block[0]}×{region.block[1]}"
+    return text if region.precision == "float32" else f"{text} {region.precision}"
 
 
 def milliseconds(value: float | None) -> str:
