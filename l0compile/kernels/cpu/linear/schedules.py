@@ -18,12 +18,13 @@ _LONGEST_BODY = 160  # multiplications of registers
 def default_schedule(spec: LinearSpec, tile: TokenTile) -> LinearSchedule:
     """All registers of a tile at once and as many rows as fit beside them; always legal.
 
-    A dense weight, which is the larger part of what is read, is read once for two tiles; a block-sparse one for each,
-    so that a tile's results stay in the cache of the thread that goes on with them.
+    A dense weight, which is the larger part of what is read, is read once for two tiles; one that is block-sparse, or
+    of narrow numbers, for each, so that a tile's results stay in the cache of the thread that goes on with them.
     """
     rows = spec.rows if spec.rows <= tile.rows else gcd(spec.rows, tile.rows)
     few = 8 * spec.k * tile.lanes <= tile.core.tile_bytes
-    return LinearSchedule(rows, tile.vectors, tiles=2 if spec.dense and few else 1)
+    large = spec.dense and spec.numbers == "float32"
+    return LinearSchedule(rows, tile.vectors, tiles=2 if large and few else 1)
 
 
 def check_schedule(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule) -> None:
