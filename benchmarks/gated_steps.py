@@ -67,7 +67,7 @@ def step(task: Classification, model: nn.Module, batch: Labelled, *, gates: bool
         optimiser.zero_grad()
         task.loss(model, batch).backward()
         if budget is not None:
-            budget.penalty().backward()
+            budget.backward()
         optimiser.step()
         if budget is not None:
             budget.step()

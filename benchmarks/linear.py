@@ -1,6 +1,6 @@
 """Claim: linear layers run at the machine's limit, dense and block-sparse. Kernels alone, on a grid of shapes.
 
-    python benchmarks/linear.py                            all steps below; about ten minutes on two cores
+    python benchmarks/linear.py [--numbers int8|bfloat16]  all steps below; about ten minutes on two cores
     python benchmarks/linear.py build                      kernels of all shapes
     python benchmarks/linear.py time ENGINE [N,K ...]      one engine, in this process
     python benchmarks/linear.py report [--record]          table of the figures; with --record, rows and plot
@@ -15,7 +15,9 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from harness import linear_grid as grid
 from harness import linear_report
@@ -30,52 +32,61 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--numbers", choices=("float32", "bfloat16", "int8"), default="float32")
     parser.add_argument("step", nargs="?", choices=("all", "build", "time", "report"), default="all")
     parser.add_argument("engine", nargs="?", choices=(*grid.ENGINES, "l0compile"))
     parser.add_argument("shapes", nargs="*", help="for example 768,3072; default: all")
     parser.add_argument("--record", action="store_true", help="append the results and draw the plot")
     args = parser.parse_args()
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    folder = FOLDER if args.numbers == "float32" else FOLDER / args.numbers
+    folder.mkdir(parents=True, exist_ok=True)
     shapes = [(int(n), int(k)) for n, k in (shape.split(",") for shape in args.shapes)]
     if args.step == "build":
-        build()
+        build(folder, args.numbers)
     elif args.step == "time":
         for _ in range(grid.PASSES):
             for shape in shapes or grid.SHAPES:
-                time_engine(args.engine, shape)
+                time_engine(args.engine, shape, folder, args.numbers)
     elif args.step == "report":
-        linear_report.report(FOLDER, args.record)
+        linear_report.report(folder, args.record, args.numbers)
     else:
-        for step in (["build"], *(["time", engine] for engine in (*grid.ENGINES, "l0compile"))):
-            subprocess.run([sys.executable, __file__, *step], check=True)
-        linear_report.report(FOLDER, record=True)
+        engines = (*grid.engines_of(args.numbers), "l0compile")
+        for step in (["build"], *(["time", engine] for engine in engines)):
+            subprocess.run([sys.executable, __file__, "--numbers", args.numbers, *step], check=True)
+        linear_report.report(folder, record=True, numbers=args.numbers)
 
 
-def build() -> None:
+def build(folder: Path, numbers: str) -> None:
     """Build the kernels of all shapes."""
     from harness import linear_ours
 
     for shape in grid.SHAPES:
-        linear_ours.build(shape, FOLDER)
+        linear_ours.build(shape, folder, numbers)
 
 
-def time_engine(engine: str, shape: tuple[int, int]) -> None:
+def time_engine(engine: str, shape: tuple[int, int], folder: Path, numbers: str) -> None:
     """Time a shape, and keep the lesser of each time and that of earlier passes and runs."""
     found = {}
     if engine == "l0compile":
         from harness import linear_ours
 
-        for (tokens, block, density), stored, call in linear_ours.calls(shape, FOLDER):
+        for (tokens, block, density), stored, call in linear_ours.calls(shape, folder, numbers):
             found[f"{tokens} {grid.block_name(block)} {density}"] = [grid.best_us(call), stored]
     else:
-        from harness import linear_dense
-
         for tokens in grid.tokens_of(shape):
-            call = linear_dense.prepare(engine, shape, tokens, available_cores())
+            call = _dense(engine, shape, tokens, numbers)
             found[f"{tokens} dense 1.0"] = [grid.best_us(call), 1.0]
-    path = linear_report.path(FOLDER, engine, shape)
+    path = linear_report.path(folder, engine, shape)
     before = json.loads(path.read_text()) if path.exists() else {}
     path.write_text(json.dumps({key: min(value, before.get(key, value)) for key, value in found.items()}))
+
+
+def _dense(engine: str, shape: tuple[int, int], tokens: int, numbers: str) -> Callable[[], Any]:
+    from harness import linear_dense, linear_narrow
+
+    if numbers == "float32":
+        return linear_dense.prepare(engine, shape, tokens, available_cores())
+    return linear_narrow.prepare(numbers, engine, shape, tokens, available_cores())
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ The folders are the steps of one flow, in this order; each imports only from tho
     hardware   what a device is, and what kernels take on it
     gates      hard-concrete gates on a model, the budget they are trained under, and their hardening into constants
     trainers   gates in the training loops of others
+    quantization  a copy of a model that computes with 8 or 16 bits, chosen on calibration data
     frontend   a module, an exported program or a dynamo graph -> ir
     analysis   which channels, heads and blocks of a graph can still matter, and which axes belong together
     rewrite    the graph without the rest, every step exact; the same as an ordinary PyTorch module
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from l0compile.measurement import Protocol as Protocol
     from l0compile.measurement import measure as measure
     from l0compile.pruning.prices import gate_prices as gate_prices
+    from l0compile.quantization import quantize as quantize
     from l0compile.rewrite.twin import compact as compact
     from l0compile.runtime import CompiledModel as CompiledModel
     from l0compile.studies.entry import search as search
@@ -66,6 +68,7 @@ _HOME = {
     "compile": "compiler.compile", "load": "compiler.compile",
     "advise": "compiler.advice", "Advice": "compiler.advice",
     "measure": "measurement", "Protocol": "measurement", "Measurement": "measurement",
+    "quantize": "quantization",
     "gate_prices": "pruning.prices", "search": "studies.entry",
 }  # fmt: skip
 """Public name -> the module that defines it."""

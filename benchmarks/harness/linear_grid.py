@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from harness import linear_narrow
 from l0compile.measurement import Protocol
 
 Block = tuple[int, int] | None  # None: dense
@@ -20,6 +21,10 @@ HEAD = 10_000  # outputs from which a layer is the head of a language model, whi
 BLOCKS: tuple[Block, ...] = (
     None, (4, 1), (8, 1), (4, 4), (8, 8), (16, 16), (32, 32), (16, 1), (2, 1), (1, 1), (1, 4), (64, 64),
 )  # fmt: skip
+NARROW_BLOCKS: dict[str, tuple[Block, ...]] = {
+    "int8": (None, (4, 4), (8, 4), (2, 4), (1, 4), (16, 16), (32, 32)),
+    "bfloat16": (None, (4, 2), (8, 2), (2, 2), (4, 4), (16, 16), (32, 32)),
+}
 DENSITIES = (0.5, 0.2, 0.1, 0.05)
 ENGINES = ("onnxruntime", "openvino", "onednn")
 LEAST_US = 50.0  # ideal time from which a point counts
@@ -31,6 +36,14 @@ PASSES = 3
 
 def tokens_of(shape: tuple[int, int]) -> tuple[int, ...]:
     return FEW if shape[0] >= HEAD else TOKENS
+
+
+def blocks_of(numbers: str) -> tuple[Block, ...]:
+    return NARROW_BLOCKS.get(numbers, BLOCKS)
+
+
+def engines_of(numbers: str) -> tuple[str, ...]:
+    return linear_narrow.ENGINES.get(numbers, ENGINES)
 
 
 def block_name(block: Block) -> str:

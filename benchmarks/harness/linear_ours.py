@@ -6,30 +6,34 @@ from typing import Any
 
 import torch
 
-from harness.linear_grid import BLOCKS, DENSITIES, Block, block_name, tokens_of
+from harness.linear_grid import DENSITIES, Block, block_name, blocks_of, tokens_of
 from l0compile.hardware._tvm import runtime, tvm, tvm_target
 from l0compile.hardware.targets import load_target
 from l0compile.kernels import emit
+from l0compile.kernels.cpu.linear.definition import features_of
 from l0compile.kernels.cpu.linear.spec import LinearSpec
 from l0compile.kernels.token_tile import token_tile
 
 Case = tuple[int, Block, float]  # tokens, block, share of the blocks that are kept
 
 
-def build(shape: tuple[int, int], folder: Path) -> None:
+def build(shape: tuple[int, int], folder: Path, numbers: str = "float32") -> None:
     """Write the library of a shape, with one function for each block shape."""
     target = load_target("native")
     tile = token_tile(target)
-    functions = {}
-    for block in BLOCKS:
-        rows, cols = block or (tile.rows, 1)
-        spec = LinearSpec(*shape, rows, cols, block is None, True, False, "", tail=None)
+    functions, each = {}, features_of(numbers)
+    for block in blocks_of(numbers):
+        rows, cols = block or (tile.rows, each)
+        sizes = (shape[0], -(-shape[1] // each), rows, cols // each)
+        spec = LinearSpec(*sizes, block is None, True, False, "", tail=None, numbers=numbers)
         functions[block_name(block)] = emit(spec, tile).with_attr("global_symbol", block_name(block))
     library = tvm.compile(tvm.IRModule(functions), target=tvm_target(target))
     library.export_library(str(_path(shape, folder)))
 
 
-def calls(shape: tuple[int, int], folder: Path) -> Iterator[tuple[Case, float, Any]]:
+def calls(
+    shape: tuple[int, int], folder: Path, numbers: str = "float32"
+) -> Iterator[tuple[Case, float, Any]]:
     """Iterate over the points of a shape: (case, share of the weights that is stored, call).
 
     Activations are packed, as they are inside a model.
@@ -37,18 +41,24 @@ def calls(shape: tuple[int, int], folder: Path) -> Iterator[tuple[Case, float, A
     torch.set_num_threads(1)  # its waiting threads would share the cores with ours
     torch.manual_seed(0)
     library, lanes = runtime.load_module(str(_path(shape, folder))), token_tile(load_target("native")).lanes
-    n, k = shape
+    n, k = shape[0], -(-shape[1] // features_of(numbers))
     packed = {
-        tokens: [runtime.from_dlpack(torch.randn(-(-tokens // lanes), width, lanes)) for width in (k, n)]
+        tokens: [
+            runtime.from_dlpack(_numbers(numbers, -(-tokens // lanes), k, lanes)),
+            runtime.from_dlpack(torch.zeros(-(-tokens // lanes), n, lanes)),
+        ]
         for tokens in tokens_of(shape)
     }
-    bias = runtime.from_dlpack(torch.randn(n))
-    for block in BLOCKS:
+    after = [torch.randn(n)]
+    if numbers == "int8":
+        after = [torch.zeros(n, dtype=torch.int32), torch.rand(n), *after]
+    rest = [runtime.from_dlpack(tensor) for tensor in after]
+    for block in blocks_of(numbers):
         for density in (1.0,) if block is None else DENSITIES:
-            weight, stored = _weight(shape, block, density)
+            weight, stored = _weight((n, k), block, density, numbers)
             for tokens in tokens_of(shape):
                 x, y = packed[tokens]
-                arguments = (x, *weight, bias, tokens, y)
+                arguments = (x, *weight, *rest, tokens, y)
                 function = library[block_name(block)]
                 yield (
                     (tokens, block, density),
@@ -57,18 +67,28 @@ def calls(shape: tuple[int, int], folder: Path) -> Iterator[tuple[Case, float, A
                 )
 
 
-def _weight(shape: tuple[int, int], block: Block, density: float) -> tuple[list[Any], float]:
-    """Make random blocks in random places."""
-    rows, cols = block or (token_tile(load_target("native")).rows, 1)
+def _numbers(numbers: str, *shape: int) -> torch.Tensor:
+    """Random numbers, or words of them."""
+    if numbers == "float32":
+        return torch.randn(*shape)
+    if numbers == "bfloat16":
+        return torch.randn(*shape, 2).bfloat16().view(torch.int32)[..., 0].contiguous()
+    return torch.randint(-(2**31), 2**31, shape, dtype=torch.int64).to(torch.int32)
+
+
+def _weight(shape: tuple[int, int], block: Block, density: float, numbers: str) -> tuple[list[Any], float]:
+    """Make random blocks in random places; ``shape`` counts columns in words."""
+    rows, cols = block or (token_tile(load_target("native")).rows, features_of(numbers))
+    cols //= features_of(numbers)
     row_blocks, col_blocks = -(-shape[0] // rows), -(-shape[1] // cols)
     if block is None:
-        parts = [torch.randn(row_blocks * col_blocks, cols, rows)]
+        parts = [_numbers(numbers, row_blocks * col_blocks, cols, rows)]
     else:
         live = torch.rand(row_blocks, col_blocks) < density
         begins = torch.zeros(row_blocks + 1, dtype=torch.int32)
         begins[1:] = live.sum(1).cumsum(0)
         columns = live.nonzero()[:, 1].to(torch.int32)
-        parts = [torch.randn(len(columns), cols, rows), columns, begins]
+        parts = [_numbers(numbers, len(columns), cols, rows), columns, begins]
     stored = parts[0].shape[0] / (row_blocks * col_blocks)
     return [runtime.from_dlpack(part) for part in parts], stored
 

@@ -39,16 +39,16 @@ def path(folder: Path, engine: str, shape: tuple[int, int]) -> Path:
     return folder / f"{engine}_{shape[0]}_{shape[1]}.json"
 
 
-def points(folder: Path) -> Iterator[Point]:
+def points(folder: Path, engines: tuple[str, ...] = grid.ENGINES) -> Iterator[Point]:
     """List the points of all shapes that have the times of every engine."""
     for shape in grid.SHAPES:
-        files = {engine: path(folder, engine, shape) for engine in (*grid.ENGINES, "l0compile")}
+        files = {engine: path(folder, engine, shape) for engine in (*engines, "l0compile")}
         if not all(file.exists() for file in files.values()):
             continue
         times = {engine: json.loads(file.read_text()) for engine, file in files.items()}
         for key, (us, stored) in times["l0compile"].items():
             tokens, block, density = key.split()
-            dense = {engine: times[engine][f"{tokens} dense 1.0"][0] for engine in grid.ENGINES}
+            dense = {engine: times[engine][f"{tokens} dense 1.0"][0] for engine in engines}
             best = min(dense, key=lambda engine: dense[engine])
             yield Point(shape, int(tokens), block, float(density), stored, us, dense[best], best)
 
@@ -83,10 +83,21 @@ def _summary(values: list[tuple[float, Point]]) -> dict[str, Any]:
     return {"mean": round(mean, 3), "worst": round(worst, 3), "where": where, "points": len(values)}
 
 
-def report(folder: Path, record: bool) -> None:
+def narrow_figures(all_points: list[Point]) -> dict[str, dict[str, Any]]:
+    """Compute efficiencies of kernels of narrow numbers: dense, all blocks, each block."""
+    many = [p for p in all_points if p.counts and p.tokens >= 64]
+    chosen = {"dense, 64 tokens and more": [p for p in many if p.block == "dense"]}
+    chosen["blocks, d <= 0.5"] = [p for p in many if p.block != "dense"]
+    chosen |= {
+        block: [p for p in many if p.block == block] for block in sorted({p.block for p in many} - {"dense"})
+    }
+    return {name: _summary([(p.efficiency, p) for p in those]) for name, those in chosen.items() if those}
+
+
+def report(folder: Path, record: bool, numbers: str = "float32") -> None:
     """Print the figures; with ``record``, append a row per shape and one with the figures, and draw the plot."""
-    found = list(points(folder))
-    summary = figures(found)
+    found = list(points(folder, grid.engines_of(numbers)))
+    summary = figures(found) if numbers == "float32" else narrow_figures(found)
     for name, figure in summary.items():
         print(f"{name:45} mean {figure['mean']:6.3f}  worst {figure['worst']:6.3f} ({figure['where']})")
     if not record:
@@ -102,18 +113,19 @@ def report(folder: Path, record: bool) -> None:
             for p in found
             if p.shape == shape
         }
-        results.append("linear", {"shape": shape, "points": rows})
-    results.append("linear", {"figures": summary})
-    _plot(found, results.RESULTS / "linear.svg")
+        results.append("linear", {"numbers": numbers, "shape": shape, "points": rows})
+    results.append("linear", {"numbers": numbers, "figures": summary})
+    name = "linear.svg" if numbers == "float32" else f"linear_{numbers}.svg"
+    _plot(found, [grid.block_name(block) for block in grid.blocks_of(numbers)], results.RESULTS / name)
 
 
-def _plot(found: list[Point], target: Path) -> None:
+def _plot(found: list[Point], blocks: list[str], target: Path) -> None:
     """Plot efficiency against density, one line per block shape, as the geometric mean over shapes and tokens."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4))
     axes = figure.subplots()
-    for block in [grid.block_name(block) for block in grid.BLOCKS]:
+    for block in blocks:
         line = []
         for density in (1.0, *grid.DENSITIES):
             here = [

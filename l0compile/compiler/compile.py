@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from l0compile.compiler.assembly import assemble, explanation
-from l0compile.compiler.verification import CheckedCall, locate, read_calls, showing_state, tolerance
+from l0compile.compiler.verification import CheckedCall, locate, read_calls, rounds, showing_state, tolerance
 from l0compile.compiler.verification import verify as verify_calls
 from l0compile.errors import ArtifactError, BuildError, ConfigError, RewriteError
 from l0compile.frontend.dense_tensors import dense_weights
@@ -189,7 +189,8 @@ class _Compilation:
         try:
             with dense_weights(reference), unchanged(reference, names), watched_numbers(reference):
                 pair = showing_state(unchecked, reference, names)
-                return finished(verify_calls(*pair, self.calls, tolerance(self.captured)))
+                limit, integers = tolerance(self.captured), rounds(self.captured)
+                return finished(verify_calls(*pair, self.calls, limit, integers))
         except RewriteError as error:
             raise RewriteError(f"{error}. In {choice.engine}: {self._where(choice.engine)}") from error
 

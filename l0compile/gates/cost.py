@@ -143,6 +143,13 @@ def expected_density(items: Sequence[CostItem], probability: Callable[[Gate], Te
     return torch.stack(costs).sum() / sum(item.dense for item in items)
 
 
+def only_gate(items: Sequence[CostItem]) -> Gate | None:
+    """Return the gate whose mean P(open) is the expected density, if a single one is all that ``items`` have."""
+    (first, *others) = items
+    single = not others and not first.curve and first.block is None and len(first.gates) == 1
+    return first.gates[0] if single else None
+
+
 def _item_density(item: CostItem, probability: Callable[[Gate], Tensor]) -> Tensor:
     if item.block is None and len(item.gates) == 1:
         return probability(

@@ -53,12 +53,15 @@ def fold(model: nn.Module, own_hooks: Sequence[object]) -> None:
 def gates_of(module: nn.Module, place: str | None = None) -> list[Gate]:
     """List the gates on ``module`` in the order of attaching: those at the site ``place``, or all."""
     found = [child for child in module._modules.values() if isinstance(child, Gate)]
-    return [gate for gate in found if place in (None, site(gate.granularity))]
+    return found if place is None else [gate for gate in found if gate.site == place]
 
 
 def in_weights(module: nn.Module, gates: Sequence[Gate]) -> bool:
     """Return whether the parameters hold the values of ``gates``, so that this call can leave the gates out."""
-    if not all(gate.is_folded for gate in gates) or torch.compiler.is_compiling():
+    for gate in gates:  # no generator: most calls of a training end here
+        if not gate.is_folded:
+            return False
+    if torch.compiler.is_compiling():
         return False
     parameters = _parameters(module)
     if not all(_plain(parameter) for parameter in parameters):

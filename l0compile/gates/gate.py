@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from l0compile.gates import hard_concrete
-from l0compile.gates.granularity import Granularity, Layer
+from l0compile.gates.granularity import Granularity, Layer, site
 from l0compile.ir.ops.gate import gate_in_training
 
 
@@ -18,6 +18,7 @@ class Gate(nn.Module):
 
     Attributes:
         granularity: What one entry covers.
+        site: Which tensor of the module the gates multiply.
         block: Block edges in elements; ``(0,)`` stands for the whole last dimension (:class:`Layer`).
         log_alpha: ``[*grid]`` parameter, float32 unless the model is converted.
         hardened: Bool scalar buffer.
@@ -43,6 +44,7 @@ class Gate(nn.Module):
     ) -> None:
         super().__init__()
         self.granularity = granularity
+        self.site = site(granularity)
         self.block = block
         probability = torch.full(grid, open_probability, dtype=torch.float32, device=device)
         self.log_alpha = nn.Parameter(hard_concrete.log_alpha_of(probability))

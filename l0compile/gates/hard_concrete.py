@@ -9,7 +9,7 @@ from math import log
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 GAMMA = -0.1
@@ -24,6 +24,10 @@ OPEN_AT = -CLOSED_AT
 #: sparsity at 95 %; at 8 the floor is 0.0017.
 LOG_ALPHA_BOUND = 8.0
 _LEVELS = 1 << 16
+# Up to this many gates, a sample takes as long as its operators take to call, and beyond, as its numbers take to make.
+_FEW = 4096
+# The least distance of u from 0, which torch.rand can return: logit(u) is finite.
+_EDGE = 2.0**-25
 
 
 def _stretch(gate: Tensor) -> Tensor:
@@ -44,31 +48,33 @@ class _HardConcreteSample(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         # With s = (z - gamma) / (zeta - gamma): dz/dlog_alpha = (zeta - gamma) s (1 - s) / beta, 0 where clamped.
-        # That is c (z - gamma) (zeta - z) = c (z (zeta + gamma) - z^2 - gamma zeta).
+        # That is c (z - gamma) (zeta - z) = c (z (1 - z) - gamma zeta), as gamma + zeta = 1.
         (z,) = ctx.saved_tensors
         c = 1.0 / (BETA * (ZETA - GAMMA))
-        slope = (
-            torch.addcmul(z, z, z, value=-1.0 / (ZETA + GAMMA))
-            .mul_(c * (ZETA + GAMMA))
-            .sub_(c * GAMMA * ZETA)
-        )
         # This is hardtanh's derivative: the gradient, and 0 where z is at a bound.
-        return slope.mul_(torch.ops.aten.hardtanh_backward(grad, z, 0.0, 1.0)), None
+        inside = torch.ops.aten.hardtanh_backward(grad, z, 0.0, 1.0)
+        curved = torch.ops.aten.sigmoid_backward(inside, z)  # times z (1 - z)
+        return inside.mul_(-c * GAMMA * ZETA).add_(curved, alpha=c), None
 
 
 def _logistic_noise(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Return ``logit(u)`` in the shape and dtype of ``like``; u is uniform on the middles of 65,536 equal intervals.
 
     PyTorch draws one number at a time on a CPU, and that took longer than all the rest of a sample. Four numbers from
-    each draw of 64 bits move P(open) by no more than 2^-17.
+    each draw of 64 bits move P(open) by no more than 2^-17. Of few gates, u has all the bits of PyTorch's own draw.
     """
     count = like.numel()
+    # float16 and bfloat16 have no room for 65,536 levels.
+    kind = torch.promote_types(like.dtype, torch.float32)
+    if count <= _FEW:
+        return (
+            torch.rand(like.shape, generator=generator, dtype=kind, device=like.device)
+            .logit_(_EDGE)
+            .to(like.dtype)
+        )
     bits = torch.empty(-(-count // 4), dtype=torch.int64, device=like.device)
     bits.random_(-(1 << 63), None, generator=generator)
-    # float16 and bfloat16 have no room for 65,536 levels.
-    noise = (
-        bits.view(torch.int16)[:count].reshape(like.shape).to(torch.promote_types(like.dtype, torch.float32))
-    )
+    noise = bits.view(torch.int16)[:count].reshape(like.shape).to(kind)
     return noise.add_(_LEVELS / 2 + 0.5).mul_(1.0 / _LEVELS).logit_().to(like.dtype)
 
 
@@ -81,7 +87,11 @@ def sample(log_alpha: Tensor, generator: torch.Generator | None = None) -> Tenso
         log_alpha: of any shape.
         generator: of the noise, on the device of ``log_alpha``; default: PyTorch's global one.
     """
-    return _HardConcreteSample.apply(log_alpha, generator)
+    if log_alpha.numel() > _FEW:
+        return _HardConcreteSample.apply(log_alpha, generator)
+    # sigmoid(x) (zeta - gamma) + gamma, clamped, is hardsigmoid(3 (zeta - gamma) tanh(x / 2)) as gamma + zeta = 1.
+    steep = _logistic_noise(log_alpha, generator).add(log_alpha).mul(0.5 / BETA).tanh()
+    return nn.functional.hardsigmoid(steep.mul(3.0 * (ZETA - GAMMA)))
 
 
 def open_probability(log_alpha: Tensor) -> Tensor:

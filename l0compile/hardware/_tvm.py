@@ -140,6 +140,6 @@ def tvm_target(target: Target) -> "tvm.target.Target":
         "mcpu": target.cpu,
         "num-cores": target.cores,
     }
-    if target.attrs:
-        config["mattr"] = list(target.attrs)
+    if features := [*target.attrs, *(f"+{name}" for name in target.dot_products)]:
+        config["mattr"] = features
     return tvm.target.Target(config)

@@ -34,6 +34,7 @@ class Region:
             the target; None where only the shapes are known.
         dense_ms: milliseconds of the dense, uncut layer at the sizes of the example inputs, by measured costs; None
             where nothing tells.
+        precision: of the numbers that it multiplies.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Region:
     reason: str
     predicted: float | None = None
     dense_ms: float | None = None
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ class KernelDef:
         emit: (spec, tile[, schedule]) -> the scheduled ``tirx.PrimFunc``.
         costs: None: its costs are not recorded.
         schedules: None: there is one way to compute a spec.
-        dtypes: types of the numbers that it computes with.
+        dtypes: types of the numbers that it computes with; narrow ones lie in words of int32.
         kind: "llvm" for CPUs or "cuda", as in ``Target.kind``.
         moves: it changes a layout for others and belongs to no region of the model.
     """

@@ -12,9 +12,11 @@ from l0compile.kernels.cpu.bag import BAG
 from l0compile.kernels.cpu.conv import CONV
 from l0compile.kernels.cpu.linear.definition import LINEAR
 from l0compile.kernels.cpu.mask import MASK
+from l0compile.kernels.cpu.narrow import NARROW
 from l0compile.kernels.cpu.norm import NORM
 from l0compile.kernels.cpu.pack import PACK
 from l0compile.kernels.cpu.planes import COPY
+from l0compile.kernels.cpu.quantize import QUANTIZE
 from l0compile.kernels.cpu.rope import ROPE
 from l0compile.kernels.cpu.window import WINDOW
 from l0compile.kernels.cpu.winograd import WINOGRAD
@@ -30,6 +32,8 @@ KERNELS: tuple[KernelDef, ...] = (
     NORM,
     ROPE,
     PACK,
+    QUANTIZE,
+    NARROW,
     BAG,
     CONV,
     COPY,

@@ -23,6 +23,7 @@ class TokenTile:
         threads: worker threads that a loop is cut for.
         registers: vector registers of a core.
         core: what else kernels assume of a core.
+        dot_products: features of the CPU with instructions for products of narrow numbers, see ``Target``.
     """
 
     lanes: int
@@ -31,6 +32,7 @@ class TokenTile:
     threads: int
     registers: int
     core: Core
+    dot_products: tuple[str, ...] = ()
 
     @property
     def vectors(self) -> int:
@@ -52,4 +54,12 @@ def token_tile(target: Target) -> TokenTile:
             f"target {target.name}: tokens-in-lanes kernels are for CPUs, got kind {target.kind!r}"
         )
     lanes, vectors = target.lanes32, 4 if target.registers >= 32 else 2
-    return TokenTile(lanes * vectors, lanes, target.core.rows, target.cores, target.registers, target.core)
+    return TokenTile(
+        lanes * vectors,
+        lanes,
+        target.core.rows,
+        target.cores,
+        target.registers,
+        target.core,
+        target.dot_products,
+    )

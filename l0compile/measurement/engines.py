@@ -1,7 +1,7 @@
 """Turn an engine and a workload into a call without arguments; runs inside the worker process.
 
-Every engine computes in float32 with the same number of threads, at its strongest documented setting for latency: a
-baseline that is slower than it need be would make a speed-up worthless.
+Every engine computes in float32, unless its name or its file says otherwise, with the same number of threads, at its
+strongest documented setting for latency: a baseline that is slower than it need be would make a speed-up worthless.
 """
 
 import gc
@@ -73,13 +73,13 @@ def _onnxruntime(workload: Workload, threads: int) -> EngineCall:
     return lambda: session.run(None, feeds)
 
 
-def _openvino(workload: Workload, threads: int) -> EngineCall:
+def _openvino(workload: Workload, threads: int, precision: str = "f32") -> EngineCall:
     openvino = _import("openvino", "openvino")
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
         # Its default on CPUs with bfloat16 instructions is bfloat16, which would be another model.
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": precision,
         "CPU_DENORMALS_OPTIMIZATION": True,
     }
     compiled = openvino.Core().compile_model(workload.onnx_path, "CPU", settings)
@@ -103,6 +103,7 @@ _PREPARE: Mapping[str, Callable[[Workload, int], EngineCall]] = {
     "torch.compile": _torch_compile,
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
+    "openvino-bf16": lambda workload, threads: _openvino(workload, threads, "bf16"),
     "l0compile": _l0compile,
 }
 

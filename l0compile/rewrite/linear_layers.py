@@ -22,6 +22,21 @@ def linear_weight(editor: Editor, node: Any) -> tuple[Tensor, Tensor | None] | N
     return weight, bias
 
 
+def narrow_weight(editor: Editor, node: Any) -> Tensor | None:
+    """The weight [n, k] of a linear layer of int8 or bfloat16 numbers whose parameters are constants, else None."""
+    if not is_op(node, torch.ops.l0compile.int8_linear.default, torch.ops.l0compile.bfloat16_linear.default):
+        return None
+    given = arguments(node)
+    others = [given.get("scale"), given["bias"]]
+    if any(other is not None and editor.value(other) is None for other in others):
+        return None
+    return editor.value(given["weight"])
+
+
+PRECISIONS = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.int8: "int8"}
+"""What regions call the numbers of a weight."""
+
+
 def reads_as_input(editor: Editor, user: fx.Node, node: fx.Node) -> bool:
     """Whether ``user`` is a constant-weight linear that reads ``node`` as its input and nothing else of it."""
     return linear_weight(editor, user) is not None and user.args[0] is node and user.args[1:].count(node) == 0

@@ -12,7 +12,7 @@ from l0compile.ir.nodes import arguments, is_op, region_name, shape
 from l0compile.ir.program import Program
 from l0compile.ir.records import Region
 from l0compile.rewrite.fuse.fuse_attention import refusal
-from l0compile.rewrite.linear_layers import linear_weight
+from l0compile.rewrite.linear_layers import PRECISIONS, linear_weight, narrow_weight
 from l0compile.rewrite.windows import conv_weight
 
 aten = torch.ops.aten
@@ -49,6 +49,12 @@ def _region(editor: Editor, node: fx.Node) -> Region | None:
         weight = found[0]
         size = (int(weight.shape[0]), int(weight.shape[1]))
         return Region(region_name(node), LINEAR, size, size, density(weight), "dense", None, "")
+    narrow = narrow_weight(editor, node)
+    if narrow is not None:
+        size, precision = (int(narrow.shape[0]), int(narrow.shape[1])), PRECISIONS[narrow.dtype]
+        return Region(
+            region_name(node), LINEAR, size, size, density(narrow), "dense", None, "", precision=precision
+        )
     kernel = conv_weight(editor, node)
     if kernel is not None:
         extents = tuple(int(extent) for extent in kernel.shape)

@@ -71,7 +71,7 @@ class Progress:
     def step(self) -> None:
         """Add the budget's gradients to those of the loss, and take a step."""
         if self._budget is not None:
-            self._budget.penalty().backward()
+            self._budget.backward()
         self._optimiser.step()
         self._steps += 1
         if self._budget is not None:

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from l0compile.errors import GateError
@@ -95,6 +97,55 @@ def test_penalty_gradient_is_the_derivative_of_the_density() -> None:
         with torch.no_grad():
             gate.log_alpha[index] += 0.05
         assert (budget.density - before) / 0.05 == pytest.approx(gradient, rel=0.05)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.sampled_from([(Neuron(),), (Feature(),), (Head(2),), (Block(2, 4), Neuron())]),
+    st.sampled_from(["dual", "anneal"]),
+    st.floats(0, 50),
+    st.booleans(),
+    st.integers(0, 999),
+)
+def test_backward_adds_the_gradients_of_the_penalty(
+    gates: tuple[Block | Feature | Head | Neuron, ...],
+    schedule: str,
+    multiplier: float,
+    before: bool,
+    seed: int,
+) -> None:
+    torch.manual_seed(seed)
+    model = attach(nn.Sequential(nn.Linear(6, 5)), {"0": gates})
+    budget = Budget(model, 0.1, 10, warmup=0.0, schedule=schedule)  # type: ignore[arg-type]
+    budget.multiplier, budget.done = multiplier, seed % 10
+    alphas = list(budget.parameters())
+    found: list[list[torch.Tensor]] = []
+    densities: list[float] = []
+    for alpha in alphas:
+        nn.init.uniform_(alpha, -8, 8)
+    start = [torch.randn_like(alpha) if before else None for alpha in alphas]
+    for quick in (False, True):
+        for alpha, gradient in zip(alphas, start, strict=True):
+            alpha.grad = None if gradient is None else gradient.clone()
+        budget.backward() if quick else budget.penalty().backward()
+        found.append([alpha.grad for alpha in alphas if alpha.grad is not None])
+        assert budget._latest is not None
+        densities.append(float(budget._latest))
+    assert len(found[0]) == len(found[1]) == len(alphas)
+    torch.testing.assert_close(found[1], found[0])
+    assert densities[1] == pytest.approx(densities[0], rel=1e-5)
+
+
+def test_backward_of_hardened_or_frozen_gates_changes_no_gradient() -> None:
+    model = attach(nn.Sequential(nn.Linear(6, 5)), {"0": Neuron()})
+    budget, alpha = Budget(model, 0.5, 10), named_gates(model)["0.l0_neuron"].log_alpha
+    budget.multiplier = 1.0
+    alpha.requires_grad_(False)
+    budget.backward()
+    assert alpha.grad is None
+    harden(model, budget)
+    budget.backward()
+    assert alpha.grad is None
 
 
 def test_hardened_gates_leave_the_optimiser_and_a_constant_penalty() -> None:

@@ -56,15 +56,21 @@ def test_log_alpha_of_inverts_open_probability(probability: float) -> None:
     assert torch.allclose(hc.open_probability(hc.log_alpha_of(p)), p)
 
 
-def test_sample_gradient_is_that_of_the_formula() -> None:
-    alpha = torch.linspace(-3, 3, 101, dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize("count", [101, hc._FEW, hc._FEW + 1, 3 * hc._FEW])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_sample_and_gradient_are_those_of_the_formula(count: int, dtype: torch.dtype) -> None:
+    alpha = torch.linspace(-3, 3, count, dtype=dtype, requires_grad=True)
     torch.manual_seed(3)
-    (ours,) = torch.autograd.grad(hc.sample(alpha).sum(), alpha)
+    z = hc.sample(alpha)
+    (ours,) = torch.autograd.grad(z.sum(), alpha)
     torch.manual_seed(3)
     noise = hc._logistic_noise(alpha.detach())
     stretched = torch.sigmoid((noise + alpha) / hc.BETA) * (hc.ZETA - hc.GAMMA) + hc.GAMMA
     (reference,) = torch.autograd.grad(stretched.clamp(0, 1).sum(), alpha)
-    torch.testing.assert_close(ours, reference)
+    torch.testing.assert_close(z, stretched.clamp(0, 1), atol=2e-6, rtol=2e-5)
+    # A gate within rounding of a bound may be on either side of it, and its gradient is 0 beyond.
+    inside = (stretched - 0.5).abs().sub(0.5).abs() > 1e-5
+    torch.testing.assert_close(ours[inside], reference[inside], atol=1e-5, rtol=1e-4)
     assert (ours == 0).any() and (ours > 0).any()
 
 
@@ -75,9 +81,16 @@ def test_noise_has_the_shape_and_type_of_the_gates(shape: tuple[int, ...], dtype
     assert noise.shape == shape and noise.dtype == dtype and bool(noise.isfinite().all())
 
 
-def test_noise_is_logistic_and_independent() -> None:
-    torch.manual_seed(0)
-    u = torch.sigmoid(hc._logistic_noise(torch.zeros(1 << 18, dtype=torch.float64)))
+@pytest.mark.parametrize("piece", [1 << 18, hc._FEW])
+def test_noise_is_logistic_and_independent(piece: int) -> None:
+    def draw() -> torch.Tensor:
+        torch.manual_seed(0)
+        pieces = [
+            hc._logistic_noise(torch.zeros(piece, dtype=torch.float64)) for _ in range((1 << 18) // piece)
+        ]
+        return torch.sigmoid(torch.cat(pieces))
+
+    u = draw()
     levels = torch.linspace(0, 1, len(u), dtype=torch.float64)
     assert (
         float((u.sort().values - levels).abs().max()) < 2.0 / len(u) ** 0.5
@@ -86,5 +99,4 @@ def test_noise_is_logistic_and_independent() -> None:
         assert (
             abs(float(torch.corrcoef(torch.stack([u[:-distance], u[distance:]]))[0, 1])) < 4 / len(u) ** 0.5
         )
-    torch.manual_seed(0)
-    assert torch.equal(u, torch.sigmoid(hc._logistic_noise(torch.zeros(1 << 18, dtype=torch.float64))))
+    assert torch.equal(u, draw())

@@ -22,7 +22,7 @@ def tile() -> TokenTile:
 
 @pytest.fixture(scope="session")
 def launch(tile: TokenTile) -> Run:
-    """launch(spec, inputs, shape of the result[, schedule]): tensors and integers in, the kernel's result out."""
+    """launch(spec, inputs, shape of the result[, schedule, dtype]): tensors and integers in, the result out."""
     built: dict[tuple[Any, LinearSchedule | None], object] = {}
 
     def call(
@@ -30,6 +30,7 @@ def launch(tile: TokenTile) -> Run:
         inputs: tuple[object, ...],
         shape: tuple[int, ...],
         schedule: LinearSchedule | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> torch.Tensor:
         key = spec, schedule
         if key not in built:
@@ -38,7 +39,7 @@ def launch(tile: TokenTile) -> Run:
                 function.with_attr("global_symbol", "main"), target=tvm_target(load_target("native"))
             )
             built[key] = executable["main"]
-        result = torch.full(shape, float("nan"))
+        result = torch.full(shape, float("nan") if dtype.is_floating_point else -1, dtype=dtype)
         operands = [runtime.from_dlpack(i.contiguous()) if isinstance(i, torch.Tensor) else i for i in inputs]
         built[key](*operands, runtime.from_dlpack(result))  # type: ignore[operator]
         return result

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from l0compile.ir.ops import bfloat16, quantized
 from l0compile.ir.ops.bsr import dense_blocks, to_blocks
 from l0compile.kernels import TokenTile
 from l0compile.rewrite.formats.winograd import winograd_layout, winograd_weight
@@ -43,6 +44,36 @@ def linear(tile: TokenTile) -> Iterator[Example]:
         for block in ((4, 1), (3, 5), (16, 4)):
             blocks = to_blocks(_weight(38, 27), *block)
             yield Example("packed_linear", (x, *blocks, None, None, 38, "", tokens), tokens)
+        yield from _narrow_linear(tokens, tile)
+
+
+def _narrow_linear(tokens: int, tile: TokenTile) -> Iterator[Example]:
+    x, residual, bias = _packed(tokens, 27, tile), _packed(tokens, 38, tile), torch.randn(38)
+    pairs, wide = l0.packed_bfloat16(x, tokens), _weight(38, 27).bfloat16()
+    blocks = bfloat16.word_blocks(wide, 4, 2)
+    dense = (bfloat16.dense_word_blocks(wide, tile.rows), None, None)
+    yield Example("packed_bfloat16_linear", (pairs, *dense, bias, residual, 38, "relu", tokens), tokens)
+    yield Example("packed_bfloat16_linear", (pairs, *blocks, None, None, 38, "", tokens), tokens)
+    words = l0.packed_quantize(x, torch.full((27,), 40.0), 120, tokens)
+    integers = (30 * _weight(40, 27)).to(torch.int8)
+    dense = (quantized.dense_word_blocks(integers, tile.rows), None, None)
+    blocks = quantized.word_blocks(integers, 4, 4)
+    after = ((-120 * integers.int().sum(1)).to(torch.int32), torch.rand(40) * 1e-3, torch.randn(40))
+    inverse = torch.full((40,), 30.0)
+    yield Example("packed_int8_linear", (words, *dense, *after, None, inverse, 40, "relu", 7, tokens), tokens)
+    yield Example("packed_int8_linear", (words, *blocks, *after, None, None, 40, "", 0, tokens), tokens)
+
+
+def quantize(tile: TokenTile) -> Iterator[Example]:
+    for tokens in TOKENS:
+        x = _packed(tokens, 21, tile)
+        yield Example("packed_quantize", (x, torch.rand(21) * 40, 100, tokens), tokens)
+
+
+def narrow(tile: TokenTile) -> Iterator[Example]:
+    for tokens in TOKENS:
+        yield Example("packed_bfloat16", (_packed(tokens, 21, tile), tokens), tokens)
+    yield Example("packed_token_pairs", (_packed(2 * tile.lanes, 21, tile),))
 
 
 def attention(tile: TokenTile) -> Iterator[Example]:
@@ -54,6 +85,12 @@ def attention(tile: TokenTile) -> Iterator[Example]:
         yield Example("packed_attention", (q, k, v, None, None, *sizes, 4, 0.3, True), batch * queries)
         yield Example("packed_attention", (q, k, v, mask, None, *sizes, 4, 0.3, False), batch * queries)
         yield Example("packed_attention", (q, k, v, None, bias, *sizes, 4, 0.3, False), batch * queries)
+    # Scores of one key only: weights are exactly 1, so that rounding them changes nothing.
+    q, k, v = (_packed(5, w, tile) for w in (24, 12, 10))
+    v = bfloat16.rounded(v)
+    sizes = (5, 1, 1)
+    pairs = l0.packed_bfloat16(k), l0.packed_token_pairs(v)
+    yield Example("packed_attention", (q, *pairs, None, None, *sizes, 4, 0.3, False, "bfloat16"), 5)
 
 
 def mask(tile: TokenTile) -> Iterator[Example]:
@@ -149,7 +186,8 @@ def bag(_: TokenTile) -> Iterator[Example]:
 
 
 EXAMPLES: dict[str, Callable[[TokenTile], Iterator[Example]]] = {
-    "linear": linear, "attention": attention, "mask": mask, "norm": norm, "rope": rope, "pack": pack, "bag": bag,
+    "linear": linear, "quantize": quantize, "narrow": narrow,
+    "attention": attention, "mask": mask, "norm": norm, "rope": rope, "pack": pack, "bag": bag,
     "conv": conv, "copy_planes": copy_planes, "window": window, "winograd_planes": winograd_planes,
     "winograd": winograd, "bsr_linear": bsr_linear,
 }  # fmt: skip

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from l0compile.compiler.verification.rounding import rounding_distance
 from l0compile.errors import ConfigError, RewriteError
 from l0compile.frontend.fast_path import has_fast_path, without_fast_path
+from l0compile.ir.nodes import is_op
 from l0compile.ir.program import Program
 from l0compile.runtime import CompiledModel
 
@@ -26,8 +28,17 @@ def tolerance(program: Program) -> float:
     return max((TOLERANCES.get(kind, 0.0) for kind in types), default=0.0)
 
 
+def rounds(program: Program) -> bool:
+    """Whether a model rounds to integers, so that its last bits decide between levels."""
+    return any(is_op(node, torch.ops.l0compile.quantize.default) for node in program.graph.nodes)
+
+
 def verify(
-    compiled: Callable[..., Any], reference: Callable[..., Any], calls: Sequence[CheckedCall], limit: float
+    compiled: Callable[..., Any],
+    reference: Callable[..., Any],
+    calls: Sequence[CheckedCall],
+    limit: float,
+    integers: bool = False,
 ) -> dict[str, Any]:
     """Compare ``compiled`` with ``reference`` on each call.
 
@@ -43,30 +54,44 @@ def verify(
         reference: the model.
         calls: (args, kwargs) of each call.
         limit: largest accepted difference, as a share of the output's largest value.
+        integers: the model rounds to integers; then as much is accepted as its last bits make, if that is more.
 
     Returns:
-        The record for ``explain()``: ``checked``, ``max_difference``, ``tolerance``, ``inputs``; and ``fast_path``,
-            the
-        difference of the model's own answer with that path, if it is above ``limit``.
+        The record for ``explain()``: ``checked``, ``max_difference``, ``tolerance``, ``inputs``; ``rounding``, what the
+        last bits before roundings make, if it is above ``limit``; and ``fast_path``, the difference of the model's own
+        answer with that path, if it is above ``limit``.
 
     Raises:
         RewriteError: an answer differs; the message names call, output, tolerance and difference.
     """
-    worst = fast_path = 0.0
+    worst = fast_path = rounding = 0.0
     for number, (args, kwargs) in enumerate(calls):
         where = f"verification: call {number}, " if len(calls) > 1 else "verification: "
         with torch.no_grad(), without_fast_path():
             expected = _leaves(reference(*args, **kwargs))
+            if integers:
+                call = (args, kwargs)
+                rounding = max(rounding, rounding_distance(reference, call, expected, _apart))
         actual = _leaves(_called(compiled, args, kwargs))
         if list(expected) != list(actual):
             raise RewriteError(f"{where}expected results {list(expected)}, got {list(actual)}")
         for name, want in expected.items():
-            worst = max(worst, _compare(f"{where}output {name}", want, actual[name], limit))
+            worst = max(worst, _compare(f"{where}output {name}", want, actual[name], max(limit, rounding)))
         if has_fast_path(reference):
             with torch.no_grad():
                 fast_path = max(fast_path, _distance(expected, _leaves(reference(*args, **kwargs))))
-    record = {"checked": True, "max_difference": worst, "tolerance": limit, "inputs": len(calls)}
+    record = {
+        "checked": True,
+        "max_difference": worst,
+        "tolerance": max(limit, rounding),
+        "inputs": len(calls),
+    }
+    record |= {"rounding": rounding} if rounding > limit else {}
     return {**record, "fast_path": fast_path} if fast_path > limit else record
+
+
+def _apart(expected: Mapping[str, Any], other: Any) -> float:
+    return _distance(expected, _leaves(other))
 
 
 def _distance(expected: Mapping[str, Any], others: Mapping[str, Any]) -> float:

@@ -17,6 +17,11 @@ X86_LEVELS: tuple[tuple[str, int, frozenset[str]], ...] = (
 )
 
 
+# LLVM's name -> that of /proc/cpuinfo.
+_DOT_PRODUCTS = {"avx512vnni": "avx512_vnni", "avxvnni": "avx_vnni", "avx512bf16": "avx512_bf16", "i8mm": "i8mm",
+                 "bf16": "bf16"}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Host:
     """A machine.
@@ -55,6 +60,11 @@ class Host:
     def multiplies_bfloat16(self) -> bool:
         """Whether the CPU has instructions for products of bfloat16 numbers."""
         return not self.flags.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
+
+    @property
+    def dot_products(self) -> tuple[str, ...]:
+        """LLVM's names of the instruction sets for products of narrow numbers."""
+        return tuple(name for name, flag in _DOT_PRODUCTS.items() if flag in self.flags)
 
     def fingerprint(self) -> dict[str, str]:
         """What an artifact or a measurement records of its machine."""
@@ -106,9 +116,10 @@ def host_supports(target: Target, host: Host | None = None) -> str | None:
         return f"it is for {target.arch} and this machine is {host.arch}"
     if _system_of(target.triple) not in (host.system, ""):
         return f"it is for {_system_of(target.triple)} and this machine runs {host.system}"
-    if host.arch != "x86_64":
-        return None
-    missing = _x86_needs(target) - host.flags
+    needs = {_DOT_PRODUCTS[name] for name in target.dot_products}
+    if host.arch == "x86_64":
+        needs |= _x86_needs(target)
+    missing = needs - host.flags
     return f"the CPU ({host.model}) lacks {', '.join(sorted(missing))}" if missing else None
 
 

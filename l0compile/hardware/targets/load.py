@@ -101,6 +101,7 @@ class _TargetFile:
         dict[_BlockShape, _Speed], Meta(min_length=1, description='a table such as {"4x1" = 1.0}')
     ]
     core: Core = field(default_factory=Core)
+    dot_products: tuple[Literal["avx512vnni", "avxvnni", "avx512bf16", "i8mm", "bf16"], ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind == "cuda" and not re.fullmatch(r"sm_\d{2,3}a?", self.cpu):
@@ -135,6 +136,7 @@ def parse_target(table: Mapping[str, Any], where: str, name: str) -> Target:
         blocks=tuple(block for block, _ in blocks),
         efficiency=tuple(blocks),
         core=found.core,
+        dot_products=found.dot_products,
     )
 
 

@@ -49,6 +49,7 @@ def native_target(host: Host, shipped: Sequence[Target]) -> Target:
         blocks=base.blocks,
         efficiency=base.efficiency,
         core=base.core,
+        dot_products=host.dot_products,
     )
 
 

@@ -57,6 +57,8 @@ class Target:
         device: what machines of this type are called at a tracker of TVM's RPC; costs measured on them hold. Empty:
             those of this machine hold.
         core: what kernels and schedules assume of one core.
+        dot_products: LLVM features with instructions that multiply and add narrow numbers: "avx512vnni", "avxvnni",
+            "i8mm" for 8-bit integers, "avx512bf16" and "bf16" for bfloat16.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Target:
     efficiency: tuple[tuple[tuple[int, int], float], ...]
     device: str = ""
     core: Core = Core()
+    dot_products: tuple[str, ...] = ()
 
     @property
     def lanes32(self) -> int:

@@ -2,6 +2,7 @@
 
 from l0compile.ir.ops import attention as attention
 from l0compile.ir.ops import bag as bag
+from l0compile.ir.ops import bfloat16 as bfloat16
 from l0compile.ir.ops import bsr as bsr
 from l0compile.ir.ops import conv as conv
 from l0compile.ir.ops import dense as dense
@@ -9,5 +10,6 @@ from l0compile.ir.ops import gate as gate
 from l0compile.ir.ops import norm as norm
 from l0compile.ir.ops import packed as packed
 from l0compile.ir.ops import planes as planes
+from l0compile.ir.ops import quantized as quantized
 from l0compile.ir.ops import rope as rope
 from l0compile.ir.ops import winograd as winograd

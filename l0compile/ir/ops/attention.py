@@ -4,11 +4,19 @@ import torch
 from torch import Tensor
 
 from l0compile.errors import InputError
+from l0compile.ir.ops.bfloat16 import rounded
 
 
 @torch.library.custom_op("l0compile::attention", mutates_args=())
 def attention(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, heads: int, scale: float, causal: bool
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    heads: int,
+    scale: float,
+    causal: bool,
+    numbers: str = "float32",
 ) -> Tensor:
     """softmax(scale * Q Kᵀ + mask over live keys) V, head by head.
 
@@ -24,6 +32,9 @@ def attention(
         heads: number of query heads.
         scale: factor on the scores, usually 1/sqrt(D).
         causal: query i also sees only keys j <= i (as torch's ``is_causal``, aligned at the first token).
+        numbers: what both products multiply. "bfloat16": q, k, v and exp(score - the largest score of the query) are
+            rounded to it; sums and all else are float32. A kernel that meets a larger score later has rounded
+            exponentials to a smaller one, so each weight may differ by 2^-7 of itself.
 
     Returns:
         [B, Sq, heads*Dv], dtype of ``q``. A query with no live key gives 0, as in torch.
@@ -34,16 +45,60 @@ def attention(
     kv = _check(q, k, v, mask, heads)
     qh, kh, vh = (t.unflatten(-1, (n, -1)).transpose(1, 2) for t, n in ((q, heads), (k, kv), (v, kv)))
     kh, vh = (t.repeat_interleave(heads // kv, 1) for t in (kh, vh))
+    if numbers == "bfloat16":
+        qh, kh, vh = (rounded(t) for t in (qh, kh, vh))
     scores = _masked((qh @ kh.transpose(-1, -2)) * scale, mask, causal)
     dead = (scores == float("-inf")).all(-1, keepdim=True)
-    weights = torch.softmax(scores, dim=-1).masked_fill(dead, 0.0)
-    return (weights @ vh).transpose(1, 2).flatten(-2).contiguous()
+    if numbers == "bfloat16":
+        raised = torch.exp(scores - scores.amax(-1, keepdim=True)).masked_fill(dead, 0.0)
+        result = (rounded(raised) @ vh) / raised.sum(-1, keepdim=True).masked_fill(dead, 1.0)
+    else:
+        result = torch.softmax(scores, dim=-1).masked_fill(dead, 0.0) @ vh
+    return result.transpose(1, 2).flatten(-2).contiguous()
 
 
 @attention.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, heads: int, scale: float, causal: bool) -> Tensor:
+def _(q, k, v, mask, heads, scale, causal, numbers="float32"):  # type: ignore[no-untyped-def]
     kv = _check(q, k, v, mask, heads)
     return q.new_empty(q.shape[0], q.shape[1], v.shape[2] // kv * heads)
+
+
+@torch.library.custom_op("l0compile::bfloat16_attention", mutates_args=())
+def bfloat16_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """``scaled_dot_product_attention`` with both products in bfloat16, see ``numbers`` of ``l0compile::attention``.
+
+    Args:
+        query: [B, H, Sq, D] float32; key: [B, kv, Sk, D]; value: [B, kv, Sk, Dv]; kv is H, or divides it with
+            ``enable_gqa``.
+        key, value: see ``query``.
+        attn_mask, is_causal, scale, enable_gqa: as PyTorch's.
+        dropout_p: 0.
+
+    Returns:
+        [B, H, Sq, Dv] float32.
+    """
+    if dropout_p or query.ndim != 4:
+        raise InputError(
+            f"l0compile::bfloat16_attention: expected 4 axes and no dropout, got {query.ndim} and {dropout_p}"
+        )
+    q, k, v = (t.transpose(1, 2).flatten(-2) for t in (query, key, value))
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    result = attention(q, k, v, attn_mask, query.shape[1], scale, is_causal, "bfloat16")
+    return result.unflatten(-1, (query.shape[1], -1)).transpose(1, 2).contiguous()
+
+
+@bfloat16_attention.register_fake
+def _(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):  # type: ignore[no-untyped-def]
+    return query.new_empty(*query.shape[:-1], value.shape[-1])
 
 
 def key_heads(q_width: int, k_width: int, heads: int) -> int:

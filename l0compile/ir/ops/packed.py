@@ -15,8 +15,10 @@ from torch.nn import functional as F
 
 from l0compile.ir.ops.activation import activate
 from l0compile.ir.ops.attention import attention, key_heads
+from l0compile.ir.ops.bfloat16 import FEATURES as PAIR
 from l0compile.ir.ops.bsr import bsr_linear
 from l0compile.ir.ops.norm import compacted_layer_norm, compacted_rms_norm
+from l0compile.ir.ops.quantized import from_words
 from l0compile.ir.ops.rope import rope
 
 
@@ -123,12 +125,18 @@ def packed_attention(
     heads: int,
     scale: float,
     causal: bool,
+    numbers: str = "float32",
 ) -> Tensor:
     """``l0compile::attention`` on packed tokens: q [T, heads*D, L] of batch*queries tokens, k and v of batch*keys.
 
-    mask: one for all queries, broadcastable to [batch, heads, 1, keys]. bias: of each query, a result of ``pack_mask``.
+    In bfloat16 k is in words of two features, a result of ``packed_bfloat16``, and v in words of two tokens, one of
+    ``packed_token_pairs``. mask: one for all queries, broadcastable to [batch, heads, 1, keys]. bias: of each query, a
+    result of ``pack_mask``.
     Scores get both; a query with no live key gives 0.
     """
+    if numbers == "bfloat16":
+        k = from_words(k.transpose(1, 2), torch.bfloat16).float().transpose(1, 2)
+        v = from_words(v, torch.bfloat16).float()
     rows = [_to_rows(t, batch * s).reshape(batch, s, -1) for t, s in ((q, queries), (k, keys), (v, keys))]
     if bias is not None:
         added = bias.transpose(2, 3).flatten(1, 2)[:, : batch * queries].unflatten(1, (batch, queries))
@@ -136,12 +144,12 @@ def packed_attention(
         if mask is not None:
             added = added.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else added + mask
         mask = added
-    return pack(attention(*rows, mask, heads, scale, causal), q.shape[2])
+    return pack(attention(*rows, mask, heads, scale, causal, numbers), q.shape[2])
 
 
 @packed_attention.register_fake
-def _(q, k, v, mask, bias, batch, queries, keys, heads, scale, causal):  # type: ignore[no-untyped-def]
-    kv = key_heads(q.shape[1], k.shape[1], heads)
+def _(q, k, v, mask, bias, batch, queries, keys, heads, scale, causal, numbers="float32"):  # type: ignore[no-untyped-def]
+    kv = key_heads(q.shape[1], k.shape[1] * (PAIR if numbers == "bfloat16" else 1), heads)
     return q.new_empty(q.shape[0], v.shape[1] // kv * heads, q.shape[2])
 
 

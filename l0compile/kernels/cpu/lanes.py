@@ -5,7 +5,7 @@ inside a vectorised loop makes one scalar for all lanes and silently miscompiles
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from l0compile.kernels.tir import TB, ir_builder, tirx
@@ -75,6 +75,16 @@ def held(value: Expr) -> Expr:
     return name[0]
 
 
+def kept(value: Expr, lanes: int, dtype: str = "float32") -> Expr:
+    """A vector in a register of its own.
+
+    Python names are macros here: a polynomial of a long expression holds it many times, and TVM's passes take minutes.
+    """
+    register = variable(lanes, dtype)
+    store(register, value, ramp(0, lanes))
+    return register[ramp(0, lanes)]
+
+
 def ahead(buffer: Any, *index: Expr) -> None:
     """Ask for the cache line of an element; it may lie past the end of the buffer."""
     address = TB.address_of(buffer[index])
@@ -112,6 +122,11 @@ def repeat(value: Expr, times: int) -> Expr:
     places = [tirx.const(lane, "int32") for lane in range(lanes) for _ in range(times)]
     # TVM wants no more places than lanes to take them from.
     return tirx.Shuffle([value] * times, places)
+
+
+def picked(value: Expr, lanes: Sequence[int]) -> Expr:
+    """Some lanes of a vector, side by side."""
+    return tirx.Shuffle([value], [tirx.const(lane, "int32") for lane in lanes])
 
 
 def joined(values: list[Expr]) -> Expr:
@@ -189,6 +204,11 @@ def _int(value: int, like: Expr) -> Expr:
     lanes = _lanes(like)
     scalar = tirx.const(value, "int32")
     return scalar if lanes == 1 else TB.Broadcast(scalar, lanes)
+
+
+def const_int(value: int, lanes: int) -> Expr:
+    """``value`` as int32 in each lane."""
+    return broadcast(tirx.const(value, "int32"), lanes)
 
 
 def erf(x: Expr) -> Expr:

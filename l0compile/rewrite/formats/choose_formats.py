@@ -11,17 +11,23 @@ from l0compile.hardware.costs import Costs
 from l0compile.hardware.targets import Target
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, example_size, is_op, shape
+from l0compile.ir.ops import bfloat16, quantized
 from l0compile.ir.ops.bsr import to_blocks
 from l0compile.ir.program import Program
 from l0compile.ir.records import Format, Region
-from l0compile.rewrite.formats.format_choice import FormatChoice, Layers, choose
+from l0compile.rewrite.formats.format_choice import FormatChoice, Layers, choose, for_words
 from l0compile.rewrite.formats.winograd import dense_time
-from l0compile.rewrite.linear_layers import linear_weight
+from l0compile.rewrite.linear_layers import PRECISIONS, linear_weight, narrow_weight
 from l0compile.rewrite.regions import CONV, LINEAR, SDPA, region_of
 from l0compile.rewrite.windows import Window, conv_weight, window_of
 
+_FEATURES = {torch.int8: quantized.FEATURES, torch.bfloat16: bfloat16.FEATURES}
+"""Features of a word."""
+
 _HAS_REGION = (
     torch.ops.l0compile.bsr_linear.default, torch.ops.l0compile.bsr_conv2d.default,
+    torch.ops.l0compile.int8_linear.default, torch.ops.l0compile.int8_bsr_linear.default,
+    torch.ops.l0compile.bfloat16_linear.default, torch.ops.l0compile.bfloat16_bsr_linear.default,
     torch.ops.l0compile.attention.default, SDPA,
 )  # fmt: skip
 
@@ -32,8 +38,9 @@ def choose_formats(program: Program, target: Target, costs: Costs | None = None)
     Rewrite: linear(x, W, b) -> l0compile::bsr_linear(x, blocks of W, b) for the legal block shape of least time. Where
         ``costs`` tell, that is the time at the sizes of the example inputs; else it is predicted by the table of the
         target, as kept blocks * block size / weight size / efficiency(block). A convolution likewise, by the table,
-        with its weight as a matrix [out channels, in channels * taps]: -> l0compile::bsr_conv2d.
-    Checks: W is a float32 constant; the time is at most 0.95 of that of a dense W.
+        with its weight as a matrix [out channels, in channels * taps]: -> l0compile::bsr_conv2d. A layer of int8 or
+        bfloat16 numbers likewise, in blocks whose columns are whole words: -> int8_bsr_linear, bfloat16_bsr_linear.
+    Checks: W is a constant of float32, or of these; the time is at most 0.95 of that of a dense W.
 
     Args:
         program: whose weights are dense.
@@ -58,6 +65,15 @@ def choose_formats(program: Program, target: Target, costs: Costs | None = None)
             regions[name] = _record(before, found[0], choice, reason, layers[-1] if costs else None)
             if choice.block is not None:
                 _make_sparse(editor, node, found[0], choice.block)
+        elif (narrow := narrow_weight(editor, node)) is not None:
+            precision = PRECISIONS[narrow.dtype]
+            layer = Layers(costs, prod(map(example_size, shape(node)[:-1])), precision) if costs else None
+            choice, reason = choose(narrow, for_words(target, _FEATURES[narrow.dtype]), layer)
+            before = regions.get(name) or replace(_fresh(name, LINEAR, narrow), precision=precision)
+            regions[name] = _record(before, narrow, choice, reason, layer)
+            if choice.block is not None:
+                _make_sparse_words(editor, node, narrow, choice.block)
+            present.add(name)
         elif (kernel := conv_weight(editor, node)) is not None:
             _conv(editor, node, kernel, regions, target)
             present.add(name)
@@ -79,6 +95,22 @@ def _make_sparse(editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int
     constants = [editor.add_constant(f"{stem}_{name}", part, node) for name, part in parts]
     args = (given["input"], *constants, given["bias"], int(weight.shape[0]), int(weight.shape[1]))
     editor.replace(node, editor.call(torch.ops.l0compile.bsr_linear.default, args, before=node, origin=node))
+
+
+def _make_sparse_words(editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int, int]) -> None:
+    """Blocks of a weight of narrow numbers; the operator takes the other arguments of the dense one."""
+    x, weight_node, *others = arguments(node).values()
+    integers = weight.dtype == torch.int8
+    split, operator = (
+        (quantized.word_blocks, "int8_bsr_linear")
+        if integers
+        else (bfloat16.word_blocks, "bfloat16_bsr_linear")
+    )
+    parts = zip(("blocks", "indices", "indptr"), split(weight, *block), strict=True)
+    constants = [editor.add_constant(f"{weight_node.target}_{name}", part, node) for name, part in parts]
+    args = (x, *constants, *others, *map(int, weight.shape))
+    target = getattr(torch.ops.l0compile, operator).default
+    editor.replace(node, editor.call(target, args, before=node, origin=node))
 
 
 def _conv(editor: Editor, node: fx.Node, weight: Tensor, regions: dict[str, Region], target: Target) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from l0compile.hardware.costs import Costs, KernelWorkload
 from l0compile.hardware.targets import Target
 from l0compile.ir.ops.bsr import nonzero_blocks
+from l0compile.rewrite.linear_layers import PRECISIONS
 
 # A block-sparse kernel must take at most this share of the dense time: a tie is not worth another format.
 HYSTERESIS = 0.95
@@ -38,11 +38,12 @@ class Layers:
 
     costs: Costs
     tokens: int
+    dtype: str = "float32"
 
     def dense_ms(self, shape: tuple[int, ...]) -> float | None:
         """Milliseconds of a dense layer with a weight of ``shape``; None where nothing tells."""
         found = (
-            self.costs.estimate(KernelWorkload("linear", shape, tokens=self.tokens))
+            self.costs.estimate(KernelWorkload("linear", shape, tokens=self.tokens, dtype=self.dtype))
             if len(shape) == 2
             else None
         )
@@ -50,8 +51,10 @@ class Layers:
 
     def sparse(self, shape: tuple[int, ...], block: tuple[int, int], kept: float) -> FormatChoice | None:
         """The choice to store a share ``kept`` of the blocks; None where nothing tells its time."""
-        dense = self.costs.estimate(KernelWorkload("linear", shape, tokens=self.tokens))
-        sparse = self.costs.estimate(KernelWorkload("linear", shape, block, kept, self.tokens))
+        dense = self.costs.estimate(KernelWorkload("linear", shape, tokens=self.tokens, dtype=self.dtype))
+        sparse = self.costs.estimate(
+            KernelWorkload("linear", shape, block, kept, self.tokens, dtype=self.dtype)
+        )
         if dense is None or sparse is None:
             return None
         measured = dense.source == sparse.source == "measured"
@@ -73,14 +76,26 @@ def choose(
         (choice, the reason in words).
     """
     dense = FormatChoice(None, 1.0, 1.0)
-    if weight.dtype != torch.float32:
-        return dense, f"dense: block-sparse kernels take float32, the weight is {weight.dtype}"
+    if weight.dtype not in PRECISIONS:
+        return (
+            dense,
+            f"dense: block-sparse kernels take {', '.join(PRECISIONS.values())}, the weight is {weight.dtype}",
+        )
     choices = list(_block_choices(weight, target, layers, dense_time))
     if not choices:
         return dense, f"dense: target {target.name} has no block-sparse kernel"
     best = min(choices, key=lambda choice: choice.time)
     taken = best.time <= HYSTERESIS
     return (best if taken else dense), in_words(best, taken)
+
+
+def for_words(target: Target, features: int) -> Target:
+    """A target with the block shapes that kernels of narrow numbers have: ``features`` columns where float32 has one.
+
+    The kernels do with a word of numbers what those of float32 do with one, so efficiencies are the same.
+    """
+    wide = {(rows, features * cols): target.block_efficiency(rows, cols) for rows, cols in target.blocks}
+    return replace(target, blocks=tuple(wide), efficiency=tuple(wide.items()))
 
 
 def in_words(best: FormatChoice, taken: bool) -> str:

@@ -15,6 +15,7 @@ from l0compile.ir.program import Program
 from l0compile.rewrite.fuse.causal_masks import without_causal
 
 aten = torch.ops.aten
+_BFLOAT16 = torch.ops.l0compile.bfloat16_attention.default
 
 
 def fuse_attention(program: Program) -> Program:
@@ -25,16 +26,18 @@ def fuse_attention(program: Program) -> Program:
         with join(t) = flatten(transpose(t, 1, 2)). Canonicalizing cancels these against the views and transposes of the
         model. The operator broadcasts, so an ``expand`` of the mask goes. Key and value heads that several query heads
         share (by ``enable_gqa``, or repeated by expand and reshape) are joined as they were before the repetition. A
-        mask that says "no later key", alone or together with another, becomes ``causal``.
+        mask that says "no later key", alone or together with another, becomes ``causal``. Likewise of
+        bfloat16_attention, whose products are in bfloat16.
     Checks: keys and values are not state of the model; rank 4; float32; heads and head widths are numbers; q, k, v
         agree in batch and heads; no dropout; the mask is bool or float32. A query with no live key gives 0 on both
         sides.
     Returns: the program, itself when there is nothing to fuse.
     """
+    operators = (aten.scaled_dot_product_attention.default, _BFLOAT16)
     facts = {node.name: fact for node, fact in index_facts(program).items()}
     editor = Editor(program)
     for node in list(editor.graph.nodes):
-        known = is_op(node, aten.scaled_dot_product_attention.default) and refusal(node) is None
+        known = is_op(node, *operators) and refusal(node) is None
         if known and not reads_cache(node, program):
             editor.replace(node, _fused(editor, node, facts))
     return editor.finish()
@@ -93,7 +96,8 @@ def _fused(editor: Editor, node: fx.Node, facts: Mapping[str, IndexFact]) -> fx.
     q, k, v = (_joined(editor, operand, node) for operand in (given["query"], key, value))
     mask, causal = without_causal(editor, given["attn_mask"], given["is_causal"], node, facts)
     scale = float(given["scale"]) if given["scale"] is not None else 1 / math.sqrt(width)
-    args = (q, k, v, mask, heads, scale, causal)
+    numbers = ("bfloat16",) if is_op(node, _BFLOAT16) else ()
+    args = (q, k, v, mask, heads, scale, causal, *numbers)
     fused = editor.call(torch.ops.l0compile.attention.default, args, before=node)
     split = editor.call(aten.unflatten.int, (fused, -1, [heads, shape(given["value"])[3]]), before=node)
     return editor.call(aten.transpose.int, (split, 1, 2), before=node)

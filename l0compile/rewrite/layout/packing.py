@@ -8,7 +8,7 @@ from torch import fx
 
 from l0compile.errors import RewriteError
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import follower, same_shape, shape
+from l0compile.ir.nodes import follower, is_op, same_shape, shape
 from l0compile.rewrite.size_nodes import SizeNodes
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
@@ -24,6 +24,7 @@ class Packing:
         self.made: dict[fx.Node, fx.Node] = {}  # pack nodes inserted for a value in rows
         self.masks: dict[tuple[Any, ...], fx.Node] = {}  # attention masks, by mask and sizes
         self.expanded: dict[tuple[Any, ...], fx.Node] = {}  # tables of one batch entry, repeated for all
+        self.words: dict[tuple[Any, ...], fx.Node] = {}  # quantised values, by value and scales
         self.weights: dict[str, fx.Node] = {}  # dense weights as blocks; tied layers share theirs
 
     def unpack_rest(self) -> None:
@@ -45,6 +46,35 @@ class Packing:
             args, anchor = (value, self.lanes), follower(value)
             self.made[value] = self.editor.call(l0.pack.default, args, before=anchor, origin=before)
         return self.made[value]
+
+    def narrow(self, value: fx.Node, before: fx.Node) -> fx.Node:
+        """The packed form of a value in words of bfloat16 numbers; its readers share it."""
+        key = (value,)
+        if key not in self.words:
+            args = (self.pack(value, before), self.tokens(value))
+            self.words[key] = self.editor.call(l0.packed_bfloat16.default, args, before=before)
+        return self.words[key]
+
+    def token_pairs(self, value: fx.Node, before: fx.Node) -> fx.Node:
+        """The packed form of a value in words of the bfloat16 numbers of two tokens."""
+        args = (self.pack(value, before), self.tokens(value))
+        return self.editor.call(l0.packed_token_pairs.default, args, before=before)
+
+    def quantized(self, value: fx.Node) -> fx.Node | None:
+        """The packed form of a result of ``l0compile::quantize``; readers with the same scales share it."""
+        if not is_op(value, l0.quantize.default) or not packable(value.args[0]):
+            return None
+        x, given, zero_point = value.args
+        inverse = self.editor.value(given)
+        if inverse is None:
+            return None
+        inverse = inverse.expand(shape(x)[-1]).contiguous()
+        key = (x, zero_point, *inverse.tolist())
+        if key not in self.words:
+            scales = self.editor.add_constant(f"{given.target}_packed", inverse, value)
+            args = (self.pack(x, value), scales, zero_point, self.tokens(x))
+            self.words[key] = self.editor.call(l0.packed_quantize.default, args, before=value)
+        return self.words[key]
 
     def tokens(self, value: fx.Node) -> Any:
         """The number of tokens of a value, or the node that computes it; None where input sizes do not tell."""

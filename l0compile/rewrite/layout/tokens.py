@@ -9,6 +9,7 @@ from torch import fx
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, same_shape, shape
 from l0compile.ir.operator_facts import operators
+from l0compile.ir.ops import bfloat16, quantized
 from l0compile.ir.ops.activation import ACTIVATION_OPERATORS
 from l0compile.ir.ops.bsr import dense_blocks
 from l0compile.ir.program import Program
@@ -29,7 +30,8 @@ _COMPACTED = {
 def pack_tokens(program: Program, lanes: int, rows: int) -> Program:
     """Give operators that treat each token alike the tokens-in-lanes layout, packing only where such a part begins.
 
-    Rewrite: linear(x) -> unpack(packed_linear(pack(x))), likewise attention and norms; pack(unpack(y)) -> y, and
+    Rewrite: linear(x) -> unpack(packed_linear(pack(x))), likewise attention, norms and layers of narrow numbers;
+        pack(unpack(y)) -> y, and
         elementwise operators between packed values run packed.
     Checks: float32, a static last axis, constant weights; tokens keep their flattened order through a reshape.
         Whatever does not fit stays in rows.
@@ -58,6 +60,10 @@ class _TokenLayout(Packing):
         self.rules: dict[Any, Callable[[fx.Node], fx.Node | None]] = {
             aten.linear.default: self._linear,
             l0.bsr_linear.default: self._bsr_linear,
+            l0.int8_linear.default: self._int8_linear,
+            l0.int8_bsr_linear.default: self._int8_bsr_linear,
+            l0.bfloat16_linear.default: self._bfloat16_linear,
+            l0.bfloat16_bsr_linear.default: self._bfloat16_bsr_linear,
             l0.attention.default: self._attention,
             l0.rope.default: self._rope,
             aten.layer_norm.default: self._layer_norm,
@@ -106,16 +112,66 @@ class _TokenLayout(Packing):
         args = (self.pack(x, node), data, indices, indptr, bias, None, n, "", self.tokens(x))
         return self.editor.call(l0.packed_linear.default, args, before=node)
 
+    def _int8_linear(self, node: fx.Node) -> fx.Node | None:
+        x, weight_node, scale, bias, zero_point = node.args
+        weight = self.editor.value(weight_node)
+        if weight is None or not self.constants(scale, bias):
+            return None
+        blocks = quantized.dense_word_blocks(weight, self.rows)
+        data = self.editor.add_constant(f"{weight_node.target}_words", blocks, node)
+        return self._integers(node, (x, data, None, None, scale, bias), weight, zero_point)
+
+    def _int8_bsr_linear(self, node: fx.Node) -> fx.Node | None:
+        x, data, indices, indptr, scale, bias, zero_point, n, k = node.args
+        if not self.constants(data, indices, indptr, scale, bias):
+            return None
+        blocks: list[Any] = [self.editor.value(part) for part in (data, indices, indptr)]
+        weight = quantized.from_word_blocks(blocks[0], blocks[1], blocks[2], n, k)
+        return self._integers(node, (x, data, indices, indptr, scale, bias), weight, zero_point)
+
+    def _integers(
+        self, node: fx.Node, operands: tuple[Any, ...], weight: torch.Tensor, zero_point: int
+    ) -> fx.Node | None:
+        x, data, indices, indptr, scale, bias = operands
+        words = self.quantized(x)
+        if words is None:
+            return None
+        start = (-zero_point * weight.int().sum(1)).to(torch.int32)
+        begins = self.editor.add_constant(f"{data.target}_start", start, node)
+        epilogue = (None, None, int(weight.shape[0]), "", 0, self.tokens(x))
+        args = (words, data, indices, indptr, begins, scale, bias, *epilogue)
+        return self.editor.call(l0.packed_int8_linear.default, args, before=node)
+
+    def _bfloat16_linear(self, node: fx.Node) -> fx.Node | None:
+        x, weight_node, bias = node.args
+        weight = self.editor.value(weight_node)
+        if weight is None or not self.constants(bias) or not packable(x):
+            return None
+        blocks = bfloat16.dense_word_blocks(weight, self.rows)
+        data = self.editor.add_constant(f"{weight_node.target}_words", blocks, node)
+        args = (self.narrow(x, node), data, None, None, bias, None, int(weight.shape[0]), "", self.tokens(x))
+        return self.editor.call(l0.packed_bfloat16_linear.default, args, before=node)
+
+    def _bfloat16_bsr_linear(self, node: fx.Node) -> fx.Node | None:
+        x, data, indices, indptr, bias, n, _ = node.args
+        if not self.constants(data, indices, indptr, bias) or not packable(x):
+            return None
+        args = (self.narrow(x, node), data, indices, indptr, bias, None, n, "", self.tokens(x))
+        return self.editor.call(l0.packed_bfloat16_linear.default, args, before=node)
+
     def _attention(self, node: fx.Node) -> fx.Node | None:
-        q, k, v, mask, heads, scale, causal = node.args
-        if not all(packable(t) for t in (q, k, v)):
+        q, k, v, mask, heads, scale, causal, numbers = (*node.args, "float32")[:8]
+        pairs = numbers == "bfloat16"
+        if not all(packable(t) for t in (q, k, v)) or (pairs and shape(q)[-1] // heads % bfloat16.FEATURES):
             return None
         sizes = [self.sizes.of(s) for s in (*shape(q)[:2], shape(k)[1])]
         packed = [self.pack(t, node) for t in (q, k, v)]
+        if pairs:
+            packed[1:] = self.narrow(k, node), self.token_pairs(v, node)
         bias = None
         if mask is not None and not _one_for_all_queries(mask):
             mask, bias = None, self.pack_mask(mask, sizes, node)
-        args = (*packed, mask, bias, *sizes, heads, scale, causal)
+        args = (*packed, mask, bias, *sizes, heads, scale, causal, numbers)
         return self.editor.call(l0.packed_attention.default, args, before=node)
 
     def _rope(self, node: fx.Node) -> fx.Node | None:

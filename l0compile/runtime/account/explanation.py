@@ -29,7 +29,8 @@ class Explanation:
         regions: fate of each layer, in the order of the model; see :class:`l0compile.ir.records.Region`.
         passes: what ran, with the number of changes and seconds.
         verification: ``checked`` and, if so, ``max_difference`` relative to the largest reference value,
-            ``tolerance`` and ``inputs`` (number of example inputs compared).
+            ``tolerance`` and ``inputs`` (number of example inputs compared); ``rounding`` where roundings to integers
+            set the tolerance.
         ordinary: operators that run outside our kernels, with counts.
         stages: what each engine runs, in order.
         choice: which engine runs the whole, and the times that decided it.

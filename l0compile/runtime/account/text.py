@@ -28,8 +28,14 @@ def checked(result: Mapping[str, Any]) -> str:
         return "not compared with the original model"
     return (
         f"checked: compiled = gated within {result['max_difference']:.1e} of the largest value "
-        f"on {result['inputs']} inputs (tolerance {result['tolerance']:.0e}){_fast_path(result)}"
+        f"on {result['inputs']} inputs (tolerance {result['tolerance']:.0e}){_rounding(result)}{_fast_path(result)}"
     )
+
+
+def _rounding(result: Mapping[str, Any]) -> str:
+    if "rounding" not in result:
+        return ""
+    return "; the model rounds to integers: that much moves when last bits before a rounding change"
 
 
 def _fast_path(result: Mapping[str, Any]) -> str:
@@ -51,8 +57,9 @@ def shape_text(region: Region) -> str:
 
 
 def format_text(region: Region) -> str:
-    """Return ``bsr 4×1``, or the format alone if there is no block."""
-    return region.format if region.block is None else f"{region.format} {region.block[0]}×{region.block[1]}"
+    """Return ``bsr 4×1``, or the format alone if there is no block; then the precision, if it is not float32."""
+    text = region.format if region.block is None else f"{region.format} {region.block[0]}×{region.block[1]}"
+    return text if region.precision == "float32" else f"{text} {region.precision}"
 
 
 def milliseconds(value: float | None) -> str:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from l0compile.kernels.cpu.attention.spec import AttentionSpec
 from l0compile.kernels.cpu.mask import MaskSpec
+from l0compile.kernels.cpu.narrow import NarrowSpec
 from l0compile.kernels.token_tile import TokenTile
 
 l0 = torch.ops.l0compile
@@ -34,6 +35,7 @@ def check(  # type: ignore[no-untyped-def]
     kv: int = HEADS,
     heads: int = HEADS,
     value: int = DIM,
+    numbers: str = "float32",
 ) -> None:
     batch, queries, keys = sizes
     causal, full, boolean = kind
@@ -41,6 +43,8 @@ def check(  # type: ignore[no-untyped-def]
         torch.randn(batch, s, w) for s, w in ((queries, heads * DIM), (keys, kv * DIM), (keys, kv * value))
     )
     packed = [l0.pack(t, tile.lanes) for t in (q, k, v)]
+    if numbers == "bfloat16":
+        packed[1:] = l0.packed_bfloat16(packed[1]), token_pairs(launch, tile, packed[2], batch * keys)
     mask, operand, key_mask, bias_heads = None, [], None, 0
     if full:
         shape = [n if wide else 1 for n, wide in zip((batch, heads, queries, keys), full, strict=True)]
@@ -48,10 +52,28 @@ def check(  # type: ignore[no-untyped-def]
         spec = MaskSpec(full, boolean)
         operand = [mask if not full[2] else check_mask(launch, tile, spec, mask, sizes)]
         key_mask, bias_heads = (None, shape[1]) if full[2] else (spec, 0)
-    attention = AttentionSpec(heads, kv, DIM, value, 0.3, causal, key_mask, bias_heads)
+    attention = AttentionSpec(heads, kv, DIM, value, 0.3, causal, key_mask, bias_heads, numbers)
     result = (packed[0].shape[0], heads * value, tile.lanes)
     actual = l0.unpack(launch(attention, (*packed, *operand, *sizes), result), [batch, queries])
-    torch.testing.assert_close(actual, l0.attention(q, k, v, mask, heads, 0.3, causal), rtol=1e-5, atol=2e-6)
+    expected = l0.attention(q, k, v, mask, heads, 0.3, causal, numbers)
+    if numbers == "float32":
+        torch.testing.assert_close(actual, expected, rtol=1e-5, atol=2e-6)
+    else:
+        # A weight may be rounded to the neighbour of what the oracle has: by 2^-7 of itself.
+        limit = 2.0**-7 * l0.attention(q, k, v.abs(), mask, heads, 0.3, causal)
+        assert bool(((actual - expected).abs() <= limit + 1e-5).all())
+        # Almost all of them are not, and an error elsewhere would show in the mean.
+        assert float((actual - expected).abs().mean()) <= 0.05 * float(limit.mean()) + 1e-6
+
+
+def token_pairs(launch, tile: TokenTile, packed: torch.Tensor, tokens: int) -> torch.Tensor:  # type: ignore[no-untyped-def]
+    """Values in words of two tokens, by the kernel; lanes past the register of the last token are anything."""
+    expected = l0.packed_token_pairs(packed)
+    spec = NarrowSpec(packed.shape[1], tokens % tile.lanes, by_tokens=True)
+    actual = launch(spec, (packed,), tuple(expected.shape), None, torch.int32)
+    both = [t.view(torch.bfloat16).transpose(1, 2).flatten(0, 1)[:tokens] for t in (actual, expected)]
+    assert torch.equal(*both)
+    return actual
 
 
 def check_mask(launch, tile: TokenTile, spec: MaskSpec, mask: torch.Tensor, sizes) -> torch.Tensor:  # type: ignore[no-untyped-def]
@@ -156,3 +178,15 @@ def test_padding_lanes_do_not_leak(launch, tile: TokenTile) -> None:  # type: ig
         l0.unpack(launch(spec, (t, t, t, 1, 5, 5), tuple(x.shape)), [1, 5]) for t in (x, poisoned)
     )
     assert torch.equal(clean, dirty)
+
+
+@pytest.mark.parametrize("sizes", [(1, 17, 17), (3, 5, 21), (2, 70, 37), (1, 3, 600), (5, 1, 33)], ids=str)
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_products_in_bfloat16(launch, tile: TokenTile, sizes: tuple[int, int, int], kind) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    check(launch, tile, sizes, kind, numbers="bfloat16")
+
+
+def test_shared_heads_in_bfloat16(launch, tile: TokenTile) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(1)
+    check(launch, tile, (2, 9, 19), (False, None, True), kv=2, heads=6, value=5, numbers="bfloat16")

@@ -9,9 +9,10 @@ Tokens of all sequences are packed back to back, so a block may hold the end of 
 it is computed once for each sequence that it touches, and each lane keeps the result of its own.
 """
 
+import contextlib
 from typing import Any
 
-from l0compile.kernels.cpu.attention.scores import exponentials, live_keys, score
+from l0compile.kernels.cpu.attention.scores import exponentials, live_keys, load_queries, score
 from l0compile.kernels.cpu.attention.spec import AttentionSpec
 from l0compile.kernels.cpu.attention.state import AttentionBuffers, KeyStep, QueryBlock
 from l0compile.kernels.cpu.attention.values import combine
@@ -28,6 +29,7 @@ from l0compile.kernels.cpu.lanes import (
     symbol,
     variable,
 )
+from l0compile.kernels.cpu.pair import PAIR, with_pairs
 from l0compile.kernels.tir import TB
 from l0compile.kernels.token_tile import TokenTile
 
@@ -43,8 +45,9 @@ def attention(spec: AttentionSpec, tile: TokenTile) -> Any:
         q_tiles, k_tiles = symbol("q_tiles"), symbol("k_tiles")
         batch, queries, keys = symbol("batch"), symbol("queries"), symbol("keys")
         q = param("q", (q_tiles, spec.heads * spec.dim, tile.lanes))
-        k = param("k", (k_tiles, spec.kv_heads * spec.dim, tile.lanes))
-        v = param("v", (k_tiles, spec.kv_heads * spec.value_dim, tile.lanes))
+        word, (by_features, by_tokens) = ("int32", (PAIR, PAIR)) if spec.pairs else ("float32", (1, 1))
+        k = param("k", (k_tiles, spec.kv_heads * spec.dim // by_features, tile.lanes), word)
+        v = param("v", (k_tiles, spec.kv_heads * spec.value_dim, tile.lanes // by_tokens), word)
         mask = _mask_param(spec, batch, keys)
         bias = param("bias", (spec.bias_heads, q_tiles, keys, tile.lanes)) if spec.bias_heads else None
         for name, scalar in (("batch", batch), ("queries", queries), ("keys", keys)):
@@ -52,7 +55,8 @@ def attention(spec: AttentionSpec, tile: TokenTile) -> Any:
         y = param("y", (q_tiles, spec.heads * spec.value_dim, tile.lanes))
         given = AttentionBuffers(spec, tile, q, k, v, mask, bias, y, batch, queries, keys)
         blocks = q_tiles * tile.vectors
-        with body(), TB.parallel(0, spec.heads * blocks) as index:
+        pairs = with_pairs(tile) if spec.pairs else contextlib.nullcontext()
+        with body(), pairs, TB.parallel(0, spec.heads * blocks) as index:
             _block(given, TB.truncdiv(index, blocks), _paired(TB.truncmod(index, blocks), blocks))
     return builder.get()
 
@@ -81,9 +85,7 @@ def _block(given: AttentionBuffers, head: Expr, number: Expr) -> None:
             work = scratch((spec.dim + _STEP + spec.value_dim, tile.vector))
             kv_head = held(TB.truncdiv(head, spec.heads // spec.kv_heads))
             block = QueryBlock(held(head), kv_head, t, lane, first, work, spec.dim, spec.dim + _STEP)
-            with TB.serial(0, spec.dim) as d:
-                value = given.q[t, head * spec.dim + d, block.lanes(given)]
-                store(work, value * const(spec.scale, value), d, given.vector)
+            load_queries(given, block, head)
             start = held(TB.truncdiv(first, given.queries))
             last = held(TB.min(first + tile.vector, tokens) - 1)
             with TB.serial(0, TB.truncdiv(last, given.queries) - start + 1) as i:

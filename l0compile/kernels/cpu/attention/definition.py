@@ -11,6 +11,7 @@ from l0compile.ir.ops.attention import key_heads
 from l0compile.kernels.cpu.attention.code import attention
 from l0compile.kernels.cpu.attention.spec import AttentionSpec
 from l0compile.kernels.cpu.mask import MaskSpec, mask_spec
+from l0compile.kernels.cpu.pair import PAIR
 from l0compile.kernels.definition import (
     KernelCall,
     KernelCosts,
@@ -26,12 +27,13 @@ _KEY_MASK = MaskSpec((True, False, False, True), True)
 
 
 def _call(node: fx.Node) -> KernelCall:
-    q, k, v, mask, bias, batch, queries, keys, heads, scale, causal = node.args
+    q, k, v, mask, bias, batch, queries, keys, heads, scale, causal, numbers = (*node.args, "float32")[:12]
     widths = [int(t.meta["val"].shape[1]) for t in (q, k, v)]
+    widths[1] *= PAIR if numbers == "bfloat16" else 1
     kv_heads = key_heads(widths[0], widths[1], heads)
     spec = AttentionSpec(
         heads, kv_heads, widths[0] // heads, widths[2] // kv_heads, scale, causal,
-        None if mask is None else mask_spec(mask), 0 if bias is None else int(bias.meta["val"].shape[0]),
+        None if mask is None else mask_spec(mask), 0 if bias is None else int(bias.meta["val"].shape[0]), numbers,
     )  # fmt: skip
     return KernelCall(spec, given(q, k, v, mask, bias), (batch, queries, keys), mask=mask)
 
@@ -43,7 +45,7 @@ def _workload(node: fx.Node, call: KernelCall) -> KernelWorkload:
     shape = (spec.heads, spec.kv_heads, spec.dim, spec.value_dim, queries, keys)
     flags = {"causal": spec.causal, "mask": spec.mask is not None, "bias": spec.bias_heads > 0}
     variant = "+".join(word for word, on in flags.items() if on)
-    return KernelWorkload("attention", shape, tokens=batch * queries, variant=variant)
+    return KernelWorkload("attention", shape, tokens=batch * queries, variant=variant, dtype=spec.numbers)
 
 
 def _spec(workload: KernelWorkload, _: TokenTile) -> AttentionSpec | None:
@@ -52,8 +54,9 @@ def _spec(workload: KernelWorkload, _: TokenTile) -> AttentionSpec | None:
     (heads, kv_heads, dim, value_dim), words = workload.shape[:4], workload.words
     mask = _KEY_MASK if "mask" in words else None
     return AttentionSpec(
-        heads, kv_heads, dim, value_dim, dim**-0.5, "causal" in words, mask, int("bias" in words)
-    )
+        heads, kv_heads, dim, value_dim, dim**-0.5, "causal" in words, mask, int("bias" in words),
+        "bfloat16" if workload.dtype == "bfloat16" else "float32",
+    )  # fmt: skip
 
 
 def _counts(workload: KernelWorkload, machine: Machine) -> Mapping[str, float]:
@@ -68,7 +71,8 @@ def _counts(workload: KernelWorkload, machine: Machine) -> Mapping[str, float]:
     scores = lanes * walked
     return {
         "launch": 1,
-        "attention: multiplication": scores * (dim + value_dim),
+        f"attention: multiplication{'' if workload.dtype == 'float32' else ' ' + workload.dtype}": scores
+        * (dim + value_dim),
         "attention: score": scores,
         "attention: output": lanes * value_dim,
         **{f"attention: score, {word}": scores for word in workload.words},
@@ -89,6 +93,10 @@ def _operands(
         packed_array(spec.kv_heads * width, batch * keys, tile, random)
         for width in (spec.dim, spec.value_dim)
     )
+    if spec.pairs:
+        k, v = (np.zeros((len(t), *places), np.int32) for t, places in (
+            (k, (k.shape[1] // PAIR, tile.lanes)), (v, (v.shape[1], tile.lanes // PAIR)),
+        ))  # fmt: skip
     mask = [] if spec.mask is None else [np.ones((batch, 1, 1, keys), np.bool_)]
     bias = [np.zeros((spec.bias_heads, len(q), keys, tile.lanes), np.float32)] if spec.bias_heads else []
     return KernelOperands((q, k, v, *mask, *bias, batch, queries, keys, y))
@@ -100,4 +108,5 @@ ATTENTION = KernelDef(
     spec=AttentionSpec,
     emit=attention,
     costs=KernelCosts(_workload, _spec, _counts, _operands, words=("causal", "mask", "bias")),
+    dtypes=("float32", "bfloat16"),
 )

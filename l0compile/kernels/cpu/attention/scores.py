@@ -4,9 +4,25 @@ from typing import Any
 
 from l0compile.kernels.cpu.attention.state import AttentionBuffers, KeyStep, QueryBlock, accumulators
 from l0compile.kernels.cpu.lanes import Expr, const, exp_below, held, store, variable
+from l0compile.kernels.cpu.pair import PAIR, pair_word
 from l0compile.kernels.tir import TB
 
 _DEAD = float("-inf")  # the score of a masked key
+
+
+def load_queries(given: AttentionBuffers, block: QueryBlock, head: Expr) -> None:
+    """Bring the queries of a block of ``head`` to the workspace: by the scale, or in words of two features."""
+    spec, lanes = given.spec, block.lanes(given)
+
+    def query(d: Expr) -> Expr:
+        return given.q[block.tile, head * spec.dim + d, lanes]
+
+    if spec.pairs:
+        with TB.serial(0, spec.dim // PAIR) as d:
+            block.store_words(given, pair_word(query(PAIR * d), query(PAIR * d + 1), given.tile.vector), d)
+    else:
+        with TB.serial(0, spec.dim) as d:
+            store(block.work, query(d) * const(spec.scale, query(d)), d, given.vector)
 
 
 def score(given: AttentionBuffers, block: QueryBlock, now: KeyStep, row: Expr, peak: Any) -> None:
@@ -15,10 +31,14 @@ def score(given: AttentionBuffers, block: QueryBlock, now: KeyStep, row: Expr, p
     key = held(now.begin + row)
     tile, column = held(TB.truncdiv(key, given.tile.lanes)), held(TB.truncmod(key, given.tile.lanes))
     acc = accumulators(given, rows)
-    with TB.serial(0, spec.dim) as d:
+    words = spec.dim // PAIR if spec.pairs else spec.dim
+    with TB.serial(0, words) as d:
         for r in range(rows):
-            weight = given.splat(given.k[tile, block.kv_head * spec.dim + d, column + r])
-            store(acc[r], acc[r][lanes] + weight * block.work[d, lanes], lanes)
+            key_word = given.splat(given.k[tile, block.kv_head * words + d, column + r])
+            store(acc[r], block.multiply_add(given, acc[r][lanes], d, key_word), lanes)
+    if spec.pairs:
+        for register in acc:
+            store(register, register[lanes] * const(spec.scale, register[lanes]), lanes)
     _mask(given, block, now, key, acc)
     store(peak, TB.max(peak[lanes], _largest([register[lanes] for register in acc])), lanes)
     for r in range(rows):
@@ -117,3 +137,8 @@ def exponentials(given: AttentionBuffers, block: QueryBlock, count: Expr, top: A
             store(block.work, exp_below(block.work[row, lanes] - top[lanes]), row, lanes)
         rows = [block.work[block.scores + i * unroll + r, lanes] for r in range(unroll)]
         store(total, total[lanes] + ((rows[0] + rows[1]) + (rows[2] + rows[3])), lanes)
+        if given.spec.pairs:
+            # In the place of scores that are read: words are half as many as keys.
+            for r in range(0, unroll, PAIR):
+                place = block.scores + (i * unroll + r) // PAIR
+                block.store_words(given, pair_word(rows[r], rows[r + 1], given.tile.vector), place)

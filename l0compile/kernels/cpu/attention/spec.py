@@ -1,6 +1,7 @@
 """What an attention kernel computes."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from l0compile.kernels.cpu.mask import MaskSpec
 
@@ -18,6 +19,7 @@ class AttentionSpec:
         causal: a query sees the keys up to its own position.
         mask: a mask that is one for all queries, or None.
         bias_heads: heads of a mask packed with queries in lanes; 0 where there is none.
+        numbers: what both products multiply.
     """
 
     heads: int
@@ -28,3 +30,9 @@ class AttentionSpec:
     causal: bool
     mask: MaskSpec | None = None
     bias_heads: int = 0
+    numbers: Literal["float32", "bfloat16"] = "float32"
+
+    @property
+    def pairs(self) -> bool:
+        """Keys are in words of two features, values in words of two tokens, weights in words of two keys."""
+        return self.numbers == "bfloat16"

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from l0compile.kernels.cpu.attention.spec import AttentionSpec
+from l0compile.kernels.cpu.dot import lanes_of
 from l0compile.kernels.cpu.lanes import Expr, splat, store, variable
+from l0compile.kernels.cpu.pair import pair_dot
 from l0compile.kernels.tir import TB
 from l0compile.kernels.token_tile import TokenTile
 
@@ -64,6 +66,18 @@ class QueryBlock:
 
     def lanes(self, given: AttentionBuffers) -> Expr:
         return TB.Ramp(self.lane, 1, given.tile.vector)
+
+    def multiply_add(self, given: AttentionBuffers, total: Expr, row: Expr, factor: Expr) -> Expr:
+        """total + row ``row`` of the workspace times ``factor``, numbers or words of two."""
+        value = self.work[row, given.vector]
+        if not given.spec.pairs:
+            return total + factor * value
+        width = given.tile.vector
+        return pair_dot(total, TB.reinterpret(lanes_of("int32", width), value), factor, width, given.tile)
+
+    def store_words(self, given: AttentionBuffers, words: Expr, row: Expr) -> None:
+        """Keep words as the bits of a row of the workspace."""
+        store(self.work, TB.reinterpret(lanes_of("float32", given.tile.vector), words), row, given.vector)
 
 
 @dataclass(frozen=True)

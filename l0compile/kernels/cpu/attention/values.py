@@ -4,6 +4,7 @@ from typing import Any
 
 from l0compile.kernels.cpu.attention.state import AttentionBuffers, KeyStep, QueryBlock, accumulators
 from l0compile.kernels.cpu.lanes import Expr, held, store
+from l0compile.kernels.cpu.pair import PAIR
 from l0compile.kernels.tir import TB
 
 
@@ -38,13 +39,29 @@ def _combine(
         # Keys of one tile lie side by side.
         here = held(tile + i)
         start = held(TB.max(begin, here * size))
-        score, column = held(block.scores + start - now.begin), held(start - here * size)
-        with TB.serial(0, TB.min(now.end, (here + 1) * size) - start) as j:
-            weight = block.work[score + j, lanes]
+        if given.spec.pairs:
+            score, column, count = _words(given, block, now, here, start)
+        else:
+            score, column = held(block.scores + start - now.begin), held(start - here * size)
+            count = TB.min(now.end, (here + 1) * size) - start
+        with TB.serial(0, count) as j:
             for r in range(rows):
                 value = given.splat(given.v[here, first + r, column + j])
-                store(acc[r], acc[r][lanes] + value * weight, lanes)
+                store(acc[r], block.multiply_add(given, acc[r][lanes], score + j, value), lanes)
     _write(given, block, now, feature, rows, acc, inverse)
+
+
+def _words(
+    given: AttentionBuffers, block: QueryBlock, now: KeyStep, here: Expr, start: Expr
+) -> tuple[Expr, Expr, Expr]:
+    """(row of the first word of weights, place of the first word of values, number of words) of the keys of a tile.
+
+    A word may hold a key before the first or behind the last: its weight is 0.
+    """
+    origin, end = here * given.tile.lanes, TB.min(now.end, (here + 1) * given.tile.lanes)
+    score = held(block.scores + TB.truncdiv(start - now.begin, PAIR))
+    column = held(TB.truncdiv(start - origin, PAIR))
+    return score, column, TB.truncdiv(end - origin + (PAIR - 1), PAIR) - column
 
 
 def _write(

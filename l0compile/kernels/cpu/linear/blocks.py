@@ -32,6 +32,9 @@ class LinearBuffers:
     residual: Any
     tokens: Any
     y: Any
+    start: Any = None
+    scale: Any = None
+    inverse: Any = None
 
     def stored(self, spec: LinearSpec, j: Expr) -> tuple[Expr, Expr]:
         """(first block, number of blocks) of block row ``j``."""
@@ -73,11 +76,7 @@ class Microkernel:
         first = j * spec.rows + row
         self._start(sums, first)
         self._walk(j, sums, row, registers)
-        for r in range(schedule.rows):
-            for v in range(schedule.vectors):
-                for acc in sums[1:]:
-                    self._set(sums[0][r][v], self._get(sums[0][r][v]) + self._get(acc[r][v]))
-            self._finish(sums[0][r], first + r, registers)
+        self._finish(sums, first, registers)
 
     def _registers(self, lane: Expr) -> list[Expr]:
         """The lanes in the tile of each register of tokens."""
@@ -89,7 +88,10 @@ class Microkernel:
         One buffer for all of them would lie on the heap, and only luck would turn it into registers.
         """
         schedule = self.schedule
-        return [[variable(self.width) for _ in range(schedule.vectors)] for _ in range(schedule.rows)]
+        return [[self._variable() for _ in range(schedule.vectors)] for _ in range(schedule.rows)]
+
+    def _variable(self) -> Any:
+        return variable(self.width)
 
     def _get(self, register: Any) -> Expr:
         return register[ramp(0, self.width)]
@@ -98,13 +100,20 @@ class Microkernel:
         store(register, value, ramp(0, self.width))
 
     def _start(self, sums: list[Accumulators], first: Expr) -> None:
-        bias = self.to.bias
+        begin, zero = self._beginning()
         for r in range(self.schedule.rows):
-            # Rows past n (ragged last block) start from some in-range bias and are never stored.
-            start = bias[TB.min(first + r, self.spec.n - 1)] if bias is not None else TB.float32(0)
+            # Rows past n (ragged last block) start from some in-range number and are never stored.
+            start = begin[TB.min(first + r, self.spec.n - 1)] if begin is not None else zero
             for number, acc in enumerate(sums):
                 for register in acc[r]:
-                    self._set(register, broadcast(TB.float32(0) if number else start, self.width))
+                    self._set(register, broadcast(zero if number else start, self.width))
+
+    def _beginning(self) -> tuple[Any, Expr]:
+        """What the sums of each row begin with, and what they begin with where there is no such number."""
+        return self.to.bias, TB.float32(0)
+
+    def _multiply_add(self, total: Expr, weight: Expr, x: Expr) -> Expr:
+        return total + weight * x
 
     def _walk(self, j: Expr, sums: list[Accumulators], row: Expr, registers: list[Expr]) -> None:
         """Add the blocks of block row ``j``."""
@@ -137,7 +146,7 @@ class Microkernel:
                 for register, lanes in zip(acc[r], registers, strict=True):
                     weight = broadcast(to.data[begin + i, c, row + r], self.width)
                     x = to.x[self.t, feature(spec, column, c), lanes]
-                    self._set(register, self._get(register) + weight * x)
+                    self._set(register, self._multiply_add(self._get(register), weight, x))
 
         if spec.cols <= _UNROLL_COLS:
             for c in range(spec.cols):
@@ -148,22 +157,36 @@ class Microkernel:
                 for number in range(step):
                     add_column(c * step + number, sums[number])
 
-    def _finish(self, acc: list[Any], row: Expr, registers: list[Expr]) -> None:
-        spec, to = self.spec, self.to
+    def _finish(self, sums: list[Accumulators], first: Expr, registers: list[Expr]) -> None:
+        """Write the rows from ``first`` on."""
+        for r in range(self.schedule.rows):
+            acc = self._joined(sums, r)
+            if self.spec.n % self.spec.rows == 0:
+                self._write_row(acc, first + r, registers)
+            else:
+                with TB.If(first + r < self.spec.n), TB.Then():
+                    self._write_row(acc, first + r, registers)
 
-        def write() -> None:
-            for register, lanes in zip(acc, registers, strict=True):
-                value = ACTIVATIONS[spec.activation](self._get(register))
-                value = value if to.residual is None else value + to.residual[self.t, row, lanes]
-                store(to.y, value, self.t, row, lanes)
-            if self.width < self.tile.vector:
-                # The register that holds the last token is whole for whoever reads it.
-                rest = self.tile.vector - self.width
-                zero = broadcast(TB.float32(0), rest)
-                store(to.y, zero, self.t, row, ramp(self.width, rest))
+    def _joined(self, sums: list[Accumulators], r: int) -> list[Any]:
+        """The sums of a row, of all sets of accumulators."""
+        for v, register in enumerate(sums[0][r]):
+            for acc in sums[1:]:
+                self._set(register, self._get(register) + self._get(acc[r][v]))
+        return sums[0][r]
 
-        if spec.n % spec.rows == 0:
-            write()
-        else:
-            with TB.If(row < spec.n), TB.Then():
-                write()
+    def _write_row(self, acc: list[Any], row: Expr, registers: list[Expr]) -> None:
+        for register, lanes in zip(acc, registers, strict=True):
+            value = self._result(register, row)
+            residual = self.to.residual
+            value = value if residual is None else value + residual[self.t, row, lanes]
+            store(self.to.y, value, self.t, row, lanes)
+        self._fill(row, TB.float32(0))
+
+    def _result(self, register: Any, row: Expr) -> Expr:
+        return ACTIVATIONS[self.spec.activation](self._get(register))
+
+    def _fill(self, row: Expr, zero: Expr) -> None:
+        """The register that holds the last token is whole for whoever reads it."""
+        rest = self.tile.vector - self.width
+        if rest > 0:
+            store(self.to.y, broadcast(zero, rest), self.t, row, ramp(self.width, rest))

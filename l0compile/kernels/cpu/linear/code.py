@@ -5,17 +5,27 @@ the registers that hold some are computed, half a register where that is enough,
 its own, with outputs in lanes.
 """
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
+from l0compile.kernels.cpu.dot import WORD
 from l0compile.kernels.cpu.lanes import Expr, body, held, kernel, param, symbol
 from l0compile.kernels.cpu.linear.blocks import LinearBuffers, Microkernel
+from l0compile.kernels.cpu.linear.integers import IntegerMicrokernel
 from l0compile.kernels.cpu.linear.one_token import one_token
+from l0compile.kernels.cpu.linear.pairs import PairMicrokernel
 from l0compile.kernels.cpu.linear.schedules import check_schedule, default_schedule
 from l0compile.kernels.cpu.linear.shares import first_unit, units
 from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
+from l0compile.kernels.cpu.pair import with_pairs
 from l0compile.kernels.tir import TB
 from l0compile.kernels.token_tile import TokenTile
+
+WORD_TYPES = {"float32": "float32", "bfloat16": "int32", "int8": "int32"}
+"""What a column of the weight, and of the tokens, is held in."""
+
+_MICROKERNELS = {"float32": Microkernel, "bfloat16": PairMicrokernel, "int8": IntegerMicrokernel}
 
 # Half a register of fewer numbers than this is not worth code of its own.
 _NARROWEST = 4
@@ -26,27 +36,21 @@ _TURN = 16
 def linear(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule | None = None) -> Any:
     """PrimFunc(x, data[, indices, indptr][, bias][, residual][, tokens], y); tiles and nnz are symbolic.
 
+    Of bfloat16 numbers likewise, in words. Of 8-bit integers
+    PrimFunc(x, data[, indices, indptr], start, scale[, bias][, residual][, inverse][, tokens], y).
+
     Raises:
         ScheduleError: the schedule does not fit, see ``check_schedule``.
     """
     schedule = schedule or default_schedule(spec, tile)
     check_schedule(spec, tile, schedule)
-    blocks = -(-spec.n // spec.rows)
     with kernel("linear") as builder:
         tiles, nnz, tokens = symbol("tiles"), symbol("nnz"), symbol("tokens")
-        to = LinearBuffers(
-            x=param("x", (tiles, spec.k, tile.lanes)),
-            data=param("data", (nnz, spec.cols, spec.rows)),
-            indices=None if spec.dense else param("indices", (nnz,), "int32"),
-            indptr=None if spec.dense else param("indptr", (blocks + 1,), "int32"),
-            bias=param("bias", (spec.n,)) if spec.bias else None,
-            residual=param("residual", (tiles, spec.n, tile.lanes)) if spec.residual else None,
-            tokens=TB.arg("tokens", tokens) if spec.tail is None else None,
-            y=param("y", (tiles, spec.n, tile.lanes)),
-        )
+        to = _buffers(spec, tile, tiles, nnz, tokens)
         shares = max(1, min(tile.threads, units(spec, schedule)))
         groups = (tiles + schedule.tiles - 1) // schedule.tiles
-        with body(), TB.parallel(0, groups * shares) as task:
+        pairs = with_pairs(tile) if spec.numbers == "bfloat16" else contextlib.nullcontext()
+        with body(), pairs, TB.parallel(0, groups * shares) as task:
             by_rows = schedule.tiles > 1
             share = task // groups if by_rows else task % shares
             group = task % groups if by_rows else task // shares
@@ -54,6 +58,27 @@ def linear(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule | None = 
             end = first_unit(spec, schedule, to, share + 1, shares)
             _Task(spec, tile, schedule, to, held(group * schedule.tiles), tiles, begin, end).emit(tokens)
     return builder.get()
+
+
+def _buffers(spec: LinearSpec, tile: TokenTile, tiles: Expr, nnz: Expr, tokens: Expr) -> LinearBuffers:
+    """Declare the parameters; this is their order."""
+    integers, word, blocks = spec.numbers == "int8", WORD_TYPES[spec.numbers], -(-spec.n // spec.rows)
+    narrow = spec.zero_point is not None
+    return LinearBuffers(
+        x=param("x", (tiles, spec.k, tile.lanes), word),
+        data=param("data", (nnz, spec.cols, spec.rows), word),
+        indices=None if spec.dense else param("indices", (nnz,), "int32"),
+        indptr=None if spec.dense else param("indptr", (blocks + 1,), "int32"),
+        start=param("start", (spec.n,), "int32") if integers else None,
+        scale=param("scale", (spec.n,)) if integers else None,
+        bias=param("bias", (spec.n,)) if spec.bias else None,
+        residual=param("residual", (tiles, spec.n, tile.lanes)) if spec.residual else None,
+        inverse=param("inverse", (spec.n,)) if narrow else None,
+        tokens=TB.arg("tokens", tokens) if spec.tail is None else None,
+        y=param(
+            "y", (tiles, spec.n // WORD if narrow else spec.n, tile.lanes), "int32" if narrow else "float32"
+        ),
+    )
 
 
 @dataclass(frozen=True)
@@ -94,7 +119,7 @@ class _Task:
             then()
 
     def _known_tail(self, live: int) -> None:
-        if live == 1:
+        if live == 1 and self.spec.numbers == "float32":
             self._one_token()
         elif live <= self._half():
             self._rows(self._one_register(), self._half(), 0)
@@ -114,7 +139,10 @@ class _Task:
             else:
                 some()
 
-        _either(live == 1, self._one_token, few)
+        if self.spec.numbers == "float32":
+            _either(live == 1, self._one_token, few)
+        else:
+            few()
 
     def _half(self) -> int:
         """Lanes of half a register, 0 where there is no such thing."""
@@ -132,8 +160,9 @@ class _Task:
                 0, count
             ) as t,  # innermost: a unit's weights are still in the first cache for the next tile
         ):
-            kernel = Microkernel(self.spec, self.tile, schedule, self.to, self.first + t, vector)
-            kernel.emit(self.begin + i, group * (schedule.vectors * vector))
+            self._kernel(schedule, self.first + t, vector).emit(
+                self.begin + i, group * (schedule.vectors * vector)
+            )
 
     def _registers(self, count: Expr) -> None:
         """The first ``count`` registers of tokens, one after the other."""
@@ -149,7 +178,10 @@ class _Task:
     def _rows(self, schedule: LinearSchedule, width: int, lane: Expr) -> None:
         # Loops start at zero: TVM 0.27 drops the start of a loop whose extent it proves to be small.
         with TB.serial(0, self.end - self.begin) as i:
-            Microkernel(self.spec, self.tile, schedule, self.to, self.last, width).emit(self.begin + i, lane)
+            self._kernel(schedule, self.last, width).emit(self.begin + i, lane)
+
+    def _kernel(self, schedule: LinearSchedule, t: Expr, width: int) -> Microkernel:
+        return _MICROKERNELS[self.spec.numbers](self.spec, self.tile, schedule, self.to, t, width)
 
     def _one_token(self) -> None:
         one_token(self.spec, self.tile, self.schedule, self.to, self.last, self.begin, self.end)

@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping
 from math import ceil
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import fx
 
 from l0compile.hardware.costs import KernelWorkload, Machine
 from l0compile.ir.nodes import example_size, shape
+from l0compile.kernels.cpu.dot import WORD
 from l0compile.kernels.cpu.lanes import ACTIVATIONS
-from l0compile.kernels.cpu.linear.code import linear
+from l0compile.kernels.cpu.linear.code import WORD_TYPES, linear
 from l0compile.kernels.cpu.linear.schedules import cycles_bound, default_schedule, legal_schedules
 from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
+from l0compile.kernels.cpu.pair import PAIR
 from l0compile.kernels.definition import (
     KernelCall,
     KernelCosts,
@@ -31,41 +35,72 @@ def _call(node: fx.Node) -> KernelCall:
     x, data, indices, indptr, bias, residual, n, activation, *tokens = node.args
     _, cols, rows = data.meta["val"].shape
     tail, sizes = known_tail(x, *tokens)
+    pairs = node.target is torch.ops.l0compile.packed_bfloat16_linear.default
     spec = LinearSpec(
         n=n, k=int(x.meta["val"].shape[1]), rows=int(rows), cols=int(cols), dense=indices is None,
         bias=bias is not None, residual=residual is not None, activation=activation, tail=tail,
+        numbers="bfloat16" if pairs else "float32",
     )  # fmt: skip
     return KernelCall(spec, given(x, data, indices, indptr, bias, residual), sizes)
 
 
+def _int8_call(node: fx.Node) -> KernelCall:
+    (x, data, indices, indptr, start, scale, bias, residual, inverse, n, activation, zero_point, *tokens) = (
+        node.args
+    )
+    _, cols, rows = data.meta["val"].shape
+    tail, sizes = known_tail(x, *tokens)
+    spec = LinearSpec(
+        n=n, k=int(x.meta["val"].shape[1]), rows=int(rows), cols=int(cols), dense=indices is None,
+        bias=bias is not None, residual=residual is not None, activation=activation, tail=tail,
+        numbers="int8", zero_point=None if inverse is None else zero_point,
+    )  # fmt: skip
+    return KernelCall(spec, given(x, data, indices, indptr, start, scale, bias, residual, inverse), sizes)
+
+
 def _workload(node: fx.Node, call: KernelCall) -> KernelWorkload:
-    spec = call.spec
+    spec, each = call.spec, features_of(call.spec.numbers)
     stored, cols, rows = map(example_size, shape(call.tensors[1]))
     density = min(1.0, stored / (ceil(spec.n / rows) * ceil(spec.k / cols)))
-    words = (spec.activation, "residual" if spec.residual else "")
+    words = (
+        spec.activation,
+        "residual" if spec.residual else "",
+        "narrow" if spec.zero_point is not None else "",
+    )
     return KernelWorkload(
-        "linear", (spec.n, spec.k), None if spec.dense else (spec.rows, spec.cols), density,
-        example_tokens(node, call), "+".join(word for word in words if word),
+        "linear", (spec.n, each * spec.k), None if spec.dense else (spec.rows, each * spec.cols), density,
+        example_tokens(node, call), "+".join(word for word in words if word), spec.numbers,
     )  # fmt: skip
 
 
+def features_of(numbers: str) -> int:
+    """Features of a column of the weight as the kernel counts them."""
+    return {"int8": WORD, "bfloat16": PAIR}.get(numbers, 1)
+
+
 def _spec(workload: KernelWorkload, tile: TokenTile) -> LinearSpec | None:
-    activations = [word for word in workload.words if word != "residual"] or [""]
+    activations = [word for word in workload.words if word not in ("residual", "narrow")] or [""]
     if len(workload.shape) != 2 or len(activations) > 1 or activations[0] not in ACTIVATIONS:
         return None
-    (n, k), (rows, cols), residual = (
-        workload.shape,
-        workload.block or (tile.rows, 1),
-        "residual" in workload.words,
-    )
-    tail = workload.tokens % tile.lanes
-    return LinearSpec(n, k, rows, cols, workload.block is None, True, residual, activations[0], tail)
+    each = features_of(workload.dtype)
+    (n, k), (rows, cols) = workload.shape, workload.block or (tile.rows, each)
+    numbers: Any = workload.dtype
+    tail, narrow = workload.tokens % tile.lanes, "narrow" in workload.words
+    if workload.dtype not in WORD_TYPES or cols % each or (narrow and (workload.dtype != "int8" or n % rows)):
+        return None
+    return LinearSpec(
+        n, ceil(k / each), rows, cols // each, workload.block is None, True, "residual" in workload.words,
+        activations[0], tail, numbers, 0 if narrow else None,
+    )  # fmt: skip
 
 
 def _counts(workload: KernelWorkload, machine: Machine) -> Mapping[str, float]:
     n, k = workload.shape
-    rows, cols = workload.block or (4, 1)
+    each = features_of(workload.dtype)
+    rows, cols = workload.block or (4, each)
     kind = "dense" if workload.block is None else f"{rows}x{cols}"
+    kind = kind if workload.dtype == "float32" else f"{workload.dtype} {kind}"
+    cols, k = cols // each, ceil(k / each)
     tiles, tokens = ceil(workload.tokens / machine.tile_tokens), machine.computed(workload.tokens)
     # The block rows of every tile are cut in one share for each thread.
     share = machine.share(ceil(n / rows))
@@ -92,24 +127,41 @@ def _operands(
     """Blocks are kept at random places, as pruning leaves them."""
     rows, columns = ceil(spec.n / spec.rows), ceil(spec.k / spec.cols)
     stored = rows * columns if spec.dense else max(1, round(rows * columns * workload.density))
-    weights: list[NDArray[np.generic]] = [random.standard_normal((stored, spec.cols, spec.rows), np.float32)]
+    weights: list[NDArray[np.generic]] = [_numbers(spec, (stored, spec.cols, spec.rows), random)]
     if not spec.dense:
         places = np.sort(random.permutation(rows * columns)[:stored])
         begins = np.searchsorted(places, np.arange(rows + 1) * columns)
         weights += [(places % columns).astype(np.int32), begins.astype(np.int32)]
+    if spec.numbers == "int8":
+        weights += [np.zeros(spec.n, np.int32), np.full(spec.n, 1e-4, np.float32)]
     weights.append(random.standard_normal(spec.n, np.float32))
-    x, *others = (
-        packed_array(features, workload.tokens, tile, random)
-        for features in (spec.k, *[spec.n] * (1 + spec.residual))
-    )
+    tiles, others = ceil(workload.tokens / tile.lanes), list[NDArray[np.generic]]()
+    if spec.zero_point is not None:
+        others = [np.ones(spec.n, np.float32), np.zeros((tiles, spec.n // WORD, tile.lanes), np.int32)]
+    else:
+        others = [packed_array(spec.n, workload.tokens, tile, random) for _ in range(1 + spec.residual)]
+    x = _numbers(spec, (tiles, spec.k, tile.lanes), random)
     return KernelOperands((x, *weights, *others), range(1, 1 + len(weights)))
+
+
+def _numbers(spec: LinearSpec, extents: tuple[int, ...], random: np.random.Generator) -> NDArray[np.generic]:
+    if spec.numbers == "float32":
+        return random.standard_normal(extents, np.float32)
+    if spec.numbers == "bfloat16":
+        # The high halves of float32 numbers, side by side.
+        halves = random.standard_normal((*extents, PAIR), np.float32).view(np.uint16)[..., 1::2]
+        return np.ascontiguousarray(halves).view(np.int32)[..., 0]
+    return random.integers(np.iinfo(np.int32).min, np.iinfo(np.int32).max, extents, np.int32)
 
 
 LINEAR = KernelDef(
     name="linear",
-    calls={"packed_linear": _call},
+    calls={"packed_linear": _call, "packed_bfloat16_linear": _call, "packed_int8_linear": _int8_call},
     spec=LinearSpec,
     emit=linear,
-    costs=KernelCosts(_workload, _spec, _counts, _operands, words=("residual", "gelu", "silu", "relu")),
+    costs=KernelCosts(
+        _workload, _spec, _counts, _operands, words=("residual", "gelu", "silu", "relu", "narrow")
+    ),
     schedules=Schedules(LinearSchedule, default_schedule, legal_schedules, cycles_bound),
+    dtypes=("float32", "bfloat16", "int8"),
 )

@@ -5,6 +5,7 @@ from itertools import product
 from math import gcd
 
 from l0compile.errors import ScheduleError
+from l0compile.kernels.cpu.dot import WORD
 from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
 from l0compile.kernels.token_tile import TokenTile
 
@@ -17,12 +18,13 @@ _LONGEST_BODY = 160  # multiplications of registers
 def default_schedule(spec: LinearSpec, tile: TokenTile) -> LinearSchedule:
     """All registers of a tile at once and as many rows as fit beside them; always legal.
 
-    A dense weight, which is the larger part of what is read, is read once for two tiles; a block-sparse one for each,
-    so that a tile's results stay in the cache of the thread that goes on with them.
+    A dense weight, which is the larger part of what is read, is read once for two tiles; one that is block-sparse, or
+    of narrow numbers, for each, so that a tile's results stay in the cache of the thread that goes on with them.
     """
     rows = spec.rows if spec.rows <= tile.rows else gcd(spec.rows, tile.rows)
     few = 8 * spec.k * tile.lanes <= tile.core.tile_bytes
-    return LinearSchedule(rows, tile.vectors, tiles=2 if spec.dense and few else 1)
+    large = spec.dense and spec.numbers == "float32"
+    return LinearSchedule(rows, tile.vectors, tiles=2 if large and few else 1)
 
 
 def check_schedule(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule) -> None:
@@ -37,6 +39,11 @@ def check_schedule(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule) 
         raise ScheduleError(
             f"{schedule}: expected rows dividing {spec.rows} (block rows), vectors dividing {tile.vectors} (of a tile) "
             "and sums dividing unroll"
+        )
+    if spec.zero_point is not None and (schedule.rows % WORD or spec.n % spec.rows):
+        raise ScheduleError(
+            f"{schedule}: expected rows divisible by {WORD}, and n ({spec.n}) by the rows of a block ({spec.rows}): "
+            "results in 8 bits are written as words of four rows"
         )
     needed = schedule.sums * schedule.rows * schedule.vectors + schedule.vectors + 1
     if needed > tile.registers:

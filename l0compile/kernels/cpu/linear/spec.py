@@ -1,6 +1,7 @@
 """What a linear kernel computes, and how."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from l0compile.kernels.token_tile import Tail
 
@@ -11,14 +12,17 @@ class LinearSpec:
 
     Attributes:
         n: output features.
-        k: input features.
+        k: columns of W: input features, or words of them: four 8-bit integers, two bfloat16 numbers.
         rows: rows of a block of W.
-        cols: columns of a block of W.
+        cols: columns of a block of W, as k counts them.
         dense: every block is there.
         bias: there is a bias.
         residual: there is a residual.
         activation: a key of ``ACTIVATIONS``.
         tail: tokens of the last tile, see ``Tail``.
+        numbers: what is multiplied. Of "int8", sums start from integers, and each row has a scale. Of "bfloat16", sums
+            are float32.
+        zero_point: of a result in 8-bit integers; None: it is float32.
     """
 
     n: int
@@ -30,6 +34,8 @@ class LinearSpec:
     residual: bool
     activation: str
     tail: Tail = 0
+    numbers: Literal["float32", "bfloat16", "int8"] = "float32"
+    zero_point: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,214 @@
+"""Linear layers of 8-bit integers, each operator with the PyTorch implementation that is its oracle.
+
+An activation x is held as unsigned integers q = round(x * inverse) + zero_point, for each feature with its own scale or
+all with one; a weight as signed integers, each row with its own scale. What was exactly 0 stays exactly 0: q is then
+``zero_point``. Sums are those of integers, so they do not depend on the order of adding; every engine gives the same.
+
+Packed (see :mod:`l0compile.ir.ops.packed`), four features of a token lie side by side in a word of 32 bits: an
+activation is [T, ceil(F / 4), L] int32, and a block of a weight is [ceil(cols / 4), rows] int32. What fills the last
+word meets zero weights.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from l0compile.errors import InputError
+from l0compile.ir.ops.activation import activate
+from l0compile.ir.ops.bsr import dense_blocks, from_blocks, to_blocks
+
+LEVELS = 255
+"""The largest quantised activation."""
+FEATURES = 4
+"""Features of a word."""
+
+
+@torch.library.custom_op("l0compile::quantize", mutates_args=())
+def quantize(x: Tensor, inverse: Tensor, zero_point: int) -> Tensor:
+    """clamp(round(x * inverse) + zero_point, 0, 255), ties to even.
+
+    Args:
+        x: [..., F] float32. NaN becomes 0.
+        inverse: [F] or [1] float32, 1 / scale.
+        zero_point: from 0 to 255; what x = 0 becomes.
+
+    Returns:
+        [..., F] uint8.
+    """
+    _check_zero_point(zero_point)
+    return _rounded(x * inverse, zero_point)
+
+
+@quantize.register_fake
+def _(x: Tensor, inverse: Tensor, zero_point: int) -> Tensor:
+    _check_zero_point(zero_point)
+    return x.new_empty(x.shape, dtype=torch.uint8)
+
+
+@torch.library.custom_op("l0compile::int8_linear", mutates_args=())
+def int8_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, zero_point: int) -> Tensor:
+    """((x - zero_point) Wᵀ) * scale + bias: the sum of integers, then one rounding of the result to float32.
+
+    Args:
+        x: [..., k] uint8.
+        weight: [n, k] int8.
+        scale: [n] float32: that of the activation times that of the row.
+        bias: [n] float32 or None.
+        zero_point: of x.
+
+    Returns:
+        [..., n] float32.
+
+    Raises:
+        InputError: x is not k wide.
+    """
+    _check_features(x, weight.shape[1])
+    # Whole numbers of this size are exact in float64, whatever the order of adding.
+    sums = F.linear(x.double() - zero_point, weight.double())
+    return _scaled(sums, scale, bias)
+
+
+@int8_linear.register_fake
+def _(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, zero_point: int) -> Tensor:
+    _check_features(x, weight.shape[1])
+    return x.new_empty(*x.shape[:-1], weight.shape[0], dtype=torch.float32)
+
+
+@torch.library.custom_op("l0compile::int8_bsr_linear", mutates_args=())
+def int8_bsr_linear(
+    x: Tensor,
+    data: Tensor,
+    indices: Tensor,
+    indptr: Tensor,
+    scale: Tensor,
+    bias: Tensor | None,
+    zero_point: int,
+    n: int,
+    k: int,
+) -> Tensor:
+    """``int8_linear`` with a weight that is held as its nonzero blocks.
+
+    Args:
+        x: [..., k] uint8.
+        data: [nnz, cols / 4, rows] int32, the blocks in words, see :func:`word_blocks`.
+        indices, indptr: as :func:`l0compile.ir.ops.bsr.bsr_linear` has them.
+        scale: [n] float32.
+        bias: [n] float32 or None.
+        zero_point: of x.
+        n, k: shape of the weight.
+    """
+    return int8_linear(x, from_word_blocks(data, indices, indptr, n, k), scale, bias, zero_point)
+
+
+@int8_bsr_linear.register_fake
+def _(x, data, indices, indptr, scale, bias, zero_point, n, k):  # type: ignore[no-untyped-def]
+    _check_features(x, k)
+    return x.new_empty(*x.shape[:-1], n, dtype=torch.float32)
+
+
+@torch.library.custom_op("l0compile::packed_quantize", mutates_args=())
+def packed_quantize(x: Tensor, inverse: Tensor, zero_point: int, tokens: int | None = None) -> Tensor:
+    """``quantize`` of packed tokens: x [T, F, L] float32 -> words [T, ceil(F / 4), L] int32; inverse [F]."""
+    return to_words(quantize(x.transpose(1, 2), inverse, zero_point)).transpose(1, 2).contiguous()
+
+
+@packed_quantize.register_fake
+def _(x: Tensor, inverse: Tensor, zero_point: int, tokens: int | None = None) -> Tensor:
+    return x.new_empty(x.shape[0], -(-x.shape[1] // FEATURES), x.shape[2], dtype=torch.int32)
+
+
+@torch.library.custom_op("l0compile::packed_int8_linear", mutates_args=())
+def packed_int8_linear(
+    x: Tensor,
+    data: Tensor,
+    indices: Tensor | None,
+    indptr: Tensor | None,
+    start: Tensor,
+    scale: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    inverse: Tensor | None,
+    n: int,
+    activation: str,
+    zero_point: int = 0,
+    tokens: int | None = None,
+) -> Tensor:
+    """activation((W x + start) * scale + bias) + residual on packed words: x [T, k / 4, L] int32 -> [T, n, L] float32.
+
+    With ``inverse`` [n] the result is quantised, with ``zero_point``: [T, n / 4, L] int32.
+
+    W is held in blocks as for :func:`l0compile.ir.ops.packed.packed_linear`, with words for columns: data
+    [nnz, cols / 4, rows] int32. ``start`` [n] int32 is what makes up for the zero point of x: -zero_point times the sum
+    of each row. scale, bias: [n] float32. residual: [T, n, L] float32, only without ``inverse``.
+    """
+    words, rows = x.shape[1], data.shape[2]
+    if indices is None or indptr is None:
+        row_blocks = -(-n // rows)
+        indices = torch.arange(words, dtype=torch.int32).repeat(row_blocks)
+        indptr = torch.arange(row_blocks + 1, dtype=torch.int32) * words
+    weight = from_word_blocks(data, indices, indptr, n, words * FEATURES)
+    numbers = from_words(x.transpose(1, 2), torch.uint8)
+    sums = F.linear(numbers.double(), weight.double()) + start
+    y = activate(_scaled(sums, scale, bias), activation)
+    if inverse is not None:
+        return to_words(_rounded(y * inverse, zero_point)).transpose(1, 2).contiguous()
+    y = y.transpose(1, 2).contiguous()
+    return y if residual is None else y + residual
+
+
+@packed_int8_linear.register_fake
+def _(x, data, indices, indptr, start, scale, bias, residual, inverse, n, *rest, **others):  # type: ignore[no-untyped-def]
+    if inverse is not None:
+        return x.new_empty(x.shape[0], n // FEATURES, x.shape[2])
+    return x.new_empty(x.shape[0], n, x.shape[2], dtype=torch.float32)
+
+
+def to_words(numbers: Tensor) -> Tensor:
+    """[..., F] of 8 bits -> [..., ceil(F / 4)] int32; zeros fill the last word."""
+    padded = F.pad(numbers, (0, -numbers.shape[-1] % FEATURES)).contiguous()
+    return padded.view(torch.int32)
+
+
+def from_words(words: Tensor, dtype: torch.dtype) -> Tensor:
+    """[..., W] int32 -> [..., 4 W] of an 8-bit dtype."""
+    return words.clone(memory_format=torch.contiguous_format).view(dtype)
+
+
+def word_blocks(weight: Tensor, rows: int, cols: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The nonzero blocks of a weight [n, k] int8, in words: (data, indices, indptr) of ``int8_bsr_linear``.
+
+    ``cols`` is a multiple of 4.
+    """
+    return to_blocks(to_words(weight), rows, cols // FEATURES)
+
+
+def dense_word_blocks(weight: Tensor, rows: int) -> Tensor:
+    """All blocks of ``rows`` x 4 of a weight [n, k] int8, in words: [ceil(n / rows) * ceil(k / 4), 1, rows] int32."""
+    return dense_blocks(to_words(weight), rows)
+
+
+def from_word_blocks(data: Tensor, indices: Tensor, indptr: Tensor, n: int, k: int) -> Tensor:
+    """The weight [n, k] int8 behind ``(data, indices, indptr)``; inverse of :func:`word_blocks`."""
+    numbers = from_words(data.transpose(1, 2), torch.int8).transpose(1, 2)
+    return from_blocks(numbers, indices, indptr, n, k)
+
+
+def _scaled(sums: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
+    """float32(sums * scale + bias) with a single rounding after that of the sum itself, as a fused multiply-add has."""
+    product = sums.float().double() * scale.double()
+    return (product if bias is None else product + bias.double()).float()
+
+
+def _rounded(scaled: Tensor, zero_point: int) -> Tensor:
+    within = scaled.nan_to_num(-zero_point).clamp(-zero_point, LEVELS - zero_point)
+    return (within.round() + zero_point).to(torch.uint8)
+
+
+def _check_zero_point(zero_point: int) -> None:
+    if not 0 <= zero_point <= LEVELS:
+        raise InputError(f"l0compile::quantize: expected a zero point from 0 to {LEVELS}, got {zero_point}")
+
+
+def _check_features(x: Tensor, k: int) -> None:
+    if x.shape[-1] != k:
+        raise InputError(f"l0compile::int8_linear: expected x of {k} features, got {tuple(x.shape)}")

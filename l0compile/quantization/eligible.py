@@ -1,0 +1,141 @@
+"""Which layers of a model can be made narrow, and what is refused before anything is tried."""
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+from torch.nn.utils.prune import BasePruningMethod
+
+from l0compile.errors import ConfigError, GateError
+from l0compile.gates import Gate, dense_weight, unhardened
+from l0compile.gates.fold import gates_of
+from l0compile.ir.tensors import ORDINARY_TYPES, oddity, resolved
+from l0compile.quantization.layers import Bfloat16Linear, QuantizedLinear
+
+_FOREIGN = (
+    "torch.ao.nn.quantized",
+    "torchao.",
+    "bitsandbytes.",
+    "auto_gptq.",
+    "gptqmodel.",
+    "awq.",
+    "optimum.quanto.",
+)
+
+
+def check(model: nn.Module) -> None:
+    """Refuse a model that is quantised already, has trainable gates, other weights than float32, or no linear layer.
+
+    Raises:
+        ConfigError: one of these, with the layer's name.
+        GateError: a gate is not hardened.
+    """
+    if soft := unhardened(model):
+        raise GateError(
+            f"quantize: expected hardened gates, got {len(soft)} that are not, such as {soft[0]!r}; call "
+            "l0compile.harden(model) first"
+        )
+    found = False
+    for name, module in model.named_modules():
+        _refuse_quantized(name, module)
+        if is_linear(module):
+            _check_weight(name, module)
+            found = True
+    if not found:
+        raise ConfigError(
+            f"quantize: expected a model with an nn.Linear, got {type(model).__name__} without one; other layers stay "
+            "as they are, so there is nothing to do"
+        )
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Return whether it is an ``nn.Linear``, or what GPT-2 of transformers has for it."""
+    return isinstance(module, nn.Linear) or is_transposed(module)
+
+
+def is_transposed(module: nn.Module) -> bool:
+    """Return whether it is the ``Conv1D`` of transformers: a linear layer whose weight is [k, n]."""
+    kind = type(module)
+    return kind.__name__ == "Conv1D" and kind.__module__ == "transformers.pytorch_utils"
+
+
+def why_not(layer: nn.Module) -> str | None:
+    """Return why a linear layer has to stay as it is, None if it need not."""
+    if isinstance(layer, nn.Linear) and type(layer).forward is not nn.Linear.forward:
+        return f"{type(layer).__name__} has a forward of its own"
+    if not all(gate.is_folded for gate in gates_of(layer)):
+        return "its gates could not be folded into its weight, and act in every call"
+    if any(True for _ in _foreign_hooks(layer)):
+        return "a hook on it would be lost; remove it, or put it on the module around"
+    return None
+
+
+def weight_of(layer: nn.Module) -> nn.Parameter:
+    """Return the weight [n, k] that the layer computes with: its own parameter where that is it, else a new one."""
+    if is_transposed(layer):
+        found: Tensor = layer.weight.detach().T.contiguous()  # type: ignore[operator]
+        return nn.Parameter(found)
+    if gates_of(layer):
+        return dense_weight(layer)
+    own = layer._parameters.get("weight")
+    if type(own) is nn.Parameter:
+        return own
+    computed = layer.weight  # by torch.nn.utils.prune or a parametrization
+    assert isinstance(computed, Tensor)
+    return nn.Parameter(computed.detach().clone())
+
+
+def bias_of(layer: nn.Module) -> nn.Parameter | None:
+    """Return the bias [n] of the layer, its own parameter where it has one."""
+    bias = layer.bias
+    if bias is None or type(bias) is nn.Parameter:
+        return bias
+    assert isinstance(bias, Tensor)
+    return nn.Parameter(bias.detach().clone())
+
+
+def _foreign_hooks(layer: nn.Module) -> Iterator[object]:
+    own = "l0compile.gates.apply"
+    for hook in (*layer._forward_pre_hooks.values(), *layer._forward_hooks.values()):
+        if getattr(hook, "__module__", None) != own and not isinstance(hook, BasePruningMethod):
+            yield hook
+
+
+def _check_weight(name: str, layer: nn.Module) -> None:
+    weight = layer._parameters.get("weight", getattr(layer, "weight", None))
+    if not isinstance(weight, Tensor):
+        return
+    plain = resolved(weight)
+    odd = oddity(plain)
+    if odd is None and type(plain) not in ORDINARY_TYPES:
+        odd = type(plain).__name__, "pass a plain tensor"
+    if odd is not None:
+        what, advice = odd
+        raise ConfigError(
+            f"quantize: {name!r}: expected a dense float32 weight in main memory, got {what}; {advice}. A model that "
+            "another library has quantised already has to be quantised from its float32 original"
+        )
+    if str(plain.dtype) != "torch.float32":
+        raise ConfigError(
+            f"quantize: {name!r}: expected a float32 weight, got {plain.dtype}; call model.float() first, or, if the "
+            "numbers are quantised already, start from the float32 original"
+        )
+
+
+def _refuse_quantized(name: str, module: nn.Module) -> None:
+    kind = type(module)
+    packed = {"qweight", "scales"} <= {*module._buffers, *module._parameters}
+    ours = isinstance(module, QuantizedLinear | Bfloat16Linear)
+    if ours or packed or f"{kind.__module__}.".startswith(_FOREIGN):
+        raise ConfigError(
+            f"quantize: {name!r}: expected a float32 model, got a {kind.__module__}.{kind.__qualname__}, which is "
+            "quantised already (perhaps in groups, which are not supported); start from the float32 original"
+        )
+
+
+def layers_of(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the linear layers of ``model`` by their first name, gates left out."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if is_linear(module) and not isinstance(module, Gate)
+    }
