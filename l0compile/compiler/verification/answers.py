@@ -64,7 +64,7 @@ def verify(
     Raises:
         RewriteError: an answer differs; the message names call, output, tolerance and difference.
     """
-    worst = fast_path = rounding = 0.0
+    allowed, worst, fast_path, rounding = limit, 0.0, 0.0, 0.0
     for number, (args, kwargs) in enumerate(calls):
         where = f"verification: call {number}, " if len(calls) > 1 else "verification: "
         with torch.no_grad(), without_fast_path():
@@ -72,18 +72,19 @@ def verify(
             if integers:
                 call = (args, kwargs)
                 rounding = max(rounding, rounding_distance(reference, call, expected, _apart))
+                allowed = max(limit, rounding)
         actual = _leaves(_called(compiled, args, kwargs))
         if list(expected) != list(actual):
             raise RewriteError(f"{where}expected results {list(expected)}, got {list(actual)}")
         for name, want in expected.items():
-            worst = max(worst, _compare(f"{where}output {name}", want, actual[name], max(limit, rounding)))
+            worst = max(worst, _compare(f"{where}output {name}", want, actual[name], allowed))
         if has_fast_path(reference):
             with torch.no_grad():
                 fast_path = max(fast_path, _distance(expected, _leaves(reference(*args, **kwargs))))
     record = {
         "checked": True,
         "max_difference": worst,
-        "tolerance": max(limit, rounding),
+        "tolerance": allowed,
         "inputs": len(calls),
     }
     record |= {"rounding": rounding} if rounding > limit else {}
