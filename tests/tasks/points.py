@@ -43,7 +43,7 @@ class Points(Classification):
             return PointsModel().eval()
 
     def recipe(self, seed: int) -> Schedule:
-        return Schedule(60, batch=32, weight_rate=1e-2, seed=seed, weight_decay=1e-3, average=0.9)
+        return Schedule(120, batch=32, weight_rate=1e-2, seed=seed, weight_decay=1e-3, average=0.9)
 
     def batches(self, size: int, seed: int) -> Iterator[Labelled]:
         x, labels = self._data["train"]

@@ -4,7 +4,6 @@ import copy
 import math
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 import pytest
 import torch
@@ -46,11 +45,11 @@ def test_the_fraction_asked_for_is_the_fraction_reached(
 
 def test_a_quarter_of_the_features_classifies_as_well(task: Points, dense: nn.Module) -> None:
     before, found = task.quality(dense, "held_out"), []
-    for seed in (1, 2, 3):  # one seed in ten ends in a worse choice of features, and half of them in 80 steps
+    for seed in (1, 2, 3):  # in 80 steps half of all seeds end in a worse choice of features
         model = copy.deepcopy(dense)
         train_gated(task, model, GATES, 0.25, replace(SCHEDULE, steps=400, seed=seed))
         found.append(task.quality(model, "held_out"))
-    assert median(found) > before - 0.05 > 0.7
+    assert min(found) > before - 0.05 > 0.7, found
 
 
 def test_compiled_the_answers_are_the_same(task: Points, dense: nn.Module) -> None:
