@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from l0compile.ir.ops import bfloat16, quantized
+from l0compile.ir.ops import bfloat16
+from l0compile.ir.ops import words as words_of
 from l0compile.ir.ops.bsr import dense_blocks, to_blocks
 from l0compile.kernels import TokenTile
 from l0compile.rewrite.formats.winograd import winograd_layout, winograd_weight
@@ -50,14 +51,14 @@ def linear(tile: TokenTile) -> Iterator[Example]:
 def _narrow_linear(tokens: int, tile: TokenTile) -> Iterator[Example]:
     x, residual, bias = _packed(tokens, 27, tile), _packed(tokens, 38, tile), torch.randn(38)
     pairs, wide = l0.packed_bfloat16(x, tokens), _weight(38, 27).bfloat16()
-    blocks = bfloat16.word_blocks(wide, 4, 2)
-    dense = (bfloat16.dense_word_blocks(wide, tile.rows), None, None)
+    blocks = words_of.word_blocks(wide, 4, 2)
+    dense = (words_of.dense_word_blocks(wide, tile.rows), None, None)
     yield Example("packed_bfloat16_linear", (pairs, *dense, bias, residual, 38, "relu", tokens), tokens)
     yield Example("packed_bfloat16_linear", (pairs, *blocks, None, None, 38, "", tokens), tokens)
     words = l0.packed_quantize(x, torch.full((27,), 40.0), 120, tokens)
     integers = (30 * _weight(40, 27)).to(torch.int8)
-    dense = (quantized.dense_word_blocks(integers, tile.rows), None, None)
-    blocks = quantized.word_blocks(integers, 4, 4)
+    dense = (words_of.dense_word_blocks(integers, tile.rows), None, None)
+    blocks = words_of.word_blocks(integers, 4, 4)
     after = ((-120 * integers.int().sum(1)).to(torch.int32), torch.rand(40) * 1e-3, torch.randn(40))
     inverse = torch.full((40,), 30.0)
     yield Example("packed_int8_linear", (words, *dense, *after, None, inverse, 40, "relu", 7, tokens), tokens)

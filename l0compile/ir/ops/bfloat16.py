@@ -15,10 +15,10 @@ from torch.nn import functional as F
 
 from l0compile.errors import InputError
 from l0compile.ir.ops.activation import activate
-from l0compile.ir.ops.bsr import bsr_linear, dense_blocks, from_blocks, to_blocks
-from l0compile.ir.ops.quantized import from_words
+from l0compile.ir.ops.bsr import bsr_linear
+from l0compile.ir.ops.words import features_of, from_word_blocks, from_words, to_words
 
-FEATURES = 2
+FEATURES = features_of(torch.bfloat16)
 """Features of a word."""
 
 
@@ -55,12 +55,12 @@ def bfloat16_bsr_linear(
 
     Args:
         x: [..., k] float32.
-        data: [nnz, cols / 2, rows] int32, the blocks in words, see :func:`word_blocks`.
+        data: [nnz, cols / 2, rows] int32, the blocks in words, see :func:`l0compile.ir.ops.words.word_blocks`.
         indices, indptr: as :func:`l0compile.ir.ops.bsr.bsr_linear` has them.
         bias: [n] float32 or None.
         n, k: shape of the weight.
     """
-    return bfloat16_linear(x, from_word_blocks(data, indices, indptr, n, k), bias)
+    return bfloat16_linear(x, from_word_blocks(data, indices, indptr, n, k, torch.bfloat16), bias)
 
 
 @bfloat16_bsr_linear.register_fake
@@ -72,7 +72,7 @@ def _(x, data, indices, indptr, bias, n, k):  # type: ignore[no-untyped-def]
 @torch.library.custom_op("l0compile::packed_bfloat16", mutates_args=())
 def packed_bfloat16(x: Tensor, tokens: int | None = None) -> Tensor:
     """Packed tokens in words of two features: x [T, F, L] float32 -> [T, ceil(F / 2), L] int32."""
-    return to_words(x.transpose(1, 2)).transpose(1, 2).contiguous()
+    return to_words(x.transpose(1, 2).to(torch.bfloat16)).transpose(1, 2).contiguous()
 
 
 @packed_bfloat16.register_fake
@@ -83,7 +83,7 @@ def _(x: Tensor, tokens: int | None = None) -> Tensor:
 @torch.library.custom_op("l0compile::packed_token_pairs", mutates_args=())
 def packed_token_pairs(x: Tensor, tokens: int | None = None) -> Tensor:
     """Packed tokens in words of two tokens: x [T, F, L] float32 -> [T, F, L / 2] int32."""
-    return to_words(x)
+    return to_words(x.to(torch.bfloat16))
 
 
 @packed_token_pairs.register_fake
@@ -124,28 +124,6 @@ def _(x, data, indices, indptr, bias, residual, n, activation, tokens=None):  # 
 def rounded(x: Tensor) -> Tensor:
     """Float32 numbers that are in bfloat16."""
     return x.to(torch.bfloat16).to(torch.float32)
-
-
-def to_words(numbers: Tensor) -> Tensor:
-    """[..., F] -> [..., ceil(F / 2)] int32, rounded to bfloat16."""
-    padded = F.pad(numbers.to(torch.bfloat16), (0, -numbers.shape[-1] % FEATURES))
-    return padded.clone(memory_format=torch.contiguous_format).view(torch.int32)
-
-
-def word_blocks(weight: Tensor, rows: int, cols: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The nonzero blocks of a weight [n, k] bfloat16, in words: (data, indices, indptr); ``cols`` is even."""
-    return to_blocks(to_words(weight), rows, cols // FEATURES)
-
-
-def dense_word_blocks(weight: Tensor, rows: int) -> Tensor:
-    """All blocks of ``rows`` x 2 of a weight [n, k], in words: [ceil(n / rows) * ceil(k / 2), 1, rows] int32."""
-    return dense_blocks(to_words(weight), rows)
-
-
-def from_word_blocks(data: Tensor, indices: Tensor, indptr: Tensor, n: int, k: int) -> Tensor:
-    """The weight [n, k] bfloat16 behind ``(data, indices, indptr)``; inverse of :func:`word_blocks`."""
-    numbers = from_words(data.transpose(1, 2), torch.bfloat16).transpose(1, 2)
-    return from_blocks(numbers, indices, indptr, n, k)
 
 
 def _check(x: Tensor, k: int) -> None:

@@ -18,8 +18,8 @@ from l0compile.ir.ops.attention import attention, key_heads
 from l0compile.ir.ops.bfloat16 import FEATURES as PAIR
 from l0compile.ir.ops.bsr import bsr_linear
 from l0compile.ir.ops.norm import compacted_layer_norm, compacted_rms_norm
-from l0compile.ir.ops.quantized import from_words
 from l0compile.ir.ops.rope import rope
+from l0compile.ir.ops.words import from_words
 
 
 def _to_rows(x: Tensor, tokens: int) -> Tensor:

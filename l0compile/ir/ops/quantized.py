@@ -15,11 +15,11 @@ from torch.nn import functional as F
 
 from l0compile.errors import InputError
 from l0compile.ir.ops.activation import activate
-from l0compile.ir.ops.bsr import dense_blocks, from_blocks, to_blocks
+from l0compile.ir.ops.words import features_of, from_word_blocks, from_words, to_words
 
 LEVELS = 255
 """The largest quantised activation."""
-FEATURES = 4
+FEATURES = features_of(torch.int8)
 """Features of a word."""
 
 
@@ -90,14 +90,14 @@ def int8_bsr_linear(
 
     Args:
         x: [..., k] uint8.
-        data: [nnz, cols / 4, rows] int32, the blocks in words, see :func:`word_blocks`.
+        data: [nnz, cols / 4, rows] int32, the blocks in words, see :func:`l0compile.ir.ops.words.word_blocks`.
         indices, indptr: as :func:`l0compile.ir.ops.bsr.bsr_linear` has them.
         scale: [n] float32.
         bias: [n] float32 or None.
         zero_point: of x.
         n, k: shape of the weight.
     """
-    return int8_linear(x, from_word_blocks(data, indices, indptr, n, k), scale, bias, zero_point)
+    return int8_linear(x, from_word_blocks(data, indices, indptr, n, k, torch.int8), scale, bias, zero_point)
 
 
 @int8_bsr_linear.register_fake
@@ -146,7 +146,7 @@ def packed_int8_linear(
         row_blocks = -(-n // rows)
         indices = torch.arange(words, dtype=torch.int32).repeat(row_blocks)
         indptr = torch.arange(row_blocks + 1, dtype=torch.int32) * words
-    weight = from_word_blocks(data, indices, indptr, n, words * FEATURES)
+    weight = from_word_blocks(data, indices, indptr, n, words * FEATURES, torch.int8)
     numbers = from_words(x.transpose(1, 2), torch.uint8)
     sums = F.linear(numbers.double(), weight.double()) + start
     y = activate(_scaled(sums, scale, bias), activation)
@@ -161,36 +161,6 @@ def _(x, data, indices, indptr, start, scale, bias, residual, inverse, n, *rest,
     if inverse is not None:
         return x.new_empty(x.shape[0], n // FEATURES, x.shape[2])
     return x.new_empty(x.shape[0], n, x.shape[2], dtype=torch.float32)
-
-
-def to_words(numbers: Tensor) -> Tensor:
-    """[..., F] of 8 bits -> [..., ceil(F / 4)] int32; zeros fill the last word."""
-    padded = F.pad(numbers, (0, -numbers.shape[-1] % FEATURES)).contiguous()
-    return padded.view(torch.int32)
-
-
-def from_words(words: Tensor, dtype: torch.dtype) -> Tensor:
-    """[..., W] int32 -> [..., 4 W] of an 8-bit dtype."""
-    return words.clone(memory_format=torch.contiguous_format).view(dtype)
-
-
-def word_blocks(weight: Tensor, rows: int, cols: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The nonzero blocks of a weight [n, k] int8, in words: (data, indices, indptr) of ``int8_bsr_linear``.
-
-    ``cols`` is a multiple of 4.
-    """
-    return to_blocks(to_words(weight), rows, cols // FEATURES)
-
-
-def dense_word_blocks(weight: Tensor, rows: int) -> Tensor:
-    """All blocks of ``rows`` x 4 of a weight [n, k] int8, in words: [ceil(n / rows) * ceil(k / 4), 1, rows] int32."""
-    return dense_blocks(to_words(weight), rows)
-
-
-def from_word_blocks(data: Tensor, indices: Tensor, indptr: Tensor, n: int, k: int) -> Tensor:
-    """The weight [n, k] int8 behind ``(data, indices, indptr)``; inverse of :func:`word_blocks`."""
-    numbers = from_words(data.transpose(1, 2), torch.int8).transpose(1, 2)
-    return from_blocks(numbers, indices, indptr, n, k)
 
 
 def _scaled(sums: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:

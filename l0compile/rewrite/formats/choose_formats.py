@@ -11,8 +11,8 @@ from l0compile.hardware.costs import Costs
 from l0compile.hardware.targets import Target
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, example_size, is_op, shape
-from l0compile.ir.ops import bfloat16, quantized
 from l0compile.ir.ops.bsr import to_blocks
+from l0compile.ir.ops.words import features_of, word_blocks
 from l0compile.ir.program import Program
 from l0compile.ir.records import Format, Region
 from l0compile.rewrite.formats.format_choice import FormatChoice, Layers, choose, for_words
@@ -20,9 +20,6 @@ from l0compile.rewrite.formats.winograd import dense_time
 from l0compile.rewrite.linear_layers import PRECISIONS, linear_weight, narrow_weight
 from l0compile.rewrite.regions import CONV, LINEAR, SDPA, region_of
 from l0compile.rewrite.windows import Window, conv_weight, window_of
-
-_FEATURES = {torch.int8: quantized.FEATURES, torch.bfloat16: bfloat16.FEATURES}
-"""Features of a word."""
 
 _HAS_REGION = (
     torch.ops.l0compile.bsr_linear.default, torch.ops.l0compile.bsr_conv2d.default,
@@ -68,7 +65,7 @@ def choose_formats(program: Program, target: Target, costs: Costs | None = None)
         elif (narrow := narrow_weight(editor, node)) is not None:
             precision = PRECISIONS[narrow.dtype]
             layer = Layers(costs, prod(map(example_size, shape(node)[:-1])), precision) if costs else None
-            choice, reason = choose(narrow, for_words(target, _FEATURES[narrow.dtype]), layer)
+            choice, reason = choose(narrow, for_words(target, features_of(narrow.dtype)), layer)
             before = regions.get(name) or replace(_fresh(name, LINEAR, narrow), precision=precision)
             regions[name] = _record(before, narrow, choice, reason, layer)
             if choice.block is not None:
@@ -100,13 +97,8 @@ def _make_sparse(editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int
 def _make_sparse_words(editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int, int]) -> None:
     """Blocks of a weight of narrow numbers; the operator takes the other arguments of the dense one."""
     x, weight_node, *others = arguments(node).values()
-    integers = weight.dtype == torch.int8
-    split, operator = (
-        (quantized.word_blocks, "int8_bsr_linear")
-        if integers
-        else (bfloat16.word_blocks, "bfloat16_bsr_linear")
-    )
-    parts = zip(("blocks", "indices", "indptr"), split(weight, *block), strict=True)
+    operator = "int8_bsr_linear" if weight.dtype == torch.int8 else "bfloat16_bsr_linear"
+    parts = zip(("blocks", "indices", "indptr"), word_blocks(weight, *block), strict=True)
     constants = [editor.add_constant(f"{weight_node.target}_{name}", part, node) for name, part in parts]
     args = (x, *constants, *others, *map(int, weight.shape))
     target = getattr(torch.ops.l0compile, operator).default

@@ -9,9 +9,9 @@ from torch import fx
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, same_shape, shape
 from l0compile.ir.operator_facts import operators
-from l0compile.ir.ops import bfloat16, quantized
 from l0compile.ir.ops.activation import ACTIVATION_OPERATORS
 from l0compile.ir.ops.bsr import dense_blocks
+from l0compile.ir.ops.words import dense_word_blocks, features_of, from_word_blocks
 from l0compile.ir.program import Program
 from l0compile.rewrite.layout.packing import Packing, packable
 
@@ -117,7 +117,7 @@ class _TokenLayout(Packing):
         weight = self.editor.value(weight_node)
         if weight is None or not self.constants(scale, bias):
             return None
-        blocks = quantized.dense_word_blocks(weight, self.rows)
+        blocks = dense_word_blocks(weight, self.rows)
         data = self.editor.add_constant(f"{weight_node.target}_words", blocks, node)
         return self._integers(node, (x, data, None, None, scale, bias), weight, zero_point)
 
@@ -126,7 +126,7 @@ class _TokenLayout(Packing):
         if not self.constants(data, indices, indptr, scale, bias):
             return None
         blocks: list[Any] = [self.editor.value(part) for part in (data, indices, indptr)]
-        weight = quantized.from_word_blocks(blocks[0], blocks[1], blocks[2], n, k)
+        weight = from_word_blocks(blocks[0], blocks[1], blocks[2], n, k, torch.int8)
         return self._integers(node, (x, data, indices, indptr, scale, bias), weight, zero_point)
 
     def _integers(
@@ -147,7 +147,7 @@ class _TokenLayout(Packing):
         weight = self.editor.value(weight_node)
         if weight is None or not self.constants(bias) or not packable(x):
             return None
-        blocks = bfloat16.dense_word_blocks(weight, self.rows)
+        blocks = dense_word_blocks(weight, self.rows)
         data = self.editor.add_constant(f"{weight_node.target}_words", blocks, node)
         args = (self.narrow(x, node), data, None, None, bias, None, int(weight.shape[0]), "", self.tokens(x))
         return self.editor.call(l0.packed_bfloat16_linear.default, args, before=node)
@@ -162,7 +162,9 @@ class _TokenLayout(Packing):
     def _attention(self, node: fx.Node) -> fx.Node | None:
         q, k, v, mask, heads, scale, causal, numbers = (*node.args, "float32")[:8]
         pairs = numbers == "bfloat16"
-        if not all(packable(t) for t in (q, k, v)) or (pairs and shape(q)[-1] // heads % bfloat16.FEATURES):
+        if not all(packable(t) for t in (q, k, v)) or (
+            pairs and shape(q)[-1] // heads % features_of(torch.bfloat16)
+        ):
             return None
         sizes = [self.sizes.of(s) for s in (*shape(q)[:2], shape(k)[1])]
         packed = [self.pack(t, node) for t in (q, k, v)]

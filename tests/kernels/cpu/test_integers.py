@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from l0compile.errors import ScheduleError
 from l0compile.hardware._tvm import runtime, tvm, tvm_target
 from l0compile.hardware.targets import load_target
-from l0compile.ir.ops.quantized import dense_word_blocks, from_words, to_words, word_blocks
+from l0compile.ir.ops.words import dense_word_blocks, from_words, to_words, word_blocks
 from l0compile.kernels import emit
 from l0compile.kernels.cpu.linear.schedules import legal_schedules
 from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec

@@ -7,7 +7,7 @@ import torch
 
 from l0compile.hardware._tvm import runtime, tvm, tvm_target
 from l0compile.hardware.targets import load_target
-from l0compile.ir.ops.bfloat16 import dense_word_blocks, word_blocks
+from l0compile.ir.ops.words import dense_word_blocks, word_blocks
 from l0compile.kernels import emit
 from l0compile.kernels.cpu.linear.spec import LinearSpec
 from l0compile.kernels.cpu.narrow import NarrowSpec
