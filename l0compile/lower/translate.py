@@ -153,9 +153,15 @@ class _Translator:
         self.launches.append(_launch(node, call.spec, str(self.kernels[key].name_hint)))
         operands = [self._operand(tensor, call) for tensor in call.tensors]
         sizes = [relax.prim_value(self._size(size)) for size in call.sizes]
-        shape = self.symbols.shape(node.meta["val"].shape)
-        out = relax.TensorType(_flat(shape) if call.rows_out else shape, dtype_name(node.meta["val"].dtype))
-        result = self.builder.emit(relax.call_tir(self.kernels[key], relax.Tuple([*operands, *sizes]), out))
+        arguments = relax.Tuple([*operands, *sizes])
+        value = node.meta["val"]
+        if isinstance(value, tuple):
+            types = [self._tensor_type(each) for each in value]
+            made = self.builder.emit(relax.call_tir(self.kernels[key], arguments, types))
+            return tuple(self.builder.emit(relax.TupleGetItem(made, place)) for place in range(len(types)))
+        shape = self.symbols.shape(value.shape)
+        out = relax.TensorType(_flat(shape) if call.rows_out else shape, dtype_name(value.dtype))
+        result = self.builder.emit(relax.call_tir(self.kernels[key], arguments, out))
         return self._view(result, shape) if call.rows_out and len(shape) != 2 else result
 
     def _operand(self, tensor: fx.Node, call: KernelCall) -> Any:

@@ -16,6 +16,7 @@ from l0compile.rewrite.fuse.fuse_epilogues import fuse_conv_epilogue, fuse_epilo
 from l0compile.rewrite.fuse.fuse_gelu import fuse_gelu
 from l0compile.rewrite.fuse.fuse_rms_norm import fuse_rms_norm
 from l0compile.rewrite.fuse.fuse_rope import fuse_rope
+from l0compile.rewrite.fuse.fuse_words import fuse_words
 from l0compile.rewrite.layout.decompose import decompose
 from l0compile.rewrite.layout.planes import pack_planes
 from l0compile.rewrite.layout.tokens import pack_tokens
@@ -87,6 +88,7 @@ LAYOUT = PassGroup("layout", "Bring values into the memory layouts of the CPU ke
     Pass(decompose, options={"with_kernels": False}),  # what is elementwise can then stay packed
     Pass(pack_tokens, adds_operators=True, takes=("lanes", "rows")),
     Pass(fuse_epilogue, adds_operators=True),
+    Pass(fuse_words, adds_operators=True),  # behind activations and residuals
     Pass(decompose),  # norms and attention that no kernel takes
 ))  # fmt: skip
 PYTORCH = PassGroup("pytorch", "Instead of formats and layout, where PyTorch runs the model or a part of it.", (

@@ -63,8 +63,8 @@ def test_a_feed_forward_part(density: float) -> None:
     with torch.no_grad():
         for found, wanted in zip(result(x), model(x), strict=True):
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=2e-2)
-    # Both readers of the norm share its integers, and GELU's result is written as integers.
-    assert launches(result).count("quantize") == 1
+    # The norm writes the integers that both of its readers share, and GELU's result is written as integers.
+    assert "quantize" not in launches(result)
     assert not result.explain().islands
     formats = {
         region.name: (region.format, region.block, region.precision) for region in result.explain().regions

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from l0compile.errors import InputError
 from l0compile.ir.ops.activation import activate
 from l0compile.ir.ops.bsr import bsr_linear
+from l0compile.ir.ops.results import in_words, in_words_like
 from l0compile.ir.ops.words import features_of, from_word_blocks, from_words, to_words
 
 FEATURES = features_of(torch.bfloat16)
@@ -102,8 +103,14 @@ def packed_bfloat16_linear(
     n: int,
     activation: str,
     tokens: int | None = None,
+    inverse: Tensor | None = None,
+    zero_point: int = 0,
+    pairs: str = "",
 ) -> Tensor:
-    """``l0compile::packed_linear`` of words: x [T, k / 2, L] int32, data [nnz, cols / 2, rows] int32 -> [T, n, L]."""
+    """``l0compile::packed_linear`` of words: x [T, k / 2, L] int32, data [nnz, cols / 2, rows] int32 -> [T, n, L].
+
+    Or in words, see :mod:`l0compile.ir.ops.results`; without a residual then.
+    """
     words, rows = x.shape[1], data.shape[2]
     if indices is None or indptr is None:
         row_blocks = -(-n // rows)
@@ -113,12 +120,14 @@ def packed_bfloat16_linear(
     blocks = from_words(data.transpose(1, 2), torch.bfloat16).transpose(1, 2).float()
     y = activate(bsr_linear(numbers, blocks, indices, indptr, bias, n, words * FEATURES), activation)
     y = y.transpose(1, 2).contiguous()
-    return y if residual is None else y + residual
+    return in_words(y if residual is None else y + residual, inverse, zero_point, pairs)
 
 
 @packed_bfloat16_linear.register_fake
-def _(x, data, indices, indptr, bias, residual, n, activation, tokens=None):  # type: ignore[no-untyped-def]
-    return x.new_empty(x.shape[0], n, x.shape[2], dtype=torch.float32)
+def _(
+    x, data, indices, indptr, bias, residual, n, activation, tokens=None, inverse=None, zero_point=0, pairs=""
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    return in_words_like(x.new_empty(x.shape[0], n, x.shape[2], dtype=torch.float32), inverse, pairs)
 
 
 def rounded(x: Tensor) -> Tensor:

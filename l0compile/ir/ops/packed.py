@@ -18,6 +18,7 @@ from l0compile.ir.ops.attention import attention, key_heads
 from l0compile.ir.ops.bfloat16 import FEATURES as PAIR
 from l0compile.ir.ops.bsr import bsr_linear
 from l0compile.ir.ops.norm import compacted_layer_norm, compacted_rms_norm
+from l0compile.ir.ops.results import in_words, in_words_like
 from l0compile.ir.ops.rope import rope
 from l0compile.ir.ops.words import from_words
 
@@ -126,13 +127,16 @@ def packed_attention(
     scale: float,
     causal: bool,
     numbers: str = "float32",
+    inverse: Tensor | None = None,
+    zero_point: int = 0,
+    pairs: str = "",
 ) -> Tensor:
     """``l0compile::attention`` on packed tokens: q [T, heads*D, L] of batch*queries tokens, k and v of batch*keys.
 
     In bfloat16 k is in words of two features, a result of ``packed_bfloat16``, and v in words of two tokens, one of
     ``packed_token_pairs``. mask: one for all queries, broadcastable to [batch, heads, 1, keys]. bias: of each query, a
     result of ``pack_mask``.
-    Scores get both; a query with no live key gives 0.
+    Scores get both; a query with no live key gives 0. The result may be in words, see :mod:`l0compile.ir.ops.results`.
     """
     if numbers == "bfloat16":
         k = from_words(k.transpose(1, 2), torch.bfloat16).float().transpose(1, 2)
@@ -144,13 +148,17 @@ def packed_attention(
         if mask is not None:
             added = added.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else added + mask
         mask = added
-    return pack(attention(*rows, mask, heads, scale, causal, numbers), q.shape[2])
+    y = pack(attention(*rows, mask, heads, scale, causal, numbers), q.shape[2])
+    return in_words(y, inverse, zero_point, pairs)
 
 
 @packed_attention.register_fake
-def _(q, k, v, mask, bias, batch, queries, keys, heads, scale, causal, numbers="float32"):  # type: ignore[no-untyped-def]
+def _(
+    q, k, v, mask, bias, batch, queries, keys, heads, scale, causal, numbers="float32", inverse=None, zero_point=0,
+    pairs="",
+):  # type: ignore[no-untyped-def]  # fmt: skip
     kv = key_heads(q.shape[1], k.shape[1] * (PAIR if numbers == "bfloat16" else 1), heads)
-    return q.new_empty(q.shape[0], v.shape[1] // kv * heads, q.shape[2])
+    return in_words_like(q.new_empty(q.shape[0], v.shape[1] // kv * heads, q.shape[2]), inverse, pairs)
 
 
 @torch.library.custom_op("l0compile::packed_rope", mutates_args=())
@@ -177,15 +185,24 @@ def packed_layer_norm(
     removed_mean: float,
     removed_m2: float,
     tokens: int | None = None,
+    inverse: Tensor | None = None,
+    zero_point: int = 0,
+    pairs: str = "",
 ) -> Tensor:
-    """``l0compile::compacted_layer_norm`` over the feature axis of packed tokens: x [T, C, L], weight and bias [C]."""
+    """``l0compile::compacted_layer_norm`` over the feature axis of packed tokens: x [T, C, L], weight and bias [C].
+
+    The result may be in words, see :mod:`l0compile.ir.ops.results`.
+    """
     rows = _to_rows(x, x.shape[0] * x.shape[2])
-    return pack(compacted_layer_norm(rows, weight, bias, eps, width, removed_mean, removed_m2), x.shape[2])
+    y = pack(compacted_layer_norm(rows, weight, bias, eps, width, removed_mean, removed_m2), x.shape[2])
+    return in_words(y, inverse, zero_point, pairs)
 
 
 @packed_layer_norm.register_fake
-def _(x, weight, bias, eps, width, removed_mean, removed_m2, tokens=None):  # type: ignore[no-untyped-def]
-    return torch.empty_like(x)
+def _(
+    x, weight, bias, eps, width, removed_mean, removed_m2, tokens=None, inverse=None, zero_point=0, pairs=""
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    return in_words_like(x, inverse, pairs)
 
 
 @torch.library.custom_op("l0compile::packed_rms_norm", mutates_args=())
@@ -196,12 +213,65 @@ def packed_rms_norm(
     width: int,
     removed_square_sum: float,
     tokens: int | None = None,
+    inverse: Tensor | None = None,
+    zero_point: int = 0,
+    pairs: str = "",
 ) -> Tensor:
-    """``l0compile::compacted_rms_norm`` over the feature axis of packed tokens: x [T, C, L], weight [C]."""
+    """``l0compile::compacted_rms_norm`` over the feature axis of packed tokens: x [T, C, L], weight [C].
+
+    The result may be in words, see :mod:`l0compile.ir.ops.results`.
+    """
     rows = _to_rows(x, x.shape[0] * x.shape[2])
-    return pack(compacted_rms_norm(rows, weight, eps, width, removed_square_sum), x.shape[2])
+    y = pack(compacted_rms_norm(rows, weight, eps, width, removed_square_sum), x.shape[2])
+    return in_words(y, inverse, zero_point, pairs)
 
 
 @packed_rms_norm.register_fake
-def _(x, weight, eps, width, removed_square_sum, tokens=None):  # type: ignore[no-untyped-def]
-    return torch.empty_like(x)
+def _(x, weight, eps, width, removed_square_sum, tokens=None, inverse=None, zero_point=0, pairs=""):  # type: ignore[no-untyped-def]
+    return in_words_like(x, inverse, pairs)
+
+
+@torch.library.custom_op("l0compile::packed_layer_norm_words", mutates_args=())
+def packed_layer_norm_words(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    width: int,
+    removed_mean: float,
+    removed_m2: float,
+    inverse: Tensor | None,
+    zero_point: int,
+    pairs: str,
+    tokens: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """``packed_layer_norm``, and the same in words, see :mod:`l0compile.ir.ops.results`."""
+    y = packed_layer_norm(x, weight, bias, eps, width, removed_mean, removed_m2)
+    return y, in_words(y, inverse, zero_point, pairs)
+
+
+@packed_layer_norm_words.register_fake
+def _(x, weight, bias, eps, width, removed_mean, removed_m2, inverse, zero_point, pairs, tokens=None):  # type: ignore[no-untyped-def]
+    return torch.empty_like(x), in_words_like(x, inverse, pairs)
+
+
+@torch.library.custom_op("l0compile::packed_rms_norm_words", mutates_args=())
+def packed_rms_norm_words(
+    x: Tensor,
+    weight: Tensor | None,
+    eps: float,
+    width: int,
+    removed_square_sum: float,
+    inverse: Tensor | None,
+    zero_point: int,
+    pairs: str,
+    tokens: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """``packed_rms_norm``, and the same in words, see :mod:`l0compile.ir.ops.results`."""
+    y = packed_rms_norm(x, weight, eps, width, removed_square_sum)
+    return y, in_words(y, inverse, zero_point, pairs)
+
+
+@packed_rms_norm_words.register_fake
+def _(x, weight, eps, width, removed_square_sum, inverse, zero_point, pairs, tokens=None):  # type: ignore[no-untyped-def]
+    return torch.empty_like(x), in_words_like(x, inverse, pairs)

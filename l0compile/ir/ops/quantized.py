@@ -15,10 +15,10 @@ from torch.nn import functional as F
 
 from l0compile.errors import InputError
 from l0compile.ir.ops.activation import activate
+from l0compile.ir.ops.results import LEVELS as LEVELS
+from l0compile.ir.ops.results import in_words, in_words_like, rounded_to_levels
 from l0compile.ir.ops.words import features_of, from_word_blocks, from_words, to_words
 
-LEVELS = 255
-"""The largest quantised activation."""
 FEATURES = features_of(torch.int8)
 """Features of a word."""
 
@@ -36,7 +36,7 @@ def quantize(x: Tensor, inverse: Tensor, zero_point: int) -> Tensor:
         [..., F] uint8.
     """
     _check_zero_point(zero_point)
-    return _rounded(x * inverse, zero_point)
+    return rounded_to_levels(x * inverse, zero_point)
 
 
 @quantize.register_fake
@@ -132,14 +132,15 @@ def packed_int8_linear(
     activation: str,
     zero_point: int = 0,
     tokens: int | None = None,
+    pairs: str = "",
 ) -> Tensor:
     """activation((W x + start) * scale + bias) + residual on packed words: x [T, k / 4, L] int32 -> [T, n, L] float32.
 
-    With ``inverse`` [n] the result is quantised, with ``zero_point``: [T, n / 4, L] int32.
+    Or in words, see :mod:`l0compile.ir.ops.results`; without a residual then.
 
     W is held in blocks as for :func:`l0compile.ir.ops.packed.packed_linear`, with words for columns: data
     [nnz, cols / 4, rows] int32. ``start`` [n] int32 is what makes up for the zero point of x: -zero_point times the sum
-    of each row. scale, bias: [n] float32. residual: [T, n, L] float32, only without ``inverse``.
+    of each row. scale, bias: [n] float32. residual: [T, n, L] float32.
     """
     words, rows = x.shape[1], data.shape[2]
     if indices is None or indptr is None:
@@ -149,29 +150,23 @@ def packed_int8_linear(
     weight = from_word_blocks(data, indices, indptr, n, words * FEATURES, torch.int8)
     numbers = from_words(x.transpose(1, 2), torch.uint8)
     sums = F.linear(numbers.double(), weight.double()) + start
-    y = activate(_scaled(sums, scale, bias), activation)
-    if inverse is not None:
-        return to_words(_rounded(y * inverse, zero_point)).transpose(1, 2).contiguous()
-    y = y.transpose(1, 2).contiguous()
-    return y if residual is None else y + residual
+    y = activate(_scaled(sums, scale, bias), activation).transpose(1, 2).contiguous()
+    y = y if residual is None else y + residual
+    return in_words(y, inverse, zero_point, pairs)
 
 
 @packed_int8_linear.register_fake
-def _(x, data, indices, indptr, start, scale, bias, residual, inverse, n, *rest, **others):  # type: ignore[no-untyped-def]
-    if inverse is not None:
-        return x.new_empty(x.shape[0], n // FEATURES, x.shape[2])
-    return x.new_empty(x.shape[0], n, x.shape[2], dtype=torch.float32)
+def _(
+    x, data, indices, indptr, start, scale, bias, residual, inverse, n, activation, zero_point=0, tokens=None, pairs=""
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    y = x.new_empty(x.shape[0], n, x.shape[2], dtype=torch.float32)
+    return in_words_like(y, inverse, pairs)
 
 
 def _scaled(sums: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
     """float32(sums * scale + bias) with a single rounding after that of the sum itself, as a fused multiply-add has."""
     product = sums.float().double() * scale.double()
     return (product if bias is None else product + bias.double()).float()
-
-
-def _rounded(scaled: Tensor, zero_point: int) -> Tensor:
-    within = scaled.nan_to_num(-zero_point).clamp(-zero_point, LEVELS - zero_point)
-    return (within.round() + zero_point).to(torch.uint8)
 
 
 def _check_zero_point(zero_point: int) -> None:

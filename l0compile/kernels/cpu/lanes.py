@@ -114,6 +114,11 @@ def ramp(start: Expr, lanes: int) -> Expr:
     return TB.Ramp(start, 1, lanes) if lanes > 1 else start
 
 
+def start_of(lanes: Expr) -> Expr:
+    """What ``ramp`` was made from."""
+    return getattr(lanes, "base", lanes)
+
+
 def repeat(value: Expr, times: int) -> Expr:
     """Each lane of a vector ``times`` times: a, b -> a, a, b, b."""
     lanes = _lanes(value)

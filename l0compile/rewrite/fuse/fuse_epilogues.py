@@ -9,13 +9,11 @@ from torch import fx
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, same_shape, set_argument, shape
 from l0compile.ir.ops.activation import activation_of
-from l0compile.ir.ops.quantized import FEATURES
 from l0compile.ir.program import Program
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
-_INTEGERS = l0.packed_int8_linear.default
-_LINEAR = (l0.packed_linear.default, l0.packed_bfloat16_linear.default, _INTEGERS)
+_LINEAR = (l0.packed_linear.default, l0.packed_bfloat16_linear.default, l0.packed_int8_linear.default)
 _CONVOLUTIONS = (l0.packed_conv2d.default, l0.packed_winograd.default)
 _ON_PLANES = (*_CONVOLUTIONS, l0.packed_window.default)
 
@@ -24,10 +22,9 @@ def fuse_epilogue(program: Program) -> Program:
     """Fuse what follows a packed linear layer.
 
     Rewrite: act(packed_linear(x)) -> packed_linear(x, act); packed_linear(x) + r -> packed_linear(x, residual=r).
-        Likewise of narrow numbers, and quantize(packed_int8_linear(x)) -> packed_int8_linear(x, inverse=...).
+        Likewise of narrow numbers.
     Checks: nothing else reads the linear layer; an activation is fused before a residual, never after it; the other
-        summand has the result's own shape and is computed before the linear layer. What is quantised has no residual,
-        and whole words of rows.
+        summand has the result's own shape and is computed before the linear layer.
     Returns: the program, itself when nothing follows.
     """
     editor = Editor(program)
@@ -38,22 +35,7 @@ def fuse_epilogue(program: Program) -> Program:
             _fuse(editor, node, node.args[0], activation=activation)
         elif _is_sum(node):
             _fuse_residual(editor, node, order, "residual", of=_LINEAR)
-        elif is_op(node, l0.packed_quantize.default) and _takes(node.args[0], "residual", of=(_INTEGERS,)):
-            _fuse_quantize(editor, node)
     return editor.finish()
-
-
-def _fuse_quantize(editor: Editor, node: fx.Node) -> None:
-    layer, inverse, zero_point = node.args[:3]
-    given = arguments(layer)
-    rows = shape(given["data"])[2]
-    if rows % FEATURES or given["n"] % rows:
-        return
-    given |= {"inverse": inverse, "zero_point": zero_point}
-    # It takes the place of the reader, where the scales exist too.
-    fused = editor.call(_INTEGERS, tuple(given.values()), before=node, origin=layer)
-    editor.replace(node, fused)
-    editor.graph.erase_node(layer)
 
 
 def fuse_conv_epilogue(program: Program) -> Program:

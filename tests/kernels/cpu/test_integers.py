@@ -15,6 +15,7 @@ from l0compile.kernels import emit
 from l0compile.kernels.cpu.linear.schedules import legal_schedules
 from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
 from l0compile.kernels.cpu.quantize import QuantizeSpec
+from l0compile.kernels.cpu.word_form import WordForm
 from l0compile.kernels.token_tile import TokenTile, token_tile
 
 l0 = torch.ops.l0compile
@@ -23,6 +24,10 @@ BLOCKS = [(4, 4), (1, 4), (2, 4), (8, 4), (16, 16), (32, 32), (6, 8)]
 
 def operands(weight: torch.Tensor, block: tuple[int, int] | None, rows: int):  # type: ignore[no-untyped-def]
     return word_blocks(weight, *block) if block else (dense_word_blocks(weight, rows), None, None)
+
+
+def integers(zero_point: int | None) -> WordForm | None:
+    return None if zero_point is None else WordForm("int8", zero_point)
 
 
 def random_weight(n: int, k: int, density: float) -> torch.Tensor:
@@ -54,7 +59,7 @@ def check(
     inverse = torch.full((n,), 30.0) if zero_point is not None else None
     spec = LinearSpec(
         n, x.shape[1], data.shape[2], data.shape[1], block is None, bias, residual, activation, tail, "int8",
-        zero_point,
+        integers(zero_point),
     )  # fmt: skip
     given_ = [t for t in (x, data, indices, indptr, start, scale, shift, other, inverse) if t is not None]
     inputs: list[object] = [*given_, m] if tail is None else [*given_]
@@ -129,7 +134,7 @@ def test_the_largest_sums_are_exact(launch, tile: TokenTile) -> None:  # type: i
 def test_every_schedule_gives_the_same(launch, tile: TokenTile, data: st.DataObject) -> None:  # type: ignore[no-untyped-def]
     block = data.draw(st.sampled_from([(4, 4), (8, 4), (16, 16)]))
     zero_point = data.draw(st.sampled_from([None, 50]))
-    spec = LinearSpec(32, 8, block[0], block[1] // 4, False, True, False, "", 0, "int8", zero_point)
+    spec = LinearSpec(32, 8, block[0], block[1] // 4, False, True, False, "", 0, "int8", integers(zero_point))
     schedule = data.draw(st.sampled_from(legal_schedules(spec, tile)))
     torch.manual_seed(3)
     check(launch, tile, random_weight(32, 32, 0.5), block, 40, zero_point=zero_point, schedule=schedule)
@@ -154,8 +159,8 @@ def test_quantize(launch, tile: TokenTile) -> None:  # type: ignore[no-untyped-d
 
 
 def test_words_need_whole_rows(tile: TokenTile) -> None:
-    spec = LinearSpec(6, 8, 2, 1, False, True, False, "", 0, "int8", 0)
-    with pytest.raises(ScheduleError, match="words of four rows"):
+    spec = LinearSpec(6, 8, 2, 1, False, True, False, "", 0, "int8", integers(0))
+    with pytest.raises(ScheduleError, match="words of 4 rows"):
         emit(spec, tile)
 
 

@@ -12,6 +12,7 @@ it is computed once for each sequence that it touches, and each lane keeps the r
 import contextlib
 from typing import Any
 
+from l0compile.errors import BuildError
 from l0compile.kernels.cpu.attention.scores import exponentials, live_keys, load_queries, score
 from l0compile.kernels.cpu.attention.spec import AttentionSpec
 from l0compile.kernels.cpu.attention.state import AttentionBuffers, KeyStep, QueryBlock
@@ -40,7 +41,16 @@ _LOWEST = -3.4028234663852886e38  # the lowest live score: models mask with it, 
 
 
 def attention(spec: AttentionSpec, tile: TokenTile) -> Any:
-    """PrimFunc(q, k, v[, mask][, bias], batch, queries, keys, y); batch, queries and keys are int64 scalars."""
+    """PrimFunc(q, k, v[, mask][, bias][, inverse], batch, queries, keys, y); the three before y are int64 scalars.
+
+    Raises:
+        BuildError: the result is in words, which the features of a head do not fill.
+    """
+    form = spec.result
+    if form and (form.by_tokens or spec.value_dim % form.features):
+        raise BuildError(
+            f"attention: expected heads of whole words of {form.features} features, got {spec.value_dim}"
+        )
     with kernel("attention") as builder:
         q_tiles, k_tiles = symbol("q_tiles"), symbol("k_tiles")
         batch, queries, keys = symbol("batch"), symbol("queries"), symbol("keys")
@@ -50,10 +60,14 @@ def attention(spec: AttentionSpec, tile: TokenTile) -> Any:
         v = param("v", (k_tiles, spec.kv_heads * spec.value_dim, tile.lanes // by_tokens), word)
         mask = _mask_param(spec, batch, keys)
         bias = param("bias", (spec.bias_heads, q_tiles, keys, tile.lanes)) if spec.bias_heads else None
+        integers = form and form.numbers == "int8"
+        inverse = param("inverse", (spec.heads * spec.value_dim,)) if integers else None
         for name, scalar in (("batch", batch), ("queries", queries), ("keys", keys)):
             TB.arg(name, scalar)
-        y = param("y", (q_tiles, spec.heads * spec.value_dim, tile.lanes))
-        given = AttentionBuffers(spec, tile, q, k, v, mask, bias, y, batch, queries, keys)
+        width = spec.heads * spec.value_dim
+        rows, lanes = form.extents(width, tile.lanes) if form else (width, tile.lanes)
+        y = param("y", (q_tiles, rows, lanes), "int32" if form else "float32")
+        given = AttentionBuffers(spec, tile, q, k, v, mask, bias, inverse, y, batch, queries, keys)
         blocks = q_tiles * tile.vectors
         pairs = with_pairs(tile) if spec.pairs else contextlib.nullcontext()
         with body(), pairs, TB.parallel(0, spec.heads * blocks) as index:
@@ -90,9 +104,10 @@ def _block(given: AttentionBuffers, head: Expr, number: Expr) -> None:
             last = held(TB.min(first + tile.vector, tokens) - 1)
             with TB.serial(0, TB.truncdiv(last, given.queries) - start + 1) as i:
                 _sequence(given, block, start + i, last, i == 0)
-        with TB.Else(), TB.serial(0, spec.value_dim) as f:  # lanes past the last token hold finite values
-            lanes = TB.Ramp(lane, 1, tile.vector)
-            store(given.y, given.splat(TB.float32(0)), t, head * spec.value_dim + f, lanes)
+        width = spec.value_dim // spec.result.features if spec.result else spec.value_dim
+        zero = given.splat(TB.int32(0) if spec.result else TB.float32(0))
+        with TB.Else(), TB.serial(0, width) as f:  # lanes past the last token hold finite values
+            store(given.y, zero, t, head * width + f, TB.Ramp(lane, 1, tile.vector))
 
 
 def _sequence(given: AttentionBuffers, block: QueryBlock, sequence: Expr, last: Expr, alone: Expr) -> None:

@@ -7,11 +7,13 @@ import numpy as np
 from torch import fx
 
 from l0compile.hardware.costs import KernelWorkload, Machine
+from l0compile.ir.nodes import arguments
 from l0compile.ir.ops.attention import key_heads
 from l0compile.kernels.cpu.attention.code import attention
 from l0compile.kernels.cpu.attention.spec import AttentionSpec
 from l0compile.kernels.cpu.mask import MaskSpec, mask_spec
 from l0compile.kernels.cpu.pair import PAIR
+from l0compile.kernels.cpu.word_form import FORMS, word_form
 from l0compile.kernels.definition import (
     KernelCall,
     KernelCosts,
@@ -27,15 +29,19 @@ _KEY_MASK = MaskSpec((True, False, False, True), True)
 
 
 def _call(node: fx.Node) -> KernelCall:
-    q, k, v, mask, bias, batch, queries, keys, heads, scale, causal, numbers = (*node.args, "float32")[:12]
+    given_ = arguments(node)
+    q, k, v, mask, bias, inverse, heads, numbers, *sizes = (given_[name] for name in (
+        "q", "k", "v", "mask", "bias", "inverse", "heads", "numbers", "batch", "queries", "keys",
+    ))  # fmt: skip
     widths = [int(t.meta["val"].shape[1]) for t in (q, k, v)]
     widths[1] *= PAIR if numbers == "bfloat16" else 1
     kv_heads = key_heads(widths[0], widths[1], heads)
     spec = AttentionSpec(
-        heads, kv_heads, widths[0] // heads, widths[2] // kv_heads, scale, causal,
+        heads, kv_heads, widths[0] // heads, widths[2] // kv_heads, given_["scale"], given_["causal"],
         None if mask is None else mask_spec(mask), 0 if bias is None else int(bias.meta["val"].shape[0]), numbers,
+        word_form(inverse, given_["zero_point"], given_["pairs"]),
     )  # fmt: skip
-    return KernelCall(spec, given(q, k, v, mask, bias), (batch, queries, keys), mask=mask)
+    return KernelCall(spec, given(q, k, v, mask, bias, inverse), tuple(sizes), mask=mask)
 
 
 def _workload(node: fx.Node, call: KernelCall) -> KernelWorkload:
@@ -44,7 +50,8 @@ def _workload(node: fx.Node, call: KernelCall) -> KernelWorkload:
     batch, queries, keys = map(example_number, call.sizes)
     shape = (spec.heads, spec.kv_heads, spec.dim, spec.value_dim, queries, keys)
     flags = {"causal": spec.causal, "mask": spec.mask is not None, "bias": spec.bias_heads > 0}
-    variant = "+".join(word for word, on in flags.items() if on)
+    words = [word for word, on in flags.items() if on] + ([spec.result.name] if spec.result else [])
+    variant = "+".join(words)
     return KernelWorkload("attention", shape, tokens=batch * queries, variant=variant, dtype=spec.numbers)
 
 
@@ -53,9 +60,10 @@ def _spec(workload: KernelWorkload, _: TokenTile) -> AttentionSpec | None:
         return None
     (heads, kv_heads, dim, value_dim), words = workload.shape[:4], workload.words
     mask = _KEY_MASK if "mask" in words else None
+    result = next((FORMS[word] for word in words if word in FORMS), None)
     return AttentionSpec(
         heads, kv_heads, dim, value_dim, dim**-0.5, "causal" in words, mask, int("bias" in words),
-        "bfloat16" if workload.dtype == "bfloat16" else "float32",
+        "bfloat16" if workload.dtype == "bfloat16" else "float32", result,
     )  # fmt: skip
 
 
@@ -75,7 +83,8 @@ def _counts(workload: KernelWorkload, machine: Machine) -> Mapping[str, float]:
         * (dim + value_dim),
         "attention: score": scores,
         "attention: output": lanes * value_dim,
-        **{f"attention: score, {word}": scores for word in workload.words},
+        **{f"attention: score, {word}": scores for word in workload.words if word not in FORMS},
+        **{f"attention: output, {word}": lanes * value_dim for word in workload.words if word in FORMS},
     }
 
 
@@ -99,7 +108,11 @@ def _operands(
         ))  # fmt: skip
     mask = [] if spec.mask is None else [np.ones((batch, 1, 1, keys), np.bool_)]
     bias = [np.zeros((spec.bias_heads, len(q), keys, tile.lanes), np.float32)] if spec.bias_heads else []
-    return KernelOperands((q, k, v, *mask, *bias, batch, queries, keys, y))
+    scales = []
+    if spec.result:
+        y = np.zeros((len(q), *spec.result.extents(y.shape[1], tile.lanes)), np.int32)  # type: ignore[assignment]
+        scales = [np.ones(spec.heads * spec.value_dim, np.float32)] if spec.result.numbers == "int8" else []
+    return KernelOperands((q, k, v, *mask, *bias, *scales, batch, queries, keys, y))
 
 
 ATTENTION = KernelDef(
@@ -107,6 +120,6 @@ ATTENTION = KernelDef(
     calls={"packed_attention": _call},
     spec=AttentionSpec,
     emit=attention,
-    costs=KernelCosts(_workload, _spec, _counts, _operands, words=("causal", "mask", "bias")),
+    costs=KernelCosts(_workload, _spec, _counts, _operands, words=("causal", "mask", "bias", *FORMS)),
     dtypes=("float32", "bfloat16"),
 )

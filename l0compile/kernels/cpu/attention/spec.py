@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from l0compile.kernels.cpu.mask import MaskSpec
+from l0compile.kernels.cpu.word_form import WordForm
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class AttentionSpec:
         mask: a mask that is one for all queries, or None.
         bias_heads: heads of a mask packed with queries in lanes; 0 where there is none.
         numbers: what both products multiply.
+        result: the words in which the result is written; None: it is float32.
     """
 
     heads: int
@@ -31,6 +33,7 @@ class AttentionSpec:
     mask: MaskSpec | None = None
     bias_heads: int = 0
     numbers: Literal["float32", "bfloat16"] = "float32"
+    result: WordForm | None = None
 
     @property
     def pairs(self) -> bool:

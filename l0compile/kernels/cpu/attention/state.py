@@ -22,6 +22,7 @@ class AttentionBuffers:
     v: Any
     mask: Any
     bias: Any
+    inverse: Any
     y: Any
     batch: Expr
     queries: Expr

@@ -1,16 +1,21 @@
 """What attention gives: values summed by the weights of a step of keys."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from l0compile.kernels.cpu.attention.state import AttentionBuffers, KeyStep, QueryBlock, accumulators
 from l0compile.kernels.cpu.lanes import Expr, held, store
 from l0compile.kernels.cpu.pair import PAIR
+from l0compile.kernels.cpu.word_form import inverses_of
 from l0compile.kernels.tir import TB
 
 
 def combine(given: AttentionBuffers, block: QueryBlock, now: KeyStep, factor: Any, inverse: Any) -> None:
     """Add the values of the step's keys to sums shrunk by ``factor``; at last write them by ``inverse``."""
     width, rows = given.spec.value_dim, given.rows
+    if given.spec.result:  # whole words
+        each = given.spec.result.features
+        rows = max(each, rows // each * each)
     if width >= rows:
         with TB.serial(0, width // rows) as i:
             _combine(given, block, now, i * rows, rows, factor, inverse)
@@ -78,16 +83,32 @@ def _write(
     with TB.If(now.final):
         with TB.Then(), TB.If(now.alone):
             with TB.Then():
-                for r in range(rows):
-                    value = acc[r][lanes] * inverse[lanes]
-                    store(given.y, value, block.tile, block.head * given.spec.value_dim + feature + r, out)
+                for row, value in _results(given, block, feature, rows, acc, inverse):
+                    store(given.y, value, block.tile, row, out)
             with TB.Else():
                 first = TB.cast(block.first - now.origin, "int32")
                 positions = TB.Broadcast(first, vector) + TB.Ramp(TB.int32(0), TB.int32(1), vector)
                 own = positions >= TB.Broadcast(TB.int32(0), vector)
-                for r in range(rows):
-                    at = (block.tile, block.head * given.spec.value_dim + feature + r, out)
-                    store(given.y, TB.Select(own, acc[r][lanes] * inverse[lanes], given.y[at]), *at)
+                for row, value in _results(given, block, feature, rows, acc, inverse):
+                    at = (block.tile, row, out)
+                    store(given.y, TB.Select(own, value, given.y[at]), *at)
         with TB.Else():
             for r in range(rows):
                 store(block.work, acc[r][lanes], block.sums + feature + r, lanes)
+
+
+def _results(
+    given: AttentionBuffers, block: QueryBlock, feature: Expr, rows: int, acc: list[Any], inverse: Any
+) -> Iterator[tuple[Expr, Expr]]:
+    """(row of y, what to write there) for the features from ``feature`` on."""
+    lanes, form, first = given.vector, given.spec.result, block.head * given.spec.value_dim + feature
+    values = [acc[r][lanes] * inverse[lanes] for r in range(rows)]
+    if form is None:
+        yield from ((first + r, value) for r, value in enumerate(values))
+        return
+    for r in range(0, rows, form.features):
+        scales = inverses_of(given.inverse, first + r, form)
+        yield (
+            (first + r) // form.features,
+            form.words(values[r : r + form.features], scales, given.tile.vector),
+        )

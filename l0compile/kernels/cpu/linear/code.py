@@ -9,7 +9,6 @@ import contextlib
 from dataclasses import dataclass
 from typing import Any
 
-from l0compile.kernels.cpu.dot import WORD
 from l0compile.kernels.cpu.lanes import Expr, body, held, kernel, param, symbol
 from l0compile.kernels.cpu.linear.blocks import LinearBuffers, Microkernel
 from l0compile.kernels.cpu.linear.integers import IntegerMicrokernel
@@ -36,8 +35,8 @@ _TURN = 16
 def linear(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule | None = None) -> Any:
     """PrimFunc(x, data[, indices, indptr][, bias][, residual][, tokens], y); tiles and nnz are symbolic.
 
-    Of bfloat16 numbers likewise, in words. Of 8-bit integers
-    PrimFunc(x, data[, indices, indptr], start, scale[, bias][, residual][, inverse][, tokens], y).
+    Of narrow numbers PrimFunc(x, data[, indices, indptr][, start, scale][, bias][, residual][, inverse][, tokens], y),
+    start and scale of 8-bit integers, inverse for results in them.
 
     Raises:
         ScheduleError: the schedule does not fit, see ``check_schedule``.
@@ -63,7 +62,8 @@ def linear(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule | None = 
 def _buffers(spec: LinearSpec, tile: TokenTile, tiles: Expr, nnz: Expr, tokens: Expr) -> LinearBuffers:
     """Declare the parameters; this is their order."""
     integers, word, blocks = spec.numbers == "int8", WORD_TYPES[spec.numbers], -(-spec.n // spec.rows)
-    narrow = spec.zero_point is not None
+    form = spec.result
+    rows, lanes = form.extents(spec.n, tile.lanes) if form else (spec.n, tile.lanes)
     return LinearBuffers(
         x=param("x", (tiles, spec.k, tile.lanes), word),
         data=param("data", (nnz, spec.cols, spec.rows), word),
@@ -73,11 +73,9 @@ def _buffers(spec: LinearSpec, tile: TokenTile, tiles: Expr, nnz: Expr, tokens: 
         scale=param("scale", (spec.n,)) if integers else None,
         bias=param("bias", (spec.n,)) if spec.bias else None,
         residual=param("residual", (tiles, spec.n, tile.lanes)) if spec.residual else None,
-        inverse=param("inverse", (spec.n,)) if narrow else None,
+        inverse=param("inverse", (spec.n,)) if form and form.numbers == "int8" else None,
         tokens=TB.arg("tokens", tokens) if spec.tail is None else None,
-        y=param(
-            "y", (tiles, spec.n // WORD if narrow else spec.n, tile.lanes), "int32" if narrow else "float32"
-        ),
+        y=param("y", (tiles, rows, lanes), "int32" if form else "float32"),
     )
 
 

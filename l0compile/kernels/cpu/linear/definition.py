@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from torch import fx
 
 from l0compile.hardware.costs import KernelWorkload, Machine
-from l0compile.ir.nodes import example_size, shape
+from l0compile.ir.nodes import arguments, example_size, shape
 from l0compile.kernels.cpu.dot import WORD
 from l0compile.kernels.cpu.lanes import ACTIVATIONS
 from l0compile.kernels.cpu.linear.code import WORD_TYPES, linear
 from l0compile.kernels.cpu.linear.schedules import cycles_bound, default_schedule, legal_schedules
 from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
 from l0compile.kernels.cpu.pair import PAIR
+from l0compile.kernels.cpu.word_form import FORMS, word_form
 from l0compile.kernels.definition import (
     KernelCall,
     KernelCosts,
@@ -32,41 +33,33 @@ from l0compile.kernels.token_tile import TokenTile
 
 
 def _call(node: fx.Node) -> KernelCall:
-    x, data, indices, indptr, bias, residual, n, activation, *tokens = node.args
+    """Of ``packed_linear`` and its forms for narrow numbers, which have more arguments."""
+    given_ = arguments(node)
+    x, data = given_["x"], given_["data"]
     _, cols, rows = data.meta["val"].shape
-    tail, sizes = known_tail(x, *tokens)
-    pairs = node.target is torch.ops.l0compile.packed_bfloat16_linear.default
+    tail, sizes = known_tail(x, given_["tokens"])
     spec = LinearSpec(
-        n=n, k=int(x.meta["val"].shape[1]), rows=int(rows), cols=int(cols), dense=indices is None,
-        bias=bias is not None, residual=residual is not None, activation=activation, tail=tail,
-        numbers="bfloat16" if pairs else "float32",
+        n=given_["n"], k=int(x.meta["val"].shape[1]), rows=int(rows), cols=int(cols), dense=given_["indices"] is None,
+        bias=given_["bias"] is not None, residual=given_["residual"] is not None, activation=given_["activation"],
+        tail=tail, numbers=_NUMBERS[node.target],
+        result=word_form(given_.get("inverse"), given_.get("zero_point", 0), given_.get("pairs", "")),
     )  # fmt: skip
-    return KernelCall(spec, given(x, data, indices, indptr, bias, residual), sizes)
+    return KernelCall(spec, given(*(given_.get(name) for name in _TENSORS)), sizes)
 
 
-def _int8_call(node: fx.Node) -> KernelCall:
-    (x, data, indices, indptr, start, scale, bias, residual, inverse, n, activation, zero_point, *tokens) = (
-        node.args
-    )
-    _, cols, rows = data.meta["val"].shape
-    tail, sizes = known_tail(x, *tokens)
-    spec = LinearSpec(
-        n=n, k=int(x.meta["val"].shape[1]), rows=int(rows), cols=int(cols), dense=indices is None,
-        bias=bias is not None, residual=residual is not None, activation=activation, tail=tail,
-        numbers="int8", zero_point=None if inverse is None else zero_point,
-    )  # fmt: skip
-    return KernelCall(spec, given(x, data, indices, indptr, start, scale, bias, residual, inverse), sizes)
+_NUMBERS: dict[Any, Any] = {
+    torch.ops.l0compile.packed_linear.default: "float32",
+    torch.ops.l0compile.packed_bfloat16_linear.default: "bfloat16",
+    torch.ops.l0compile.packed_int8_linear.default: "int8",
+}
+_TENSORS = ("x", "data", "indices", "indptr", "start", "scale", "bias", "residual", "inverse")
 
 
 def _workload(node: fx.Node, call: KernelCall) -> KernelWorkload:
     spec, each = call.spec, features_of(call.spec.numbers)
     stored, cols, rows = map(example_size, shape(call.tensors[1]))
     density = min(1.0, stored / (ceil(spec.n / rows) * ceil(spec.k / cols)))
-    words = (
-        spec.activation,
-        "residual" if spec.residual else "",
-        "narrow" if spec.zero_point is not None else "",
-    )
+    words = (spec.activation, "residual" if spec.residual else "", spec.result.name if spec.result else "")
     return KernelWorkload(
         "linear", (spec.n, each * spec.k), None if spec.dense else (spec.rows, each * spec.cols), density,
         example_tokens(node, call), "+".join(word for word in words if word), spec.numbers,
@@ -79,18 +72,20 @@ def features_of(numbers: str) -> int:
 
 
 def _spec(workload: KernelWorkload, tile: TokenTile) -> LinearSpec | None:
-    activations = [word for word in workload.words if word not in ("residual", "narrow")] or [""]
+    forms = [FORMS[word] for word in workload.words if word in FORMS] or [None]
+    activations = [word for word in workload.words if word not in ("residual", *FORMS)] or [""]
     if len(workload.shape) != 2 or len(activations) > 1 or activations[0] not in ACTIVATIONS:
         return None
-    each = features_of(workload.dtype)
+    each, result = features_of(workload.dtype), forms[0]
     (n, k), (rows, cols) = workload.shape, workload.block or (tile.rows, each)
     numbers: Any = workload.dtype
-    tail, narrow = workload.tokens % tile.lanes, "narrow" in workload.words
-    if workload.dtype not in WORD_TYPES or cols % each or (narrow and (workload.dtype != "int8" or n % rows)):
+    if workload.dtype not in WORD_TYPES or cols % each:
+        return None
+    if result and (workload.dtype == "float32" or n % rows or rows % result.features):
         return None
     return LinearSpec(
         n, ceil(k / each), rows, cols // each, workload.block is None, True, "residual" in workload.words,
-        activations[0], tail, numbers, 0 if narrow else None,
+        activations[0], workload.tokens % tile.lanes, numbers, result,
     )  # fmt: skip
 
 
@@ -136,8 +131,9 @@ def _operands(
         weights += [np.zeros(spec.n, np.int32), np.full(spec.n, 1e-4, np.float32)]
     weights.append(random.standard_normal(spec.n, np.float32))
     tiles, others = ceil(workload.tokens / tile.lanes), list[NDArray[np.generic]]()
-    if spec.zero_point is not None:
-        others = [np.ones(spec.n, np.float32), np.zeros((tiles, spec.n // WORD, tile.lanes), np.int32)]
+    if spec.result:
+        scales = [np.ones(spec.n, np.float32)] if spec.result.numbers == "int8" else []
+        others = [*scales, np.zeros((tiles, *spec.result.extents(spec.n, tile.lanes)), np.int32)]
     else:
         others = [packed_array(spec.n, workload.tokens, tile, random) for _ in range(1 + spec.residual)]
     x = _numbers(spec, (tiles, spec.k, tile.lanes), random)
@@ -156,11 +152,11 @@ def _numbers(spec: LinearSpec, extents: tuple[int, ...], random: np.random.Gener
 
 LINEAR = KernelDef(
     name="linear",
-    calls={"packed_linear": _call, "packed_bfloat16_linear": _call, "packed_int8_linear": _int8_call},
+    calls=dict.fromkeys(("packed_linear", "packed_bfloat16_linear", "packed_int8_linear"), _call),
     spec=LinearSpec,
     emit=linear,
     costs=KernelCosts(
-        _workload, _spec, _counts, _operands, words=("residual", "gelu", "silu", "relu", "narrow")
+        _workload, _spec, _counts, _operands, words=("residual", "gelu", "silu", "relu", *FORMS)
     ),
     schedules=Schedules(LinearSchedule, default_schedule, legal_schedules, cycles_bound),
     dtypes=("float32", "bfloat16", "int8"),

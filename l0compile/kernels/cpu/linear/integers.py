@@ -7,14 +7,14 @@ for each lane, and a loop over columns has a quarter of the turns.
 from dataclasses import dataclass
 from typing import Any
 
-from l0compile.kernels.cpu.dot import WORD, as_float, dot, word
-from l0compile.kernels.cpu.lanes import ACTIVATIONS, Expr, broadcast, kept, store, variable
-from l0compile.kernels.cpu.linear.blocks import Accumulators, Microkernel
+from l0compile.kernels.cpu.dot import as_float, dot
+from l0compile.kernels.cpu.lanes import ACTIVATIONS, Expr, broadcast, kept, variable
+from l0compile.kernels.cpu.linear.words import WordMicrokernel
 from l0compile.kernels.tir import TB
 
 
 @dataclass(frozen=True)
-class IntegerMicrokernel(Microkernel):
+class IntegerMicrokernel(WordMicrokernel):
     """Some registers of token tile ``t``, each with the words of ``width`` tokens."""
 
     def _variable(self) -> Any:
@@ -25,21 +25,6 @@ class IntegerMicrokernel(Microkernel):
 
     def _multiply_add(self, total: Expr, weight: Expr, x: Expr) -> Expr:
         return dot(total, x, weight, self.width, self.tile)
-
-    def _finish(self, sums: list[Accumulators], first: Expr, registers: list[Expr]) -> None:
-        zero_point = self.spec.zero_point
-        if zero_point is None:
-            super()._finish(sums, first, registers)
-            return
-        # The rows of a unit are whole words: ``check_schedule``, and n is a multiple of the rows of a block.
-        joined = [self._joined(sums, r) for r in range(self.schedule.rows)]
-        for r in range(0, len(joined), WORD):
-            place = (first + r) // WORD
-            inverses = [self.to.inverse[first + r + b] for b in range(WORD)]
-            for v, lanes in enumerate(registers):
-                values = [self._result(joined[r + b][v], first + r + b) for b in range(WORD)]
-                store(self.to.y, word(values, inverses, zero_point, self.width), self.t, place, lanes)
-            self._fill(place, TB.int32(0))
 
     def _result(self, register: Any, row: Expr) -> Expr:
         value = as_float(self._get(register), self.width) * broadcast(self.to.scale[row], self.width)

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from l0compile.kernels.cpu.lanes import Expr
-from l0compile.kernels.cpu.linear.blocks import Microkernel
+from l0compile.kernels.cpu.linear.words import WordMicrokernel
 from l0compile.kernels.cpu.pair import pair_dot
 
 
 @dataclass(frozen=True)
-class PairMicrokernel(Microkernel):
+class PairMicrokernel(WordMicrokernel):
     """As that of float32, with a word of two features where that has one number."""
 
     def _multiply_add(self, total: Expr, weight: Expr, x: Expr) -> Expr:

@@ -5,7 +5,6 @@ from itertools import product
 from math import gcd
 
 from l0compile.errors import ScheduleError
-from l0compile.kernels.cpu.dot import WORD
 from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
 from l0compile.kernels.token_tile import TokenTile
 
@@ -40,10 +39,10 @@ def check_schedule(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule) 
             f"{schedule}: expected rows dividing {spec.rows} (block rows), vectors dividing {tile.vectors} (of a tile) "
             "and sums dividing unroll"
         )
-    if spec.zero_point is not None and (schedule.rows % WORD or spec.n % spec.rows):
+    if spec.result and (schedule.rows % spec.result.features or spec.n % spec.rows):
         raise ScheduleError(
-            f"{schedule}: expected rows divisible by {WORD}, and n ({spec.n}) by the rows of a block ({spec.rows}): "
-            "results in 8 bits are written as words of four rows"
+            f"{schedule}: expected rows divisible by {spec.result.features}, and n ({spec.n}) by the rows of a block "
+            f"({spec.rows}): results are written as words of {spec.result.features} rows"
         )
     needed = schedule.sums * schedule.rows * schedule.vectors + schedule.vectors + 1
     if needed > tile.registers:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from l0compile.kernels.cpu.word_form import WordForm
 from l0compile.kernels.token_tile import Tail
 
 
@@ -22,7 +23,7 @@ class LinearSpec:
         tail: tokens of the last tile, see ``Tail``.
         numbers: what is multiplied. Of "int8", sums start from integers, and each row has a scale. Of "bfloat16", sums
             are float32.
-        zero_point: of a result in 8-bit integers; None: it is float32.
+        result: the words in which results are written; None: they are float32.
     """
 
     n: int
@@ -35,7 +36,7 @@ class LinearSpec:
     activation: str
     tail: Tail = 0
     numbers: Literal["float32", "bfloat16", "int8"] = "float32"
-    zero_point: int | None = None
+    result: WordForm | None = None
 
 
 @dataclass(frozen=True)
