@@ -64,6 +64,7 @@ class _Translator:
     kernels: dict[tuple[Any, Any], Any] = field(default_factory=dict)
     launches: list[Launch] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    scalars: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.builder = relax.BlockBuilder()
@@ -152,7 +153,7 @@ class _Translator:
             self.kernels[key] = self.builder.add_func(function, name)
         self.launches.append(_launch(node, call.spec, str(self.kernels[key].name_hint)))
         operands = [self._operand(tensor, call) for tensor in call.tensors]
-        sizes = [relax.prim_value(self._size(size)) for size in call.sizes]
+        sizes = [self._scalar(self._size(size)) for size in call.sizes]
         arguments = relax.Tuple([*operands, *sizes])
         value = node.meta["val"]
         if isinstance(value, tuple):
@@ -175,6 +176,15 @@ class _Translator:
 
     def _view(self, value: Any, shape: list[Any]) -> Any:
         return self.builder.emit(relax.op.reshape(value, shape))
+
+    def _scalar(self, size: Any) -> Any:
+        """A size as an argument; one that takes arithmetic is computed once for all kernels."""
+        if isinstance(size, tirx.IntImm | tirx.Var):
+            return relax.prim_value(size)
+        key = str(size)
+        if key not in self.scalars:
+            self.scalars[key] = self.builder.emit(relax.prim_value(size))
+        return self.scalars[key]
 
     def _size(self, size: Any) -> Any:
         value = self.values[size] if isinstance(size, fx.Node) else size

@@ -45,13 +45,17 @@ def given(*values: Any) -> tuple[Any, ...]:
 @pytest.mark.parametrize("kind", ["int8", "bfloat16"])
 @pytest.mark.parametrize("block", [None, (4, 4), (8, 8)], ids=str)
 @pytest.mark.parametrize(("m", "tail"), [(70, 6), (5, None)])
-def test_linear(launch, tile: TokenTile, form: WordForm, kind: str, block: Any, m: int, tail: int | None) -> None:  # type: ignore[no-untyped-def]
+def test_linear(
+    launch, tile: TokenTile, form: WordForm, kind: str, block: Any, m: int, tail: int | None
+) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(m)
     n, k = 32, 24
     weight = torch.randint(-127, 128, (n, k)) * (torch.rand(n, k) < 0.5)
     weight[0, 0] = 1
     narrow = weight.to(torch.int8) if kind == "int8" else (weight / 50).bfloat16()
-    data, indices, indptr = word_blocks(narrow, *block) if block else (dense_word_blocks(narrow, tile.rows), None, None)
+    data, indices, indptr = (
+        word_blocks(narrow, *block) if block else (dense_word_blocks(narrow, tile.rows), None, None)
+    )
     x, bias = l0.pack(torch.randn(m, k), tile.lanes), torch.randn(n)
     if kind == "int8":
         x = l0.packed_quantize(x, torch.full((k,), 40.0), 120)
@@ -73,7 +77,9 @@ def test_linear(launch, tile: TokenTile, form: WordForm, kind: str, block: Any, 
 @pytest.mark.parametrize("form", BY_FEATURES, ids=lambda form: form.name)
 @pytest.mark.parametrize("numbers_", ["float32", "bfloat16"])
 @pytest.mark.parametrize("sizes", [(1, 70, 70), (5, 13, 13), (3, 16, 300)], ids=str)
-def test_attention(launch, tile: TokenTile, form: WordForm, numbers_: Any, sizes: tuple[int, int, int]) -> None:  # type: ignore[no-untyped-def]
+def test_attention(
+    launch, tile: TokenTile, form: WordForm, numbers_: Any, sizes: tuple[int, int, int]
+) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(0)
     batch, queries, keys = sizes
     heads, dim, value = 2, 8, 12
@@ -90,7 +96,9 @@ def test_attention(launch, tile: TokenTile, form: WordForm, numbers_: Any, sizes
     inputs = (q, k, v, mask, *given(inverse), *sizes)
     found = launch(AttentionSpec(*rest, result=form), inputs, shape, None, torch.int32)
     tokens = batch * queries
-    wanted = in_words(y.nan_to_num(), inverse, zero_point, pairs)  # lanes past the last register were not written
+    wanted = in_words(
+        y.nan_to_num(), inverse, zero_point, pairs
+    )  # lanes past the last register were not written
     assert torch.equal(numbers(found, form, tokens), numbers(wanted, form, tokens))
 
 
@@ -98,10 +106,16 @@ def test_attention(launch, tile: TokenTile, form: WordForm, numbers_: Any, sizes
 @pytest.mark.parametrize("centred", [True, False])
 @pytest.mark.parametrize("both", [True, False])
 @pytest.mark.parametrize(("m", "tail"), [(70, 6), (5, None)])
-def test_norm(launch, tile: TokenTile, form: WordForm, centred: bool, both: bool, m: int, tail: int | None) -> None:  # type: ignore[no-untyped-def]
+def test_norm(
+    launch, tile: TokenTile, form: WordForm, centred: bool, both: bool, m: int, tail: int | None
+) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(1)
     features = 20
-    x, weight, bias = l0.pack(torch.randn(m, features), tile.lanes), torch.rand(features), torch.randn(features)
+    x, weight, bias = (
+        l0.pack(torch.randn(m, features), tile.lanes),
+        torch.rand(features),
+        torch.randn(features),
+    )
     operands, sizes = given(x, weight, bias if centred else None), (m,) if tail is None else ()
     rest = (features, 1e-5, centred, True, centred, features, 0.0, 0.0, tail)
     y = launch(NormSpec(*rest), (*operands, *sizes), tuple(x.shape))
@@ -110,7 +124,9 @@ def test_norm(launch, tile: TokenTile, form: WordForm, centred: bool, both: bool
     shape = extents(tuple(y.shape), inverse is not None, pairs)
     inputs = (*operands, *given(inverse), *sizes, *([again] if both else []))
     found = launch(NormSpec(*rest, form, both), inputs, shape, None, torch.int32)
-    assert torch.equal(numbers(found, form, m), numbers(in_words(y.nan_to_num(), inverse, zero_point, pairs), form, m))
+    assert torch.equal(
+        numbers(found, form, m), numbers(in_words(y.nan_to_num(), inverse, zero_point, pairs), form, m)
+    )
     if both:
         assert torch.equal(l0.unpack(again, [m]), l0.unpack(y, [m]))
 

@@ -80,7 +80,9 @@ def packed(formula: Callable[[Any, Tensor], Any], x: Tensor, dynamic: Any = None
 def roundings(program: Program) -> list[str]:
     """Operators that only round, by name."""
     names = ("packed_quantize", "packed_bfloat16", "packed_token_pairs")
-    found = [node.target.name().split("::")[1] for node in program.graph.nodes if hasattr(node.target, "_schema")]
+    found = [
+        node.target.name().split("::")[1] for node in program.graph.nodes if hasattr(node.target, "_schema")
+    ]
     return [name for name in found if name in names]
 
 
