@@ -124,9 +124,9 @@ def packed_bfloat16_linear(
 
 
 @packed_bfloat16_linear.register_fake
-def _(
+def _(  # type: ignore[no-untyped-def]
     x, data, indices, indptr, bias, residual, n, activation, tokens=None, inverse=None, zero_point=0, pairs=""
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     return in_words_like(x.new_empty(x.shape[0], n, x.shape[2], dtype=torch.float32), inverse, pairs)
 
 

@@ -153,10 +153,10 @@ def packed_attention(
 
 
 @packed_attention.register_fake
-def _(
+def _(  # type: ignore[no-untyped-def]
     q, k, v, mask, bias, batch, queries, keys, heads, scale, causal, numbers="float32", inverse=None, zero_point=0,
     pairs="",
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     kv = key_heads(q.shape[1], k.shape[1] * (PAIR if numbers == "bfloat16" else 1), heads)
     return in_words_like(q.new_empty(q.shape[0], v.shape[1] // kv * heads, q.shape[2]), inverse, pairs)
 
@@ -199,9 +199,9 @@ def packed_layer_norm(
 
 
 @packed_layer_norm.register_fake
-def _(
+def _(  # type: ignore[no-untyped-def]
     x, weight, bias, eps, width, removed_mean, removed_m2, tokens=None, inverse=None, zero_point=0, pairs=""
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     return in_words_like(x, inverse, pairs)
 
 

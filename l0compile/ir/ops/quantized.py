@@ -156,9 +156,9 @@ def packed_int8_linear(
 
 
 @packed_int8_linear.register_fake
-def _(
+def _(  # type: ignore[no-untyped-def]
     x, data, indices, indptr, start, scale, bias, residual, inverse, n, activation, zero_point=0, tokens=None, pairs=""
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     y = x.new_empty(x.shape[0], n, x.shape[2], dtype=torch.float32)
     return in_words_like(y, inverse, pairs)
 

@@ -185,10 +185,10 @@ def _call(node: fx.Node) -> KernelCall:
     assert isinstance(x, fx.Node)
     tail, sizes = known_tail(x, own["tokens"])
     words = word_form(inverse, own["zero_point"], own["pairs"])
-    removed = (own["removed_mean"], own["removed_m2"]) if centred else (0.0, own["removed_square_sum"])
+    mean, squares = (own["removed_mean"], own["removed_m2"]) if centred else (0.0, own["removed_square_sum"])
     spec = NormSpec(
-        int(x.meta["val"].shape[1]), own["eps"], centred, weight is not None, bias is not None, own["width"], *removed,
-        tail, words, both or words is None,
+        int(x.meta["val"].shape[1]), own["eps"], centred, weight is not None, bias is not None, own["width"], mean,
+        squares, tail, words, both or words is None,
     )  # fmt: skip
     return KernelCall(spec, given(x, weight, bias, inverse), sizes)
 

@@ -110,7 +110,7 @@ def _operands(
     bias = [np.zeros((spec.bias_heads, len(q), keys, tile.lanes), np.float32)] if spec.bias_heads else []
     scales = []
     if spec.result:
-        y = np.zeros((len(q), *spec.result.extents(y.shape[1], tile.lanes)), np.int32)  # type: ignore[assignment]
+        y = np.zeros((len(q), *spec.result.extents(y.shape[1], tile.lanes)), np.int32)
         scales = [np.ones(spec.heads * spec.value_dim, np.float32)] if spec.result.numbers == "int8" else []
     return KernelOperands((q, k, v, *mask, *bias, *scales, batch, queries, keys, y))
 

@@ -72,11 +72,11 @@ def features_of(numbers: str) -> int:
 
 
 def _spec(workload: KernelWorkload, tile: TokenTile) -> LinearSpec | None:
-    forms = [FORMS[word] for word in workload.words if word in FORMS] or [None]
+    result = next((FORMS[word] for word in workload.words if word in FORMS), None)
     activations = [word for word in workload.words if word not in ("residual", *FORMS)] or [""]
     if len(workload.shape) != 2 or len(activations) > 1 or activations[0] not in ACTIVATIONS:
         return None
-    each, result = features_of(workload.dtype), forms[0]
+    each = features_of(workload.dtype)
     (n, k), (rows, cols) = workload.shape, workload.block or (tile.rows, each)
     numbers: Any = workload.dtype
     if workload.dtype not in WORD_TYPES or cols % each:
