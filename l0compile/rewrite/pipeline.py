@@ -31,6 +31,7 @@ from l0compile.rewrite.normalize.fold_constants import fold_constants
 from l0compile.rewrite.normalize.fold_gates import fold_gates
 from l0compile.rewrite.normalize.matmul_to_linear import matmul_to_linear
 from l0compile.rewrite.normalize.plain_arithmetic import plain_arithmetic
+from l0compile.rewrite.normalize.quantized_graphs import read_quantized_graph
 from l0compile.rewrite.normalize.shuffles_to_selects import shuffles_to_selects
 from l0compile.rewrite.normalize.simplify_masks import simplify_masks
 from l0compile.rewrite.normalize.split_linear import split_linear
@@ -48,6 +49,7 @@ NORMALIZE = PassGroup("normalize", "Write the same function one way.", (
     Pass(single_bags, adds_operators=True),
     Pass(cse),
     Pass(fuse_complex_rope, adds_operators=True),  # before a layer is split into even and odd features
+    Pass(read_quantized_graph, adds_operators=True),  # before its weights are folded to float32
     Pass(fold_constants),  # gates on weights, and index arithmetic on fixed sizes
     Pass(matmul_to_linear),
     Pass(canonicalize),  # reshapes around what was a product of matrices

@@ -17,10 +17,15 @@ _SEEDS = 3
 _LAST_BITS = 1e-5
 # The largest of a few trials is no bound: compiled code may differ by this much more.
 _MARGIN = 4.0
+# Operators that round a tensor, their first operand, to integers -> 1 / scale from their second one.
+_INVERSE: dict[str, Callable[[Any], Tensor]] = {
+    "l0compile::quantize": lambda inverse: inverse,
+    "quantized_decomposed::quantize_per_tensor": lambda scale: torch.tensor([1.0 / scale]),
+}
 
 
 class LastBits(TorchDispatchMode):
-    """While active, disturbs the last bits of whatever ``l0compile::quantize`` rounds.
+    """While active, disturbs the last bits of whatever ``l0compile::quantize`` or PyTorch's own operator rounds.
 
     Of each operand, the number that is nearest to a border also goes to the other side: where few numbers are rounded,
     noise alone may move none, and compiled code one.
@@ -32,9 +37,9 @@ class LastBits(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run ``func``, on a disturbed first operand where it rounds."""
-        if func is torch.ops.l0compile.quantize.default:
+        if func.name() in _INVERSE:
             self.roundings += 1
-            args = (self._disturbed(*args[:2]), *args[1:])
+            args = (self._disturbed(args[0], _INVERSE[func.name()](args[1])), *args[1:])
         return func(*args, **(kwargs or {}))
 
     def _disturbed(self, x: Tensor, inverse: Tensor) -> Tensor:
