@@ -1,6 +1,5 @@
 """read_quantized_graph: PT2E's layers become layers of integers, other roundings plain arithmetic, bit for bit."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
