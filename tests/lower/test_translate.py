@@ -1,4 +1,4 @@
-"""Errors of the translation, and the proof that embeddings stay inside their tables."""
+"""Errors of the translation, sizes as arguments of kernels, and the proof that embeddings stay inside their tables."""
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from l0compile.hardware.targets import load_target
 from l0compile.kernels.token_tile import token_tile
 from l0compile.lower.partition.index_bounds import index_bounds
 from l0compile.lower.translate import translate
+from l0compile.rewrite.pipeline import assign_layouts
 
 
 class Positions(nn.Module):
@@ -76,3 +77,14 @@ def test_an_operator_without_lowering_is_refused() -> None:
     program = capture(nn.LSTM(4, 4, batch_first=True).eval(), (torch.randn(2, 3, 4),))
     with pytest.raises(BuildError, match=r"no lowering for operator aten\.lstm"):
         translate(program, token_tile(load_target("native")))
+
+
+def test_a_size_is_computed_once_for_all_kernels() -> None:
+    """TVM would compute it again for each kernel that takes it."""
+    sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
+    model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(3))).eval()
+    program = capture(model, (torch.randn(2, 5, 4),), dynamic_shapes=(sizes,))
+    tile = token_tile(load_target("native"))
+    packed = assign_layouts(program, lanes=tile.lanes, rows=tile.rows)
+    text = translate(packed, tile).module["main"].script()
+    assert text.count("R.prim_value(") == 1
