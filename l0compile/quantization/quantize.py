@@ -1,4 +1,4 @@
-"""``quantize``: a copy of a model whose linear layers compute with narrow numbers."""
+"""``quantize``: a copy of a model whose linear layers and convolutions compute with narrow numbers."""
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
@@ -9,13 +9,22 @@ from torch import nn
 from l0compile.errors import ConfigError
 from l0compile.gates.apply import fold_gates
 from l0compile.quantization.attention import multiply_in_bfloat16
-from l0compile.quantization.eligible import check, layers_of, weight_of, why_not
-from l0compile.quantization.fit import NarrowLayer, Rounding, fit_bfloat16, fit_int8, shared_inputs
+from l0compile.quantization.batch_norm import Watched, folded, norms_after
+from l0compile.quantization.eligible import bias_of, check, layers_of, weight_of, why_not
+from l0compile.quantization.fit import (
+    NarrowLayer,
+    Parameters,
+    Rounding,
+    fit_bfloat16,
+    fit_int8,
+    shared_inputs,
+)
 from l0compile.quantization.observe import Observed, observe
 from l0compile.quantization.record import LayerPrecision
 
 PRECISIONS = ("int8", "bfloat16")
 _ROUNDINGS = ("nearest", "compensated")
+_NO_BFLOAT16 = "there is no kernel for convolutions of bfloat16 numbers"
 
 
 def quantize(
@@ -29,11 +38,12 @@ def quantize(
     samples: int = 2048,
     forward: Callable[[nn.Module, Any], object] | None = None,
 ) -> nn.Module:
-    """Make a copy of a trained model whose linear layers compute with 8 or 16 bits.
+    """Make a copy of a trained model whose linear layers and convolutions compute with 8 or 16 bits.
 
     The copy is an ordinary module in PyTorch that says exactly what the narrow model answers; it can be evaluated,
     exported, saved, and trained on. Every ``nn.Linear`` (and ``Conv1D`` of transformers) that the calibration data
-    reaches is replaced; other layers stay.
+    reaches is replaced, and for ``"int8"`` every ``nn.Conv2d`` of one group and four or more input channels, with the
+    batch norm that alone reads it folded into it; other layers stay.
 
     ``"int8"``: inputs are unsigned, with one zero point for a tensor, and weights signed, with a scale for each row.
     What is exactly 0 stays exactly 0. Outliers of input features move into the weights before rounding (SmoothQuant,
@@ -53,16 +63,18 @@ def quantize(
             which takes half of their time on a CPU that has instructions for it, and more on others.
         tolerance: a layer whose output changes by more than this stays float32: the sum of squared changes as a share
             of the sum of squared outputs.
-        samples: inputs of each layer [k] to keep for the choice of scales, drawn from all that it gets.
+        samples: inputs of each layer [k] to keep for the choice of scales, drawn from all that it gets; of a
+            convolution fewer, since a window holds several places.
         forward: called as ``forward(model, batch)`` instead, for batches of another form.
 
     Returns:
         The copy in evaluation mode. Its attribute ``quantization`` holds a
-        :class:`l0compile.quantization.LayerPrecision` for each linear layer of the model, in the order of its modules.
+        :class:`l0compile.quantization.LayerPrecision` for each linear layer and ``nn.Conv2d`` of the model, in the
+        order of its modules.
 
     Raises:
-        ConfigError: the precision or another argument is unknown; the model has no linear layer, weights that are not
-            float32, or is quantised already; ``calibration`` is a single batch.
+        ConfigError: the precision or another argument is unknown; the model has no layer to make narrow, weights that
+            are not float32, or is quantised already; ``calibration`` is a single batch.
         DataError: no calibration batch, or one that leads to NaN or infinity at a layer.
         GateError: a gate is not hardened.
     """
@@ -71,13 +83,23 @@ def quantize(
     narrow = _copied(model)
     layers = layers_of(narrow)
     reasons = {name: why_not(layer) for name, layer in layers.items()}
+    if precision == "bfloat16":
+        reasons |= {name: _NO_BFLOAT16 for name, layer in layers.items() if isinstance(layer, nn.Conv2d)}
     able = {name: layer for name, layer in layers.items() if reasons[name] is None}
-    widths = {name: weight_of(layer).shape[1] for name, layer in able.items()}
-    fitted = _fit(able, observe(narrow, able, widths, calibration, forward, samples), precision, rounding)
+    parameters = {name: (weight_of(layer), bias_of(layer)) for name, layer in able.items()}
+    widths = {name: weight[0].numel() for name, (weight, _) in parameters.items()}
+    watched = Watched((conv, norm) for conv, norm in norms_after(narrow) if conv in able.values())
+    seen = observe(narrow, able, widths, calibration, forward, samples)
+    norms = watched.confirmed()
+    for name, layer in able.items():
+        if layer in norms:
+            parameters[name] = folded(*parameters[name], norms[layer])
+    fitted = _fit(able, parameters, seen, precision, rounding)
     records = [_decide(name, reasons[name], fitted.get(name), precision, tolerance) for name in layers]
     chosen = {record.name: fitted[record.name][0] for record in records if record.precision != "float32"}
     made = {layers[name]: layer for name, layer in chosen.items()}
-    return _finished(narrow, made, tuple(records), attention)
+    gone: dict[nn.Module, nn.Module] = {norms[layer]: nn.Identity() for layer in made if layer in norms}
+    return _finished(narrow, made | gone, tuple(records), attention)
 
 
 def _finished(
@@ -124,13 +146,20 @@ def _check_options(precision: str, rounding: str, attention: str, tolerance: flo
 
 
 def _fit(
-    layers: dict[str, nn.Module], seen: dict[str, Observed], precision: str, rounding: Rounding
+    layers: Mapping[str, nn.Module],
+    parameters: Mapping[str, Parameters],
+    seen: Mapping[str, Observed],
+    precision: str,
+    rounding: Rounding,
 ) -> dict[str, NarrowLayer]:
     reached = {name: observed for name, observed in seen.items() if len(observed.rows)}
     fitted: dict[str, NarrowLayer] = {}
     for names in shared_inputs(reached):
-        group, observed = [layers[name] for name in names], reached[names[0]]
-        made = fit_int8(group, observed, rounding) if precision == "int8" else fit_bfloat16(group, observed)
+        own, inputs = [parameters[name] for name in names], [reached[name] for name in names]
+        if precision == "int8":
+            made = fit_int8([layers[name] for name in names], own, inputs, rounding)
+        else:
+            made = fit_bfloat16(own, inputs)
         fitted.update(zip(names, made, strict=True))
     return fitted
 

@@ -29,14 +29,14 @@ def quantize(x: Tensor, inverse: Tensor, zero_point: int) -> Tensor:
 
     Args:
         x: [..., F] float32. NaN becomes 0.
-        inverse: [F] or [1] float32, 1 / scale.
+        inverse: [F] or [1] float32, 1 / scale; for images [..., C, H, W] it is [C, 1, 1].
         zero_point: from 0 to 255; what x = 0 becomes.
 
     Returns:
         [..., F] uint8.
     """
     _check_zero_point(zero_point)
-    return _rounded(x * inverse, zero_point)
+    return rounded(x * inverse, zero_point)
 
 
 @quantize.register_fake
@@ -65,7 +65,7 @@ def int8_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, z
     _check_features(x, weight.shape[1])
     # Whole numbers of this size are exact in float64, whatever the order of adding.
     sums = F.linear(x.double() - zero_point, weight.double())
-    return _scaled(sums, scale, bias)
+    return scaled(sums, scale, bias)
 
 
 @int8_linear.register_fake
@@ -149,9 +149,9 @@ def packed_int8_linear(
     weight = from_word_blocks(data, indices, indptr, n, words * FEATURES, torch.int8)
     numbers = from_words(x.transpose(1, 2), torch.uint8)
     sums = F.linear(numbers.double(), weight.double()) + start
-    y = activate(_scaled(sums, scale, bias), activation)
+    y = activate(scaled(sums, scale, bias), activation)
     if inverse is not None:
-        return to_words(_rounded(y * inverse, zero_point)).transpose(1, 2).contiguous()
+        return to_words(rounded(y * inverse, zero_point)).transpose(1, 2).contiguous()
     y = y.transpose(1, 2).contiguous()
     return y if residual is None else y + residual
 
@@ -163,14 +163,15 @@ def _(x, data, indices, indptr, start, scale, bias, residual, inverse, n, *rest,
     return x.new_empty(x.shape[0], n, x.shape[2], dtype=torch.float32)
 
 
-def _scaled(sums: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
+def scaled(sums: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
     """float32(sums * scale + bias) with a single rounding after that of the sum itself, as a fused multiply-add has."""
     product = sums.float().double() * scale.double()
     return (product if bias is None else product + bias.double()).float()
 
 
-def _rounded(scaled: Tensor, zero_point: int) -> Tensor:
-    within = scaled.nan_to_num(-zero_point).clamp(-zero_point, LEVELS - zero_point)
+def rounded(x: Tensor, zero_point: int) -> Tensor:
+    """clamp(round(x) + zero_point, 0, 255) as uint8, ties to even; NaN becomes 0."""
+    within = x.nan_to_num(-zero_point).clamp(-zero_point, LEVELS - zero_point)
     return (within.round() + zero_point).to(torch.uint8)
 
 
