@@ -37,7 +37,7 @@ def norms_after(model: nn.Module) -> list[Pair]:
                 or reader.op != "call_module"
             ):
                 continue
-            conv, norm = (modules[prefix + str(call.target)] for call in (node, reader))
+            conv, norm = (modules.get(prefix + str(call.target)) for call in (node, reader))
             once = all(
                 called[call.target] == places[id(part)] == 1 for call, part in ((node, conv), (reader, norm))
             )

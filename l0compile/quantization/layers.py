@@ -16,22 +16,9 @@ MOST = 127
 
 
 class Quantized(nn.Module):
-    """What layers of 8-bit integers have in common: a weight whose rows are rounded, each with its scale.
+    """What layers of 8-bit integers have in common: rows of a weight that are rounded, each with its scale.
 
-    In evaluation mode such a layer calls ``l0compile::quantize`` and the operator of integers, and nothing else. In
-    training mode it computes the same in float32 with straight-through gradients (arXiv 1308.3432): rounding counts as
-    the identity, clipping as a clamp. Weights that are exactly 0 stay 0 through training. Going from training to
-    evaluation mode rounds the trained weights again.
-
-    Attributes:
-        weight: [n, ...] float32 parameter, the weight before it is rounded.
-        bias: [n] float32 parameter, or None.
-        inverse: 1 / scale of each input feature or channel, float32, as it is multiplied to an input; layers with the
-            same input share the buffer.
-        scale: [n] float32; the rounded weight stands for ``rounded * scale[:, None] * inverse``.
-        rounded: int8, shape of the weight.
-        zero_point: what an input of 0 becomes.
-        kept: bool, shape of the weight, False where it stays 0; not saved, made from the weight.
+    Attributes and modes are those of :class:`QuantizedLinear`, for a weight of any shape [n, ...].
     """
 
     inverse: Tensor

@@ -6,6 +6,7 @@ it may be anything.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch import Tensor
 from l0compile.ir.ops.activation import activate
 from l0compile.ir.ops.planes import Planes, pixel_index
 from l0compile.ir.ops.quantized import FEATURES, quantize, rounded, scaled
-from l0compile.ir.ops.words import from_word_blocks, from_words, to_words
+from l0compile.ir.ops.words import from_words, to_words
 
 
 def word_of(zero_point: int) -> int:
@@ -88,18 +89,17 @@ def packed_int8_conv2d(
         residual: [N, n, size'] float32 in the layout of the result.
         result: ``Planes.numbers()`` of the result.
     """
-    planes, rows = Planes(*result), data.shape[2]
-    row_blocks = -(-n // rows)
+    planes, row_blocks = Planes(*result), -(-n // data.shape[2])
     if indptr is None:
-        columns = offsets.shape[0]
-        indptr = torch.arange(row_blocks + 1, dtype=torch.int32) * columns
+        indptr = torch.arange(row_blocks + 1, dtype=torch.int32) * offsets.shape[0]
         offsets = offsets.repeat(row_blocks)
-    taken, column = torch.unique(offsets, return_inverse=True)
-    weight = from_word_blocks(data, column, indptr, n, len(taken) * FEATURES, torch.int8)
     pixels = pixel_index(planes).flatten()
-    seen = x.flatten(1)[:, taken[:, None] + (pixels - planes.lead)]
-    sums = from_words(seen.transpose(1, 2), torch.uint8).double() @ weight.double().T + start
-    y = scaled(sums, scale, bias).transpose(1, 2)
+    places = offsets[:, None] + (pixels - planes.lead)
+    sums = [
+        _row_block(x.flatten(1)[:, places[begin:end]], data[begin:end, 0])
+        for begin, end in pairwise(indptr.tolist())
+    ]
+    y = scaled(torch.cat(sums, 2)[..., :n] + start, scale, bias).transpose(1, 2)
     if residual is not None:
         y = y + residual[:, :, pixels]
     y = activate(y, activation)
@@ -110,6 +110,15 @@ def packed_int8_conv2d(
         whole = x.new_full((x.shape[0], n // FEATURES, planes.size), word_of(zero_point))
     whole[:, :, pixels] = y
     return whole
+
+
+def _row_block(seen: Tensor, data: Tensor) -> Tensor:
+    """Words [N, columns, pixels] and weights [columns, rows] -> sums of products [N, pixels, rows].
+
+    Columns stay apart even where two of them read the same place: a zero point counts for both.
+    """
+    numbers = from_words(seen.transpose(1, 2), torch.uint8).double()
+    return numbers @ from_words(data.T, torch.int8).double().T
 
 
 @packed_int8_conv2d.register_fake

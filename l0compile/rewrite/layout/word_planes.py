@@ -52,12 +52,15 @@ def _packed(
     offsets = (torch.arange(words)[:, None] * source.size + torch.tensor(places)).flatten()
     offsets = offsets if columns is None else offsets[columns.long()]
     start = (-given["zero_point"] * weight.int().sum((1, 2, 3))).to(torch.int32)
-    constants = [
-        state.editor.add_constant(f"{data.target}_{name}", value, node)
-        for name, value in (("offsets", offsets.to(torch.int32)), ("start", start))
-    ]
-    epilogue = (given["scale"], given["bias"], None, None, n, result.numbers(), "")
-    args = (x, data, constants[0], indptr, constants[1], *epilogue)
+
+    def constant(name: str, value: Tensor) -> fx.Node:
+        return state.editor.add_constant(f"{data.target}_{name}", value, node)
+
+    # With a bias a residual is added to a rounded number, as in PyTorch; without one both would be rounded once.
+    bias = constant("bias", torch.zeros(n)) if given["bias"] is None else given["bias"]
+    epilogue = (given["scale"], bias, None, None, n, result.numbers(), "")
+    tables = constant("offsets", offsets.to(torch.int32)), indptr, constant("start", start)
+    args = (x, data, *tables, *epilogue)
     return state.editor.call(l0.packed_int8_conv2d.default, args, before=node)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from l0compile.hardware._tvm import tvm, tvm_target
 from l0compile.hardware.targets import load_target
-from l0compile.ir.ops.int8_conv import conv_matrix, from_conv_matrix
+from l0compile.ir.ops.int8_conv import conv_matrix
 from l0compile.ir.ops.planes import Planes, pixel_index
 from l0compile.ir.ops.word_planes import word_of
 from l0compile.ir.ops.words import dense_word_blocks, from_words, word_blocks
@@ -145,12 +145,6 @@ def test_quantize(launch, channels: int) -> None:  # type: ignore[no-untyped-def
     expected = l0.quantize_planes(x, inverse, 100)
     spec = QuantizePlanesSpec(channels, 37, 100)
     assert torch.equal(launch(spec, (x, inverse), tuple(expected.shape), None, torch.int32), expected)
-
-
-@pytest.mark.parametrize("shape", [(3, 4, 1, 1), (5, 7, 3, 2), (1, 1, 1, 5)])
-def test_a_matrix_gives_its_weight_back(shape: tuple[int, ...]) -> None:
-    weight = torch.randint(-127, 128, shape, dtype=torch.int8)
-    assert torch.equal(from_conv_matrix(conv_matrix(weight), shape), weight)
 
 
 @pytest.mark.parametrize("dense", [True, False])
