@@ -56,7 +56,7 @@ def _pair(values: Sequence[int]) -> tuple[int, int]:
     return int(values[0]), int(values[1])
 
 
-class Windows:
+class SeenWindows:
     """The windows of a convolution over some images, as the rows that its weight [n, C * kh * kw] is multiplied by.
 
     Attributes:

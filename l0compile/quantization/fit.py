@@ -20,7 +20,7 @@ NarrowLayer = tuple[nn.Module, float]
 """(the layer that replaces another, the relative squared error of its output)."""
 
 
-Parameters = tuple[nn.Parameter, nn.Parameter | None]
+WeightAndBias = tuple[nn.Parameter, nn.Parameter | None]
 """Weight and bias that a layer computes with, perhaps with the batch norm after it."""
 
 
@@ -34,7 +34,7 @@ def shared_inputs(seen: Mapping[str, Observed]) -> list[list[str]]:
 
 def fit_int8(
     layers: Sequence[nn.Module],
-    parameters: Sequence[Parameters],
+    parameters: Sequence[WeightAndBias],
     seen: Sequence[Observed],
     rounding: Rounding,
 ) -> list[NarrowLayer]:
@@ -66,7 +66,7 @@ def fit_int8(
     return made
 
 
-def fit_bfloat16(parameters: Sequence[Parameters], seen: Sequence[Observed]) -> list[NarrowLayer]:
+def fit_bfloat16(parameters: Sequence[WeightAndBias], seen: Sequence[Observed]) -> list[NarrowLayer]:
     """Make layers of bfloat16 factors; arguments as for ``fit_int8``."""
     made: list[NarrowLayer] = []
     for (weight, bias), observed in zip(parameters, seen, strict=True):
@@ -77,7 +77,7 @@ def fit_bfloat16(parameters: Sequence[Parameters], seen: Sequence[Observed]) -> 
 
 
 def _int8_layer(
-    layer: nn.Module, parameters: Parameters, scale: InputScale, inverse: Tensor, units: Tensor | None
+    layer: nn.Module, parameters: WeightAndBias, scale: InputScale, inverse: Tensor, units: Tensor | None
 ) -> Quantized:
     """Round to the nearest, or so as to compensate for inputs ``units`` [rows, k]."""
     weight, bias = parameters

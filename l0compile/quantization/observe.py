@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from l0compile.errors import ConfigError, DataError
-from l0compile.quantization.convolution import Windows
+from l0compile.quantization.convolution import SeenWindows
 
 _WINDOWS = 512
 
@@ -147,7 +147,7 @@ def _note(
             "are masked entirely"
         )
     if isinstance(layer, nn.Conv2d):
-        windows = Windows(layer, values)
+        windows = SeenWindows(layer, values)
         seen.draw(windows.count, windows.take, windows.peak)
     else:
         seen.add(values.reshape(-1, values.shape[-1]))

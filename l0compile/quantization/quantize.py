@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -13,8 +14,8 @@ from l0compile.quantization.batch_norm import Watched, folded, norms_after
 from l0compile.quantization.eligible import bias_of, check, layers_of, weight_of, why_not
 from l0compile.quantization.fit import (
     NarrowLayer,
-    Parameters,
     Rounding,
+    WeightAndBias,
     fit_bfloat16,
     fit_int8,
     shared_inputs,
@@ -24,7 +25,6 @@ from l0compile.quantization.record import LayerPrecision
 
 PRECISIONS = ("int8", "bfloat16")
 _ROUNDINGS = ("nearest", "compensated")
-_NO_BFLOAT16 = "there is no kernel for convolutions of bfloat16 numbers"
 
 
 def quantize(
@@ -82,24 +82,39 @@ def quantize(
     check(model)
     narrow = _copied(model)
     layers = layers_of(narrow)
-    reasons = {name: why_not(layer) for name, layer in layers.items()}
-    if precision == "bfloat16":
-        reasons |= {name: _NO_BFLOAT16 for name, layer in layers.items() if isinstance(layer, nn.Conv2d)}
+    reasons = {name: _why_not(layer, precision) for name, layer in layers.items()}
     able = {name: layer for name, layer in layers.items() if reasons[name] is None}
-    parameters = {name: (weight_of(layer), bias_of(layer)) for name, layer in able.items()}
-    widths = {name: weight[0].numel() for name, (weight, _) in parameters.items()}
-    watched = Watched((conv, norm) for conv, norm in norms_after(narrow) if conv in able.values())
-    seen = observe(narrow, able, widths, calibration, forward, samples)
-    norms = watched.confirmed()
-    for name, layer in able.items():
-        if layer in norms:
-            parameters[name] = folded(*parameters[name], norms[layer])
-    fitted = _fit(able, parameters, seen, precision, rounding)
+    seen = partial(observe, narrow, batches=calibration, forward=forward, samples=samples)
+    fitted, norms = _fitted(narrow, able, seen, precision, rounding)
     records = [_decide(name, reasons[name], fitted.get(name), precision, tolerance) for name in layers]
-    chosen = {record.name: fitted[record.name][0] for record in records if record.precision != "float32"}
-    made = {layers[name]: layer for name, layer in chosen.items()}
+    made = {layers[r.name]: fitted[r.name][0] for r in records if r.precision != "float32"}
     gone: dict[nn.Module, nn.Module] = {norms[layer]: nn.Identity() for layer in made if layer in norms}
     return _finished(narrow, made | gone, tuple(records), attention)
+
+
+def _fitted(
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    observed: Callable[..., dict[str, Observed]],
+    precision: str,
+    rounding: Rounding,
+) -> tuple[dict[str, NarrowLayer], Mapping[nn.Module, nn.Module]]:
+    """Run the calibration; return a narrow layer for each that it reached, and the batch norms folded into them."""
+    parameters = {name: (weight_of(layer), bias_of(layer)) for name, layer in layers.items()}
+    widths = {name: weight[0].numel() for name, (weight, _) in parameters.items()}
+    watched = Watched((conv, norm) for conv, norm in norms_after(model) if conv in layers.values())
+    seen = observed(layers=layers, widths=widths)
+    norms = watched.confirmed()
+    for name, layer in layers.items():
+        if layer in norms:
+            parameters[name] = folded(*parameters[name], norms[layer])
+    return _fit(layers, parameters, seen, precision, rounding), norms
+
+
+def _why_not(layer: nn.Module, precision: str) -> str | None:
+    if precision == "bfloat16" and isinstance(layer, nn.Conv2d):
+        return "there is no kernel for convolutions of bfloat16 numbers"
+    return why_not(layer)
 
 
 def _finished(
@@ -147,7 +162,7 @@ def _check_options(precision: str, rounding: str, attention: str, tolerance: flo
 
 def _fit(
     layers: Mapping[str, nn.Module],
-    parameters: Mapping[str, Parameters],
+    parameters: Mapping[str, WeightAndBias],
     seen: Mapping[str, Observed],
     precision: str,
     rounding: Rounding,

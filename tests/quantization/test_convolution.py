@@ -12,7 +12,7 @@ from torch.nn import functional as F
 import l0compile as l0
 from l0compile.errors import ConfigError
 from l0compile.quantization import QuantizedConv2d, QuantizedLinear
-from l0compile.quantization.convolution import Windows
+from l0compile.quantization.convolution import SeenWindows
 
 OPTIONS: list[dict[str, object]] = [
     {},
@@ -53,7 +53,7 @@ def test_windows_are_what_the_weight_is_multiplied_by(
     kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int]
 ) -> None:
     conv, x = nn.Conv2d(4, 3, kernel, stride, padding, dilation), torch.randn(2, 4, 9, 8)
-    seen = Windows(conv, x)
+    seen = SeenWindows(conv, x)
     wanted = F.unfold(x, kernel, dilation, padding, stride).transpose(1, 2).flatten(0, 1)
     assert seen.count == len(wanted)
     chosen = torch.randperm(seen.count)[:5].sort().values

@@ -28,8 +28,8 @@ def from_words(words: Tensor, dtype: torch.dtype) -> Tensor:
 def word_blocks(weight: Tensor, rows: int, cols: int) -> tuple[Tensor, Tensor, Tensor]:
     """The nonzero blocks of a weight [n, k], in words: (data, indices, indptr), data [nnz, words, rows] int32.
 
-    ``cols`` is a multiple of the numbers of a word. Of a weight that is all zero the first block is stored: kernels take
-    no empty tensors.
+    ``cols`` is a multiple of the numbers of a word. Of a weight that is all zero the first block is stored: kernels
+    take no empty tensors.
     """
     words, width = to_words(weight), cols // features_of(weight.dtype)
     live = nonzero_blocks(words, rows, width)

@@ -123,7 +123,7 @@ def _row_block(spec: IntegerConvSpec, tile: TokenTile, to: _Buffers, image: Expr
     whole, rest = divmod(spec.result.body, tile.lanes)
 
     def compute(width: int) -> None:
-        _Microkernel(spec, tile, to, image, j, t * tile.lanes, pieces(width, tile)).emit()
+        _BlockOfRows(spec, tile, to, image, j, t * tile.lanes, pieces(width, tile)).emit()
 
     if not rest:
         compute(tile.lanes)
@@ -144,7 +144,7 @@ def _row_block(spec: IntegerConvSpec, tile: TokenTile, to: _Buffers, image: Expr
 
 
 @dataclass(frozen=True)
-class _Microkernel:
+class _BlockOfRows:
     """Rows of block ``j`` at the ``registers`` of pixels from place ``first`` of the body on."""
 
     spec: IntegerConvSpec
