@@ -63,8 +63,7 @@ def quantize(
             which takes half of their time on a CPU that has instructions for it, and more on others.
         tolerance: a layer whose output changes by more than this stays float32: the sum of squared changes as a share
             of the sum of squared outputs.
-        samples: inputs of each layer [k] to keep for the choice of scales, drawn from all that it gets; of a
-            convolution fewer, since a window holds several places.
+        samples: inputs of each layer [k] to keep for the choice of scales, drawn from all that it gets.
         forward: called as ``forward(model, batch)`` instead, for batches of another form.
 
     Returns:
@@ -88,8 +87,7 @@ def quantize(
     fitted, norms = _fitted(narrow, able, seen, precision, rounding)
     records = [_decide(name, reasons[name], fitted.get(name), precision, tolerance) for name in layers]
     made = {layers[r.name]: fitted[r.name][0] for r in records if r.precision != "float32"}
-    gone: dict[nn.Module, nn.Module] = {norms[layer]: nn.Identity() for layer in made if layer in norms}
-    return _finished(narrow, made | gone, tuple(records), attention)
+    return _finished(narrow, made, norms, tuple(records), attention)
 
 
 def _fitted(
@@ -120,14 +118,17 @@ def _why_not(layer: nn.Module, precision: str) -> str | None:
 def _finished(
     model: nn.Module,
     narrow: Mapping[nn.Module, nn.Module],
+    norms: Mapping[nn.Module, nn.Module],
     records: tuple[LayerPrecision, ...],
     attention: str,
 ) -> nn.Module:
-    """Put each narrow layer in the place of its own, and the records on the model."""
+    """Put each narrow layer in the place of its own, nothing in that of its batch norm, the records on the model."""
     if attention == "bfloat16":
         multiply_in_bfloat16(model)
     for layer, by in narrow.items():
         model = _replaced(model, layer, by)
+        if layer in norms:
+            model = _replaced(model, norms[layer], nn.Identity())
     _leave_fast_path(model)
     model.eval()
     model.quantization = records  # type: ignore[assignment]
