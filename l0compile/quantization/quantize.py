@@ -67,9 +67,8 @@ def quantize(
         forward: called as ``forward(model, batch)`` instead, for batches of another form.
 
     Returns:
-        The copy in evaluation mode. Its attribute ``quantization`` holds a
-        :class:`l0compile.quantization.LayerPrecision` for each linear layer and ``nn.Conv2d`` of the model, in the
-        order of its modules.
+        The copy in evaluation mode. Its attribute ``quantization`` holds, in the order of the model's modules, a
+        :class:`l0compile.quantization.LayerPrecision` for each linear layer and ``nn.Conv2d``.
 
     Raises:
         ConfigError: the precision or another argument is unknown; the model has no layer to make narrow, weights that
@@ -85,9 +84,9 @@ def quantize(
     able = {name: layer for name, layer in layers.items() if reasons[name] is None}
     seen = partial(observe, narrow, batches=calibration, forward=forward, samples=samples)
     fitted, norms = _fitted(narrow, able, seen, precision, rounding)
-    records = [_decide(name, reasons[name], fitted.get(name), precision, tolerance) for name in layers]
+    records = tuple(_decide(name, reasons[name], fitted.get(name), precision, tolerance) for name in layers)
     made = {layers[r.name]: fitted[r.name][0] for r in records if r.precision != "float32"}
-    return _finished(narrow, made, norms, tuple(records), attention)
+    return _finished(narrow, made, norms, records, attention)
 
 
 def _fitted(
