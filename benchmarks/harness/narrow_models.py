@@ -15,6 +15,7 @@ from l0compile.tasks.spearman import similarity_spearman
 from l0compile.tasks.text import load_corpus
 
 _SENTENCES, _HELD_OUT, _TOKENS = 128, 400, 128
+_CONVOLUTIONAL = ("ResNet-50",)
 _DYNAMIC = {name: {0: "batch", 1: "seq"} for name in ("input_ids", "attention_mask")}
 
 
@@ -57,7 +58,8 @@ def openvino_int8(name: str, dense: Path, place: Path) -> Path:
         model.reshape({port: [1, _TOKENS] for port in model.inputs})
         openvino.save_model(model, path, compress_to_fp16=False)
         return path
-    return quantize_for_openvino(dense, [dict(zip(names, batch, strict=True)) for batch in batches], path)
+    items = [dict(zip(names, batch, strict=True)) for batch in batches]
+    return quantize_for_openvino(dense, items, path, transformer=name not in _CONVOLUTIONAL)
 
 
 def onnxruntime_int8(dense: Path, place: Path) -> Path:

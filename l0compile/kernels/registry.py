@@ -10,6 +10,7 @@ from l0compile.ir import ops as ops  # registers the operators that are looked u
 from l0compile.kernels.cpu.attention.definition import ATTENTION
 from l0compile.kernels.cpu.bag import BAG
 from l0compile.kernels.cpu.conv import CONV
+from l0compile.kernels.cpu.int8_conv import INT8_CONV
 from l0compile.kernels.cpu.linear.definition import LINEAR
 from l0compile.kernels.cpu.mask import MASK
 from l0compile.kernels.cpu.narrow import NARROW
@@ -17,6 +18,7 @@ from l0compile.kernels.cpu.norm import NORM
 from l0compile.kernels.cpu.pack import PACK
 from l0compile.kernels.cpu.planes import COPY
 from l0compile.kernels.cpu.quantize import QUANTIZE
+from l0compile.kernels.cpu.quantize_planes import QUANTIZE_PLANES
 from l0compile.kernels.cpu.rope import ROPE
 from l0compile.kernels.cpu.window import WINDOW
 from l0compile.kernels.cpu.winograd import WINOGRAD
@@ -36,6 +38,8 @@ KERNELS: tuple[KernelDef, ...] = (
     NARROW,
     BAG,
     CONV,
+    INT8_CONV,
+    QUANTIZE_PLANES,
     COPY,
     WINDOW,
     WINOGRAD_PLANES,

@@ -9,7 +9,8 @@ from l0compile.errors import ConfigError, GateError
 from l0compile.gates import Gate, dense_weight, unhardened
 from l0compile.gates.fold import gates_of
 from l0compile.ir.tensors import ORDINARY_TYPES, oddity, resolved
-from l0compile.quantization.layers import Bfloat16Linear, QuantizedLinear
+from l0compile.quantization.convolution import why_not_convolution
+from l0compile.quantization.layers import Bfloat16Linear, Quantized
 
 _FOREIGN = (
     "torch.ao.nn.quantized",
@@ -23,7 +24,7 @@ _FOREIGN = (
 
 
 def check(model: nn.Module) -> None:
-    """Refuse a model that is quantised already, has trainable gates, other weights than float32, or no linear layer.
+    """Refuse a model that is quantised already, has trainable gates, other weights than float32, or nothing to narrow.
 
     Raises:
         ConfigError: one of these, with the layer's name.
@@ -40,10 +41,11 @@ def check(model: nn.Module) -> None:
         if is_linear(module):
             _check_weight(name, module)
             found = True
+        found = found or (isinstance(module, nn.Conv2d) and why_not_convolution(module) is None)
     if not found:
         raise ConfigError(
-            f"quantize: expected a model with an nn.Linear, got {type(model).__name__} without one; other layers stay "
-            "as they are, so there is nothing to do"
+            f"quantize: expected a model with an nn.Linear, or an nn.Conv2d of one group and 4 or more input channels, "
+            f"got {type(model).__name__} without one; other layers stay as they are, so there is nothing to do"
         )
 
 
@@ -59,7 +61,9 @@ def is_transposed(module: nn.Module) -> bool:
 
 
 def why_not(layer: nn.Module) -> str | None:
-    """Return why a linear layer has to stay as it is, None if it need not."""
+    """Return why a linear layer or convolution has to stay as it is, None if it need not."""
+    if isinstance(layer, nn.Conv2d) and (reason := why_not_convolution(layer)) is not None:
+        return reason
     if isinstance(layer, nn.Linear) and type(layer).forward is not nn.Linear.forward:
         return f"{type(layer).__name__} has a forward of its own"
     if not all(gate.is_folded for gate in gates_of(layer)):
@@ -70,7 +74,7 @@ def why_not(layer: nn.Module) -> str | None:
 
 
 def weight_of(layer: nn.Module) -> nn.Parameter:
-    """Return the weight [n, k] that the layer computes with: its own parameter where that is it, else a new one."""
+    """Return the weight [n, k], or [n, C, kh, kw], of a layer: its own parameter where that is it, else a new one."""
     if is_transposed(layer):
         found: Tensor = layer.weight.detach().T.contiguous()  # type: ignore[operator]
         return nn.Parameter(found)
@@ -124,7 +128,7 @@ def _check_weight(name: str, layer: nn.Module) -> None:
 def _refuse_quantized(name: str, module: nn.Module) -> None:
     kind = type(module)
     packed = {"qweight", "scales"} <= {*module._buffers, *module._parameters}
-    ours = isinstance(module, QuantizedLinear | Bfloat16Linear)
+    ours = isinstance(module, Quantized | Bfloat16Linear)
     if ours or packed or f"{kind.__module__}.".startswith(_FOREIGN):
         raise ConfigError(
             f"quantize: {name!r}: expected a float32 model, got a {kind.__module__}.{kind.__qualname__}, which is "
@@ -133,9 +137,9 @@ def _refuse_quantized(name: str, module: nn.Module) -> None:
 
 
 def layers_of(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the linear layers of ``model`` by their first name, gates left out."""
+    """Return the linear layers and convolutions over images of ``model`` by their first name, gates left out."""
     return {
         name: module
         for name, module in model.named_modules()
-        if is_linear(module) and not isinstance(module, Gate)
+        if (is_linear(module) or isinstance(module, nn.Conv2d)) and not isinstance(module, Gate)
     }

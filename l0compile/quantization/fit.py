@@ -1,6 +1,7 @@
 """From what layers saw to the layers that replace them, each with its error."""
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Literal
 
 import torch
@@ -8,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from l0compile.ir.ops.bfloat16 import rounded as bfloat16
-from l0compile.quantization.eligible import bias_of, weight_of
-from l0compile.quantization.layers import Bfloat16Linear, QuantizedLinear
+from l0compile.quantization.convolution import steps as steps_of
+from l0compile.quantization.layers import Bfloat16Linear, Quantized, QuantizedConv2d, QuantizedLinear
 from l0compile.quantization.observe import Observed
 from l0compile.quantization.rounding import compensated, row_scales
 from l0compile.quantization.scales import InputScale, choose_scale
@@ -19,30 +20,42 @@ NarrowLayer = tuple[nn.Module, float]
 """(the layer that replaces another, the relative squared error of its output)."""
 
 
+WeightAndBias = tuple[nn.Parameter, nn.Parameter | None]
+"""Weight and bias that a layer computes with, perhaps with the batch norm after it."""
+
+
 def shared_inputs(seen: Mapping[str, Observed]) -> list[list[str]]:
-    """Return the names of layers in groups: those of a group got the very same tensors in every call."""
-    groups: dict[tuple[int, ...], list[str]] = {}
+    """Return the names of layers in groups: those of a group got the very same tensors, in windows of one size."""
+    groups: dict[object, list[str]] = {}
     for name, observed in seen.items():
-        groups.setdefault(tuple(observed.calls), []).append(name)
+        groups.setdefault((tuple(observed.calls), observed.kernel), []).append(name)
     return list(groups.values())
 
 
-def fit_int8(layers: Sequence[nn.Module], observed: Observed, rounding: Rounding) -> list[NarrowLayer]:
+def fit_int8(
+    layers: Sequence[nn.Module],
+    parameters: Sequence[WeightAndBias],
+    seen: Sequence[Observed],
+    rounding: Rounding,
+) -> list[NarrowLayer]:
     """Make 8-bit layers of those that share an input; they share the buffer ``inverse``, too.
 
     Args:
-        layers: linear layers of one input width k.
-        observed: the inputs, at least one row.
+        layers: linear layers of one input width k, or convolutions with windows of one size.
+        parameters: of each.
+        seen: the inputs of each, at least one row.
         rounding: see :func:`l0compile.quantization.quantize.quantize`.
     """
-    weights = [weight_of(layer) for layer in layers]
-    scale = choose_scale(observed.rows, observed.peak, torch.cat([weight.detach() for weight in weights]))
-    units = scale.rounded(observed.rows)
+    weights, taps = [weight.detach().flatten(1) for weight, _ in parameters], prod(seen[0].kernel)
+    scale = choose_scale(seen[0].rows, seen[0].peak, torch.cat(weights), taps)
+    inverse = scale.inverse if scale.inverse.numel() == 1 else scale.inverse[::taps].contiguous()
+    inverse = inverse.reshape(-1, 1, 1) if seen[0].kernel else inverse
     made: list[NarrowLayer] = []
-    for layer, weight in zip(layers, weights, strict=True):
-        narrow = _int8_layer(weight, bias_of(layer), scale, units if rounding == "compensated" else None)
-        stands_for = narrow.rounded * narrow.scale[:, None]
-        exact = observed.rows @ weight.detach().T
+    for layer, own, observed, weight in zip(layers, parameters, seen, weights, strict=True):
+        units = scale.rounded(observed.rows)
+        narrow = _int8_layer(layer, own, scale, inverse, units if rounding == "compensated" else None)
+        stands_for = narrow.rounded.flatten(1) * narrow.scale[:, None]
+        exact = observed.rows @ weight.T
         change = units @ stands_for.T - exact
         if narrow.bias is not None:
             # What rounding adds on average is known, and taking it away costs nothing.
@@ -53,28 +66,31 @@ def fit_int8(layers: Sequence[nn.Module], observed: Observed, rounding: Rounding
     return made
 
 
-def fit_bfloat16(layers: Sequence[nn.Module], observed: Observed) -> list[NarrowLayer]:
+def fit_bfloat16(parameters: Sequence[WeightAndBias], seen: Sequence[Observed]) -> list[NarrowLayer]:
     """Make layers of bfloat16 factors; arguments as for ``fit_int8``."""
     made: list[NarrowLayer] = []
-    for layer in layers:
-        weight = weight_of(layer)
+    for (weight, bias), observed in zip(parameters, seen, strict=True):
         exact = observed.rows @ weight.detach().T
         change = F.linear(bfloat16(observed.rows), bfloat16(weight.detach())) - exact
-        made.append((Bfloat16Linear(weight, bias_of(layer)), _share(change, exact)))
+        made.append((Bfloat16Linear(weight, bias), _share(change, exact)))
     return made
 
 
 def _int8_layer(
-    weight: nn.Parameter, bias: nn.Parameter | None, scale: InputScale, units: Tensor | None
-) -> QuantizedLinear:
+    layer: nn.Module, parameters: WeightAndBias, scale: InputScale, inverse: Tensor, units: Tensor | None
+) -> Quantized:
     """Round to the nearest, or so as to compensate for inputs ``units`` [rows, k]."""
-    values = weight.detach() / scale.inverse
+    weight, bias = parameters
+    matrix = weight.detach().flatten(1)
+    values = matrix / scale.inverse
     steps = row_scales(values)
     if units is not None:
         gram = units.T @ units / len(units)
-        values = compensated(values, steps, gram, weight.detach() != 0)
-        weight = nn.Parameter(values * scale.inverse, weight.requires_grad)
-    return QuantizedLinear(weight, bias, scale.inverse, steps, scale.zero_point)
+        values = compensated(values, steps, gram, matrix != 0)
+        weight = nn.Parameter((values * scale.inverse).reshape(weight.shape), weight.requires_grad)
+    if isinstance(layer, nn.Conv2d):
+        return QuantizedConv2d(weight, bias, inverse, steps, scale.zero_point, *steps_of(layer))
+    return QuantizedLinear(weight, bias, inverse, steps, scale.zero_point)
 
 
 def _share(change: Tensor, exact: Tensor) -> float:

@@ -1,6 +1,7 @@
-"""Linear layers that compute with 8 or 16 bits: the reference that compiled code has to agree with."""
+"""Linear layers and convolutions of 8 or 16 bits: the reference that compiled code has to agree with."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,22 +15,10 @@ MOST = 127
 """The largest weight in int8; -128 is left out, so that w and -w round alike."""
 
 
-class QuantizedLinear(nn.Module):
-    """A linear layer of 8-bit integers; [..., k] float32 -> [..., n] float32.
+class Quantized(nn.Module):
+    """What layers of 8-bit integers have in common: rows of a weight that are rounded, each with its scale.
 
-    In evaluation mode it calls ``l0compile::quantize`` and ``l0compile::int8_linear``, and nothing else. In training
-    mode it computes the same in float32 with straight-through gradients (arXiv 1308.3432): rounding counts as the
-    identity, clipping as a clamp. Weights that are exactly 0 stay 0 through training. Going from training to
-    evaluation mode rounds the trained weights again.
-
-    Attributes:
-        weight: [n, k] float32 parameter, the weight before it is rounded.
-        bias: [n] float32 parameter, or None.
-        inverse: [k] or [1] float32, 1 / scale of each input feature; layers with the same input share the buffer.
-        scale: [n] float32; the rounded weight stands for ``rounded * scale[:, None] * inverse``.
-        rounded: [n, k] int8.
-        zero_point: what an input of 0 becomes.
-        kept: [n, k] bool, False where the weight stays 0; not saved, made from the weight.
+    Attributes and modes are those of :class:`QuantizedLinear`, for a weight of any shape [n, ...].
     """
 
     inverse: Tensor
@@ -48,25 +37,22 @@ class QuantizedLinear(nn.Module):
             InputError: a scale is zero, negative or not finite, or shapes do not belong together.
         """
         super().__init__()
-        self.out_features, self.in_features = weight.shape
-        _check(weight, inverse, scale)
+        _check(type(self).__name__, weight, inverse, scale)
         self.weight, self.bias, self.zero_point = weight, bias, zero_point
         self.register_buffer("inverse", inverse)
         self.register_buffer("scale", scale)
         self.register_buffer("offset", torch.tensor(zero_point))
         self.register_buffer("kept", weight.detach() != 0, persistent=False)
-        self.register_buffer("reach", (self._units(weight.detach()).abs().amax(1)).clamp(min=float(MOST)))
+        self.register_buffer("reach", self._peak(weight.detach()).clamp(min=float(MOST)))
         self.register_buffer("rounded", self._rounded())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the layer's output [..., n] for x [..., k]."""
+        """Return the layer's output for x."""
         if self.training:
             return self._straight_through(x)
-        q = torch.ops.l0compile.quantize(x, self.inverse, self.zero_point)
-        y: Tensor = torch.ops.l0compile.int8_linear(q, self.rounded, self.scale, self.bias, self.zero_point)
-        return y
+        return self._integers(torch.ops.l0compile.quantize(x, self.inverse, self.zero_point))
 
-    def train(self, mode: bool = True) -> "QuantizedLinear":
+    def train(self, mode: bool = True) -> Self:
         """Set the mode; evaluation after training rounds the weights as they are now."""
         if self.training and not mode:
             self.round()
@@ -79,16 +65,23 @@ class QuantizedLinear(nn.Module):
         self.scale.copy_(self._scale_now())
         self.rounded.copy_(self._rounded())
 
-    def extra_repr(self) -> str:
-        """Return the sizes, for ``print(model)``."""
-        each = "one scale" if self.inverse.numel() == 1 else "a scale for each feature"
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}, "
-            f"inputs: {each}, zero_point={self.zero_point}"
-        )
+    def _integers(self, q: Tensor) -> Tensor:
+        """The layer for a quantised input."""
+        raise NotImplementedError
+
+    def _floats(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The layer in float32."""
+        raise NotImplementedError
+
+    def _rows(self, scale: Tensor) -> Tensor:
+        """[n] -> as it is multiplied to a weight."""
+        return scale.reshape(-1, *[1] * (self.weight.ndim - 1))
 
     def _units(self, weight: Tensor) -> Tensor:
-        return weight / self.inverse / self.scale[:, None]
+        return weight / self.inverse / self._rows(self.scale)
+
+    def _peak(self, weight: Tensor) -> Tensor:
+        return self._units(weight).flatten(1).abs().amax(1)
 
     def _rounded(self) -> Tensor:
         units = self._units(self.weight.detach() * self.kept)
@@ -96,19 +89,119 @@ class QuantizedLinear(nn.Module):
 
     def _scale_now(self) -> Tensor:
         # Without this, weights that grow in training would be cut off at the largest integer.
-        peak = self._units(self.weight.detach() * self.kept).abs().amax(1)
+        peak = self._peak(self.weight.detach() * self.kept)
         return self.scale * (peak / self.reach).clamp(min=1.0)
 
     def _straight_through(self, x: Tensor) -> Tensor:
         scaled = (x * self.inverse).clamp(-self.zero_point, LEVELS - self.zero_point)
-        scale = self._scale_now()[:, None]
+        scale = self._rows(self._scale_now())
         units = (self.weight * self.kept / self.inverse / scale).clamp(-MOST, MOST)
-        return F.linear(_through(scaled) / self.inverse, _through(units) * self.inverse * scale, self.bias)
+        return self._floats(_through(scaled) / self.inverse, _through(units) * self.inverse * scale)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self.zero_point = int(self.offset)
         self.kept.copy_(self.weight.detach() != 0)
+
+    def _scales(self) -> str:
+        each = "one scale" if self.inverse.numel() == 1 else "a scale for each feature"
+        return f"bias={self.bias is not None}, inputs: {each}, zero_point={self.zero_point}"
+
+
+class QuantizedLinear(Quantized):
+    """A linear layer of 8-bit integers; [..., k] float32 -> [..., n] float32.
+
+    In evaluation mode it calls ``l0compile::quantize`` and ``l0compile::int8_linear``, and nothing else. In training
+    mode it computes the same in float32 with straight-through gradients (arXiv 1308.3432): rounding counts as the
+    identity, clipping as a clamp. Weights that are exactly 0 stay 0 through training. Going from training to
+    evaluation mode rounds the trained weights again.
+
+    Attributes:
+        weight: [n, k] float32 parameter, the weight before it is rounded.
+        bias: [n] float32 parameter, or None.
+        inverse: [k] or [1] float32, 1 / scale of each input feature; layers with the same input share the buffer.
+        scale: [n] float32; the rounded weight stands for ``rounded * scale[:, None] * inverse``.
+        rounded: [n, k] int8.
+        zero_point: what an input of 0 becomes.
+        kept: [n, k] bool, False where the weight stays 0; not saved, made from the weight.
+    """
+
+    def __init__(
+        self, weight: nn.Parameter, bias: nn.Parameter | None, inverse: Tensor, scale: Tensor, zero_point: int
+    ) -> None:
+        """Round ``weight``; arguments as the attributes.
+
+        Raises:
+            InputError: a scale is zero, negative or not finite, or shapes do not belong together.
+        """
+        super().__init__(weight, bias, inverse, scale, zero_point)
+        self.out_features, self.in_features = weight.shape
+
+    def extra_repr(self) -> str:
+        """Return the sizes, for ``print(model)``."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, {self._scales()}"
+
+    def _integers(self, q: Tensor) -> Tensor:
+        y: Tensor = torch.ops.l0compile.int8_linear(q, self.rounded, self.scale, self.bias, self.zero_point)
+        return y
+
+    def _floats(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.linear(x, weight, self.bias)
+
+
+class QuantizedConv2d(Quantized):
+    """A convolution of 8-bit integers; [N, C, H, W] float32 -> [N, n, H', W'] float32, or both without N.
+
+    In evaluation mode it calls ``l0compile::quantize`` and ``l0compile::int8_conv2d``, and nothing else; it trains as
+    :class:`QuantizedLinear` does.
+
+    Attributes:
+        weight: [n, C, kh, kw] float32 parameter, the weight before it is rounded.
+        bias: [n] float32 parameter, or None.
+        inverse: [C, 1, 1] or [1, 1, 1] float32, 1 / scale of each input channel; layers with the same input share the
+            buffer.
+        scale: [n] float32; the rounded weight stands for ``rounded * scale[:, None, None, None] * inverse``.
+        rounded: [n, C, kh, kw] int8.
+        zero_point: what an input of 0 becomes, also around the image.
+        kept: [n, C, kh, kw] bool, False where the weight stays 0; not saved, made from the weight.
+        stride, padding, dilation: of both axes.
+    """
+
+    def __init__(
+        self,
+        weight: nn.Parameter,
+        bias: nn.Parameter | None,
+        inverse: Tensor,
+        scale: Tensor,
+        zero_point: int,
+        stride: Sequence[int] = (1, 1),
+        padding: Sequence[int] = (0, 0),
+        dilation: Sequence[int] = (1, 1),
+    ) -> None:
+        """Round ``weight``; arguments as the attributes.
+
+        Raises:
+            InputError: a scale is zero, negative or not finite, or shapes do not belong together.
+        """
+        super().__init__(weight, bias, inverse, scale, zero_point)
+        self.out_channels, self.in_channels = weight.shape[:2]
+        self.stride, self.padding, self.dilation = tuple(stride), tuple(padding), tuple(dilation)
+
+    def extra_repr(self) -> str:
+        """Return the sizes, for ``print(model)``."""
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={tuple(self.weight.shape[2:])}, "
+            f"stride={self.stride}, padding={self.padding}, dilation={self.dilation}, {self._scales()}"
+        )
+
+    def _integers(self, q: Tensor) -> Tensor:
+        y: Tensor = torch.ops.l0compile.int8_conv2d(
+            q, self.rounded, self.scale, self.bias, self.zero_point, self.stride, self.padding, self.dilation
+        )
+        return y
+
+    def _floats(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation)
 
 
 class Bfloat16Linear(nn.Module):
@@ -142,16 +235,17 @@ def _through(x: Tensor) -> Tensor:
     return x + (x.round() - x).detach()
 
 
-def _check(weight: Tensor, inverse: Tensor, scale: Tensor) -> None:
-    n, k = weight.shape
-    if inverse.shape not in ((k,), (1,)) or scale.shape != (n,):
+def _check(layer: str, weight: Tensor, inverse: Tensor, scale: Tensor) -> None:
+    n, k = weight.shape[:2]
+    ones = (1,) * (weight.ndim - 2)
+    if inverse.shape not in ((k, *ones), (1, *ones)) or scale.shape != (n,):
         raise InputError(
-            f"QuantizedLinear: expected inverse [{k}] or [1] and scale [{n}] for a weight {(n, k)}, got "
-            f"{tuple(inverse.shape)} and {tuple(scale.shape)}"
+            f"{layer}: expected inverse {[k, *ones]} or {[1, *ones]} and scale [{n}] for a weight "
+            f"{tuple(weight.shape)}, got {tuple(inverse.shape)} and {tuple(scale.shape)}"
         )
     for name, tensor in (("inverse", inverse), ("scale", scale)):
         if not bool(((tensor > 0) & tensor.isfinite()).all()):
             raise InputError(
-                f"QuantizedLinear: expected positive finite numbers in {name}, got {tensor.min():g} to "
+                f"{layer}: expected positive finite numbers in {name}, got {tensor.min():g} to "
                 f"{tensor.max():g}; give features that are always 0 any positive scale"
             )

@@ -1,4 +1,6 @@
-"""What linear layers see on calibration data: a bounded sample of rows, the peak of each feature, who shares an input.
+"""What layers see on calibration data: a bounded sample of rows, the peak of each feature, who shares an input.
+
+A row is what a weight is multiplied by: the features of one place for a linear layer, a window for a convolution.
 
 One pass over the data. A layer's sample is a uniform one of all rows that it saw, whatever their number.
 """
@@ -12,6 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from l0compile.errors import ConfigError, DataError
+from l0compile.quantization.convolution import SeenWindows
+
+_WINDOWS = 512
 
 
 class Observed:
@@ -21,25 +26,35 @@ class Observed:
         rows: [at most ``samples``, k] float32, drawn uniformly from the inputs.
         peak: [k] float32, the largest magnitude of each feature in all inputs.
         calls: the number of the tensor that each call got; equal lists mean the very same inputs.
+        kernel: height and width of the windows that rows are; empty for a linear layer.
     """
 
-    def __init__(self, width: int, samples: int) -> None:
+    def __init__(self, width: int, samples: int, kernel: tuple[int, ...] = ()) -> None:
         self.rows, self.peak = torch.empty(0, width), torch.zeros(width)
         self.calls: list[int] = []
+        self.kernel = kernel
         self._samples, self._keys = samples, torch.empty(0)
         # All layers draw alike, so those with the same inputs have the same sample.
         self._generator = torch.Generator().manual_seed(0)
 
     def add(self, x: Tensor) -> None:
-        """Add inputs [rows, k]: the rows with the largest random keys so far are the sample."""
-        self.peak = torch.maximum(self.peak, x.abs().amax(0))
-        keys = torch.rand(len(x), generator=self._generator)
-        if len(self._keys) == self._samples:
-            better = keys > self._keys.min()
-            x, keys = x[better], keys[better]
-        keys = torch.cat([self._keys, keys])
+        """Add inputs [rows, k]."""
+        self.draw(len(x), x.__getitem__, x.abs().amax(0))
+
+    def draw(self, count: int, take: Callable[[Tensor], Tensor], peak: Tensor) -> None:
+        """Add ``count`` inputs, of which only the chosen ones are taken.
+
+        Args:
+            count: inputs to choose from; those with the largest random keys so far are the sample.
+            take: numbers of some of them [s] -> their rows [s, k].
+            peak: [k], the largest magnitudes.
+        """
+        self.peak = torch.maximum(self.peak, peak)
+        known = len(self._keys)
+        keys = torch.cat([self._keys, torch.rand(count, generator=self._generator)])
         chosen = keys.topk(min(self._samples, len(keys))).indices.sort().values
-        self.rows, self._keys = torch.cat([self.rows, x])[chosen], keys[chosen]
+        added = take(chosen[chosen >= known] - known)
+        self.rows, self._keys = torch.cat([self.rows[chosen[chosen < known]], added]), keys[chosen]
 
 
 class _Tensors:
@@ -71,8 +86,9 @@ def observe(
 
     Args:
         model: in evaluation mode.
-        layers: name -> layer; one call takes one tensor [..., k] float32.
-        widths: name -> k.
+        layers: name -> layer; one call takes one tensor, [..., k] float32 for a linear layer, and images for an
+            ``nn.Conv2d`` that :func:`l0compile.quantization.convolution.why_not_convolution` has nothing against.
+        widths: name -> k, the columns of the weight as a matrix.
         batches: mappings (called as ``model(**batch)``), tuples or lists (``model(*batch)``), or single inputs.
         forward: called as ``forward(model, batch)`` instead.
         samples: rows to keep of each layer's inputs.
@@ -85,7 +101,7 @@ def observe(
         DataError: there is no batch, or a layer's input is not finite.
     """
     _check_batches(batches)
-    found = {name: Observed(widths[name], samples) for name in layers}
+    found = {name: _fresh(layer, widths[name], samples) for name, layer in layers.items()}
     tensors, count = _Tensors(), 0
     hooks = [
         layer.register_forward_pre_hook(partial(_note, name, found[name], tensors), with_kwargs=True)
@@ -116,21 +132,33 @@ def _note(
     name: str,
     seen: Observed,
     tensors: _Tensors,
-    _layer: nn.Module,
+    layer: nn.Module,
     args: tuple[Any, ...],
     named: dict[str, Any],
 ) -> None:
     x = args[0] if args else next(iter(named.values()))
     seen.calls.append(tensors.number(x))
-    rows = x.detach().reshape(-1, x.shape[-1]).float()
-    if not len(rows):
+    values = x.detach().float()
+    if not values.numel():
         return
-    if not bool(rows.isfinite().all()):
+    if not bool(values.isfinite().all()):
         raise _NotFiniteError(
             f"expected finite inputs of layer {name!r}, got NaN or infinity; check the batch, or leave out rows that "
             "are masked entirely"
         )
-    seen.add(rows)
+    if isinstance(layer, nn.Conv2d):
+        windows = SeenWindows(layer, values)
+        seen.draw(windows.count, windows.take, windows.peak)
+    else:
+        seen.add(values.reshape(-1, values.shape[-1]))
+
+
+def _fresh(layer: nn.Module, width: int, samples: int) -> Observed:
+    if not isinstance(layer, nn.Conv2d):
+        return Observed(width, samples)
+    height, length = layer.weight.shape[2:]
+    # A window holds as many values of each channel as it has taps.
+    return Observed(width, max(min(samples, _WINDOWS), samples // (height * length)), (height, length))
 
 
 def _call(model: nn.Module, batch: object) -> object:

@@ -1,7 +1,8 @@
-"""``quantize``: a copy of a model whose linear layers compute with narrow numbers."""
+"""``quantize``: a copy of a model whose linear layers and convolutions compute with narrow numbers."""
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -9,8 +10,16 @@ from torch import nn
 from l0compile.errors import ConfigError
 from l0compile.gates.apply import fold_gates
 from l0compile.quantization.attention import multiply_in_bfloat16
-from l0compile.quantization.eligible import check, layers_of, weight_of, why_not
-from l0compile.quantization.fit import NarrowLayer, Rounding, fit_bfloat16, fit_int8, shared_inputs
+from l0compile.quantization.batch_norm import Watched, folded, norms_after
+from l0compile.quantization.eligible import bias_of, check, layers_of, weight_of, why_not
+from l0compile.quantization.fit import (
+    NarrowLayer,
+    Rounding,
+    WeightAndBias,
+    fit_bfloat16,
+    fit_int8,
+    shared_inputs,
+)
 from l0compile.quantization.observe import Observed, observe
 from l0compile.quantization.record import LayerPrecision
 
@@ -29,11 +38,12 @@ def quantize(
     samples: int = 2048,
     forward: Callable[[nn.Module, Any], object] | None = None,
 ) -> nn.Module:
-    """Make a copy of a trained model whose linear layers compute with 8 or 16 bits.
+    """Make a copy of a trained model whose linear layers and convolutions compute with 8 or 16 bits.
 
     The copy is an ordinary module in PyTorch that says exactly what the narrow model answers; it can be evaluated,
     exported, saved, and trained on. Every ``nn.Linear`` (and ``Conv1D`` of transformers) that the calibration data
-    reaches is replaced; other layers stay.
+    reaches is replaced, and for ``"int8"`` every ``nn.Conv2d`` of one group and four or more input channels, with the
+    batch norm that alone reads it folded into it; other layers stay.
 
     ``"int8"``: inputs are unsigned, with one zero point for a tensor, and weights signed, with a scale for each row.
     What is exactly 0 stays exactly 0. Outliers of input features move into the weights before rounding (SmoothQuant,
@@ -57,12 +67,12 @@ def quantize(
         forward: called as ``forward(model, batch)`` instead, for batches of another form.
 
     Returns:
-        The copy in evaluation mode. Its attribute ``quantization`` holds a
-        :class:`l0compile.quantization.LayerPrecision` for each linear layer of the model, in the order of its modules.
+        The copy in evaluation mode. Its attribute ``quantization`` holds, in the order of the model's modules, a
+        :class:`l0compile.quantization.LayerPrecision` for each linear layer and ``nn.Conv2d``.
 
     Raises:
-        ConfigError: the precision or another argument is unknown; the model has no linear layer, weights that are not
-            float32, or is quantised already; ``calibration`` is a single batch.
+        ConfigError: the precision or another argument is unknown; the model has no layer to make narrow, weights that
+            are not float32, or is quantised already; ``calibration`` is a single batch.
         DataError: no calibration batch, or one that leads to NaN or infinity at a layer.
         GateError: a gate is not hardened.
     """
@@ -70,27 +80,54 @@ def quantize(
     check(model)
     narrow = _copied(model)
     layers = layers_of(narrow)
-    reasons = {name: why_not(layer) for name, layer in layers.items()}
+    reasons = {name: _why_not(layer, precision) for name, layer in layers.items()}
     able = {name: layer for name, layer in layers.items() if reasons[name] is None}
-    widths = {name: weight_of(layer).shape[1] for name, layer in able.items()}
-    fitted = _fit(able, observe(narrow, able, widths, calibration, forward, samples), precision, rounding)
-    records = [_decide(name, reasons[name], fitted.get(name), precision, tolerance) for name in layers]
-    chosen = {record.name: fitted[record.name][0] for record in records if record.precision != "float32"}
-    made = {layers[name]: layer for name, layer in chosen.items()}
-    return _finished(narrow, made, tuple(records), attention)
+    seen = partial(observe, narrow, batches=calibration, forward=forward, samples=samples)
+    fitted, norms = _fitted(narrow, able, seen, precision, rounding)
+    records = tuple(_decide(name, reasons[name], fitted.get(name), precision, tolerance) for name in layers)
+    made = {layers[r.name]: fitted[r.name][0] for r in records if r.precision != "float32"}
+    return _finished(narrow, made, norms, records, attention)
+
+
+def _fitted(
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    observed: Callable[..., dict[str, Observed]],
+    precision: str,
+    rounding: Rounding,
+) -> tuple[dict[str, NarrowLayer], Mapping[nn.Module, nn.Module]]:
+    """Run the calibration; return a narrow layer for each that it reached, and the batch norms folded into them."""
+    parameters = {name: (weight_of(layer), bias_of(layer)) for name, layer in layers.items()}
+    widths = {name: weight[0].numel() for name, (weight, _) in parameters.items()}
+    watched = Watched((conv, norm) for conv, norm in norms_after(model) if conv in layers.values())
+    seen = observed(layers=layers, widths=widths)
+    norms = watched.confirmed()
+    for name, layer in layers.items():
+        if layer in norms:
+            parameters[name] = folded(*parameters[name], norms[layer])
+    return _fit(layers, parameters, seen, precision, rounding), norms
+
+
+def _why_not(layer: nn.Module, precision: str) -> str | None:
+    if precision == "bfloat16" and isinstance(layer, nn.Conv2d):
+        return "there is no kernel for convolutions of bfloat16 numbers"
+    return why_not(layer)
 
 
 def _finished(
     model: nn.Module,
     narrow: Mapping[nn.Module, nn.Module],
+    norms: Mapping[nn.Module, nn.Module],
     records: tuple[LayerPrecision, ...],
     attention: str,
 ) -> nn.Module:
-    """Put each narrow layer in the place of its own, and the records on the model."""
+    """Put each narrow layer in the place of its own, nothing in that of its batch norm, the records on the model."""
     if attention == "bfloat16":
         multiply_in_bfloat16(model)
     for layer, by in narrow.items():
         model = _replaced(model, layer, by)
+        if layer in norms:
+            model = _replaced(model, norms[layer], nn.Identity())
     _leave_fast_path(model)
     model.eval()
     model.quantization = records  # type: ignore[assignment]
@@ -124,13 +161,20 @@ def _check_options(precision: str, rounding: str, attention: str, tolerance: flo
 
 
 def _fit(
-    layers: dict[str, nn.Module], seen: dict[str, Observed], precision: str, rounding: Rounding
+    layers: Mapping[str, nn.Module],
+    parameters: Mapping[str, WeightAndBias],
+    seen: Mapping[str, Observed],
+    precision: str,
+    rounding: Rounding,
 ) -> dict[str, NarrowLayer]:
     reached = {name: observed for name, observed in seen.items() if len(observed.rows)}
     fitted: dict[str, NarrowLayer] = {}
     for names in shared_inputs(reached):
-        group, observed = [layers[name] for name in names], reached[names[0]]
-        made = fit_int8(group, observed, rounding) if precision == "int8" else fit_bfloat16(group, observed)
+        own, inputs = [parameters[name] for name in names], [reached[name] for name in names]
+        if precision == "int8":
+            made = fit_int8([layers[name] for name in names], own, inputs, rounding)
+        else:
+            made = fit_bfloat16(own, inputs)
         fitted.update(zip(names, made, strict=True))
     return fitted
 

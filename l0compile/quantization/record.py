@@ -1,4 +1,4 @@
-"""What became of each linear layer of a quantised model."""
+"""What became of each layer of a quantised model that could be narrow."""
 
 from dataclasses import dataclass
 from math import nan
@@ -6,7 +6,7 @@ from math import nan
 
 @dataclass(frozen=True)
 class LayerPrecision:
-    """The precision of one linear layer, and why.
+    """The precision of one layer, and why.
 
     Attributes:
         name: of the layer in its model, ``"encoder.layer.0.output.dense"``; empty if the model is the layer.

@@ -39,13 +39,14 @@ class InputScale:
         return (x * self.inverse).round().clamp(-self.zero_point, LEVELS - self.zero_point)
 
 
-def choose_scale(rows: Tensor, peak: Tensor, weight: Tensor) -> InputScale:
+def choose_scale(rows: Tensor, peak: Tensor, weight: Tensor, taps: int = 1) -> InputScale:
     """Choose strength and range by the squared error of the outputs.
 
     Args:
         rows: [rows, k] float32, a sample of inputs.
         peak: [k] float32, the largest magnitude of each feature.
         weight: [n, k] float32; layers that share the input, below one another.
+        taps: neighbouring features that are the same channel at several places and share a scale.
 
     Returns:
         The best of the candidates; scale 1 if the inputs are all 0.
@@ -53,7 +54,7 @@ def choose_scale(rows: Tensor, peak: Tensor, weight: Tensor) -> InputScale:
     wanted = rows @ weight.T
     best, least = InputScale(torch.ones(1), 0), float("inf")
     for strength in STRENGTHS:
-        scale = _fit_range(rows, weight, _factors(peak, weight, strength))
+        scale = _fit_range(rows, weight, _factors(peak, weight, strength, taps))
         grid = row_scales(weight / scale.inverse)
         rounded = to_grid(weight / scale.inverse, grid) * grid[:, None]
         error = float((scale.rounded(rows) @ rounded.T - wanted).square().sum())
@@ -62,11 +63,11 @@ def choose_scale(rows: Tensor, peak: Tensor, weight: Tensor) -> InputScale:
     return best
 
 
-def _factors(peak: Tensor, weight: Tensor, strength: float) -> Tensor:
-    """Return m [k], or [1] without smoothing."""
+def _factors(peak: Tensor, weight: Tensor, strength: float, taps: int) -> Tensor:
+    """Return m [k], equal for the taps of a channel, or [1] without smoothing."""
     if strength == 0 or not bool(peak.any()) or not bool(weight.any()):
         return torch.ones(1)
-    column = weight.abs().amax(0)
+    column = weight.abs().amax(0).reshape(-1, taps).amax(1).repeat_interleave(taps)
     peak = peak.clamp(min=_FLOOR * float(peak.max()))
     column = column.clamp(min=_FLOOR * float(column.max()))
     return peak.pow(strength) / column.pow(1 - strength)

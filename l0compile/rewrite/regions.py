@@ -13,7 +13,7 @@ from l0compile.ir.program import Program
 from l0compile.ir.records import Region
 from l0compile.rewrite.fuse.fuse_attention import refusal
 from l0compile.rewrite.linear_layers import PRECISIONS, linear_weight, narrow_weight
-from l0compile.rewrite.windows import conv_weight
+from l0compile.rewrite.windows import conv_weight, narrow_conv_weight
 
 aten = torch.ops.aten
 LINEAR, CONV, ATTENTION, SDPA = "linear", "conv", "attention", aten.scaled_dot_product_attention.default
@@ -56,9 +56,12 @@ def _region(editor: Editor, node: fx.Node) -> Region | None:
             region_name(node), LINEAR, size, size, density(narrow), "dense", None, "", precision=precision
         )
     kernel = conv_weight(editor, node)
+    kernel = narrow_conv_weight(editor, node) if kernel is None else kernel
     if kernel is not None:
-        extents = tuple(int(extent) for extent in kernel.shape)
-        return Region(region_name(node), CONV, extents, extents, density(kernel), "dense", None, "")
+        extents, precision = tuple(int(extent) for extent in kernel.shape), PRECISIONS[kernel.dtype]
+        return Region(
+            region_name(node), CONV, extents, extents, density(kernel), "dense", None, "", precision=precision
+        )
     if is_op(node, torch.ops.l0compile.attention.default):
         heads = int(arguments(node)["heads"])
         size = (heads, int(shape(node)[-1]) // heads)

@@ -20,6 +20,8 @@ CONVOLUTIONS, MAXIMA, MEANS = (
     for kind in ("convolution", "max", "mean")
 )
 """Those over one or two axes of positions, which have kernels on planes."""
+INTEGER_CONVOLUTIONS = (l0.int8_conv2d.default, l0.int8_bsr_conv2d.default)
+"""Those of 8-bit integers, which read images of uint8."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,9 @@ def window_of(node: Any) -> Window | None:
 
     It is None also for ``padding="same"`` with an even extent, which pads one side more: a ``Window`` cannot say that.
     """
-    if not is_op(node, *CONVOLUTIONS, *MAXIMA, *MEANS, l0.bsr_conv2d.default):
+    if not is_op(node, *CONVOLUTIONS, *MAXIMA, *MEANS, l0.bsr_conv2d.default, *INTEGER_CONVOLUTIONS):
         return None
+    dtype = torch.uint8 if is_op(node, *INTEGER_CONVOLUTIONS) else torch.float32
     given = arguments(node)
     x = tensor(node.args[0])
     weight = given.get("weight")
@@ -128,7 +131,7 @@ def window_of(node: Any) -> Window | None:
     if kernel is None:
         kernel = weight[2:] if isinstance(weight, (list, tuple)) else _shape(weight)[2:]
     rank = 2 if facts_of(node).positions == 2 or len(kernel) == 2 else 1
-    if x is None or x.dtype != torch.float32 or x.ndim != rank + 2:
+    if x is None or x.dtype != dtype or x.ndim != rank + 2:
         return None
     size = tuple(x.shape[1:])
     if not all(isinstance(extent, int) for extent in size):
@@ -170,6 +173,18 @@ def conv_weight(editor: Editor, node: Any) -> torch.Tensor | None:
     if weight is None or (given["bias"] is not None and bias is None):
         return None
     return weight if weight.dtype == torch.float32 else None
+
+
+def narrow_conv_weight(editor: Editor, node: Any) -> torch.Tensor | None:
+    """The weight [n, C, kh, kw] of a convolution of int8 numbers whose parameters are constants, else None."""
+    if not is_op(node, l0.int8_conv2d.default):
+        return None
+    given = arguments(node)
+    if editor.value(given["scale"]) is None or (
+        given["bias"] is not None and editor.value(given["bias"]) is None
+    ):
+        return None
+    return editor.value(given["weight"])
 
 
 def layouts(windows: list[Window]) -> dict[HeightWidth, Planes]:

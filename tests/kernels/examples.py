@@ -9,6 +9,7 @@ import torch
 from l0compile.ir.ops import bfloat16
 from l0compile.ir.ops import words as words_of
 from l0compile.ir.ops.bsr import dense_blocks, to_blocks
+from l0compile.ir.ops.int8_conv import conv_matrix
 from l0compile.kernels import TokenTile
 from l0compile.rewrite.formats.winograd import winograd_layout, winograd_weight
 from tests.kernels.cpu.test_conv import layout, taps, to_planes
@@ -134,12 +135,38 @@ def conv(tile: TokenTile) -> Iterator[Example]:
     yield Example("packed_conv2d", (x, data, offsets[column.long()], indptr, None, None, 6, numbers, ""))
 
 
+def int8_conv(tile: TokenTile) -> Iterator[Example]:
+    planes, weight = layout(5, 7, 1), (30 * _weight(8, 54)).to(torch.int8).reshape(8, 6, 3, 3)
+    floats, numbers = to_planes(torch.randn(2, 6, 5, 7), planes), planes.numbers()
+    x = l0.quantize_planes(floats, torch.full((6,), 40.0), 120)
+    offsets = torch.tensor(
+        [w * planes.size + t for w in range(2) for t in taps(planes, 3)], dtype=torch.int32
+    )
+    matrix = conv_matrix(weight)
+    after = ((-120 * matrix.int().sum(1)).to(torch.int32), torch.rand(8) * 1e-3, torch.randn(8))
+    residual, inverse = to_planes(torch.randn(2, 8, 5, 7), planes), torch.full((8,), 30.0)
+    dense, (data, column, indptr) = words_of.dense_word_blocks(matrix, 4), words_of.word_blocks(matrix, 4, 4)
+    whole, sparse = (x, dense, offsets, None, *after), (x, data, offsets[column.long()], indptr, *after)
+    yield Example("packed_int8_conv2d", (*whole, residual, None, 8, numbers, "relu"))
+    yield Example("packed_int8_conv2d", (*whole, residual, inverse, 8, numbers, "relu", 200))
+    yield Example("packed_int8_conv2d", (*sparse, None, None, 8, numbers, "", 0))
+    yield Example("packed_int8_conv2d", (*sparse, None, inverse, 8, numbers, "", 7))
+
+
+def quantize_planes(_: TokenTile) -> Iterator[Example]:
+    for channels in (3, 6, 8):
+        x = to_planes(torch.randn(2, channels, 5, 7), layout(5, 7, 1))
+        yield Example("quantize_planes", (x, torch.rand(channels) * 40, 100))
+
+
 def copy_planes(_: TokenTile) -> Iterator[Example]:
     source, result = layout(5, 7, 1), layout(3, 4, 1)
     x = to_planes(torch.randn(2, 3, 5, 7), source)
     numbers = source.numbers(), result.numbers()
     yield Example("copy_planes", (x, *numbers, [2, 2], [0, 0, 1, 1]))
     yield Example("copy_planes", (x, *numbers, [2, 2], [0, 1], True))
+    words = l0.quantize_planes(x, torch.full((3,), 40.0), 120)
+    yield Example("copy_word_planes", (words, *numbers, [2, 2], [0, 0, 1, 1], 200))
 
 
 def window(_: TokenTile) -> Iterator[Example]:
@@ -189,7 +216,8 @@ def bag(_: TokenTile) -> Iterator[Example]:
 EXAMPLES: dict[str, Callable[[TokenTile], Iterator[Example]]] = {
     "linear": linear, "quantize": quantize, "narrow": narrow,
     "attention": attention, "mask": mask, "norm": norm, "rope": rope, "pack": pack, "bag": bag,
-    "conv": conv, "copy_planes": copy_planes, "window": window, "winograd_planes": winograd_planes,
+    "conv": conv, "int8_conv": int8_conv, "quantize_planes": quantize_planes,
+    "copy_planes": copy_planes, "window": window, "winograd_planes": winograd_planes,
     "winograd": winograd, "bsr_linear": bsr_linear,
 }  # fmt: skip
 """Kernel -> examples. A new kernel has a line here."""

@@ -29,7 +29,7 @@ def quantize(x: Tensor, inverse: Tensor, zero_point: int) -> Tensor:
 
     Args:
         x: [..., F] float32. NaN becomes 0.
-        inverse: [F] or [1] float32, 1 / scale.
+        inverse: [F] or [1] float32, 1 / scale; for images [..., C, H, W] it is [C, 1, 1].
         zero_point: from 0 to 255; what x = 0 becomes.
 
     Returns:
@@ -65,7 +65,7 @@ def int8_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, z
     _check_features(x, weight.shape[1])
     # Whole numbers of this size are exact in float64, whatever the order of adding.
     sums = F.linear(x.double() - zero_point, weight.double())
-    return _scaled(sums, scale, bias)
+    return scaled(sums, scale, bias)
 
 
 @int8_linear.register_fake
@@ -150,7 +150,7 @@ def packed_int8_linear(
     weight = from_word_blocks(data, indices, indptr, n, words * FEATURES, torch.int8)
     numbers = from_words(x.transpose(1, 2), torch.uint8)
     sums = F.linear(numbers.double(), weight.double()) + start
-    y = activate(_scaled(sums, scale, bias), activation).transpose(1, 2).contiguous()
+    y = activate(scaled(sums, scale, bias), activation).transpose(1, 2).contiguous()
     y = y if residual is None else y + residual
     return in_words(y, inverse, zero_point, pairs)
 
@@ -163,7 +163,7 @@ def _(  # type: ignore[no-untyped-def]
     return in_words_like(y, inverse, pairs)
 
 
-def _scaled(sums: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
+def scaled(sums: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
     """float32(sums * scale + bias) with a single rounding after that of the sum itself, as a fused multiply-add has."""
     product = sums.float().double() * scale.double()
     return (product if bias is None else product + bias.double()).float()

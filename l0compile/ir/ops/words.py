@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from l0compile.ir.ops.bsr import dense_blocks, from_blocks, to_blocks
+from l0compile.ir.ops.bsr import dense_blocks, from_blocks, nonzero_blocks, to_blocks
 
 _BYTES = 4
 
@@ -28,9 +28,14 @@ def from_words(words: Tensor, dtype: torch.dtype) -> Tensor:
 def word_blocks(weight: Tensor, rows: int, cols: int) -> tuple[Tensor, Tensor, Tensor]:
     """The nonzero blocks of a weight [n, k], in words: (data, indices, indptr), data [nnz, words, rows] int32.
 
-    ``cols`` is a multiple of the numbers of a word.
+    ``cols`` is a multiple of the numbers of a word. Of a weight that is all zero the first block is stored: kernels
+    take no empty tensors.
     """
-    return to_blocks(to_words(weight), rows, cols // features_of(weight.dtype))
+    words, width = to_words(weight), cols // features_of(weight.dtype)
+    live = nonzero_blocks(words, rows, width)
+    if not live.any():
+        live[:1, :1] = True
+    return to_blocks(words, rows, width, live)
 
 
 def dense_word_blocks(weight: Tensor, rows: int) -> Tensor:

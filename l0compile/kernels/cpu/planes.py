@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import fx
 
 from l0compile.ir.ops.planes import STEP, Planes
+from l0compile.ir.ops.word_planes import word_of
 from l0compile.kernels.cpu.lanes import Expr, body, kernel, param, store, symbol
 from l0compile.kernels.definition import KernelCall, KernelDef
 from l0compile.kernels.tir import TB
@@ -25,6 +27,7 @@ class CopySpec:
         step: rows and columns from one pixel taken to the next.
         phases: (row, column) of the first pixel taken, for each copy.
         lowest: around the pixels lies minus infinity instead of zero.
+        zero_point: planes hold words of four 8-bit integers; around the pixels lies this, in each byte.
     """
 
     channels: int
@@ -33,6 +36,17 @@ class CopySpec:
     step: tuple[int, int]
     phases: tuple[tuple[int, int], ...]
     lowest: bool = False
+    zero_point: int | None = None
+
+    @property
+    def dtype(self) -> str:
+        return "float32" if self.zero_point is None else "int32"
+
+    def around(self) -> Expr:
+        """What is no pixel."""
+        if self.zero_point is None:
+            return TB.float32(-math.inf if self.lowest else 0.0)
+        return TB.int32(word_of(self.zero_point))
 
 
 # Zeros written at once; all parts of a plane are multiples of it.
@@ -44,8 +58,8 @@ def pieces(width: int, tile: TokenTile) -> list[tuple[int, int]]:
     return [(start, min(tile.vector, width - start)) for start in range(0, width, tile.vector)]
 
 
-def only_pixels(planes: Planes, lanes: int, at: Expr, value: Expr) -> Expr:
-    """A register of results for the places from ``at`` of the body on: zero where a place is no pixel."""
+def only_pixels(planes: Planes, lanes: int, at: Expr, value: Expr, around: Expr | None = None) -> Expr:
+    """A register of results for the places from ``at`` of the body on; no pixels are zero, or ``around``."""
     if planes.pitch == planes.width and planes.height * planes.pitch == planes.body:
         return value
     places = TB.Ramp(TB.cast(at, "int32"), 1, lanes)
@@ -55,17 +69,27 @@ def only_pixels(planes: Planes, lanes: int, at: Expr, value: Expr) -> Expr:
 
     in_row = TB.truncmod(places, wide(planes.pitch)) < wide(planes.width)
     pixel = TB.And(in_row, places < wide(planes.height * planes.pitch))
-    return TB.Select(pixel, value, TB.Broadcast(TB.float32(0), lanes))
+    return TB.Select(pixel, value, TB.Broadcast(TB.float32(0) if around is None else around, lanes))
 
 
 def clear_border(
-    planes: Planes, tile: TokenTile, t: Expr, plane: Callable[[Expr], tuple[Expr, ...]], count: Expr, y: Any
+    planes: Planes,
+    tile: TokenTile,
+    t: Expr,
+    plane: Callable[[Expr], tuple[Expr, ...]],
+    count: Expr,
+    y: Any,
+    around: Expr | None = None,
 ) -> None:
-    """Write the zeros before and behind the body of ``count`` planes, along with their first and last tile of it."""
+    """Write the zeros before and behind the body of ``count`` planes, along with their first and last tile of it.
+
+    ``around``: another number than 0.
+    """
+    zero = TB.float32(0) if around is None else around
 
     def clear(begin: int, numbers: int) -> None:
         with TB.serial(0, count) as r, TB.serial(0, numbers // _ZEROS) as v:
-            store(y, TB.Broadcast(TB.float32(0), _ZEROS), *plane(r), TB.Ramp(begin + v * _ZEROS, 1, _ZEROS))
+            store(y, TB.Broadcast(zero, _ZEROS), *plane(r), TB.Ramp(begin + v * _ZEROS, 1, _ZEROS))
 
     end = planes.lead + planes.body
     if planes.lead:
@@ -77,12 +101,15 @@ def clear_border(
 
 
 def copy(spec: CopySpec, _: TokenTile) -> Any:
-    """PrimFunc(x, y): x [N, C, size] -> y [N, F * C, size']; N is symbolic (oracle: ``l0compile::copy_planes``)."""
+    """PrimFunc(x, y): x [N, C, size] -> y [N, F * C, size']; N is symbolic.
+
+    Oracles: ``l0compile::copy_planes`` and ``l0compile::copy_word_planes``.
+    """
     phases = len(spec.phases)
     with kernel("copy_planes") as builder:
         images = symbol("images")
-        x = param("x", (images, spec.channels, spec.source.size))
-        y = param("y", (images, phases * spec.channels, spec.result.size))
+        x = param("x", (images, spec.channels, spec.source.size), spec.dtype)
+        y = param("y", (images, phases * spec.channels, spec.result.size), spec.dtype)
         with body(), TB.parallel(0, images * spec.channels) as task:
             image, channel = task // spec.channels, task % spec.channels
             for number in range(phases):
@@ -99,7 +126,7 @@ def _plane(spec: CopySpec, x: Any, y: Any, image: Expr, channel: Expr, number: i
 
     def clear(begin: Expr, count: Expr) -> None:
         with TB.serial(0, count) as i:
-            store(y, TB.float32(-math.inf if spec.lowest else 0.0), image, target, begin + i)
+            store(y, spec.around(), image, target, begin + i)
 
     if not height or not width:
         clear(0, result.size)
@@ -116,13 +143,21 @@ def _plane(spec: CopySpec, x: Any, y: Any, image: Expr, channel: Expr, number: i
 
 
 def _call(node: fx.Node) -> KernelCall:
-    x, source, result, step, phases, *lowest = node.args
+    x, source, result, step, phases, *rest = node.args
     starts = tuple(zip(phases[::2], phases[1::2], strict=True))
     channels = int(x.meta["val"].shape[1])
-    spec = CopySpec(channels, Planes(*source), Planes(*result), tuple(step), starts, *lowest)
-    return KernelCall(spec, (x,))
+    spec = CopySpec(channels, Planes(*source), Planes(*result), tuple(step), starts)
+    words = node.target is torch.ops.l0compile.copy_word_planes.default
+    others = dict(zip(("zero_point" if words else "lowest",), rest, strict=False))
+    return KernelCall(replace(spec, **others), (x,))
 
 
 COPY = KernelDef(
-    name="copy_planes", calls={"copy_planes": _call}, spec=CopySpec, emit=copy, costs=None, moves=True
+    name="copy_planes",
+    calls={"copy_planes": _call, "copy_word_planes": _call},
+    spec=CopySpec,
+    emit=copy,
+    costs=None,
+    dtypes=("float32", "int8"),
+    moves=True,
 )

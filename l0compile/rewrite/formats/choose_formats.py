@@ -12,6 +12,7 @@ from l0compile.hardware.targets import Target
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, example_size, is_op, shape
 from l0compile.ir.ops.bsr import to_blocks
+from l0compile.ir.ops.int8_conv import conv_matrix
 from l0compile.ir.ops.words import features_of, word_blocks
 from l0compile.ir.program import Program
 from l0compile.ir.records import Format, Region
@@ -19,11 +20,12 @@ from l0compile.rewrite.formats.format_choice import FormatChoice, Layers, choose
 from l0compile.rewrite.formats.winograd import dense_time
 from l0compile.rewrite.linear_layers import PRECISIONS, linear_weight, narrow_weight
 from l0compile.rewrite.regions import CONV, LINEAR, SDPA, region_of
-from l0compile.rewrite.windows import Window, conv_weight, window_of
+from l0compile.rewrite.windows import Window, conv_weight, narrow_conv_weight, window_of
 
 _HAS_REGION = (
     torch.ops.l0compile.bsr_linear.default, torch.ops.l0compile.bsr_conv2d.default,
     torch.ops.l0compile.int8_linear.default, torch.ops.l0compile.int8_bsr_linear.default,
+    torch.ops.l0compile.int8_bsr_conv2d.default,
     torch.ops.l0compile.bfloat16_linear.default, torch.ops.l0compile.bfloat16_bsr_linear.default,
     torch.ops.l0compile.attention.default, SDPA,
 )  # fmt: skip
@@ -36,7 +38,8 @@ def choose_formats(program: Program, target: Target, costs: Costs | None = None)
         ``costs`` tell, that is the time at the sizes of the example inputs; else it is predicted by the table of the
         target, as kept blocks * block size / weight size / efficiency(block). A convolution likewise, by the table,
         with its weight as a matrix [out channels, in channels * taps]: -> l0compile::bsr_conv2d. A layer of int8 or
-        bfloat16 numbers likewise, in blocks whose columns are whole words: -> int8_bsr_linear, bfloat16_bsr_linear.
+        bfloat16 numbers likewise, in blocks whose columns are whole words: -> int8_bsr_linear, bfloat16_bsr_linear. A
+        convolution of int8 numbers, whose words are four channels at one tap: -> int8_bsr_conv2d.
     Checks: W is a constant of float32, or of these; the time is at most 0.95 of that of a dense W.
 
     Args:
@@ -73,6 +76,9 @@ def choose_formats(program: Program, target: Target, costs: Costs | None = None)
             present.add(name)
         elif (kernel := conv_weight(editor, node)) is not None:
             _conv(editor, node, kernel, regions, target)
+            present.add(name)
+        elif (kernel := narrow_conv_weight(editor, node)) is not None:
+            _narrow_conv(editor, node, kernel, regions, target)
             present.add(name)
         elif is_op(node, torch.ops.l0compile.attention.default) and name in regions:
             regions[name] = _attention(regions[name], arguments(node)["heads"])
@@ -119,6 +125,29 @@ def _conv(editor: Editor, node: fx.Node, weight: Tensor, regions: dict[str, Regi
     if choice.block is not None and window is not None:
         _make_sparse_conv(editor, node, weight, choice.block, window)
     regions[name] = _record(regions.get(name) or _fresh(name, CONV, weight), weight, choice, reason)
+
+
+def _narrow_conv(
+    editor: Editor, node: fx.Node, weight: Tensor, regions: dict[str, Region], target: Target
+) -> None:
+    name, matrix, features = region_of(node), conv_matrix(weight), features_of(weight.dtype)
+    choice, reason = FormatChoice(None, 1.0, 1.0), ""
+    if window_of(node) is None:
+        reason = "dense: block-sparse convolutions want a batch of images of known size"
+    else:
+        choice, reason = choose(matrix, for_words(replace(target, blocks=conv_blocks(target)), features))
+    if choice.block is not None:
+        x, weight_node, *others = arguments(node).values()
+        parts = zip(("blocks", "indices", "indptr"), word_blocks(matrix, *choice.block), strict=True)
+        constants = [
+            editor.add_constant(f"{weight_node.target}_{part}", value, node) for part, value in parts
+        ]
+        scale, bias, zero_point, *steps = others
+        args = (x, *constants, scale, bias, zero_point, [int(extent) for extent in weight.shape], *steps)
+        operator = torch.ops.l0compile.int8_bsr_conv2d.default
+        editor.replace(node, editor.call(operator, args, before=node, origin=node))
+    before = regions.get(name) or replace(_fresh(name, CONV, weight), precision=PRECISIONS[weight.dtype])
+    regions[name] = _record(before, weight, choice, reason)
 
 
 def conv_blocks(target: Target) -> tuple[tuple[int, int], ...]:

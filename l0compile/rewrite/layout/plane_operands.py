@@ -1,4 +1,4 @@
-"""Constant operands of values in planes: images, numbers for each channel, and orders of channels."""
+"""Operands of values in planes: constant images, numbers for each channel, orders of channels, rounded images."""
 
 from math import prod
 
@@ -7,7 +7,7 @@ from torch import Tensor, fx
 
 from l0compile.analysis.liveness.channels import can_hold
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_op, shape
+from l0compile.ir.nodes import arguments, is_op, shape, tensor
 from l0compile.ir.ops.planes import Planes
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
@@ -73,3 +73,28 @@ def order_of(editor: Editor, node: object) -> tuple[fx.Node, Tensor] | None:
     order = editor.value(given["index"])
     wrong = order is None or order.ndim != 1 or given["dim"] % len(shape(node)) != 1
     return None if wrong or order is None else (given["self"], order)
+
+
+def integer_input(editor: Editor, conv: fx.Node) -> tuple[fx.Node, Tensor, int] | None:
+    """(x, inverse [C], zero point) of the ``l0compile::quantize`` that a convolution of integers reads.
+
+    None when that is no such node, has scales that vary by more than the channel, or when a parameter of the
+    convolution is no constant.
+    """
+    source, given = conv.args[0], arguments(conv)
+    parameters = [
+        given[name] for name in ("weight", "data", "indices", "indptr", "scale", "bias") if name in given
+    ]
+    nodes = [parameter for parameter in parameters if isinstance(parameter, fx.Node)]
+    if not is_op(source, l0.quantize.default) or any(editor.value(node) is None for node in nodes):
+        return None
+    assert isinstance(source, fx.Node)
+    x, inverse, zero_point = source.args
+    scales, image = editor.value(inverse), tensor(x)
+    if scales is None or image is None or image.dtype != torch.float32 or image.ndim != 4:
+        return None
+    channels = int(image.shape[1])
+    if scales.numel() != 1 and tuple(scales.shape) != (channels, 1, 1):
+        return None
+    assert isinstance(x, fx.Node) and isinstance(zero_point, int)
+    return x, scales.reshape(-1).expand(channels).contiguous(), zero_point

@@ -8,7 +8,16 @@ from torch import fx
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, follower, shape, tensor
 from l0compile.ir.ops.planes import Planes
-from l0compile.rewrite.windows import CONVOLUTIONS, MEANS, Window, conv_weight, layouts, window_of
+from l0compile.rewrite.layout.plane_operands import integer_input
+from l0compile.rewrite.windows import (
+    CONVOLUTIONS,
+    INTEGER_CONVOLUTIONS,
+    MEANS,
+    Window,
+    conv_weight,
+    layouts,
+    window_of,
+)
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
@@ -37,6 +46,8 @@ class PlanePacking:
     def _fits(self, node: fx.Node, window: Window) -> bool:
         if node.target in CONVOLUTIONS:
             return conv_weight(self.editor, node) is not None
+        if node.target in INTEGER_CONVOLUTIONS:
+            return integer_input(self.editor, node) is not None
         if node.target not in MEANS:
             return True
         given = arguments(node)

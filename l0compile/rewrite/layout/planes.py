@@ -14,6 +14,7 @@ from l0compile.ir.program import Program
 from l0compile.rewrite.layout.plane_operands import order_of, plane_constant, scale_and_shift
 from l0compile.rewrite.layout.plane_packing import PlanePacking, image_size
 from l0compile.rewrite.layout.plane_windows import bsr_convolution, convolution, pooling
+from l0compile.rewrite.layout.word_planes import integer_bsr_convolution, integer_convolution
 from l0compile.rewrite.windows import CONVOLUTIONS, MAXIMA, MEANS
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
@@ -21,7 +22,10 @@ aten, l0 = torch.ops.aten, torch.ops.l0compile
 # Of a function with f(0) = 0 the zeros around the pixels stay zero.
 _UNARY = operators(elementwise=1, keeps_zero=True, moves=None)
 _CLAMPS = (aten.hardtanh.default, aten.clamp.default, aten.clamp_min.default, aten.clamp_max.default)
-_WITH_ACTIVATION = (l0.packed_conv2d.default, l0.packed_winograd.default, l0.packed_window.default)
+_WITH_ACTIVATION = (
+    l0.packed_conv2d.default, l0.packed_winograd.default, l0.packed_window.default,
+    l0.packed_int8_conv2d.default,
+)  # fmt: skip
 _Rule = Callable[[PlanePacking, fx.Node], fx.Node | None]
 
 
@@ -31,6 +35,7 @@ def pack_planes(program: Program, rows: int) -> Program:
     Rewrite: conv(x) -> image(packed_conv2d(planes(x))); planes(image(y)) -> y; pooling over windows, elementwise
         operators, concatenation of channels and the mean of an image likewise, where an operand is in planes already.
         A dense 3x3 convolution that is faster by Winograd becomes image(packed_winograd(winograd_planes(planes(x)))).
+        int8_conv2d(quantize(x)) -> image(packed_int8_conv2d(quantize_planes(planes(x)))), in words of four channels.
     Checks: float32, constant weights, channels, height and width known; elementwise functions map 0 to 0, so that the
         border stays zero; a maximum whose windows reach out of the image reads a copy with minus infinity around it,
         unless no number of the image is negative. Whatever does not fit stays an image.
@@ -169,6 +174,8 @@ def _mean(state: PlanePacking, node: fx.Node) -> None:
 _RULES: dict[Any, _Rule] = {
     **dict.fromkeys(CONVOLUTIONS, convolution),
     l0.bsr_conv2d.default: bsr_convolution,
+    l0.int8_conv2d.default: integer_convolution,
+    l0.int8_bsr_conv2d.default: integer_bsr_convolution,
     **dict.fromkeys((*MAXIMA, *MEANS), pooling),
     **dict.fromkeys(_UNARY, _unary),
     aten.sigmoid.default: _sigmoid,

@@ -8,7 +8,7 @@ from torch import fx
 from torch._ops import OpOverload
 
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_op, shape, tensor
+from l0compile.ir.nodes import arguments, is_op, per_axis, shape, tensor
 from l0compile.ir.ops.quantized import LEVELS
 from l0compile.ir.program import Program
 
@@ -36,7 +36,7 @@ class _Levels:
 
 @dataclass(frozen=True)
 class _Weight:
-    """A constant weight [n, k] int8, and the scale of each row."""
+    """A constant weight [n, ...] int8, and the scale of each row."""
 
     integers: torch.Tensor
     scales: torch.Tensor
@@ -46,7 +46,8 @@ class _Weight:
 def read_quantized_graph(program: Program) -> Program:
     """Compute with the integers that another quantizer chose.
 
-    Rewrite: linear(dequantize(quantize(x)), dequantize(W), bias) -> int8_linear(quantize(x), W, bias). Other
+    Rewrite: linear(dequantize(quantize(x)), dequantize(W), bias) -> int8_linear(quantize(x), W, bias), and likewise
+        conv2d of one group. Other
         dequantize(quantize(x)) -> clamp(round(x / scale), low - zero_point, high - zero_point) * scale, which is what
         both compute together, in float32.
     Checks: both have the same constant scale and zero point for the tensor. Of a layer: 256 levels, x with at least two
@@ -56,7 +57,7 @@ def read_quantized_graph(program: Program) -> Program:
     """
     editor = Editor(program)
     for node in list(editor.graph.nodes):
-        if is_op(node, aten.linear.default):
+        if is_op(node, aten.linear.default, aten.conv2d.default):
             _layer(editor, node)
     for node in list(editor.graph.nodes):
         levels = _levels(node)
@@ -66,12 +67,11 @@ def read_quantized_graph(program: Program) -> Program:
 
 
 def _layer(editor: Editor, node: fx.Node) -> None:
-    x, weight_node, bias = (*node.args, None)[:3]
-    levels, weight = _levels(x), _weight(editor, weight_node)
-    bias_value = None if bias is None else editor.value(bias)
-    if levels is None or weight is None or (bias is not None and bias_value is None):
+    given: dict[str, Any] = arguments(node)
+    levels, weight, bias = _levels(given["input"]), _weight(editor, given["weight"]), given["bias"]
+    if levels is None or weight is None or not levels.fills_a_byte or not _able(node, weight):
         return
-    if not levels.fills_a_byte or len(shape(node)) < 2 or node.meta["val"].dtype != torch.float32:
+    if bias is not None and editor.value(bias) is None:
         return
     # Signed levels are unsigned ones with another zero point.
     zero_point = levels.zero_point - levels.low
@@ -80,8 +80,21 @@ def _layer(editor: Editor, node: fx.Node) -> None:
     tensors = {"_inverse": inverse, "_integers": weight.integers, "_scale": scale.float()}
     constants = [editor.add_constant(weight.name + end, value, node) for end, value in tensors.items()]
     q = editor.call(l0.quantize.default, (levels.x, constants[0], zero_point), before=node, origin=node)
-    args = (q, constants[1], constants[2], bias, zero_point)
-    editor.replace(node, editor.call(l0.int8_linear.default, args, before=node, origin=node))
+    target, windows = l0.int8_linear.default, []
+    if is_op(node, aten.conv2d.default):
+        target = l0.int8_conv2d.default
+        windows = [per_axis(given[name], 2) for name in ("stride", "padding", "dilation")]
+    args = (q, *constants[1:], bias, zero_point, *windows)
+    editor.replace(node, editor.call(target, args, before=node, origin=node))
+
+
+def _able(node: fx.Node, weight: _Weight) -> bool:
+    """Whether there is an operator of integers for a layer of float32."""
+    if node.meta["val"].dtype != torch.float32:
+        return False
+    if is_op(node, aten.conv2d.default):
+        return arguments(node)["groups"] == 1 and weight.integers.ndim == 4 and len(shape(node)) == 4
+    return weight.integers.ndim == 2 and len(shape(node)) >= 2
 
 
 def _in_float(editor: Editor, node: fx.Node, levels: _Levels) -> None:
@@ -123,7 +136,7 @@ def _weight(editor: Editor, node: Any) -> _Weight | None:
         return None
     given = arguments(node)
     integers = editor.value(given["input"])
-    if integers is None or integers.dtype != torch.int8 or integers.ndim != 2:
+    if integers is None or integers.dtype != torch.int8:
         return None
     name = str(given["input"].target)
     if _calls(node, _DEQUANTIZE):

@@ -65,6 +65,27 @@ def test_a_layer(captured: Any, apply_once: Any, levels: Any, scale: float, bias
     assert torch.equal(shifted, d.quantize_per_tensor(x, *model.levels).int())
 
 
+class Convolution(Layer):
+    """[N, 8, H, W] -> [N, 6, H', W']."""
+
+    def __init__(self, groups: int = 1, **options: Any) -> None:
+        super().__init__(**options)
+        self.groups = groups
+        self.register_buffer("weight", torch.randint(-128, 128, (6, 8 // groups, 3, 3), dtype=torch.int8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.conv2d(self.rounded(x), self.wide(), self.bias, 2, 1, 1, self.groups)
+
+
+def test_a_convolution(captured: Any, apply_once: Any) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 8, 9, 7)
+    result = apply_once(captured(Convolution(), x), read_quantized_graph, x)
+    assert names(result) == ["l0compile::quantize", "l0compile::int8_conv2d"]
+    grouped = apply_once(captured(Convolution(groups=2), x), read_quantized_graph, x)
+    assert "aten::conv2d" in names(grouped) and "l0compile::quantize" not in names(grouped)
+
+
 class OneScale(Layer):
     def wide(self) -> Tensor:
         found: Tensor = d.dequantize_per_tensor(self.weight, 0.01, 0, -128, 127, torch.int8)
@@ -134,6 +155,15 @@ def test_computed_scales_stay(captured: Any) -> None:
     x = torch.randn(2, 8)
     program = captured(Dynamic(), x)
     assert read_quantized_graph(program) is program
+
+
+def test_a_compiled_convolution_without_an_island() -> None:
+    torch.manual_seed(1)
+    model, x = nn.Sequential(Convolution(), nn.ReLU()).eval(), torch.randn(2, 8, 12, 12)
+    compiled = l0.compile(model, (x,), engine="tvm")
+    assert not compiled.explain().islands
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), model(x), rtol=1e-5, atol=1e-5)
 
 
 def test_compiled_without_an_island() -> None:
