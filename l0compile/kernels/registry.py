@@ -17,7 +17,6 @@ from l0compile.kernels.cpu.narrow import NARROW
 from l0compile.kernels.cpu.norm import NORM
 from l0compile.kernels.cpu.pack import PACK
 from l0compile.kernels.cpu.planes import COPY
-from l0compile.kernels.cpu.quantize import QUANTIZE
 from l0compile.kernels.cpu.quantize_planes import QUANTIZE_PLANES
 from l0compile.kernels.cpu.rope import ROPE
 from l0compile.kernels.cpu.window import WINDOW
@@ -34,7 +33,6 @@ KERNELS: tuple[KernelDef, ...] = (
     NORM,
     ROPE,
     PACK,
-    QUANTIZE,
     NARROW,
     BAG,
     CONV,

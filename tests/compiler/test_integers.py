@@ -64,7 +64,7 @@ def test_a_feed_forward_part(density: float) -> None:
         for found, wanted in zip(result(x), model(x), strict=True):
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=2e-2)
     # The norm writes the integers that both of its readers share, and GELU's result is written as integers.
-    assert "quantize" not in launches(result)
+    assert "narrow" not in launches(result)
     assert not result.explain().islands
     formats = {
         region.name: (region.format, region.block, region.precision) for region in result.explain().regions

@@ -64,17 +64,15 @@ def _narrow_linear(tokens: int, tile: TokenTile) -> Iterator[Example]:
     inverse = torch.full((40,), 30.0)
     yield Example("packed_int8_linear", (words, *dense, *after, None, inverse, 40, "relu", 7, tokens), tokens)
     yield Example("packed_int8_linear", (words, *blocks, *after, None, None, 40, "", 0, tokens), tokens)
-
-
-def quantize(tile: TokenTile) -> Iterator[Example]:
-    for tokens in TOKENS:
-        x = _packed(tokens, 21, tile)
-        yield Example("packed_quantize", (x, torch.rand(21) * 40, 100, tokens), tokens)
+    last = (None, None, 40, "", 0, tokens, "features")
+    yield Example("packed_int8_linear", (words, *blocks, *after, *last), tokens)
 
 
 def narrow(tile: TokenTile) -> Iterator[Example]:
     for tokens in TOKENS:
-        yield Example("packed_bfloat16", (_packed(tokens, 21, tile), tokens), tokens)
+        x = _packed(tokens, 21, tile)
+        yield Example("packed_quantize", (x, torch.rand(21) * 40, 100, tokens), tokens)
+        yield Example("packed_bfloat16", (x, tokens), tokens)
     yield Example("packed_token_pairs", (_packed(2 * tile.lanes, 21, tile),))
 
 
@@ -93,6 +91,9 @@ def attention(tile: TokenTile) -> Iterator[Example]:
     sizes = (5, 1, 1)
     pairs = l0.packed_bfloat16(k), l0.packed_token_pairs(v)
     yield Example("packed_attention", (q, *pairs, None, None, *sizes, 4, 0.3, False, "bfloat16"), 5)
+    v = l0.packed_token_pairs(bfloat16.rounded(_packed(5, 16, tile)))
+    rest = (4, 0.3, False, "bfloat16", torch.full((32,), 30.0), 100)
+    yield Example("packed_attention", (q, pairs[0], v, None, None, *sizes, *rest), 5)
 
 
 def mask(tile: TokenTile) -> Iterator[Example]:
@@ -105,6 +106,13 @@ def norm(tile: TokenTile) -> Iterator[Example]:
         x, weight, bias = _packed(tokens, 37, tile), torch.randn(37), torch.randn(37)
         yield Example("packed_layer_norm", (x, weight, bias, 1e-5, 50, 0.7, 5.0, tokens), tokens)
         yield Example("packed_rms_norm", (x, weight, 1e-6, 37, 0.0, tokens), tokens)
+        x, weight, bias = _packed(tokens, 36, tile), torch.randn(36), torch.randn(36)
+        integers, pairs = (torch.full((36,), 20.0), 90, ""), (None, 0, "features")
+        yield Example(
+            "packed_layer_norm_words", (x, weight, bias, 1e-5, 50, 0.7, 5.0, *integers, tokens), tokens
+        )
+        yield Example("packed_rms_norm_words", (x, weight, 1e-6, 36, 0.0, *pairs, tokens), tokens)
+        yield Example("packed_rms_norm", (x, weight, 1e-6, 36, 0.0, tokens, *integers), tokens)
 
 
 def rope(tile: TokenTile) -> Iterator[Example]:
@@ -214,7 +222,7 @@ def bag(_: TokenTile) -> Iterator[Example]:
 
 
 EXAMPLES: dict[str, Callable[[TokenTile], Iterator[Example]]] = {
-    "linear": linear, "quantize": quantize, "narrow": narrow,
+    "linear": linear, "narrow": narrow,
     "attention": attention, "mask": mask, "norm": norm, "rope": rope, "pack": pack, "bag": bag,
     "conv": conv, "int8_conv": int8_conv, "quantize_planes": quantize_planes,
     "copy_planes": copy_planes, "window": window, "winograd_planes": winograd_planes,

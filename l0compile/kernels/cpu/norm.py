@@ -117,7 +117,7 @@ def norm(spec: NormSpec, tile: TokenTile) -> Any:
                     for f, value in zip(features, values, strict=True):
                         if y is not None:
                             store(y, value, t, f, s)
-                    scales = inverses_of(inverse, features[0], form)
+                    scales = inverses_of(inverse, features[0], form.features)
                     store(words, form.words(values, scales, tile.vector), t, row, s)
     return builder.get()
 

@@ -6,8 +6,9 @@ from typing import Any, Literal
 from torch import fx
 
 from l0compile.kernels.cpu.dot import WORD, word
-from l0compile.kernels.cpu.lanes import Expr, kept, picked, ramp
+from l0compile.kernels.cpu.lanes import Expr, broadcast, kept, picked, ramp
 from l0compile.kernels.cpu.pair import PAIR, pair_word
+from l0compile.kernels.tir import TB
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class WordForm:
         """A vector of words.
 
         Args:
-            values: ``features`` vectors of ``width`` float32 numbers.
+            values: ``features`` vectors of ``width`` float32 numbers; fewer for the last word, which zeros fill.
             inverses: 1 / scale of each of these features; of 8-bit integers.
             width: tokens.
         """
@@ -62,7 +63,7 @@ class WordForm:
         if self.by_tokens:
             low, high = (picked(own[0], range(odd, width, PAIR)) for odd in range(PAIR))
             return pair_word(low, high, width // PAIR)
-        return pair_word(own[0], own[1], width)
+        return pair_word(own[0], own[1] if len(own) > 1 else broadcast(TB.float32(0), width), width)
 
 
 _FORMS = (WordForm("int8"), WordForm("bfloat16"), WordForm("bfloat16", by_tokens=True))
@@ -77,6 +78,6 @@ def word_form(inverse: fx.Node | None, zero_point: int, pairs: str) -> WordForm 
     return WordForm("bfloat16", by_tokens=pairs == "tokens") if pairs else None
 
 
-def inverses_of(inverse: Any, first: Expr, form: WordForm) -> list[Expr]:
-    """1 / scale of the features of the word that begins at feature ``first``; empty for bfloat16."""
-    return [] if inverse is None else [inverse[first + feature] for feature in range(form.features)]
+def inverses_of(inverse: Any, first: Expr, count: int) -> list[Expr]:
+    """1 / scale of ``count`` features from ``first`` on; empty for bfloat16."""
+    return [] if inverse is None else [inverse[first + feature] for feature in range(count)]

@@ -23,7 +23,7 @@ _NORMS = {
 
 
 @dataclass(frozen=True)
-class _Words:
+class _WordRequest:
     """What an operator that makes words of float32 numbers asks for: arguments of the operator before, and its unit."""
 
     arguments: dict[str, Any]
@@ -54,18 +54,20 @@ def fuse_words(program: Program) -> Program:
     return editor.finish()
 
 
-def _asked(node: fx.Node) -> _Words | None:
+def _asked(node: fx.Node) -> _WordRequest | None:
     if is_op(node, l0.packed_quantize.default):
         given = arguments(node)
-        return _Words({name: given[name] for name in ("inverse", "zero_point")}, features_of(torch.int8))
+        return _WordRequest(
+            {name: given[name] for name in ("inverse", "zero_point")}, features_of(torch.int8)
+        )
     if is_op(node, l0.packed_bfloat16.default):
-        return _Words({"pairs": "features"}, features_of(torch.bfloat16))
+        return _WordRequest({"pairs": "features"}, features_of(torch.bfloat16))
     if is_op(node, l0.packed_token_pairs.default):
-        return _Words({"pairs": "tokens"}, 1)
+        return _WordRequest({"pairs": "tokens"}, 1)
     return None
 
 
-def _able(source: Any, words: _Words) -> bool:
+def _able(source: Any, words: _WordRequest) -> bool:
     if not is_op(source, *_LINEAR, *_ATTENTION) or len(source.users) != 1:
         return False
     given = arguments(source)
@@ -78,7 +80,7 @@ def _able(source: Any, words: _Words) -> bool:
     return given["residual"] is None and rows % words.features == 0 and given["n"] % rows == 0
 
 
-def _fuse(editor: Editor, node: fx.Node, source: fx.Node, words: _Words) -> None:
+def _fuse(editor: Editor, node: fx.Node, source: fx.Node, words: _WordRequest) -> None:
     given = arguments(source) | words.arguments
     # It takes the place of the reader, where the scales exist too.
     fused = editor.call(source.target, tuple(given.values()), before=node, origin=source)
@@ -87,7 +89,7 @@ def _fuse(editor: Editor, node: fx.Node, source: fx.Node, words: _Words) -> None
 
 
 def _fuse_norm(
-    editor: Editor, node: fx.Node, norm: fx.Node, words: _Words, order: dict[fx.Node, int]
+    editor: Editor, node: fx.Node, norm: fx.Node, words: _WordRequest, order: dict[fx.Node, int]
 ) -> None:
     if words.arguments.get("pairs") == "tokens" or int(shape(norm)[1]) % words.features:
         return

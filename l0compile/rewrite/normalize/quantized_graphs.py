@@ -35,7 +35,7 @@ class _Levels:
 
 
 @dataclass(frozen=True)
-class _Weight:
+class _ForeignWeight:
     """A constant weight [n, ...] int8, and the scale of each row."""
 
     integers: torch.Tensor
@@ -88,7 +88,7 @@ def _layer(editor: Editor, node: fx.Node) -> None:
     editor.replace(node, editor.call(target, args, before=node, origin=node))
 
 
-def _able(node: fx.Node, weight: _Weight) -> bool:
+def _able(node: fx.Node, weight: _ForeignWeight) -> bool:
     """Whether there is an operator of integers for a layer of float32."""
     if node.meta["val"].dtype != torch.float32:
         return False
@@ -131,7 +131,7 @@ def _levels(node: Any) -> _Levels | None:
     return _Levels(x, *numbers)
 
 
-def _weight(editor: Editor, node: Any) -> _Weight | None:
+def _weight(editor: Editor, node: Any) -> _ForeignWeight | None:
     if not _calls(node, _DEQUANTIZE, _DEQUANTIZE_CHANNELS):
         return None
     given = arguments(node)
@@ -143,14 +143,14 @@ def _weight(editor: Editor, node: Any) -> _Weight | None:
         scale = given["scale"]
         if given["zero_point"] != 0 or not isinstance(scale, float):
             return None
-        return _Weight(integers, torch.full((len(integers),), scale, dtype=torch.float64), name)
+        return _ForeignWeight(integers, torch.full((len(integers),), scale, dtype=torch.float64), name)
     scales, zeros = editor.value(given["scales"]), given["zero_points"]
     zero_points = None if zeros is None else editor.value(zeros)
     if scales is None or given["axis"] != 0 or scales.shape != (len(integers),):
         return None
     if zeros is not None and (zero_points is None or bool(zero_points.any())):
         return None
-    return _Weight(integers, scales, name)
+    return _ForeignWeight(integers, scales, name)
 
 
 def _calls(node: Any, *names: str) -> bool:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from l0compile.kernels.cpu.attention.spec import AttentionSpec
 from l0compile.kernels.cpu.mask import MaskSpec
 from l0compile.kernels.cpu.narrow import NarrowSpec
+from l0compile.kernels.cpu.word_form import FORMS
 from l0compile.kernels.token_tile import TokenTile
 
 l0 = torch.ops.l0compile
@@ -69,7 +70,7 @@ def check(  # type: ignore[no-untyped-def]
 def token_pairs(launch, tile: TokenTile, packed: torch.Tensor, tokens: int) -> torch.Tensor:  # type: ignore[no-untyped-def]
     """Values in words of two tokens, by the kernel; lanes past the register of the last token are anything."""
     expected = l0.packed_token_pairs(packed)
-    spec = NarrowSpec(packed.shape[1], tokens % tile.lanes, by_tokens=True)
+    spec = NarrowSpec(packed.shape[1], FORMS["token_pairs"], tokens % tile.lanes)
     actual = launch(spec, (packed,), tuple(expected.shape), None, torch.int32)
     both = [t.view(torch.bfloat16).transpose(1, 2).flatten(0, 1)[:tokens] for t in (actual, expected)]
     assert torch.equal(*both)

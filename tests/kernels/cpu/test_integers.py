@@ -14,7 +14,7 @@ from l0compile.ir.ops.words import dense_word_blocks, from_words, to_words, word
 from l0compile.kernels import emit
 from l0compile.kernels.cpu.linear.schedules import legal_schedules
 from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
-from l0compile.kernels.cpu.quantize import QuantizeSpec
+from l0compile.kernels.cpu.narrow import NarrowSpec
 from l0compile.kernels.cpu.word_form import WordForm
 from l0compile.kernels.token_tile import TokenTile, token_tile
 
@@ -148,7 +148,7 @@ def test_quantize(launch, tile: TokenTile) -> None:  # type: ignore[no-untyped-d
         inverse = torch.rand(features) * 50
         inverse[0] = 1.0
         expected = l0.packed_quantize(x, inverse, 100)
-        spec = QuantizeSpec(features, 100, tail)
+        spec = NarrowSpec(features, integers(100), tail)
         inputs = (x, inverse, m) if tail is None else (x, inverse)
         found = launch(spec, inputs, tuple(expected.shape), None, torch.int32)
         both = [

@@ -11,6 +11,7 @@ from l0compile.ir.ops.words import dense_word_blocks, word_blocks
 from l0compile.kernels import emit
 from l0compile.kernels.cpu.linear.spec import LinearSpec
 from l0compile.kernels.cpu.narrow import NarrowSpec
+from l0compile.kernels.cpu.word_form import FORMS
 from l0compile.kernels.token_tile import TokenTile, token_tile
 
 l0 = torch.ops.l0compile
@@ -59,7 +60,7 @@ def test_narrow(launch, tile: TokenTile, features: int, m: int, tail: int | None
     packed = l0.pack(x, tile.lanes)
     wanted = l0.packed_bfloat16(packed)
     inputs = (packed, m) if tail is None else (packed,)
-    found = launch(NarrowSpec(features, tail), inputs, tuple(wanted.shape), None, torch.int32)
+    found = launch(NarrowSpec(features, FORMS["pairs"], tail), inputs, tuple(wanted.shape), None, torch.int32)
     both = [
         w.transpose(1, 2).clone(memory_format=torch.contiguous_format).view(torch.bfloat16).flatten(0, 1)[:m]
         for w in (found, wanted)

@@ -107,7 +107,7 @@ def _results(
         yield from ((first + r, value) for r, value in enumerate(values))
         return
     for r in range(0, rows, form.features):
-        scales = inverses_of(given.inverse, first + r, form)
+        scales = inverses_of(given.inverse, first + r, form.features)
         yield (
             (first + r) // form.features,
             form.words(values[r : r + form.features], scales, given.tile.vector),

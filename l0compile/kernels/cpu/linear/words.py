@@ -20,7 +20,7 @@ class WordMicrokernel(Microkernel):
         # The rows of a unit are whole words: ``check_schedule``, and n is a multiple of the rows of a block.
         joined = [self._joined(sums, r) for r in range(self.schedule.rows)]
         for r in range(0, len(joined), form.features):
-            inverses = inverses_of(self.to.inverse, first + r, form)
+            inverses = inverses_of(self.to.inverse, first + r, form.features)
             row = (first + r) // form.features
             for v, lanes in enumerate(registers):
                 values = [self._result(joined[r + b][v], first + r + b) for b in range(form.features)]
