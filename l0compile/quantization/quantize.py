@@ -32,9 +32,8 @@ def quantize(
 ) -> nn.Module:
     """Make a copy of a trained model whose linear layers compute with 8 or 16 bits.
 
-    The copy is an ordinary module in PyTorch that says exactly what the narrow model answers; it can be evaluated,
-    exported, saved, and trained on. Every ``nn.Linear`` (and ``Conv1D`` of transformers) that the calibration data
-    reaches is replaced; other layers stay.
+    The copy is an ordinary module in PyTorch that says exactly what the narrow model answers, and can be trained on.
+    Every ``nn.Linear`` (and ``Conv1D`` of transformers) that the calibration data reaches is replaced; others stay.
 
     ``"int8"``: inputs are unsigned, with one zero point for a tensor, and weights signed, with a scale for each row.
     What is exactly 0 stays exactly 0. Outliers of input features move into the weights before rounding (SmoothQuant,
@@ -45,8 +44,7 @@ def quantize(
     Args:
         model: a trained float32 model; gates, if any, are hardened. It is not changed.
         calibration: batches of typical inputs without padding, which would count as input: mappings (called as
-            ``model(**batch)``), tuples or lists (``model(*batch)``), or single inputs. 100 sentences or images are a
-            good number. Read once.
+            ``model(**batch)``), tuples or lists (``model(*batch)``), or single inputs. Read once; 100 items are good.
         precision: ``"int8"`` or ``"bfloat16"``; or the precision of each layer by its name: those left out stay
             ``"float32"``.
         rounding: of int8 weights. ``"nearest"``; or ``"compensated"``: column by column, where later columns make up

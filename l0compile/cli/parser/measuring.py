@@ -44,7 +44,7 @@ def add_bench(commands: "Commands") -> None:
         "--engines",
         nargs="+",
         metavar="ENGINE",
-        help="pytorch, torch.compile, onnxruntime, openvino, l0compile",
+        help="pytorch, torch.compile, onnxruntime, openvino, openvino-bf16, l0compile",
     )
     add_size(
         parser, "size to measure at, or several as NAME=N,N: every combination is measured", "NAME=N[,N...]"

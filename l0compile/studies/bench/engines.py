@@ -24,6 +24,8 @@ ROW_OF = {
     "l0compile": DENSE,
 }
 """Engine -> its row, in the order of tables."""
+PRECISION_OF = {ROW_OF[engine]: "bfloat16" if engine.endswith("bf16") else "int8" for engine in NARROW}
+"""Row -> what the linear layers multiply there, if it is not float32."""
 
 
 def refused_by_devices(engines: Collection[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from l0compile.measurement.engines import describe_error
 from l0compile.pruning.masks import live_weights
 from l0compile.runtime import CompiledModel
 from l0compile.studies.bench.bench import FINAL, ROUGH
-from l0compile.studies.bench.engines import CHOSEN, DENSE, NARROW, ROW_OF
+from l0compile.studies.bench.engines import CHOSEN, DENSE, NARROW, PRECISION_OF, ROW_OF
 from l0compile.studies.constraints.constraint import Chosen
 from l0compile.studies.context import SearchContext, SearchState
 from l0compile.studies.fit.finalist import Winner
@@ -55,7 +55,7 @@ def finish(context: SearchContext, state: SearchState) -> SearchState:
     result = SearchResult(
         title=f"{context.space.name}: chosen model against dense engines",
         quality_name=task.quality_name,
-        rows=_rows(measured, reference, qualities),
+        rows=_rows(measured, reference, qualities, PRECISION_OF | {CHOSEN: ", ".join(_precisions(winner))}),
         reference=reference,
         candidates=_candidates(context, state, winner),
         regions=compiled.explain().regions,
@@ -116,15 +116,22 @@ def _narrow_qualities(context: SearchContext, measured: Mapping[str, Measurement
 
 
 def _rows(
-    measured: Mapping[str, Measurement], reference: str, qualities: Mapping[str, float | None]
+    measured: Mapping[str, Measurement],
+    reference: str,
+    qualities: Mapping[str, float | None],
+    precisions: Mapping[str, str],
 ) -> tuple[Row, ...]:
-    """Return the rows of the final table: dense engines, also those that failed, and the chosen model last."""
+    """Return the rows of the final table: dense engines, also those that failed, and the chosen model last.
+
+    precisions: of rows that are not float32.
+    """
 
     def row(name: str) -> Row:
         found, beside = measured[name], measured.get(reference)
         speedup = ratio(beside, found, paired=True) if beside is not None and beside.ok and found.ok else None
         quality = qualities[name] if found.ok or name == CHOSEN else None
-        return Row(name, Latency.of(found), quality, name != CHOSEN, found.error or "", speedup)
+        latency, precision = Latency.of(found), precisions.get(name, "float32")
+        return Row(name, latency, quality, name != CHOSEN, found.error or "", speedup, precision)
 
     return tuple(row(name) for name in (*(name for name in measured if name != CHOSEN), CHOSEN))
 
@@ -153,21 +160,17 @@ def _hardening(record: HardenRecord) -> str:
     return f"{record.rule} rule, {record.values} values of open gates, {record.density:.1%} of the cost left{wanted}"
 
 
-def _precisions(winner: Winner) -> dict[str, str]:
-    """Say how many gated layers have each precision; nothing if all are float32."""
+def _precisions(winner: Winner) -> dict[str, int]:
+    """Count the gated layers of each precision, the most frequent first."""
     layers = winner.finalist.fitted.allocation.layers.values()
-    counts = Counter(level.precision for level in layers)
-    if set(counts) == {"float32"}:
-        return {}
-    return {
-        "precision": ", ".join(f"{precision} in {count} layers" for precision, count in counts.most_common())
-    }
+    return dict(Counter(level.precision for level in layers).most_common())
 
 
 def _facts(
     context: SearchContext, winner: Winner, compiled: CompiledModel, chosen: Chosen
 ) -> dict[str, dict[str, Any]]:
     live, total = live_weights(winner.model)
+    precisions = _precisions(winner)
     record = hardening(winner.model)
     size_mb = sum(file.stat().st_size for file in chosen.artifact.iterdir()) / 1e6
     return {
@@ -176,7 +179,7 @@ def _facts(
             "size": f"{size_mb:.1f} MB",
             "live weights in gated layers": f"{live:,} of {total:,} ({live / max(1, total):.1%})",
             "hardening": _hardening(record) if record else "",
-            **_precisions(winner),
+            "precision": ", ".join(f"{precision} in {n} layers" for precision, n in precisions.items()),
             "compiled = gated": dict(compiled.explain().verification),
             **{
                 f"training of {name}": f"{run.steps} steps, {run.seconds:.0f} s, products in {run.products}"
