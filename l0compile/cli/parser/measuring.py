@@ -88,6 +88,10 @@ def add_tune(commands: "Commands") -> None:
         "--densities", nargs="+", type=share, metavar="D",
         help="densities of the weights of --blocks (default: 0.5 0.2 0.1 0.05)",
     )  # fmt: skip
+    parser.add_argument(
+        "--precision", nargs="+", default=[], choices=("bfloat16", "int8"), metavar="P",
+        help="also tune the linear layers in these: bfloat16, int8 (default: as the model has them)",
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="time only the default code of each kernel")
     parser.add_argument(
         "--db", metavar="FILE", help="database (default: L0COMPILE_COSTS, or one in the user's cache folder)"

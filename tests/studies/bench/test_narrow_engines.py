@@ -36,9 +36,12 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return found
 
 
-def test_each_engine_has_a_file_and_a_quality_of_its_own(bench: Bench) -> None:
+def test_each_engine_has_a_file_and_a_quality_of_its_own(
+    bench: Bench, capfd: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("nncf", reason="pip install 'l0compile[int8]'")
     jobs, failures = bench.dense_jobs(NARROW)
+    assert capfd.readouterr().out == ""  # a command may print JSON there
     assert not failures and list(jobs) == [ROW_OF[engine] for engine in NARROW]
     wanted = bench.task.dense()(*bench.task.example())
     for engine in NARROW:
