@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from l0compile.errors import DataError
 from l0compile.measurement import (
@@ -92,14 +93,9 @@ class NarrowFiles:
         return quantize_for_openvino(self.folder / "dense.onnx", fitting, file)
 
     def _calibration(self) -> list[Mapping[str, Tensor]]:
-        """Return single items by the names of the model's inputs, without padding."""
-        names = _input_names(self.task.dense())
+        """Return single items by the names of the model's arguments, without padding."""
+        names = [*signature(self.task.dense().forward).parameters]
         return [dict(zip(names, item, strict=False)) for item in islice(_items(self.task), _ITEMS)]
-
-
-def _input_names(model: nn.Module) -> list[str]:
-    code = type(model).forward.__code__
-    return [name for name in code.co_varnames[: code.co_argcount] if name != "self"]
 
 
 def _items(task: Task) -> Iterator[tuple[Tensor, ...]]:

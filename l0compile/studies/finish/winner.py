@@ -20,7 +20,9 @@ from l0compile.studies.train.stages import EARLY, fit_last_stage, train_in_stage
 
 # The winner's gates become constants after this share of its time.
 GATES_UNTIL = 0.5
-# The share of its time and steps that a winner with narrow layers trains after it was rounded.
+# The share of its time and steps that a winner with narrow layers trains after it was rounded. A step with rounding
+# takes 2.5 times as long: MiniLM with 79 % of its blocks has 0.9658 after 80 steps in float32 and 20 with rounding, and
+# 0.9652 after 80 with rounding, in twice the time.
 ROUNDED = 0.2
 # Rows of a layer's input from which the winner's scales are chosen, and by which roundings make up for each other.
 _SAMPLES = 2048
