@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from l0compile.errors import InputError
+from l0compile.hardware.process import denormal_mode_restored
 from l0compile.hardware.targets import available_cores
 from l0compile.measurement.engines import onnxruntime_session, openvino_model
 
@@ -22,15 +23,16 @@ class EngineModule(nn.Module):
             MissingDependency: the engine is not installed.
         """
         super().__init__()
-        if engine.startswith("openvino"):
-            precision = "bf16" if engine == "openvino-bf16" else "f32"
-            compiled = openvino_model(path, available_cores(), precision)
-            self._names = [port.get_any_name() for port in compiled.inputs]
-            self._call = lambda feeds: compiled(feeds)[compiled.output(0)]
-        else:
-            session = onnxruntime_session(path, available_cores())
-            self._names = [value.name for value in session.get_inputs()]
-            self._call = lambda feeds: session.run(None, feeds)[0]
+        with denormal_mode_restored():
+            if engine.startswith("openvino"):
+                precision = "bf16" if engine == "openvino-bf16" else "f32"
+                compiled = openvino_model(path, available_cores(), precision)
+                self._names = [port.get_any_name() for port in compiled.inputs]
+                self._call = lambda feeds: compiled(feeds)[compiled.output(0)]
+            else:
+                session = onnxruntime_session(path, available_cores())
+                self._names = [value.name for value in session.get_inputs()]
+                self._call = lambda feeds: session.run(None, feeds)[0]
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return the first output.
@@ -41,4 +43,5 @@ class EngineModule(nn.Module):
         if len(inputs) != len(self._names):
             raise InputError(f"engine: expected {len(self._names)} tensors, got {len(inputs)}")
         arrays = [tensor.detach().contiguous().numpy() for tensor in inputs]
-        return torch.from_numpy(self._call(dict(zip(self._names, arrays, strict=True))).copy())
+        with denormal_mode_restored():
+            return torch.from_numpy(self._call(dict(zip(self._names, arrays, strict=True))).copy())

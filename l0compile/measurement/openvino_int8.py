@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from l0compile.errors import MissingDependency
+from l0compile.hardware.process import denormal_mode_restored
 
 
 def quantize_for_openvino(
@@ -40,7 +41,7 @@ def quantize_for_openvino(
         lambda item: {name: getattr(value, "numpy", lambda v=value: v)() for name, value in item.items()},
     )
     kind = nncf.ModelType.TRANSFORMER if transformer else None
-    with _quiet():
+    with denormal_mode_restored(), _quiet():
         model = nncf.quantize(openvino.Core().read_model(onnx), data, model_type=kind, subset_size=len(items))
     openvino.save_model(model, target, compress_to_fp16=False)
     return target

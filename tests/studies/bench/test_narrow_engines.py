@@ -10,6 +10,7 @@ import torch
 from tiny_task import TinyOptions, TinyTask
 
 from l0compile.errors import MissingDependency
+from l0compile.hardware.process import flushes_denormals
 from l0compile.measurement import EngineModule
 from l0compile.studies.bench.bench import Bench
 from l0compile.studies.bench.engines import NARROW, ROW_OF
@@ -40,6 +41,7 @@ def test_each_engine_has_a_file_and_a_quality_of_its_own(
     bench: Bench, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("nncf", reason="pip install 'l0compile[int8]'")
+    before = flushes_denormals()
     jobs, failures = bench.dense_jobs(NARROW)
     assert capfd.readouterr().out == ""  # a command may print JSON there
     assert not failures and list(jobs) == [ROW_OF[engine] for engine in NARROW]
@@ -49,6 +51,7 @@ def test_each_engine_has_a_file_and_a_quality_of_its_own(
         assert found.shape == wanted.shape and 0 < float((found - wanted).abs().max()) < 0.1
         quality = bench.narrow.quality(engine)
         assert quality is not None and 0.9 < quality < 1.0
+        assert flushes_denormals() == before  # engines change it for good
 
 
 def test_files_of_one_size_have_no_quality(task: TinyTask, tmp_path: Path) -> None:
