@@ -23,9 +23,9 @@ def why_not_convolution(conv: nn.Conv2d) -> str | None:
         return f"its weight is {conv.weight.dtype}, and float32 is what is rounded"
     if conv.groups != 1:
         return f"it has {conv.groups} groups, and the kernels of 8-bit integers have one"
-    if conv.in_channels < FEATURES:
+    if 2 * conv.in_channels <= FEATURES:
         return (
-            f"its {conv.in_channels} input channels would leave most of a word of {FEATURES} channels empty"
+            f"its {conv.in_channels} input channels would leave half of a word of {FEATURES} channels empty"
         )
     if conv.padding_mode != "zeros":
         return f"it pads by {conv.padding_mode!r}, and the kernels of 8-bit integers by zeros"

@@ -46,11 +46,11 @@ class Quantized(nn.Module):
         self.register_buffer("reach", self._peak(weight.detach()).clamp(min=float(MOST)))
         self.register_buffer("rounded", self._rounded())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the layer's output for x."""
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the layer's output for an input; its name is that of PyTorch's layers."""
         if self.training:
-            return self._straight_through(x)
-        return self._integers(torch.ops.l0compile.quantize(x, self.inverse, self.zero_point))
+            return self._straight_through(input)
+        return self._integers(torch.ops.l0compile.quantize(input, self.inverse, self.zero_point))
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode; evaluation after training rounds the weights as they are now."""
@@ -217,11 +217,11 @@ class Bfloat16Linear(nn.Module):
         self.out_features, self.in_features = weight.shape
         self.weight, self.bias = weight, bias
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the layer's output [..., n] for x [..., k]."""
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the layer's output [..., n] for an input [..., k]; its name is that of ``nn.Linear``."""
         if self.training:
-            return F.linear(rounded(x), rounded(self.weight), self.bias)
-        y: Tensor = torch.ops.l0compile.bfloat16_linear(x, self.weight.bfloat16(), self.bias)
+            return F.linear(rounded(input), rounded(self.weight), self.bias)
+        y: Tensor = torch.ops.l0compile.bfloat16_linear(input, self.weight.bfloat16(), self.bias)
         return y
 
     def extra_repr(self) -> str:

@@ -25,12 +25,13 @@ from l0compile.quantization.record import LayerPrecision
 
 PRECISIONS = ("int8", "bfloat16")
 _ROUNDINGS = ("nearest", "compensated")
+_NOT_ASKED = "not asked for"
 
 
 def quantize(
     model: nn.Module,
     calibration: Iterable[object],
-    precision: str = "int8",
+    precision: str | Mapping[str, str] = "int8",
     *,
     rounding: Rounding = "nearest",
     attention: str = "float32",
@@ -40,23 +41,21 @@ def quantize(
 ) -> nn.Module:
     """Make a copy of a trained model whose linear layers and convolutions compute with 8 or 16 bits.
 
-    The copy is an ordinary module in PyTorch that says exactly what the narrow model answers; it can be evaluated,
-    exported, saved, and trained on. Every ``nn.Linear`` (and ``Conv1D`` of transformers) that the calibration data
-    reaches is replaced, and for ``"int8"`` every ``nn.Conv2d`` of one group and four or more input channels, with the
-    batch norm that alone reads it folded into it; other layers stay.
+    The copy is an ordinary module in PyTorch that says exactly what the narrow model answers, and can be trained on.
+    Every ``nn.Linear`` (and ``Conv1D`` of transformers) that the calibration data reaches is replaced, and in int8
+    every ``nn.Conv2d`` of one group and 3 or more channels, with a batch norm that alone reads it folded into it.
 
     ``"int8"``: inputs are unsigned, with one zero point for a tensor, and weights signed, with a scale for each row.
-    What is exactly 0 stays exactly 0. Outliers of input features move into the weights before rounding (SmoothQuant,
-    arXiv 2211.10438), and scales are those of least squared error of each layer's output. Layers that get the very same
-    tensor, such as query, key and value, share its scales. ``"bfloat16"``: both factors are rounded to bfloat16, sums
-    are float32.
+    What is exactly 0 stays so. Outliers of input features move into the weights before rounding (SmoothQuant, arXiv
+    2211.10438), and scales are those of least squared error of each layer's output. Layers that get the very same
+    tensor share its scales. ``"bfloat16"``: both factors are rounded to bfloat16, sums are float32.
 
     Args:
         model: a trained float32 model; gates, if any, are hardened. It is not changed.
         calibration: batches of typical inputs without padding, which would count as input: mappings (called as
-            ``model(**batch)``), tuples or lists (``model(*batch)``), or single inputs. 100 sentences or images are a
-            good number. Read once.
-        precision: ``"int8"`` or ``"bfloat16"``.
+            ``model(**batch)``), tuples or lists (``model(*batch)``), or single inputs. Read once; 100 items are good.
+        precision: ``"int8"`` or ``"bfloat16"``; or the precision of each layer by its name: those left out stay
+            ``"float32"``.
         rounding: of int8 weights. ``"nearest"``; or ``"compensated"``: column by column, where later columns make up
             for the error of earlier ones on the calibration data (GPTQ, arXiv 2210.17323), which takes longer.
         attention: what both products of ``scaled_dot_product_attention`` multiply: ``"float32"``, or ``"bfloat16"``,
@@ -67,12 +66,12 @@ def quantize(
         forward: called as ``forward(model, batch)`` instead, for batches of another form.
 
     Returns:
-        The copy in evaluation mode. Its attribute ``quantization`` holds, in the order of the model's modules, a
-        :class:`l0compile.quantization.LayerPrecision` for each linear layer and ``nn.Conv2d``.
+        The copy in evaluation mode; its ``quantization`` holds a
+        :class:`l0compile.quantization.LayerPrecision` for each linear layer and ``nn.Conv2d``, in their order.
 
     Raises:
-        ConfigError: the precision or another argument is unknown; the model has no layer to make narrow, weights that
-            are not float32, or is quantised already; ``calibration`` is a single batch.
+        ConfigError: an argument is unknown or a single batch; the model has no layer to make narrow, weights that are
+            not float32, or is quantised already.
         DataError: no calibration batch, or one that leads to NaN or infinity at a layer.
         GateError: a gate is not hardened.
     """
@@ -80,11 +79,12 @@ def quantize(
     check(model)
     narrow = _copied(model)
     layers = layers_of(narrow)
-    reasons = {name: _why_not(layer, precision) for name, layer in layers.items()}
+    wanted = _by_layer(precision, layers)
+    reasons = {name: _why_not(layer, wanted[name]) for name, layer in layers.items()}
     able = {name: layer for name, layer in layers.items() if reasons[name] is None}
     seen = partial(observe, narrow, batches=calibration, forward=forward, samples=samples)
-    fitted, norms = _fitted(narrow, able, seen, precision, rounding)
-    records = tuple(_decide(name, reasons[name], fitted.get(name), precision, tolerance) for name in layers)
+    fitted, norms = _fitted(narrow, able, seen, wanted, rounding)
+    records = tuple(_decide(n, reasons[n], fitted.get(n), wanted[n], tolerance) for n in layers)
     made = {layers[r.name]: fitted[r.name][0] for r in records if r.precision != "float32"}
     return _finished(narrow, made, norms, records, attention)
 
@@ -93,7 +93,7 @@ def _fitted(
     model: nn.Module,
     layers: Mapping[str, nn.Module],
     observed: Callable[..., dict[str, Observed]],
-    precision: str,
+    precisions: Mapping[str, str],
     rounding: Rounding,
 ) -> tuple[dict[str, NarrowLayer], Mapping[nn.Module, nn.Module]]:
     """Run the calibration; return a narrow layer for each that it reached, and the batch norms folded into them."""
@@ -105,10 +105,12 @@ def _fitted(
     for name, layer in layers.items():
         if layer in norms:
             parameters[name] = folded(*parameters[name], norms[layer])
-    return _fit(layers, parameters, seen, precision, rounding), norms
+    return _fit(layers, parameters, seen, precisions, rounding), norms
 
 
 def _why_not(layer: nn.Module, precision: str) -> str | None:
+    if precision == "float32":
+        return _NOT_ASKED
     if precision == "bfloat16" and isinstance(layer, nn.Conv2d):
         return "there is no kernel for convolutions of bfloat16 numbers"
     return why_not(layer)
@@ -147,8 +149,29 @@ def _copied(model: nn.Module) -> nn.Module:
     return made
 
 
-def _check_options(precision: str, rounding: str, attention: str, tolerance: float, samples: int) -> None:
-    if precision not in PRECISIONS:
+def _by_layer(precision: str | Mapping[str, str], layers: Mapping[str, nn.Module]) -> dict[str, str]:
+    """Return the precision asked for of each layer.
+
+    Raises:
+        ConfigError: there is no such layer, or no such precision.
+    """
+    if isinstance(precision, str):
+        return dict.fromkeys(layers, precision)
+    if strange := [name for name in precision if name not in layers]:
+        raise ConfigError(
+            f"quantize: precision: expected names of linear layers, such as {next(iter(layers))!r}, got {strange[0]!r}"
+        )
+    known = (*PRECISIONS, "float32")
+    for name, value in precision.items():
+        if value not in known:
+            raise ConfigError(f"quantize: precision of {name!r}: expected one of {known}, got {value!r}")
+    return {name: precision.get(name, "float32") for name in layers}
+
+
+def _check_options(
+    precision: str | Mapping[str, str], rounding: str, attention: str, tolerance: float, samples: int
+) -> None:
+    if isinstance(precision, str) and precision not in PRECISIONS:
         raise ConfigError(f"quantize: expected a precision in {PRECISIONS}, got {precision!r}")
     if rounding not in _ROUNDINGS:
         raise ConfigError(f"quantize: expected a rounding in {_ROUNDINGS}, got {rounding!r}")
@@ -164,18 +187,19 @@ def _fit(
     layers: Mapping[str, nn.Module],
     parameters: Mapping[str, WeightAndBias],
     seen: Mapping[str, Observed],
-    precision: str,
+    precisions: Mapping[str, str],
     rounding: Rounding,
 ) -> dict[str, NarrowLayer]:
-    reached = {name: observed for name, observed in seen.items() if len(observed.rows)}
     fitted: dict[str, NarrowLayer] = {}
-    for names in shared_inputs(reached):
-        own, inputs = [parameters[name] for name in names], [reached[name] for name in names]
-        if precision == "int8":
-            made = fit_int8([layers[name] for name in names], own, inputs, rounding)
-        else:
-            made = fit_bfloat16(own, inputs)
-        fitted.update(zip(names, made, strict=True))
+    for precision in PRECISIONS:
+        reached = {n: found for n, found in seen.items() if len(found.rows) and precisions[n] == precision}
+        for names in shared_inputs(reached):
+            own, inputs = [parameters[name] for name in names], [reached[name] for name in names]
+            if precision == "int8":
+                made = fit_int8([layers[name] for name in names], own, inputs, rounding)
+            else:
+                made = fit_bfloat16(own, inputs)
+            fitted.update(zip(names, made, strict=True))
     return fitted
 
 
