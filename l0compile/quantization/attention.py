@@ -29,22 +29,25 @@ class Bfloat16Products:
     """A pair of hooks of a module, between which attention multiplies bfloat16 numbers."""
 
     def __init__(self) -> None:
-        self.modes: list[_Products] = []
+        self.modes: list[_Products | None] = []
 
     def enter(self, module: nn.Module, args: Any) -> None:
-        """Begin; a module's forward pre-hook."""
-        self.modes.append(_Products())
-        self.modes[-1].__enter__()
+        """Begin; a module's forward pre-hook. In training mode nothing changes."""
+        self.modes.append(None if module.training else _Products())
+        if (mode := self.modes[-1]) is not None:
+            mode.__enter__()
 
     def leave(self, module: nn.Module, args: Any, result: Any) -> None:
         """End; a module's forward hook, called whatever happens."""
-        self.modes.pop().__exit__(None, None, None)
+        if (mode := self.modes.pop()) is not None:
+            mode.__exit__(None, None, None)
 
 
 def multiply_in_bfloat16(model: nn.Module) -> None:
     """Have every attention of ``model`` multiply bfloat16 numbers: queries, keys, values and exponentials are rounded.
 
-    Sums and softmax stay float32, see ``l0compile::attention``. In training mode gradients do not pass the operator.
+    Sums and softmax stay float32, see ``l0compile::attention``. The operator has no gradients: in training mode
+    attention is computed in float32.
     """
     hooks = Bfloat16Products()
     model.register_forward_pre_hook(hooks.enter)

@@ -58,11 +58,11 @@ class QuantizedLinear(nn.Module):
         self.register_buffer("reach", (self._units(weight.detach()).abs().amax(1)).clamp(min=float(MOST)))
         self.register_buffer("rounded", self._rounded())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the layer's output [..., n] for x [..., k]."""
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the layer's output [..., n] for an input [..., k]; its name is that of ``nn.Linear``."""
         if self.training:
-            return self._straight_through(x)
-        q = torch.ops.l0compile.quantize(x, self.inverse, self.zero_point)
+            return self._straight_through(input)
+        q = torch.ops.l0compile.quantize(input, self.inverse, self.zero_point)
         y: Tensor = torch.ops.l0compile.int8_linear(q, self.rounded, self.scale, self.bias, self.zero_point)
         return y
 
@@ -124,11 +124,11 @@ class Bfloat16Linear(nn.Module):
         self.out_features, self.in_features = weight.shape
         self.weight, self.bias = weight, bias
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the layer's output [..., n] for x [..., k]."""
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the layer's output [..., n] for an input [..., k]; its name is that of ``nn.Linear``."""
         if self.training:
-            return F.linear(rounded(x), rounded(self.weight), self.bias)
-        y: Tensor = torch.ops.l0compile.bfloat16_linear(x, self.weight.bfloat16(), self.bias)
+            return F.linear(rounded(input), rounded(self.weight), self.bias)
+        y: Tensor = torch.ops.l0compile.bfloat16_linear(input, self.weight.bfloat16(), self.bias)
         return y
 
     def extra_repr(self) -> str:

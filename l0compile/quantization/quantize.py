@@ -16,12 +16,13 @@ from l0compile.quantization.record import LayerPrecision
 
 PRECISIONS = ("int8", "bfloat16")
 _ROUNDINGS = ("nearest", "compensated")
+_NOT_ASKED = "not asked for"
 
 
 def quantize(
     model: nn.Module,
     calibration: Iterable[object],
-    precision: str = "int8",
+    precision: str | Mapping[str, str] = "int8",
     *,
     rounding: Rounding = "nearest",
     attention: str = "float32",
@@ -31,9 +32,8 @@ def quantize(
 ) -> nn.Module:
     """Make a copy of a trained model whose linear layers compute with 8 or 16 bits.
 
-    The copy is an ordinary module in PyTorch that says exactly what the narrow model answers; it can be evaluated,
-    exported, saved, and trained on. Every ``nn.Linear`` (and ``Conv1D`` of transformers) that the calibration data
-    reaches is replaced; other layers stay.
+    The copy is an ordinary module in PyTorch that says exactly what the narrow model answers, and can be trained on.
+    Every ``nn.Linear`` (and ``Conv1D`` of transformers) that the calibration data reaches is replaced; others stay.
 
     ``"int8"``: inputs are unsigned, with one zero point for a tensor, and weights signed, with a scale for each row.
     What is exactly 0 stays exactly 0. Outliers of input features move into the weights before rounding (SmoothQuant,
@@ -44,9 +44,9 @@ def quantize(
     Args:
         model: a trained float32 model; gates, if any, are hardened. It is not changed.
         calibration: batches of typical inputs without padding, which would count as input: mappings (called as
-            ``model(**batch)``), tuples or lists (``model(*batch)``), or single inputs. 100 sentences or images are a
-            good number. Read once.
-        precision: ``"int8"`` or ``"bfloat16"``.
+            ``model(**batch)``), tuples or lists (``model(*batch)``), or single inputs. Read once; 100 items are good.
+        precision: ``"int8"`` or ``"bfloat16"``; or the precision of each layer by its name: those left out stay
+            ``"float32"``.
         rounding: of int8 weights. ``"nearest"``; or ``"compensated"``: column by column, where later columns make up
             for the error of earlier ones on the calibration data (GPTQ, arXiv 2210.17323), which takes longer.
         attention: what both products of ``scaled_dot_product_attention`` multiply: ``"float32"``, or ``"bfloat16"``,
@@ -61,8 +61,8 @@ def quantize(
         :class:`l0compile.quantization.LayerPrecision` for each linear layer of the model, in the order of its modules.
 
     Raises:
-        ConfigError: the precision or another argument is unknown; the model has no linear layer, weights that are not
-            float32, or is quantised already; ``calibration`` is a single batch.
+        ConfigError: the precision, a layer or another argument is unknown; the model has no linear layer, weights that
+            are not float32, or is quantised already; ``calibration`` is a single batch.
         DataError: no calibration batch, or one that leads to NaN or infinity at a layer.
         GateError: a gate is not hardened.
     """
@@ -70,11 +70,12 @@ def quantize(
     check(model)
     narrow = _copied(model)
     layers = layers_of(narrow)
-    reasons = {name: why_not(layer) for name, layer in layers.items()}
+    wanted = _by_layer(precision, layers)
+    reasons = {n: why_not(layer) if wanted[n] != "float32" else _NOT_ASKED for n, layer in layers.items()}
     able = {name: layer for name, layer in layers.items() if reasons[name] is None}
     widths = {name: weight_of(layer).shape[1] for name, layer in able.items()}
-    fitted = _fit(able, observe(narrow, able, widths, calibration, forward, samples), precision, rounding)
-    records = [_decide(name, reasons[name], fitted.get(name), precision, tolerance) for name in layers]
+    fitted = _fit(able, observe(narrow, able, widths, calibration, forward, samples), wanted, rounding)
+    records = [_decide(name, reasons[name], fitted.get(name), wanted[name], tolerance) for name in layers]
     chosen = {record.name: fitted[record.name][0] for record in records if record.precision != "float32"}
     made = {layers[name]: layer for name, layer in chosen.items()}
     return _finished(narrow, made, tuple(records), attention)
@@ -110,8 +111,29 @@ def _copied(model: nn.Module) -> nn.Module:
     return made
 
 
-def _check_options(precision: str, rounding: str, attention: str, tolerance: float, samples: int) -> None:
-    if precision not in PRECISIONS:
+def _by_layer(precision: str | Mapping[str, str], layers: Mapping[str, nn.Module]) -> dict[str, str]:
+    """Return the precision asked for of each layer.
+
+    Raises:
+        ConfigError: there is no such layer, or no such precision.
+    """
+    if isinstance(precision, str):
+        return dict.fromkeys(layers, precision)
+    if strange := [name for name in precision if name not in layers]:
+        raise ConfigError(
+            f"quantize: precision: expected names of linear layers, such as {next(iter(layers))!r}, got {strange[0]!r}"
+        )
+    known = (*PRECISIONS, "float32")
+    for name, value in precision.items():
+        if value not in known:
+            raise ConfigError(f"quantize: precision of {name!r}: expected one of {known}, got {value!r}")
+    return {name: precision.get(name, "float32") for name in layers}
+
+
+def _check_options(
+    precision: str | Mapping[str, str], rounding: str, attention: str, tolerance: float, samples: int
+) -> None:
+    if isinstance(precision, str) and precision not in PRECISIONS:
         raise ConfigError(f"quantize: expected a precision in {PRECISIONS}, got {precision!r}")
     if rounding not in _ROUNDINGS:
         raise ConfigError(f"quantize: expected a rounding in {_ROUNDINGS}, got {rounding!r}")
@@ -124,14 +146,17 @@ def _check_options(precision: str, rounding: str, attention: str, tolerance: flo
 
 
 def _fit(
-    layers: dict[str, nn.Module], seen: dict[str, Observed], precision: str, rounding: Rounding
+    layers: dict[str, nn.Module], seen: dict[str, Observed], precisions: Mapping[str, str], rounding: Rounding
 ) -> dict[str, NarrowLayer]:
-    reached = {name: observed for name, observed in seen.items() if len(observed.rows)}
     fitted: dict[str, NarrowLayer] = {}
-    for names in shared_inputs(reached):
-        group, observed = [layers[name] for name in names], reached[names[0]]
-        made = fit_int8(group, observed, rounding) if precision == "int8" else fit_bfloat16(group, observed)
-        fitted.update(zip(names, made, strict=True))
+    for precision in PRECISIONS:
+        reached = {n: found for n, found in seen.items() if len(found.rows) and precisions[n] == precision}
+        for names in shared_inputs(reached):
+            group, observed = [layers[name] for name in names], reached[names[0]]
+            made = (
+                fit_int8(group, observed, rounding) if precision == "int8" else fit_bfloat16(group, observed)
+            )
+            fitted.update(zip(names, made, strict=True))
     return fitted
 
 

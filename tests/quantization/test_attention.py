@@ -64,6 +64,15 @@ def test_it_ends_with_the_call_whatever_happens() -> None:
     torch.testing.assert_close(F.scaled_dot_product_attention(q, q, q), exact, rtol=1e-5, atol=1e-6)
 
 
+def test_gradients_reach_the_queries_in_training() -> None:
+    x, narrow = data(), l0.quantize(Attending().eval(), [data()], attention="bfloat16").train()
+    narrow(x).square().sum().backward()
+    query = narrow.query.weight
+    assert query.grad is not None and float(query.grad.abs().sum()) > 0
+    narrow.eval()
+    assert "l0compile.bfloat16_attention.default" in operators(narrow, x)
+
+
 def test_dropout_and_other_ranks_stay_as_they_are() -> None:
     x = data()
     narrow = l0.quantize(Attending(dropout=0.1).eval(), [x], attention="bfloat16")

@@ -83,6 +83,30 @@ def test_bfloat16() -> None:
     assert 0 < relative(narrow(x), model(x)) < 1e-4
 
 
+def test_each_layer_in_a_precision_of_its_own() -> None:
+    asked = {"q": "int8", "k": "bfloat16", "v": "int8", "down": "float32"}
+    narrow = l0.quantize(attention(), data(), asked)
+    found = {record.name: (record.precision, record.reason) for record in narrow.quantization}
+    assert [found[name][0] for name in ("q", "k", "v")] == ["int8", "bfloat16", "int8"]
+    assert found["up"] == found["down"] == ("float32", "not asked for")
+    assert narrow.q.inverse is narrow.v.inverse and isinstance(narrow.k, Bfloat16Linear)
+    assert isinstance(narrow.up, nn.Linear) and relative(narrow(data()[0]), attention()(data()[0])) < 1e-4
+    with pytest.raises(
+        ConfigError, match=r"precision: expected names of linear layers, such as 'q', got 'query'"
+    ):
+        l0.quantize(attention(), data(), {"query": "int8"})
+    with pytest.raises(ConfigError, match=r"precision of 'q': expected one of .*'float32'\), got 'int4'"):
+        l0.quantize(attention(), data(), {"q": "int4"})
+
+
+@pytest.mark.parametrize("precision", ["int8", "bfloat16"])
+def test_the_input_has_the_name_that_it_has_in_pytorch(precision: str) -> None:
+    torch.manual_seed(0)
+    x, layer = torch.randn(5, 8), nn.Linear(8, 4).eval()
+    narrow = l0.quantize(layer, [x], precision)
+    assert torch.equal(narrow(input=x), narrow(x))
+
+
 def test_dead_and_constant_channels() -> None:
     model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4))
     with torch.no_grad():
