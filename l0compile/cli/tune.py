@@ -19,6 +19,7 @@ from l0compile.measurement.device import device_and_target
 from l0compile.measurement.tune import (
     TuningPlan,
     TuningProgress,
+    in_precisions,
     model_workloads,
     pruned,
     shape_workloads,
@@ -64,6 +65,7 @@ def _works(args: argparse.Namespace, target: Target) -> tuple[KernelWorkload, ..
             example = load_example(text, sizes(args.size), args.dynamic)
             dims = dynamic_shapes(args.dynamic)
             found += model_workloads(example.model, example.args, target, dims, example.kwargs)
+    found = list(in_precisions(found, args.precision))
     return pruned(found, [_block(text) for text in args.blocks], args.densities or DENSITIES[1:5])
 
 

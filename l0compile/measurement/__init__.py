@@ -2,9 +2,11 @@
 
 from l0compile.hardware.statistics import Ratio, bootstrap_interval
 from l0compile.measurement.comparison import ratio
+from l0compile.measurement.engine_module import EngineModule
 from l0compile.measurement.local import measure
 from l0compile.measurement.onnx_export import export_onnx
-from l0compile.measurement.openvino_int8 import quantize_for_openvino
+from l0compile.measurement.onnxruntime_int8 import quantize_for_onnxruntime
+from l0compile.measurement.openvino_int8 import quantize_for_openvino, with_sizes
 from l0compile.measurement.processes import measure_engine, measure_engines
 from l0compile.measurement.protocol import Protocol
 from l0compile.measurement.result import Measurement
@@ -13,6 +15,7 @@ from l0compile.measurement.workload import ENGINES, Workload
 
 __all__ = [
     "ENGINES",
+    "EngineModule",
     "Measurement",
     "Protocol",
     "Ratio",
@@ -23,6 +26,8 @@ __all__ = [
     "measure",
     "measure_engine",
     "measure_engines",
+    "quantize_for_onnxruntime",
     "quantize_for_openvino",
     "ratio",
+    "with_sizes",
 ]

@@ -62,18 +62,39 @@ def _torch_compile(workload: Workload, threads: int) -> EngineCall:
 
 
 def _onnxruntime(workload: Workload, threads: int) -> EngineCall:
+    session = onnxruntime_session(str(workload.onnx_path), threads)
+    feeds = _feeds(workload, [value.name for value in session.get_inputs()])
+    return lambda: session.run(None, feeds)
+
+
+def onnxruntime_session(path: str, threads: int) -> Any:
+    """Load an ONNX file into ONNX Runtime.
+
+    Raises:
+        MissingDependency: it is not installed.
+    """
     ort = _import("onnxruntime", "onnxruntime")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    session = ort.InferenceSession(workload.onnx_path, options, providers=["CPUExecutionProvider"])
-    feeds = _feeds(workload, [value.name for value in session.get_inputs()])
-    return lambda: session.run(None, feeds)
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def _openvino(workload: Workload, threads: int, precision: str = "f32") -> EngineCall:
+    compiled = openvino_model(str(workload.onnx_path), threads, precision)
+    feeds = _feeds(workload, [port.get_any_name() for port in compiled.inputs])
+    request = compiled.create_infer_request()
+    return lambda: request.infer(feeds, share_inputs=True, share_outputs=True)
+
+
+def openvino_model(path: str, threads: int, precision: str) -> Any:
+    """Load an ONNX file, or OpenVINO's own, into OpenVINO; ``precision`` is that of what the file has in float32.
+
+    Raises:
+        MissingDependency: it is not installed.
+    """
     openvino = _import("openvino", "openvino")
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -82,10 +103,7 @@ def _openvino(workload: Workload, threads: int, precision: str = "f32") -> Engin
         "INFERENCE_PRECISION_HINT": precision,
         "CPU_DENORMALS_OPTIMIZATION": True,
     }
-    compiled = openvino.Core().compile_model(workload.onnx_path, "CPU", settings)
-    feeds = _feeds(workload, [port.get_any_name() for port in compiled.inputs])
-    request = compiled.create_infer_request()
-    return lambda: request.infer(feeds, share_inputs=True, share_outputs=True)
+    return openvino.Core().compile_model(path, "CPU", settings)
 
 
 def _l0compile(workload: Workload, threads: int) -> EngineCall:
@@ -105,6 +123,8 @@ _PREPARE: Mapping[str, Callable[[Workload, int], EngineCall]] = {
     "openvino": _openvino,
     "openvino-bf16": lambda workload, threads: _openvino(workload, threads, "bf16"),
     "l0compile": _l0compile,
+    "openvino-int8": _openvino,
+    "onnxruntime-int8": _onnxruntime,
 }
 
 

@@ -15,7 +15,12 @@ from l0compile.errors import ConfigError, StorageError
 from l0compile.frontend.user_functions import call_function
 from l0compile.ir.codec import encode
 
-ENGINES = ("pytorch", "torch.compile", "onnxruntime", "openvino", "openvino-bf16", "l0compile")
+ENGINES = (
+    "pytorch", "torch.compile", "onnxruntime", "openvino", "openvino-bf16", "l0compile", "openvino-int8",
+    "onnxruntime-int8",
+)  # fmt: skip
+READ_ONNX = ("onnxruntime", "openvino", "openvino-bf16", "openvino-int8", "onnxruntime-int8")
+"""Engines that read an ONNX file; those of int8 read what ``quantize_for_...`` has made of one."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,8 @@ class Workload:
         factory: ``package.module:function`` or ``FILE.py:function``, which returns ``(nn.Module, args)`` or
             ``(nn.Module, args, kwargs)``; needed by "pytorch" and "torch.compile".
         factory_kwargs: its arguments, JSON values.
-        onnx_path: ONNX file, as ``export_onnx`` writes; needed by "onnxruntime" and "openvino"; for
-            the latter also its own .xml.
+        onnx_path: ONNX file, as ``export_onnx`` writes; needed by the engines of ONNX Runtime and OpenVINO; for the
+            latter also its own .xml. For "openvino-int8" and "onnxruntime-int8" it is quantised.
         artifact: saved compiled model; needed by "l0compile".
         inputs_path: .safetensors or .npz file of tensors named like the model's arguments; default: the factory's
             inputs.
@@ -61,8 +66,7 @@ class Workload:
             raise ConfigError(f"engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
         if self.device is not None and engine != "l0compile":
             raise ConfigError(f"workload: only saved models run on a device, engine {engine!r} does not")
-        reads_onnx = dict.fromkeys(("onnxruntime", "openvino", "openvino-bf16"), "onnx_path")
-        needed = {**reads_onnx, "l0compile": "artifact"}.get(engine, "factory")
+        needed = {**dict.fromkeys(READ_ONNX, "onnx_path"), "l0compile": "artifact"}.get(engine, "factory")
         if getattr(self, needed) is None:
             hint = "; write one with export_onnx" if needed == "onnx_path" else ""
             raise ConfigError(f"workload: engine {engine!r} needs {needed}, got None{hint}")

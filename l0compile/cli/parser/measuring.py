@@ -44,7 +44,7 @@ def add_bench(commands: "Commands") -> None:
         "--engines",
         nargs="+",
         metavar="ENGINE",
-        help="pytorch, torch.compile, onnxruntime, openvino, l0compile",
+        help="pytorch, torch.compile, onnxruntime, openvino, openvino-bf16, l0compile",
     )
     add_size(
         parser, "size to measure at, or several as NAME=N,N: every combination is measured", "NAME=N[,N...]"
@@ -87,6 +87,10 @@ def add_tune(commands: "Commands") -> None:
     parser.add_argument(
         "--densities", nargs="+", type=share, metavar="D",
         help="densities of the weights of --blocks (default: 0.5 0.2 0.1 0.05)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", nargs="+", default=[], choices=("bfloat16", "int8"), metavar="P",
+        help="also tune the linear layers in these: bfloat16, int8 (default: as the model has them)",
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="time only the default code of each kernel")
     parser.add_argument(

@@ -30,3 +30,15 @@ def denormals_kept() -> Iterator[None]:
         if flushing:
             torch.set_flush_denormal(True)
             stop_spinning()
+
+
+@contextmanager
+def denormal_mode_restored() -> Iterator[None]:
+    """Restore the calling thread's mode after a block in which another engine may change it, as OpenVINO does."""
+    flushing = flushes_denormals()
+    try:
+        yield
+    finally:
+        if flushes_denormals() != flushing:
+            torch.set_flush_denormal(flushing)
+            stop_spinning()

@@ -5,6 +5,8 @@ from typing import Literal
 
 from l0compile.ir.codec import Count
 
+_INSTRUCTIONS = {"int8": ("avx512vnni", "avxvnni", "i8mm"), "bfloat16": ("avx512bf16", "bf16")}
+
 
 @dataclass(frozen=True)
 class Core:
@@ -78,6 +80,12 @@ class Target:
     device: str = ""
     core: Core = Core()
     dot_products: tuple[str, ...] = ()
+
+    def multiplies(self, precision: str) -> bool:
+        """Whether it has instructions for "int8" or "bfloat16"; without, plain arithmetic is slower than float32."""
+        return precision == "float32" or not set(_INSTRUCTIONS.get(precision, ())).isdisjoint(
+            self.dot_products
+        )
 
     @property
     def lanes32(self) -> int:

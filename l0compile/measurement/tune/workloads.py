@@ -5,11 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from l0compile.errors import ConfigError
 from l0compile.frontend.export import capture
 from l0compile.hardware.costs import KernelWorkload
 from l0compile.hardware.costs.record import density_class
 from l0compile.hardware.targets import Target
+from l0compile.ir.ops.words import features_of
 from l0compile.kernels import token_tile
 from l0compile.lower.workloads import workloads
 from l0compile.rewrite.pipeline import assign_layouts, optimise
@@ -59,7 +62,23 @@ def shape_workloads(shapes: Iterable[str], tokens: Sequence[int]) -> tuple[Kerne
 def pruned(
     works: Sequence[KernelWorkload], blocks: Iterable[tuple[int, int]], densities: Iterable[float]
 ) -> tuple[KernelWorkload, ...]:
-    """``works``, and each linear layer among them in each block shape at each density."""
+    """``works``, and each linear layer among them in each block shape at each density.
+
+    A layer of narrow numbers has no kernel for blocks whose columns are not whole words; it is left out there.
+    """
     layers = [work for work in works if work.op == "linear"]
-    more = (replace(w, block=b, density=d) for b in blocks for d in densities for w in layers)
+    more = (
+        replace(w, block=b, density=d)
+        for b in blocks
+        for d in densities
+        for w in layers
+        if b[1] % features_of(getattr(torch, w.dtype)) == 0
+    )
+    return tuple(dict.fromkeys([*works, *more]))
+
+
+def in_precisions(works: Sequence[KernelWorkload], precisions: Iterable[str]) -> tuple[KernelWorkload, ...]:
+    """``works``, and each linear layer among them in each precision."""
+    layers = [work for work in works if work.op == "linear"]
+    more = (replace(work, dtype=precision) for precision in precisions for work in layers)
     return tuple(dict.fromkeys([*works, *more]))

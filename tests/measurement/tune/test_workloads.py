@@ -7,7 +7,7 @@ from torch import nn
 from l0compile.errors import ConfigError
 from l0compile.hardware.costs import KernelWorkload
 from l0compile.hardware.targets import load_target
-from l0compile.measurement.tune import model_workloads, pruned, shape_workloads
+from l0compile.measurement.tune import in_precisions, model_workloads, pruned, shape_workloads
 
 
 def test_a_model_gives_the_work_of_its_kernels() -> None:
@@ -37,3 +37,16 @@ def test_shapes_and_what_pruning_makes_of_them() -> None:
     for text in ("8", "0x8", "8x", "8x8x8", "99999999x1"):
         with pytest.raises(ConfigError, match="expected OUTxIN"):
             shape_workloads([text], [1])
+
+
+def test_layers_in_other_precisions() -> None:
+    dense = shape_workloads(["8x16"], [64])
+    both = in_precisions([*dense, KernelWorkload("norm", (8,), tokens=64)], ["int8"])
+    assert [(work.op, work.dtype) for work in both] == [
+        ("linear", "float32"),
+        ("norm", "float32"),
+        ("linear", "int8"),
+    ]
+    blocks = {(work.block, work.dtype) for work in pruned(both, [(4, 1), (4, 4)], [0.5]) if work.block}
+    # Integers are skipped by whole words of four.
+    assert blocks == {((4, 1), "float32"), ((4, 4), "float32"), ((4, 4), "int8")}
