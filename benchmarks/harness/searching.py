@@ -22,11 +22,12 @@ from l0compile.tasks import Task, make_task
 
 _NEUTRAL = Choices()
 SPACE = Path(__file__).parents[2] / "search_spaces" / "minilm.toml"
+FLOAT_SPACE = SPACE.with_stem("minilm_float32")
 
 
-def space_and_task(text: Path | None) -> tuple[Space, Task]:
-    """Load the shipped space of MiniLM and its task; ``text`` is a folder that replaces the default text."""
-    space = read_space(SPACE)
+def space_and_task(text: Path | None, file: Path = FLOAT_SPACE) -> tuple[Space, Task]:
+    """Load a shipped space of MiniLM and its task; ``text`` is a folder that replaces the default text."""
+    space = read_space(file)
     return space, make_task(space.task, space.options, text)
 
 

@@ -1,19 +1,21 @@
 """Which level each gated layer gets: the allocation of least loss within a budget of time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from l0compile.pruning.coupled import Around, Coupled, couple
 from l0compile.pruning.knapsack import solve_knapsack
-from l0compile.pruning.level import Level, Shape
+from l0compile.pruning.level import Level, Numbers, Shape, has_kernel
 from l0compile.pruning.options import ChoiceGroup, Options
 from l0compile.pruning.prices import LinearCall, Pricing
 from l0compile.pruning.prune import PruningPath
+from l0compile.pruning.rounding import RoundingLosses
 from l0compile.pruning.units import UnitGroup
 
 _Cases = tuple[tuple[Level, ...], ...]
+_AS_THEY_ARE: Mapping[Numbers, float] = {"float32": 0.0}
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,14 @@ class Menu:
 
     layers: name -> levels while all heads and neurons are open. paths: name -> block shape -> path. units: the names
     that are heads or neurons of a layer. coupled: the levels of layers while some of their heads or neurons are closed.
+    float_ms: the time of all layers dense in float32.
     """
 
     layers: Mapping[str, tuple[Level, ...]]
     paths: Mapping[str, Mapping[Shape, PruningPath]]
     units: Mapping[str, UnitGroup] = field(default_factory=dict)
     coupled: tuple[Coupled, ...] = ()
+    float_ms: float = 0.0
 
     @classmethod
     def of(
@@ -37,6 +41,7 @@ class Menu:
         prices: Pricing,
         ranges: Mapping[str, tuple[float, float]] | None = None,
         units: Mapping[str, UnitGroup] | None = None,
+        rounding: RoundingLosses | None = None,
     ) -> "Menu":
         """Price every level of ``paths``.
 
@@ -46,22 +51,21 @@ class Menu:
             prices: what a level of a layer takes.
             ranges: name -> lowest and highest density allowed; default [0, 1].
             units: the names of ``paths`` that are heads or neurons.
+            rounding: the precisions that each layer may have, for layers beside no heads or neurons; default: float32.
         """
-        units, layers = units or {}, {}
+        units, rounding, layers = units or {}, rounding or {}, {}
+        float_ms = sum(group.ms for group in units.values())
         for name, by_shape in paths.items():
-
-            def ms(shape: Shape | None, density: float, name: str = name) -> float:
-                return density * units[name].ms if name in units else prices.ms(calls[name], shape, density)
-
-            levels = [Level(None, 0, 1.0, 0.0, ms(None, 1.0))]
-            for shape, path in by_shape.items():
-                for number, (density, loss) in enumerate(zip(path.densities, path.losses, strict=True)):
-                    levels.append(Level(shape, number, density, loss, ms(shape, density)))
+            if name in units:
+                levels = _levels(by_shape, _in_proportion(units[name].ms), _AS_THEY_ARE)
+            else:
+                levels = _levels(by_shape, partial(prices.ms, calls[name]), rounding.get(name, _AS_THEY_ARE))
+                float_ms += prices.ms(calls[name], None, 1.0)
             low, high = (ranges or {}).get(name, (0.0, 1.0))
             inside = tuple(level for level in levels if low <= level.density <= high)
             # If the range lies between two levels, keep the one above it.
             layers[name] = inside or (min(levels, key=lambda level: (level.density < low, level.density)),)
-        return cls(layers, paths, units, _coupled(layers, paths, calls, prices, units))
+        return cls(layers, paths, units, _coupled(layers, paths, calls, prices, units), float_ms)
 
     @property
     def dense_ms(self) -> float:
@@ -93,16 +97,24 @@ class Menu:
 
     def alone(self, name: str, level: Level) -> Level:
         """Return ``level`` of an allocation as it is while no head or neuron is closed."""
-        return next(o for o in self.layers[name] if (o.block, o.number) == (level.block, level.number))
+        return next(other for other in self.layers[name] if _choice(other) == _choice(level))
 
-    def restored(self, numbers: Mapping[str, tuple[Shape | None, int]]) -> "Allocation | None":
-        """Return the allocation with these block shapes and level numbers; None if one of them no longer exists."""
-        known = {
-            name: [(level.block, level.number) for level in levels] for name, levels in self.layers.items()
+    def restored(
+        self,
+        numbers: Mapping[str, tuple[Shape | None, int]],
+        precisions: Mapping[str, Numbers] | None = None,
+    ) -> "Allocation | None":
+        """Return the allocation with these block shapes and level numbers; None if one of them no longer exists.
+
+        precisions: of the layers that are not float32.
+        """
+        known = {name: [_choice(level) for level in levels] for name, levels in self.layers.items()}
+        wanted = {
+            name: (*number, (precisions or {}).get(name, "float32")) for name, number in numbers.items()
         }
-        if set(numbers) != set(known) or any(numbers[name] not in found for name, found in known.items()):
+        if set(wanted) != set(known) or any(wanted[name] not in found for name, found in known.items()):
             return None
-        index = {name: known[name].index(numbers[name]) for name in known}
+        index = {name: known[name].index(wanted[name]) for name in known}
         found = {name: levels[index[name]] for name, levels in self.layers.items()}
         for coupled in self.coupled:
             case = index[coupled.units]
@@ -119,6 +131,36 @@ class Menu:
         seen = {name for levels in together for name in levels}
         together += [{name: (levels,)} for name, levels in self.layers.items() if name not in seen]
         return [(levels, _group(levels, factors)) for levels in together]
+
+
+def _choice(level: Level) -> tuple[Shape | None, int, str]:
+    return level.block, level.number, level.precision
+
+
+def _levels(
+    by_shape: Mapping[Shape, PruningPath],
+    ms: Callable[[Shape | None, float, Numbers], float],
+    rounding: Mapping[Numbers, float],
+) -> list[Level]:
+    """List the levels of a layer: dense and in each shape, in each precision that has kernels for it.
+
+    What pruning and rounding lose adds up. A pruned layer loses by rounding what it has left to round.
+    """
+    found = []
+    for precision, loss_of_all in rounding.items():
+        found.append(Level(None, 0, 1.0, loss_of_all, ms(None, 1.0, precision), precision))
+        for shape, path in by_shape.items():
+            if has_kernel(shape, precision):
+                for number, (density, loss) in enumerate(zip(path.densities, path.losses, strict=True)):
+                    total = loss + density * loss_of_all
+                    found.append(
+                        Level(shape, number, density, total, ms(shape, density, precision), precision)
+                    )
+    return found
+
+
+def _in_proportion(whole_ms: float) -> Callable[[Shape | None, float, Numbers], float]:
+    return lambda shape, density, precision: density * whole_ms
 
 
 def _group(layers: Mapping[str, _Cases], factors: Mapping[str, float]) -> ChoiceGroup:
@@ -181,18 +223,31 @@ class Allocation:
         """The predicted loss, unweighted."""
         return sum(level.loss for level in self.layers.values())
 
+    @property
+    def precisions(self) -> dict[str, Numbers]:
+        """The precision of each layer that is not float32."""
+        return {n: level.precision for n, level in self.layers.items() if level.precision != "float32"}
+
     def to_json(self) -> dict[str, Any]:
-        """Convert to layer -> [block shape such as "4x1" or None, density]."""
+        """Convert to layer -> [block shape such as "4x1" or None, density], and the precision if it is not float32."""
         return {
-            name: [level.block and f"{level.block[0]}x{level.block[1]}", round(level.density, 4)]
+            name: [
+                level.block and f"{level.block[0]}x{level.block[1]}",
+                round(level.density, 4),
+                *([] if level.precision == "float32" else [level.precision]),
+            ]
             for name, level in self.layers.items()
         }
 
 
 def worth_pruning(
-    call: LinearCall, shapes: Sequence[Shape], prices: Pricing, slack: float = 1.02
+    call: LinearCall,
+    shapes: Sequence[Shape],
+    prices: Pricing,
+    slack: float = 1.02,
+    precisions: Sequence[Numbers] = ("float32",),
 ) -> tuple[Shape, ...]:
-    """Return the block shapes that can win in a layer.
+    """Return the block shapes that can win in a layer, in one of the precisions.
 
     A shape can't win if it consists of whole smaller blocks that take as long: those lose less.
 
@@ -201,16 +256,23 @@ def worth_pruning(
         shapes: the block shapes to choose from.
         prices: what a shape takes at a density.
         slack: how much longer the smaller blocks may take and still win.
+        precisions: that the layer may have.
     """
 
-    def beaten(shape: Shape) -> bool:
+    def beaten(shape: Shape, precision: Numbers) -> bool:
         return any(
             other != shape
             and shape[0] % other[0] == shape[1] % other[1] == 0
+            and has_kernel(other, precision)
             and all(
-                prices.ms(call, other, d) <= slack * prices.ms(call, shape, d) for d in (0.5, 0.2, 0.1, 0.05)
+                prices.ms(call, other, d, precision) <= slack * prices.ms(call, shape, d, precision)
+                for d in (0.5, 0.2, 0.1, 0.05)
             )
             for other in shapes
         )
 
-    return tuple(shape for shape in shapes if not beaten(shape))
+    return tuple(
+        shape
+        for shape in shapes
+        if any(has_kernel(shape, precision) and not beaten(shape, precision) for precision in precisions)
+    )

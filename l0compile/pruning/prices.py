@@ -14,7 +14,9 @@ from l0compile.errors import ConfigError
 from l0compile.gates import Block
 from l0compile.hardware.costs import Costs, KernelWorkload
 from l0compile.hardware.targets import Target, load_target
+from l0compile.ir.ops.words import features_of
 from l0compile.kernels.costs import costs_of
+from l0compile.pruning.level import Numbers, Shape, has_kernel
 from l0compile.pruning.masks import block_of
 
 # Multiplications per millisecond if no kernel was measured: only ratios matter then, see ``LatencyLine``.
@@ -63,13 +65,19 @@ def linear_calls(
 class Pricing(Protocol):
     """Predicts the time of a layer."""
 
-    def ms(self, call: LinearCall, block: tuple[int, int] | None, density: float) -> float:
+    def ms(
+        self, call: LinearCall, block: Shape | None, density: float, precision: Numbers = "float32"
+    ) -> float:
         """Return the milliseconds of a call at a density of blocks; of a dense one if ``block`` is None."""
 
 
 @dataclass(frozen=True)
 class Prices:
-    """Times on one target: from measured kernels or, without any, in proportion to its efficiency table."""
+    """Times on one target: from measured kernels or, without any, in proportion to its efficiency table.
+
+    Kernels of narrow numbers do with a word what those of float32 do with a number. So as long as none was measured
+    near a shape, they are predicted to take as long as float32 ones with as many numbers as there are words.
+    """
 
     target: Target
     costs: Costs | None
@@ -78,12 +86,14 @@ class Prices:
     def of(cls, target: Target) -> "Prices":
         return cls(target, costs_of(target))
 
-    def ms(self, call: LinearCall, block: tuple[int, int] | None, density: float) -> float:
+    def ms(
+        self, call: LinearCall, block: Shape | None, density: float, precision: Numbers = "float32"
+    ) -> float:
         """Return the milliseconds of a call at a density of blocks; of a dense one if ``block`` is None."""
         if density <= 0.0:
             return 0.0
-        dense = self._ms(call, None, 1.0)
-        return dense if block is None else min(dense, self._ms(call, block, density))
+        dense = self._ms(call, None, 1.0, precision)
+        return dense if block is None else min(dense, self._ms(call, block, density, precision))
 
     def attention_ms(self, call: LinearCall, heads: int) -> float:
         """Return the milliseconds of attention between the projections; ``call`` is the layer that reads its heads."""
@@ -97,14 +107,20 @@ class Prices:
                 return found.ms
         return 2 * width * sequence * call.tokens / _NOMINAL
 
-    def _ms(self, call: LinearCall, block: tuple[int, int] | None, density: float) -> float:
+    def _ms(self, call: LinearCall, block: Shape | None, density: float, precision: Numbers) -> float:
+        if not has_kernel(block, precision):
+            return float("inf")
+        each = features_of(getattr(torch, precision))
+        (n, k), words = call.shape, block and (block[0], block[1] // each)
         if self.costs is not None:
-            found = self.costs.estimate(KernelWorkload("linear", call.shape, block, density, call.tokens))
+            work = KernelWorkload("linear", (n, k), block, density, call.tokens, dtype=precision)
+            alike = KernelWorkload("linear", (n, -(-k // each)), words, density, call.tokens)
+            found = self.costs.estimate(work) or self.costs.estimate(alike)
             if found is not None:
                 return found.ms
-        efficiency = 1.0 if block is None else self.target.block_efficiency(*block)
-        work = call.shape[0] * call.shape[1] * call.tokens / _NOMINAL
-        return work * density / efficiency if efficiency > 0 else float("inf")
+        efficiency = 1.0 if words is None else self.target.block_efficiency(*words)
+        whole = n * k * call.tokens / (each * _NOMINAL)
+        return whole * density / efficiency if efficiency > 0 else float("inf")
 
 
 def gate_prices(
@@ -148,24 +164,32 @@ def _price_curve(prices: Pricing, call: LinearCall, block: Block | None) -> list
 class PriceTable:
     """Prices that a study hands to its workers, which may run on other machines; interpolated between densities.
 
-    points: "out x in x tokens / rows x columns" -> (density, milliseconds), rising.
+    points: "out x in x tokens / rows x columns", and the precision if it is not float32 -> (density, milliseconds),
+    rising.
     """
 
     points: Mapping[str, Sequence[tuple[float, float]]]
 
     @classmethod
     def of(
-        cls, prices: Pricing, wanted: Iterable[tuple[LinearCall, Sequence[tuple[int, int]]]]
+        cls,
+        prices: Pricing,
+        wanted: Iterable[tuple[LinearCall, Sequence[Shape]]],
+        precisions: Sequence[Numbers] = ("float32",),
     ) -> "PriceTable":
-        """Tabulate the prices of some layers, each dense and in block shapes."""
+        """Tabulate the prices of some layers, each dense and in block shapes, in every precision."""
         points: dict[str, list[tuple[float, float]]] = {}
         for call, shapes in wanted:
-            points[_key(call, None)] = [(1.0, prices.ms(call, None, 1.0))]
-            for block in shapes:
-                points[_key(call, block)] = [(d, prices.ms(call, block, d)) for d in _TABLED]
+            for precision in precisions:
+                points[_key(call, None, precision)] = [(1.0, prices.ms(call, None, 1.0, precision))]
+                for block in (shape for shape in shapes if has_kernel(shape, precision)):
+                    rising = [(d, prices.ms(call, block, d, precision)) for d in _TABLED]
+                    points[_key(call, block, precision)] = rising
         return cls(points)
 
-    def ms(self, call: LinearCall, block: tuple[int, int] | None, density: float) -> float:
+    def ms(
+        self, call: LinearCall, block: Shape | None, density: float, precision: Numbers = "float32"
+    ) -> float:
         """Predict as ``Prices.ms`` does.
 
         Raises:
@@ -173,11 +197,9 @@ class PriceTable:
         """
         if density <= 0.0:
             return 0.0
-        found = self.points.get(_key(call, block))
+        found = self.points.get(key := _key(call, block, precision))
         if found is None:
-            raise ConfigError(
-                f"job: prices: expected one of {_key(call, block)!r}, got {', '.join(self.points)}"
-            )
+            raise ConfigError(f"job: prices: expected one of {key!r}, got {', '.join(self.points)}")
         densities, ms = zip(*found, strict=True)
         return float(np.interp(density, densities, ms))
 
@@ -185,9 +207,10 @@ class PriceTable:
 _TABLED = (0.01, 0.02, 0.035, 0.05, 0.07, 0.1, 0.14, 0.2, 0.27, 0.34, 0.42, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
-def _key(call: LinearCall, block: tuple[int, int] | None) -> str:
+def _key(call: LinearCall, block: Shape | None, precision: Numbers) -> str:
     shape = "dense" if block is None else f"{block[0]}x{block[1]}"
-    return f"{call.shape[0]}x{call.shape[1]}x{call.tokens} / {shape}"
+    numbers = "" if precision == "float32" else f" {precision}"
+    return f"{call.shape[0]}x{call.shape[1]}x{call.tokens} / {shape}{numbers}"
 
 
 @dataclass(frozen=True)

@@ -86,17 +86,22 @@ def layer_groups(result: SearchResult) -> dict[str, LayerGroup]:
 
 
 def block_order(shape: str) -> tuple[int, int, str]:
-    """Return a sort key: dense first, then blocks from small to large, then what is gone."""
-    numbers = [int(part) for part in shape.split("×") if part.isdigit()]
-    return (0 if shape == "dense" else 2 if shape == "none left" else 1, math.prod(numbers), shape)
+    """Return a sort key: dense first, then blocks from small to large, then what is gone; the precision comes last."""
+    block = shape.partition(" ")[0]
+    numbers = [int(part) for part in block.split("×") if part.isdigit()]
+    return (0 if block == "dense" else 2 if shape == "none left" else 1, math.prod(numbers), shape)
 
 
 def kept(layer: Sequence[Any]) -> tuple[str, float]:
-    """Return block shape in words and density of ``[shape or None, density]``."""
-    shape, density = layer
+    """Return block shape in words, such as "4×4 int8", and density of ``[shape or None, density]``.
+
+    A third item is the precision; without it, it is float32.
+    """
+    shape, density, *precision = layer
     if not density:
         return "none left", 0.0
-    return ("dense" if shape is None else str(shape).replace("x", "×")), float(density)
+    block = "dense" if shape is None else str(shape).replace("x", "×")
+    return " ".join((block, *precision)), float(density)
 
 
 def percent(share: float) -> str:

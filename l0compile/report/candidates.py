@@ -1,5 +1,6 @@
 """The candidates of a search that a report shows: those measured, those fitted to a latency, and the trials."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -90,9 +91,17 @@ def _cells(result: SearchResult, item: Candidate, latency: Latency, quality: flo
         "predicted, ms": "" if predicted is None else f"{predicted:.3f}",
         "predicted / measured": "" if predicted is None else f"{predicted / latency.median_ms:.3f}",
         "quality": f"{quality:.4f}",
+        "precision": _precisions(item),
         "rounds of training": str(item.rounds or ""),
         "result": _standing(result, item),
     }
+
+
+def _precisions(item: Candidate) -> str:
+    """Say how many layers have each precision; nothing if all are float32."""
+    counts = Counter(layer[2] if len(layer) > 2 else "float32" for layer in item.layers.values())
+    found = (f"{precision} in {count}" for precision, count in counts.most_common())
+    return ", ".join(found) if set(counts) - {"float32"} else ""
 
 
 def _standing(result: SearchResult, item: Candidate) -> str:

@@ -16,16 +16,23 @@ if TYPE_CHECKING:
 
 def comparison_table(report: SearchResult) -> "Table":
     """Return a ``rich`` table with the latency, speed-up and quality of each row; the chosen model is in bold."""
-    table = _table(report.title)
+    table, precise = _table(report.title), tells_precisions(report)
     table.add_column("model")
     table.add_column("latency, ms", justify="right")
     table.add_column("95 % interval", justify="right")
     table.add_column(f"vs {_escaped(report.reference)}", justify="right")
     table.add_column(_escaped(report.quality_name), justify="right")
+    if precise:
+        table.add_column("precision")
     for row in report.rows:
-        cells = (row.name, *comparison_cells(row))
+        cells = (row.name, *comparison_cells(row), *([row.precision] if precise else []))
         table.add_row(*map(_escaped, cells), style="" if row.dense else "bold")
     return table
+
+
+def tells_precisions(report: SearchResult) -> bool:
+    """Whether the table has rows that differ in precision."""
+    return len({row.precision for row in report.rows}) > 1
 
 
 def asked_lines(report: SearchResult) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ class Row:
 
     quality: on held-out data. dense: whether the model is the dense one. note: why an engine could not run. speedup:
     over the reference row, compared block by block so that slow phases of the machine cancel out; None if one of both
-    was not measured.
+    was not measured. precision: of the linear layers, those of most layers first.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Row:
     dense: bool = True
     note: str = ""
     speedup: Ratio | None = None
+    precision: str = "float32"
 
 
 CandidateOutcome = Literal["one-shot", "fitted", "failed"]
@@ -69,7 +70,8 @@ class Candidate:
     choices: the searched values by name, and under "live" the share of the gated layers' multiplications that are
     left. outcome: "one-shot" for a trial, "fitted" for a model that was measured and briefly trained, or "failed".
     quality: on validation data. front: no other candidate is faster and better, and the quality has not collapsed.
-    chosen: it became the artifact. error: why it failed. layers: gated layer -> [block shape or None, density].
+    chosen: it became the artifact. error: why it failed. layers: gated layer -> [block shape or None, density], and
+    the precision if it is not float32.
     wanted_ms: the latency it was fitted to. predicted_ms: the latency that the costs of kernels predicted. rounds: of
     brief training before ``quality``. load: the latency over the search's budget, with its interval.
     """

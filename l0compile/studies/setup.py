@@ -1,5 +1,6 @@
 """Set up a search: check the space, measure the dense model, and prune every layer."""
 
+import dataclasses
 import shutil
 import time
 from collections.abc import Mapping
@@ -11,10 +12,10 @@ from l0compile.hardware.targets import Target, list_targets, load_target, read_h
 from l0compile.measurement import Measurement, Protocol, Stopwatch
 from l0compile.measurement.stopwatch import Job
 from l0compile.pruning.allocation import worth_pruning
-from l0compile.pruning.level import Shape
+from l0compile.pruning.level import Numbers, Shape, has_kernel
 from l0compile.pruning.prices import Prices, linear_calls
 from l0compile.studies.bench.bench import ROUGH, Bench
-from l0compile.studies.bench.engines import DENSE, REFERENCES, ROW_OF
+from l0compile.studies.bench.engines import DENSE, NARROW, ROW_OF
 from l0compile.studies.context import SearchContext, SearchOptions
 from l0compile.studies.fit.budget import budget_of, check_reference
 from l0compile.studies.fit.evaluate import Evaluator
@@ -55,6 +56,7 @@ def set_up(
         InfeasibleError: no model can keep a limit of the space.
         BuildError: the dense model can't be compiled or measured.
     """
+    space = dataclasses.replace(space, precision=legal_precisions(space, options.target))
     shapes = legal_shapes(space, options.target)
     check_reference(space)
     progress.phase("loading model and data")
@@ -75,14 +77,15 @@ def set_up(
     evaluator = prepare(task, space, groups, shapes, prices, options.out / "candidates", progress)
     evaluator.team = options.team
     evaluator.seen.update(study.outcomes())
-    fitter = Fitter(evaluator, bench, budget, [(evaluator.menu.dense_ms, budget.scaled(dense[DENSE], dense))])
+    fitter = Fitter(evaluator, bench, budget, [(evaluator.menu.float_ms, budget.scaled(dense[DENSE], dense))])
     fitter.told = lambda fitted: progress.note(
         f"  measured: {fitted.latency}, {fitted.load:.3f} of the budget"
     )
     begun = time.monotonic()
     quality = task.quality(evaluator.origin, "validation")
-    engines = 1 if options.device else len(REFERENCES)
-    clock = clock.set_up(bench.final_seconds(engines, time.monotonic() - begun))
+    engines = ("l0compile",) if options.device else space.engines
+    narrow = len([engine for engine in engines if engine in NARROW])
+    clock = clock.set_up(bench.final_seconds(len(engines), time.monotonic() - begun, narrow))
     return SearchContext(study, evaluator, fitter, prices, clock, progress, options, quality)
 
 
@@ -152,7 +155,7 @@ def prepare(
     wanted: dict[str, tuple[Shape, ...]] = {}
     for group in space.gates:
         for name in groups[group.name] if group.kind == "block" else ():
-            wanted[name] = worth_pruning(calls[name], shapes[group.name], prices)
+            wanted[name] = worth_pruning(calls[name], shapes[group.name], prices, precisions=space.precision)
     told = -1
 
     def tell(done: int, total: int) -> None:
@@ -178,14 +181,43 @@ def legal_shapes(space: Space, target: Target) -> dict[str, tuple[Shape, ...]]:
     for group in space.gates:
         if group.kind == "block":
             strange = [shape for shape in group.shapes if not any(_made_for(shape, t) for t in everywhere)]
-            found[group.name] = tuple(shape for shape in group.shapes if target.block_efficiency(*shape) > 0)
+            found[group.name] = tuple(
+                shape
+                for shape in group.shapes
+                if target.block_efficiency(*shape) > 0 and any(has_kernel(shape, p) for p in space.precision)
+            )
             if strange or not found[group.name]:
                 got = ", ".join(f"{rows}x{cols}" for rows, cols in strange or group.shapes)
                 legal = ", ".join(f"{rows}x{cols}" for rows, cols in target.blocks) or "no block shape"
+                columns = (
+                    " whose columns are whole words of four (int8) or two (bfloat16) numbers" * space.narrow
+                )
                 raise ConfigError(
                     f"{space.name}: gates {group.name!r}: shapes: target {target.name} has kernels for {legal} and "
-                    f"multiples of these, got {got}"
+                    f"multiples of these{columns}, got {got}"
                 )
+    return found
+
+
+def legal_precisions(space: Space, target: Target) -> tuple[Numbers, ...]:
+    """Return the precisions of ``space`` that ``target`` has instructions for.
+
+    Raises:
+        ConfigError: none is left, or the space has heads or neurons beside narrow numbers.
+    """
+    others = [group for group in space.gates if group.kind != "block"]
+    if space.narrow and others:
+        raise ConfigError(
+            f"{space.name}: precision: expected ['float32'] beside gates {others[0].name!r} of kind "
+            f"{others[0].kind!r}, got {list(space.precision)}; leave one of the two out: what heads and neurons save "
+            "among narrow numbers is not known"
+        )
+    found = tuple(precision for precision in space.precision if target.multiplies(precision))
+    if not found:
+        raise ConfigError(
+            f"{space.name}: precision: target {target.name} has no instructions for {', '.join(space.precision)} "
+            "(see dot_products in its file); add 'float32'"
+        )
     return found
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from l0compile.errors import ConfigError
 from l0compile.hardware.targets import Target, load_target
 from l0compile.pruning.allocation import Menu, worth_pruning
-from l0compile.pruning.level import Shape
+from l0compile.pruning.level import Numbers, Shape
 from l0compile.pruning.prices import LinearCall, Prices
 from l0compile.pruning.prune import PruningPath, prune
 
@@ -144,3 +144,52 @@ def test_a_finer_shape_never_loses_more() -> None:
     weight, curvature = random_layer(32, 32, 5)
     fine, coarse = prune(weight, curvature, (4, 1)), prune(weight, curvature, (8, 8))
     assert all(a < b for a, b in zip(fine.losses[:-1], coarse.losses[:-1], strict=True))
+
+
+LOSSES: dict[str, dict[Numbers, float]] = {
+    "up": {"float32": 0.0, "bfloat16": 1e-5, "int8": 1e-3},
+    "down": {"int8": 2e-3},
+    "out": {"float32": 0.0},
+}
+
+
+@functools.cache
+def narrow_menu() -> Menu:
+    return Menu.of(paths(), SITES, PRICES, rounding=LOSSES)
+
+
+def test_a_level_is_a_block_shape_a_density_and_a_precision() -> None:
+    assert narrow_menu().float_ms == menu().dense_ms
+    for name, levels in narrow_menu().layers.items():
+        assert {level.precision for level in levels} == set(LOSSES[name])
+        for level in levels:
+            rounding, path = LOSSES[name][level.precision], paths()[name].get(level.block or (0, 0))
+            pruning = path.losses[level.number] if path else 0.0
+            assert level.loss == pytest.approx(pruning + level.density * rounding)
+            assert level.ms == PRICES.ms(SITES[name], level.block, level.density, level.precision)
+            # Kernels of integers skip whole words of four columns.
+            assert level.block != (4, 1) or level.precision == "float32"
+
+
+def test_layers_become_narrow_where_time_is_short() -> None:
+    whole = narrow_menu().allocate(narrow_menu().float_ms)
+    assert whole.precisions == {"down": "int8"} and all(
+        level.block is None for level in whole.layers.values()
+    )
+    assert whole.to_json()["up"] == [None, 1.0] and whole.to_json()["down"] == [None, 1.0, "int8"]
+    short = narrow_menu().allocate(0.5 * narrow_menu().float_ms)
+    assert short.layers["up"].precision == "int8" and short.loss < menu().allocate(0.5 * menu().dense_ms).loss
+    for plan in (whole, short):
+        numbers = {name: (level.block, level.number) for name, level in plan.layers.items()}
+        again = narrow_menu().restored(numbers, plan.precisions)
+        assert again is not None and dict(again.layers) == dict(plan.layers)
+        assert narrow_menu().restored(numbers) is None  # there is no such layer in float32
+        for name, level in plan.layers.items():
+            assert narrow_menu().alone(name, level) == level
+
+
+def test_shapes_are_worth_pruning_in_one_of_the_precisions() -> None:
+    call, shapes = LinearCall((384, 384), 128), ((4, 1), (4, 4), (8, 4))
+    assert worth_pruning(call, shapes, PRICES) == ((4, 1),)
+    assert worth_pruning(call, shapes, PRICES, precisions=("int8",)) == ((4, 4),)
+    assert worth_pruning(call, shapes, PRICES, precisions=("float32", "int8")) == ((4, 1), (4, 4))

@@ -9,9 +9,18 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from l0compile.gates import Block, Budget, Neuron, attach
-from l0compile.hardware.costs import Costs, KernelWorkload, Machine, shipped_records
+from l0compile.hardware.costs import (
+    CostKey,
+    CostPlace,
+    CostRecord,
+    Costs,
+    KernelWorkload,
+    Machine,
+    shipped_records,
+)
 from l0compile.hardware.targets import load_target
 from l0compile.kernels.costs import counted_kernels
+from l0compile.pruning.level import Numbers
 from l0compile.pruning.prices import LatencyLine, LinearCall, Prices, gate_prices, linear_calls
 
 AVX2 = load_target("x86-64-avx2")
@@ -137,3 +146,22 @@ def test_a_layer_that_the_example_does_not_reach_takes_nothing() -> None:
 
     found = gate_prices(attach(Branch(), {"*used": Block(2, 2)}), (torch.randn(1, 4),), AVX2)
     assert found["unused"] == [(0.0, 0.0), (1.0, 0.0)] and found["used"][-1][1] > 0.0
+
+
+@pytest.mark.parametrize(("precision", "each"), [("bfloat16", 2), ("int8", 4)])
+def test_narrow_numbers_take_as_long_as_so_many_words(precision: Numbers, each: int) -> None:
+    prices, words = Prices(AVX2, None), LinearCall((384, 1536 // each), 128)
+    assert prices.ms(SITE, None, 1.0, precision) == prices.ms(words, None, 1.0)
+    for rows, cols in ((4, 1), (2, 1), (8, 1)):
+        found = prices.ms(SITE, (rows, each * cols), 0.3, precision)
+        assert found == prices.ms(words, (rows, cols), 0.3) < prices.ms(SITE, (rows, each * cols), 0.3)
+    # Single columns are no words: nothing is saved.
+    assert prices.ms(SITE, (4, 1), 0.3, precision) == prices.ms(SITE, None, 1.0, precision)
+
+
+def test_a_measured_kernel_of_narrow_numbers_is_what_it_costs() -> None:
+    work = KernelWorkload("linear", SITE.shape, tokens=SITE.tokens, dtype="int8")
+    (kernel,) = (kernel for kernel in counted_kernels(AVX2.core) if kernel.op == "linear")
+    key = CostKey(work, CostPlace("here", 1, kernel.versions))
+    costs = Costs([CostRecord(key, (), 0.0625)], Machine(1, 16, 4, 1 << 20), [kernel])
+    assert Prices(AVX2, costs).ms(SITE, None, 1.0, "int8") == 0.0625

@@ -30,6 +30,19 @@ def test_order_is_from_dense_to_nothing(search: SearchResult) -> None:
     assert all(share.live is None for share in found.values())
 
 
+def test_precisions_are_told_beside_the_shape(search: SearchResult) -> None:
+    layers = {
+        "a": ["4x4", 0.5, "int8"],
+        "b": ["4x4", 0.5],
+        "c": [None, 1.0, "int8"],
+        "d": [None, 1.0, "bfloat16"],
+    }
+    chosen = dataclasses.replace(search.candidates[4], layers=layers)
+    found = shape_shares(dataclasses.replace(search, candidates=(chosen,)))
+    assert list(found) == ["dense bfloat16", "dense int8", "4×4", "4×4 int8"]
+    assert kept(["4x4", 0.0, "int8"]) == ("none left", 0.0)
+
+
 def test_places_in_the_model_are_counted_together(search: SearchResult) -> None:
     found = {name: str(kind) for name, kind in layer_groups(search).items()}
     assert found == {

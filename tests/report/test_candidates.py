@@ -28,3 +28,11 @@ def test_the_table_leaves_out_what_nothing_knows(report: SearchResult) -> None:
     assert "predicted, ms" in titles and "wanted, ms" not in titles
     assert [cells[titles.index("predicted, ms")] for _, cells in rows] == ["1.100"] + ["–"] * 5
     assert measured_table(dataclasses.replace(report, candidates=())) == ([], [])
+
+
+def test_the_table_counts_precisions_where_layers_differ(search: SearchResult) -> None:
+    assert "precision" not in measured_table(search)[0]
+    layers = {"a": ["4x4", 0.5, "int8"], "b": [None, 1.0, "int8"], "c": [None, 1.0]}
+    known = dataclasses.replace(search.candidates[4], layers=layers)
+    titles, rows = measured_table(dataclasses.replace(search, candidates=(known,)))
+    assert rows[0][1][titles.index("precision")] == "int8 in 2, float32 in 1"

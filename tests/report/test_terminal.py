@@ -34,6 +34,16 @@ def test_the_comparison_holds_every_row(report: SearchResult) -> None:
     assert "openvino is not installed" in next(line for line in lines if "OpenVINO" in line)
 
 
+def test_precisions_are_a_column_where_they_differ(report: SearchResult) -> None:
+    assert "precision" not in shown(comparison_table(report))
+    rows = tuple(
+        row if row.dense else dataclasses.replace(row, precision="int8, bfloat16") for row in report.rows
+    )
+    lines = shown(comparison_table(dataclasses.replace(report, rows=rows))).splitlines()
+    assert any(line.split()[-1:] == ["precision"] for line in lines)
+    assert next(line for line in lines if "chosen" in line).strip().endswith("int8, bfloat16")
+
+
 def test_names_that_look_like_tags_are_shown(report: SearchResult) -> None:
     rows = (dataclasses.replace(report.rows[0], name="layers[red]0[/]"),)
     assert "layers[red]0[/]" in shown(comparison_table(dataclasses.replace(report, rows=rows, title="[b]")))

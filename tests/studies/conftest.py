@@ -1,5 +1,6 @@
 """Makes the tiny task importable, here and in the processes that a search starts, and lends its space."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -17,6 +18,13 @@ from l0compile.studies.space.space import Space  # noqa: E402
 @pytest.fixture(scope="session")
 def space() -> Space:
     return read_space(HERE / "tiny.toml")
+
+
+@pytest.fixture(scope="session")
+def narrow_space(space: Space) -> Space:
+    """The blocks of the tiny space, in every precision."""
+    precision = ("float32", "bfloat16", "int8")
+    return dataclasses.replace(space, gates=space.gates[-1:], feeds={}, precision=precision)
 
 
 @pytest.fixture

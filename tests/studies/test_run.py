@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from instant import MaskFitter
-from tiny_task import TinyTask
+from tiny_task import TinyOptions, TinyTask
 
 import l0compile as l0
 from l0compile.cli import main
@@ -18,7 +18,7 @@ from l0compile.errors import ConfigError, DataError, GateError, MissingDependenc
 from l0compile.hardware.targets import load_target
 from l0compile.measurement import Ratio
 from l0compile.studies.bench.bench import Bench
-from l0compile.studies.bench.engines import CHOSEN, DENSE, PYTORCH, ROW_OF
+from l0compile.studies.bench.engines import CHOSEN, DENSE, NARROW, PYTORCH, ROW_OF
 from l0compile.studies.constraints.device_budget import DeviceBudget
 from l0compile.studies.constraints.latency import LatencyBudget
 from l0compile.studies.constraints.quality import QualityTarget
@@ -269,3 +269,20 @@ def test_a_missing_reference_engine_is_told_before_anything_is_loaded(
     ):
         run_search(dataclasses.replace(space, latency=latency), tmp_path, progress=progress)
     assert progress.phases == []
+
+
+@pytest.mark.slow
+def test_a_search_chooses_precisions(narrow_space: Space, tmp_path: Path) -> None:
+    effort = dataclasses.replace(narrow_space.effort, trials=2, finalists=1)
+    # Between what the tiny model takes in int8 and in float32 there is nothing to measure: only the size tells.
+    whole = sum(parameter.numel() for parameter in TinyTask(TinyOptions()).dense().parameters())
+    asked = dataclasses.replace(narrow_space, effort=effort, limits={"artifact_mb": 2.0 + 3e-6 * whole})
+    result = run_search(asked, tmp_path / "out")
+    rows = {row.name: row for row in result.rows}
+    assert [*rows][-2:] == [DENSE, CHOSEN]
+    assert {ROW_OF[engine] for engine in NARROW} < set(rows)
+    assert rows[ROW_OF["openvino-bf16"]].precision == "bfloat16" and "int8" in rows[CHOSEN].precision
+    assert result.chosen is not None and any(len(layer) == 3 for layer in result.chosen.layers.values())
+    assert any(region.precision == "int8" for region in l0.load(tmp_path / "out" / "model").explain().regions)
+    quality = rows[CHOSEN].quality
+    assert quality is not None and 0.9 < quality < 1.0

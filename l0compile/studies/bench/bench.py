@@ -14,9 +14,19 @@ from l0compile.compiler.compile import compile as compile_model
 from l0compile.errors import L0CompileError
 from l0compile.hardware.targets import Target
 from l0compile.measurement import Measurement, Protocol, Stopwatch, Workload, export_onnx, ratio
+from l0compile.measurement.engines import describe_error
 from l0compile.measurement.stopwatch import Job
 from l0compile.runtime import CompiledModel
-from l0compile.studies.bench.engines import DENSE, PYTORCH, READ_ONNX, REFERENCES, refused_by_devices
+from l0compile.studies.bench.engines import (
+    DENSE,
+    NARROW,
+    PYTORCH,
+    READ_ONNX,
+    REFERENCES,
+    ROW_OF,
+    refused_by_devices,
+)
+from l0compile.studies.bench.narrow_engines import NarrowFiles
 from l0compile.tasks import Task
 
 # A comparison ends when the intervals of the ratios that matter are this narrow, and not before this many blocks.
@@ -26,6 +36,8 @@ _MIN_BLOCKS = 6
 _PAUSES = 2.5
 # The least time that writing an ONNX file takes; most of it goes into importing the exporter.
 _EXPORT_S = 4.0
+# The least time that another library takes to quantise a model, and the size of held-out data over validation data.
+_QUANTISE_S, _HELD_OUT = 4.0, 3.0
 
 
 @dataclass
@@ -110,18 +122,25 @@ class Bench:
         elif "pytorch" in engines and made is not None:
             jobs[PYTORCH] = ("pytorch", Workload(*made))
         factory, arguments = made or (f"{__name__}:saved_inputs", {"path": str(self._inputs)})
-        reading = {engine: row for engine, row in READ_ONNX.items() if engine in engines}
+        reading = {engine: ROW_OF[engine] for engine in (*READ_ONNX, *NARROW) if engine in engines}
         try:
             onnx = self.folder / "dense.onnx"
             if reading and not onnx.exists():
                 export_onnx(self.task.dense(), self.task.example(), onnx)
-            jobs |= {
-                row: (engine, Workload(factory, arguments, onnx_path=str(onnx)))
-                for engine, row in reading.items()
-            }
         except L0CompileError as error:
-            failures |= dict.fromkeys(reading.values(), str(error))
+            return jobs, failures | dict.fromkeys(reading.values(), str(error))
+        for engine, row in reading.items():
+            try:
+                file = str(self.narrow.timed(engine))
+                jobs[row] = engine, Workload(factory, arguments, onnx_path=file)
+            except Exception as error:  # whatever another library can't quantise is a row without a time
+                failures[row] = describe_error(error)
         return jobs, failures
+
+    @property
+    def narrow(self) -> NarrowFiles:
+        """The dense model in narrow numbers, for other engines."""
+        return NarrowFiles(self.task, self.folder)
 
     def compare(
         self,
@@ -168,15 +187,19 @@ class Bench:
         found = self.stopwatch.measure(jobs, longest, enough=enough, until=until)
         return found | {name: Measurement.failed(reason, protocol) for name, reason in failures.items()}
 
-    def final_seconds(self, engines: int, quality_s: float) -> float:
-        """Estimate the seconds to compile the chosen model and compare it with this many engines."""
+    def final_seconds(self, engines: int, quality_s: float, narrow: int = 0) -> float:
+        """Estimate the seconds to compile the chosen model and compare it with this many engines.
+
+        narrow: how many of them have to be quantised, and judged as well.
+        """
         missing = max(0, engines + 1 - self.stopwatch.running)
         written = (self.folder / "dense.onnx").exists() or self.device is not None
         export_s = 0.0 if written else max(_EXPORT_S, self.build_s)
         protocol = Protocol()
         each = _PAUSES * (protocol.block_s + protocol.settle_s) * _MIN_BLOCKS
         starts_s = missing * self.stopwatch.start_seconds()
-        return 1.2 * self.build_s + export_s + starts_s + (engines + 1) * each + 3 * quality_s
+        judged_s = export_s + narrow * (_QUANTISE_S + _HELD_OUT * quality_s) if narrow else 0.0
+        return 1.2 * self.build_s + export_s + starts_s + (engines + 1) * each + 3 * quality_s + judged_s
 
     @property
     def trainings(self) -> Path:

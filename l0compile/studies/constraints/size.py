@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+import torch
 from torch import nn
 
 from l0compile.errors import InfeasibleError
 from l0compile.gates import dense_weight
+from l0compile.ir.ops.words import features_of
 from l0compile.pruning.allocation import Allocation
 from l0compile.pruning.bounds import Bound
 from l0compile.studies.constraints.constraint import Chosen, number
@@ -80,7 +82,7 @@ class Sizes:
         return cls({name: weight.numel() for name, weight in layers.items()}, rest)
 
     def bytes_of(self, allocation: Allocation) -> float:
-        """Predict the bytes of the compiled model: remaining blocks in float32, each with an index.
+        """Predict the bytes of the compiled model: remaining blocks, each with an index.
 
         What closed heads and neurons save in other layers is not counted.
         """
@@ -88,5 +90,5 @@ class Sizes:
         for name, count in self.weights.items():
             level = allocation.layers[name]
             index = 0.0 if level.block is None else _INDEX_BYTES / (level.block[0] * level.block[1])
-            total += level.density * count * (4 + index)
+            total += level.density * count * (4 / features_of(getattr(torch, level.precision)) + index)
         return total

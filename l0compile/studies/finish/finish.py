@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -11,10 +12,11 @@ from l0compile import __version__
 from l0compile.gates import HardenRecord, hardening
 from l0compile.hardware.targets import read_host
 from l0compile.measurement import Measurement, Protocol, ratio
+from l0compile.measurement.engines import describe_error
 from l0compile.pruning.masks import live_weights
 from l0compile.runtime import CompiledModel
 from l0compile.studies.bench.bench import FINAL, ROUGH
-from l0compile.studies.bench.engines import CHOSEN, DENSE, ROW_OF
+from l0compile.studies.bench.engines import CHOSEN, DENSE, NARROW, PRECISION_OF, ROW_OF
 from l0compile.studies.constraints.constraint import Chosen
 from l0compile.studies.context import SearchContext, SearchState
 from l0compile.studies.fit.finalist import Winner
@@ -36,23 +38,24 @@ def finish(context: SearchContext, state: SearchState) -> SearchState:
     winner, bench, task, progress = state.winner, context.bench, context.task, context.progress
     assert winner is not None, "train_chosen comes first"
     progress.phase("compiling and verifying the chosen candidate")
-    compiled = bench.build(winner.model, MODEL)
+    compiled = bench.build(winner.final, MODEL)
     artifact = _publish(bench.folder / MODEL, context.options.out / MODEL)
     fixed = task.dynamic_shapes() is None
-    quality = task.quality(winner.model if fixed else compiled, "held_out")
+    quality = task.quality(winner.final if fixed else compiled, "held_out")
     dense = task.quality(context.evaluator.origin, "held_out")
     progress.phase("final measurement: every engine in a process of its own")
     measured, reference = _compared(context, artifact)
     chosen = Chosen(winner.model, artifact, quality, dense, measured, context.budget)
     requirements = _requirements(context, chosen)
     bench.stopwatch.close()
+    qualities = dict.fromkeys(measured, dense) | _narrow_qualities(context, measured) | {CHOSEN: quality}
     shutil.rmtree(bench.folder, ignore_errors=True)
     # Under a quality target, every finalist has a budget of its own.
     share = state.wanted if context.space.quality is None else winner.finalist.wanted
     result = SearchResult(
         title=f"{context.space.name}: chosen model against dense engines",
         quality_name=task.quality_name,
-        rows=_rows(measured, reference, quality, dense),
+        rows=_rows(measured, reference, qualities, PRECISION_OF | {CHOSEN: ", ".join(_precisions(winner))}),
         reference=reference,
         candidates=_candidates(context, state, winner),
         regions=compiled.explain().regions,
@@ -83,12 +86,12 @@ def _requirements(context: SearchContext, chosen: Chosen) -> tuple[Requirement, 
 def _compared(context: SearchContext, artifact: Path) -> tuple[dict[str, Measurement], str]:
     """Measure the dense engines and the chosen model side by side; also return the row that speed-ups refer to."""
     bench, space, end = context.bench, context.space, context.clock.end
-    jobs, failures = bench.dense_jobs()
+    jobs, failures = bench.dense_jobs(space.engines)
     if bench.stopwatch.is_late(len(jobs) + 1, end):
         wanted = {DENSE, ROW_OF[space.latency.reference]}
         failures |= {name: "no time was left to measure it" for name in jobs if name not in wanted}
         jobs = {name: job for name, job in jobs.items() if name in wanted}
-    order = [ROW_OF[engine] for engine in ("pytorch", "onnxruntime", "openvino", "l0compile")]
+    order = [*ROW_OF.values()]
     everything = {name: jobs[name] for name in order if name in jobs} | {CHOSEN: bench.job(artifact)}
     protocol = bench.timed(Protocol() if space.effort.thorough else Protocol.quick())
     reference = ROW_OF[space.latency.reference]
@@ -99,18 +102,38 @@ def _compared(context: SearchContext, artifact: Path) -> tuple[dict[str, Measure
     return {name: measured[name] for name in (*order, CHOSEN) if name in measured}, reference
 
 
-def _rows(
-    measured: Mapping[str, Measurement], reference: str, quality: float, dense: float
-) -> tuple[Row, ...]:
-    """Return the rows of the final table: dense engines, also those that failed, and the chosen model last."""
+def _narrow_qualities(context: SearchContext, measured: Mapping[str, Measurement]) -> dict[str, float | None]:
+    """Return the quality on held-out data of each row of narrow numbers that was measured: its own, not assumed."""
+    found: dict[str, float | None] = {}
+    for engine in NARROW:
+        if (row := ROW_OF[engine]) in measured and measured[row].ok:
+            try:
+                found[row] = context.bench.narrow.quality(engine)
+            except Exception as error:  # whatever another engine can't compute is a row without a quality
+                context.progress.note(f"  {row}: its quality is not known: {describe_error(error)}")
+                found[row] = None
+    return found
 
-    def row(name: str, quality: float | None) -> Row:
+
+def _rows(
+    measured: Mapping[str, Measurement],
+    reference: str,
+    qualities: Mapping[str, float | None],
+    precisions: Mapping[str, str],
+) -> tuple[Row, ...]:
+    """Return the rows of the final table: dense engines, also those that failed, and the chosen model last.
+
+    precisions: of rows that are not float32.
+    """
+
+    def row(name: str) -> Row:
         found, beside = measured[name], measured.get(reference)
         speedup = ratio(beside, found, paired=True) if beside is not None and beside.ok and found.ok else None
-        return Row(name, Latency.of(found), quality, name != CHOSEN, found.error or "", speedup)
+        quality = qualities[name] if found.ok or name == CHOSEN else None
+        latency, precision = Latency.of(found), precisions.get(name, "float32")
+        return Row(name, latency, quality, name != CHOSEN, found.error or "", speedup, precision)
 
-    others = [name for name in measured if name != CHOSEN]
-    return (*(row(name, dense if measured[name].ok else None) for name in others), row(CHOSEN, quality))
+    return tuple(row(name) for name in (*(name for name in measured if name != CHOSEN), CHOSEN))
 
 
 def _candidates(context: SearchContext, state: SearchState, winner: Winner) -> tuple[Candidate, ...]:
@@ -137,10 +160,17 @@ def _hardening(record: HardenRecord) -> str:
     return f"{record.rule} rule, {record.values} values of open gates, {record.density:.1%} of the cost left{wanted}"
 
 
+def _precisions(winner: Winner) -> dict[str, int]:
+    """Count the gated layers of each precision, the most frequent first."""
+    layers = winner.finalist.fitted.allocation.layers.values()
+    return dict(Counter(level.precision for level in layers).most_common())
+
+
 def _facts(
     context: SearchContext, winner: Winner, compiled: CompiledModel, chosen: Chosen
 ) -> dict[str, dict[str, Any]]:
     live, total = live_weights(winner.model)
+    precisions = _precisions(winner)
     record = hardening(winner.model)
     size_mb = sum(file.stat().st_size for file in chosen.artifact.iterdir()) / 1e6
     return {
@@ -149,6 +179,7 @@ def _facts(
             "size": f"{size_mb:.1f} MB",
             "live weights in gated layers": f"{live:,} of {total:,} ({live / max(1, total):.1%})",
             "hardening": _hardening(record) if record else "",
+            "precision": ", ".join(f"{precision} in {n} layers" for precision, n in precisions.items()),
             "compiled = gated": dict(compiled.explain().verification),
             **{
                 f"training of {name}": f"{run.steps} steps, {run.seconds:.0f} s, products in {run.products}"

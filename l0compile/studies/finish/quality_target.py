@@ -43,7 +43,7 @@ def train_for_quality(
         context.progress.phase(f"training at {wanted:.0%} of the dense latency")
         until = time.monotonic() + (deadline - time.monotonic()) / left
         state, trained = train_winner(context, state, finalist, until)
-        attempts.append(Attempt(trained, context.task.quality(trained.model, "validation")))
+        attempts.append(Attempt(trained, context.task.quality(trained.final, "validation")))
         context.progress.note(
             f"  quality {attempts[-1].quality:.4f}, at least {target.least(dense):.4f} wanted"
         )

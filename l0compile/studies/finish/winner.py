@@ -1,4 +1,7 @@
-"""Train the chosen finalist with the rest of the time: its zeros first, if the space says so, then its weights."""
+"""Train the chosen finalist with the rest of the time: its zeros first, if the space says so, then its weights.
+
+Narrow layers come last: the trained model is rounded, and trained on with its rounding and its zeros in place.
+"""
 
 import copy
 import time
@@ -17,6 +20,12 @@ from l0compile.studies.train.stages import EARLY, fit_last_stage, train_in_stage
 
 # The winner's gates become constants after this share of its time.
 GATES_UNTIL = 0.5
+# The share of its time and steps that a winner with narrow layers trains after it was rounded. A step with rounding
+# takes 2.5 times as long: MiniLM with 79 % of its blocks has 0.9658 after 80 steps in float32 and 20 with rounding, and
+# 0.9652 after 80 with rounding, in twice the time.
+ROUNDED = 0.2
+# Rows of a layer's input from which the winner's scales are chosen, and by which roundings make up for each other.
+_SAMPLES = 2048
 
 
 def train_winner(
@@ -35,7 +44,12 @@ def train_winner(
         state, chosen = _in_stages(context, state, finalist, deadline)
     if chosen is None:
         chosen = Winner(finalist, context.brief.model(finalist.fitted), {})
-    return state, _with_trained_weights(context, chosen, round(share * training.tune_steps), deadline)
+    steps, now = round(share * training.tune_steps), time.monotonic()
+    if not context.space.narrow:
+        return state, _with_trained_weights(context, chosen, steps, deadline)
+    until = now + (1 - ROUNDED) * (deadline - now)
+    chosen = _with_trained_weights(context, chosen, round((1 - ROUNDED) * steps), until)
+    return state, _rounded(context, chosen, round(ROUNDED * steps), deadline)
 
 
 def _with_trained_weights(context: SearchContext, chosen: Winner, steps: int, deadline: float) -> Winner:
@@ -43,14 +57,34 @@ def _with_trained_weights(context: SearchContext, chosen: Winner, steps: int, de
     schedule = context.space.training.schedule(steps, context.space.effort.seed + 2)
     trained = copy.deepcopy(chosen.model)
     history = context.evaluator.train(trained, schedule, deadline=deadline, kept=context.bench.trainings)
-    before, after = (context.task.quality(model, "validation") for model in (chosen.model, trained))
-    if after >= before:
+    if _is_better(context, trained, chosen.model):
         return replace(chosen, model=trained, history={**chosen.history, "weights": history})
-    context.progress.note(
-        f"  WARNING: training made it worse ({before:.4f} to {after:.4f}) and is undone: lower weight_rate, or train "
-        "for longer"
-    )
     return replace(chosen, history={**chosen.history, "weights (undone)": history})
+
+
+def _rounded(context: SearchContext, chosen: Winner, steps: int, deadline: float) -> Winner:
+    """Give the layers their precisions, and train on with rounding in place, unless that makes the model worse."""
+    evaluator, fitted = context.evaluator, chosen.finalist.fitted
+    model = evaluator.rounded(chosen.model, fitted.allocation, "compensated", _SAMPLES)
+    schedule = context.space.training.schedule(steps, context.space.effort.seed + 3)
+    trained = copy.deepcopy(model)
+    history = evaluator.train(
+        trained, schedule, deadline=deadline, kept=context.bench.trainings, name=f"{fitted.structure}-rounded"
+    )
+    if _is_better(context, trained, model):
+        return replace(chosen, rounded=trained, history={**chosen.history, "rounded weights": history})
+    return replace(chosen, rounded=model, history={**chosen.history, "rounded weights (undone)": history})
+
+
+def _is_better(context: SearchContext, trained: nn.Module, model: nn.Module) -> bool:
+    """Whether training has made a model no worse; warn if it has not."""
+    before, after = (context.task.quality(each, "validation") for each in (model, trained))
+    if after < before:
+        context.progress.note(
+            f"  WARNING: training made it worse ({before:.4f} to {after:.4f}) and is undone: lower weight_rate, or "
+            "train for longer"
+        )
+    return after >= before
 
 
 def _with_trained_gates(
@@ -97,6 +131,6 @@ def _changed(
     context: SearchContext, state: SearchState, finalist: Finalist, fitted: Fitted, model: nn.Module
 ) -> tuple[SearchState, Finalist]:
     """Replace the finalist by one with the zeros of ``fitted``, whose quality is that of ``model``."""
-    quality = context.task.quality(model, "validation")
+    quality = context.evaluator.quality(model, fitted.allocation)
     found = replace(finalist, fitted=fitted, qualities=(quality,))
     return with_finalist(state, finalist, found), found

@@ -55,9 +55,10 @@ class BriefTraining:
         file = self._file(fitted)
         draft = file.with_suffix(".draft")
         draft.parent.mkdir(parents=True, exist_ok=True)
-        save_model(trained if after >= before else model, str(draft))
+        better = trained if after >= before else model
+        save_model(better, str(draft))
         draft.replace(file)
-        return max(before, after)
+        return self.evaluator.quality(better, fitted.allocation) if space.narrow else max(before, after)
 
     def forget(self, fitted: Fitted) -> None:
         """Delete the file of a finalist that is out."""

@@ -10,7 +10,13 @@ from l0compile.studies.bench.engines import DENSE, READ_ONNX, ROW_OF
 from l0compile.studies.constraints.device_budget import DeviceBudget
 from l0compile.studies.space.space import Space
 
-_NEEDS = dict.fromkeys(READ_ONNX, ("onnx", "onnxscript"))
+_NEEDS = {
+    **{engine: (engine, "onnx", "onnxscript") for engine in READ_ONNX},
+    "openvino-bf16": ("openvino", "onnx", "onnxscript"),
+    "openvino-int8": ("openvino", "nncf", "onnx", "onnxscript"),
+    "onnxruntime-int8": ("onnxruntime", "onnx", "onnxscript"),
+}
+"""Engine -> the packages that it takes."""
 
 
 def budget_of(space: Space, measured: Mapping[str, Measurement], jobs: Mapping[str, Job]) -> DeviceBudget:
@@ -32,8 +38,8 @@ def budget_of(space: Space, measured: Mapping[str, Measurement], jobs: Mapping[s
     if not reference.ok:
         raise ConfigError(
             f"{space.name}: latency.reference: {latency.reference!r} could not be measured ({reference.error}); "
-            'install it (pip install "l0compile[bench]"), or set latency.ms, or reference = "l0compile", the compiled '
-            "dense model"
+            'install it (pip install "l0compile[bench,int8]"), or set latency.ms, or reference = "l0compile", the '
+            "compiled dense model"
         )
     return DeviceBudget(latency.in_ms(reference.median_ms), latency.ratio, jobs[name])
 
@@ -47,7 +53,7 @@ def check_reference(space: Space) -> None:
     engine = space.latency.reference
     if space.latency.ratio is None or engine not in _NEEDS:
         return
-    missing = [name for name in (engine, *_NEEDS[engine]) if importlib.util.find_spec(name) is None]
+    missing = [name for name in _NEEDS[engine] if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingDependency(
             f"{space.name}: latency.reference: {engine!r} needs {', '.join(missing)}; run: pip install "

@@ -1,6 +1,8 @@
-"""Evaluate a candidate without training: its allocation, its weights by least squares, and its quality."""
+"""Evaluate a candidate without training: its allocation, its weights by least squares, rounding, and its quality."""
 
 import copy
+import hashlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +22,10 @@ from l0compile.pruning.masks import cost_density, structure
 from l0compile.pruning.paths import all_paths
 from l0compile.pruning.prices import Pricing, linear_calls
 from l0compile.pruning.reconstruct import reconstruct
+from l0compile.pruning.rounding import SAMPLES, rounding_losses
 from l0compile.pruning.units import UnitGroup, measured_units
+from l0compile.quantization import quantize
+from l0compile.quantization.fit import Rounding
 from l0compile.studies.fit.units import members_of
 from l0compile.studies.space.candidate import Choices, gated, hardened, layers_of, unique
 from l0compile.studies.space.space import Space
@@ -88,7 +93,9 @@ class Evaluator:
         calls = linear_calls(origin, tuple(paths), task.example())
         units, unit_paths = measured_units(origin, curvature, units, cache)
         paths |= unit_paths
-        menu = Menu.of(paths, calls, prices, ranges, units)
+        few = islice(task.calibration(), cls.calibration)
+        rounding = rounding_losses(origin, curvature, space.precision, few, task.predict)
+        menu = Menu.of(paths, calls, prices, ranges, units, rounding)
         tokens = {name: found.tokens for name, found in curvature.items()}
         return cls(task, space, members, origin, menu, tokens=tokens)
 
@@ -111,6 +118,34 @@ class Evaluator:
         """Return the hardened model of an allocation, with its weights as they were."""
         return hardened(gated(copy.deepcopy(self.origin), allocation, self.menu))
 
+    def key(self, model: nn.Module, allocation: Allocation) -> str:
+        """Return a hash of the zeros and the precisions of a realised model."""
+        zeros, precisions = structure(model), allocation.precisions
+        return hashlib.sha256(f"{zeros} {precisions}".encode()).hexdigest()[:16] if precisions else zeros
+
+    def rounded(
+        self, model: nn.Module, allocation: Allocation, rounding: Rounding = "nearest", samples: int = SAMPLES
+    ) -> nn.Module:
+        """Return a copy of a realised model with the precisions of its allocation; the model itself if all are float32.
+
+        Args:
+            model: with the zeros of ``allocation``.
+            allocation: gives each layer its precision.
+            rounding: as in ``quantize``.
+            samples: as in ``quantize``; the time of a model does not depend on it.
+        """
+        if not self.space.narrow:
+            return model
+        attention = "bfloat16" if "bfloat16" in self.space.precision else "float32"
+        return quantize(
+            model, islice(self.task.calibration(), self.calibration), allocation.precisions, rounding=rounding,
+            attention=attention, tolerance=math.inf, samples=samples, forward=self.task.predict,
+        )  # fmt: skip
+
+    def quality(self, model: nn.Module, allocation: Allocation) -> float:
+        """Return the quality of a realised model on validation data, with the precisions of its allocation."""
+        return self.task.quality(self.rounded(model, allocation), "validation")
+
     def solve(self, model: nn.Module, batches: int | None = None) -> None:
         """Set the weights of a realised model by least squares on ``batches`` calibration batches (default: all)."""
         given = list(islice(self.task.calibration(), batches))
@@ -124,17 +159,22 @@ class Evaluator:
         budget: Budget | None = None,
         deadline: float | None = None,
         kept: Path | None = None,
+        name: str | None = None,
     ) -> Trained:
-        """Train as ``tasks.train`` does, with the whole team. kept: folder of the checkpoint to resume from."""
-        checkpoint = Checkpoint(kept / f"{structure(model)}.safetensors", str(schedule)) if kept else None
+        """Train as ``tasks.train`` does, with the whole team.
+
+        kept: folder of the checkpoint to resume from. name: of the training there, and of a model without gates, which
+        is trained by this process alone; default: by the zeros of the model.
+        """
+        file = f"{name or structure(model)}.safetensors"
         return train(
             self.task,
             model,
             schedule,
             budget=budget,
             deadline=deadline,
-            checkpoint=checkpoint,
-            team=self.team,
+            checkpoint=Checkpoint(kept / file, str(schedule)) if kept else None,
+            team=self.team if name is None else None,
         )
 
     def evaluate(self, choices: Choices, price_ms: float) -> Outcome:
@@ -146,10 +186,10 @@ class Evaluator:
         start = time.monotonic()
         allocation = self.allocate(choices, price_ms)
         model = self.realised(allocation)
-        key = structure(model)
+        key = self.key(model, allocation)
         if key not in self.seen:
             self.solve(model, self.calibration)
-            quality = self.task.quality(model, "validation")
+            quality = self.quality(model, allocation)
             live = cost_density(model, self.space.feeds)
             seconds = time.monotonic() - start
             self.seen[key] = Outcome(

@@ -56,12 +56,13 @@ class Finalist:
         return FinalistRecord(
             self.trial.number, self.qualities, self.wanted, found.structure, found.latency, found.load,
             found.predicted_ms, found.allocation.gap, levels, between=found.between,
+            precisions=found.allocation.precisions,
         )  # fmt: skip
 
 
 def finalist_of(record: FinalistRecord, menu: Menu, trials: Mapping[int, Trial]) -> Finalist | None:
     """Restore a finalist from its record; None if its trial or one of its levels no longer exists."""
-    trial, allocation = trials.get(record.trial), menu.restored(record.levels)
+    trial, allocation = trials.get(record.trial), menu.restored(record.levels, record.precisions)
     if trial is None or allocation is None:
         return None
     fitted = Fitted(
@@ -73,8 +74,18 @@ def finalist_of(record: FinalistRecord, menu: Menu, trials: Mapping[int, Trial])
 
 @dataclass(frozen=True)
 class Winner:
-    """The chosen finalist after its training. history: what was trained -> the training."""
+    """The chosen finalist after its training.
+
+    model: hardened, with its gates, in float32. history: what was trained -> the training. rounded: the model with the
+    precisions of its layers; None if they are all float32.
+    """
 
     finalist: Finalist
     model: nn.Module
     history: Mapping[str, Trained]
+    rounded: nn.Module | None = None
+
+    @property
+    def final(self) -> nn.Module:
+        """The model that is compiled."""
+        return self.model if self.rounded is None else self.rounded

@@ -10,7 +10,6 @@ from torch import nn
 from l0compile.errors import BuildError, L0CompileError
 from l0compile.measurement import Ratio
 from l0compile.pruning.allocation import Allocation
-from l0compile.pruning.masks import structure
 from l0compile.pruning.prices import LatencyLine
 from l0compile.studies.bench.bench import Bench
 from l0compile.studies.constraints.device_budget import DeviceBudget
@@ -34,6 +33,8 @@ _INSIDE, _BEYOND = 0.1, 0.02
 _AT_MOST = 0.4
 # How many times a measurement counts for other models of the same choices.
 _OWN = 8
+# Scales of a model that is only timed: they need not be good.
+_FEW_SAMPLES = 32
 # Prices within this ratio may contradict each other: models of one price differ by a few percent.
 _CLOSE = 1.05
 
@@ -42,8 +43,9 @@ _CLOSE = 1.05
 class Fitted:
     """A model whose latency was measured.
 
-    allocation, structure: what it keeps. load: its latency over the budget; between: its interval. predicted_ms: its
-    latency as predicted before it was compiled, on the scale of ``load`` times the budget.
+    allocation, structure: what it keeps, the latter as ``Evaluator.key`` hashes it. load: its latency over the budget;
+    between: its interval. predicted_ms: its latency as predicted before it was compiled, on the scale of ``load`` times
+    the budget.
     """
 
     choices: Choices
@@ -204,9 +206,9 @@ class Fitter:
     ) -> Fitted:
         """Compile and measure an allocation, as exactly as a load of ``wanted`` needs."""
         model = self.evaluator.realised(allocation)
-        key = structure(model)
+        key = self.evaluator.key(model, allocation)
         if key not in self.measured:
-            latency, load = self.time(model, wanted)
+            latency, load = self.time(self.evaluator.rounded(model, allocation, samples=_FEW_SAMPLES), wanted)
             self.know(
                 Fitted(
                     choices,

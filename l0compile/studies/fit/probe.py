@@ -55,9 +55,10 @@ def probe(evaluator: Evaluator, neutral: Choices, price_ms: float) -> Probe:
         }
         loss = sum(level.loss for level in chosen.values())
         if loss > 0.0:
-            model = evaluator.realised(Allocation({**dict.fromkeys(allocation.layers, _AS_IT_IS), **chosen}))
+            alone = Allocation({**dict.fromkeys(allocation.layers, _AS_IT_IS), **chosen})
+            model = evaluator.realised(alone)
             evaluator.solve(model, evaluator.calibration)
-            found[group] = (dense - task.quality(model, "validation")) / loss
+            found[group] = (dense - evaluator.quality(model, alone)) / loss
     if max(found.values(), default=0.0) <= 0.0:
         return Probe(dict.fromkeys(evaluator.members, 1.0))
     worth = {group: max(value, _LEAST * max(found.values())) for group, value in found.items()}

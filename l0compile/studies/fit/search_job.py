@@ -42,7 +42,7 @@ def search_job(space: Space, evaluator: Evaluator, prices: Pricing, price_ms: fl
     menu, task = evaluator.menu, evaluator.task
     shapes = {name: sorted(paths) for name, paths in menu.paths.items() if name not in menu.units}
     calls = linear_calls(task.dense(), tuple(shapes), task.example())
-    table = PriceTable.of(prices, [(calls[name], given) for name, given in shapes.items()])
+    table = PriceTable.of(prices, [(calls[name], given) for name, given in shapes.items()], space.precision)
     return {
         "kind": "search",
         "trials": space.effort.trials,

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 from l0compile.errors import ConfigError
 from l0compile.ir.codec import Meta, Share, Text, decode, read_toml
+from l0compile.pruning.level import Numbers
 from l0compile.studies.constraints.latency import LatencyBudget
 from l0compile.studies.constraints.quality import QualityTarget
 from l0compile.studies.constraints.registry import parse_limits
-from l0compile.studies.space.space import Effort, GateGroup, GateKind, Space, TrainingPlan
+from l0compile.studies.space.space import FLOAT, Effort, GateGroup, GateKind, Space, TrainingPlan
 from l0compile.tasks import list_tasks, task_options
 
 _EDGE = r"([1-9]\d?|1\d\d|2[0-4]\d|25[0-6])"
@@ -72,8 +73,11 @@ class _SpaceFile:
     training: TrainingPlan = field(default_factory=TrainingPlan)
     quality: QualityTarget | None = None
     limits: dict[str, Any] = field(default_factory=dict)
+    precision: tuple[Numbers, ...] = FLOAT
 
     def __post_init__(self) -> None:
+        if len(set(self.precision)) != max(1, len(self.precision)):
+            raise ValueError(f"precision: expected at least one, each once, got {list(self.precision)}")
         names = [group.name for group in self.gates]
         if len(set(names)) < len(names):
             raise ValueError(f"gates: expected a different name for each group, got {names}")
@@ -139,6 +143,7 @@ def parse_space(data: Mapping[str, Any], *, file: str = "space") -> Space:
         found.training,
         found.quality,
         parse_limits(found.limits, file),
+        found.precision,
     )
 
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from l0compile.gates import Block, Granularity, Head, Neuron
 from l0compile.ir.codec import Meta, Share
+from l0compile.pruning.level import Numbers
+from l0compile.studies.bench.engines import NARROW, REFERENCES, DenseEngine
 from l0compile.studies.constraints.constraint import Constraint
 from l0compile.studies.constraints.latency import LatencyBudget
 from l0compile.studies.constraints.quality import QualityTarget
@@ -18,6 +20,8 @@ from l0compile.tasks import Precision, Schedule
 _Steps = Annotated[int, Meta(ge=0, le=1_000_000)]
 GateKind = Literal["block", "head", "neuron"]
 KINDS: tuple[GateKind, ...] = ("block", "head", "neuron")
+FLOAT: tuple[Numbers, ...] = ("float32",)
+"""The precisions of layers in a space that does not tell."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ class Space:
 
     options: the task's own. feeds: pattern of producers -> pattern of their consumer (see `Budget`). quality: the
     target to search under, instead of a latency. limits: key of the table ``[limits]`` -> the largest value allowed.
+    precision: what gated layers may multiply; with "bfloat16" among them, the products of attention do.
     """
 
     name: str
@@ -114,6 +119,17 @@ class Space:
     training: TrainingPlan = TrainingPlan()
     quality: QualityTarget | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
+    precision: tuple[Numbers, ...] = FLOAT
+
+    @property
+    def narrow(self) -> bool:
+        """Whether layers may multiply narrower numbers than float32."""
+        return self.precision != FLOAT
+
+    @property
+    def engines(self) -> tuple[DenseEngine, ...]:
+        """The dense engines of the final table: those of narrow numbers only where the space knows narrow numbers."""
+        return (*REFERENCES, *NARROW) if self.narrow or self.latency.reference in NARROW else REFERENCES
 
     @property
     def constraints(self) -> tuple[Constraint, ...]:
@@ -139,6 +155,8 @@ class Space:
             facts["quality"] = dataclasses.asdict(self.quality)
         if self.limits:
             facts["limits"] = dict(self.limits)
+        if self.narrow:
+            facts["precision"] = list(self.precision)
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def quick(self) -> "Space":

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from l0compile.ir.codec import Positive, decode, encode
-from l0compile.pruning.level import Shape
+from l0compile.pruning.level import Numbers, Shape
 from l0compile.studies.result import Latency
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class FinalistRecord:
     trial: the number of the trial it was made from. qualities: after each round of training. wanted: its budget over
     the search's. structure: hash of the live weights. load: latency over the search's budget; between: its interval.
     predicted_ms: before it was measured. gap: of the allocation. levels: layer -> (block shape, number of the level).
+    precisions: of the layers that are not float32.
     """
 
     trial: int
@@ -35,6 +36,7 @@ class FinalistRecord:
     predicted_ms: float
     gap: float
     levels: Mapping[str, tuple[Shape | None, int]]
+    precisions: Mapping[str, Numbers] = field(default_factory=dict, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,10 @@ def _attributes(state: StudyState) -> dict[str, Any]:
 
 def _plain(record: FinalistRecord) -> Any:
     # Through JSON, so that it equals what the storage gives back: there are no tuples.
-    return json.loads(json.dumps(encode(record)))
+    plain = json.loads(json.dumps(encode(record)))
+    if not record.precisions:
+        del plain["precisions"]
+    return plain
 
 
 def _stored(data: Any, kind: type[T]) -> T:

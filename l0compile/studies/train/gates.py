@@ -16,7 +16,7 @@ from l0compile.gates.cost import Cost
 from l0compile.gates.hard_concrete import LOG_ALPHA_BOUND
 from l0compile.pruning.allocation import Allocation
 from l0compile.pruning.level import Level
-from l0compile.pruning.masks import block_density, gated_layers, live_mask, structure
+from l0compile.pruning.masks import block_density, gated_layers, live_mask
 from l0compile.pruning.prices import Pricing, linear_calls
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.fit import AIM, HIGHEST, LOWEST, ROUNDS, Fitted, Fitter
@@ -57,11 +57,16 @@ def train_gates(
     levels = {name: level for name, level in fitted.allocation.layers.items() if name in with_gates}
     calls = linear_calls(model, tuple(levels), evaluator.task.example())
     costs = {
-        name: [(0.0, 0.0), *((d, prices.ms(calls[name], level.block, d)) for d in _DENSITIES)]
+        name: [
+            (0.0, 0.0),
+            *((d, prices.ms(calls[name], level.block, d, level.precision)) for d in _DENSITIES),
+        ]
         for name, level in levels.items()
     }
     # By the costs of the penalty, which ignore what closed heads save in a layer's time.
-    limit = sum(prices.ms(calls[name], level.block, level.density) for name, level in levels.items())
+    limit = sum(
+        prices.ms(calls[name], level.block, level.density, level.precision) for name, level in levels.items()
+    )
     budget = Budget.within(model, limit, schedule.steps, cost=costs, warmup=0.0)
     history = evaluator.train(model, schedule, budget=budget, deadline=deadline)
     return Gated(model, costs, limit, history)
@@ -76,7 +81,7 @@ def fit_gates(trained: Gated, fitter: Fitter, fitted: Fitted, wanted_ms: float) 
     for _ in range(ROUNDS):
         model = trained.hardened(share)
         predicted = fitter.expected_ms(share * trained.limit_ms + fitted.allocation.ms - trained.limit_ms)
-        latency, load = fitter.time(model)
+        latency, load = fitter.time(fitter.evaluator.rounded(model, fitted.allocation))
         ms = load.value * fitter.budget.ms
         if LOWEST * wanted_ms <= ms <= HIGHEST * wanted_ms:
             allocation = Allocation(
@@ -85,7 +90,7 @@ def fit_gates(trained: Gated, fitter: Fitter, fitted: Fitted, wanted_ms: float) 
             return replace(
                 fitted,
                 allocation=allocation,
-                structure=structure(model),
+                structure=fitter.evaluator.key(model, fitted.allocation),
                 latency=latency,
                 load=load.value,
                 between=(load.low, load.high),

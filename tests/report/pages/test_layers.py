@@ -33,6 +33,15 @@ def test_cells_are_where_layer_and_candidate_meet(search: SearchResult) -> None:
     assert {*body[0][1:], *body[3][1:]} == {"dense"} and set(body[2][1:]) == {"none left"}
 
 
+def test_cells_tell_the_precision(search: SearchResult) -> None:
+    layers = {"up": ["4x4", 0.5, "int8"], "down": [None, 1.0, "bfloat16"]}
+    chosen = dataclasses.replace(
+        search, candidates=(dataclasses.replace(search.candidates[4], layers=layers),)
+    )
+    body = rows(section(render_search(chosen), LAYERS))[1:]
+    assert body == [["up", "4×4 int8 50 %"], ["down", "dense bfloat16"]]
+
+
 def test_colour_is_density(search: SearchResult) -> None:
     shown = re.sub(r"</?span[^>]*>", "", section(render_search(search), LAYERS))
     for words, density in (("4×1 20 %", 0.2), ("4×1 40 %", 0.4), ("dense", 1.0), ("none left", 0.0)):

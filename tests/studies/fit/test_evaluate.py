@@ -10,7 +10,9 @@ from instant import make_evaluator, make_fitter
 
 from l0compile.errors import InfeasibleError
 from l0compile.gates import named_gates
+from l0compile.pruning.allocation import Allocation
 from l0compile.pruning.masks import linear_layers, live_mask, open_gates, structure
+from l0compile.quantization import QuantizedLinear
 from l0compile.studies.constraints.size import Sizes
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.space.candidate import Choices
@@ -127,3 +129,40 @@ def test_paths_serve_another_budget_and_another_run(
     assert {shape for shapes in layers.values() for shape in shapes} <= {(4, 1), (4, 4)}
     for name, by_shape in again.menu.paths.items():
         assert all(torch.equal(path.gone, first.menu.paths[name][s].gone) for s, path in by_shape.items())
+
+
+@pytest.fixture(scope="module")
+def narrow(narrow_space: Space, tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
+    return make_evaluator(narrow_space, tmp_path_factory.mktemp("narrow"))
+
+
+def test_candidates_are_judged_with_their_rounding(narrow: Evaluator) -> None:
+    plan = narrow.allocate(Choices(), 0.2 * narrow.menu.float_ms)
+    assert "int8" in plan.precisions.values()
+    model = narrow.realised(plan)
+    narrow.solve(model, narrow.calibration)
+    rounded = narrow.rounded(model, plan)
+    kinds = {name: type(rounded.get_submodule(name)) for name in plan.layers}
+    assert {n for n, kind in kinds.items() if kind is QuantizedLinear} == {
+        n for n, precision in plan.precisions.items() if precision == "int8"
+    }
+    for name, kind in kinds.items():
+        if kind is QuantizedLinear:
+            closed = ~live_mask(linear_layers(model, [name])[name])
+            assert bool((rounded.get_submodule(name).rounded[closed] == 0).all())
+    found = narrow.evaluate(Choices(), 0.2 * narrow.menu.float_ms)
+    assert found.quality == pytest.approx(narrow.task.quality(rounded, "validation"), abs=1e-6)
+    assert found.quality != narrow.task.quality(model, "validation")
+
+
+def test_the_same_zeros_in_another_precision_are_another_candidate(narrow: Evaluator) -> None:
+    plan = narrow.allocate(Choices(), 0.2 * narrow.menu.float_ms)
+    wide = Allocation({n: dataclasses.replace(v, precision="float32") for n, v in plan.layers.items()})
+    model = narrow.realised(plan)
+    assert narrow.key(model, wide) == structure(model) != narrow.key(model, plan)
+
+
+def test_nothing_is_rounded_where_the_space_does_not_say_so(evaluator: Evaluator) -> None:
+    plan = evaluator.allocate(Choices(), price(evaluator, 0.5))
+    model = evaluator.realised(plan)
+    assert evaluator.rounded(model, plan) is model and not plan.precisions

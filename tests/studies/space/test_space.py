@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from l0compile.errors import ConfigError
 from l0compile.gates import Block, Head, Neuron
+from l0compile.studies.bench.engines import REFERENCES, ROW_OF
 from l0compile.studies.constraints.latency import LatencyBudget
 from l0compile.studies.constraints.quality import QualityTarget
 from l0compile.studies.constraints.registry import LIMITS
@@ -87,8 +88,16 @@ def test_values_arrive(space: Space) -> None:
         (
             "latency.reference",
             "tensorrt",
-            r"latency\.reference: expected one of 'onnxruntime', 'openvino', 'pytorch', 'l0compile', got 'tensorrt'",
+            r"latency\.reference: expected one of 'onnxruntime', 'openvino', 'pytorch', 'l0compile', 'openvino-bf16', "
+            r"'openvino-int8', 'onnxruntime-int8', got 'tensorrt'",
         ),
+        ("precision", [], r"precision: expected at least one, each once, got \[\]"),
+        (
+            "precision",
+            ["int8", "int8"],
+            r"precision: expected at least one, each once, got \['int8', 'int8'\]",
+        ),
+        ("precision", ["int4"], r"precision\[0\]: expected one of 'float32', 'bfloat16', 'int8', got 'int4'"),
         ("gates", [], r"gates: expected at least one \[\[gates\]\] table"),
         (
             "gates.0.kind",
@@ -175,6 +184,17 @@ def test_fingerprint_changes_with_what_trials_depend_on_only(space: Space) -> No
         ("training.candidate_steps", 9),
     ]:
         assert parse_space(changed(path, value)).fingerprint() != space.fingerprint()
+
+
+def test_precisions_are_float32_where_nothing_is_said(space: Space) -> None:
+    assert space.precision == ("float32",) and not space.narrow and space.engines == REFERENCES
+    # The fingerprint of a space that says what it did before is that of an earlier version.
+    assert dataclasses.replace(space, precision=("float32",)).fingerprint() == space.fingerprint()
+    narrow = parse_space(changed("precision", ["float32", "int8"]))
+    assert narrow.precision == ("float32", "int8") and narrow.narrow
+    assert narrow.fingerprint() != space.fingerprint() and set(narrow.engines) == set(ROW_OF)
+    beside = parse_space(changed("latency", {"ratio": 0.5, "reference": "openvino-int8"}))
+    assert set(beside.engines) == set(ROW_OF)
 
 
 def test_the_reference_tells_every_key_and_its_default() -> None:
