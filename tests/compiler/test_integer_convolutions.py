@@ -65,13 +65,13 @@ def launches(model: Any) -> list[str]:
 @pytest.mark.parametrize("density", [1.0, 0.6])
 def test_a_residual_network(density: float, tmp_path: Any) -> None:
     model, x = narrow(density), torch.randn(2, 3, 33, 29)
-    assert {layer.precision for layer in model.quantization} == {"int8", "float32"}
+    assert {layer.precision for layer in model.quantization} == {"int8"}
     result = compiled(model, x)
     with torch.no_grad():
         wanted = model(x)
     torch.testing.assert_close(result(x), wanted, rtol=0, atol=2e-2 * float(wanted.abs().max()))
-    # Of what three layers read only that which a shortcut reads too is not written as integers by its layer.
-    assert launches(result).count("int8_conv") == 7 and launches(result).count("quantize_planes") == 2
+    # What is not written as integers by the layer before: the picture, what a pool gives, what a shortcut reads too.
+    assert launches(result).count("int8_conv") == 8 and launches(result).count("quantize_planes") == 3
     assert not result.explain().islands
     formats = {
         (region.format, region.block) for region in result.explain().regions if region.precision == "int8"
