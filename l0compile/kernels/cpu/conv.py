@@ -11,7 +11,7 @@ from torch import fx
 
 from l0compile.ir.ops.planes import Planes
 from l0compile.kernels.cpu.lanes import Expr, activated, ahead, body, kernel, param, store, symbol, variable
-from l0compile.kernels.cpu.planes import clear_border, only_pixels, pieces
+from l0compile.kernels.cpu.planes import by_width, clear_border, only_pixels, pieces
 from l0compile.kernels.cpu.sharing import rows_share_better, share, tasks
 from l0compile.kernels.definition import KernelCall, KernelDef, given
 from l0compile.kernels.tir import TB
@@ -76,21 +76,11 @@ def _row_block(
     spec: ConvSpec, tile: TokenTile, image: Expr, t: Expr, j: Expr, operands: tuple[Any, ...]
 ) -> None:
     """One block of rows at one tile of pixels; the last tile may have fewer registers."""
-    whole, rest = divmod(spec.result.body, tile.lanes)
 
     def compute(width: int) -> None:
         _accumulate(spec, tile, image, t * tile.lanes, j, width, operands)
 
-    if not rest:
-        compute(tile.lanes)
-    elif not whole:
-        compute(rest)
-    else:
-        with TB.If(t < whole):
-            with TB.Then():
-                compute(tile.lanes)
-            with TB.Else():
-                compute(rest)
+    by_width(spec.result, tile, t, compute)
     rows = TB.min(spec.rows, spec.n - j * spec.rows)
     clear_border(spec.result, tile, t, lambda r: (image, j * spec.rows + r), rows, operands[-1])
 

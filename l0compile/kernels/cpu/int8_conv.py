@@ -26,7 +26,7 @@ from l0compile.kernels.cpu.lanes import (
     symbol,
     variable,
 )
-from l0compile.kernels.cpu.planes import clear_border, only_pixels, pieces
+from l0compile.kernels.cpu.planes import by_width, clear_border, only_pixels, pieces
 from l0compile.kernels.cpu.sharing import rows_share_better, share, tasks
 from l0compile.kernels.definition import KernelCall, KernelDef, given
 from l0compile.kernels.tir import TB
@@ -120,21 +120,11 @@ def _buffers(spec: IntegerConvSpec, blocks: int) -> _Buffers:
 
 def _row_block(spec: IntegerConvSpec, tile: TokenTile, to: _Buffers, image: Expr, t: Expr, j: Expr) -> None:
     """One block of rows at one tile of pixels; the last tile may have fewer registers."""
-    whole, rest = divmod(spec.result.body, tile.lanes)
 
     def compute(width: int) -> None:
         _BlockOfRows(spec, tile, to, image, j, t * tile.lanes, pieces(width, tile)).emit()
 
-    if not rest:
-        compute(tile.lanes)
-    elif not whole:
-        compute(rest)
-    else:
-        with TB.If(t < whole):
-            with TB.Then():
-                compute(tile.lanes)
-            with TB.Else():
-                compute(rest)
+    by_width(spec.result, tile, t, compute)
     if spec.zero_point is None:
         rows = TB.min(spec.rows, spec.n - j * spec.rows)
         clear_border(spec.result, tile, t, lambda r: (image, j * spec.rows + r), rows, to.y)

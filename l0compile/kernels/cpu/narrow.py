@@ -3,11 +3,12 @@
 Oracles: ``l0compile::packed_quantize``, ``l0compile::packed_bfloat16`` and ``l0compile::packed_token_pairs``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 import numpy as np
+import torch
 from torch import fx
 
 from l0compile.hardware.costs import KernelWorkload
@@ -22,7 +23,7 @@ from l0compile.kernels.cpu.lanes import (
     store,
     symbol,
 )
-from l0compile.kernels.cpu.word_form import FORMS, WordForm, inverses_of, word_form
+from l0compile.kernels.cpu.word_form import FORMS, WordForm, inverses_of
 from l0compile.kernels.definition import (
     KernelCall,
     KernelCosts,
@@ -89,10 +90,15 @@ def _call(node: fx.Node) -> KernelCall:
     own = arguments(node)
     x, inverse = own["x"], own.get("inverse")
     tail, sizes = known_tail(x, own["tokens"])
-    pairs = "tokens" if "token_pairs" in str(node.target) else "features"
-    form = word_form(inverse, own.get("zero_point", 0), "" if inverse else pairs)
-    assert form is not None
+    form = replace(FORMS[_FORM_OF[node.target]], zero_point=own.get("zero_point", 0))
     return KernelCall(NarrowSpec(int(x.meta["val"].shape[1]), form, tail), given(x, inverse), sizes)
+
+
+_FORM_OF: dict[Any, str] = {
+    torch.ops.l0compile.packed_quantize.default: "narrow",
+    torch.ops.l0compile.packed_bfloat16.default: "pairs",
+    torch.ops.l0compile.packed_token_pairs.default: "token_pairs",
+}
 
 
 def _workload(node: fx.Node, call: KernelCall) -> KernelWorkload:

@@ -58,6 +58,21 @@ def pieces(width: int, tile: TokenTile) -> list[tuple[int, int]]:
     return [(start, min(tile.vector, width - start)) for start in range(0, width, tile.vector)]
 
 
+def by_width(planes: Planes, tile: TokenTile, t: Expr, compute: Callable[[int], None]) -> None:
+    """Emit ``compute(places)`` for tile ``t`` of the body; the last tile may have fewer places."""
+    whole, rest = divmod(planes.body, tile.lanes)
+    if not rest:
+        compute(tile.lanes)
+    elif not whole:
+        compute(rest)
+    else:
+        with TB.If(t < whole):
+            with TB.Then():
+                compute(tile.lanes)
+            with TB.Else():
+                compute(rest)
+
+
 def only_pixels(planes: Planes, lanes: int, at: Expr, value: Expr, around: Expr | None = None) -> Expr:
     """A register of results for the places from ``at`` of the body on; no pixels are zero, or ``around``."""
     if planes.pitch == planes.width and planes.height * planes.pitch == planes.body:

@@ -9,7 +9,6 @@ from torch import fx
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, same_shape, set_argument, shape
 from l0compile.ir.ops.activation import activation_of
-from l0compile.ir.ops.quantized import FEATURES
 from l0compile.ir.program import Program
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
@@ -40,27 +39,13 @@ def fuse_epilogue(program: Program) -> Program:
     return editor.finish()
 
 
-def _fuse_quantize(editor: Editor, node: fx.Node) -> None:
-    layer, inverse, zero_point = node.args[:3]
-    given = arguments(layer)
-    rows = shape(given["data"])[2]
-    if rows % FEATURES or given["n"] % rows:
-        return
-    given |= {"inverse": inverse, "zero_point": zero_point}
-    # It takes the place of the reader, where the scales exist too.
-    fused = editor.call(layer.target, tuple(given.values()), before=node, origin=layer)
-    editor.replace(node, fused)
-    editor.graph.erase_node(layer)
-
-
 def fuse_conv_epilogue(program: Program) -> Program:
     """Fuse what follows a convolution on planes.
 
     Rewrite: conv(x) + r -> conv(x, residual=r); act(conv(x)) -> conv(x, act), also after the addition. Of integers
-        likewise, and quantize_planes(packed_int8_conv2d(x)) -> packed_int8_conv2d(x, inverse=...).
+        likewise.
     Checks: nothing else reads the convolution; a residual is added before an activation, never after it; it has the
         result's own shape and is computed before the convolution. The slopes of a PReLU are constants, one a channel.
-        What is quantised has whole words of rows.
     Returns: the program, itself when nothing follows.
     """
     editor = Editor(program)
@@ -73,8 +58,6 @@ def fuse_conv_epilogue(program: Program) -> Program:
             _fuse_slopes(editor, node)
         elif _is_sum(node):
             _fuse_residual(editor, node, order, "residual", "activation", of=(*_CONVOLUTIONS, _INTEGER_CONV))
-        elif is_op(node, l0.quantize_planes.default) and _takes(node.args[0], "inverse", of=(_INTEGER_CONV,)):
-            _fuse_quantize(editor, node)
     return editor.finish()
 
 

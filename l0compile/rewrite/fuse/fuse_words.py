@@ -16,6 +16,7 @@ l0 = torch.ops.l0compile
 
 _LINEAR = (l0.packed_bfloat16_linear.default, l0.packed_int8_linear.default)
 _ATTENTION = (l0.packed_attention.default,)
+_CONVOLUTIONS = (l0.packed_int8_conv2d.default,)
 _NORMS = {
     l0.packed_layer_norm.default: l0.packed_layer_norm_words.default,
     l0.packed_rms_norm.default: l0.packed_rms_norm_words.default,
@@ -33,11 +34,11 @@ class _WordRequest:
 def fuse_words(program: Program) -> Program:
     """Let the operator before round its results.
 
-    Rewrite: quantize(f(x)) -> f(x, inverse, zero_point), for a layer of narrow numbers, attention or a norm f, and
-        likewise rounding to bfloat16, to words of features or, of a layer, of tokens. Where others read the norm, one
-        operator gives its numbers and its words.
-    Checks: nothing else reads f, but for a norm; it has no residual; features are whole words, as are the rows of a
-        block and the features of a head. A norm gives one kind of words: its first reader's.
+    Rewrite: quantize(f(x)) -> f(x, inverse, zero_point), for a layer or a convolution of narrow numbers, attention or a
+        norm f, and likewise rounding to bfloat16, to words of features or, of a layer, of tokens. Where others read the
+        norm, one operator gives its numbers and its words.
+    Checks: nothing else reads f, but for a norm; a layer has no residual; features are whole words, as are the rows of
+        a block and the features of a head. A norm gives one kind of words: its first reader's.
     Returns: the program, itself when nothing is rounded behind such an operator.
     """
     editor = Editor(program)
@@ -55,7 +56,7 @@ def fuse_words(program: Program) -> Program:
 
 
 def _asked(node: fx.Node) -> _WordRequest | None:
-    if is_op(node, l0.packed_quantize.default):
+    if is_op(node, l0.packed_quantize.default, l0.quantize_planes.default):
         given = arguments(node)
         return _WordRequest(
             {name: given[name] for name in ("inverse", "zero_point")}, features_of(torch.int8)
@@ -68,16 +69,18 @@ def _asked(node: fx.Node) -> _WordRequest | None:
 
 
 def _able(source: Any, words: _WordRequest) -> bool:
-    if not is_op(source, *_LINEAR, *_ATTENTION) or len(source.users) != 1:
+    if not is_op(source, *_LINEAR, *_ATTENTION, *_CONVOLUTIONS) or len(source.users) != 1:
         return False
     given = arguments(source)
-    if given["inverse"] is not None or given["pairs"]:
+    if given["inverse"] is not None or given.get("pairs"):
         return False
     if is_op(source, *_ATTENTION):
         head = int(shape(source)[1]) // given["heads"]
         return words.arguments.get("pairs") != "tokens" and head % words.features == 0
     rows = int(shape(given["data"])[2])
-    return given["residual"] is None and rows % words.features == 0 and given["n"] % rows == 0
+    # A convolution adds its residual before its activation, a layer behind it.
+    free = given["residual"] is None or is_op(source, *_CONVOLUTIONS)
+    return free and rows % words.features == 0 and given["n"] % rows == 0
 
 
 def _fuse(editor: Editor, node: fx.Node, source: fx.Node, words: _WordRequest) -> None:

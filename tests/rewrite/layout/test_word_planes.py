@@ -15,6 +15,7 @@ from l0compile.hardware.targets import Target
 from l0compile.ir.program import Program
 from l0compile.rewrite.formats.choose_formats import choose_formats
 from l0compile.rewrite.fuse.fuse_epilogues import fuse_conv_epilogue
+from l0compile.rewrite.fuse.fuse_words import fuse_words
 from l0compile.rewrite.layout.planes import pack_planes
 from l0compile.rewrite.regions import record_regions
 from l0compile.rewrite.runner import run
@@ -22,7 +23,7 @@ from l0compile.rewrite.windows import Window
 
 l0 = torch.ops.l0compile
 PACK = partial(pack_planes, rows=4)
-PASSES = [PACK, fuse_conv_epilogue]
+PASSES = [PACK, fuse_conv_epilogue, fuse_words]
 Count = Callable[..., int]
 
 

@@ -29,17 +29,17 @@ _KEY_MASK = MaskSpec((True, False, False, True), True)
 
 
 def _call(node: fx.Node) -> KernelCall:
-    given_ = arguments(node)
-    q, k, v, mask, bias, inverse, heads, numbers, *sizes = (given_[name] for name in (
+    own = arguments(node)
+    q, k, v, mask, bias, inverse, heads, numbers, *sizes = (own[name] for name in (
         "q", "k", "v", "mask", "bias", "inverse", "heads", "numbers", "batch", "queries", "keys",
     ))  # fmt: skip
     widths = [int(t.meta["val"].shape[1]) for t in (q, k, v)]
     widths[1] *= PAIR if numbers == "bfloat16" else 1
     kv_heads = key_heads(widths[0], widths[1], heads)
     spec = AttentionSpec(
-        heads, kv_heads, widths[0] // heads, widths[2] // kv_heads, given_["scale"], given_["causal"],
+        heads, kv_heads, widths[0] // heads, widths[2] // kv_heads, own["scale"], own["causal"],
         None if mask is None else mask_spec(mask), 0 if bias is None else int(bias.meta["val"].shape[0]), numbers,
-        word_form(inverse, given_["zero_point"], given_["pairs"]),
+        word_form(inverse, own["zero_point"], own["pairs"]),
     )  # fmt: skip
     return KernelCall(spec, given(q, k, v, mask, bias, inverse), tuple(sizes), mask=mask)
 

@@ -34,17 +34,17 @@ from l0compile.kernels.token_tile import TokenTile
 
 def _call(node: fx.Node) -> KernelCall:
     """Of ``packed_linear`` and its forms for narrow numbers, which have more arguments."""
-    given_ = arguments(node)
-    x, data = given_["x"], given_["data"]
+    own = arguments(node)
+    x, data = own["x"], own["data"]
     _, cols, rows = data.meta["val"].shape
-    tail, sizes = known_tail(x, given_["tokens"])
+    tail, sizes = known_tail(x, own["tokens"])
     spec = LinearSpec(
-        n=given_["n"], k=int(x.meta["val"].shape[1]), rows=int(rows), cols=int(cols), dense=given_["indices"] is None,
-        bias=given_["bias"] is not None, residual=given_["residual"] is not None, activation=given_["activation"],
+        n=own["n"], k=int(x.meta["val"].shape[1]), rows=int(rows), cols=int(cols), dense=own["indices"] is None,
+        bias=own["bias"] is not None, residual=own["residual"] is not None, activation=own["activation"],
         tail=tail, numbers=_NUMBERS[node.target],
-        result=word_form(given_.get("inverse"), given_.get("zero_point", 0), given_.get("pairs", "")),
+        result=word_form(own.get("inverse"), own.get("zero_point", 0), own.get("pairs", "")),
     )  # fmt: skip
-    return KernelCall(spec, given(*(given_.get(name) for name in _TENSORS)), sizes)
+    return KernelCall(spec, given(*(own.get(name) for name in _TENSORS)), sizes)
 
 
 _NUMBERS: dict[Any, Any] = {
