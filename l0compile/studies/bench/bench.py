@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from l0compile.compiler.compile import compile as compile_model
 from l0compile.errors import L0CompileError
 from l0compile.hardware.targets import Target
-from l0compile.measurement import Measurement, Protocol, Stopwatch, Workload, export_onnx, ratio
+from l0compile.measurement import Measurement, Protocol, Stopwatch, Workload, ratio
 from l0compile.measurement.engines import describe_error
 from l0compile.measurement.stopwatch import Job
 from l0compile.runtime import CompiledModel
@@ -124,9 +124,8 @@ class Bench:
         factory, arguments = made or (f"{__name__}:saved_inputs", {"path": str(self._inputs)})
         reading = {engine: ROW_OF[engine] for engine in (*READ_ONNX, *NARROW) if engine in engines}
         try:
-            onnx = self.folder / "dense.onnx"
-            if reading and not onnx.exists():
-                export_onnx(self.task.dense(), self.task.example(), onnx)
+            if reading:
+                self.narrow.dense()
         except L0CompileError as error:
             return jobs, failures | dict.fromkeys(reading.values(), str(error))
         for engine, row in reading.items():

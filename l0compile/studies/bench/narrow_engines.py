@@ -26,13 +26,21 @@ _BATCHES, _ITEMS = 16, 300
 
 @dataclass(frozen=True)
 class NarrowFiles:
-    """Makes the files of engines that compute in int8 or bfloat16, at their first use.
-
-    folder: where they lie, beside ``dense.onnx``, the float32 model for the example's sizes.
-    """
+    """Makes the files of engines that compute in int8 or bfloat16, each at its first use; they lie in ``folder``."""
 
     task: Task
     folder: Path
+
+    def dense(self) -> Path:
+        """Return the file of the float32 model for the example's sizes.
+
+        Raises:
+            L0CompileError: it can't be exported.
+        """
+        file = self.folder / "dense.onnx"
+        if not file.exists():
+            export_onnx(self.task.dense(), self.task.example(), file)
+        return file
 
     def timed(self, engine: str) -> Path:
         """Return the file whose latency counts, for the example's sizes.
@@ -44,9 +52,9 @@ class NarrowFiles:
             case "openvino-int8":
                 return self._openvino_int8()
             case "onnxruntime-int8":
-                return self._onnxruntime_int8(self.folder / "dense.onnx")
+                return self._onnxruntime_int8(self.dense())
             case _:
-                return self.folder / "dense.onnx"
+                return self.dense()
 
     def quality(self, engine: str) -> float | None:
         """Return the quality on held-out data of the file of an engine; None if it takes the example's sizes only."""
@@ -90,7 +98,7 @@ class NarrowFiles:
                 f"{self.folder.name}: expected calibration data of the size whose latency counts, {sizes}, got none; "
                 "give the task dynamic_shapes, or such data"
             )
-        return quantize_for_openvino(self.folder / "dense.onnx", fitting, file)
+        return quantize_for_openvino(self.dense(), fitting, file)
 
     def _calibration(self) -> list[Mapping[str, Tensor]]:
         """Return single items by the names of the model's arguments, without padding."""

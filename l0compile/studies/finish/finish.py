@@ -48,7 +48,8 @@ def finish(context: SearchContext, state: SearchState) -> SearchState:
     chosen = Chosen(winner.model, artifact, quality, dense, measured, context.budget)
     requirements = _requirements(context, chosen)
     bench.stopwatch.close()
-    qualities = dict.fromkeys(measured, dense) | _narrow_qualities(context, measured) | {CHOSEN: quality}
+    narrow, unknown = _narrow_qualities(context, measured)
+    qualities = dict.fromkeys(measured, dense) | narrow | {CHOSEN: quality}
     shutil.rmtree(bench.folder, ignore_errors=True)
     # Under a quality target, every finalist has a budget of its own.
     share = state.wanted if context.space.quality is None else winner.finalist.wanted
@@ -62,6 +63,7 @@ def finish(context: SearchContext, state: SearchState) -> SearchState:
         budget_ms=share * context.budget.ms,
         facts={
             **_facts(context, winner, compiled, chosen),
+            **({"quality not known": unknown} if unknown else {}),
             "overhead": {"choosing and recording trials": f"{state.overhead_s:.1f} s"},
         },
         asked=requirements,
@@ -102,17 +104,20 @@ def _compared(context: SearchContext, artifact: Path) -> tuple[dict[str, Measure
     return {name: measured[name] for name in (*order, CHOSEN) if name in measured}, reference
 
 
-def _narrow_qualities(context: SearchContext, measured: Mapping[str, Measurement]) -> dict[str, float | None]:
-    """Return the quality on held-out data of each row of narrow numbers that was measured: its own, not assumed."""
+def _narrow_qualities(
+    context: SearchContext, measured: Mapping[str, Measurement]
+) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Return the quality on held-out data of each row of narrow numbers that was measured, or why it is not known."""
     found: dict[str, float | None] = {}
+    unknown: dict[str, str] = {}
     for engine in NARROW:
         if (row := ROW_OF[engine]) in measured and measured[row].ok:
             try:
                 found[row] = context.bench.narrow.quality(engine)
             except Exception as error:  # whatever another engine can't compute is a row without a quality
-                context.progress.note(f"  {row}: its quality is not known: {describe_error(error)}")
-                found[row] = None
-    return found
+                found[row], unknown[row] = None, describe_error(error)
+                context.progress.note(f"  {row}: its quality is not known: {unknown[row]}")
+    return found, unknown
 
 
 def _rows(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_task import TinyOptions, TinyTask
 
-from l0compile.errors import MissingDependency
+from l0compile.errors import InputError, MissingDependency
 from l0compile.hardware.process import flushes_denormals
 from l0compile.measurement import EngineModule
 from l0compile.studies.bench.bench import Bench
@@ -86,5 +86,5 @@ def test_a_budget_relative_to_int8_needs_nncf(space: Space, monkeypatch: pytest.
 
 def test_an_engine_takes_as_many_tensors_as_its_file(bench: Bench) -> None:
     module = EngineModule("openvino-bf16", str(bench.narrow.timed("openvino-bf16")))
-    with pytest.raises(Exception, match="expected 1 tensors, got 2"):
+    with pytest.raises(InputError, match="expected 1 tensors, got 2"):
         module(torch.zeros(1), torch.zeros(1))
