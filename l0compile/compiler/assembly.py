@@ -83,8 +83,9 @@ def _writes(
 def _stage(
     part: BuiltStage, constants: Mapping[str, Tensor], pauses: bool, writes: Sequence[int]
 ) -> TvmStage | TorchStage:
-    if part.code is None:
-        return TvmStage(part.executable, constants)
+    if part.machine_code is not None:
+        return TvmStage(part.machine_code, constants)
+    assert part.code is not None
     code = replace(part.code, constants=tuple(constants))
     return TorchStage(code, constants, 1 if part.one_thread else None, pauses, writes)
 

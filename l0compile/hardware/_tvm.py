@@ -57,9 +57,11 @@ _set_environment()
 try:
     import tvm
     from tvm import relax, runtime, s_tir, te, tirx, topi
+    from tvm.relax import vm_build
     from tvm.script import tirx as T
     from tvm.script.ir_builder import IRBuilder
     from tvm.script.ir_builder import tirx as TB
+    from tvm.support.cc import get_cc
 except ImportError as error:
     raise MissingDependency(
         f"apache-tvm is installed but does not import ({error}); run: {INSTALL}"
@@ -78,6 +80,7 @@ __all__ = [
     "IRBuilder",
     "T",
     "check_versions",
+    "get_cc",
     "relax",
     "runtime",
     "s_tir",
@@ -88,6 +91,7 @@ __all__ = [
     "tvm_target",
     "tvm_threads",
     "use_all_threads",
+    "vm_build",
 ]
 
 

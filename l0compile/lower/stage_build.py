@@ -25,6 +25,7 @@ from l0compile.lower.partition.island_work import is_small
 from l0compile.lower.partition.stages import Stage, is_number, single_stage, split, stage_per_node
 from l0compile.lower.translate import Translation, translate
 from l0compile.lower.tvm.build import build
+from l0compile.lower.tvm.library import MachineCode
 from l0compile.rewrite.pipeline import assign_layouts, for_pytorch
 
 _log = logging.getLogger("l0compile")
@@ -38,17 +39,17 @@ class BuiltStage:
         stage: The stage that was built.
         program: The program as it was lowered; it holds the constants.
         parameters: Names of the constants that the stage takes, in order.
-        executable: What TVM built; None for PyTorch.
-        launches: Launches of our kernels in ``executable``.
+        machine_code: What TVM built; None for PyTorch.
+        launches: Launches of our kernels in it.
         code: What PyTorch runs; None for TVM.
         one_thread: PyTorch is faster here without waking its other threads.
-        plain: Names of the functions in ``executable`` that no schedule rule could change.
+        plain: Names of the functions in the machine code that no schedule rule could change.
     """
 
     stage: Stage
     program: Program
     parameters: tuple[str, ...]
-    executable: Any = None
+    machine_code: MachineCode | None = None
     launches: tuple[Launch, ...] = ()
     code: Code | None = None
     one_thread: bool = False
@@ -170,7 +171,7 @@ def _build(stage: Stage, lowered: _Lowered, target: Target, tile: TokenTile) -> 
         culprits = _own_fault(dict(_failing_alone(packed, target, tile)) or _all_of(stage, error))
         raise BuildError(str(error), culprits) from error
     return BuiltStage(
-        stage, packed, translation.parameters, built.executable, translation.launches, plain=built.plain
+        stage, packed, translation.parameters, built.code, translation.launches, plain=built.plain
     )
 
 

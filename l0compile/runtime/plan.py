@@ -14,7 +14,7 @@ from l0compile.errors import ArtifactError
 from l0compile.ir.codec import Count, Natural, decode
 from l0compile.ir.instructions import Code
 from l0compile.ir.records import Engine
-from l0compile.runtime.library import Library
+from l0compile.lower.tvm.library import Library
 from l0compile.runtime.torch_stage import TorchStage
 from l0compile.runtime.tvm_stage import TvmStage
 
@@ -196,7 +196,7 @@ def _load(item: _StoredStage, constants: Mapping[str, Tensor], libraries: list[P
     stage: TvmStage | TorchStage
     if item.engine == "tvm":
         library = Library(libraries.pop(0))
-        stage = TvmStage(library.module, {name: constants[name] for name in item.parameters}, library)
+        stage = TvmStage(library, {name: constants[name] for name in item.parameters})
     else:
         stage = TorchStage(Code.from_json(item.code), constants, item.threads, item.pauses, item.writes)
     return Step(stage, item.inputs, item.outputs, item.frees)

@@ -12,28 +12,25 @@ from torch import Tensor
 
 from l0compile.errors import InputError
 from l0compile.hardware._tvm import relax, runtime, tvm, tvm_threads, use_all_threads
-from l0compile.runtime.library import Library
+from l0compile.lower.tvm.library import MachineCode
 from l0compile.runtime.profile import time_functions
 
 _ALIGNMENT = 64  # kernels load whole cache lines
 
 
 class TvmStage:
-    """Runs the function ``main`` of an executable.
+    """Runs the function ``main`` of machine code.
 
     By several threads at once where it is limited to one thread each: then each has a virtual machine of its own.
     """
 
-    def __init__(
-        self, executable: Any, parameters: Mapping[str, Tensor], library: Library | None = None
-    ) -> None:
-        """``parameters``: name -> tensor, in the order in which the executable takes them. ``library``: what the
-        executable was loaded from."""
-        self.executable, self._library = executable, library
+    def __init__(self, code: MachineCode, parameters: Mapping[str, Tensor]) -> None:
+        """``parameters``: name -> tensor, in the order in which the machine code takes them."""
+        self._code = code
         self.constants = {name: aligned(tensor.detach()) for name, tensor in parameters.items()}
         self._owned = {tensor.data_ptr() for tensor in self.constants.values()}
         self._bundle = [runtime.from_dlpack(tensor) for tensor in self.constants.values()]
-        self._main = relax.VirtualMachine(executable, tvm.cpu())["main"]
+        self._main = relax.VirtualMachine(code.module, tvm.cpu())["main"]
         self._threads: int | None = None
         self._machines = threading.local()
 
@@ -61,21 +58,18 @@ class TvmStage:
             return self._main
         machines = self._machines
         if not hasattr(machines, "main"):
-            machines.main = relax.VirtualMachine(self.executable, tvm.cpu())["main"]
+            machines.main = relax.VirtualMachine(self._code.module, tvm.cpu())["main"]
         return machines.main
 
     def export(self, path: Path) -> None:
         """Write the machine code as a shared library."""
-        if self._library is not None:
-            self._library.export(path)
-        else:
-            self.executable.export_library(str(path))
+        self._code.export(path)
 
     def times(self, inputs: Sequence[Tensor], repeats: int) -> list[tuple[str, float]]:
         """(name, median ms) of each function that a call runs, in order."""
         use_all_threads()
         with nullcontext() if self._threads is None else tvm_threads(self._threads):
-            return time_functions(self.executable, [*_arrays(inputs), self._bundle], repeats)
+            return time_functions(self._code.module, [*_arrays(inputs), self._bundle], repeats)
 
 
 def _torch(result: Any) -> Tensor:

@@ -2,26 +2,16 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from l0compile.hardware.cache_folder import folder_for_this_process
 from l0compile.tasks.checkpoint import Checkpoint
 from l0compile.tasks.task import Task
 from l0compile.tasks.training import Schedule, train
-
-CACHE_VARIABLE = "L0COMPILE_CACHE"
-
-
-def cache_folder() -> Path:
-    """Return the folder of trained models: ``$L0COMPILE_CACHE``, else ``l0compile`` in the user's cache folder."""
-    named = os.environ.get(CACHE_VARIABLE)
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(named) if named else home / "l0compile"
 
 
 def trained(
@@ -45,6 +35,6 @@ def trained(
     """
     key = json.dumps({"facts": facts, "schedule": vars(schedule), "torch": torch.__version__}, sort_keys=True)
     name = f"{facts.get('task', 'model')}-{schedule.seed}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    checkpoint = Checkpoint(cache_folder() / f"{name}.safetensors", key)
+    checkpoint = Checkpoint(folder_for_this_process() / f"{name}.safetensors", key)
     train(task, model, schedule, checkpoint=checkpoint, told=told)
     return model

@@ -43,7 +43,7 @@ def lowered(program: Program) -> Any:
     target = load_target("native")
     translation = translate(program, token_tile(target))
     machine = relax.VirtualMachine(
-        build(translation.module, target, token_tile(target)).executable, tvm.cpu()
+        build(translation.module, target, token_tile(target)).code.module, tvm.cpu()
     )
     parameters = [
         runtime.from_dlpack(program.constants[name].contiguous()) for name in translation.parameters

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from l0compile.errors import StorageError
+from l0compile.hardware.cache_folder import user_folder
 from l0compile.hardware.costs.record import CostKey, CostPlace, CostRecord, merged
 from l0compile.hardware.costs.text import key_fields, line, parse
 
@@ -37,8 +38,7 @@ def default_path() -> Path | None:
         return None
     if given:
         return Path(given)
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "l0compile" / "costs.sqlite"
+    return user_folder() / "costs.sqlite"
 
 
 class Database:

@@ -8,8 +8,11 @@ from l0compile.hardware._tvm import relax, tirx, tvm, tvm_target
 from l0compile.hardware.targets import Target
 from l0compile.kernels.cpu.lanes import SCHEDULED
 from l0compile.kernels.token_tile import TokenTile
+from l0compile.lower.tvm.code_cache import user_cache
 from l0compile.lower.tvm.launches import join_launches
+from l0compile.lower.tvm.library import InMemory, MachineCode
 from l0compile.lower.tvm.memory_plan import plan_memory
+from l0compile.lower.tvm.objects import can_link, linked
 from l0compile.lower.tvm.ordinary import PLAIN, schedule_ordinary
 
 
@@ -18,29 +21,39 @@ class Built:
     """What TVM built.
 
     Attributes:
-        executable: A ``relax.VMExecutable``.
+        code: The machine code.
         plain: Names of the functions in it that no schedule rule could change.
     """
 
-    executable: Any
+    code: MachineCode
     plain: tuple[str, ...]
 
 
-def build(module: Any, target: Target, tile: TokenTile) -> Built:
+def build(module: Any, target: Target, tile: TokenTile, *, in_pieces: bool = True) -> Built:
     """Generate code for ``module``.
+
+    Args:
+        module: The result of ``translate``.
+        target: The machine.
+        tile: Lanes, rows and threads of the kernels.
+        in_pieces: Keep the code of each kernel for other models and processes, where there is a linker for ``target``;
+            else all code is generated at once, and never kept.
 
     Raises:
         BuildError: Code generation failed, or some operator has no schedule.
     """
+    in_pieces = in_pieces and can_link(target)
     with tvm_target(target):
         try:
-            ready = scheduled(module, target, tile)
+            ready = scheduled(module, target, tile, in_pieces=in_pieces)
             plain = tuple(
                 name.name_hint
                 for name, function in ready.functions.items()
                 if isinstance(function, tirx.PrimFunc) and function.attrs and PLAIN in function.attrs
             )
-            return Built(relax.build(ready, target=tvm_target(target), relax_pipeline=None), plain)
+            if in_pieces:
+                return Built(linked(ready, target, user_cache()), plain)
+            return Built(InMemory(relax.build(ready, target=tvm_target(target), relax_pipeline=None)), plain)
         except BuildError:
             raise
         except (
@@ -50,7 +63,7 @@ def build(module: Any, target: Target, tile: TokenTile) -> Built:
             raise BuildError(f"target {target.name}: code generation failed: {lines[-1]}") from error
 
 
-def scheduled(module: Any, target: Target, tile: TokenTile) -> Any:
+def scheduled(module: Any, target: Target, tile: TokenTile, *, in_pieces: bool = False) -> Any:
     """Lower ``module`` to what the code generator takes: VM calls, and scheduled PrimFuncs without aliases."""
     with tvm_target(target):
         module = tvm.transform.Sequential([
@@ -70,7 +83,7 @@ def scheduled(module: Any, target: Target, tile: TokenTile) -> Any:
             relax.transform.RemovePurityChecking(),
             relax.transform.CallTIRRewrite(),
         ])(module)  # fmt: skip
-        module = join_launches(plan_memory(module), tile.threads)
+        module = join_launches(plan_memory(module), tile.threads, apart=in_pieces)
         module = tvm.transform.Sequential([
             relax.transform.LowerAllocTensor(),
             relax.transform.KillAfterLastUse(),

@@ -7,6 +7,8 @@ that a kernel since the last barrier wrote, or writes memory that such a kernel 
 and values, for example, need none between them.
 """
 
+import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,7 +37,22 @@ Positions = tuple[tuple[int, ...], ...]
 """For each kernel of a launch, the positions of its arguments among those of the launch."""
 
 
-def join_launches(module: Any, threads: int) -> Any:
+KERNEL = "l0compile.kernel"
+"""Attribute of a kernel whose name tells its content."""
+CALLS = "l0compile.calls"
+"""Attribute of a launch: the names by which it calls kernels of other object files, see ``kernel_symbol``."""
+
+
+def kernel_symbol(call: str) -> str:
+    """Return the symbol of the kernel that a launch calls by a name of its own.
+
+    Each call has one, because the code generator declares a function that is not in its module once for each call, and
+    gives all declarations of one name other names.
+    """
+    return "__tvm_ffi_" + call.rsplit("__", 1)[0]
+
+
+def join_launches(module: Any, threads: int, *, apart: bool = False) -> Any:
     """Join the kernels that ``main`` runs one after another in launches, and add the function ``STEPS``.
 
     Kernels whose tasks cannot be divided are called as before.
@@ -43,11 +60,12 @@ def join_launches(module: Any, threads: int) -> Any:
     Args:
         module: The result of ``plan_memory``.
         threads: Number of tasks of a launch.
+        apart: The code of the kernels will not lie in one object file with the launches.
 
     Returns:
         A new module.
     """
-    main, joiner = module["main"], _Joiner(module, threads)
+    main, joiner = module["main"], _Joiner(module, threads, apart)
     joined, alone = joiner.joined(main, together=True), joiner.joined(main, together=False)
     made = joiner.builder.get()
     made["main"], made[STEPS] = joined, relax.utils.copy_with_new_vars(alone)
@@ -138,13 +156,17 @@ class _Joiner:
     Attributes:
         module: The module.
         threads: Number of tasks of a launch.
+        apart: The code of the kernels will not lie in one object file with the launches.
         launches: The launch functions made so far.
     """
 
     module: Any
     threads: int
+    apart: bool
     launches: dict[Any, Any] = field(default_factory=dict)
     _shares: dict[str, WorkShared | None] = field(default_factory=dict)
+    _names: dict[str, str] = field(default_factory=dict)
+    _calls: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         self.builder, self._added = relax.BlockBuilder(self.module), set[str]()
@@ -194,12 +216,12 @@ class _Joiner:
         yield relax.VarBinding(first.var, relax.Call(self.launches[key], arguments))
 
     def _launch(self, run: _Run, names: Sequence[str], tensors: Sequence[bool], places: Positions) -> Any:
-        shares = [f"{name}_share" for name in names]
-        for name, kernel in zip(shares, run.kernels, strict=True):
-            if name not in self._added:
-                self._added.add(name)
-                self.builder.add_func(kernel.function, name)
+        shares = [self._share(name, kernel) for name, kernel in zip(names, run.kernels, strict=True)]
+        if self.apart:
+            shares = [f"{share}__{next(self._calls)}" for share in shares]
         function = _launch_function(self.threads, shares, tensors, places, run.barriers)
+        if self.apart:
+            function = function.with_attr(CALLS, shares)
         if len(names) > 1:
             return self.builder.add_func(function, f"launch_{len(self.launches)}")
         own = run.bindings[0].value.op
@@ -207,6 +229,25 @@ class _Joiner:
             function = function.with_attr(PLAIN, True)
         self.builder.update_func(own, function)
         return own
+
+    def _share(self, name: str, kernel: WorkShared) -> str:
+        """Return the name of a kernel's share in the module, and add it if it is new."""
+        if name not in self._names:
+            wanted, function = _named_by_content(kernel.function)
+            if wanted not in self._added:
+                self._added.add(wanted)
+                wanted = self.builder.add_func(
+                    function, wanted
+                ).name_hint  # the name of an equal one, if there is one
+            self._names[name] = wanted
+        return self._names[name]
+
+
+def _named_by_content(function: Any) -> tuple[str, Any]:
+    """Return a name for a kernel that every other content lacks, and the kernel marked as a piece of its own."""
+    plain = function.without_attr("global_symbol")
+    digest = hashlib.sha256(tvm.ir.save_json(plain).encode()).hexdigest()[:24]
+    return f"kernel_{digest}", plain.with_attr(KERNEL, True)
 
 
 def _launch_function(

@@ -18,12 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from l0compile.errors import ConfigError
+from l0compile.hardware.cache_folder import folder_for_this_process
 from l0compile.tasks.classification import Classification, Labelled, Part
 from l0compile.tasks.imdb.model import WIDTH, SentimentHead, SentimentModel
 from l0compile.tasks.imdb.options import ImdbOptions
 from l0compile.tasks.imdb.task import ImdbTask
 from l0compile.tasks.registry import register_task
-from l0compile.tasks.trained_models import cache_folder
 from l0compile.tasks.training import Schedule
 
 _EVALUATION_BATCH = 1024
@@ -103,7 +103,7 @@ class ImdbEmbeddings(Classification):
         labels = texts.labels(part)
         key = json.dumps([self.facts()["encoder"], part, len(labels), torch.__version__], sort_keys=True)
         name = f"imdb-pooled-{part}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
-        file = cache_folder() / name
+        file = folder_for_this_process() / name
         if file.exists():
             try:
                 return load_file(file)["vectors"], labels

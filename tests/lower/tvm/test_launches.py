@@ -66,7 +66,7 @@ def test_common_launches_change_nothing(sources: list[tuple[int, int]], seed: in
     with torch.no_grad():
         expected = model(x)
     module, parameters, packed = lowered(capture(model, (x,), dynamic_shapes={"x": {1: "tokens"}}))
-    machine = relax.VirtualMachine(build(module, TARGET, TILE).executable, tvm.cpu())
+    machine = relax.VirtualMachine(build(module, TARGET, TILE).code.module, tvm.cpu())
     given_ = [runtime.from_dlpack(x), [runtime.from_dlpack(packed.constants[p].detach()) for p in parameters]]
     alone = torch.from_dlpack(machine[STEPS](*given_)[0]).clone()
     torch.testing.assert_close(alone, expected, rtol=1e-5, atol=1e-5)
@@ -135,7 +135,7 @@ def test_few_tokens(tokens: int) -> None:
     model = Branches([(0, 0), (1, 0), (2, 1)]).eval()
     x = torch.randn(1, tokens, 24)
     module, parameters, packed = lowered(capture(model, (x,)))
-    machine = relax.VirtualMachine(build(module, TARGET, TILE).executable, tvm.cpu())
+    machine = relax.VirtualMachine(build(module, TARGET, TILE).code.module, tvm.cpu())
     weights = [runtime.from_dlpack(packed.constants[p].detach()) for p in parameters]
     result = torch.from_dlpack(machine["main"](runtime.from_dlpack(x), weights)[0])
     with torch.no_grad():

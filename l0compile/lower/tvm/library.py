@@ -1,11 +1,24 @@
-"""Load a shared library of an artifact from a copy that nobody else can name."""
+"""Machine code in this process: loaded from a shared library, or generated in memory."""
 
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from l0compile.hardware._tvm import runtime
+
+
+class MachineCode(Protocol):
+    """What a virtual machine runs.
+
+    Attributes:
+        module: A ``tvm.runtime.Module``.
+    """
+
+    module: Any
+
+    def export(self, path: Path) -> None:
+        """Write the machine code to ``path``, as a shared library."""
 
 
 class Library:
@@ -28,3 +41,16 @@ class Library:
         self._file.seek(0)
         with path.open("wb") as destination:
             shutil.copyfileobj(self._file, destination)
+
+
+class InMemory:
+    """Machine code that was generated where there is no linker for it, or none is needed."""
+
+    def __init__(self, executable: Any) -> None:
+        """``executable``: A ``relax.VMExecutable``."""
+        self._executable = executable
+        self.module: Any = executable.mod
+
+    def export(self, path: Path) -> None:
+        """Link the machine code at ``path``."""
+        self._executable.export_library(str(path))
