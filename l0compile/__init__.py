@@ -65,7 +65,7 @@ _HOME = {
     "Feature": "gates", "Neuron": "gates", "Head": "gates", "Block": "gates", "Layer": "gates",
     "Target": "hardware.targets", "load_target": "hardware.targets", "list_targets": "hardware.targets",
     "compact": "rewrite.twin", "CompiledModel": "runtime",
-    "compile": "compiler.compile", "load": "compiler.compile",
+    "compile": "compiler.compile", "load": "runtime",
     "advise": "compiler.advice", "Advice": "compiler.advice",
     "measure": "measurement", "Protocol": "measurement", "Measurement": "measurement",
     "quantize": "quantization",

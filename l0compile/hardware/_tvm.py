@@ -1,86 +1,53 @@
-"""The only place that imports TVM: checks versions, sets its environment, names the 0.27 API.
+"""The only place that imports TVM's Python package, the compiler; it names the 0.27 API, which changes by release.
 
-TVM renames modules between releases, reads its thread settings once per process, and with the wrong FFI
-wheel dies by segmentation fault instead of raising. All three are handled here so that no other file has
-to know.
+The package is imported when something in it is first used: a model whose machine code is kept already needs none of it.
 """
 
-import ctypes
 import functools
-import importlib.metadata
-import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from l0compile.errors import MissingDependency
-from l0compile.hardware.targets import Target, available_cores
+from l0compile.hardware._tvm_runtime import INSTALL
+from l0compile.hardware.targets import Target
 
-INSTALL = 'pip install "apache-tvm==0.27.*" "apache-tvm-ffi==0.1.14.post1"'
-_REQUIRED = {"apache-tvm": "0.27", "apache-tvm-ffi": "0.1.14"}
-
-
-def check_versions() -> None:
-    """Raise ``MissingDependency`` unless the installed TVM wheels are ones that work together.
-
-    apache-tvm-ffi 0.1.15 with apache-tvm 0.27 crashes the process in ``tensorize`` and ``save_json``; pip
-    picks that pair when nothing pins it, and a crash cannot be caught later, so the metadata is read before
-    the import.
-    """
-    for package, wanted in _REQUIRED.items():
-        try:
-            found = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            raise MissingDependency(
-                f"compiling needs {package} {wanted}.*, which is not installed; run: {INSTALL}"
-            ) from None
-        if found != wanted and not found.startswith(wanted + "."):
-            raise MissingDependency(
-                f"compiling needs {package} {wanted}.*, found {found}, which can crash it; run: {INSTALL}"
-            )
-
-
-def _set_environment() -> None:
-    # Read by the C++ runtime when its thread pool starts. On x86 TVM halves the core count for hyper-threads,
-    # which leaves one thread on a two-core virtual machine.
-    os.environ.setdefault("TVM_NUM_THREADS", str(available_cores()))
-    # Pinning would also pin the calling thread, and with it every PyTorch thread started from it afterwards.
-    os.environ.setdefault("TVM_BIND_THREADS", "0")
-    # TVM_THREAD_POOL_SPIN_COUNT stays as the user has it. Workers that sleep at once cost about 20 microseconds a
-    # parallel loop, 15 % of a pruned encoder; a program that alternates with PyTorch call by call may still want 0.
-
-
-check_versions()
-_set_environment()
-
-try:
+if TYPE_CHECKING:
     import tvm
     from tvm import relax, runtime, s_tir, te, tirx, topi
     from tvm.relax import vm_build
-    from tvm.script import tirx as T
     from tvm.script.ir_builder import IRBuilder
     from tvm.script.ir_builder import tirx as TB
-    from tvm.support.cc import get_cc
-except ImportError as error:
-    raise MissingDependency(
-        f"apache-tvm is installed but does not import ({error}); run: {INSTALL}"
-    ) from error
+    from tvm.support import cc
+else:
 
-# Exported to C++ alone. `runtime.config_threadpool` can limit a calling thread to one as well, but not undo it.
-_set_most_threads = ctypes.CDLL(
-    str(Path(tvm.__file__).parent / "lib" / "libtvm_runtime.so")
-)._ZN3tvm7runtime9threading17SetMaxConcurrencyEi
-_set_threads = tvm.get_global_func("runtime.config_threadpool")
-_BIG_CORES = 1  # which cores to take: what a pool starts with
+    class _Later:
+        """A module that is imported when one of its attributes is first read."""
+
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def __getattr__(self, attribute: str) -> Any:
+            value = getattr(_imported(self._name), attribute)
+            setattr(self, attribute, value)
+            return value
+
+    tvm, relax, runtime, s_tir, te, tirx, topi, vm_build, TB, cc = map(
+        _Later,
+        (
+            "tvm", "tvm.relax", "tvm.runtime", "tvm.s_tir", "tvm.te", "tvm.tirx", "tvm.topi", "tvm.relax.vm_build",
+            "tvm.script.ir_builder.tirx", "tvm.support.cc",
+        ),
+    )  # fmt: skip
+
+    def IRBuilder() -> Any:
+        """Make a ``tvm.script.ir_builder.IRBuilder``."""
+        return _imported("tvm.script.ir_builder").IRBuilder()
+
 
 __all__ = [
-    "INSTALL",
     "TB",
     "IRBuilder",
-    "T",
-    "check_versions",
-    "get_cc",
+    "cc",
     "relax",
     "runtime",
     "s_tir",
@@ -89,48 +56,17 @@ __all__ = [
     "topi",
     "tvm",
     "tvm_target",
-    "tvm_threads",
-    "use_all_threads",
     "vm_build",
 ]
 
 
-class _Pool(threading.local):
-    """TVM's threads for the calling thread, started when they are first needed.
-
-    used: how many of them, where that was set; None: what ``TVM_NUM_THREADS`` says, which is also the most.
-    """
-
-    used: int | None = None
-
-
-_POOL = _Pool()
-
-
-@contextmanager
-def tvm_threads(count: int) -> Iterator[None]:
-    """Run kernels on ``count`` threads, the calling one included, or on ``TVM_NUM_THREADS`` if that is less.
-
-    Each calling thread has threads of its own; one alone needs none, and starts none.
-    """
-    if count == 1:
-        _set_most_threads(1)
-        try:
-            yield
-        finally:
-            _set_most_threads(0)
-        return
-    if count != _POOL.used:
-        _set_threads(0, count, [])
-        _POOL.used = count
-    yield
-
-
-def use_all_threads() -> None:
-    """Run kernels on as many threads as ``TVM_NUM_THREADS`` says; costs nothing where that is so."""
-    if _POOL.used is not None:
-        _set_threads(_BIG_CORES, 0, [])
-        _POOL.used = None
+def _imported(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingDependency(
+            f"apache-tvm is installed but does not import ({error}); run: {INSTALL}"
+        ) from error
 
 
 @functools.lru_cache(maxsize=64)

@@ -3,30 +3,32 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
 from torch import fx
-from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
-from torch.utils import _pytree as pytree
 
 from l0compile.errors import BuildError, RewriteError
 from l0compile.hardware.costs import Costs
 from l0compile.hardware.targets import Core, Target
-from l0compile.ir.control_flow import ControlFlow
 from l0compile.ir.instructions import Code
 from l0compile.ir.program import Program
 from l0compile.ir.records import Launch
 from l0compile.kernels.token_tile import TokenTile
+from l0compile.lower.kept_stage import KeptStage, stage_key
+from l0compile.lower.launch_records import launches, parameter_names
 from l0compile.lower.partition.in_place import writers
 from l0compile.lower.partition.index_bounds import index_bounds
 from l0compile.lower.partition.instructions import instructions
 from l0compile.lower.partition.island_work import is_small
 from l0compile.lower.partition.stages import Stage, is_number, single_stage, split, stage_per_node
-from l0compile.lower.translate import Translation, translate
+from l0compile.lower.partition.static_refusals import static_refusals
 from l0compile.lower.tvm.build import build
-from l0compile.lower.tvm.library import MachineCode
+from l0compile.lower.tvm.code_cache import user_cache
+from l0compile.lower.tvm.library import Library, MachineCode
 from l0compile.rewrite.pipeline import assign_layouts, for_pytorch
+
+if TYPE_CHECKING:
+    from l0compile.lower.translate import Translation
 
 _log = logging.getLogger("l0compile")
 
@@ -80,7 +82,7 @@ def lower(
     while True:
         stages = split(program, refused)
         try:
-            lowered = _translate_all(stages, tile, costs)
+            lowered = _translate_all(stages, target, tile, costs)
             return tuple(_build(*both, target, tile) for both in zip(stages, lowered, strict=True))
         except BuildError as error:
             if not error.nodes.keys() - refused.keys():
@@ -113,42 +115,30 @@ def provable_bounds(program: Program) -> tuple[Mapping[str, int], dict[str, str]
             unproven |= error.nodes
 
 
-def static_refusals(program: Program) -> dict[str, str]:
-    """Find nodes that TVM cannot take, such as sizes that depend on values or complex numbers: name -> reason."""
-    found: dict[str, str] = {}
-    for node in program.graph.nodes:
-        if node.op != "call_function":
-            continue
-        values = [node.meta.get("val"), *(source.meta.get("val") for source in node.all_input_nodes)]
-        leaves = [leaf for value in values for leaf in pytree.tree_leaves(value)]
-        tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-        if isinstance(node.target, ControlFlow):
-            found[node.name] = "it decides at run time which graph to run"
-        elif any(_depends_on_values(leaf) for leaf in leaves):
-            found[node.name] = "a size or number in it depends on values in a tensor"
-        elif any(isinstance(size, int) and size == 0 for t in tensors for size in t.shape):
-            found[node.name] = "it has an empty tensor"
-        elif any(t.dtype.is_complex for t in tensors):
-            found[node.name] = "it computes with complex numbers"
-    return found
+@dataclass(frozen=True)
+class _Lowered:
+    """A stage for TVM on its way to machine code: translated, or found in the cache.
+
+    Attributes:
+        packed: The program in the layouts of the kernels.
+        key: Of its machine code in the cache.
+        found: What lies there, or the translation.
+    """
+
+    packed: Program
+    key: str
+    found: "KeptStage | Translation"
 
 
-def _depends_on_values(leaf: Any) -> bool:
-    return isinstance(leaf, torch.Tensor | torch.SymInt | torch.SymFloat | torch.SymBool) and bool(
-        free_unbacked_symbols(leaf)
-    )
-
-
-_Lowered = tuple[Program, Translation] | None
-
-
-def _translate_all(stages: Sequence[Stage], tile: TokenTile, costs: Costs | None) -> list[_Lowered]:
+def _translate_all(
+    stages: Sequence[Stage], target: Target, tile: TokenTile, costs: Costs | None
+) -> list[_Lowered | None]:
     """Translate all TVM stages before building any, because a refused node changes how the program is split."""
-    lowered: list[_Lowered] = []
+    lowered: list[_Lowered | None] = []
     refused: dict[str, str] = {}
     for stage in stages:
         try:
-            lowered.append(_translate(stage, tile, costs) if stage.engine == "tvm" else None)
+            lowered.append(_translate(stage, target, tile, costs) if stage.engine == "tvm" else None)
         except (BuildError, RewriteError) as error:
             refused |= getattr(error, "nodes", None) or _own_fault(_all_of(stage, error))
     if refused:
@@ -156,30 +146,49 @@ def _translate_all(stages: Sequence[Stage], tile: TokenTile, costs: Costs | None
     return lowered
 
 
-def _translate(stage: Stage, tile: TokenTile, costs: Costs | None) -> tuple[Program, Translation]:
-    packed = assign_layouts(stage.program, lanes=tile.lanes, rows=tile.rows)
-    return packed, translate(packed, tile, costs)
+def _translate(stage: Stage, target: Target, tile: TokenTile, costs: Costs | None) -> _Lowered:
+    packed, cache = assign_layouts(stage.program, lanes=tile.lanes, rows=tile.rows), user_cache()
+    key = stage_key(packed, target, tile, costs) if cache else ""
+    kept = cache.get(key) if cache else None
+    if kept is not None:
+        return _Lowered(packed, key, KeptStage.of(kept))
+    return _Lowered(packed, key, _translation(packed, tile, costs))
 
 
-def _build(stage: Stage, lowered: _Lowered, target: Target, tile: TokenTile) -> BuiltStage:
+def _translation(packed: Program, tile: TokenTile, costs: Costs | None = None) -> "Translation":
+    # Needs TVM's compiler, whose import takes longer than all else that there is to do for a stage that was kept.
+    from l0compile.lower.translate import translate
+
+    return translate(packed, tile, costs)
+
+
+def _build(stage: Stage, lowered: _Lowered | None, target: Target, tile: TokenTile) -> BuiltStage:
     if lowered is None:
         return _torch_stage(stage, target.core)
-    packed, translation = lowered
+    found, cache = lowered.found, user_cache()
+    if isinstance(found, KeptStage):
+        return _tvm_stage(stage, lowered, Library(found.library), found.plain)
     try:
-        built = build(translation.module, target, tile)
+        built = build(found.module, target, tile)
     except BuildError as error:
-        culprits = _own_fault(dict(_failing_alone(packed, target, tile)) or _all_of(stage, error))
+        culprits = _own_fault(dict(_failing_alone(lowered.packed, target, tile)) or _all_of(stage, error))
         raise BuildError(str(error), culprits) from error
-    return BuiltStage(
-        stage, packed, translation.parameters, built.code, translation.launches, plain=built.plain
-    )
+    if cache and isinstance(built.code, Library):
+        kept = KeptStage(built.code.content(), found.functions, built.plain)
+        cache.put(lowered.key, kept.content())
+    return _tvm_stage(stage, lowered, built.code, built.plain)
+
+
+def _tvm_stage(stage: Stage, lowered: _Lowered, code: MachineCode, plain: tuple[str, ...]) -> BuiltStage:
+    found = launches(lowered.packed, lowered.found.functions)
+    return BuiltStage(stage, lowered.packed, parameter_names(lowered.packed), code, found, plain=plain)
 
 
 def _failing_alone(packed: Program, target: Target, tile: TokenTile) -> Iterator[tuple[str, str]]:
     """Iterate over the nodes that TVM cannot build even on their own, with the reason."""
     for stage in stage_per_node(packed):
         try:
-            build(translate(stage.program, tile).module, target, tile)
+            build(_translation(stage.program, tile).module, target, tile)
         except BuildError as error:
             for operator in stage.record.operators:
                 yield _origin(packed, operator.name), str(error)

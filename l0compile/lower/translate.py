@@ -15,13 +15,12 @@ from torch import fx
 from l0compile.errors import BuildError
 from l0compile.hardware._tvm import relax, tirx
 from l0compile.hardware.costs import Costs
-from l0compile.ir.nodes import region_name
 from l0compile.ir.program import Program
-from l0compile.ir.records import Launch
-from l0compile.kernels import TokenTile, emit, kernel_call, kernel_of
+from l0compile.kernels import TokenTile, emit, kernel_call
 from l0compile.kernels.definition import KernelCall
 from l0compile.lower.aten.conversions import convert_aten
 from l0compile.lower.aten.lowering import Lowering, dtype_name
+from l0compile.lower.launch_records import parameter_names
 from l0compile.lower.tvm.symbols import Symbols
 from l0compile.lower.workloads import schedule_for
 
@@ -31,14 +30,12 @@ class Translation:
     """A translated program.
 
     Attributes:
-        module: A relax.IRModule.
-        parameters: Names of its parameters in order; they are keys of the program's constants.
-        launches: Its kernel launches.
+        module: A relax.IRModule, whose function takes the inputs, then the constants (``parameter_names``).
+        functions: Node -> name of the function that launches its kernel, in the order of running.
     """
 
     module: Any
-    parameters: tuple[str, ...]
-    launches: tuple[Launch, ...]
+    functions: dict[str, str]
 
 
 def translate(program: Program, tile: TokenTile, costs: Costs | None = None) -> Translation:
@@ -62,7 +59,7 @@ class _Translator:
     costs: Costs | None
     symbols: Symbols = field(default_factory=Symbols)
     kernels: dict[tuple[Any, Any], Any] = field(default_factory=dict)
-    launches: list[Launch] = field(default_factory=list)
+    functions: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     scalars: dict[str, Any] = field(default_factory=dict)
 
@@ -73,15 +70,16 @@ class _Translator:
 
     def run(self) -> Translation:
         inputs: list[Any] = []
-        parameters: dict[str, Any] = {}
+        parameters: dict[str, Any] = dict.fromkeys(parameter_names(self.program))
         for node in self.program.graph.nodes:
             if node.op == "placeholder":
                 self.values[node] = relax.Var(node.name, self._type(node))
                 inputs.append(self.values[node])
             elif node.op == "get_attr":
-                if node.target not in parameters:
-                    parameters[node.target] = relax.Var(f"p{len(parameters)}", self._type(node))
-                self.values[node] = parameters[node.target]
+                name = str(node.target)
+                if parameters[name] is None:
+                    parameters[name] = relax.Var(f"p{[*parameters].index(name)}", self._type(node))
+                self.values[node] = parameters[name]
         with self.builder.function("main", [*inputs, *parameters.values()], attrs={"num_input": len(inputs)}):
             with self.builder.dataflow():
                 for node in self.program.graph.nodes:
@@ -93,7 +91,7 @@ class _Translator:
             self.builder.emit_func_output(result)
         if self.refused:
             raise BuildError("; ".join(self.refused.values()), self.refused)
-        return Translation(self.builder.get(), tuple(parameters), tuple(self.launches))
+        return Translation(self.builder.get(), self.functions)
 
     def _type(self, node: fx.Node) -> Any:
         return self._tensor_type(node.meta["val"])
@@ -151,7 +149,7 @@ class _Translator:
             function = emit(call.spec, self.tile, key[1])
             name = f"{function.attrs['global_symbol']}_{len(self.kernels)}"
             self.kernels[key] = self.builder.add_func(function, name)
-        self.launches.append(_launch(node, call.spec, str(self.kernels[key].name_hint)))
+        self.functions[node.name] = str(self.kernels[key].name_hint)
         operands = [self._operand(tensor, call) for tensor in call.tensors]
         sizes = [self._scalar(self._size(size)) for size in call.sizes]
         arguments = relax.Tuple([*operands, *sizes])
@@ -194,12 +192,6 @@ class _Translator:
 def _flat(shape: list[Any]) -> list[Any]:
     """[..., F] -> [tokens, F]."""
     return [functools.reduce(operator.mul, shape[:-1]), shape[-1]]
-
-
-def _launch(node: fx.Node, spec: Any, function: str) -> Launch:
-    # A change of layout carries the region of a neighbouring layer, but is not part of the work of that layer.
-    region = None if kernel_of(spec).moves else node.meta.get("region")
-    return Launch(function, region, region_name(node))
 
 
 def _where(node: fx.Node) -> str:

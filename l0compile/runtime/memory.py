@@ -2,7 +2,7 @@
 
 import ctypes
 
-from l0compile.hardware._tvm import tvm
+from l0compile.hardware._tvm_runtime import global_function
 
 
 def release() -> None:
@@ -11,7 +11,7 @@ def release() -> None:
     TVM keeps the workspace of every size that it has seen for the next call of that size, and the C library keeps
     freed weights as heap.
     """
-    tvm.get_global_func("vm.builtin.memory_manager.clear")()
+    global_function("vm.builtin.memory_manager.clear")()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
     if trim is not None:
         trim(0)

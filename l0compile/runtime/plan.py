@@ -195,7 +195,7 @@ def _dump(step: Step) -> dict[str, Any]:
 def _load(item: _StoredStage, constants: Mapping[str, Tensor], libraries: list[Path]) -> Step:
     stage: TvmStage | TorchStage
     if item.engine == "tvm":
-        library = Library(libraries.pop(0))
+        library = Library(libraries.pop(0).read_bytes())
         stage = TvmStage(library, {name: constants[name] for name in item.parameters})
     else:
         stage = TorchStage(Code.from_json(item.code), constants, item.threads, item.pauses, item.writes)

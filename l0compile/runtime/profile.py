@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from l0compile.errors import L0CompileError
-from l0compile.hardware._tvm import relax, tvm
+from l0compile.hardware._tvm_runtime import VirtualMachine
 from l0compile.ir.records import Launch
 from l0compile.runtime.account import FunctionTime
 
@@ -35,7 +35,7 @@ def time_functions(executable: Any, inputs: Sequence[Any], repeats: int) -> list
     The virtual machine reports the beginning and the end of every call. The report takes about a microsecond, outside
     the interval.
     """
-    machine = relax.VirtualMachine(executable, tvm.cpu())
+    machine = VirtualMachine(executable)
     events: list[tuple[str, int]] = []
 
     def note(_function: Any, name: str, before: bool, _result: Any, *_arguments: Any) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from l0compile.errors import InputError
-from l0compile.hardware._tvm import relax, runtime, tvm, tvm_threads, use_all_threads
+from l0compile.hardware._tvm_runtime import VirtualMachine, from_dlpack, tvm_threads, use_all_threads
 from l0compile.lower.tvm.library import MachineCode
 from l0compile.runtime.profile import time_functions
 
@@ -29,8 +29,8 @@ class TvmStage:
         self._code = code
         self.constants = {name: aligned(tensor.detach()) for name, tensor in parameters.items()}
         self._owned = {tensor.data_ptr() for tensor in self.constants.values()}
-        self._bundle = [runtime.from_dlpack(tensor) for tensor in self.constants.values()]
-        self._main = relax.VirtualMachine(code.module, tvm.cpu())["main"]
+        self._bundle = [from_dlpack(tensor) for tensor in self.constants.values()]
+        self._main = VirtualMachine(code.module)["main"]
         self._threads: int | None = None
         self._machines = threading.local()
 
@@ -58,7 +58,7 @@ class TvmStage:
             return self._main
         machines = self._machines
         if not hasattr(machines, "main"):
-            machines.main = relax.VirtualMachine(self._code.module, tvm.cpu())["main"]
+            machines.main = VirtualMachine(self._code.module)["main"]
         return machines.main
 
     def export(self, path: Path) -> None:
@@ -77,7 +77,7 @@ def _torch(result: Any) -> Tensor:
 
 
 def _arrays(inputs: Sequence[Tensor]) -> list[Any]:
-    return [runtime.from_dlpack(aligned(tensor.detach())) for tensor in inputs]
+    return [from_dlpack(aligned(tensor.detach())) for tensor in inputs]
 
 
 def _array(tensor: Tensor) -> Any:

@@ -16,6 +16,7 @@ from l0compile.ir.program import Program
 from l0compile.ir.shapes import infer_shapes
 from l0compile.kernels.token_tile import token_tile
 from l0compile.lower.aten.conversions import CONVERSIONS
+from l0compile.lower.launch_records import parameter_names
 from l0compile.lower.translate import translate
 from l0compile.lower.tvm.build import build
 from tests.lower.grid import QUICK, THEMES, Theme
@@ -46,7 +47,7 @@ def lowered(program: Program) -> Any:
         build(translation.module, target, token_tile(target)).code.module, tvm.cpu()
     )
     parameters = [
-        runtime.from_dlpack(program.constants[name].contiguous()) for name in translation.parameters
+        runtime.from_dlpack(program.constants[name].contiguous()) for name in parameter_names(program)
     ]
 
     def call(*inputs: torch.Tensor) -> Any:

@@ -1,18 +1,17 @@
 """Machine code in this process: loaded from a shared library, or generated in memory."""
 
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
-from l0compile.hardware._tvm import runtime
+from l0compile.hardware._tvm_runtime import load_module
 
 
 class MachineCode(Protocol):
     """What a virtual machine runs.
 
     Attributes:
-        module: A ``tvm.runtime.Module``.
+        module: A module of TVM's runtime.
     """
 
     module: Any
@@ -29,18 +28,21 @@ class Library:
     goes with the object. A model can be saved again after its folder was replaced or removed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, content: bytes) -> None:
+        """``content``: Of a shared library."""
         self._file = tempfile.NamedTemporaryFile(prefix="l0compile-", suffix=".so")  # noqa: SIM115, kept open
-        with path.open("rb") as source:
-            shutil.copyfileobj(source, self._file)
+        self._file.write(content)
         self._file.flush()
-        self.module: Any = runtime.load_module(self._file.name)
+        self.module: Any = load_module(self._file.name)
+
+    def content(self) -> bytes:
+        """Return the shared library."""
+        self._file.seek(0)
+        return self._file.read()
 
     def export(self, path: Path) -> None:
         """Write the machine code to ``path``."""
-        self._file.seek(0)
-        with path.open("wb") as destination:
-            shutil.copyfileobj(self._file, destination)
+        path.write_bytes(self.content())
 
 
 class InMemory:
@@ -49,7 +51,7 @@ class InMemory:
     def __init__(self, executable: Any) -> None:
         """``executable``: A ``relax.VMExecutable``."""
         self._executable = executable
-        self.module: Any = executable.mod
+        self.module: Any = executable.jit()
 
     def export(self, path: Path) -> None:
         """Link the machine code at ``path``."""

@@ -5,7 +5,6 @@ kernels by name, and the computation of shapes) is one more piece. Pieces that a
 """
 
 import hashlib
-import importlib.metadata
 import platform
 import tempfile
 from collections.abc import Iterator
@@ -14,20 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from l0compile.hardware._tvm import get_cc, relax, runtime, tirx, tvm, tvm_target, vm_build
+from l0compile.hardware._tvm import cc, relax, runtime, tirx, tvm, tvm_target, vm_build
+from l0compile.hardware._tvm_runtime import VERSIONS
 from l0compile.hardware.targets import Target, available_cores
 from l0compile.lower.tvm.code_cache import CodeCache
 from l0compile.lower.tvm.launches import CALLS, KERNEL, kernel_symbol
 from l0compile.lower.tvm.library import Library
 
 _FORMAT = "1"  # of what is kept
-_VERSIONS = tuple(importlib.metadata.version(package) for package in ("apache-tvm", "apache-tvm-ffi"))
 _GLUE_LEVEL = 0  # of LLVM's optimisation: the launches only pass arguments on, but there are many
 
 
 def can_link(target: Target) -> bool:
     """Return whether a library for ``target`` can be linked and loaded here."""
-    return get_cc() is not None and target.triple.split("-")[0] == platform.machine()
+    return cc.get_cc() is not None and target.triple.split("-")[0] == platform.machine()
 
 
 def linked(module: Any, target: Target, cache: CodeCache | None) -> Library:
@@ -54,7 +53,7 @@ def linked(module: Any, target: Target, cache: CodeCache | None) -> Library:
         options = folder / "options"
         options.write_text("\n".join(_same_symbols(module)))
         executable.export_library(str(folder / "linked.so"), options=[f"@{options}"])
-        return Library(folder / "linked.so")
+        return Library((folder / "linked.so").read_bytes())
 
 
 def _same_symbols(module: Any) -> Iterator[str]:
@@ -93,7 +92,7 @@ class _Piece:
         return made
 
     def _key(self, target: Target) -> str:
-        parts = [_FORMAT, *_VERSIONS, str(tvm_target(target)), str(self.glue)]
+        parts = [_FORMAT, *VERSIONS, str(tvm_target(target)), str(self.glue)]
         parts += [f"{name} {tvm.ir.save_json(function)}" for name, function in self.functions.items()]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

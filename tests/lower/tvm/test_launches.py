@@ -13,6 +13,7 @@ from l0compile.hardware._tvm import relax, runtime, te, tirx, topi, tvm
 from l0compile.hardware.targets import load_target
 from l0compile.ir.program import Program
 from l0compile.kernels.token_tile import token_tile
+from l0compile.lower.launch_records import parameter_names
 from l0compile.lower.translate import translate
 from l0compile.lower.tvm.build import build, scheduled
 from l0compile.lower.tvm.launches import STEPS
@@ -55,7 +56,7 @@ def graphs(draw: st.DrawFn) -> list[tuple[int, int]]:
 def lowered(program: Program) -> tuple[Any, tuple[str, ...], Program]:
     packed = assign_layouts(optimise(program, TARGET), lanes=TILE.lanes, rows=TILE.rows)
     translation = translate(packed, TILE)
-    return translation.module, translation.parameters, packed
+    return translation.module, parameter_names(packed), packed
 
 
 @settings(max_examples=5, deadline=None)
