@@ -17,7 +17,7 @@ from l0compile.frontend.sizes import symbol_ranges
 from l0compile.frontend.subgraphs import NodeCopier, is_graph
 from l0compile.ir.editor import remove_dead_nodes
 from l0compile.ir.program import Program
-from l0compile.ir.shapes import infer_shapes
+from l0compile.ir.shapes import infer_shapes, take_as_inferred
 from l0compile.ir.state import read_state
 from l0compile.ir.structure import PLAIN, Fixed, SizeOf, with_values
 from l0compile.ir.tensors import resolved
@@ -50,6 +50,7 @@ def from_exported_program(exported: ExportedProgram, allow_state: bool = False) 
     graph = fx.Graph()
     constants: dict[str, torch.Tensor] = {}
     mapped: dict[fx.Node, Any] = {}
+    traced = {node.name: node.meta.get("val") for node in exported.graph.nodes if node.op == "placeholder"}
     copier = NodeCopier(exported.graph_module)
     inputs = {spec.arg.name: spec for spec in exported.graph_signature.input_specs}
     # Inputs come first: readers of the graph expect them at the top, without a get_attr among them.
@@ -82,6 +83,8 @@ def from_exported_program(exported: ExportedProgram, allow_state: bool = False) 
     }
     program = replace(program, out_spec=with_values(program.out_spec, fixed))
     remove_dead_nodes(graph)  # sizes that nothing but the result used
+    if all(node.meta["val"] is traced[node.name] for node in program.placeholders):
+        take_as_inferred(program)  # nothing has changed since the export computed them
     infer_shapes(program)
     return program
 

@@ -52,6 +52,16 @@ def infer_shapes(program: Program) -> None:
             _infer(node, program, mode)
 
 
+def take_as_inferred(program: Program) -> None:
+    """Mark the values that the nodes of ``program`` carry as what an inference from their inputs would give.
+
+    Constants are left out: their values, and those of the nodes after them, are inferred where they are not alike.
+    """
+    for node in program.graph.nodes:
+        if node.op == "call_function" and node.meta.get("val") is not None:
+            node.meta["inferred_from"] = _InferredFrom.of(node, program)
+
+
 def _fake_mode(program: Program) -> FakeTensorMode:
     for node in program.placeholders:
         value = node.meta.get("val")

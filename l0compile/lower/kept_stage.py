@@ -1,8 +1,8 @@
 """Whole stages kept on disk: what was built for a program before is found without TVM's compiler.
 
-The key of a stage is a hash of all that its machine code depends on: the graph without the numbers in its constants, the
-schedules, the tile, the target, and the code of l0compile and TVM. Weights are no part of it, so a model that was trained
-on finds the code of its last state.
+The key of a stage is a hash of all that its machine code depends on: the graph without the numbers in its constants,
+the schedules, the tile, the target, and the code of l0compile and TVM. Weights are no part of it, so a model that was
+trained on finds the code of its last state.
 """
 
 import functools

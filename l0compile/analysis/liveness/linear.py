@@ -7,6 +7,7 @@ from torch import Tensor, fx
 
 from l0compile.analysis.liveness.lattice import Fact, reduce_to
 from l0compile.analysis.liveness.table import View, everything, register
+from l0compile.analysis.liveness.zeros import used
 from l0compile.ir.nodes import arguments, operand_of, shape
 from l0compile.ir.ops.bsr import from_blocks
 
@@ -34,7 +35,7 @@ def _linear(node: fx.Node, view: View) -> Fact | None:
         return None
     known, value = view.fact(node.args[0]).last_axis()
     known, value = known.expand(weight.shape[1]), value.expand(weight.shape[1])
-    rows = ~(weight[:, ~known] != 0).any(1)
+    rows = ~((weight[:, ~known] != 0).any(1) if bool(known.any()) else used(weight)[0])
     share = torch.where(known, value, torch.zeros((), dtype=value.dtype)).to(weight.dtype)
     result = torch.mv(weight, share) if bool((share != 0).any()) else weight.new_zeros(weight.shape[0])
     result = result if bias is None else result + bias
@@ -49,7 +50,7 @@ def _linear_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, T
     if weight is None or weight.ndim != 2:
         return {}
     rows = reduce_to(live, [1] * (live.ndim - 1) + [weight.shape[0]]).reshape(-1).expand(weight.shape[0])
-    columns = (weight[rows] != 0).any(0)
+    columns = used(weight)[1] if bool(rows.all()) else (weight[rows] != 0).any(0)
     reads = {operand: everything(operand) for operand in node.all_input_nodes}
     return reads | {source: columns.reshape([1] * (len(shape(source)) - 1) + [-1])}
 

@@ -1,5 +1,7 @@
 """``l0compile::bsr_linear``: a linear layer whose weight is held as its nonzero blocks."""
 
+import functools
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -58,7 +60,10 @@ def _check(x: Tensor, data: Tensor, indptr: Tensor, n: int, k: int) -> None:
 
 def nonzero_blocks(weight: Tensor, rows: int, cols: int) -> Tensor:
     """bool [ceil(n / rows), ceil(k / cols)]: the blocks of a weight [n, k] with a nonzero element."""
-    return _grid(weight != 0, rows, cols).any(dim=3).any(dim=1)
+    grid = _grid(weight if weight.dtype == torch.bool else weight != 0, rows, cols)
+    # By slices: PyTorch reduces bool over a short axis ten times more slowly.
+    by_rows = functools.reduce(torch.logical_or, (grid[:, row] for row in range(rows)))
+    return functools.reduce(torch.logical_or, (by_rows[..., col] for col in range(cols)))
 
 
 def to_blocks(
@@ -87,7 +92,7 @@ def from_blocks(data: Tensor, indices: Tensor, indptr: Tensor, n: int, k: int) -
 def _grid(weight: Tensor, rows: int, cols: int) -> Tensor:
     """[n, k] -> [ceil(n / rows), rows, ceil(k / cols), cols], ragged edges filled with zeros."""
     n, k = weight.shape
-    padded = F.pad(weight, (0, -k % cols, 0, -n % rows))
+    padded = F.pad(weight, (0, -k % cols, 0, -n % rows)) if n % rows or k % cols else weight
     return padded.reshape(padded.shape[0] // rows, rows, padded.shape[1] // cols, cols)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from l0compile.hardware.costs import Costs, KernelWorkload
@@ -126,12 +127,13 @@ def _block_choices(
     weight: Tensor, target: Target, layers: Layers | None, dense_time: float
 ) -> Iterator[FormatChoice]:
     nonzero = weight != 0
+    full = bool(nonzero.view(torch.uint8).amin()) if weight.numel() else False
     by_table, known = list[FormatChoice](), list[FormatChoice | None]()
     for rows, cols in target.blocks:
         efficiency = target.block_efficiency(rows, cols)
         if efficiency > 0 and weight.numel():
-            live = int(nonzero_blocks(nonzero, rows, cols).sum())
             total = -(-weight.shape[0] // rows) * -(-weight.shape[1] // cols)
+            live = total if full else int(nonzero_blocks(nonzero, rows, cols).sum())
             # Ragged edges count as whole blocks: the kernel computes them whole.
             time = live * rows * cols / weight.numel() / efficiency / dense_time
             by_table.append(FormatChoice((rows, cols), live / total, time))

@@ -1,13 +1,19 @@
 """Set denormal weights to zero."""
 
+from typing import Any
+
+import numpy as np
 import torch
 
 from l0compile.ir.program import Program
 
-# Elements that are examined together: few enough to stay in cache, and the most for which torch uses a single thread.
-# Waking its thread pool for each chunk costs milliseconds on a busy machine.
-_CHUNK = 1 << 15
-_TYPES = (torch.float32, torch.float64, torch.bfloat16)
+_CHUNK = 1 << 15  # elements that are examined together: few enough to stay in cache
+# dtype -> (integers of its size in PyTorch and in NumPy, which has unsigned arithmetic, bits of the mantissa)
+_BITS: dict[torch.dtype, tuple[torch.dtype, Any, int]] = {
+    torch.float32: (torch.int32, np.uint32, 23),
+    torch.float64: (torch.int64, np.uint64, 52),
+    torch.bfloat16: (torch.int16, np.uint16, 7),
+}
 
 
 def flush_denormals(program: Program) -> Program:
@@ -28,14 +34,17 @@ def flush_denormals(program: Program) -> Program:
 
 
 def _flush(value: torch.Tensor) -> torch.Tensor:
-    if value.dtype not in _TYPES or not any(map(_has_denormal, value.reshape(-1).split(_CHUNK))):
+    if value.dtype not in _BITS or not _has_denormal(value):
         return value
-    return value.masked_fill(_denormal(value), 0.0)
+    return value.masked_fill((value.abs() < torch.finfo(value.dtype).tiny) & (value != 0), 0.0)
 
 
-def _has_denormal(chunk: torch.Tensor) -> bool:
-    return bool(_denormal(chunk).any())
-
-
-def _denormal(value: torch.Tensor) -> torch.Tensor:
-    return (value.abs() < torch.finfo(value.dtype).tiny) & (value != 0)
+def _has_denormal(value: torch.Tensor) -> bool:
+    """Whether the bits of some number, without the sign, are a mantissa alone: from 1 to the largest mantissa."""
+    signed, unsigned, mantissa = _BITS[value.dtype]
+    bits = value.detach().contiguous().view(signed).numpy().view(unsigned).reshape(-1)
+    magnitude, one, largest = ~unsigned(0) >> unsigned(1), unsigned(1), (1 << mantissa) - 1
+    return any(
+        ((bits[start : start + _CHUNK] & magnitude) - one).min() < largest
+        for start in range(0, bits.size, _CHUNK)
+    )
