@@ -50,7 +50,7 @@ def from_exported_program(exported: ExportedProgram, allow_state: bool = False) 
     graph = fx.Graph()
     constants: dict[str, torch.Tensor] = {}
     mapped: dict[fx.Node, Any] = {}
-    traced = {node.name: node.meta.get("val") for node in exported.graph.nodes if node.op == "placeholder"}
+    refined = False
     copier = NodeCopier(exported.graph_module)
     inputs = {spec.arg.name: spec for spec in exported.graph_signature.input_specs}
     # Inputs come first: readers of the graph expect them at the top, without a get_attr among them.
@@ -69,6 +69,7 @@ def from_exported_program(exported: ExportedProgram, allow_state: bool = False) 
             mapped[node] = copier.copy(graph, node, mapped)
             if node.op == "placeholder":
                 mapped[node].meta["val"] = _with_known_sizes(node.meta["val"])
+                refined |= mapped[node].meta["val"] is not node.meta["val"]
     program = Program(
         graph=graph,
         constants=constants,
@@ -83,7 +84,7 @@ def from_exported_program(exported: ExportedProgram, allow_state: bool = False) 
     }
     program = replace(program, out_spec=with_values(program.out_spec, fixed))
     remove_dead_nodes(graph)  # sizes that nothing but the result used
-    if all(node.meta["val"] is traced[node.name] for node in program.placeholders):
+    if not refined:
         take_as_inferred(program)  # nothing has changed since the export computed them
     infer_shapes(program)
     return program

@@ -58,7 +58,8 @@ def take_as_inferred(program: Program) -> None:
     Constants are left out: their values, and those of the nodes after them, are inferred where they are not alike.
     """
     for node in program.graph.nodes:
-        if node.op == "call_function" and node.meta.get("val") is not None:
+        known = all("val" in other.meta for other in (node, *node.all_input_nodes))
+        if node.op == "call_function" and known and node.meta["val"] is not None:
             node.meta["inferred_from"] = _InferredFrom.of(node, program)
 
 

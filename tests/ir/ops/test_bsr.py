@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
@@ -58,3 +58,16 @@ def test_refuses(width: int, n: int, words: str) -> None:
     parts = to_blocks(torch.randn(6, 5), 4, 1)
     with pytest.raises(InputError, match=words):
         bsr_linear(torch.zeros(2, width), *parts, None, n, 5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
+def test_nonzero_blocks_against_plain_counting(n: int, k: int, rows: int, cols: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(n, k, generator=generator) * (torch.rand(n, k, generator=generator) < 0.1)
+    expected = [
+        [bool((weight[i : i + rows, j : j + cols] != 0).any()) for j in range(0, k, cols)]
+        for i in range(0, n, rows)
+    ]
+    assert nonzero_blocks(weight, rows, cols).tolist() == expected
+    assert nonzero_blocks(weight != 0, rows, cols).tolist() == expected
