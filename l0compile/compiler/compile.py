@@ -19,7 +19,7 @@ from l0compile.frontend.dense_tensors import dense_weights
 from l0compile.frontend.export import capture
 from l0compile.gates import hardening
 from l0compile.hardware.costs import Costs
-from l0compile.hardware.process import collector_paused, denormals_kept
+from l0compile.hardware.process import while_compiling
 from l0compile.hardware.targets import Target, load_target
 from l0compile.ir.program import Program
 from l0compile.ir.records import EngineChoice
@@ -45,8 +45,7 @@ from l0compile.runtime import load as load
 _log = logging.getLogger("l0compile")
 
 
-@collector_paused()
-@denormals_kept()
+@while_compiling()
 def compile(
     model: nn.Module | ExportedProgram,
     args: Sequence[Any] = (),

@@ -85,7 +85,9 @@ def emit(spec: Any, tile: TokenTile, schedule: Any = None) -> Any:
 
     Raises:
         ScheduleError: the schedule does not fit.
-        BuildError: no kernel has such a spec.
+        BuildError: no kernel has such a spec, or it tells of more tokens in the last tile than a tile holds.
     """
-    kernel = kernel_of(spec)
+    kernel, tail = kernel_of(spec), getattr(spec, "tail", None) or 0
+    if not 0 <= tail < tile.lanes:
+        raise BuildError(f"kernels: expected a last tile of 0 to {tile.lanes - 1} tokens, got {spec}")
     return kernel.emit(spec, tile, schedule) if kernel.schedules else kernel.emit(spec, tile)

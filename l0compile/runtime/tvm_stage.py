@@ -44,9 +44,13 @@ class TvmStage:
         else:
             with tvm_threads(self._threads):
                 found = self._own_main()(*arrays, self._bundle)
-        results = [_torch(result) for result in found]
-        taken = self._owned | {tensor.data_ptr() for tensor in inputs}
-        return [result.clone() if result.data_ptr() in taken else result for result in results]
+        given = [tensor.data_ptr() for tensor in inputs]
+        return [self._fresh(_torch(result), given) for result in found]
+
+    def _fresh(self, result: Tensor, given: Sequence[int]) -> Tensor:
+        """The result, or a copy where it is a constant or an input."""
+        address = result.data_ptr()
+        return result.clone() if address in self._owned or address in given else result
 
     def limit(self, threads: int | None) -> None:
         """Run kernels on that many threads from now on; None: on all."""

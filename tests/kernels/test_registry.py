@@ -11,11 +11,13 @@ import pytest
 import torch
 from torch import fx
 
+from l0compile.errors import BuildError
 from l0compile.hardware._tvm import runtime, tvm, tvm_target
 from l0compile.hardware.costs import Machine
 from l0compile.hardware.targets import Core, load_target
 from l0compile.kernels import KERNELS, TokenTile, emit, kernel_call, kernel_of
 from l0compile.kernels.costs import spec_of
+from l0compile.kernels.cpu.linear.spec import LinearSpec
 from l0compile.kernels.cuda.cubin import cuda_source
 from l0compile.kernels.definition import KernelCall, KernelDef, schedule_data
 from tests.kernels.examples import EXAMPLES, Example
@@ -193,3 +195,13 @@ def test_stamps_tell_kernels_and_cores_apart(kernel: KernelDef) -> None:
     assert stamp.startswith(f"{kernel.name} ") and stamp == kernel.stamp(Core(waking_ms=7))
     others = {other.stamp(Core()).split()[1] for other in KERNELS if other is not kernel}
     assert stamp.split()[1] not in others
+
+
+@pytest.mark.parametrize("tail", [-1, 0, 1])
+def test_more_tokens_than_a_tile_holds_are_refused(tile: TokenTile, tail: int) -> None:
+    """Their kernel would write past the end of its result."""
+    spec = LinearSpec(8, 8, 4, 1, True, False, False, "", tail % tile.lanes)
+    assert emit(spec, tile) is not None
+    for wrong in (tail % tile.lanes + tile.lanes, -1 - tail % tile.lanes):
+        with pytest.raises(BuildError, match=f"expected a last tile of 0 to {tile.lanes - 1} tokens"):
+            emit(dataclasses.replace(spec, tail=wrong), tile)

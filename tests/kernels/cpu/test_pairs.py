@@ -25,9 +25,10 @@ def bound(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-@pytest.mark.parametrize(("m", "tail"), [(1, 1), (17, 17), (70, None), (130, 2)])
-def test_linear(launch, tile: TokenTile, block, m: int, tail: int | None) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(("m", "known"), [(1, True), (17, True), (70, False), (130, True)])
+def test_linear(launch, tile: TokenTile, block, m: int, known: bool) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(m)
+    tail = m % tile.lanes if known else None
     n, k = 38, 35
     x, bias = torch.randn(m, k), torch.randn(n)
     weight = (torch.randn(n, k) * (torch.rand(n, k) < 0.4)).bfloat16()
@@ -49,9 +50,12 @@ def test_linear(launch, tile: TokenTile, block, m: int, tail: int | None) -> Non
     assert bool(((l0.unpack(found, [m]) - rows).abs() <= bound(x, weight) + 1e-6).all())
 
 
-@pytest.mark.parametrize(("features", "m", "tail"), [(32, 70, 6), (7, 64, 0), (21, 5, None), (1, 3, 3)])
-def test_narrow(launch, tile: TokenTile, features: int, m: int, tail: int | None) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(
+    ("features", "m", "known"), [(32, 70, True), (7, 64, True), (21, 5, False), (1, 3, True)]
+)
+def test_narrow(launch, tile: TokenTile, features: int, m: int, known: bool) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(0)
+    tail = m % tile.lanes if known else None
     x = torch.randn(m, features)
     special = torch.tensor([float("nan"), float("inf"), -0.0])
     x[:3, 0] = special

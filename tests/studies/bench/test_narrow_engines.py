@@ -11,6 +11,7 @@ from tiny_task import TinyOptions, TinyTask
 
 from l0compile.errors import InputError, MissingDependency
 from l0compile.hardware.process import flushes_denormals
+from l0compile.hardware.targets import load_target
 from l0compile.measurement import EngineModule
 from l0compile.studies.bench.bench import Bench
 from l0compile.studies.bench.engines import NARROW, ROW_OF
@@ -50,7 +51,9 @@ def test_each_engine_has_a_file_and_a_quality_of_its_own(
         found = EngineModule(engine, str(bench.narrow.timed(engine)))(*bench.task.example())
         assert found.shape == wanted.shape and 0 < float((found - wanted).abs().max()) < 0.1
         quality = bench.narrow.quality(engine)
-        assert quality is not None and 0.9 < quality < 1.0
+        # Where the CPU has no bfloat16, OpenVINO computes in float32.
+        rounds = engine != "openvino-bf16" or "avx512bf16" in load_target("native").dot_products
+        assert quality is not None and 0.9 < quality <= 1.0 and (quality < 1.0 or not rounds)
         assert flushes_denormals() == before  # engines change it for good
 
 
