@@ -120,6 +120,14 @@ def test_without_a_linker(cache: Path, monkeypatch: pytest.MonkeyPatch, generate
     assert not generated and not [path for path in cache.rglob("*") if path.is_file()]
 
 
+def test_with_a_linker_that_fails(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CXX", "/bin/false")
+    check(mlp(0))
+    assert "/bin/false could not link" in caplog.text and "PyTorch" not in caplog.text
+
+
 def test_a_damaged_cache_changes_no_answer(cache: Path, generated: list[str]) -> None:
     check(mlp(0))
     for path in cache.rglob("*"):

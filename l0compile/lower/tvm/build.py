@@ -1,5 +1,6 @@
 """relax.IRModule -> executable for one target: legalise, fuse, schedule, plan memory, generate code."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,10 @@ from l0compile.lower.tvm.code_cache import user_cache
 from l0compile.lower.tvm.launches import join_launches
 from l0compile.lower.tvm.library import InMemory, MachineCode
 from l0compile.lower.tvm.memory_plan import plan_memory
-from l0compile.lower.tvm.objects import can_link, linked
+from l0compile.lower.tvm.objects import LinkError, can_link, linked
 from l0compile.lower.tvm.ordinary import PLAIN, schedule_ordinary
+
+_log = logging.getLogger("l0compile")
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,15 @@ def build(module: Any, target: Target, tile: TokenTile, *, in_pieces: bool = Tru
     Raises:
         BuildError: Code generation failed, or some operator has no schedule.
     """
-    in_pieces = in_pieces and can_link(target)
+    if in_pieces and can_link(target):
+        try:
+            return _built(module, target, tile, in_pieces=True)
+        except LinkError as error:
+            _log.warning("%s: code is generated in memory, and not kept", error)
+    return _built(module, target, tile, in_pieces=False)
+
+
+def _built(module: Any, target: Target, tile: TokenTile, *, in_pieces: bool) -> Built:
     with tvm_target(target):
         try:
             ready = scheduled(module, target, tile, in_pieces=in_pieces)

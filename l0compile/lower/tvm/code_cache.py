@@ -97,7 +97,8 @@ def user_cache() -> CodeCache | None:
     except OSError as error:
         _log.warning("no machine code is kept: %s", error)
         return None
-    if status.st_uid != os.getuid() or status.st_mode & 0o022:
+    owners = hasattr(os, "getuid")  # not on Windows
+    if owners and (status.st_uid != os.getuid() or status.st_mode & 0o022):
         _log.warning(
             "%s: no machine code is kept or read here, because others may write to it; run: chmod 700 %s",
             folder,

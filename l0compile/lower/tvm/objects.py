@@ -6,6 +6,7 @@ kernels by name, and the computation of shapes) is one more piece. Pieces that a
 
 import hashlib
 import platform
+import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from l0compile.errors import BuildError
 from l0compile.hardware._tvm import cc, relax, runtime, tirx, tvm, tvm_target, vm_build
 from l0compile.hardware._tvm_runtime import VERSIONS
 from l0compile.hardware.targets import Target, available_cores
@@ -24,9 +26,14 @@ _FORMAT = "1"  # of what is kept
 _GLUE_LEVEL = 0  # of LLVM's optimisation: the launches only pass arguments on, but there are many
 
 
+class LinkError(BuildError):
+    """The linker of this machine failed."""
+
+
 def can_link(target: Target) -> bool:
-    """Return whether a library for ``target`` can be linked and loaded here."""
-    return cc.get_cc() is not None and target.triple.split("-")[0] == platform.machine()
+    """Return whether a library for ``target`` can be linked, by the options of GNU's linker, and loaded here."""
+    here = target.triple.split("-")[0] == platform.machine()
+    return sys.platform == "linux" and here and cc.get_cc() is not None
 
 
 def linked(module: Any, target: Target, cache: CodeCache | None) -> Library:
@@ -36,6 +43,9 @@ def linked(module: Any, target: Target, cache: CodeCache | None) -> Library:
         module: The result of ``scheduled``.
         target: The machine, of this architecture.
         cache: Keeps the pieces; None: nothing is kept.
+
+    Raises:
+        LinkError: The linker failed; other errors are those of the code generator.
     """
     builder = relax.ExecBuilder()
     vm_build._vmcodegen(builder, module)
@@ -52,7 +62,11 @@ def linked(module: Any, target: Target, cache: CodeCache | None) -> Library:
         executable = vm_build._vmlink(builder, tvm_target(target), ext_libs=static)
         options = folder / "options"
         options.write_text("\n".join(_same_symbols(module)))
-        executable.export_library(str(folder / "linked.so"), options=[f"@{options}"])
+        try:
+            executable.export_library(str(folder / "linked.so"), options=[f"@{options}"])
+        except (OSError, RuntimeError) as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise LinkError(f"{cc.get_cc()} could not link a library: {lines[-1]}") from error
         return Library((folder / "linked.so").read_bytes())
 
 
