@@ -3,8 +3,9 @@
     python benchmarks/compile_time.py [--runs 3] [--cases MiniLM ...]
 
 ``cold``: with an empty cache of machine code; ``warm``: another process with the cache that the first one filled, as
-for a model of the same layers and sizes; ``other zeros``: kernels are there, but not this model. The clock starts after
-the model is loaded and before l0compile's compiler and TVM are imported. Wanted: cold 5 s (MiniLM) and 8 s (BERT-base),
+for a model of the same layers and sizes; ``other zeros``: kernels are there, but not this model; ``next``: other zeros of
+the same blocks in a process that has compiled one such model, as in a search. The clock starts after the model is loaded
+and (but for ``next``) before l0compile's compiler and TVM are imported. Wanted: cold 5 s (MiniLM) and 8 s (BERT-base),
 warm 2.5 s and 4 s, on two cores of a Zen 4.
 
 Appends to ``benchmarks/results/compile_time.jsonl``.
@@ -36,6 +37,17 @@ l0.compile(made[0], made[1], dynamic_shapes=made[2])
 print(time.perf_counter() - start)
 """
 
+NEXT = """
+import sys, time; sys.path.insert(0, {folder!r})
+from harness import minilm
+import l0compile as l0
+models = [minilm.encoder((4, 1), density) for density in (0.2, 0.3)]
+for model in models:
+    start = time.perf_counter()
+    l0.compile(model, minilm.inputs(1, 128), engine="tvm")
+print(time.perf_counter() - start)
+"""
+
 
 def main() -> None:
     """Time each case in fresh processes."""
@@ -43,7 +55,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=3, help="number of fresh processes per case (default 3)")
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=tuple(CASES))
+    parser.add_argument("--cases", nargs="*", choices=CASES, default=tuple(CASES))
     options = parser.parse_args()
     for name in options.cases:
         make, other = CASES[name]
@@ -62,11 +74,17 @@ def main() -> None:
                     f"{kind}, all": [round(s, 2) for s in found],
                 }
         record.append("compile_time", row)
+    found = []
+    for _ in range(options.runs):
+        with tempfile.TemporaryDirectory() as cache:
+            found.append(timed("", cache, NEXT))
+    row = {"name": "MiniLM, next", "next s": round(statistics.median(found), 2)}
+    record.append("compile_time", row | {"next, all": [round(s, 2) for s in found]})
 
 
-def timed(make: str, cache: str) -> float:
+def timed(make: str, cache: str, child: str = CHILD) -> float:
     """Return the seconds that compiling takes in a process of its own."""
-    code = CHILD.format(folder=str(Path(__file__).parent), make=make)
+    code = child.format(folder=str(Path(__file__).parent), make=make)
     environment = os.environ | {"L0COMPILE_CACHE": cache}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
