@@ -3,10 +3,10 @@
     python benchmarks/compile_time.py [--runs 3] [--cases MiniLM ...]
 
 ``cold``: with an empty cache of machine code; ``warm``: another process with the cache that the first one filled, as
-for a model of the same layers and sizes; ``other zeros``: kernels are there, but not this model; ``next``: other zeros of
-the same blocks in a process that has compiled one such model, as in a search. The clock starts after the model is loaded
-and (but for ``next``) before l0compile's compiler and TVM are imported. Wanted: cold 5 s (MiniLM) and 8 s (BERT-base),
-warm 2.5 s and 4 s, on two cores of a Zen 4.
+for a model of the same layers and sizes; ``other zeros``: kernels are there, but not this model; ``next``: other zeros
+of the same blocks in a process that has compiled one such model, as in a search. The clock starts after the model is
+loaded and (but for ``next``) before l0compile's compiler and TVM are imported. Wanted: cold 5 s (MiniLM) and 8 s
+(BERT-base), warm 2.5 s and 4 s, on two cores of a Zen 4.
 
 Appends to ``benchmarks/results/compile_time.jsonl``.
 """
