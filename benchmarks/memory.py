@@ -4,14 +4,15 @@
 
 Each figure is from a fresh process: the memory it holds with the compiled model (the original is deleted), idle and
 after a call at batch 1, less the memory before the model was made, over the bytes of the compiled model's weights. A
-small model is compiled first, so that the compiler itself does not count. Appends to
-``benchmarks/results/memory.jsonl``.
+small model is compiled first, so that the compiler itself does not count; no machine code is kept from before.
+Appends to ``benchmarks/results/memory.jsonl``.
 """
 
 import argparse
 import ctypes
 import gc
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -47,7 +48,8 @@ def main() -> None:
 def child(case: str, step: str, folder: str) -> dict[str, Any]:
     """Return the figures that a fresh process prints."""
     command = [sys.executable, __file__, "--case", case, "--child", step, str(Path(folder) / "model")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    environment = os.environ | {"L0COMPILE_CACHE": "off"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return figures
 
