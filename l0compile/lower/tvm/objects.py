@@ -27,7 +27,7 @@ _GLUE_LEVEL = 0  # of LLVM's optimisation: the launches only pass arguments on, 
 
 
 class LinkError(BuildError):
-    """The linker of this machine failed."""
+    """The linker of this machine failed, or made what cannot be loaded, as where temporary files may hold no code."""
 
 
 def can_link(target: Target) -> bool:
@@ -45,7 +45,7 @@ def linked(module: Any, target: Target, cache: CodeCache | None) -> Library:
         cache: Keeps the pieces; None: nothing is kept.
 
     Raises:
-        LinkError: The linker failed; other errors are those of the code generator.
+        LinkError: The linker failed, or its library does not load; other errors are those of the code generator.
     """
     builder = relax.ExecBuilder()
     vm_build._vmcodegen(builder, module)
@@ -64,10 +64,10 @@ def linked(module: Any, target: Target, cache: CodeCache | None) -> Library:
         options.write_text("\n".join(_same_symbols(module)))
         try:
             executable.export_library(str(folder / "linked.so"), options=[f"@{options}"])
+            return Library((folder / "linked.so").read_bytes())
         except (OSError, RuntimeError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise LinkError(f"{cc.get_cc()} could not link a library: {lines[-1]}") from error
-        return Library((folder / "linked.so").read_bytes())
+            raise LinkError(f"{cc.get_cc()} could not link a library that loads: {lines[-1]}") from error
 
 
 def _same_symbols(module: Any) -> Iterator[str]:
