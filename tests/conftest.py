@@ -15,9 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 # What was measured on this machine must not decide what a test sees.
 os.environ["L0COMPILE_COSTS"] = "off"
 # Code that tests generate is kept beside the user's own, for all workers and the next run.
-os.environ.setdefault(
-    "L0COMPILE_CACHE", str(Path(tempfile.gettempdir()) / f"l0compile-tests-{os.getuid()}")
-)
+os.environ.setdefault("L0COMPILE_CACHE", str(Path(tempfile.gettempdir()) / f"l0compile-tests-{os.getuid()}"))
 
 # The first example of a property pays for imports and compilation, so a per-example deadline would fail at random; and
 # a failure must be the same failure when the test is run again.
