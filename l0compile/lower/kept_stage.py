@@ -90,24 +90,17 @@ def _shown(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"{type(value).__name__}({', '.join(map(_shown, value))})"
     if callable(value):
-        return (
-            f"{getattr(value, '__module__', '')}.{value}"
-            if not hasattr(value, "__qualname__")
-            else _name(value)
-        )
+        return f"{value.__module__}.{getattr(value, '__qualname__', value)}"
     return repr(value)
-
-
-def _name(function: Any) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
 
 
 @functools.cache
 def _code() -> str:
     """Return a hash of the code that turns programs into machine code."""
     found = hashlib.sha256()
-    for path in _files(Path(str(l0compile.__file__)).parent):
-        found.update(path.as_posix().encode() + path.read_bytes())
+    package = Path(str(l0compile.__file__)).parent
+    for path in _files(package):
+        found.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
     return found.hexdigest()
 
 

@@ -46,10 +46,18 @@ class CodeCache:
                 path.unlink(missing_ok=True)
             except FileNotFoundError:
                 continue  # another process has just removed it
+            except OSError as error:
+                _log.warning("%s: cannot be read, so that code is made again: %s", path, error)
         return None
 
     def put(self, key: str, content: bytes) -> None:
-        """Keep ``content`` for ``key``."""
+        """Keep ``content`` for ``key``; warn where that fails, as on a full disk, because the code itself is good."""
+        try:
+            self._write(key, content)
+        except OSError as error:
+            _log.warning("%s: machine code is not kept: %s", self.folder, error)
+
+    def _write(self, key: str, content: bytes) -> None:
         place = self._place(key)
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.NamedTemporaryFile(dir=place, prefix=".", delete=False) as file:

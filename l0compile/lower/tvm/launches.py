@@ -37,8 +37,6 @@ Positions = tuple[tuple[int, ...], ...]
 """For each kernel of a launch, the positions of its arguments among those of the launch."""
 
 
-KERNEL = "l0compile.kernel"
-"""Attribute of a kernel whose name tells its content."""
 CALLS = "l0compile.calls"
 """Attribute of a launch: the names by which it calls kernels of other object files, see ``kernel_symbol``."""
 
@@ -244,10 +242,10 @@ class _Joiner:
 
 
 def _named_by_content(function: Any) -> tuple[str, Any]:
-    """Return a name for a kernel that every other content lacks, and the kernel marked as a piece of its own."""
+    """Return a name for a kernel that every other content lacks, and the kernel without its old one."""
     plain = function.without_attr("global_symbol")
     digest = hashlib.sha256(tvm.ir.save_json(plain).encode()).hexdigest()[:24]
-    return f"kernel_{digest}", plain.with_attr(KERNEL, True)
+    return f"kernel_{digest}", plain
 
 
 def _launch_function(

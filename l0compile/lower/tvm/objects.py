@@ -1,7 +1,7 @@
 """Machine code in pieces: an object file for each kernel, made once and kept, and one library linked of them.
 
-A kernel is named by its content, so that it can be kept for all models; the rest of a module (the launches, which call
-kernels by name, and the computation of shapes) is one more piece. Pieces that are not kept yet are built side by side.
+A kernel that launches share is named by its content, so that it can be kept for all models; the launches, which call
+kernels by name, and the computations of shapes are one more piece. Pieces that are not kept yet are built side by side.
 """
 
 import hashlib
@@ -18,8 +18,9 @@ from l0compile.errors import BuildError
 from l0compile.hardware._tvm import cc, relax, runtime, tirx, tvm, tvm_target, vm_build
 from l0compile.hardware._tvm_runtime import VERSIONS
 from l0compile.hardware.targets import Target, available_cores
+from l0compile.kernels.cpu.lanes import SCHEDULED
 from l0compile.lower.tvm.code_cache import CodeCache
-from l0compile.lower.tvm.launches import CALLS, KERNEL, kernel_symbol
+from l0compile.lower.tvm.launches import CALLS, kernel_symbol
 from l0compile.lower.tvm.library import Library
 
 _FORMAT = "1"  # of what is kept
@@ -61,7 +62,8 @@ def linked(module: Any, target: Target, cache: CodeCache | None) -> Library:
         ]
         executable = vm_build._vmlink(builder, tvm_target(target), ext_libs=static)
         options = folder / "options"
-        options.write_text("\n".join(_same_symbols(module)))
+        # `now`: a symbol that is missing is an error of loading, not the end of the process at the first call.
+        options.write_text("\n".join(["-Wl,-z,now", *_same_symbols(module)]))
         try:
             executable.export_library(str(folder / "linked.so"), options=[f"@{options}"])
             return Library((folder / "linked.so").read_bytes())
@@ -88,7 +90,7 @@ class _Piece:
 
     Attributes:
         functions: Name -> ``tirx.PrimFunc``.
-        glue: They only call others.
+        glue: They only call others, or compute shapes.
     """
 
     functions: dict[str, Any]
@@ -126,11 +128,12 @@ def _pieces(module: Any) -> Iterator[_Piece]:
     kernels: list[_Piece] = []
     for variable, function in module.functions.items():
         if isinstance(function, tirx.PrimFunc):
-            name = variable.name_hint
-            if function.attrs and KERNEL in function.attrs:
-                kernels.append(_Piece({name: function}, glue=False))
+            attributes = function.attrs or {}
+            # Neither launches nor the computations of shapes, which have no schedule, do any work of their own.
+            if SCHEDULED in attributes and CALLS not in attributes:
+                kernels.append(_Piece({variable.name_hint: function}, glue=False))
             else:
-                glue[name] = function
+                glue[variable.name_hint] = function
     if glue:
         yield _Piece(glue, glue=True)
     yield from kernels

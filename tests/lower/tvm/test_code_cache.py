@@ -96,3 +96,24 @@ def test_a_folder_that_cannot_be_made_is_no_fault_of_the_model(
     monkeypatch.setenv("L0COMPILE_CACHE", str(tmp_path / "file"))
     assert user_cache() is None
     assert "no machine code is kept" in caplog.text
+
+
+def test_a_full_disk_costs_the_file_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    cache = CodeCache(tmp_path)
+    cache.put(key("a"), b"code of a")
+    assert cache.get(key("a")) is None and "not kept" in caplog.text and "No space left" in caplog.text
+
+
+def test_what_cannot_be_read_is_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = CodeCache(tmp_path)
+    cache.put(key("a"), b"code of a")
+    (file,) = files(tmp_path)
+    file.unlink()
+    file.mkdir()
+    assert cache.get(key("a")) is None and "cannot be read" in caplog.text
