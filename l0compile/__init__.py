@@ -25,7 +25,9 @@ The folders are the steps of one flow, in this order; each imports only from tho
 Nothing heavy is imported before it is used: a name below loads the file it lives in at first access.
 """
 
+import gc
 import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -80,10 +82,21 @@ __all__ = sorted([*_HOME, *_PUBLIC_MODULES, "__version__"])
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC_MODULES:
-        return importlib.import_module(f"l0compile.{name}")
+        return _imported(f"l0compile.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'l0compile' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(importlib.import_module(f"l0compile.{_HOME[name]}"), name)
+    return getattr(_imported(f"l0compile.{_HOME[name]}"), name)
+
+
+def _imported(module: str) -> ModuleType:
+    """Import a module with Python's collector paused: with a model in memory a collection takes as long as the import."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return importlib.import_module(module)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def __dir__() -> list[str]:

@@ -18,6 +18,8 @@ _LIMIT_S = 2.0
 HYSTERESIS = 0.95
 _CLEAR = 1.5  # a ratio that more turns will not turn round, once a few agree
 _FEW, _ENOUGH = 3, 6  # turns before a clear ratio decides, and before the interval of any does
+# Two turns are enough where PyTorch is so much slower; for PyTorch they are not: a bad moment must not choose it.
+_FEWEST, _PLAIN = 2, 2.5
 _TIE = 1.1  # high over low of an interval that is narrow enough to call what it holds a tie
 _RESAMPLES = 500
 _WORDS: dict[Engine, str] = {"tvm": "what was compiled", "torch": "PyTorch"}
@@ -93,9 +95,11 @@ def without(failed: Engine, error: BaseException) -> EngineChoice:
 
 def _decided(found: Sequence[Sequence[float]]) -> bool:
     turns = len(found[0])
-    if turns < _FEW:
+    if turns < _FEWEST:
         return False
     ratio = paired_ratio(found[1], found[0], _RESAMPLES)
+    if turns < _FEW:
+        return ratio.low > _PLAIN
     if turns < _ENOUGH:
         return ratio.low > _CLEAR or ratio.high < 1 / _CLEAR
     return not ratio.low <= HYSTERESIS <= ratio.high or _narrow(ratio)

@@ -53,6 +53,13 @@ def test_one_bad_minute_does_not_decide() -> None:
     assert choice.engine == "tvm" and choice.decided and turns > 3
 
 
+def test_two_turns_are_enough_for_the_compiled_model_alone() -> None:
+    choice, turns = run(itertools.repeat(1.0), itertools.repeat(4.0))
+    assert (choice.engine, choice.decided, turns) == ("tvm", True, 2)
+    choice, turns = run(itertools.repeat(4.0), itertools.repeat(1.0))
+    assert (choice.engine, choice.decided, turns) == ("torch", True, 3)
+
+
 def test_a_tie_stays_compiled() -> None:
     for ratio in (0.97, 1.0, 1.02):
         choice, _ = run(noisy(1.0, 1, 0.01), noisy(ratio, 2, 0.01))

@@ -1,8 +1,8 @@
 """The least set of channels that must stay: what is live or pinned, closed under every link."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import networkx
 import torch
 from torch import Tensor, fx
 
@@ -12,7 +12,7 @@ from l0compile.analysis.coupling import heads as _heads  # noqa: F401
 from l0compile.analysis.coupling import norms as _norms  # noqa: F401
 from l0compile.analysis.coupling import positions as _positions  # noqa: F401
 from l0compile.analysis.coupling import views as _views  # noqa: F401
-from l0compile.analysis.coupling.axes import Coupling, TensorAxis, along
+from l0compile.analysis.coupling.axes import Coupling, Pin, TensorAxis, along
 from l0compile.analysis.coupling.descriptions import describe
 from l0compile.analysis.coupling.fixpoint import propagate
 from l0compile.analysis.coupling.rounding import keep_blocks, round_up
@@ -29,12 +29,14 @@ class KeptChannels:
     Attributes:
         masks: bool [size] for each axis that could be compacted: which channels stay.
         needed: the same without links and pins: which channels are live.
-        graph: the axes, with an edge where an operator couples two. The attribute ``pins`` of an axis holds its pins.
+        neighbours: for each axis those that an operator couples with it.
+        pins: what holds channels, for each axis that something holds.
     """
 
     masks: dict[TensorAxis, Tensor]
     needed: dict[TensorAxis, Tensor]
-    graph: networkx.Graph
+    neighbours: Mapping[TensorAxis, Sequence[TensorAxis]]
+    pins: Mapping[TensorAxis, Sequence[Pin]]
 
     def cut(self, node: fx.Node, axis: int) -> Tensor | None:
         """The mask of an axis that loses channels, else None."""
@@ -51,13 +53,23 @@ class KeptChannels:
         stays = self.masks[axis] & ~self.needed[axis]
         if not bool(stays.any()):
             return None
-        for other in networkx.bfs_tree(self.graph, axis):
-            for pin in self.graph.nodes[other].get("pins", ()):
+        for other in self.coupled(axis):
+            for pin in self.pins.get(other, ()):
                 if self._keeps(pin.channels, stays):
                     return int(stays.sum()), pin.reason
             if self._keeps(self.needed[other], stays):
                 return int(stays.sum()), f"{describe(other[0])} has live values in the same channels"
         return int(stays.sum()), "other channels of their group, head, block or vector register are live"
+
+    def coupled(self, axis: TensorAxis) -> Iterator[TensorAxis]:
+        """Iterate over an axis and all that operators couple with it, directly or through others, nearest first."""
+        found = [axis]
+        seen = {axis}
+        for other in found:  # grows while it is read
+            yield other
+            new = [neighbour for neighbour in self.neighbours[other] if neighbour not in seen]
+            seen.update(new)
+            found += dict.fromkeys(new)
 
     @staticmethod
     def _keeps(channels: Tensor, stays: Tensor) -> bool:
@@ -89,7 +101,7 @@ def couple(program: Program, liveness: Liveness) -> KeptChannels:
         empty = {axis for axis in empty if not bool(masks[axis].any())}
     keep_blocks(masks, coupling.links, program.constants)
     round_up(masks, coupling.links)
-    return KeptChannels(masks, needed, _graph(coupling, masks))
+    return KeptChannels(masks, needed, _neighbours(coupling, masks), _pins(coupling))
 
 
 def _state(node: fx.Node, coupling: Coupling) -> None:
@@ -116,12 +128,20 @@ def _needed(axis: TensorAxis, coupling: Coupling) -> Tensor:
     return along(mask, position).any(1).expand(shape(node)[position]).clone()
 
 
-def _graph(coupling: Coupling, masks: dict[TensorAxis, Tensor]) -> networkx.Graph:
-    graph: networkx.Graph = networkx.Graph()
-    graph.add_nodes_from(masks)
+def _neighbours(
+    coupling: Coupling, masks: Mapping[TensorAxis, Tensor]
+) -> dict[TensorAxis, list[TensorAxis]]:
+    found: dict[TensorAxis, list[TensorAxis]] = {axis: [] for axis in masks}
     for link in coupling.links:
-        for other in link.axes[1:]:
-            graph.add_edge(link.axes[0], other, origin=link.origin)
+        first, *others = link.axes
+        for other in others:
+            found[first].append(other)
+            found[other].append(first)
+    return found
+
+
+def _pins(coupling: Coupling) -> dict[TensorAxis, list[Pin]]:
+    found: dict[TensorAxis, list[Pin]] = {}
     for pin in coupling.pins:
-        graph.nodes[pin.axis].setdefault("pins", []).append(pin)
-    return graph
+        found.setdefault(pin.axis, []).append(pin)
+    return found

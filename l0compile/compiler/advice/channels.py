@@ -2,9 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
-import networkx
 import torch
 from torch import fx
 
@@ -79,18 +77,13 @@ class Graph:
 
     def obstacles(self) -> dict[str, int]:
         """Return reason that holds channels -> number of axes, the most frequent first."""
-        pins = networkx.get_node_attributes(self.kept.graph, "pins")
-        return dict(
-            Counter(
-                reason for found in pins.values() for reason in {pin.reason for pin in found}
-            ).most_common()
-        )
+        found = (reason for pins in self.kept.pins.values() for reason in {pin.reason for pin in pins})
+        return dict(Counter(found).most_common())
 
     def _channels(self, axis: tuple[fx.Node, int]) -> Channels | None:
-        graph = self.kept.graph
-        if axis not in graph:
+        if axis not in self.kept.masks:
             return None
-        coupled = networkx.node_connected_component(graph, axis)
+        coupled = dict.fromkeys(self.kept.coupled(axis))
         writers, readers, heads = [], [], None
         for name, node in self.nodes.items():
             source = arguments(node).get("input")
@@ -100,7 +93,7 @@ class Graph:
                 writers.append(name)
             if isinstance(source, fx.Node) and (source, _feature(node, source)) in coupled:
                 readers.append(name)
-        pins: list[Any] = [pin for other in coupled for pin in graph.nodes[other].get("pins", ())]
+        pins = [pin for other in coupled for pin in self.kept.pins.get(other, ())]
         blocked = pins[0].reason if pins else ""
         if blocked and len(writers) > 1:
             # A constant channel may pass where a live one is pinned, but then all that write it must close it.
