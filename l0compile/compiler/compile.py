@@ -3,6 +3,7 @@
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from l0compile.frontend.dense_tensors import dense_weights
 from l0compile.frontend.export import capture
 from l0compile.gates import hardening
 from l0compile.hardware.costs import Costs
-from l0compile.hardware.process import while_compiling
+from l0compile.hardware.process import torch_threads, while_compiling
 from l0compile.hardware.targets import Target, load_target
 from l0compile.ir.program import Program
 from l0compile.ir.records import EngineChoice
@@ -43,6 +44,7 @@ from l0compile.runtime import (
 from l0compile.runtime import load as load
 
 _log = logging.getLogger("l0compile")
+_MANY_BYTES = 1 << 30
 
 
 @while_compiling()
@@ -110,11 +112,22 @@ def compile(
 def _rewritten(captured: Program, target: Target, ignore_zeros: bool) -> tuple[Program, Program]:
     """Return the program that PyTorch gets, and the one that TVM gets."""
     _log.info("rewriting a graph of %d operators", len(captured.graph.nodes))
-    dense = optimise_dense(captured, ignore_zeros=ignore_zeros)
-    program = dense if ignore_zeros else choose(dense, target, _costs(target))
-    if lost_denormals(dense):
-        dense = optimise_dense(captured, ignore_zeros=ignore_zeros, denormals=True)
-    return dense, program
+    with _threads_for(captured):
+        dense = optimise_dense(captured, ignore_zeros=ignore_zeros)
+        program = dense if ignore_zeros else choose(dense, target, _costs(target))
+        if lost_denormals(dense):
+            dense = optimise_dense(captured, ignore_zeros=ignore_zeros, denormals=True)
+        return dense, program
+
+
+def _threads_for(program: Program) -> AbstractContextManager[Any]:
+    """Let PyTorch read and pack the weights of ``program`` in one thread, unless they are many.
+
+    Thousands of short operators gain nothing from more; where something else uses the cores, each of them would wait
+    some milliseconds for its second thread.
+    """
+    many = sum(tensor.nbytes for tensor in program.constants.values()) > _MANY_BYTES
+    return nullcontext() if many else torch_threads(1)
 
 
 @dataclass(frozen=True)
@@ -217,7 +230,8 @@ def _warned(choice: EngineChoice) -> EngineChoice:
 
 
 def _lower(program: Program, target: Target) -> tuple[BuiltStage, ...]:
-    return lower(program, target, token_tile(target), _costs(target))
+    with _threads_for(program):
+        return lower(program, target, token_tile(target), _costs(target))
 
 
 def _costs(target: Target) -> Costs | None:
