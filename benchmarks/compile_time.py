@@ -22,15 +22,23 @@ from pathlib import Path
 from harness import record
 
 MINILM = "from harness import minilm; made = (minilm.encoder({}), minilm.inputs(2, 24), minilm.DYNAMIC)"
+ZOO = "import torch; from tests.zoo.channels import NETS; torch.manual_seed(0); made = (*NETS['{}'](), None)"
+LLAMA = "from harness import full_size; made = full_size.llama({})"
 # name -> (statements that make (model, inputs, dynamic shapes), the same with other zeros)
 CASES = {
     "MiniLM, dense": (MINILM.format(""), MINILM.format("(4, 1), 0.2")),
     "MiniLM, 4x1 blocks at density 0.2": (MINILM.format("(4, 1), 0.2"), MINILM.format("(4, 1), 0.3")),
     "BERT-base, random weights": ("from harness import full_size; made = full_size.bert_base()", None),
+    "Llama, 6 layers of width 2048": (LLAMA.format(6), None),
+    "Llama, 22 layers of width 2048": (LLAMA.format(22), None),
+    "CBAM": (ZOO.format("cbam"), None),
+    "YOLO": (ZOO.format("yolo"), None),
+    "detection head (SSD)": (ZOO.format("ssd"), None),
 }
 CHILD = """
-import sys, time; sys.path.insert(0, {folder!r})
+import sys, time; sys.path[:0] = [{folder!r}, {folder!r} + "/.."]
 {make}
+made[0].eval()
 start = time.perf_counter()
 import l0compile as l0
 l0.compile(made[0], made[1], dynamic_shapes=made[2])
@@ -49,6 +57,9 @@ print(time.perf_counter() - start)
 """
 
 
+BYTECODE = Path(tempfile.gettempdir()) / "l0compile-bytecode"
+
+
 def main() -> None:
     """Time each case in fresh processes."""
     parser = argparse.ArgumentParser(
@@ -57,6 +68,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="number of fresh processes per case (default 3)")
     parser.add_argument("--cases", nargs="*", choices=CASES, default=tuple(CASES))
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as cache:
+        timed(CASES["CBAM"][0], cache)  # writes the bytecode
     for name in options.cases:
         make, other = CASES[name]
         seconds: dict[str, list[float]] = {"cold": [], "warm": [], "other zeros": []}
@@ -85,7 +98,8 @@ def main() -> None:
 def timed(make: str, cache: str, child: str = CHILD) -> float:
     """Return the seconds that compiling takes in a process of its own."""
     code = child.format(folder=str(Path(__file__).parent), make=make)
-    environment = os.environ | {"L0COMPILE_CACHE": cache}
+    environment = os.environ | {"L0COMPILE_CACHE": cache, "PYTHONPYCACHEPREFIX": str(BYTECODE)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )

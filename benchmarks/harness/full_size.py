@@ -6,7 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel
+
+from harness import minilm
+from harness.pruning import prune_model
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the zoo of the tests has the hand-written networks
 from tests.zoo import convnets
@@ -40,4 +43,29 @@ def resnet50() -> Case:
     return model, (torch.randn(2, 3, 224, 224),), {"x": {0: "batch"}}
 
 
-CASES = {"BERT-base": bert_base, "ResNet-50": resnet50}
+def mini_lm() -> Case:
+    """Make MiniLM with its trained weights, symbolic batch and sequence."""
+    return minilm.encoder(), minilm.inputs(2, 24), minilm.DYNAMIC
+
+
+class Decoder(nn.Module):
+    """A Llama of width 2048 without its output layer: ids [batch, seq] -> [batch, seq, 2048]."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        sizes = {"hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": layers}
+        heads = {"num_attention_heads": 32, "num_key_value_heads": 4}
+        self.model = LlamaModel(LlamaConfig(vocab_size=32000, **sizes, **heads))
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        return self.model(input_ids=input_ids, use_cache=False).last_hidden_state
+
+
+def llama(layers: int) -> Case:
+    """Make a Llama with the layers of TinyLlama, 80 % of their 4x1 blocks zero, for 128 tokens."""
+    torch.manual_seed(0)
+    model = prune_model(Decoder(layers).eval().requires_grad_(False), (4, 1), 0.2)
+    return model, (torch.randint(0, 32000, (1, 128)),), {}
+
+
+CASES = {"MiniLM": mini_lm, "BERT-base": bert_base, "ResNet-50": resnet50}

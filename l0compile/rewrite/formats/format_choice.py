@@ -133,7 +133,7 @@ def _block_choices(
         efficiency = target.block_efficiency(rows, cols)
         if efficiency > 0 and weight.numel():
             total = -(-weight.shape[0] // rows) * -(-weight.shape[1] // cols)
-            live = total if full else int(nonzero_blocks(nonzero, rows, cols).sum())
+            live = total if full else int(nonzero_blocks(nonzero, rows, cols).count_nonzero())
             # Ragged edges count as whole blocks: the kernel computes them whole.
             time = live * rows * cols / weight.numel() / efficiency / dense_time
             by_table.append(FormatChoice((rows, cols), live / total, time))
