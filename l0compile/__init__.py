@@ -89,7 +89,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _imported(module: str) -> ModuleType:
-    """Import a module with Python's collector paused: with a model in memory a collection takes as long as the import."""
+    """Import with the collector paused: with a model in memory a collection takes as long as the import."""
     collecting = gc.isenabled()
     gc.disable()
     try:

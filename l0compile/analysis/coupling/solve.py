@@ -128,9 +128,7 @@ def _needed(axis: TensorAxis, coupling: Coupling) -> Tensor:
     return along(mask, position).any(1).expand(shape(node)[position]).clone()
 
 
-def _neighbours(
-    coupling: Coupling, masks: Mapping[TensorAxis, Tensor]
-) -> dict[TensorAxis, list[TensorAxis]]:
+def _neighbours(coupling: Coupling, masks: Mapping[TensorAxis, Tensor]) -> dict[TensorAxis, list[TensorAxis]]:
     found: dict[TensorAxis, list[TensorAxis]] = {axis: [] for axis in masks}
     for link in coupling.links:
         first, *others = link.axes
