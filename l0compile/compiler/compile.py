@@ -78,7 +78,7 @@ def compile(
         engine: ``"tvm"``: compiled code, with islands in PyTorch for what TVM does not take; ``"torch"``: the smaller
             dense model in PyTorch; ``"auto"``: the quicker of the two, or the one that works. Both are timed in turns
             on the example inputs, for half a second (two where they are close), unless the compiled code takes less
-            than an eighth of the model's own time.
+            than a fifth of the model's own time.
         threads: threads of a call; None: all cores, one call at a time. With 1, calls of several threads run side by
             side. The code is the same; the engines are timed with that number.
 
