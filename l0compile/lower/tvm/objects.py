@@ -23,6 +23,7 @@ from l0compile.lower.tvm.code_cache import CodeCache
 from l0compile.lower.tvm.launch_source import LinkError, compiled, launch_source
 from l0compile.lower.tvm.launches import Joined, JointLaunch
 from l0compile.lower.tvm.library import Library
+from l0compile.lower.tvm.skipped_passes import skipped_passes
 
 _FORMAT = "2"  # of what is kept
 _SHAPES_LEVEL = 0  # of LLVM's optimisation: computations of shapes are run once a call
@@ -83,7 +84,7 @@ class _Piece(Protocol):
     @property
     def names(self) -> tuple[str, ...]: ...
 
-    def content(self, target: Target) -> str:
+    def content(self) -> str:
         """Return a text that differs where the object file does."""
 
     def compiled(self, target: Target, folder: Path) -> bytes:
@@ -104,37 +105,57 @@ def _code(piece: _Piece, target: Target, cache: CodeCache | None) -> bytes:
 
 
 def _key(piece: _Piece, target: Target) -> str:
-    parts = [_FORMAT, *VERSIONS, str(tvm_target(target)), type(piece).__name__, piece.content(target)]
+    parts = [_FORMAT, *VERSIONS, str(tvm_target(target)), type(piece).__name__, piece.content()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
-class _Functions:
-    """Functions of TVM.
+class _Function:
+    """A function that does work of its own.
 
     Attributes:
-        functions: Name -> ``tirx.PrimFunc``.
-        level: Of LLVM's optimisation; None: as the target says.
+        name: Its name.
+        function: A ``tirx.PrimFunc`` with a schedule.
     """
 
+    name: str
+    function: Any
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    def content(self) -> str:
+        return f"{self.name} {tvm.ir.save_json(self.function)}"
+
+    def compiled(self, target: Target, folder: Path) -> bytes:
+        with tvm.transform.PassContext(disabled_pass=skipped_passes(self.function)):
+            return _built({self.name: self.function}, tvm_target(target), folder)
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    """Computations of shapes."""
+
     functions: dict[str, Any]
-    level: int | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self.functions)
 
-    def content(self, target: Target) -> str:
-        parts = [f"{name} {tvm.ir.save_json(function)}" for name, function in self.functions.items()]
-        return "\n".join([str(self.level), *parts])
+    def content(self) -> str:
+        parts = (f"{name} {tvm.ir.save_json(function)}" for name, function in self.functions.items())
+        return "\n".join(parts)
 
     def compiled(self, target: Target, folder: Path) -> bytes:
-        machine = tvm_target(target)
-        if self.level is not None:
-            machine = tvm.target.Target(dict(machine.export()) | {"opt-level": self.level})
-        path = folder / "piece.o"
-        tvm.tirx.build(tvm.IRModule(self.functions), target=machine).write_to_file(str(path), "o")
-        return path.read_bytes()
+        machine = tvm.target.Target(dict(tvm_target(target).export()) | {"opt-level": _SHAPES_LEVEL})
+        return _built(self.functions, machine, folder)
+
+
+def _built(functions: dict[str, Any], machine: Any, folder: Path) -> bytes:
+    path = folder / "piece.o"
+    tvm.tirx.build(tvm.IRModule(functions), target=machine).write_to_file(str(path), "o")
+    return path.read_bytes()
 
 
 @dataclass(frozen=True)
@@ -147,7 +168,7 @@ class _Launches:
     def names(self) -> tuple[str, ...]:
         return tuple(launch.name for launch in self.launches)
 
-    def content(self, target: Target) -> str:
+    def content(self) -> str:
         return launch_source(self.launches)
 
     def compiled(self, target: Target, folder: Path) -> bytes:
@@ -167,6 +188,6 @@ def _pieces(ready: Joined) -> Iterator[_Piece]:
     if ready.launches:
         yield _Launches(ready.launches)
     for name, function in kernels:
-        yield _Functions({name: function})
+        yield _Function(name, function)
     if shapes:
-        yield _Functions(shapes, _SHAPES_LEVEL)
+        yield _Shapes(shapes)
