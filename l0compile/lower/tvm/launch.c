@@ -44,6 +44,7 @@ typedef struct {
 typedef struct {
   const Step *steps;
   int32_t count, arguments;
+  int64_t small;         /* up to how many bytes of all its kernels' arguments one thread is faster */
   const char *complaint; /* about another number of arguments */
 } Launch;
 
@@ -80,10 +81,10 @@ static int share(int task, Group *group, void *data) {
   return failed;
 }
 
-/* Bytes of a tensor; nothing else is small. */
+/* Bytes of a tensor; negative for what is neither a tensor nor a size. */
 static int64_t size(const Any *argument) {
   if (argument->type == INTEGER) return 0;
-  if (argument->type != TENSOR && argument->type != TENSOR_POINTER) return SMALL_WORK + 1;
+  if (argument->type != TENSOR && argument->type != TENSOR_POINTER) return -1;
   const Tensor *tensor =
       (const Tensor *)(argument->value.pointer + (argument->type == TENSOR ? OBJECT_HEADER : 0));
   int64_t bytes = (tensor->bits * tensor->lanes + 7) / 8;
@@ -91,13 +92,14 @@ static int64_t size(const Any *argument) {
   return bytes;
 }
 
-/* Whether the kernels touch so little memory that waking another thread would take longer than all of their work. */
+/* Whether the kernels touch so little memory that other threads take longer to wake and to wait for than they save. */
 static int is_small(const Launch *launch, const Any *arguments) {
-  int64_t bytes = 0;
+  int64_t all = 0;
   for (int32_t i = 0; i < launch->count; i++)
     for (int j = 0; j < launch->steps[i].count; j++) {
-      bytes += size(&arguments[launch->steps[i].places[j]]);
-      if (bytes > SMALL_WORK) return 0;
+      int64_t bytes = size(&arguments[launch->steps[i].places[j]]);
+      all += bytes;
+      if (bytes < 0 || all > launch->small) return 0;
     }
   return 1;
 }

@@ -13,8 +13,8 @@ from l0compile.errors import BuildError
 from l0compile.hardware._tvm import cc
 from l0compile.lower.tvm.launches import JointLaunch
 
-SMALL_WORK = 2**15
-"""Bytes that the kernels of a launch touch together up to which it wakes no other thread."""
+# Bytes that kernels touch in about the time that it takes to wake another thread, and to wait for it at a barrier.
+_WAKING, _BARRIER = 2**17, 2**15
 
 _ROUTINE = Path(__file__).with_name("launch.c")
 _OPTIONS = ("-x", "c", "-std=gnu11", "-O1", "-fPIC", "-w", "-c")
@@ -28,7 +28,7 @@ def launch_source(launches: Sequence[JointLaunch]) -> str:
     """Return the C source of launches; each is a function ``__tvm_ffi_<name>``, as TVM's own are."""
     most = max(len(kernel.places) for launch in launches for kernel in launch.kernels)
     names = sorted({kernel.name for launch in launches for kernel in launch.kernels})
-    parts = [f"#define MOST_ARGUMENTS {most}", f"#define SMALL_WORK {SMALL_WORK}", _ROUTINE.read_text()]
+    parts = [f"#define MOST_ARGUMENTS {most}", _ROUTINE.read_text()]
     parts += [f"extern Function __tvm_ffi_{name};" for name in names]
     for number, launch in enumerate(launches):
         parts += _tables(number, launch)
@@ -46,16 +46,21 @@ def _tables(number: int, launch: JointLaunch) -> Iterator[str]:
         )
         start += count
     yield f"static const Step steps_{number}[] = {{{', '.join(steps)}}};"
-    count = len(launch.tensors)
+    count, small = len(launch.tensors), _small(launch)
     complaint = f"{launch.name} takes {count} arguments"
     yield (
         f"static const Launch launch_{number} = "
-        f'{{steps_{number}, {len(launch.kernels)}, {count}, "{complaint}"}};'
+        f'{{steps_{number}, {len(launch.kernels)}, {count}, {small}, "{complaint}"}};'
     )
     yield (
         f"int __tvm_ffi_{launch.name}(void *self, const Any *arguments, int32_t count, Any *result) "
         f"{{ return run(&launch_{number}, arguments, count, result); }}"
     )
+
+
+def _small(launch: JointLaunch) -> int:
+    """Return up to how many bytes, counted for each kernel, the calling thread is faster alone."""
+    return _WAKING + _BARRIER * sum(kernel.waits for kernel in launch.kernels) if launch.light else -1
 
 
 def compiled(source: str, folder: Path) -> bytes:

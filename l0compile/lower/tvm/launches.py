@@ -58,12 +58,14 @@ class JointLaunch:
         name: Its name, by which the virtual machine calls it.
         tensors: Whether each of its arguments is a tensor, and not a size.
         kernels: What it runs, in order; one at least.
+        light: Its kernels compute little for each byte that they touch.
         plain: It runs a single function, which no schedule rule could change.
     """
 
     name: str
     tensors: tuple[bool, ...]
     kernels: tuple[LaunchedKernel, ...]
+    light: bool = False
     plain: bool = False
 
 
@@ -258,10 +260,11 @@ class _Joiner:
             LaunchedKernel(self._share(name, kernel), own, waits)
             for name, kernel, own, waits in zip(names, run.kernels, places, run.barriers, strict=True)
         )
+        light = all(kernel.light for kernel in run.kernels)
         if len(names) > 1:
-            return JointLaunch(f"launch_{len(self.launches)}", tuple(tensors), kernels)
+            return JointLaunch(f"launch_{len(self.launches)}", tuple(tensors), kernels, light)
         attributes = self.module[names[0]].attrs or {}
-        return JointLaunch(names[0], tuple(tensors), kernels, plain=PLAIN in attributes)
+        return JointLaunch(names[0], tuple(tensors), kernels, light, PLAIN in attributes)
 
     def _share(self, name: str, kernel: WorkShared) -> str:
         """Return the name of a kernel's share in the module, and add it if it is new."""
