@@ -55,7 +55,7 @@ KINDS = {objects._Launches: "launches", objects._Shapes: "shapes"}
 def generated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the pieces that code was generated for: functions, "launches" and "shapes"."""
     found: list[str] = []
-    for kind in (objects._Function, objects._Launches, objects._Shapes):
+    for kind in (objects._OneFunction, objects._Launches, objects._Shapes):
         monkeypatch.setattr(kind, "compiled", _noted(kind, found))
     return found
 
@@ -162,7 +162,7 @@ def test_code_that_cannot_be_made_is_not_kept(
     def fail(*_: object) -> bytes:
         raise ValueError("no code today")
 
-    for kind in (objects._Function, objects._Launches):
+    for kind in (objects._OneFunction, objects._Launches):
         monkeypatch.setattr(kind, "compiled", fail)
     check(mlp(0))  # in PyTorch
     assert "no code today" in caplog.text

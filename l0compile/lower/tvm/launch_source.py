@@ -41,9 +41,7 @@ def _tables(number: int, launch: JointLaunch) -> Iterator[str]:
     steps, start = [], 0
     for kernel in launch.kernels:
         count = len(kernel.places)
-        steps.append(
-            f"{{__tvm_ffi_{kernel.name}, places_{number} + {start}, {count}, {int(kernel.waits)}}}"
-        )
+        steps.append(f"{{__tvm_ffi_{kernel.name}, places_{number} + {start}, {count}, {int(kernel.waits)}}}")
         start += count
     yield f"static const Step steps_{number}[] = {{{', '.join(steps)}}};"
     count, small = len(launch.tensors), _small(launch)

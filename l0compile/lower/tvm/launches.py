@@ -253,9 +253,13 @@ class _Joiner:
         if key not in self.launches:
             self.launches[key] = self._launch(run, names, [_is_tensor(a) for a in arguments], places)
         callee = relax.ExternFunc(self.launches[key].name)
-        yield relax.VarBinding(run.bindings[0].var, relax.Call(callee, arguments, None, [relax.TupleType([])]))
+        yield relax.VarBinding(
+            run.bindings[0].var, relax.Call(callee, arguments, None, [relax.TupleType([])])
+        )
 
-    def _launch(self, run: _Run, names: Sequence[str], tensors: Sequence[bool], places: Positions) -> JointLaunch:
+    def _launch(
+        self, run: _Run, names: Sequence[str], tensors: Sequence[bool], places: Positions
+    ) -> JointLaunch:
         kernels = tuple(
             LaunchedKernel(self._share(name, kernel), own, waits)
             for name, kernel, own, waits in zip(names, run.kernels, places, run.barriers, strict=True)

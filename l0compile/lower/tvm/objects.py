@@ -110,7 +110,7 @@ def _key(piece: _Piece, target: Target) -> str:
 
 
 @dataclass(frozen=True)
-class _Function:
+class _OneFunction:
     """A function that does work of its own.
 
     Attributes:
@@ -188,6 +188,6 @@ def _pieces(ready: Joined) -> Iterator[_Piece]:
     if ready.launches:
         yield _Launches(ready.launches)
     for name, function in kernels:
-        yield _Function(name, function)
+        yield _OneFunction(name, function)
     if shapes:
         yield _Shapes(shapes)

@@ -15,5 +15,7 @@ _COMPACT = "s_tir.CompactBufferAllocation"
 def skipped_passes(function: Any) -> tuple[str, ...]:
     """Return the names of passes to leave out for ``function``, a ``tirx.PrimFunc`` with a schedule."""
     allocated: list[Any] = []
-    tvm_ffi.structural_walk(function.body, (s_tir.SBlock, lambda block: allocated.extend(block.alloc_buffers)))
+    tvm_ffi.structural_walk(
+        function.body, (s_tir.SBlock, lambda block: allocated.extend(block.alloc_buffers))
+    )
     return (_NO_OPS,) if allocated else (_NO_OPS, _COMPACT)

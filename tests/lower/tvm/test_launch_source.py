@@ -1,4 +1,4 @@
-"""Launches in C do what those of TVM do: the same numbers, on any number of threads, and errors instead of deadlocks."""
+"""Launches in C do what those of TVM do: the same numbers on any number of threads, and errors, not deadlocks."""
 
 import ctypes
 from pathlib import Path
