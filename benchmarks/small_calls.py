@@ -3,7 +3,7 @@
     python benchmarks/small_calls.py [--cases "8 -> 8" ...] [--engines ours eager torch.compile]
 
 A call of so small a model is spent on checks, memory and waking threads rather than on numbers. Each engine runs each
-case in a process of its own, with the threads that it takes by default: 40 blocks of 500 calls back to back, their median
+case in a process of its own, with its own number of threads: 40 blocks of 500 calls back to back, their median
 and its 95 % bootstrap interval. ``ours`` is held to TVM; unasked, ``l0compile.compile`` takes the faster engine.
 
 Appends to ``benchmarks/results/small_calls.jsonl``.
