@@ -104,6 +104,7 @@ class KernelDef:
         dtypes: types of the numbers that it computes with; narrow ones lie in words of int32.
         kind: "llvm" for CPUs or "cuda", as in ``Target.kind``.
         moves: it changes a layout for others and belongs to no region of the model.
+        light: for each byte that it touches it computes no more than a product of matrices does.
     """
 
     name: str
@@ -115,6 +116,7 @@ class KernelDef:
     dtypes: tuple[str, ...] = ("float32",)
     kind: str = "llvm"
     moves: bool = False
+    light: bool = False
 
     def stamp(self, core: Core) -> str:
         """What a cost record remembers of the code for ``core``; see ``code_stamp``."""

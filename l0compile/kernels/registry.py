@@ -11,6 +11,7 @@ from l0compile.kernels.cpu.attention.definition import ATTENTION
 from l0compile.kernels.cpu.bag import BAG
 from l0compile.kernels.cpu.conv import CONV
 from l0compile.kernels.cpu.int8_conv import INT8_CONV
+from l0compile.kernels.cpu.lanes import LIGHT
 from l0compile.kernels.cpu.linear.definition import LINEAR
 from l0compile.kernels.cpu.mask import MASK
 from l0compile.kernels.cpu.narrow import NARROW
@@ -90,4 +91,5 @@ def emit(spec: Any, tile: TokenTile, schedule: Any = None) -> Any:
     kernel, tail = kernel_of(spec), getattr(spec, "tail", None) or 0
     if not 0 <= tail < tile.lanes:
         raise BuildError(f"kernels: expected a last tile of 0 to {tile.lanes - 1} tokens, got {spec}")
-    return kernel.emit(spec, tile, schedule) if kernel.schedules else kernel.emit(spec, tile)
+    function = kernel.emit(spec, tile, schedule) if kernel.schedules else kernel.emit(spec, tile)
+    return function.with_attr(LIGHT, True) if kernel.light else function

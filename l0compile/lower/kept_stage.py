@@ -106,4 +106,4 @@ def _code() -> str:
 
 def _files(package: Path) -> Iterator[Path]:
     for step in _CODE:
-        yield from sorted((package / step).rglob("*.py"))
+        yield from sorted(path for kind in ("*.py", "*.c") for path in (package / step).rglob(kind))

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,9 +12,8 @@ from torch import nn
 
 from l0compile.compiler.compile import compile
 from l0compile.frontend.export import capture
-from l0compile.hardware.targets import load_target
+from l0compile.hardware.targets import Target, load_target
 from l0compile.ir.program import Program
-from l0compile.kernels.cpu.lanes import SCHEDULED
 from l0compile.kernels.token_tile import token_tile
 from l0compile.lower import kept_stage
 from l0compile.lower.kept_stage import KeptStage, stage_key
@@ -48,23 +48,31 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "code"
 
 
+KINDS = {objects._Launches: "launches", objects._Shapes: "shapes"}
+
+
 @pytest.fixture
 def generated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the pieces that code was generated for; the launches are "glue"."""
+    """Names of the pieces that code was generated for: functions, "launches" and "shapes"."""
     found: list[str] = []
-    original = objects._Piece._compiled
-
-    def noted(piece: objects._Piece, target: object) -> bytes:
-        found.extend(["glue"] if piece.glue else piece.functions)
-        return original(piece, target)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(objects._Piece, "_compiled", noted)
+    for kind in (objects._OneFunction, objects._Launches, objects._Shapes):
+        monkeypatch.setattr(kind, "compiled", _noted(kind, found))
     return found
+
+
+def _noted(kind: Any, found: list[str]) -> Callable[..., bytes]:
+    original = kind.compiled
+
+    def compiled(piece: Any, target: Target, folder: Path) -> bytes:
+        found.extend([KINDS[kind]] if kind in KINDS else piece.names)
+        return original(piece, target, folder)  # type: ignore[no-any-return]
+
+    return compiled
 
 
 def test_other_weights_need_no_code(cache: Path, generated: list[str]) -> None:
     check(mlp(0))
-    assert "glue" in generated and len(generated) > 2
+    assert "launches" in generated and len(generated) > 2
     generated.clear()
     check(mlp(1))
     assert not generated
@@ -77,24 +85,13 @@ def test_layers_that_share_a_kernel(cache: Path, generated: list[str]) -> None:
     assert len(generated) == len(set(generated)) < 8
 
 
-def test_only_launches_and_shapes_are_built_without_optimisation(
-    cache: Path, generated: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pieces: list[objects._Piece] = []
-    original = objects._Piece.code
-
-    def noted(piece: objects._Piece, *given: object) -> bytes:
-        pieces.append(piece)
-        return original(piece, *given)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(objects._Piece, "code", noted)
-    check(Scaled(lambda x: (x - x.amax(1, keepdim=True)).cumsum(1).softmax(1)).eval())
-    (glue,) = (piece for piece in pieces if piece.glue)
-    for function in glue.functions.values():
-        attributes = function.attrs or {}
-        assert SCHEDULED not in attributes or "T.call_cpacked" in function.script()
-    alone = [name for piece in pieces if not piece.glue for name in piece.functions]
-    assert any(not name.startswith("kernel_") for name in alone)  # tasks that launches cannot share
+def test_functions_have_pieces_of_their_own(cache: Path, generated: list[str]) -> None:
+    model = Scaled(lambda x: (x - x.amax(1, keepdim=True)).cumsum(1).softmax(1)).eval()
+    compile(model, (X,), engine="tvm", dynamic_shapes={"x": {0: "n"}})
+    assert generated.count("launches") == generated.count("shapes") == 1
+    kernels = [name for name in generated if name.startswith("kernel_")]
+    alone = set(generated) - {*kernels, "launches", "shapes"}  # their tasks cannot be shared
+    assert len(kernels) > 2 and alone and not [name for name in alone if name.startswith("reshape")]
 
 
 def test_other_zeros_need_no_kernels(cache: Path, generated: list[str]) -> None:
@@ -132,7 +129,7 @@ def test_without_a_cache(monkeypatch: pytest.MonkeyPatch, generated: list[str]) 
     for _ in range(2):
         generated.clear()
         check(mlp(0))
-        assert "glue" in generated
+        assert "launches" in generated
 
 
 def test_without_a_linker(cache: Path, monkeypatch: pytest.MonkeyPatch, generated: list[str]) -> None:
@@ -146,7 +143,7 @@ def test_with_a_linker_that_fails(
 ) -> None:
     monkeypatch.setenv("CXX", "/bin/false")
     check(mlp(0))
-    assert "/bin/false could not link" in caplog.text and "PyTorch" not in caplog.text
+    assert "/bin/false could not compile the launches" in caplog.text and "PyTorch" not in caplog.text
 
 
 def test_a_damaged_cache_changes_no_answer(cache: Path, generated: list[str]) -> None:
@@ -156,7 +153,7 @@ def test_a_damaged_cache_changes_no_answer(cache: Path, generated: list[str]) ->
             path.write_bytes(path.read_bytes()[::-1])
     generated.clear()
     check(mlp(0))
-    assert "glue" in generated
+    assert "launches" in generated
 
 
 def test_code_that_cannot_be_made_is_not_kept(
@@ -165,7 +162,8 @@ def test_code_that_cannot_be_made_is_not_kept(
     def fail(*_: object) -> bytes:
         raise ValueError("no code today")
 
-    monkeypatch.setattr(objects._Piece, "_compiled", fail)
+    for kind in (objects._OneFunction, objects._Launches):
+        monkeypatch.setattr(kind, "compiled", fail)
     check(mlp(0))  # in PyTorch
     assert "no code today" in caplog.text
     assert not [path for path in cache.rglob("*") if path.is_file()]

@@ -15,6 +15,8 @@ Expr = Any  # a tirx expression or a Python number
 
 # Set on every PrimFunc that needs no further scheduling.
 SCHEDULED = "l0compile.scheduled"
+# Set on a function that computes little for each byte that it touches: threads are not worth waking for few bytes.
+LIGHT = "l0compile.light"
 # TVM must not fuse a neighbour into a kernel (OpPatternKind.kOpaque).
 _OPAQUE = 8
 

@@ -132,4 +132,5 @@ NARROW = KernelDef(
     costs=KernelCosts(_workload, _spec, counts_per_feature, _operands),
     dtypes=("float32", "bfloat16", "int8"),
     moves=True,
+    light=True,
 )

@@ -235,4 +235,5 @@ NORM = KernelDef(
     spec=NormSpec,
     emit=norm,
     costs=KernelCosts(_workload, _spec, counts_per_feature, _operands),
+    light=True,
 )

@@ -135,4 +135,5 @@ PACK = KernelDef(
     emit=pack,
     costs=KernelCosts(_workload, _spec, counts_per_feature, _operands),
     moves=True,
+    light=True,
 )

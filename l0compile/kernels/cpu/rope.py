@@ -60,4 +60,4 @@ def _call(node: fx.Node) -> KernelCall:
     return KernelCall(RopeSpec(heads, dim, tail, interleaved), (x, cos, sin), sizes)
 
 
-ROPE = KernelDef(name="rope", calls={"packed_rope": _call}, spec=RopeSpec, emit=rope, costs=None)
+ROPE = KernelDef(name="rope", calls={"packed_rope": _call}, spec=RopeSpec, emit=rope, costs=None, light=True)

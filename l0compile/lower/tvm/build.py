@@ -1,7 +1,8 @@
 """relax.IRModule -> executable for one target: legalise, fuse, schedule, plan memory, generate code."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from l0compile.errors import BuildError
@@ -10,10 +11,12 @@ from l0compile.hardware.targets import Target
 from l0compile.kernels.cpu.lanes import SCHEDULED
 from l0compile.kernels.token_tile import TokenTile
 from l0compile.lower.tvm.code_cache import user_cache
-from l0compile.lower.tvm.launches import join_launches
+from l0compile.lower.tvm.launch_functions import with_launches
+from l0compile.lower.tvm.launch_source import LinkError
+from l0compile.lower.tvm.launches import Joined, join_launches
 from l0compile.lower.tvm.library import InMemory, MachineCode
 from l0compile.lower.tvm.memory_plan import plan_memory
-from l0compile.lower.tvm.objects import LinkError, can_link, linked
+from l0compile.lower.tvm.objects import can_link, linked
 from l0compile.lower.tvm.ordinary import PLAIN, schedule_ordinary
 
 _log = logging.getLogger("l0compile")
@@ -56,15 +59,12 @@ def build(module: Any, target: Target, tile: TokenTile, *, in_pieces: bool = Tru
 def _built(module: Any, target: Target, tile: TokenTile, *, in_pieces: bool) -> Built:
     with tvm_target(target):
         try:
-            ready = scheduled(module, target, tile, in_pieces=in_pieces)
-            plain = tuple(
-                name.name_hint
-                for name, function in ready.functions.items()
-                if isinstance(function, tirx.PrimFunc) and function.attrs and PLAIN in function.attrs
-            )
+            ready = scheduled(module, target, tile)
+            plain = tuple(_plain(ready))
             if in_pieces:
                 return Built(linked(ready, target, user_cache()), plain)
-            return Built(InMemory(relax.build(ready, target=tvm_target(target), relax_pipeline=None)), plain)
+            whole = with_launches(ready, tile.threads)
+            return Built(InMemory(relax.build(whole, target=tvm_target(target), relax_pipeline=None)), plain)
         except BuildError:
             raise
         except (
@@ -74,7 +74,14 @@ def _built(module: Any, target: Target, tile: TokenTile, *, in_pieces: bool) -> 
             raise BuildError(f"target {target.name}: code generation failed: {lines[-1]}") from error
 
 
-def scheduled(module: Any, target: Target, tile: TokenTile, *, in_pieces: bool = False) -> Any:
+def _plain(ready: Joined) -> Iterator[str]:
+    for name, function in ready.module.functions.items():
+        if isinstance(function, tirx.PrimFunc) and function.attrs and PLAIN in function.attrs:
+            yield str(name.name_hint)
+    yield from (launch.name for launch in ready.launches if launch.plain)
+
+
+def scheduled(module: Any, target: Target, tile: TokenTile) -> Joined:
     """Lower ``module`` to what the code generator takes: VM calls, and scheduled PrimFuncs without aliases."""
     with tvm_target(target):
         module = tvm.transform.Sequential([
@@ -94,7 +101,7 @@ def scheduled(module: Any, target: Target, tile: TokenTile, *, in_pieces: bool =
             relax.transform.RemovePurityChecking(),
             relax.transform.CallTIRRewrite(),
         ])(module)  # fmt: skip
-        module = join_launches(plan_memory(module), tile.threads, apart=in_pieces)
+        joined = join_launches(plan_memory(module))
         module = tvm.transform.Sequential([
             relax.transform.LowerAllocTensor(),
             relax.transform.KillAfterLastUse(),
@@ -102,8 +109,8 @@ def scheduled(module: Any, target: Target, tile: TokenTile, *, in_pieces: bool =
             relax.transform.ComputePrimValue(),
             relax.transform.VMShapeLower(),
             relax.transform.AttachGlobalSymbol(),
-        ])(module)  # fmt: skip
-    return _without_aliases(module)
+        ])(joined.module)  # fmt: skip
+    return replace(joined, module=_without_aliases(module))
 
 
 def check_scheduled(module: Any) -> None:

@@ -8,15 +8,13 @@ and values, for example, need none between them.
 """
 
 import hashlib
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import tvm_ffi
 
-from l0compile.hardware._tvm import TB, IRBuilder, relax, tirx, tvm
-from l0compile.kernels.cpu.lanes import SCHEDULED, body
+from l0compile.hardware._tvm import relax, tirx, tvm
 from l0compile.lower.tvm.memory_plan import variables
 from l0compile.lower.tvm.ordinary import PLAIN
 from l0compile.lower.tvm.work_sharing import WorkShared, share_work
@@ -37,37 +35,87 @@ Positions = tuple[tuple[int, ...], ...]
 """For each kernel of a launch, the positions of its arguments among those of the launch."""
 
 
-CALLS = "l0compile.calls"
-"""Attribute of a launch: the names by which it calls kernels of other object files, see ``kernel_symbol``."""
+@dataclass(frozen=True)
+class LaunchedKernel:
+    """A kernel of a launch.
 
-
-def kernel_symbol(call: str) -> str:
-    """Return the symbol of the kernel that a launch calls by a name of its own.
-
-    Each call has one, because the code generator declares a function that is not in its module once for each call, and
-    gives all declarations of one name other names.
+    Attributes:
+        name: Its name in the module; it takes two arguments more, the share and the number of shares.
+        places: Positions of its other arguments among those of the launch.
+        waits: Whether it needs a barrier before it.
     """
-    return "__tvm_ffi_" + call.rsplit("__", 1)[0]
+
+    name: str
+    places: tuple[int, ...]
+    waits: bool
 
 
-def join_launches(module: Any, threads: int, *, apart: bool = False) -> Any:
+@dataclass(frozen=True)
+class JointLaunch:
+    """A function that runs kernels in one parallel region.
+
+    Attributes:
+        name: Its name, by which the virtual machine calls it.
+        tensors: Whether each of its arguments is a tensor, and not a size.
+        kernels: What it runs, in order; one at least.
+        light: Its kernels compute little for each byte that they touch.
+        plain: It runs a single function, which no schedule rule could change.
+    """
+
+    name: str
+    tensors: tuple[bool, ...]
+    kernels: tuple[LaunchedKernel, ...]
+    light: bool = False
+    plain: bool = False
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A module whose functions call launches by name.
+
+    Attributes:
+        module: The module, with the kernels of the launches, but without the launches themselves.
+        launches: What is called.
+    """
+
+    module: Any
+    launches: tuple[JointLaunch, ...]
+
+
+def join_launches(module: Any) -> Joined:
     """Join the kernels that ``main`` runs one after another in launches, and add the function ``STEPS``.
 
-    Kernels whose tasks cannot be divided are called as before.
+    Kernels whose tasks cannot be divided are called as before; what is not called is left out.
 
     Args:
         module: The result of ``plan_memory``.
-        threads: Number of tasks of a launch.
-        apart: The code of the kernels will not lie in one object file with the launches.
-
-    Returns:
-        A new module.
     """
-    main, joiner = module["main"], _Joiner(module, threads, apart)
+    main, joiner = module["main"], _Joiner(module)
     joined, alone = joiner.joined(main, together=True), joiner.joined(main, together=False)
     made = joiner.builder.get()
     made["main"], made[STEPS] = joined, relax.utils.copy_with_new_vars(alone)
-    return made
+    return Joined(_without_uncalled(made, joiner.launches.values()), tuple(joiner.launches.values()))
+
+
+def _without_uncalled(module: Any, launches: Iterable[JointLaunch]) -> Any:
+    called = {kernel.name for launch in launches for kernel in launch.kernels}
+    relaxed = [function for function in module.functions.values() if isinstance(function, relax.Function)]
+    for function in relaxed:
+        bindings = (binding for block in function.body.blocks for binding in block.bindings)
+        called |= {name for name in map(_callee, bindings) if name is not None}
+    kept = {
+        variable: function
+        for variable, function in module.functions.items()
+        if not isinstance(function, tirx.PrimFunc) or variable.name_hint in called
+    }
+    return tvm.IRModule(kept, attrs=module.attrs)
+
+
+def _callee(binding: Any) -> str | None:
+    """Return the name of the function of the module that a binding calls."""
+    callee = getattr(binding.value, "op", None)
+    is_call = isinstance(binding.value, relax.Call) and isinstance(callee, tvm.ir.GlobalVar)
+    return str(callee.name_hint) if is_call and callee else None
 
 
 @dataclass
@@ -153,18 +201,13 @@ class _Joiner:
 
     Attributes:
         module: The module.
-        threads: Number of tasks of a launch.
-        apart: The code of the kernels will not lie in one object file with the launches.
-        launches: The launch functions made so far.
+        launches: The launches made so far.
     """
 
     module: Any
-    threads: int
-    apart: bool
-    launches: dict[Any, Any] = field(default_factory=dict)
+    launches: dict[Any, JointLaunch] = field(default_factory=dict)
     _shares: dict[str, WorkShared | None] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
-    _calls: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         self.builder, self._added = relax.BlockBuilder(self.module), set[str]()
@@ -191,10 +234,9 @@ class _Joiner:
         return relax.Function(main.params, ended, main.ret_ty, main.is_pure, main.attrs)
 
     def _kernel(self, binding: Any) -> WorkShared | None:
-        callee = getattr(binding.value, "op", None)
-        if not isinstance(binding.value, relax.Call) or not isinstance(callee, tvm.ir.GlobalVar):
+        name = _callee(binding)
+        if name is None:
             return None
-        name = callee.name_hint
         if name not in self._shares:
             function = self.module[name]
             self._shares[name] = share_work(function) if isinstance(function, tirx.PrimFunc) else None
@@ -210,23 +252,23 @@ class _Joiner:
         key = names, places, tuple(run.barriers)
         if key not in self.launches:
             self.launches[key] = self._launch(run, names, [_is_tensor(a) for a in arguments], places)
-        first = run.bindings[0]
-        yield relax.VarBinding(first.var, relax.Call(self.launches[key], arguments))
+        callee = relax.ExternFunc(self.launches[key].name)
+        yield relax.VarBinding(
+            run.bindings[0].var, relax.Call(callee, arguments, None, [relax.TupleType([])])
+        )
 
-    def _launch(self, run: _Run, names: Sequence[str], tensors: Sequence[bool], places: Positions) -> Any:
-        shares = [self._share(name, kernel) for name, kernel in zip(names, run.kernels, strict=True)]
-        if self.apart:
-            shares = [f"{share}__{next(self._calls)}" for share in shares]
-        function = _launch_function(self.threads, shares, tensors, places, run.barriers)
-        if self.apart:
-            function = function.with_attr(CALLS, shares)
+    def _launch(
+        self, run: _Run, names: Sequence[str], tensors: Sequence[bool], places: Positions
+    ) -> JointLaunch:
+        kernels = tuple(
+            LaunchedKernel(self._share(name, kernel), own, waits)
+            for name, kernel, own, waits in zip(names, run.kernels, places, run.barriers, strict=True)
+        )
+        light = all(kernel.light for kernel in run.kernels)
         if len(names) > 1:
-            return self.builder.add_func(function, f"launch_{len(self.launches)}")
-        own = run.bindings[0].value.op
-        if PLAIN in (self.module[own].attrs or {}):
-            function = function.with_attr(PLAIN, True)
-        self.builder.update_func(own, function)
-        return own
+            return JointLaunch(f"launch_{len(self.launches)}", tuple(tensors), kernels, light)
+        attributes = self.module[names[0]].attrs or {}
+        return JointLaunch(names[0], tuple(tensors), kernels, light, PLAIN in attributes)
 
     def _share(self, name: str, kernel: WorkShared) -> str:
         """Return the name of a kernel's share in the module, and add it if it is new."""
@@ -246,37 +288,3 @@ def _named_by_content(function: Any) -> tuple[str, Any]:
     plain = function.without_attr("global_symbol")
     digest = hashlib.sha256(tvm.ir.save_json(plain).encode()).hexdigest()[:24]
     return f"kernel_{digest}", plain
-
-
-def _launch_function(
-    threads: int, names: Sequence[str], tensors: Sequence[bool], places: Positions, barriers: Sequence[bool]
-) -> Any:
-    """Make a PrimFunc that calls kernels by name in one launch.
-
-    Args:
-        threads: Number of tasks.
-        names: Names of the kernels.
-        tensors: Whether each argument of the launch is a tensor, and not a size.
-        places: Positions of each kernel's arguments among those of the launch.
-        barriers: Whether each kernel needs a barrier before it.
-    """
-    with IRBuilder() as builder, TB.prim_func(s_tir=True):
-        TB.func_name("launch")
-        TB.func_attr({SCHEDULED: True})
-        kinds = ["handle" if tensor else "int64" for tensor in tensors]
-        arguments = [TB.arg(f"a{i}", tirx.Var(f"a{i}", kind)) for i, kind in enumerate(kinds)]
-        with body(), TB.attr(tirx.const(0, "int32"), "pragma_parallel_launch_point", tirx.const(1, "int32")):
-            for number, (name, own) in enumerate(zip(names, places, strict=True)):
-                if number + 1 < len(names) and barriers[number + 1]:
-                    pragma = "pragma_parallel_barrier_when_finish"
-                    with TB.attr(tirx.const(0, "int32"), pragma, tirx.const(1, "int32")):
-                        _call(name, [arguments[place] for place in own], threads)
-                else:
-                    _call(name, [arguments[place] for place in own], threads)
-    return builder.get()
-
-
-def _call(name: str, arguments: Sequence[Any], threads: int) -> None:
-    with TB.parallel(0, threads) as share:
-        shares = TB.cast(share, "int64"), tirx.const(threads, "int64")
-        TB.evaluate(tirx.call_cpacked(name, *arguments, *shares))

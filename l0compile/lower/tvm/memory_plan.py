@@ -189,9 +189,5 @@ def _is_allocation(binding: Any) -> bool:
 
 
 def variables(expression: Any) -> list[Any]:
-    """List the variables in an expression."""
-    found: list[Any] = []
-    relax.analysis.post_order_visit(
-        expression, lambda part: found.append(part) if isinstance(part, relax.Var) else None
-    )
-    return found
+    """List the variables in an expression that binds none itself."""
+    return list(relax.analysis.free_vars(expression))

@@ -7,8 +7,10 @@ reduction over neighbours in memory, as of a row, is done lane by lane first, an
 
 from typing import Any
 
+import tvm_ffi
+
 from l0compile.hardware._tvm import s_tir, tirx, tvm
-from l0compile.kernels.cpu.lanes import SCHEDULED
+from l0compile.kernels.cpu.lanes import LIGHT, SCHEDULED
 from l0compile.kernels.token_tile import TokenTile
 
 # Set on a function that the rule could not change: its loops run as they were written.
@@ -20,11 +22,19 @@ def schedule_ordinary(module: Any, tile: TokenTile) -> Any:
     updated = {}
     for name, function in module.functions.items():
         if isinstance(function, tirx.PrimFunc) and not (function.attrs and SCHEDULED in function.attrs):
-            updated[name] = _scheduled(function, tile).with_attr(SCHEDULED, True)
+            made = _scheduled(function, tile).with_attr(SCHEDULED, True)
+            updated[name] = made if _reduces(function) else made.with_attr(LIGHT, True)
     result = tvm.IRModule(dict(module.functions), attrs=module.attrs)
     for name, function in updated.items():
         result[name] = function
     return result
+
+
+def _reduces(function: Any) -> bool:
+    kinds: list[int] = []
+    walk = (s_tir.SBlock, lambda block: kinds.extend(int(v.iter_type) for v in block.iter_vars))
+    tvm_ffi.structural_walk(function.body, walk)
+    return tirx.IterVar.CommReduce in kinds
 
 
 def _scheduled(function: Any, tile: TokenTile) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 import tvm_ffi
 
 from l0compile.hardware._tvm import TB, s_tir, tirx, tvm
+from l0compile.kernels.cpu.lanes import LIGHT
 from l0compile.lower.tvm.ordinary import PLAIN
 
 
@@ -17,11 +18,13 @@ class WorkShared:
         function: The kernel, with two more parameters: the share, and the number of shares.
         writes: Positions of the parameters that it writes.
         parallel: Whether it has more than one task.
+        light: Whether it computes little for each byte that it touches.
     """
 
     function: Any
     writes: frozenset[int]
     parallel: bool
+    light: bool
 
 
 def share_work(function: Any) -> WorkShared | None:
@@ -42,7 +45,7 @@ def share_work(function: Any) -> WorkShared | None:
     block = s_tir.SBlock([], root.reads, root.writes, root.name_hint, part, None, root.alloc_buffers)
     whole = s_tir.SBlockRealize([], tirx.const(True, "bool"), block)
     shared = tirx.PrimFunc([*function.params, share, shares], whole, function.ret_type, function.attrs)
-    return WorkShared(shared.without_attr(PLAIN), writes, parallel)
+    return WorkShared(shared.without_attr(PLAIN), writes, parallel, LIGHT in (function.attrs or {}))
 
 
 def _part(loop: Any, share: Any, shares: Any) -> Any:

@@ -43,7 +43,7 @@ def test_code_for_every_cpu_target(program: Program, name: str) -> None:
 
 
 def test_everything_is_scheduled_and_alias_free(program: Program) -> None:
-    module = scheduled(*lowered(program, "native"))
+    module = scheduled(*lowered(program, "native")).module
     functions = [f for f in module.functions.values() if isinstance(f, tirx.PrimFunc)]
     assert len(functions) > 5
     assert all(f.attrs["tirx.noalias"] for f in functions)

@@ -160,4 +160,5 @@ LINEAR = KernelDef(
     ),
     schedules=Schedules(LinearSchedule, default_schedule, legal_schedules, cycles_bound),
     dtypes=("float32", "bfloat16", "int8"),
+    light=True,
 )
