@@ -124,7 +124,12 @@ class Evaluator:
         return hashlib.sha256(f"{zeros} {precisions}".encode()).hexdigest()[:16] if precisions else zeros
 
     def rounded(
-        self, model: nn.Module, allocation: Allocation, rounding: Rounding = "nearest", samples: int = SAMPLES
+        self,
+        model: nn.Module,
+        allocation: Allocation,
+        rounding: Rounding = "nearest",
+        samples: int = SAMPLES,
+        batches: int | None = None,
     ) -> nn.Module:
         """Return a copy of a realised model with the precisions of its allocation; the model itself if all are float32.
 
@@ -132,13 +137,15 @@ class Evaluator:
             model: with the zeros of ``allocation``.
             allocation: gives each layer its precision.
             rounding: as in ``quantize``.
-            samples: as in ``quantize``; the time of a model does not depend on it.
+            samples: as in ``quantize``.
+            batches: of calibration data; default: ``calibration``. The time of a model depends on neither of the two.
         """
         if not self.space.narrow:
             return model
         attention = "bfloat16" if "bfloat16" in self.space.precision else "float32"
+        given = islice(self.task.calibration(), batches or self.calibration)
         return quantize(
-            model, islice(self.task.calibration(), self.calibration), allocation.precisions, rounding=rounding,
+            model, given, allocation.precisions, rounding=rounding,
             attention=attention, tolerance=math.inf, samples=samples, forward=self.task.predict,
         )  # fmt: skip
 
