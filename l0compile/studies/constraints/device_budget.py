@@ -54,7 +54,7 @@ class DeviceBudget:
         Args:
             bench: where to measure.
             artifact: folder of the saved model.
-            band: loads aimed at. The measurement ends early if the whole interval of the load is outside.
+            band: loads aimed at. The measurement ends early if the model is certainly outside.
 
         Returns:
             The latency, and the load: the latency over the budget, NaN if the measurement failed.
@@ -69,8 +69,12 @@ class DeviceBudget:
         def decided(found: Mapping[str, Measurement]) -> bool:
             if band is None or not all(name in found for name in names):
                 return False
-            load = self._load(found, names[0])
-            return load.high < band[0] or load.low > band[1]
+            # How well the reference is known is another matter, and the same for all models.
+            load, share = self._load(found, names[0]), ratio(found[names[0]], found[CHOSEN], paired=True)
+            return (
+                load.value * share.value / share.low < band[0]
+                or load.value * share.value / share.high > band[1]
+            )
 
         protocol = bench.timed(Protocol.careful())
         measured = bench.compare(jobs, {}, protocol, names, width=CLOSE, turns=1, decided=decided)

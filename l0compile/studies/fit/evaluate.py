@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -35,6 +35,9 @@ from l0compile.tasks import Checkpoint, Schedule, Task, Team, Trained, train
 
 if TYPE_CHECKING:
     import optuna
+
+# Rows of a layer's input from which the scales of a model that is only timed are chosen.
+_FEW_SAMPLES = 32
 
 
 @dataclass
@@ -129,7 +132,6 @@ class Evaluator:
         allocation: Allocation,
         rounding: Rounding = "nearest",
         samples: int = SAMPLES,
-        batches: int | None = None,
     ) -> nn.Module:
         """Return a copy of a realised model with the precisions of its allocation; the model itself if all are float32.
 
@@ -138,15 +140,21 @@ class Evaluator:
             allocation: gives each layer its precision.
             rounding: as in ``quantize``.
             samples: as in ``quantize``.
-            batches: of calibration data; default: ``calibration``. The time of a model depends on neither of the two.
         """
+        return self._narrow(model, allocation, self.calibration, rounding=rounding, samples=samples)
+
+    def timed(self, model: nn.Module, allocation: Allocation) -> nn.Module:
+        """Return a copy that takes as long as ``rounded`` and is made in no time: its scales need not be good."""
+        return self._narrow(model, allocation, 1, samples=_FEW_SAMPLES, rough=True)
+
+    def _narrow(self, model: nn.Module, allocation: Allocation, batches: int, **how: Any) -> nn.Module:
         if not self.space.narrow:
             return model
         attention = "bfloat16" if "bfloat16" in self.space.precision else "float32"
-        given = islice(self.task.calibration(), batches or self.calibration)
+        given = islice(self.task.calibration(), batches)
         return quantize(
-            model, given, allocation.precisions, rounding=rounding,
-            attention=attention, tolerance=math.inf, samples=samples, forward=self.task.predict,
+            model, given, allocation.precisions, attention=attention, tolerance=math.inf,
+            forward=self.task.predict, **how,
         )  # fmt: skip
 
     def quality(self, model: nn.Module, allocation: Allocation) -> float:

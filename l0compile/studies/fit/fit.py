@@ -33,8 +33,6 @@ _INSIDE, _BEYOND = 0.1, 0.02
 _AT_MOST = 0.4
 # How many times a measurement counts for other models of the same choices.
 _OWN = 8
-# Scales of a model that is only timed: they need not be good.
-_FEW_SAMPLES = 32
 # Prices within this ratio may contradict each other: models of one price differ by a few percent.
 _CLOSE = 1.05
 
@@ -62,7 +60,8 @@ class Fitter:
     """Fits the models of one space to latencies on this machine, and remembers what it measured.
 
     points: (price, measured) milliseconds of whole models, the dense one first; every measurement adds one. measured:
-    by structure, so that nothing is compiled or measured twice. told: called with each measurement.
+    by structure, so that nothing is compiled or measured twice. told: called with each measurement. seconds: that each
+    fit took.
     """
 
     evaluator: Evaluator
@@ -71,6 +70,7 @@ class Fitter:
     points: list[tuple[float, float]]
     measured: dict[str, Fitted] = field(default_factory=dict)
     told: Callable[[Fitted], None] = lambda fitted: None
+    seconds: list[float] = field(default_factory=list)
 
     def price(self, wanted_ms: float, own: Sequence[tuple[float, float]] = ()) -> float:
         """Return the price of a model that takes about ``wanted_ms``.
@@ -131,6 +131,7 @@ class Fitter:
             InfeasibleError: no allocation is fast enough.
             L0CompileError: a model can't be built or measured.
         """
+        start = time.monotonic()
         low, high = (share * wanted_ms / self.budget.ms for share in band)
         found = {known.structure: known for known in self.measured.values() if known.choices == choices}
         prices = [(known.allocation.ms, key) for key, known in found.items()]
@@ -155,6 +156,7 @@ class Fitter:
             prices.append((price, fitted.structure))
             # All of them anew: with each measurement the machine is known better.
             found = {key: replace(self.measured[key], choices=choices) for _, key in prices}
+        self.seconds.append(round(time.monotonic() - start, 1))
         fast = _fast_enough(found, high)
         return max(fast, key=_load) if fast else min(found.values(), key=_load)
 
@@ -214,8 +216,7 @@ class Fitter:
         model = self.evaluator.realised(allocation)
         key = self.evaluator.key(model, allocation)
         if key not in self.measured:
-            rounded = self.evaluator.rounded(model, allocation, samples=_FEW_SAMPLES, batches=1)
-            latency, load = self.time(rounded, band)
+            latency, load = self.time(self.evaluator.timed(model, allocation), band)
             between, predicted = (load.low, load.high), line.ms(allocation.ms)
             self.know(Fitted(choices, allocation, key, latency, load.value, predicted, between))
             self.told(self.measured[key])
