@@ -38,9 +38,10 @@ def work(
     """Run trials until all workers together have completed ``wanted`` different ones.
 
     Trials of one structure count once: all but the first cost nothing and tell nothing. So that a small space comes to
-    an end, `DRAWS` times as many trials suffice, however few of them differ. A worker starts no trial while the complete and the running ones suffice, and waits for the running ones. Workers
-    that ask at the same moment may complete a few more, fewer than there are workers. Trials of dead workers are
-    failed and tried again, see ``retry.py`` and ``pulse.py``.
+    an end, `DRAWS` times as many trials suffice, however few of them differ. A worker starts no trial while the
+    complete and the running ones suffice, and waits for the running ones. Workers that ask at the same moment may
+    complete a few more, fewer than there are workers. Trials of dead workers are failed and tried again, see
+    ``retry.py`` and ``pulse.py``.
 
     Args:
         study: in a storage from ``open_storage``.
