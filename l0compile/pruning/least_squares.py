@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from l0compile.pruning.cores import on_all_cores
+from l0compile.hardware.cores import on_all_cores
 from l0compile.pruning.curvature import Curvature
 
 _CHUNK_BYTES = 64e6

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from l0compile.gates import dense_weight
-from l0compile.pruning.cores import on_all_cores
+from l0compile.hardware.cores import on_all_cores
 from l0compile.pruning.curvature import Curvature
 from l0compile.pruning.level import Shape
 from l0compile.pruning.prune import PruningPath

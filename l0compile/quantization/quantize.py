@@ -65,7 +65,7 @@ def quantize(
             of the sum of squared outputs.
         samples: inputs of each layer [k] to keep for the choice of scales, drawn from all that it gets.
         forward: called as ``forward(model, batch)`` instead, for batches of another form.
-        rough: take the first scales that do, without comparing others: enough to measure how long the model takes.
+        rough: take the first scales that do: the model takes as long as with better ones.
 
     Returns:
         The copy in evaluation mode; its ``quantization`` holds a
@@ -80,10 +80,9 @@ def quantize(
     _check_options(precision, rounding, attention, tolerance, samples)
     check(model)
     narrow = _copied(model)
-    layers = layers_of(narrow)
-    wanted = _by_layer(precision, layers)
+    wanted = _by_layer(precision, layers := layers_of(narrow))
     reasons = {name: _why_not(layer, wanted[name]) for name, layer in layers.items()}
-    able = {name: layer for name, layer in layers.items() if reasons[name] is None}
+    able = {name: layers[name] for name, reason in reasons.items() if reason is None}
     seen = partial(observe, narrow, batches=calibration, forward=forward, samples=samples)
     fitted, norms = _fitted(narrow, able, seen, wanted, rounding, rough)
     records = tuple(_decide(n, reasons[n], fitted.get(n), wanted[n], tolerance) for n in layers)

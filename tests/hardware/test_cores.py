@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from l0compile.pruning.cores import on_all_cores
+from l0compile.hardware.cores import on_all_cores
 
 
 @pytest.fixture(params=[1, 2, 3])
