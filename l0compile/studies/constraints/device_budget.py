@@ -69,12 +69,13 @@ class DeviceBudget:
         def decided(found: Mapping[str, Measurement]) -> bool:
             if band is None or not all(name in found for name in names):
                 return False
-            # How well the reference is known is another matter, and the same for all models.
-            load, share = self._load(found, names[0]), ratio(found[names[0]], found[CHOSEN], paired=True)
-            return (
-                load.value * share.value / share.low < band[0]
-                or load.value * share.value / share.high > band[1]
+            load, times = (
+                self._load(found, names[0]).value,
+                ratio(found[names[0]], found[CHOSEN], paired=True),
             )
+            # Of the model alone: how well the reference is known is the same for all models.
+            low, high = load * times.value / times.high, load * times.value / times.low
+            return high < band[0] or low > band[1]
 
         protocol = bench.timed(Protocol.careful())
         measured = bench.compare(jobs, {}, protocol, names, width=CLOSE, turns=1, decided=decided)
