@@ -1,11 +1,15 @@
 """The best weights behind gates: least squares towards the dense output, as in Optimal Brain Surgeon."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
+from l0compile.hardware.cores import on_all_cores
 from l0compile.pruning.curvature import Curvature
 
-_CHUNK_BYTES = 256e6
+_CHUNK_BYTES = 64e6
+Solve = Callable[[Curvature, Tensor, Tensor], Tensor]
 
 
 def least_squares(weight: Tensor, curvature: Curvature, live: Tensor, rows: int) -> Tensor:
@@ -35,10 +39,15 @@ def least_squares(weight: Tensor, curvature: Curvature, live: Tensor, rows: int)
     order = counts.argsort()
     sparse = 2 * counts[order] <= live.shape[1]
     step = max(1, int(_CHUNK_BYTES / (4 * live.shape[1] ** 2)))
-    for chosen, solve in ((order[sparse], _from_live), (order[~sparse], _from_closed)):
-        for start in range(0, len(chosen), step):
-            part = chosen[start : start + step]
-            solved[part] = solve(curvature, groups[part], live[part])
+    ways = ((order[sparse], _from_live), (order[~sparse], _from_closed))
+    jobs = [(part, solve) for chosen, solve in ways for part in chosen.split(step) if len(part)]
+
+    def solution(job: tuple[Tensor, Solve]) -> Tensor:
+        part, solve = job
+        return solve(curvature, groups[part], live[part])
+
+    for (part, _), weights in zip(jobs, on_all_cores(solution, jobs), strict=True):
+        solved[part] = weights
     return solved.flatten(0, 1)[: weight.shape[0]]
 
 

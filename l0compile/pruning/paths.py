@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from l0compile.gates import dense_weight
+from l0compile.hardware.cores import on_all_cores
 from l0compile.pruning.curvature import Curvature
 from l0compile.pruning.level import Shape
 from l0compile.pruning.prune import PruningPath
@@ -38,26 +39,34 @@ def all_paths(
     Returns:
         Layer -> block shape -> path.
     """
-    found: dict[str, dict[Shape, PruningPath]] = {}
-    way = PRUNERS[pruner]
-    done, total = 0, sum(len(wanted) for wanted in shapes.values())
-    for name, wanted in shapes.items():
-        weight = dense_weight(model.get_submodule(name)).detach()
-        key = hashlib.sha256(repr(way.version).encode())
-        for tensor in (weight, curvature[name].gram, curvature[name].sensitivity):
-            key.update(tensor.contiguous().numpy().tobytes())
-        found[name] = {}
-        for shape in wanted:
-            file = cache / f"{key.hexdigest()[:16]}-{shape[0]}x{shape[1]}.safetensors" if cache else None
-            path = _read(file, shape) if file is not None else None
-            if path is None:
-                path = way.prune(weight, curvature[name], shape)
-                if file is not None:
-                    _write(file, path)
-            found[name][shape] = path
-            done += 1
-            told(done, total)
+    way, given = PRUNERS[pruner], {name: dense_weight(model.get_submodule(name)).detach() for name in shapes}
+    keys = {name: _key(way.version, weight, curvature[name]) for name, weight in given.items()}
+
+    def path(job: tuple[str, Shape]) -> PruningPath:
+        name, shape = job
+        file = cache / f"{keys[name]}-{shape[0]}x{shape[1]}.safetensors" if cache else None
+        known = _read(file, shape) if file is not None else None
+        if known is not None:
+            return known
+        made = way.prune(given[name], curvature[name], shape)
+        if file is not None:
+            _write(file, made)
+        return made
+
+    found: dict[str, dict[Shape, PruningPath]] = {name: {} for name in shapes}
+    jobs = [(name, shape) for name, wanted in shapes.items() for shape in wanted]
+    for done, ((name, shape), made) in enumerate(zip(jobs, on_all_cores(path, jobs), strict=True), start=1):
+        found[name][shape] = made
+        told(done, len(jobs))
     return found
+
+
+def _key(version: object, weight: Tensor, curvature: Curvature) -> str:
+    """Return a hash of all that a path depends on."""
+    key = hashlib.sha256(repr(version).encode())
+    for tensor in (weight, curvature.gram, curvature.sensitivity):
+        key.update(tensor.contiguous().numpy().tobytes())
+    return key.hexdigest()[:16]
 
 
 def _read(file: Path, shape: Shape) -> PruningPath | None:

@@ -37,6 +37,7 @@ def fit_int8(
     parameters: Sequence[WeightAndBias],
     seen: Sequence[Observed],
     rounding: Rounding,
+    rough: bool = False,
 ) -> list[NarrowLayer]:
     """Make 8-bit layers of those that share an input; they share the buffer ``inverse``, too.
 
@@ -44,10 +45,10 @@ def fit_int8(
         layers: linear layers of one input width k, or convolutions with windows of one size.
         parameters: of each.
         seen: the inputs of each, at least one row.
-        rounding: see :func:`l0compile.quantization.quantize.quantize`.
+        rounding, rough: see :func:`l0compile.quantization.quantize.quantize`.
     """
     weights, taps = [weight.detach().flatten(1) for weight, _ in parameters], prod(seen[0].kernel)
-    scale = choose_scale(seen[0].rows, seen[0].peak, torch.cat(weights), taps)
+    scale = choose_scale(seen[0].rows, seen[0].peak, torch.cat(weights), taps, rough)
     inverse = scale.inverse if scale.inverse.numel() == 1 else scale.inverse[::taps].contiguous()
     inverse = inverse.reshape(-1, 1, 1) if seen[0].kernel else inverse
     made: list[NarrowLayer] = []

@@ -38,6 +38,7 @@ def quantize(
     tolerance: float = 0.01,
     samples: int = 2048,
     forward: Callable[[nn.Module, Any], object] | None = None,
+    rough: bool = False,
 ) -> nn.Module:
     """Make a copy of a trained model whose linear layers and convolutions compute with 8 or 16 bits.
 
@@ -64,6 +65,7 @@ def quantize(
             of the sum of squared outputs.
         samples: inputs of each layer [k] to keep for the choice of scales, drawn from all that it gets.
         forward: called as ``forward(model, batch)`` instead, for batches of another form.
+        rough: take the first scales that do: the model takes as long as with better ones.
 
     Returns:
         The copy in evaluation mode; its ``quantization`` holds a
@@ -78,12 +80,11 @@ def quantize(
     _check_options(precision, rounding, attention, tolerance, samples)
     check(model)
     narrow = _copied(model)
-    layers = layers_of(narrow)
-    wanted = _by_layer(precision, layers)
+    wanted = _by_layer(precision, layers := layers_of(narrow))
     reasons = {name: _why_not(layer, wanted[name]) for name, layer in layers.items()}
-    able = {name: layer for name, layer in layers.items() if reasons[name] is None}
+    able = {name: layers[name] for name, reason in reasons.items() if reason is None}
     seen = partial(observe, narrow, batches=calibration, forward=forward, samples=samples)
-    fitted, norms = _fitted(narrow, able, seen, wanted, rounding)
+    fitted, norms = _fitted(narrow, able, seen, wanted, rounding, rough)
     records = tuple(_decide(n, reasons[n], fitted.get(n), wanted[n], tolerance) for n in layers)
     made = {layers[r.name]: fitted[r.name][0] for r in records if r.precision != "float32"}
     return _finished(narrow, made, norms, records, attention)
@@ -95,6 +96,7 @@ def _fitted(
     observed: Callable[..., dict[str, Observed]],
     precisions: Mapping[str, str],
     rounding: Rounding,
+    rough: bool,
 ) -> tuple[dict[str, NarrowLayer], Mapping[nn.Module, nn.Module]]:
     """Run the calibration; return a narrow layer for each that it reached, and the batch norms folded into them."""
     parameters = {name: (weight_of(layer), bias_of(layer)) for name, layer in layers.items()}
@@ -105,7 +107,7 @@ def _fitted(
     for name, layer in layers.items():
         if layer in norms:
             parameters[name] = folded(*parameters[name], norms[layer])
-    return _fit(layers, parameters, seen, precisions, rounding), norms
+    return _fit(layers, parameters, seen, precisions, rounding, rough), norms
 
 
 def _why_not(layer: nn.Module, precision: str) -> str | None:
@@ -189,6 +191,7 @@ def _fit(
     seen: Mapping[str, Observed],
     precisions: Mapping[str, str],
     rounding: Rounding,
+    rough: bool,
 ) -> dict[str, NarrowLayer]:
     fitted: dict[str, NarrowLayer] = {}
     for precision in PRECISIONS:
@@ -196,7 +199,7 @@ def _fit(
         for names in shared_inputs(reached):
             own, inputs = [parameters[name] for name in names], [reached[name] for name in names]
             if precision == "int8":
-                made = fit_int8([layers[name] for name in names], own, inputs, rounding)
+                made = fit_int8([layers[name] for name in names], own, inputs, rounding, rough)
             else:
                 made = fit_bfloat16(own, inputs)
             fitted.update(zip(names, made, strict=True))

@@ -5,6 +5,7 @@ rounding (SmoothQuant, arXiv 2211.10438, with ``m_f = max|x_f|^a / max|w_f|^(1-a
 it is part of the scale. Candidates are compared by the squared error of the layer's output on a sample of inputs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from l0compile.quantization.rounding import row_scales, to_grid
 
 STRENGTHS = (0.0, 0.35, 0.5, 0.65, 0.8)
 """What ``a`` is chosen from; 0 stands for no factors at all."""
+_USUAL = 0.5
 CUTS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Shares of the range of values that the range of integers is chosen from; what is beyond is clamped."""
 # Features and columns that are 0, or nearly, count as this share of the largest, so that no factor is extreme.
@@ -39,7 +41,9 @@ class InputScale:
         return (x * self.inverse).round().clamp(-self.zero_point, LEVELS - self.zero_point)
 
 
-def choose_scale(rows: Tensor, peak: Tensor, weight: Tensor, taps: int = 1) -> InputScale:
+def choose_scale(
+    rows: Tensor, peak: Tensor, weight: Tensor, taps: int = 1, rough: bool = False
+) -> InputScale:
     """Choose strength and range by the squared error of the outputs.
 
     Args:
@@ -47,10 +51,13 @@ def choose_scale(rows: Tensor, peak: Tensor, weight: Tensor, taps: int = 1) -> I
         peak: [k] float32, the largest magnitude of each feature.
         weight: [n, k] float32; layers that share the input, below one another.
         taps: neighbouring features that are the same channel at several places and share a scale.
+        rough: take what is good most of the time instead.
 
     Returns:
         The best of the candidates; scale 1 if the inputs are all 0.
     """
+    if rough:
+        return _fit_range(rows, weight, _factors(peak, weight, _USUAL, taps), CUTS[:1])
     wanted = rows @ weight.T
     best, least = InputScale(torch.ones(1), 0), float("inf")
     for strength in STRENGTHS:
@@ -73,7 +80,7 @@ def _factors(peak: Tensor, weight: Tensor, strength: float, taps: int) -> Tensor
     return peak.pow(strength) / column.pow(1 - strength)
 
 
-def _fit_range(rows: Tensor, weight: Tensor, factors: Tensor) -> InputScale:
+def _fit_range(rows: Tensor, weight: Tensor, factors: Tensor, cuts: Sequence[float] = CUTS) -> InputScale:
     """Choose the range of integers for ``rows / factors``.
 
     The error of an output is estimated from those of the features as if they were independent, because this is tried
@@ -85,7 +92,7 @@ def _fit_range(rows: Tensor, weight: Tensor, factors: Tensor) -> InputScale:
     if high - low < _SMALLEST:
         return InputScale(torch.ones(1), 0)
     best, least = None, float("inf")
-    for cut in CUTS:
+    for cut in cuts:
         for candidate in _ranges(low, high, cut):
             step, zero_point = candidate
             found = (scaled / step).round().clamp(-zero_point, LEVELS - zero_point) * step

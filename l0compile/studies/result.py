@@ -14,6 +14,8 @@ from l0compile.ir.records import Region
 from l0compile.measurement import Measurement, Ratio
 
 RESULT = "result.json"
+# The fact that tells where the time went.
+PHASE_SECONDS = "seconds of each phase"
 """The name of the file that a search leaves in its output folder."""
 
 BAND = (0.9, 1.03)

@@ -15,7 +15,7 @@ from l0compile.studies.explore.share import choose_share
 from l0compile.studies.explore.trials import run_trials
 from l0compile.studies.finish.choose import train_chosen
 from l0compile.studies.finish.finish import finish
-from l0compile.studies.result import RESULT, SearchResult
+from l0compile.studies.result import PHASE_SECONDS, RESULT, SearchResult
 from l0compile.studies.setup import set_up
 from l0compile.studies.space.space import Space
 from l0compile.studies.study.clock import Clock
@@ -61,7 +61,7 @@ def run_search(
         ledger = Ledger(progress or Silent())
         result = _run(space, options, task, clock, ledger)
         spent = {"search seconds": round(time.monotonic() - clock.start), "allowed": space.effort.seconds}
-        facts = {**result.facts, "time": spent, "seconds of each phase": ledger.close()}
+        facts = {**result.facts, "time": spent, PHASE_SECONDS: ledger.close()}
         result = dataclasses.replace(result, facts=facts)
         result.save(out / RESULT)
     except FileExistsError as error:

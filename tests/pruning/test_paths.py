@@ -66,15 +66,28 @@ def test_what_was_computed_is_read(
     assert same(again, first) and told == [1, 2, 3]
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 def test_an_interrupted_run_goes_on(
-    model: nn.Sequential, curvature: dict[str, Curvature], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: nn.Sequential,
+    curvature: dict[str, Curvature],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    threads: int,
 ) -> None:
+    before = torch.get_num_threads()
+    request.addfinalizer(lambda: torch.set_num_threads(before))
+    torch.set_num_threads(threads)
+
     def stop(done: int, total: int) -> None:
         if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         all_paths(model, curvature, SHAPES, tmp_path, stop)
+    # With another thread the third path may be under way already, and is then kept as well.
+    known = len(list(tmp_path.glob("*.safetensors")))
+    assert known == 2 if threads == 1 else known in (2, 3)
     computed: list[tuple[int, int]] = []
 
     def counted(weight: torch.Tensor, statistics: Curvature, shape: tuple[int, int]) -> PruningPath:
@@ -83,7 +96,7 @@ def test_an_interrupted_run_goes_on(
 
     monkeypatch.setattr(pruners, "prune", counted)
     found = all_paths(model, curvature, SHAPES, tmp_path)
-    assert computed == [(2, 1)] and same(found, all_paths(model, curvature, SHAPES, None))
+    assert computed == [(2, 1)][: 3 - known] and same(found, all_paths(model, curvature, SHAPES, None))
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "junk", "other"])

@@ -1,6 +1,7 @@
 """``l0.quantize`` on whole models."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -331,3 +332,18 @@ def test_tensors_that_stand_for_others_are_refused() -> None:
     model[0].weight = nn.Parameter(Wrapped(torch.randn(4, 4)), requires_grad=False)
     with pytest.raises(ConfigError, match=r"stands for other tensors.*float32 original"):
         l0.quantize(model, [torch.randn(3, 4)])
+
+
+def test_rough_scales_change_neither_zeros_nor_what_is_computed() -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(12, 16), torch.nn.ReLU(), torch.nn.Linear(16, 8)).eval()
+    with torch.no_grad():
+        model[0].weight[:, ::3] = 0.0
+    batches = [torch.randn(64, 12)]
+    best, rough = (l0.quantize(model, batches, tolerance=math.inf, rough=rough) for rough in (False, True))
+    assert [type(module) for module in best.modules()] == [type(module) for module in rough.modules()]
+    assert not rough[0].rounded[:, ::3].any()
+    wanted, errors = model(batches[0]), []
+    for narrow in (best, rough):
+        errors.append(float((narrow(batches[0]) - wanted).square().sum() / wanted.square().sum()))
+    assert errors[0] <= errors[1] < 0.01

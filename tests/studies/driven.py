@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from l0compile.studies.space.space import Effort
 from l0compile.studies.study.clock import Clock
 from l0compile.studies.study.progress import SearchProgress, Silent
 from l0compile.studies.study.study import open_study
+from l0compile.studies.study.trial import Trial
+from l0compile.studies.workers.worker import DRAWS
 
 TRIALS = (choose_price, run_trials)
 FINALISTS = Effort().finalists
@@ -89,3 +92,10 @@ def searching(
         fitter.evaluator.space.effort, trials=trials, sweep=sweep, finalists=finalists
     )
     return driven(fitter, out, seconds=seconds, resume=resume, progress=Told(), effort=effort)
+
+
+def enough(trials: Sequence[Trial], wanted: int) -> bool:
+    """Whether trials end as soon as so many different models were evaluated, or at the most draws that are made."""
+    structures = [trial.outcome.structure for trial in trials if trial.outcome]
+    ended = len(set(structures)) == wanted and structures[-1] not in structures[:-1]
+    return len(structures) == len(trials) and (ended or len(trials) == DRAWS * wanted)

@@ -79,12 +79,16 @@ class FormulaFitter(Fitter):
         return self.slope * price + self.rest * self.dense_ms
 
     def measure(
-        self, choices: Choices, allocation: Allocation, line: LatencyLine, wanted: float = 1.0
+        self,
+        choices: Choices,
+        allocation: Allocation,
+        line: LatencyLine,
+        band: tuple[float, float] | None = None,
     ) -> Fitted:
         self.planned = allocation
-        return super().measure(choices, allocation, line, wanted)
+        return super().measure(choices, allocation, line, band)
 
-    def time(self, model: nn.Module, wanted: float = 1.0) -> tuple[Latency, Ratio]:
+    def time(self, model: nn.Module, band: tuple[float, float] | None = None) -> tuple[Latency, Ratio]:
         if self.error is not None:
             raise self.error
         key = structure(model)
@@ -134,7 +138,7 @@ def _left(name: str, model: nn.Module, parts: Mapping[str, UnitGroup]) -> tuple[
 class MaskFitter(FormulaFitter):
     """Times what is left of a model, not its plan."""
 
-    def time(self, model: nn.Module, wanted: float = 1.0) -> tuple[Latency, Ratio]:
+    def time(self, model: nn.Module, band: tuple[float, float] | None = None) -> tuple[Latency, Ratio]:
         ms = self.formula(price(self.evaluator, model))
         self.timed.append("")
         return Latency(ms, ms, ms), Ratio(*[ms / self.budget.ms] * 3)

@@ -21,6 +21,8 @@ from l0compile.ir.ops.words import features_of, from_word_blocks, from_words, to
 
 FEATURES = features_of(torch.int8)
 """Features of a word."""
+# Whole numbers up to this one are exact in float32.
+_EXACT = 2.0**24
 
 
 @torch.library.custom_op("l0compile::quantize", mutates_args=())
@@ -63,9 +65,7 @@ def int8_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, z
         InputError: x is not k wide.
     """
     _check_features(x, weight.shape[1])
-    # Whole numbers of this size are exact in float64, whatever the order of adding.
-    sums = F.linear(x.double() - zero_point, weight.double())
-    return scaled(sums, scale, bias)
+    return scaled(_sums(x, weight, zero_point), scale, bias)
 
 
 @int8_linear.register_fake
@@ -163,10 +163,21 @@ def _(  # type: ignore[no-untyped-def]
     return in_words_like(y, inverse, pairs)
 
 
+def _sums(x: Tensor, weight: Tensor, zero_point: int) -> Tensor:
+    """(x - zero_point) Wᵀ in whole numbers: exact in the type that holds them, whatever the order of adding."""
+    factors = weight.float()
+    largest = (
+        max(zero_point, LEVELS - zero_point) * float(factors.abs().sum(1).amax()) if factors.numel() else 0.0
+    )
+    if largest <= _EXACT:
+        return F.linear(x.float().sub_(zero_point), factors)
+    return F.linear(x.double().sub_(zero_point), factors.double())
+
+
 def scaled(sums: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
     """float32(sums * scale + bias) with a single rounding after that of the sum itself, as a fused multiply-add has."""
-    product = sums.float().double() * scale.double()
-    return (product if bias is None else product + bias.double()).float()
+    product = sums.float().double().mul_(scale.double())
+    return (product if bias is None else product.add_(bias.double())).float()
 
 
 def _check_zero_point(zero_point: int) -> None:

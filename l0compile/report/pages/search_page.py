@@ -16,7 +16,7 @@ from l0compile.report.plots.agreement import budgets, predictions
 from l0compile.report.plots.parallel import parallel
 from l0compile.report.plots.tradeoff import tradeoff
 from l0compile.report.terminal import comparison_cells, tells_precisions
-from l0compile.studies.result import SearchResult
+from l0compile.studies.result import PHASE_SECONDS, SearchResult
 
 _LEGEND = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -44,9 +44,11 @@ def render_search(report: SearchResult, targets: Mapping[str, SearchResult] | No
         parallel=parallel(report),
         candidates=candidates,
         choices=list(dict.fromkeys(name for item in candidates for name in item.choices)),
+        phases=report.facts.get(PHASE_SECONDS, {}),
         facts={
             name: group if isinstance(group, Mapping) else dict(enumerate(group))
             for name, group in report.facts.items()
+            if name != PHASE_SECONDS
         },
     )
 

@@ -68,14 +68,17 @@ class Bench:
         tensors = {str(place): tensor.contiguous() for place, tensor in enumerate(self.task.example())}
         save_file(tensors, self._inputs)
 
-    def build(self, model: nn.Module, name: str, *, dynamic: bool = True) -> CompiledModel:
-        """Compile a hardened (or dense) model, verify it, and save it as ``folder / name``.
+    def build(
+        self, model: nn.Module, name: str, *, dynamic: bool = True, verify: bool = True
+    ) -> CompiledModel:
+        """Compile a hardened (or dense) model, and save it as ``folder / name``.
 
         dynamic: compile for all sizes that the task wants; False: for the example's sizes only, which is faster.
+        verify: compare it with the model.
         """
         shapes = self.task.dynamic_shapes() if dynamic else None
         compiled = compile_model(
-            model, self.task.example(), dynamic_shapes=shapes, engine="tvm", target=self.target
+            model, self.task.example(), dynamic_shapes=shapes, engine="tvm", target=self.target, verify=verify
         )
         compiled.save(self.folder / name)
         return compiled
@@ -88,9 +91,12 @@ class Bench:
         return "l0compile", Workload(factory, inputs, artifact=str(artifact), device=self.device)
 
     def candidate(self, model: nn.Module) -> Path:
-        """Compile a model for the example's sizes under a new name: processes that time models read each path once."""
+        """Compile a model that is only timed, for the example's sizes; whoever keeps one builds it anew, verified.
+
+        It gets a new name, because processes that time models read each path once.
+        """
         self._candidates += 1
-        self.build(model, name := f"candidate-{self._candidates}", dynamic=False)
+        self.build(model, name := f"candidate-{self._candidates}", dynamic=False, verify=False)
         return self.folder / name
 
     def forget(self, artifact: Path) -> None:

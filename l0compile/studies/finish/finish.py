@@ -64,6 +64,10 @@ def finish(context: SearchContext, state: SearchState) -> SearchState:
         facts={
             **_facts(context, winner, compiled, chosen),
             **({"quality not known": unknown} if unknown else {}),
+            "fits": {
+                "models measured": len(context.fitter.measured),
+                "seconds of each": context.fitter.seconds,
+            },
             "overhead": {"choosing and recording trials": f"{state.overhead_s:.1f} s"},
         },
         asked=requirements,

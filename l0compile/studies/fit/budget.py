@@ -8,6 +8,7 @@ from l0compile.measurement import Measurement
 from l0compile.measurement.stopwatch import Job
 from l0compile.studies.bench.engines import DENSE, READ_ONNX, ROW_OF
 from l0compile.studies.constraints.device_budget import DeviceBudget
+from l0compile.studies.constraints.yardstick import Yardstick
 from l0compile.studies.space.space import Space
 
 _NEEDS = {
@@ -41,7 +42,11 @@ def budget_of(space: Space, measured: Mapping[str, Measurement], jobs: Mapping[s
             'install it (pip install "l0compile[bench,int8]"), or set latency.ms, or reference = "l0compile", the '
             "compiled dense model"
         )
-    return DeviceBudget(latency.in_ms(reference.median_ms), latency.ratio, jobs[name])
+    yardstick = None
+    if name != DENSE and measured[DENSE].ok:
+        yardstick = Yardstick(jobs[DENSE])
+        yardstick.add(reference, measured[DENSE])
+    return DeviceBudget(latency.in_ms(reference.median_ms), latency.ratio, jobs[name], yardstick=yardstick)
 
 
 def check_reference(space: Space) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -35,6 +35,9 @@ from l0compile.tasks import Checkpoint, Schedule, Task, Team, Trained, train
 
 if TYPE_CHECKING:
     import optuna
+
+# Rows of a layer's input from which the scales of a model that is only timed are chosen.
+_FEW_SAMPLES = 32
 
 
 @dataclass
@@ -124,7 +127,11 @@ class Evaluator:
         return hashlib.sha256(f"{zeros} {precisions}".encode()).hexdigest()[:16] if precisions else zeros
 
     def rounded(
-        self, model: nn.Module, allocation: Allocation, rounding: Rounding = "nearest", samples: int = SAMPLES
+        self,
+        model: nn.Module,
+        allocation: Allocation,
+        rounding: Rounding = "nearest",
+        samples: int = SAMPLES,
     ) -> nn.Module:
         """Return a copy of a realised model with the precisions of its allocation; the model itself if all are float32.
 
@@ -132,14 +139,22 @@ class Evaluator:
             model: with the zeros of ``allocation``.
             allocation: gives each layer its precision.
             rounding: as in ``quantize``.
-            samples: as in ``quantize``; the time of a model does not depend on it.
+            samples: as in ``quantize``.
         """
+        return self._narrow(model, allocation, self.calibration, rounding=rounding, samples=samples)
+
+    def timed(self, model: nn.Module, allocation: Allocation) -> nn.Module:
+        """Return a copy that takes as long as ``rounded`` and is made in no time: its scales need not be good."""
+        return self._narrow(model, allocation, 1, samples=_FEW_SAMPLES, rough=True)
+
+    def _narrow(self, model: nn.Module, allocation: Allocation, batches: int, **how: Any) -> nn.Module:
         if not self.space.narrow:
             return model
         attention = "bfloat16" if "bfloat16" in self.space.precision else "float32"
+        given = islice(self.task.calibration(), batches)
         return quantize(
-            model, islice(self.task.calibration(), self.calibration), allocation.precisions, rounding=rounding,
-            attention=attention, tolerance=math.inf, samples=samples, forward=self.task.predict,
+            model, given, allocation.precisions, attention=attention, tolerance=math.inf,
+            forward=self.task.predict, **how,
         )  # fmt: skip
 
     def quality(self, model: nn.Module, allocation: Allocation) -> float:

@@ -33,8 +33,6 @@ _INSIDE, _BEYOND = 0.1, 0.02
 _AT_MOST = 0.4
 # How many times a measurement counts for other models of the same choices.
 _OWN = 8
-# Scales of a model that is only timed: they need not be good.
-_FEW_SAMPLES = 32
 # Prices within this ratio may contradict each other: models of one price differ by a few percent.
 _CLOSE = 1.05
 
@@ -62,7 +60,8 @@ class Fitter:
     """Fits the models of one space to latencies on this machine, and remembers what it measured.
 
     points: (price, measured) milliseconds of whole models, the dense one first; every measurement adds one. measured:
-    by structure, so that nothing is compiled or measured twice. told: called with each measurement.
+    by structure, so that nothing is compiled or measured twice. told: called with each measurement. seconds: that each
+    fit took.
     """
 
     evaluator: Evaluator
@@ -71,6 +70,7 @@ class Fitter:
     points: list[tuple[float, float]]
     measured: dict[str, Fitted] = field(default_factory=dict)
     told: Callable[[Fitted], None] = lambda fitted: None
+    seconds: list[float] = field(default_factory=list)
 
     def price(self, wanted_ms: float, own: Sequence[tuple[float, float]] = ()) -> float:
         """Return the price of a model that takes about ``wanted_ms``.
@@ -131,19 +131,21 @@ class Fitter:
             InfeasibleError: no allocation is fast enough.
             L0CompileError: a model can't be built or measured.
         """
+        start = time.monotonic()
         low, high = (share * wanted_ms / self.budget.ms for share in band)
         found = {known.structure: known for known in self.measured.values() if known.choices == choices}
-        tried = [(known.allocation.ms, known.load) for known in found.values()]
+        prices = [(known.allocation.ms, key) for key, known in found.items()]
         done, again, slowest = 0, 0, 0.0
         while done < rounds and not any(low <= fitted.load <= high for fitted in found.values()):
             begun, fast = time.monotonic(), _fast_enough(found, high)
             late = begun + slowest > until and (fast or done >= _LATE_ROUNDS)
+            tried = [(price, found[key].load) for price, key in prices]
             price = self._next(wanted_ms, high, tried, found, done, again)
             if price is None or (found and late):
                 break
             line = LatencyLine.through(self.points, wanted_ms)
             try:
-                fitted = self.measure(choices, self.evaluator.allocate(choices, price), line, high)
+                fitted = self.measure(choices, self.evaluator.allocate(choices, price), line, (low, high))
             except L0CompileError:
                 if found:
                     break
@@ -151,8 +153,10 @@ class Fitter:
             again = again + 1 if fitted.structure in found else 0
             done += not again
             slowest = max(slowest, time.monotonic() - begun)
-            found[fitted.structure] = fitted
-            tried.append((price, fitted.load))
+            prices.append((price, fitted.structure))
+            # All of them anew: with each measurement the machine is known better.
+            found = {key: replace(self.measured[key], choices=choices) for _, key in prices}
+        self.seconds.append(round(time.monotonic() - start, 1))
         fast = _fast_enough(found, high)
         return max(fast, key=_load) if fast else min(found.values(), key=_load)
 
@@ -202,26 +206,30 @@ class Fitter:
         return price - (ms - AIM * wanted_ms) * (dense - price) / (dense_ms - ms)
 
     def measure(
-        self, choices: Choices, allocation: Allocation, line: LatencyLine, wanted: float = 1.0
+        self,
+        choices: Choices,
+        allocation: Allocation,
+        line: LatencyLine,
+        band: tuple[float, float] | None = None,
     ) -> Fitted:
-        """Compile and measure an allocation, as exactly as a load of ``wanted`` needs."""
+        """Compile and measure an allocation, as exactly as it takes to tell whether its load is in ``band``."""
         model = self.evaluator.realised(allocation)
         key = self.evaluator.key(model, allocation)
         if key not in self.measured:
-            latency, load = self.time(self.evaluator.rounded(model, allocation, samples=_FEW_SAMPLES), wanted)
-            self.know(
-                Fitted(
-                    choices,
-                    allocation,
-                    key,
-                    latency,
-                    load.value,
-                    line.ms(allocation.ms),
-                    (load.low, load.high),
-                )
-            )
+            latency, load = self.time(self.evaluator.timed(model, allocation), band)
+            between, predicted = (load.low, load.high), line.ms(allocation.ms)
+            self.know(Fitted(choices, allocation, key, latency, load.value, predicted, between))
             self.told(self.measured[key])
         return replace(self.measured[key], choices=choices)
+
+    def _rescale(self, factor: float) -> None:
+        """Multiply every load by ``factor``: the budget's reference is known better than when they were measured."""
+        self.points = [(price, factor * ms) for price, ms in self.points]
+        for key, known in self.measured.items():
+            low, high = known.between or (known.load, known.load)
+            self.measured[key] = replace(
+                known, load=factor * known.load, between=(factor * low, factor * high)
+            )
 
     def know(self, fitted: Fitted) -> None:
         """Remember a measurement."""
@@ -232,13 +240,15 @@ class Fitter:
         """Return (price, measured) milliseconds."""
         return fitted.allocation.ms, fitted.load * self.budget.ms
 
-    def time(self, model: nn.Module, wanted: float = 1.0) -> tuple[Latency, Ratio]:
+    def time(self, model: nn.Module, band: tuple[float, float] | None = None) -> tuple[Latency, Ratio]:
         """Compile a hardened model for the example's sizes, and return its latency and its load."""
-        artifact = self.bench.candidate(model)
+        artifact, before = self.bench.candidate(model), self.budget.dense_load
         try:
-            measured, load = self.budget.measure(self.bench, artifact, wanted)
+            measured, load = self.budget.measure(self.bench, artifact, band)
         finally:
             self.bench.forget(artifact)
+        if before is not None and (after := self.budget.dense_load) is not None:
+            self._rescale(after.value / before.value)
         latency = Latency.of(measured)
         if latency is None:
             raise BuildError(f"search: the candidate was built, but measuring it failed: {measured.error}")

@@ -81,7 +81,7 @@ def fit_gates(trained: Gated, fitter: Fitter, fitted: Fitted, wanted_ms: float) 
     for _ in range(ROUNDS):
         model = trained.hardened(share)
         predicted = fitter.expected_ms(share * trained.limit_ms + fitted.allocation.ms - trained.limit_ms)
-        latency, load = fitter.time(fitter.evaluator.rounded(model, fitted.allocation))
+        latency, load = fitter.time(fitter.evaluator.timed(model, fitted.allocation))
         ms = load.value * fitter.budget.ms
         if LOWEST * wanted_ms <= ms <= HIGHEST * wanted_ms:
             allocation = Allocation(

@@ -5,7 +5,7 @@ import re
 
 from l0compile.ir.records import Region
 from l0compile.report.pages.search_page import render_search
-from l0compile.studies.result import SearchResult
+from l0compile.studies.result import PHASE_SECONDS, SearchResult
 from tests.report.page import HOSTILE, Page
 
 
@@ -31,6 +31,16 @@ def test_facts_are_words_and_no_code(report: SearchResult) -> None:
     text = " ".join(Page(render_search(dataclasses.replace(report, facts=facts))).text)
     assert "checked yes, max difference 1.25e-06" in text and "1, 2" in text
     assert not re.search(r"[{\[]|True|None|Record\(", text.partition("How it was measured")[2])
+
+
+def test_the_page_shows_where_the_time_went(report: SearchResult) -> None:
+    spent = {PHASE_SECONDS: {"pruning every layer": 30.4, "trials": 90.4}}
+    text = " ".join(Page(render_search(dataclasses.replace(report, facts=spent))).text)
+    place = text.partition("Where the time went")[2]
+    assert re.search(r"pruning every layer\s+30\s+25 %\s+trials\s+90\s+75 %", place)
+    assert "Where the time went" not in " ".join(
+        Page(render_search(dataclasses.replace(report, facts={}))).text
+    )
 
 
 def test_a_quality_that_has_collapsed_is_said_on_the_page(report: SearchResult) -> None:

@@ -13,7 +13,7 @@ from l0compile.errors import BuildError, DataError
 from l0compile.studies.workers.pulse import MISSED, Heard, listen
 from l0compile.studies.workers.retry import ATTEMPTS, RETRY_OF, interrupted, retry_dead
 from l0compile.studies.workers.storage import open_storage
-from l0compile.studies.workers.worker import FAILURES, work
+from l0compile.studies.workers.worker import DRAWS, FAILURES, STRUCTURE, work
 
 BEAT_S = 0.03
 
@@ -49,6 +49,25 @@ def test_it_completes_what_is_missing_and_tells_of_its_own(study: optuna.study.S
     assert work(study, x_of, 5) == 0
     assert [trial.number for trial in told] == [0, 1, 2, 3, 4] and states(study) == ["COMPLETE"] * 5
     assert all(trial.value == trial.params["x"] for trial in told)
+
+
+def test_trials_of_one_structure_count_once(study: optuna.study.Study) -> None:
+    def objective(trial: Trial) -> float:
+        trial.set_user_attr(STRUCTURE, f"about {x_of(trial):.1f}")
+        return x_of(trial)
+
+    assert work(study, objective, 6) > 6
+    assert len({trial.user_attrs[STRUCTURE] for trial in study.trials}) == 6
+    assert study.trials[-1].user_attrs[STRUCTURE] not in [t.user_attrs[STRUCTURE] for t in study.trials[:-1]]
+
+
+def test_a_space_of_few_structures_comes_to_an_end(study: optuna.study.Study) -> None:
+    def objective(trial: Trial) -> float:
+        trial.set_user_attr(STRUCTURE, "the only one")
+        return x_of(trial)
+
+    assert work(study, objective, 4) == len(study.trials) == 4 * DRAWS
+    assert work(study, objective, 4) == 0
 
 
 def test_it_can_be_stopped_between_trials(study: optuna.study.Study) -> None:
