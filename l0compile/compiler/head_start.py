@@ -13,7 +13,9 @@ from l0compile.ir.records import EngineChoice
 _AHEAD = 5.0
 _LEAST_MS = 5.0  # below, Python takes a good part of a model's own time
 _SAME_WEIGHTS = 0.95
-_LONG_MS = 200.0  # a shorter call is repeated, and the quicker one counts: other work only ever slows a call down
+_LONG_MS = (
+    200.0  # a shorter call is repeated, and the quicker one counts: other work only ever slows a call down
+)
 
 
 def far_ahead(
