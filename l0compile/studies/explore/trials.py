@@ -38,6 +38,8 @@ def run_trials(context: SearchContext, state: SearchState) -> SearchState:
         study.handle, trials.evaluate, context.space.effort.trials, on_trial=trials.tell, stop=trials.late,
         reseed=False,
     )  # fmt: skip
+    if trials.repeated:
+        context.progress.note(f"  {trials.repeated} more drew a model that was evaluated already")
     return replace(state, overhead_s=state.overhead_s + time.monotonic() - begun - trials.evaluating_s)
 
 
@@ -57,7 +59,11 @@ def _to_begin_with(
 
 @dataclass
 class _TrialRunner:
-    """The trials of one run. slowest: seconds of the slowest one. evaluating_s: seconds of evaluating all of them."""
+    """The trials of one run.
+
+    slowest: seconds of the slowest one. evaluating_s: seconds of evaluating all of them. told: structures reported;
+    repeated: the number of trials that had one of these.
+    """
 
     context: SearchContext
     price_ms: float
@@ -65,6 +71,8 @@ class _TrialRunner:
     slowest: float = 0.0
     evaluating_s: float = 0.0
     begun: float = field(default_factory=time.monotonic)
+    told: set[str] = field(default_factory=set)
+    repeated: int = 0
 
     def late(self) -> bool:
         """Whether another trial would end too late."""
@@ -79,7 +87,14 @@ class _TrialRunner:
             self.evaluating_s += time.monotonic() - started
 
     def tell(self, trial: "optuna.trial.FrozenTrial") -> None:
-        """Report a finished trial."""
+        """Report a finished trial; of those that drew a model seen before, only the number."""
         self.begun, self.slowest = time.monotonic(), max(self.slowest, time.monotonic() - self.begun)
+        done = finished(trial)
+        structure = done.outcome.structure if done.outcome else None
+        if structure in self.told:
+            self.repeated += 1
+            return
+        if structure is not None:
+            self.told.add(structure)
         best = self.context.study.best()
-        self.context.progress.candidate(finished(trial).candidate(), best[0].candidate() if best else None)
+        self.context.progress.candidate(done.candidate(), best[0].candidate() if best else None)
