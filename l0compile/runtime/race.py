@@ -16,7 +16,7 @@ _PAUSE_S = 0.02  # until the other engine's threads have gone to sleep
 _LIMIT_S = 2.0
 # PyTorch must be this much quicker: a tie is no reason to give up what is compiled.
 HYSTERESIS = 0.95
-_CLEAR = 1.5  # a ratio that more turns will not turn round, once a few agree
+_CLEAR = 1.3  # a ratio that more turns will not turn round, once a few agree
 _FEW, _ENOUGH = 3, 6  # turns before a clear ratio decides, and before the interval of any does
 # Two turns are enough where PyTorch is so much slower; for PyTorch they are not: a bad moment must not choose it.
 _FEWEST, _PLAIN = 2, 2.5

@@ -1,6 +1,9 @@
 """Launches in C do what those of TVM do: the same numbers on any number of threads, and errors, not deadlocks."""
 
 import ctypes
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +125,20 @@ def launch(light: bool) -> JointLaunch:
     return JointLaunch("launch_0", (True, False), kernels, light)
 
 
+def test_two_threads_where_the_tests_have_one() -> None:
+    """The pool of threads is made once in a process, so another process has two."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "every_share"]
+    done = subprocess.run(
+        command, env=os.environ | {"TVM_NUM_THREADS": "2"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and "4 passed" in done.stdout, done.stdout
+
+
 @pytest.mark.parametrize("light", [False, True])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_every_share_is_run_and_errors_are_raised(tmp_path: Path, light: bool, threads: int) -> None:
+    if threads > 1 and os.environ.get("TVM_NUM_THREADS") == "1":
+        pytest.skip("one thread; test_two_threads_where_the_tests_have_one runs it with two")
     call = library(tmp_path, launch(light))["launch_0"]
     total = ctypes.c_int64(0)
     address = ctypes.cast(ctypes.byref(total), ctypes.c_void_p)
