@@ -36,7 +36,9 @@ def test_trials_begin_with_the_neutral_one_and_have_one_price(fitter: FormulaFit
     for trial in trials:
         assert trial.outcome is not None and 0.9 * price < trial.outcome.price_ms <= price * (1 + 1e-9)
     told = search.context.progress.candidates  # type: ignore[attr-defined]
-    first = {trial.outcome.structure: trial for trial in reversed(trials) if trial.outcome}  # that evaluated a model
+    first = {
+        trial.outcome.structure: trial for trial in reversed(trials) if trial.outcome
+    }  # that evaluated a model
     different = [trial for trial in trials if trial in first.values()]
     assert [candidate for candidate, _ in told] == [trial.candidate() for trial in different]
     assert told[-1][1] == search.context.study.best()[0].candidate()
