@@ -68,4 +68,9 @@ def llama(layers: int) -> Case:
     return model, (torch.randint(0, 32000, (1, 128)),), {}
 
 
-CASES = {"MiniLM": mini_lm, "BERT-base": bert_base, "ResNet-50": resnet50}
+def llama_22() -> Case:
+    """Make the Llama of 1.0 billion weights."""
+    return llama(22)
+
+
+CASES = {"MiniLM": mini_lm, "BERT-base": bert_base, "ResNet-50": resnet50, "Llama, 22 layers": llama_22}

@@ -175,7 +175,9 @@ class _Compilation:
         """Return ``compiled``, or the model in PyTorch if that is quicker on the example inputs."""
         if not self.args and not self.kwargs:
             return compiled.chosen(EngineChoice("tvm", "there are no example inputs to compare engines on"))
-        if self.threads is None and not self.program.state and (ahead := self._far_ahead(compiled)):
+        # Without verification nobody has asked for calls of the model itself.
+        may_call = self.calls and self.threads is None and not self.program.state
+        if may_call and (ahead := self._far_ahead(compiled)):
             return compiled.chosen(ahead)
         try:
             other = self.in_torch(EngineChoice("torch", "the quicker engine"))

@@ -28,4 +28,4 @@ def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> Itera
         yield from pool.map(work, items)
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # MKL's number is that of all threads
+        torch.set_num_threads(threads)  # else threads that start later would have the workers' number

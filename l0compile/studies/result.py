@@ -14,9 +14,10 @@ from l0compile.ir.records import Region
 from l0compile.measurement import Measurement, Ratio
 
 RESULT = "result.json"
-# The fact that tells where the time went.
-PHASE_SECONDS = "seconds of each phase"
 """The name of the file that a search leaves in its output folder."""
+
+PHASE_SECONDS = "seconds of each phase"
+"""The fact that tells where the time went."""
 
 BAND = (0.9, 1.03)
 """A latency within these shares of the budget meets it: slower misses it, faster gives away quality."""

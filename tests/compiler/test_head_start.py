@@ -62,6 +62,11 @@ def test_compile_says_what_it_compared() -> None:
     assert raced is not None and raced.torch_ms is not None
 
 
+def test_a_model_that_is_not_verified_is_not_called() -> None:
+    raced = l0.compile(Slow().eval(), (torch.randn(3, 64),), verify=False).explain().choice
+    assert raced is not None and raced.torch_ms is not None
+
+
 def test_a_model_with_state_races() -> None:
     class Counting(Slow):
         def __init__(self) -> None:

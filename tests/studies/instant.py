@@ -1,5 +1,6 @@
 """What a search works with, made in a second: real candidates and qualities, and a latency that is a formula."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,12 @@ def make_evaluator(space: Space, folder: Path, seen: Mapping[str, Outcome] | Non
     evaluator = prepare(task, space, groups, shapes, prices, folder / "candidates", Silent())
     evaluator.seen.update(seen or {})
     return evaluator
+
+
+def make_free_evaluator(space: Space, folder: Path) -> Evaluator:
+    """Of layers that may lose anything."""
+    free = dataclasses.replace(space.gates[2], density=(0.0, 1.0))
+    return make_evaluator(dataclasses.replace(space, gates=(free,)), folder)
 
 
 def run_trials(

@@ -36,9 +36,9 @@ typedef int Task(int task, Group *group, void *job);
 
 typedef struct {
   Function *kernel;
-  const uint16_t *places; /* of its arguments among those of the launch */
-  uint16_t count;         /* of its arguments */
-  uint16_t waits;         /* for the kernels before it */
+  const int32_t *places; /* of its arguments among those of the launch */
+  int32_t count;         /* of its arguments */
+  int32_t waits;         /* for the kernels before it */
 } Step;
 
 typedef struct {

@@ -37,7 +37,7 @@ def launch_source(launches: Sequence[JointLaunch]) -> str:
 
 def _tables(number: int, launch: JointLaunch) -> Iterator[str]:
     flat = [place for kernel in launch.kernels for place in kernel.places]
-    yield f"static const uint16_t places_{number}[] = {{{', '.join(map(str, [*flat, 0]))}}};"
+    yield f"static const int32_t places_{number}[] = {{{', '.join(map(str, [*flat, 0]))}}};"
     steps, start = [], 0
     for kernel in launch.kernels:
         count = len(kernel.places)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from instant import FormulaFitter, make_evaluator, make_fitter
+from instant import FormulaFitter, make_fitter, make_free_evaluator
 from torch import nn
 
 from l0compile.measurement import Measurement, Protocol, Ratio, Workload
@@ -36,8 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def evaluator(space: Space, folder: Path) -> Evaluator:
-    free = dataclasses.replace(space.gates[2], density=(0.0, 1.0))
-    return make_evaluator(dataclasses.replace(space, gates=(free,)), folder)
+    return make_free_evaluator(space, folder)
 
 
 def took(ms: float) -> Measurement:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from instant import FormulaFitter, make_evaluator, make_fitter
+from instant import FormulaFitter, make_evaluator, make_fitter, make_free_evaluator
 
 from l0compile.errors import BuildError, InfeasibleError
 from l0compile.measurement import Measurement, Protocol, Workload
@@ -25,9 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def evaluator(space: Space, folder: Path) -> Evaluator:
-    """Of layers that may lose anything."""
-    free = dataclasses.replace(space.gates[2], density=(0.0, 1.0))
-    return make_evaluator(dataclasses.replace(space, gates=(free,)), folder)
+    return make_free_evaluator(space, folder)
 
 
 def check(fitter: FormulaFitter) -> None:
