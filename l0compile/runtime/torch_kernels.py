@@ -8,7 +8,7 @@ from torch import Tensor
 from torch._library.custom_ops import OPDEFS
 from torch.nn import functional as F
 
-from l0compile.ir.ops.attention import key_heads
+from l0compile.ir.ops.attention.multi_head import key_heads
 
 
 def own_function(name: str) -> Callable[..., Any] | None:

@@ -7,7 +7,7 @@ from l0compile.analysis.coupling.axes import Coupling, Grow
 from l0compile.analysis.coupling.contractions import by_group
 from l0compile.analysis.coupling.table import register
 from l0compile.ir.nodes import arguments, shape, tensor
-from l0compile.ir.ops.attention import key_heads
+from l0compile.ir.ops.attention.multi_head import key_heads
 
 aten = torch.ops.aten
 

@@ -9,7 +9,7 @@ from torch import Tensor, fx
 from l0compile.analysis.liveness.lattice import Fact, reduce_to
 from l0compile.analysis.liveness.table import View, register
 from l0compile.ir.nodes import arguments, operand_of, shape
-from l0compile.ir.ops.attention import key_heads
+from l0compile.ir.ops.attention.multi_head import key_heads
 
 
 def _forward(node: fx.Node, view: View) -> Fact | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from l0compile.ir.ops.activation import activate
-from l0compile.ir.ops.attention import attention, key_heads
+from l0compile.ir.ops.attention.multi_head import attention, key_heads
 from l0compile.ir.ops.bfloat16 import FEATURES as PAIR
 from l0compile.ir.ops.bsr import bsr_linear
 from l0compile.ir.ops.norm import compacted_layer_norm, compacted_rms_norm

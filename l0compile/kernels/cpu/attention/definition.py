@@ -8,7 +8,7 @@ from torch import fx
 
 from l0compile.hardware.costs import KernelWorkload, Machine
 from l0compile.ir.nodes import arguments
-from l0compile.ir.ops.attention import key_heads
+from l0compile.ir.ops.attention.multi_head import key_heads
 from l0compile.kernels.cpu.attention.code import attention
 from l0compile.kernels.cpu.attention.spec import AttentionSpec
 from l0compile.kernels.cpu.mask import MaskSpec, mask_spec

@@ -48,13 +48,16 @@ def attention(
     if numbers == "bfloat16":
         qh, kh, vh = (rounded(t) for t in (qh, kh, vh))
     scores = _masked((qh @ kh.transpose(-1, -2)) * scale, mask, causal)
+    return weighted_sum(scores, vh, numbers).transpose(1, 2).flatten(-2).contiguous()
+
+
+def weighted_sum(scores: Tensor, values: Tensor, numbers: str) -> Tensor:
+    """softmax(scores [..., Sq, Sk]) values [..., Sk, Dv]; a query whose scores are all -inf gives 0."""
     dead = (scores == float("-inf")).all(-1, keepdim=True)
     if numbers == "bfloat16":
         raised = torch.exp(scores - scores.amax(-1, keepdim=True)).masked_fill(dead, 0.0)
-        result = (rounded(raised) @ vh) / raised.sum(-1, keepdim=True).masked_fill(dead, 1.0)
-    else:
-        result = torch.softmax(scores, dim=-1).masked_fill(dead, 0.0) @ vh
-    return result.transpose(1, 2).flatten(-2).contiguous()
+        return (rounded(raised) @ values) / raised.sum(-1, keepdim=True).masked_fill(dead, 1.0)
+    return torch.softmax(scores, dim=-1).masked_fill(dead, 0.0) @ values
 
 
 @attention.register_fake
