@@ -15,9 +15,9 @@ PACKAGE = TESTS.parent / "l0compile"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 FLOW = (
-    "errors", "ir", "hardware", "gates", "trainers", "quantization", "frontend", "analysis", "rewrite", "kernels",
-    "lower", "runtime", "compiler", "measurement", "pruning", "tasks", "calibration", "studies", "report", "cli",
-    "__main__",
+    "errors", "ir", "hardware", "gates", "attention", "trainers", "quantization", "frontend", "analysis", "rewrite",
+    "kernels", "lower", "runtime", "compiler", "measurement", "pruning", "tasks", "calibration", "studies", "report",
+    "cli", "__main__",
 )  # fmt: skip
 """Each imports only from those before it."""
 

@@ -22,9 +22,9 @@ _AS_THEY_ARE: Mapping[Numbers, float] = {"float32": 0.0}
 class Menu:
     """Every level that gated layers, and the heads and neurons that they read, can have.
 
-    layers: name -> levels while all heads and neurons are open. paths: name -> block shape -> path. units: the names
-    that are heads or neurons of a layer. coupled: the levels of layers while some of their heads or neurons are closed.
-    float_ms: the time of all layers dense in float32.
+    layers: name -> levels while all heads and neurons are open. paths: name -> block shape -> path, but not of heads of
+    attention, which have patterns. units: the names that are heads or neurons of a layer. coupled: the levels of layers
+    while some of their heads or neurons are closed. float_ms: the time of all layers dense in float32.
     """
 
     layers: Mapping[str, tuple[Level, ...]]
@@ -42,6 +42,7 @@ class Menu:
         ranges: Mapping[str, tuple[float, float]] | None = None,
         units: Mapping[str, UnitGroup] | None = None,
         rounding: RoundingLosses | None = None,
+        heads: Mapping[str, tuple[Level, ...]] | None = None,
     ) -> "Menu":
         """Price every level of ``paths``.
 
@@ -52,6 +53,7 @@ class Menu:
             ranges: name -> lowest and highest density allowed; default [0, 1].
             units: the names of ``paths`` that are heads or neurons.
             rounding: the precisions that each layer may have, for layers beside no heads or neurons; default: float32.
+            heads: the levels of heads of attention, the first of which sees all keys.
         """
         units, rounding, layers = units or {}, rounding or {}, {}
         float_ms = sum(group.ms for group in units.values())
@@ -65,6 +67,8 @@ class Menu:
             inside = tuple(level for level in levels if low <= level.density <= high)
             # If the range lies between two levels, keep the one above it.
             layers[name] = inside or (min(levels, key=lambda level: (level.density < low, level.density)),)
+        layers |= heads or {}
+        float_ms += sum(levels[0].ms for levels in (heads or {}).values())
         return cls(layers, paths, units, _coupled(layers, paths, calls, prices, units), float_ms)
 
     @property
@@ -224,15 +228,20 @@ class Allocation:
         return sum(level.loss for level in self.layers.values())
 
     @property
+    def patterns(self) -> dict[str, str]:
+        """The pattern of each head of attention that has one."""
+        return {name: level.pattern for name, level in self.layers.items() if level.pattern}
+
+    @property
     def precisions(self) -> dict[str, Numbers]:
         """The precision of each layer that is not float32."""
         return {n: level.precision for n, level in self.layers.items() if level.precision != "float32"}
 
     def to_json(self) -> dict[str, Any]:
-        """Convert to layer -> [block shape such as "4x1" or None, density], and the precision if it is not float32."""
+        """Convert to layer -> [block shape such as "4x1", pattern or None, density, precision if it is not float32]."""
         return {
             name: [
-                level.block and f"{level.block[0]}x{level.block[1]}",
+                f"{level.block[0]}x{level.block[1]}" if level.block else level.pattern or None,
                 round(level.density, 4),
                 *([] if level.precision == "float32" else [level.precision]),
             ]

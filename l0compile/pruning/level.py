@@ -23,7 +23,7 @@ class Level:
 
     block: shape of the blocks, or None for the layer as it is. number: the level on the path of that shape. density:
     the share of blocks left. loss: what the model loses. ms: the predicted time of the layer. precision: of its
-    numbers.
+    numbers. pattern: for a head of attention, which keys it sees; "" if it sees all.
     """
 
     block: Shape | None
@@ -32,3 +32,4 @@ class Level:
     loss: float
     ms: float
     precision: Numbers = "float32"
+    pattern: str = ""

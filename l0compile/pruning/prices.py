@@ -10,15 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from l0compile.attention.calls import AttentionSite
 from l0compile.errors import ConfigError
 from l0compile.gates import Block
 from l0compile.hardware.costs import Costs, KernelWorkload
 from l0compile.hardware.targets import Target, load_target
+from l0compile.ir.ops.attention.row_program import RowProgram
 from l0compile.ir.ops.words import features_of
 from l0compile.kernels.costs import costs_of
 from l0compile.pruning.level import Numbers, Shape, has_kernel
 from l0compile.pruning.masks import block_of
 
+# What attention to listed blocks reaches of the speed of all keys.
+_PATTERN_EFFICIENCY = 0.85
 # Multiplications per millisecond if no kernel was measured: only ratios matter then, see ``LatencyLine``.
 _NOMINAL = 1e8
 
@@ -106,6 +110,25 @@ class Prices:
             if found is not None:
                 return found.ms
         return 2 * width * sequence * call.tokens / _NOMINAL
+
+    def head_ms(self, site: AttentionSite, program: RowProgram | None) -> float:
+        """Return the milliseconds of one head of an attention; None: it sees all keys, or those up to its own."""
+        whole = self._attention_ms(site) / site.heads
+        if program is None:
+            return whole
+        kept = program.kept(site.queries, site.keys) * (2 if site.causal else 1)
+        return whole * min(1.0, kept / _PATTERN_EFFICIENCY)
+
+    def _attention_ms(self, site: AttentionSite) -> float:
+        tokens = site.sequences * site.queries
+        if self.costs is not None:
+            shape = (site.heads, site.key_heads, site.width, site.value_width, site.queries, site.keys)
+            variant = "+".join(["causal"] * site.causal + ["mask"] * site.masked)
+            found = self.costs.estimate(KernelWorkload("attention", shape, tokens=tokens, variant=variant))
+            if found is not None:
+                return found.ms
+        share = 0.5 if site.causal else 1.0
+        return share * site.heads * (site.width + site.value_width) * site.keys * tokens / _NOMINAL
 
     def _ms(self, call: LinearCall, block: Shape | None, density: float, precision: Numbers) -> float:
         if not has_kernel(block, precision):

@@ -20,6 +20,7 @@ from l0compile.studies.context import SearchContext, SearchOptions
 from l0compile.studies.fit.budget import budget_of, check_reference
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.fit import Fitter
+from l0compile.studies.fit.heads import price_heads
 from l0compile.studies.fit.units import units_of
 from l0compile.studies.space.candidate import layers_of, unique
 from l0compile.studies.space.space import Space
@@ -164,8 +165,8 @@ def prepare(
             told = tenth
             progress.note(f"  {done} of {total} (layer, block shape)")
 
-    units = units_of(task, space, groups, prices)
-    return Evaluator.of(task, space, wanted, units, prices, cache, origin=model, told=tell)
+    units, sites = units_of(task, space, groups, prices), price_heads(task, space, prices)
+    return Evaluator.of(task, space, wanted, units, prices, cache, origin=model, sites=sites, told=tell)
 
 
 def legal_shapes(space: Space, target: Target) -> dict[str, tuple[Shape, ...]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from l0compile.attention.assign import HeadPattern
 from l0compile.gates import Budget
 from l0compile.pruning.allocation import Allocation, Menu
 from l0compile.pruning.bounds import Bound, allocate_within
@@ -26,6 +27,7 @@ from l0compile.pruning.rounding import SAMPLES, rounding_losses
 from l0compile.pruning.units import UnitGroup, measured_units
 from l0compile.quantization import quantize
 from l0compile.quantization.fit import Rounding
+from l0compile.studies.fit.heads import HeadPrices, candidates_of, head_levels, heads_by_group, with_patterns
 from l0compile.studies.fit.units import members_of
 from l0compile.studies.space.candidate import Choices, gated, hardened, layers_of, unique
 from l0compile.studies.space.space import Space
@@ -47,7 +49,7 @@ class Evaluator:
     members: group of gates -> its layers, or the names of their heads or neurons. origin: the model to prune: the
     dense one, or one that was pruned already. menu: the levels of its layers. calibration: the number of batches that
     the weights of a trial are solved with. tokens: their weights, as in ``reconstruct``. team: the processes that
-    train. seen: outcomes by structure.
+    train. seen: outcomes by structure. sites: the attention whose heads may have patterns.
     """
 
     task: Task
@@ -59,6 +61,7 @@ class Evaluator:
     tokens: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
     team: Team | None = None
     seen: dict[str, Outcome] = field(default_factory=dict)
+    sites: Mapping[str, HeadPrices] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -71,6 +74,7 @@ class Evaluator:
         cache: Path | None,
         *,
         origin: nn.Module | None = None,
+        sites: Mapping[str, HeadPrices] | None = None,
         told: Callable[[int, int], None] = lambda done, total: None,
     ) -> "Evaluator":
         """Prune all layers, heads and neurons by their curvature on the calibration data.
@@ -83,24 +87,28 @@ class Evaluator:
             prices: what a level takes.
             cache: as in ``all_paths``.
             origin: the model to prune; default: the task's dense model.
+            sites: name of a module that calls attention -> what its heads take.
             told: as in ``all_paths``.
         """
+        sites = sites or {}
         origin = origin or task.dense()
         groups = layers_of(task.dense(), space)
         curvature = measure_curvature(
             origin, unique(groups.values()), task.calibration(), task.predict, seed=space.effort.seed
         )
         paths = all_paths(origin, curvature, shapes, cache, told)
-        members = members_of(space, groups)
+        members = members_of(space, groups) | heads_by_group(space, sites)
         ranges = {name: group.density for group in space.gates for name in members[group.name]}
         calls = linear_calls(origin, tuple(paths), task.example())
         units, unit_paths = measured_units(origin, curvature, units, cache)
         paths |= unit_paths
         few = islice(task.calibration(), cls.calibration)
         rounding = rounding_losses(origin, curvature, space.precision, few, task.predict)
-        menu = Menu.of(paths, calls, prices, ranges, units, rounding)
+        few = islice(task.calibration(), cls.calibration)
+        heads = head_levels(origin, sites, candidates_of(space), few, task.predict, space.effort.seed)
+        menu = Menu.of(paths, calls, prices, ranges, units, rounding, heads)
         tokens = {name: found.tokens for name, found in curvature.items()}
-        return cls(task, space, members, origin, menu, tokens=tokens)
+        return cls(task, space, members, origin, menu, tokens=tokens, sites=sites)
 
     def allocate(self, choices: Choices, price_ms: float) -> Allocation:
         """Return the best allocation whose layers take ``price_ms``, with losses weighed by ``choices``.
@@ -113,18 +121,25 @@ class Evaluator:
     @cached_property
     def bounds(self) -> tuple[Bound, ...]:
         """What the constraints of the space ask of an allocation, beside its time."""
-        layers = tuple(name for name in self.menu.layers if name not in self.menu.units)
+        layers = tuple(name for name in self.menu.paths if name not in self.menu.units)
         found = (constraint.plan(self.origin, layers) for constraint in self.space.constraints)
         return tuple(bound for bound in found if bound is not None)
 
     def realised(self, allocation: Allocation) -> nn.Module:
         """Return the hardened model of an allocation, with its weights as they were."""
-        return hardened(gated(copy.deepcopy(self.origin), allocation, self.menu))
+        model = hardened(gated(copy.deepcopy(self.origin), allocation, self.menu))
+        return with_patterns(model, allocation, self.sites, self.candidates) if self.sites else model
+
+    @cached_property
+    def candidates(self) -> dict[str, tuple[HeadPattern, ...]]:
+        """The patterns that heads may have, by group of the space."""
+        return candidates_of(self.space)
 
     def key(self, model: nn.Module, allocation: Allocation) -> str:
-        """Return a hash of the zeros and the precisions of a realised model."""
-        zeros, precisions = structure(model), allocation.precisions
-        return hashlib.sha256(f"{zeros} {precisions}".encode()).hexdigest()[:16] if precisions else zeros
+        """Return a hash of the zeros, the precisions and the patterns of a realised model."""
+        parts = [str(part) for part in (allocation.precisions, allocation.patterns) if part]
+        zeros = structure(model)
+        return hashlib.sha256(" ".join([zeros, *parts]).encode()).hexdigest()[:16] if parts else zeros
 
     def rounded(
         self,

@@ -5,7 +5,7 @@ run nothing else.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from l0compile.ir.codec import Count, decode
 from l0compile.pruning.prices import PriceTable, Pricing, linear_calls
 from l0compile.pruning.units import UnitGroup
 from l0compile.studies.fit.evaluate import Evaluator, evaluate_trial
+from l0compile.studies.fit.heads import HeadPrices
 from l0compile.studies.space.space import Space
 from l0compile.studies.space.space_json import space_from_json, space_to_json
 from l0compile.studies.study.state import read_state, write_state
@@ -35,6 +36,7 @@ class _StoredJob:
     prices: Mapping[str, tuple[tuple[float, float], ...]]
     shapes: Mapping[str, tuple[tuple[Count, Count], ...]]
     parts: Mapping[str, Any]
+    attention: Mapping[str, Any] = field(default_factory=dict)
 
 
 def search_job(space: Space, evaluator: Evaluator, prices: Pricing, price_ms: float) -> dict[str, Any]:
@@ -52,6 +54,7 @@ def search_job(space: Space, evaluator: Evaluator, prices: Pricing, price_ms: fl
         "prices": dict(table.points),
         "shapes": shapes,
         "parts": {name: units.to_json() for name, units in menu.units.items()},
+        "attention": {name: found.to_json() for name, found in evaluator.sites.items()},
     }
 
 
@@ -63,10 +66,11 @@ def search_objective(job: Mapping[str, Any], folder: Path) -> Objective:
     Raises:
         ConfigError: the job is malformed, or (at the first trial) this machine has other data.
     """
-    given = {field.name: job[field.name] for field in fields(_StoredJob) if field.name in job}
+    given = {f.name: job[f.name] for f in fields(_StoredJob) if f.name in job}
     stored = decode(given, _StoredJob, "job", ConfigError, advice="install the same version everywhere")
     space, price_ms = space_from_json(stored.space), stored.price_ms
     units = {name: UnitGroup.from_json(part) for name, part in stored.parts.items()}
+    sites = {name: HeadPrices.from_json(found) for name, found in stored.attention.items()}
 
     @cache
     def evaluator() -> Evaluator:
@@ -77,7 +81,7 @@ def search_objective(job: Mapping[str, Any], folder: Path) -> Objective:
                 "L0COMPILE_DATA to the same data on all machines"
             )
         return Evaluator.of(
-            task, space, stored.shapes, units, PriceTable(stored.prices), folder / "candidates"
+            task, space, stored.shapes, units, PriceTable(stored.prices), folder / "candidates", sites=sites
         )
 
     def evaluate(trial: "optuna.trial.Trial") -> float:

@@ -5,13 +5,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from l0compile.attention.kinds import head_patterns
 from l0compile.errors import ConfigError
 from l0compile.ir.codec import Meta, Share, Text, decode, read_toml
 from l0compile.pruning.level import Numbers
 from l0compile.studies.constraints.latency import LatencyBudget
 from l0compile.studies.constraints.quality import QualityTarget
 from l0compile.studies.constraints.registry import parse_limits
-from l0compile.studies.space.space import FLOAT, Effort, GateGroup, GateKind, Space, TrainingPlan
+from l0compile.studies.space.space import (
+    FLOAT,
+    AttentionGroup,
+    Effort,
+    GateGroup,
+    GateKind,
+    Space,
+    TrainingPlan,
+)
 from l0compile.tasks import list_tasks, task_options
 
 _EDGE = r"([1-9]\d?|1\d\d|2[0-4]\d|25[0-6])"
@@ -56,6 +65,18 @@ class _Group:
         return GateGroup(self.name, self.kind, self.patterns, self.density, shapes, self.heads or 0)
 
 
+@dataclass(frozen=True)
+class _Attention:
+    """A table ``[[attention]]``."""
+
+    name: Text
+    patterns: Annotated[tuple[Text, ...], Meta(min_length=1, description="a list of module-name patterns")]
+    candidates: Annotated[tuple[dict[str, Any], ...], Meta(min_length=1, description="a list of tables")]
+
+    def group(self) -> AttentionGroup:
+        return AttentionGroup(self.name, self.patterns, self.candidates)
+
+
 _OF_KIND = {"shapes": 'block shapes such as "4x1"', "heads": "a whole number from 1 to 1024"}
 
 
@@ -63,7 +84,7 @@ _OF_KIND = {"shapes": 'block shapes such as "4x1"', "heads": "a whole number fro
 class _SpaceFile:
     """A search space as TOML writes it."""
 
-    gates: Annotated[tuple[_Group, ...], Meta(min_length=1, description="at least one [[gates]] table")]
+    gates: tuple[_Group, ...] = ()
     task: dict[str, Any] = field(default_factory=dict)
     latency: LatencyBudget = field(default_factory=LatencyBudget)
     feeds: dict[str, Annotated[Text, Meta(description="the pattern of the layers that read it")]] = field(
@@ -74,16 +95,18 @@ class _SpaceFile:
     quality: QualityTarget | None = None
     limits: dict[str, Any] = field(default_factory=dict)
     precision: tuple[Numbers, ...] = FLOAT
+    attention: tuple[_Attention, ...] = ()
 
     def __post_init__(self) -> None:
         if len(set(self.precision)) != max(1, len(self.precision)):
             raise ValueError(f"precision: expected at least one, each once, got {list(self.precision)}")
-        names = [group.name for group in self.gates]
+        names = [group.name for group in self.gates] + [group.name for group in self.attention]
         if len(set(names)) < len(names):
             raise ValueError(f"gates: expected a different name for each group, got {names}")
-        if all(group.kind != "block" for group in self.gates):
+        if not self.attention and all(group.kind != "block" for group in self.gates):
             raise ValueError(
-                f"gates: expected one group of blocks at least: budgets are met by what blocks take, got {names}"
+                "gates: expected one [[gates]] table of blocks at least, or one [[attention]]: budgets are met by what "
+                f"blocks and attention take, got {names}"
             )
         given = {key: value for key in ("ratio", "ms") if (value := getattr(self.latency, key)) is not None}
         if self.quality is not None and given:
@@ -144,7 +167,15 @@ def parse_space(data: Mapping[str, Any], *, file: str = "space") -> Space:
         found.quality,
         parse_limits(found.limits, file),
         found.precision,
+        _attention(found.attention, file),
     )
+
+
+def _attention(tables: tuple[_Attention, ...], file: str) -> tuple[AttentionGroup, ...]:
+    """Check that every candidate names a pattern and its parameters."""
+    for number, table in enumerate(tables):
+        head_patterns(table.candidates, where=f"{file}: attention[{number}].candidates")
+    return tuple(table.group() for table in tables)
 
 
 def _task(name: Any, file: Path) -> str:

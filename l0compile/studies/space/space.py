@@ -52,6 +52,20 @@ class GateGroup:
 
 
 @dataclass(frozen=True)
+class AttentionGroup:
+    """Attention whose heads may each see fewer keys.
+
+    patterns: of the names of modules that call ``scaled_dot_product_attention`` (shell style; ``*`` crosses dots).
+    candidates: tables with the ``kind`` of a sparse pattern and its parameters; a list of values stands for a candidate
+    of each.
+    """
+
+    name: str
+    patterns: tuple[str, ...]
+    candidates: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
 class Effort:
     """How long to search.
 
@@ -106,7 +120,8 @@ class Space:
 
     options: the task's own. feeds: pattern of producers -> pattern of their consumer (see `Budget`). quality: the
     target to search under, instead of a latency. limits: key of the table ``[limits]`` -> the largest value allowed.
-    precision: what gated layers may multiply; with "bfloat16" among them, the products of attention do.
+    precision: what gated layers may multiply; with "bfloat16" among them, the products of attention do. attention:
+    whose heads may have sparse patterns.
     """
 
     name: str
@@ -120,6 +135,12 @@ class Space:
     quality: QualityTarget | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
     precision: tuple[Numbers, ...] = FLOAT
+    attention: tuple[AttentionGroup, ...] = ()
+
+    @property
+    def group_names(self) -> list[str]:
+        """The groups whose losses are weighed against each other."""
+        return [group.name for group in self.gates] + [group.name for group in self.attention]
 
     @property
     def narrow(self) -> bool:
@@ -157,6 +178,8 @@ class Space:
             facts["limits"] = dict(self.limits)
         if self.narrow:
             facts["precision"] = list(self.precision)
+        if self.attention:
+            facts["attention"] = [dataclasses.asdict(group) for group in self.attention]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def quick(self) -> "Space":

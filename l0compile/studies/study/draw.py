@@ -22,7 +22,7 @@ def draw(trial: "optuna.trial.Trial", space: Space) -> Choices:
     Raises:
         StorageError: the study's known weights are damaged.
     """
-    names, known = [group.name for group in space.gates], read_state(trial.study).known_weights
+    names, known = space.group_names, read_state(trial.study).known_weights
     weight = {}
     for name in names[1:]:
         ends = (1.0, known.get(name, 1.0))

@@ -39,7 +39,7 @@ class Study:
 
     def neutral(self) -> Choices:
         """Return the choices in which no group counts more than another."""
-        names = [group.name for group in self.space.gates]
+        names = self.space.group_names
         return Choices(dict.fromkeys(names[1:], 1.0), dict.fromkeys(names, 0.0))
 
     def trials(self) -> tuple[Trial, ...]:

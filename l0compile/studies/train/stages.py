@@ -93,7 +93,7 @@ def onwards(evaluator: Evaluator, model: nn.Module, allocation: Allocation, pric
     shapes = {
         name: (level.block,) if level.block is not None else tuple(menu.paths[name])
         for name, level in allocation.layers.items()
-        if name not in menu.units
+        if name in menu.paths and name not in menu.units
     }
     found = Evaluator.of(
         evaluator.task,
@@ -103,6 +103,7 @@ def onwards(evaluator: Evaluator, model: nn.Module, allocation: Allocation, pric
         prices,
         None,
         origin=without_gates(model, evaluator.task.dense()),
+        sites=evaluator.sites,
     )
     found.calibration, found.team = evaluator.calibration, evaluator.team
     return found

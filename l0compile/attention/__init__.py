@@ -1,0 +1,1 @@
+"""Sparse attention: patterns, and which head gets which."""

@@ -1,0 +1,43 @@
+"""Sparse patterns by name, as search spaces write them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from l0compile.attention.assign import HeadPattern
+from l0compile.errors import ConfigError
+from l0compile.ir.codec import decode
+
+KINDS: dict[str, type[HeadPattern]] = {}
+"""Kind -> the frozen dataclass of its patterns."""
+
+
+def head_patterns(tables: Sequence[Mapping[str, Any]], where: str) -> tuple[HeadPattern, ...]:
+    """The patterns that tables such as ``{"kind": "sliding-window", "window": [64, 128]}`` stand for.
+
+    A list of values stands for a pattern of each. Equal patterns are returned once.
+
+    Args:
+        tables: each has the kind, and parameters of that kind by their name.
+        where: what begins the message of an error.
+
+    Raises:
+        ConfigError: a kind or a parameter is unknown, or a value is of the wrong type.
+    """
+    found: dict[HeadPattern, None] = {}
+    for number, table in enumerate(tables):
+        for values in _each(table):
+            kind = values.pop("kind", None)
+            made = KINDS.get(kind) if isinstance(kind, str) else None
+            if made is None:
+                raise ConfigError(
+                    f"{where}[{number}].kind: expected one of {', '.join(sorted(KINDS))}, got {kind!r}"
+                )
+            found[decode(values, made, f"{where}[{number}]", ConfigError)] = None
+    return tuple(found)
+
+
+def _each(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    choices = [value if isinstance(value, list | tuple) else [value] for value in table.values()]
+    for values in product(*choices):
+        yield dict(zip(table, values, strict=True))
