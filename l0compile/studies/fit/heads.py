@@ -58,7 +58,7 @@ def candidates_of(space: Space) -> dict[str, tuple[HeadPattern, ...]]:
 
 def head_name(site: str, head: int) -> str:
     """Return the name of a head in allocations."""
-    return f"{site} (head {head})"
+    return f"{site or 'the model'} (head {head})"
 
 
 def price_heads(task: Task, space: Space, prices: Prices) -> dict[str, HeadPrices]:
