@@ -23,7 +23,7 @@ def pattern_losses(
 
     The loss is the mean over tokens of sum_f g_f^2 d_f^2, with d the change of the head's output and g the gradient of
     the model's output, multiplied by random vectors, at it: the second-order estimate that weights are pruned by, so
-    the losses of both add up (see ``l0compile.pruning.curvature``). MInference (arXiv 2407.02490) and Sparse-vDiT
+    the losses of both add up. MInference (arXiv 2407.02490) and Sparse-vDiT
     (arXiv 2506.03065) choose the pattern of each head by its error on calibration inputs, too.
 
     Args:

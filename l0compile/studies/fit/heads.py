@@ -13,9 +13,9 @@ from l0compile.attention.kinds import head_patterns
 from l0compile.attention.losses import pattern_losses
 from l0compile.errors import ConfigError
 from l0compile.ir.codec import Count, decode, encode
-from l0compile.pruning.allocation import Allocation
-from l0compile.pruning.level import Level
-from l0compile.pruning.prices import Prices
+from l0compile.studies.pruning.allocation import Allocation
+from l0compile.studies.pruning.level import Level
+from l0compile.studies.pruning.prices import Prices
 from l0compile.studies.space.space import Space
 from l0compile.tasks import Task
 

@@ -11,9 +11,9 @@ from l0compile.attention.calls import answered
 from l0compile.attention.kinds import KINDS
 from l0compile.errors import ConfigError
 from l0compile.hardware.targets import load_target
-from l0compile.pruning.prices import Prices
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.search_job import search_job, search_objective
+from l0compile.studies.pruning.prices import Prices
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.space.read import parse_space
 from l0compile.studies.space.space import AttentionGroup, Space

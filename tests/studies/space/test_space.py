@@ -98,7 +98,7 @@ def test_values_arrive(space: Space) -> None:
             r"precision: expected at least one, each once, got \['int8', 'int8'\]",
         ),
         ("precision", ["int4"], r"precision\[0\]: expected one of 'float32', 'bfloat16', 'int8', got 'int4'"),
-        ("gates", [], r"gates: expected at least one \[\[gates\]\] table"),
+        ("gates", [], r"gates: expected one \[\[gates\]\] table of blocks at least"),
         (
             "gates.0.kind",
             "channel",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-sys.path += [str(HERE), str(HERE.parent / "studies")]
+sys.path.append(str(HERE))
 
 import tiny_task  # noqa: E402
 

@@ -18,8 +18,8 @@ from l0compile.hardware.targets import Target, load_target
 from l0compile.ir.ops.attention.row_program import RowProgram
 from l0compile.ir.ops.words import features_of
 from l0compile.kernels.costs import costs_of
-from l0compile.pruning.level import Numbers, Shape, has_kernel
-from l0compile.pruning.masks import block_of
+from l0compile.studies.pruning.level import Numbers, Shape, has_kernel
+from l0compile.studies.pruning.masks import block_of
 
 # What attention to listed blocks reaches of the speed of all keys.
 _PATTERN_EFFICIENCY = 0.85
