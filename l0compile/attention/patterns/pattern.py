@@ -36,7 +36,8 @@ class Pattern(ABC):
 
         Blocks for which all of them are equal are looked at once. Without a better idea every block is its own.
         """
-        return (torch.arange(grid.rows * grid.columns).view(grid.rows, grid.columns),)
+        shape = (self.tables(grid.heads), grid.rows, grid.columns)
+        return (torch.arange(shape[0] * shape[1] * shape[2]).view(shape),)
 
     def tables(self, heads: int) -> int:
         """Return how many heads have a table of their own: 1 where they all see the same."""

@@ -47,5 +47,7 @@ class PerHead(Pattern):
 
     def tables(self, heads: int) -> int:
         if heads != len(self.patterns):
-            raise ConfigError(f"PerHead: expected a pattern for each of {heads} heads, got {len(self.patterns)}")
+            raise ConfigError(
+                f"PerHead: expected a pattern for each of {heads} heads, got {len(self.patterns)}"
+            )
         return heads

@@ -28,6 +28,7 @@ from l0compile.attention.patterns import (
     TriShape,
     VerticalStripes,
 )
+from l0compile.errors import ConfigError
 
 HEADS = 3
 Rule = Callable[[int, int, int, int], bool]
@@ -157,9 +158,22 @@ def test_single_keys_are_columns_and_not_blocks() -> None:
 
 
 def test_heads_that_see_the_same_share_their_tables() -> None:
-    same, other = SlidingWindow(40), Strided(16)
-    program = PerHead((same, other, same)).program(200, heads=3)
-    alone = same.program(200)
-    assert program.patterns is not None and alone.patterns is not None
+    same, other = SlidingWindow(200), Strided(16)
+    program = PerHead((same, other, same)).program(640, heads=3)
     assert program.full is not None and torch.equal(program.full.counts[0, 0], program.full.counts[0, 2])
-    assert alone.full is None or alone.full.counts.shape[1] == 1
+    assert (
+        program.patterns is not None and len(program.patterns) == 3 + 3
+    )  # in each: first blocks, then others
+    alone = same.program(640, heads=3)
+    assert alone.full is not None and alone.full.counts.shape[1] == 1
+
+
+def test_a_pattern_for_each_head_is_expected() -> None:
+    with pytest.raises(ConfigError, match="each of 3 heads, got 2"):
+        PerHead((Causal(), Causal())).program(8, heads=3)
+
+
+def test_long_sequences_are_listed_without_a_dense_mask() -> None:
+    """262,144 tokens: a dense mask would take 64 GiB."""
+    program = AShape(128, 3968).program(1 << 18)
+    assert program.full is not None and int(program.full.counts.max()) == 2 + 61
