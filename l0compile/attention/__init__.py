@@ -1,1 +1,1 @@
-"""Sparse attention: patterns, and which head gets which."""
+"""Sparse attention."""
