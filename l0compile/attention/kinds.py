@@ -5,11 +5,31 @@ from itertools import product
 from typing import Any
 
 from l0compile.attention.assign import HeadPattern
+from l0compile.attention.patterns.big_bird import BigBird
+from l0compile.attention.patterns.global_tokens import Longformer
+from l0compile.attention.patterns.phi3_small import Phi3Small
+from l0compile.attention.patterns.sinks import AShape, StreamingLLM, TriShape
+from l0compile.attention.patterns.sparse_transformer import Fixed, Strided
+from l0compile.attention.patterns.video import MultiDiagonal, VerticalStripes
+from l0compile.attention.patterns.window import Dilated, SlidingWindow
 from l0compile.errors import ConfigError
 from l0compile.ir.codec import decode
 
-KINDS: dict[str, type[HeadPattern]] = {}
-"""Kind -> the frozen dataclass of its patterns."""
+KINDS: dict[str, type[HeadPattern]] = {
+    "a-shape": AShape,
+    "big-bird": BigBird,
+    "dilated": Dilated,
+    "fixed": Fixed,
+    "longformer": Longformer,
+    "multi-diagonal": MultiDiagonal,
+    "phi3-small": Phi3Small,
+    "sliding-window": SlidingWindow,
+    "streaming-llm": StreamingLLM,
+    "strided": Strided,
+    "tri-shape": TriShape,
+    "vertical-stripes": VerticalStripes,
+}
+"""Kind -> the frozen dataclass of its patterns. Their parameters are the dataclass's fields."""
 
 
 def head_patterns(tables: Sequence[Mapping[str, Any]], where: str) -> tuple[HeadPattern, ...]:
