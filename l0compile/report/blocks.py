@@ -93,14 +93,14 @@ def block_order(shape: str) -> tuple[int, int, str]:
 
 
 def kept(layer: Sequence[Any]) -> tuple[str, float]:
-    """Return block shape in words, such as "4×4 int8", and density of ``[shape or None, density]``.
+    """Return block shape or pattern in words, such as "4×4 int8", and density of ``[shape or None, density]``.
 
     A third item is the precision; without it, it is float32.
     """
     shape, density, *precision = layer
     if not density:
         return "none left", 0.0
-    block = "dense" if shape is None else str(shape).replace("x", "×")
+    block = "dense" if shape is None else re.sub(r"(?<=\d)x(?=\d)", "×", str(shape))
     return " ".join((block, *precision)), float(density)
 
 

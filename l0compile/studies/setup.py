@@ -204,7 +204,7 @@ def legal_precisions(space: Space, target: Target) -> tuple[Numbers, ...]:
     """Return the precisions of ``space`` that ``target`` has instructions for.
 
     Raises:
-        ConfigError: none is left, or the space has heads or neurons beside narrow numbers.
+        ConfigError: none is left, or the space has heads or neurons beside narrow numbers, or patterns beside bfloat16.
     """
     others = [group for group in space.gates if group.kind != "block"]
     if space.narrow and others:
@@ -212,6 +212,11 @@ def legal_precisions(space: Space, target: Target) -> tuple[Numbers, ...]:
             f"{space.name}: precision: expected ['float32'] beside gates {others[0].name!r} of kind "
             f"{others[0].kind!r}, got {list(space.precision)}; leave one of the two out: what heads and neurons save "
             "among narrow numbers is not known"
+        )
+    if space.attention and "bfloat16" in space.precision:
+        raise ConfigError(
+            f"{space.name}: precision: expected no 'bfloat16' beside attention {space.attention[0].name!r}: with it the "
+            "products of attention are rounded, which those of listed keys are not; leave one of the two out"
         )
     found = tuple(precision for precision in space.precision if target.multiplies(precision))
     if not found:

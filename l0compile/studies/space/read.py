@@ -108,6 +108,11 @@ class _SpaceFile:
                 "gates: expected one [[gates]] table of blocks at least, or one [[attention]]: budgets are met by what "
                 f"blocks and attention take, got {names}"
             )
+        if self.attention and (heads := [group.name for group in self.gates if group.kind == "head"]):
+            raise ValueError(
+                f"attention: expected no gates of kind 'head' beside it, got {heads}: what a head saves depends on its "
+                "pattern"
+            )
         given = {key: value for key in ("ratio", "ms") if (value := getattr(self.latency, key)) is not None}
         if self.quality is not None and given:
             raise ValueError(

@@ -14,6 +14,7 @@ from l0compile.hardware.targets import load_target
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.search_job import search_job, search_objective
 from l0compile.studies.pruning.prices import Prices
+from l0compile.studies.setup import legal_precisions
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.space.read import parse_space
 from l0compile.studies.space.space import AttentionGroup, Space
@@ -112,6 +113,24 @@ def test_a_wrong_candidate_is_refused_by_its_place(table: dict[str, object], mes
     }
     with pytest.raises(ConfigError, match=message):
         parse_space(data)
+
+
+def test_what_does_not_go_together_is_refused(attentive: Space, space: Space) -> None:
+    from_heads = {"name": "h", "kind": "head", "heads": 2, "patterns": ["out"]}
+    data = {
+        "task": {"name": "tiny"},
+        "latency": {"ms": 1.0},
+        "gates": [from_heads],
+        "attention": [{"name": "attention", "patterns": ["*"], "candidates": list(NEAR)}],
+    }
+    with pytest.raises(
+        ConfigError, match=r"attention: expected no gates of kind 'head' beside it, got \['h'\]"
+    ):
+        parse_space(data)
+    rounded = dataclasses.replace(attentive, precision=("float32", "bfloat16"))
+    with pytest.raises(ConfigError, match="expected no 'bfloat16' beside attention 'attention'"):
+        legal_precisions(rounded, load_target("native"))
+    assert parse_space({**data, "gates": []}).attention[0].name == "attention"
 
 
 def test_a_pattern_that_matches_nothing_is_refused(attentive: Space, tmp_path: Path) -> None:
