@@ -215,8 +215,8 @@ def legal_precisions(space: Space, target: Target) -> tuple[Numbers, ...]:
         )
     if space.attention and "bfloat16" in space.precision:
         raise ConfigError(
-            f"{space.name}: precision: expected no 'bfloat16' beside attention {space.attention[0].name!r}: with it the "
-            "products of attention are rounded, which those of listed keys are not; leave one of the two out"
+            f"{space.name}: precision: expected no 'bfloat16' beside attention {space.attention[0].name!r}: with it "
+            "the products of attention are rounded, which those of listed keys are not; leave one of the two out"
         )
     found = tuple(precision for precision in space.precision if target.multiplies(precision))
     if not found:
