@@ -159,7 +159,9 @@ def test_masked_attention_of_a_constant_may_be_zero(masked: bool) -> None:
             self.v = nn.Linear(4, 4)
 
         def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-            return torch.ops.l0compile.attention(x, x, self.v(x), mask if masked else None, 2, 1.0, None, None)
+            return torch.ops.l0compile.attention(
+                x, x, self.v(x), mask if masked else None, 2, 1.0, None, None
+            )
 
     model = Attend()
     with torch.no_grad():

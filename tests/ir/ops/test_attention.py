@@ -19,7 +19,8 @@ def split(x: Tensor, heads: int) -> Tensor:
 
 @given(
     st.integers(1, 3), st.integers(1, 6), st.integers(1, 6), st.integers(1, 2), st.integers(1, 3), st.integers(1, 4),
-    st.integers(1, 4), st.sampled_from(["none", "keys", "full", "causal", "added", "lowest", "window"]), st.integers(0, 999),
+    st.integers(1, 4), st.sampled_from(["none", "keys", "full", "causal", "added", "lowest", "window"]),
+    st.integers(0, 999),
 )  # fmt: skip
 def test_equals_sdpa(
     b: int, sq: int, sk: int, kv: int, group: int, d: int, dv: int, kind: str, seed: int

@@ -37,7 +37,12 @@ def test_packed_linear_is_linear(n: int, k: int, rows: int, cols: int, seed: int
 
 
 @settings(max_examples=20)
-@given(batch=st.integers(1, 3), queries=sizes, keys=sizes, window=st.sampled_from([(None, None), (None, 0), (3, 1), (2, None), (-1, 4)]))
+@given(
+    batch=st.integers(1, 3),
+    queries=sizes,
+    keys=sizes,
+    window=st.sampled_from([(None, None), (None, 0), (3, 1), (2, None), (-1, 4)]),
+)
 def test_packed_attention_is_attention(batch: int, queries: int, keys: int, window: tuple[int, int]) -> None:
     q, k, v = torch.randn(batch, queries, 6), torch.randn(batch, keys, 6), torch.randn(batch, keys, 6)
     mask = torch.rand(batch, 1, 1, keys) < 0.7
@@ -94,7 +99,7 @@ def test_fake_and_real_agree(name: str) -> None:
         "unpack": (p, [2, 3]),
         "pack_mask": (torch.randn(2, 1, 5) > 0, 3, 1, 5, 4),
         "packed_linear": (p, dense_blocks(w, 2), None, None, None, None, 5, "relu"),
-        "packed_attention": (p, p, p, None, None, 2, 3, 3, 2, 1.0, False),
+        "packed_attention": (p, p, p, None, None, 2, 3, 3, 2, 1.0, None, None),
         "packed_layer_norm": (p, None, None, 1e-5, 6, 0.1, 0.2),
         "packed_rms_norm": (p, None, 1e-5, 6, 0.2),
     }[name]

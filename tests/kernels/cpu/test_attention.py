@@ -152,7 +152,9 @@ def test_padding_at_both_ends(launch, tile: TokenTile, live: list[tuple[int, int
 
 
 @pytest.mark.parametrize("window", [ALL, CAUSAL, (350, 20)])
-def test_large_scores_keep_their_digits(launch, tile: TokenTile, window: tuple[int | None, int | None]) -> None:  # type: ignore[no-untyped-def]
+def test_large_scores_keep_their_digits(
+    launch, tile: TokenTile, window: tuple[int | None, int | None]
+) -> None:  # type: ignore[no-untyped-def]
     """Against double precision: the maximum grows from step to step, and the first weights fade to nothing."""
     torch.manual_seed(0)
     q, k, v = (torch.randn(1, 700, HEADS * DIM) for _ in range(3))

@@ -89,7 +89,18 @@ def test_attention(
     if numbers_ == "bfloat16":
         k, v = l0.packed_bfloat16(k), l0.packed_token_pairs(v)
     mask = torch.rand(batch, 1, 1, keys) < 0.8
-    rest = (heads, heads, dim, value, 0.3, None, None, MaskSpec((True, False, False, True), True), 0, numbers_)
+    rest = (
+        heads,
+        heads,
+        dim,
+        value,
+        0.3,
+        None,
+        None,
+        MaskSpec((True, False, False, True), True),
+        0,
+        numbers_,
+    )
     y = launch(AttentionSpec(*rest), (q, k, v, mask, *sizes), (q.shape[0], heads * value, tile.lanes))
     inverse, zero_point, pairs = arguments(form, heads * value)
     shape = extents(tuple(y.shape), inverse is not None, pairs)

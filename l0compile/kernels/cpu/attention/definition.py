@@ -151,6 +151,8 @@ ATTENTION = KernelDef(
     calls={"packed_attention": _call},
     spec=AttentionSpec,
     emit=attention,
-    costs=KernelCosts(_workload, _spec, _counts, _operands, words=("causal", "window", "mask", "bias", *FORMS)),
+    costs=KernelCosts(
+        _workload, _spec, _counts, _operands, words=("causal", "window", "mask", "bias", *FORMS)
+    ),
     dtypes=("float32", "bfloat16"),
 )

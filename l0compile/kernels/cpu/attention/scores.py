@@ -121,7 +121,13 @@ def _index(given: AttentionBuffers, *at: Expr) -> tuple[Expr, ...]:
 
 
 def _edge(
-    given: AttentionBuffers, block: QueryBlock, now: KeyStep, key: Expr, acc: list[Any], shift: int, later: bool
+    given: AttentionBuffers,
+    block: QueryBlock,
+    now: KeyStep,
+    key: Expr,
+    acc: list[Any],
+    shift: int,
+    later: bool,
 ) -> None:
     """Kill the keys that are later, or else earlier, than a lane's own position plus ``shift``."""
     lanes, vector = given.vector, given.tile.vector
