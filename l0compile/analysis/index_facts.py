@@ -140,8 +140,9 @@ def _difference(node: fx.Node, facts: Facts) -> IndexFact:
     """What counts up by one, continued downwards, differs by one everywhere."""
     given = arguments(node)
     fact, first = _fact(given["self"], facts), _fact(given["prepend"], facts).uniform
-    counts = fact.axis is not None and given["dim"] % len(shape(node)) == fact.axis and fact.low is not None
-    if not counts or given["n"] != 1 or given["append"] is not None:
+    if fact.low is None or fact.axis is None or given["dim"] % len(shape(node)) != fact.axis:
+        return UNKNOWN
+    if given["n"] != 1 or given["append"] is not None:
         return UNKNOWN
     return IndexFact(1, 1) if given["prepend"] is None or first == fact.low - 1 else UNKNOWN
 

@@ -93,7 +93,7 @@ def attention(tile: TokenTile) -> Iterator[Example]:
     pairs = l0.packed_bfloat16(k), l0.packed_token_pairs(v)
     yield Example("packed_attention", (q, *pairs, None, None, *sizes, 4, 0.3, None, None, "bfloat16"), 5)
     v = l0.packed_token_pairs(bfloat16.rounded(_packed(5, 16, tile)))
-    rest = (4, 0.3, False, "bfloat16", torch.full((32,), 30.0), 100)
+    rest = (4, 0.3, None, None, "bfloat16", torch.full((32,), 30.0), 100)
     yield Example("packed_attention", (q, pairs[0], v, None, None, *sizes, *rest), 5)
 
 

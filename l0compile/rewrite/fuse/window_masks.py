@@ -84,11 +84,11 @@ def _without_summands(
 ) -> tuple[fx.Node | None, Band]:
     kept = []
     for part in mask.args:
-        rest, window = _without_added(editor, part, window, before, reader, alone=False)  # type: ignore[arg-type]
+        rest, window = _without_added(editor, part, window, before, reader, alone=False)
         kept += [] if rest is None else [part]
     if len(kept) == len(mask.args):
         return mask, window
-    return (kept[0] if kept else None), window  # type: ignore[return-value]
+    return (kept[0] if kept else None), window
 
 
 def _split(mask: Any, reader: BandReader) -> tuple[list[fx.Node], Band]:
@@ -148,6 +148,8 @@ def _number(editor: Editor, node: Any) -> float | None:
 def _constant_band(value: Tensor) -> tuple[Band | None, float]:
     """(the band of zeros, the number elsewhere) of a mask that is added to scores."""
     dead = float(value.min()) if value.numel() else 0.0
+    if value.numel() and not value.any():
+        return Band(), dead
     if dead not in _DEAD or not bool(((value == 0) | (value == dead)).all()):
         return None, dead
     return band_of_mask(value == 0), dead
@@ -157,7 +159,7 @@ def _narrowed(editor: Editor, mask: fx.Node, rest: list[fx.Node], band: Band, be
     """A mask of one condition without what broadcasts the condition: the attention does that."""
     if not is_op(mask, aten.where.ScalarOther) or len(rest) != 1 or band != Band() or rest[0] is mask.args[0]:
         return mask
-    if shape(mask.args[1]) != ():  # type: ignore[arg-type]
+    if shape(mask.args[1]) != ():
         return mask
     return editor.call(aten.where.ScalarOther, (rest[0], *mask.args[1:]), before=before)
 

@@ -164,5 +164,5 @@ def sees_some(queries: Any, keys: Any, before: int | None, after: int | None) ->
 def _masked(scores: Tensor, mask: Tensor | None, before: int | None, after: int | None) -> Tensor:
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
-    seen = window_mask(*scores.shape[-2:], before, after)
+    seen = window_mask(scores.shape[-2], scores.shape[-1], before, after)
     return scores if seen is None else scores.masked_fill(~seen.to(scores.device), float("-inf"))
