@@ -69,7 +69,14 @@ def build(cases: Iterable[Case], folder: Path) -> None:
         if not path.exists():
             mask = MaskSpec((True, False, False, True), True) if case.mask == "padded" else None
             spec = AttentionSpec(
-                case.heads, case.kv_heads, case.dim, case.dim, case.dim**-0.5, case.mask == "causal", mask
+                case.heads,
+                case.kv_heads,
+                case.dim,
+                case.dim,
+                case.dim**-0.5,
+                None,
+                0 if case.mask == "causal" else None,
+                mask,
             )
             function = emit(spec, token_tile(target)).with_attr("global_symbol", "main")
             tvm.compile(function, target=tvm_target(target)).export_library(str(path))

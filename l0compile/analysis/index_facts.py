@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from l0compile.ir.nodes import arguments, same_size, shape, tensor
+from l0compile.ir.nodes import arguments, same_shape, same_size, shape, tensor
 from l0compile.ir.operator_facts import facts_of, operators
 from l0compile.ir.program import Program
 
@@ -118,8 +118,37 @@ def _slice(node: fx.Node, facts: Facts) -> IndexFact:
     fact, given = _fact(node.args[0], facts), arguments(node)
     if fact.axis is None or given["dim"] % len(shape(node)) != fact.axis:
         return fact
+    if same_size(shape(node)[fact.axis], 1) and given["start"] in (None, 0):
+        return IndexFact(fact.low, fact.low)
     # Only a prefix keeps counting from the same start; any other slice keeps the range alone.
     return fact if given["start"] in (None, 0) and given["step"] == 1 else replace(fact, axis=None)
+
+
+def _reshape(node: fx.Node, facts: Facts) -> IndexFact:
+    """Axes of one element may come and go; the others stay what they are."""
+    fact, source = _fact(node.args[0], facts), node.args[0]
+    if fact.axis is None or not isinstance(source, fx.Node):
+        return fact
+    before, after = (
+        [axis for axis, size in enumerate(shape(n)) if not same_size(size, 1)] for n in (source, node)
+    )
+    kept = same_shape([shape(source)[axis] for axis in before], [shape(node)[axis] for axis in after])
+    return replace(fact, axis=after[before.index(fact.axis)] if kept and fact.axis in before else None)
+
+
+def _difference(node: fx.Node, facts: Facts) -> IndexFact:
+    """What counts up by one, continued downwards, differs by one everywhere."""
+    given = arguments(node)
+    fact, first = _fact(given["self"], facts), _fact(given["prepend"], facts).uniform
+    if fact.low is None or fact.axis is None or given["dim"] % len(shape(node)) != fact.axis:
+        return UNKNOWN
+    if given["n"] != 1 or given["append"] is not None:
+        return UNKNOWN
+    return IndexFact(1, 1) if given["prepend"] is None or first == fact.low - 1 else UNKNOWN
+
+
+def _sums(node: fx.Node, facts: Facts) -> IndexFact:
+    return IndexFact(0, 0) if _fact(node.args[0], facts).uniform == 0 else UNKNOWN
 
 
 def _elements(node: fx.Node, facts: Facts) -> IndexFact:
@@ -189,7 +218,10 @@ _RULES: dict[Any, RangeRule] = {
     **{op: _filled for number in (0.0, 1.0, "fill_value") for op in operators(fills=number)},
     aten.add.Tensor: _shifted(1),
     aten.sub.Tensor: _shifted(-1),
+    **dict.fromkeys(operators(moves="reshape"), _reshape),
     aten.unsqueeze.default: _unsqueeze,
+    aten.diff.default: _difference,
+    aten.cumsum.default: _sums,
     aten.expand.default: _expand,
     aten.slice.Tensor: _slice,
     **{

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch._library.custom_ops import OPDEFS
 from torch.nn import functional as F
 
-from l0compile.ir.ops.attention.multi_head import key_heads
+from l0compile.ir.ops.attention.multi_head import key_heads, window_mask
 
 
 def own_function(name: str) -> Callable[..., Any] | None:
@@ -21,20 +21,24 @@ def own_function(name: str) -> Callable[..., Any] | None:
 
 
 def attention(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, heads: int, scale: float, causal: bool
-) -> Tensor:
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, heads: int, scale: float, before: int | None,
+    after: int | None,
+) -> Tensor:  # fmt: skip
     """``l0compile::attention`` by PyTorch's fused kernel; same arguments and result."""
     kv = key_heads(q.shape[2], k.shape[2], heads)
     qh, kh, vh = (t.unflatten(2, (n, -1)).transpose(1, 2) for t, n in ((q, heads), (k, kv), (v, kv)))
     if kv != heads:
         kh, vh = (t.repeat_interleave(heads // kv, 1) for t in (kh, vh))
+    causal = mask is None and before is None and after == 0
+    if not causal:
+        mask = _with_window(mask, window_mask(q.shape[1], k.shape[1], before, after))
     if mask is not None:
-        mask = _with_past(mask, q.shape[1], k.shape[1]) if causal else mask
         mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
-    y = F.scaled_dot_product_attention(qh, kh, vh, mask, 0.0, causal and mask is None, scale=scale)
+    y = F.scaled_dot_product_attention(qh, kh, vh, mask, 0.0, causal, scale=scale)
     return y.transpose(1, 2).flatten(2)
 
 
-def _with_past(mask: Tensor, queries: int, keys: int) -> Tensor:
-    past = torch.ones(queries, keys, dtype=torch.bool).tril()
-    return mask & past if mask.dtype == torch.bool else mask.masked_fill(~past, float("-inf"))
+def _with_window(mask: Tensor | None, seen: Tensor | None) -> Tensor | None:
+    if mask is None or seen is None:
+        return seen if mask is None else mask
+    return mask & seen if mask.dtype == torch.bool else mask.masked_fill(~seen, float("-inf"))

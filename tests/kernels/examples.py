@@ -82,17 +82,18 @@ def attention(tile: TokenTile) -> Iterator[Example]:
         sizes = (batch, queries, keys)
         mask = torch.rand(batch, 1, 1, keys) < 0.7
         bias = l0.pack_mask(torch.randn(1, 4, queries, keys), *sizes, tile.lanes)
-        yield Example("packed_attention", (q, k, v, None, None, *sizes, 4, 0.3, True), batch * queries)
-        yield Example("packed_attention", (q, k, v, mask, None, *sizes, 4, 0.3, False), batch * queries)
-        yield Example("packed_attention", (q, k, v, None, bias, *sizes, 4, 0.3, False), batch * queries)
+        yield Example("packed_attention", (q, k, v, None, None, *sizes, 4, 0.3, None, 0), batch * queries)
+        yield Example("packed_attention", (q, k, v, mask, None, *sizes, 4, 0.3, None, None), batch * queries)
+        yield Example("packed_attention", (q, k, v, None, bias, *sizes, 4, 0.3, None, None), batch * queries)
+        yield Example("packed_attention", (q, k, v, mask, None, *sizes, 4, 0.3, 5, 2), batch * queries)
     # Scores of one key only: weights are exactly 1, so that rounding them changes nothing.
     q, k, v = (_packed(5, w, tile) for w in (24, 12, 10))
     v = bfloat16.rounded(v)
     sizes = (5, 1, 1)
     pairs = l0.packed_bfloat16(k), l0.packed_token_pairs(v)
-    yield Example("packed_attention", (q, *pairs, None, None, *sizes, 4, 0.3, False, "bfloat16"), 5)
+    yield Example("packed_attention", (q, *pairs, None, None, *sizes, 4, 0.3, None, None, "bfloat16"), 5)
     v = l0.packed_token_pairs(bfloat16.rounded(_packed(5, 16, tile)))
-    rest = (4, 0.3, False, "bfloat16", torch.full((32,), 30.0), 100)
+    rest = (4, 0.3, None, None, "bfloat16", torch.full((32,), 30.0), 100)
     yield Example("packed_attention", (q, pairs[0], v, None, None, *sizes, *rest), 5)
 
 

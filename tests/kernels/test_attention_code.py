@@ -19,7 +19,7 @@ SHIFT = re.compile(r"\b(vpslld|shl)\b")
 def test_accumulators_stay_in_registers(name: str) -> None:
     target = load_target(name)
     tile = token_tile(target)
-    function = emit(AttentionSpec(4, 2, 64, 64, 0.125, True), tile).with_attr("global_symbol", "main")
+    function = emit(AttentionSpec(4, 2, 64, 64, 0.125, after=0), tile).with_attr("global_symbol", "main")
     code = tvm.compile(function, target=tvm_target(target)).mod.inspect_source("asm")
     loops = [
         loop

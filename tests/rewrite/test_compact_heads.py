@@ -32,7 +32,9 @@ class Attend(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> object:
         q = self.q(x)
         k = x.repeat(1, 1, 2) if self.kind == "not linear" else self.k(x)
-        h = attention(q, k, self.v(x), mask if self.masked else None, 4, 0.5, not self.masked)
+        h = attention(
+            q, k, self.v(x), mask if self.masked else None, 4, 0.5, None, None if self.masked else 0
+        )
         y = self.out(h)
         match self.kind:
             case "shared":

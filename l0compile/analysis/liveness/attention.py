@@ -9,17 +9,19 @@ from torch import Tensor, fx
 from l0compile.analysis.liveness.lattice import Fact, reduce_to
 from l0compile.analysis.liveness.table import View, register
 from l0compile.ir.nodes import arguments, operand_of, shape
-from l0compile.ir.ops.attention.multi_head import key_heads
+from l0compile.ir.ops.attention.multi_head import key_heads, sees_some
 
 
 def _forward(node: fx.Node, view: View) -> Fact | None:
     """The average of one constant is that constant.
 
-    With a mask a query may have no live key and get 0, so that only zeros are known.
+    With a mask, or outside a window, a query may have no live key and get 0, so that only zeros are known.
     """
     given = arguments(node)
+    window = given["before"], given["after"]
+    always = given["mask"] is None and sees_some(shape(given["q"])[1], shape(given["k"])[1], *window)
     known, value = (_by_query_head(t, given) for t in view.fact(given["v"]).last_axis())
-    if given["mask"] is not None:
+    if not always:
         known = known & (value == 0)
     return Fact(known.reshape(1, 1, -1), value.reshape(1, 1, -1))
 

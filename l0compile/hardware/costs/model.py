@@ -66,7 +66,7 @@ class CostModel:
     def _family(self, work: KernelWorkload) -> tuple[object, ...]:
         """Workloads that are measured for one another."""
         variant = "" if self._kernels[work.op].words else work.variant
-        return (work.op, work.block, work.dtype, variant)
+        return (work.op, len(work.shape), work.block, work.dtype, variant)
 
     def _position(self, work: KernelWorkload) -> NDArray[np.float64]:
         """Where a workload lies in its family: logarithms of its extents, and a flag for each word of its variant."""

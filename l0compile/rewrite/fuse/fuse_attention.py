@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import fx
 
+from l0compile.analysis.bands import Band, BandReader
 from l0compile.analysis.index_facts import IndexFact, index_facts
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, is_static, same_shape, same_size, shape, tensor
 from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
-from l0compile.rewrite.fuse.causal_masks import without_causal
+from l0compile.rewrite.fuse.window_masks import window_of, without_window
 
 aten = torch.ops.aten
 _BFLOAT16 = torch.ops.l0compile.bfloat16_attention.default
@@ -22,12 +23,12 @@ def fuse_attention(program: Program) -> Program:
     """Make attention one operator on [batch, token, feature] tensors, so that heads can be cut and transposes cancel.
 
     Rewrite: sdpa(q, k, v, mask) with q [B, H, Sq, D] ->
-        transpose(unflatten(attention(join(q), join(k), join(v), mask, H, scale, causal)), 1, 2)
+        transpose(unflatten(attention(join(q), join(k), join(v), mask, H, scale, before, after)), 1, 2)
         with join(t) = flatten(transpose(t, 1, 2)). Canonicalizing cancels these against the views and transposes of the
         model. The operator broadcasts, so an ``expand`` of the mask goes. Key and value heads that several query heads
         share (by ``enable_gqa``, or repeated by expand and reshape) are joined as they were before the repetition. A
-        mask that says "no later key", alone or together with another, becomes ``causal``. Likewise of
-        bfloat16_attention, whose products are in bfloat16.
+        mask of positions, such as "no later key" or a sliding window, alone or together with another, becomes
+        ``before`` and ``after``. Likewise of bfloat16_attention, whose products are in bfloat16.
     Checks: keys and values are not state of the model; rank 4; float32; heads and head widths are numbers; q, k, v
         agree in batch and heads; no dropout; the mask is bool or float32. A query with no live key gives 0 on both
         sides.
@@ -35,11 +36,11 @@ def fuse_attention(program: Program) -> Program:
     """
     operators = (aten.scaled_dot_product_attention.default, _BFLOAT16)
     facts = {node.name: fact for node, fact in index_facts(program).items()}
-    editor = Editor(program)
+    editor, bands = Editor(program), dict[str, Band | None]()
     for node in list(editor.graph.nodes):
         known = is_op(node, *operators) and refusal(node) is None
         if known and not reads_cache(node, program):
-            editor.replace(node, _fused(editor, node, facts))
+            editor.replace(node, _fused(editor, node, facts, bands))
     return editor.finish()
 
 
@@ -82,7 +83,9 @@ def refusal(node: fx.Node) -> str | None:
     return None
 
 
-def _fused(editor: Editor, node: fx.Node, facts: Mapping[str, IndexFact]) -> fx.Node:
+def _fused(
+    editor: Editor, node: fx.Node, facts: Mapping[str, IndexFact], bands: dict[str, Band | None]
+) -> fx.Node:
     given = arguments(node)
     heads, width = shape(given["query"])[1], shape(given["query"])[3]
     key, value = given["key"], given["value"]
@@ -94,10 +97,12 @@ def _fused(editor: Editor, node: fx.Node, facts: Mapping[str, IndexFact]) -> fx.
     ):
         key, value = unique
     q, k, v = (_joined(editor, operand, node) for operand in (given["query"], key, value))
-    mask, causal = without_causal(editor, given["attn_mask"], given["is_causal"], node, facts)
+    reader = BandReader(facts, editor.value, shape(given["query"])[2], shape(given["key"])[2], bands)
+    window = Band(high=0) if given["is_causal"] else Band()
+    mask, window = without_window(editor, given["attn_mask"], window, node, reader)
     scale = float(given["scale"]) if given["scale"] is not None else 1 / math.sqrt(width)
     numbers = ("bfloat16",) if is_op(node, _BFLOAT16) else ()
-    args = (q, k, v, mask, heads, scale, causal, *numbers)
+    args = (q, k, v, mask, heads, scale, *window_of(window), *numbers)
     fused = editor.call(torch.ops.l0compile.attention.default, args, before=node)
     split = editor.call(aten.unflatten.int, (fused, -1, [heads, shape(given["value"])[3]]), before=node)
     return editor.call(aten.transpose.int, (split, 1, 2), before=node)

@@ -11,7 +11,7 @@ from l0compile import __version__
 from l0compile.errors import ArtifactError
 from l0compile.runtime.artifact.nesting import check_depth, parse
 
-FORMAT = 4
+FORMAT = 5
 """Version of the folder layout and of the manifest's keys. A reader accepts exactly its own."""
 
 MANIFEST = "manifest.json"

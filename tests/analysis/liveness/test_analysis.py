@@ -41,8 +41,8 @@ class Everything(nn.Module):
         h = F.gelu(self.a(x)) * torch.sigmoid(self.b(x)) + torch.tanh(self.gate(x)) * self.scale
         h = torch.ops.l0compile.gate(h, self.z, [3])
         n = self.norm(h)
-        t = torch.ops.l0compile.attention(self.q(n), self.k(n), self.v(n), mask, 4, 0.5, False)
-        u = torch.ops.l0compile.attention(self.q(n), self.k(h), self.v(h), None, 2, 0.5, True)
+        t = torch.ops.l0compile.attention(self.q(n), self.k(n), self.v(n), mask, 4, 0.5, None, None)
+        u = torch.ops.l0compile.attention(self.q(n), self.k(h), self.v(h), None, 2, 0.5, None, 0)
         joined = torch.cat([t - u, h], dim=-1)
         y = self.mix(joined.transpose(0, 1)).permute(1, 0, 2)
         wide = y.reshape(*y.shape[:2], 3, 2).transpose(2, 3).flatten(2).unsqueeze(2)
@@ -159,7 +159,9 @@ def test_masked_attention_of_a_constant_may_be_zero(masked: bool) -> None:
             self.v = nn.Linear(4, 4)
 
         def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-            return torch.ops.l0compile.attention(x, x, self.v(x), mask if masked else None, 2, 1.0, False)
+            return torch.ops.l0compile.attention(
+                x, x, self.v(x), mask if masked else None, 2, 1.0, None, None
+            )
 
     model = Attend()
     with torch.no_grad():
@@ -201,7 +203,7 @@ def test_attention_with_shared_key_heads() -> None:
 
         def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return self.out(
-                torch.ops.l0compile.attention(q, k, v * torch.tensor([1.0, 1, 0, 1]), None, 4, 1.0, True)
+                torch.ops.l0compile.attention(q, k, v * torch.tensor([1.0, 1, 0, 1]), None, 4, 1.0, None, 0)
             )
 
     program = capture(Attend().eval(), (torch.randn(1, 3, 8), torch.randn(1, 3, 4), torch.randn(1, 3, 4)))

@@ -19,7 +19,8 @@ def split(x: Tensor, heads: int) -> Tensor:
 
 @given(
     st.integers(1, 3), st.integers(1, 6), st.integers(1, 6), st.integers(1, 2), st.integers(1, 3), st.integers(1, 4),
-    st.integers(1, 4), st.sampled_from(["none", "keys", "full", "causal", "added", "lowest"]), st.integers(0, 999),
+    st.integers(1, 4), st.sampled_from(["none", "keys", "full", "causal", "added", "lowest", "window"]),
+    st.integers(0, 999),
 )  # fmt: skip
 def test_equals_sdpa(
     b: int, sq: int, sk: int, kv: int, group: int, d: int, dv: int, kind: str, seed: int
@@ -38,10 +39,14 @@ def test_equals_sdpa(
     elif mask is not None and kind == "lowest":
         mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
     causal = kind == "causal"
+    window = {"causal": (None, 0), "window": (1, 2)}.get(kind, (None, None))
+    if kind == "window":
+        distance = torch.arange(sk) - torch.arange(sq)[:, None]
+        mask = (distance >= -1) & (distance <= 2)
     expected = F.scaled_dot_product_attention(
         split(q, h), split(k, kv), split(v, kv), mask, is_causal=causal, scale=0.3, enable_gqa=group > 1
     )
-    actual = attention(q, k, v, mask, h, 0.3, causal)
+    actual = attention(q, k, v, None if kind == "window" else mask, h, 0.3, *window)
     torch.testing.assert_close(actual, expected.transpose(1, 2).flatten(2), rtol=1e-5, atol=1e-6)
 
 
@@ -49,21 +54,21 @@ def test_a_query_without_live_keys_gives_zero() -> None:
     x = torch.randn(1, 3, 4)
     mask = torch.ones(1, 1, 3, 3, dtype=torch.bool)
     mask[0, 0, 1] = False
-    result = attention(x, x, x, mask, 2, 1.0, False)
+    result = attention(x, x, x, mask, 2, 1.0, None, None)
     assert torch.equal(result[0, 1], torch.zeros(4)) and result[0, 0].abs().min() > 0
 
 
 def test_schema_and_fake() -> None:
     q, k, v = torch.randn(2, 3, 8), torch.randn(2, 5, 8), torch.randn(2, 5, 4)
     torch.library.opcheck(
-        attention.default, (q, k, v, None, 2, 0.5, False), test_utils=("test_schema", "test_faketensor")
+        attention.default, (q, k, v, None, 2, 0.5, 2, 1), test_utils=("test_schema", "test_faketensor")
     )
 
 
 def test_symbolic_sizes_stay_symbolic() -> None:
     class Model(torch.nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return attention(x, x, x, None, 2, 0.5, True)
+            return attention(x, x, x, None, 2, 0.5, None, 0)
 
     dims = ({0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC},)
     exported = torch.export.export(Model(), (torch.randn(2, 3, 8),), dynamic_shapes=dims)
@@ -84,4 +89,4 @@ def test_symbolic_sizes_stay_symbolic() -> None:
 def test_refuses(widths: tuple[int, ...], heads: int, mask: Tensor | None, words: str) -> None:
     q, k, v = (torch.zeros(1, 2, width) for width in widths)
     with pytest.raises(InputError, match=words):
-        attention(q, k, v, mask, heads, 1.0, False)
+        attention(q, k, v, mask, heads, 1.0, None, None)

@@ -37,13 +37,18 @@ def test_packed_linear_is_linear(n: int, k: int, rows: int, cols: int, seed: int
 
 
 @settings(max_examples=20)
-@given(batch=st.integers(1, 3), queries=sizes, keys=sizes, causal=st.booleans())
-def test_packed_attention_is_attention(batch: int, queries: int, keys: int, causal: bool) -> None:
+@given(
+    batch=st.integers(1, 3),
+    queries=sizes,
+    keys=sizes,
+    window=st.sampled_from([(None, None), (None, 0), (3, 1), (2, None), (-1, 4)]),
+)
+def test_packed_attention_is_attention(batch: int, queries: int, keys: int, window: tuple[int, int]) -> None:
     q, k, v = torch.randn(batch, queries, 6), torch.randn(batch, keys, 6), torch.randn(batch, keys, 6)
     mask = torch.rand(batch, 1, 1, keys) < 0.7
-    expected = l0.attention(q, k, v, mask, 2, 0.5, causal)
+    expected = l0.attention(q, k, v, mask, 2, 0.5, *window)
     packed = [l0.pack(t, 8) for t in (q, k, v)]
-    y = l0.packed_attention(*packed, mask, None, batch, queries, keys, 2, 0.5, causal)
+    y = l0.packed_attention(*packed, mask, None, batch, queries, keys, 2, 0.5, *window)
     torch.testing.assert_close(l0.unpack(y, [batch, queries]), expected)
 
 
@@ -57,10 +62,10 @@ def test_a_packed_mask_is_the_mask(batch: int, queries: int, keys: int, heads: i
     if boolean:
         mask = mask > 0
     expected = (mask & padding) if boolean else mask.masked_fill(~padding, float("-inf"))
-    expected = l0.attention(q, k, k, expected, 2, 0.5, False)
+    expected = l0.attention(q, k, k, expected, 2, 0.5, None, None)
     packed = [l0.pack(t, 4) for t in (q, k, k)]
     bias = l0.pack_mask(mask, batch, queries, keys, 4)
-    y = l0.packed_attention(*packed, padding, bias, batch, queries, keys, 2, 0.5, False)
+    y = l0.packed_attention(*packed, padding, bias, batch, queries, keys, 2, 0.5, None, None)
     torch.testing.assert_close(l0.unpack(y, [batch, queries]), expected)
 
 
@@ -94,7 +99,7 @@ def test_fake_and_real_agree(name: str) -> None:
         "unpack": (p, [2, 3]),
         "pack_mask": (torch.randn(2, 1, 5) > 0, 3, 1, 5, 4),
         "packed_linear": (p, dense_blocks(w, 2), None, None, None, None, 5, "relu"),
-        "packed_attention": (p, p, p, None, None, 2, 3, 3, 2, 1.0, False),
+        "packed_attention": (p, p, p, None, None, 2, 3, 3, 2, 1.0, None, None),
         "packed_layer_norm": (p, None, None, 1e-5, 6, 0.1, 0.2),
         "packed_rms_norm": (p, None, 1e-5, 6, 0.2),
     }[name]

@@ -15,9 +15,12 @@ l0 = torch.ops.l0compile
 HEADS, DIM = 2, 8
 # Axes of the mask [batch, heads, queries, keys] that have their full extent.
 KEYS, FULL, BIAS = (True, False, False, True), (True, True, True, True), (False, True, True, True)
-# (causal, axes of the mask or None, whether it is bool)
-KINDS = [(False, None, True), (True, None, True), (False, KEYS, True), (True, KEYS, False), (True, FULL, True),
-         (False, BIAS, False), (False, (True, False, True, True), False)]  # fmt: skip
+ALL, CAUSAL = (None, None), (None, 0)
+# (keys seen before and after a query, axes of the mask or None, whether it is bool)
+KINDS = [(ALL, None, True), (CAUSAL, None, True), (ALL, KEYS, True), (CAUSAL, KEYS, False), (CAUSAL, FULL, True),
+         (ALL, BIAS, False), (ALL, (True, False, True, True), False)]  # fmt: skip
+WINDOWS = [(9, 0), (0, 0), (40, 3), (8, None), (None, 25), (17, 17), (-3, 30), (12, -2), (-4, None), (None, -5),
+           (300, 0), (260, 70)]  # fmt: skip
 
 
 def random_mask(shape: list[int], boolean: bool) -> torch.Tensor:
@@ -39,7 +42,7 @@ def check(  # type: ignore[no-untyped-def]
     numbers: str = "float32",
 ) -> None:
     batch, queries, keys = sizes
-    causal, full, boolean = kind
+    window, full, boolean = kind
     q, k, v = (
         torch.randn(batch, s, w) for s, w in ((queries, heads * DIM), (keys, kv * DIM), (keys, kv * value))
     )
@@ -53,15 +56,15 @@ def check(  # type: ignore[no-untyped-def]
         spec = MaskSpec(full, boolean)
         operand = [mask if not full[2] else check_mask(launch, tile, spec, mask, sizes)]
         key_mask, bias_heads = (None, shape[1]) if full[2] else (spec, 0)
-    attention = AttentionSpec(heads, kv, DIM, value, 0.3, causal, key_mask, bias_heads, numbers)
+    attention = AttentionSpec(heads, kv, DIM, value, 0.3, *window, key_mask, bias_heads, numbers)
     result = (packed[0].shape[0], heads * value, tile.lanes)
     actual = l0.unpack(launch(attention, (*packed, *operand, *sizes), result), [batch, queries])
-    expected = l0.attention(q, k, v, mask, heads, 0.3, causal, numbers)
+    expected = l0.attention(q, k, v, mask, heads, 0.3, *window, numbers)
     if numbers == "float32":
         torch.testing.assert_close(actual, expected, rtol=1e-5, atol=2e-6)
     else:
         # A weight may be rounded to the neighbour of what the oracle has: by 2^-7 of itself.
-        limit = 2.0**-7 * l0.attention(q, k, v.abs(), mask, heads, 0.3, causal)
+        limit = 2.0**-7 * l0.attention(q, k, v.abs(), mask, heads, 0.3, *window)
         assert bool(((actual - expected).abs() <= limit + 1e-5).all())
         # Almost all of them are not, and an error elsewhere would show in the mean.
         assert float((actual - expected).abs().mean()) <= 0.05 * float(limit.mean()) + 1e-6
@@ -108,6 +111,32 @@ def test_several_steps_of_keys(launch, tile: TokenTile, batch: int, queries: int
     check(launch, tile, (batch, queries, keys), kind)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    batch=st.integers(1, 5),
+    queries=st.integers(1, 150),
+    keys=st.one_of(st.none(), st.integers(1, 90)),
+    window=st.sampled_from(WINDOWS),
+    masked=st.sampled_from([(None, True), (KEYS, True), (KEYS, False), ((False, False, True, True), False)]),
+    group=st.integers(1, 3),
+    numbers=st.sampled_from(["float32", "float32", "bfloat16"]),
+)
+def test_windows(launch, tile: TokenTile, batch, queries, keys, window, masked, group, numbers) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(queries)
+    sizes = batch, queries, queries if keys is None else keys
+    check(launch, tile, sizes, (window, *masked), 2, 2 * group, numbers=numbers)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    batch=st.integers(1, 2), queries=st.integers(500, 900), window=st.sampled_from(WINDOWS),
+    masked=st.sampled_from([(None, True), (KEYS, True)]), numbers=st.sampled_from(["float32", "bfloat16"]),
+)  # fmt: skip
+def test_long_windows(launch, tile: TokenTile, batch, queries, window, masked, numbers) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(queries)
+    check(launch, tile, (batch, queries, queries), (window, *masked), numbers=numbers)
+
+
 @settings(max_examples=15, deadline=None)
 @given(live=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), min_size=1, max_size=3))
 def test_padding_at_both_ends(launch, tile: TokenTile, live: list[tuple[int, int]]) -> None:  # type: ignore[no-untyped-def]
@@ -115,23 +144,25 @@ def test_padding_at_both_ends(launch, tile: TokenTile, live: list[tuple[int, int
     mask = torch.zeros(len(live), 1, 1, 300, dtype=torch.bool)
     for i, (begin, end) in enumerate(live):
         mask[i, ..., begin:end] = True
-    spec = AttentionSpec(HEADS, HEADS, DIM, DIM, 0.3, False, MaskSpec(KEYS, True))
+    spec = AttentionSpec(HEADS, HEADS, DIM, DIM, 0.3, None, None, MaskSpec(KEYS, True))
     packed = [l0.pack(t, tile.lanes) for t in (q, k, v)]
     actual = launch(spec, (*packed, mask, len(live), 20, 300), tuple(packed[0].shape))
-    expected = l0.attention(q, k, v, mask, HEADS, 0.3, False)
+    expected = l0.attention(q, k, v, mask, HEADS, 0.3, None, None)
     torch.testing.assert_close(l0.unpack(actual, [len(live), 20]), expected, rtol=1e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("causal", [False, True])
-def test_large_scores_keep_their_digits(launch, tile: TokenTile, causal: bool) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("window", [ALL, CAUSAL, (350, 20)])
+def test_large_scores_keep_their_digits(
+    launch, tile: TokenTile, window: tuple[int | None, int | None]
+) -> None:  # type: ignore[no-untyped-def]
     """Against double precision: the maximum grows from step to step, and the first weights fade to nothing."""
     torch.manual_seed(0)
     q, k, v = (torch.randn(1, 700, HEADS * DIM) for _ in range(3))
     k *= torch.linspace(0.1, 12, 700)[:, None]
     packed = [l0.pack(t, tile.lanes) for t in (q, k, v)]
-    spec = AttentionSpec(HEADS, HEADS, DIM, DIM, 0.3, causal)
+    spec = AttentionSpec(HEADS, HEADS, DIM, DIM, 0.3, *window)
     actual = l0.unpack(launch(spec, (*packed, 1, 700, 700), tuple(packed[0].shape)), [1, 700])
-    expected = l0.attention(q.double(), k.double(), v.double(), None, HEADS, 0.3, causal)
+    expected = l0.attention(q.double(), k.double(), v.double(), None, HEADS, 0.3, *window)
     assert ((actual - expected).abs().max() / expected.abs().max()) < 1e-5
 
 
@@ -140,7 +171,7 @@ def test_a_sequence_of_nan_stays_alone(launch, tile: TokenTile, queries: int) ->
     x = torch.randn(3, queries, HEADS * DIM)
     x[1] = float("nan")
     packed = l0.pack(x, tile.lanes)
-    spec = AttentionSpec(HEADS, HEADS, DIM, DIM, 0.3, False)
+    spec = AttentionSpec(HEADS, HEADS, DIM, DIM, 0.3, None, None)
     y = launch(spec, (packed, packed, packed, 3, queries, queries), tuple(packed.shape))
     y = l0.unpack(y, [3, queries])
     assert y[[0, 2]].isfinite().all() and y[1].isnan().all()
@@ -165,7 +196,7 @@ def test_a_row_with_no_live_key_is_zero(launch, tile: TokenTile) -> None:  # typ
     x = l0.pack(torch.randn(2, 5, HEADS * DIM), tile.lanes)
     mask = torch.ones(2, 1, 1, 5, dtype=torch.bool)
     mask[1] = False
-    spec = AttentionSpec(HEADS, HEADS, DIM, DIM, 0.3, False, MaskSpec(KEYS, True))
+    spec = AttentionSpec(HEADS, HEADS, DIM, DIM, 0.3, None, None, MaskSpec(KEYS, True))
     y = l0.unpack(launch(spec, (x, x, x, mask, 2, 5, 5), tuple(x.shape)), [2, 5])
     assert y[1].abs().max() == 0 and y[0].abs().max() > 0
 
@@ -174,7 +205,7 @@ def test_padding_lanes_do_not_leak(launch, tile: TokenTile) -> None:  # type: ig
     x = l0.pack(torch.randn(1, 5, HEADS * DIM), tile.lanes)
     poisoned = x.clone()
     poisoned[:, :, 5:] = float("nan")
-    spec = AttentionSpec(HEADS, HEADS, DIM, DIM, 0.3, False)
+    spec = AttentionSpec(HEADS, HEADS, DIM, DIM, 0.3, None, None)
     clean, dirty = (
         l0.unpack(launch(spec, (t, t, t, 1, 5, 5), tuple(x.shape)), [1, 5]) for t in (x, poisoned)
     )
@@ -190,4 +221,4 @@ def test_products_in_bfloat16(launch, tile: TokenTile, sizes: tuple[int, int, in
 
 def test_shared_heads_in_bfloat16(launch, tile: TokenTile) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(1)
-    check(launch, tile, (2, 9, 19), (False, None, True), kv=2, heads=6, value=5, numbers="bfloat16")
+    check(launch, tile, (2, 9, 19), (ALL, None, True), kv=2, heads=6, value=5, numbers="bfloat16")

@@ -89,7 +89,18 @@ def test_attention(
     if numbers_ == "bfloat16":
         k, v = l0.packed_bfloat16(k), l0.packed_token_pairs(v)
     mask = torch.rand(batch, 1, 1, keys) < 0.8
-    rest = (heads, heads, dim, value, 0.3, False, MaskSpec((True, False, False, True), True), 0, numbers_)
+    rest = (
+        heads,
+        heads,
+        dim,
+        value,
+        0.3,
+        None,
+        None,
+        MaskSpec((True, False, False, True), True),
+        0,
+        numbers_,
+    )
     y = launch(AttentionSpec(*rest), (q, k, v, mask, *sizes), (q.shape[0], heads * value, tile.lanes))
     inverse, zero_point, pairs = arguments(form, heads * value)
     shape = extents(tuple(y.shape), inverse is not None, pairs)
@@ -133,6 +144,6 @@ def test_norm(
 
 def test_words_that_features_do_not_fill(tile: TokenTile) -> None:
     with pytest.raises(BuildError, match="whole words of 4 features, got 6"):
-        emit(AttentionSpec(2, 2, 8, 6, 0.3, False, result=INTEGERS), tile)
+        emit(AttentionSpec(2, 2, 8, 6, 0.3, result=INTEGERS), tile)
     with pytest.raises(BuildError, match="whole words of 4 features, got 6"):
         emit(NormSpec(6, 1e-5, True, True, True, 6, words=INTEGERS), tile)

@@ -150,10 +150,10 @@ def test_strides_that_are_read_are_those_of_the_trace() -> None:
     check(model, program, stage, torch.randn(1, 8, 9, 9))
 
 
-@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("window", [(None, None), (None, 0), (2, 1), (None, -3)])
 @pytest.mark.parametrize("mask", ["none", "keys", "bool", "float"])
 @pytest.mark.parametrize("kv", [4, 2])
-def test_attention(causal: bool, mask: str, kv: int) -> None:
+def test_attention(window: tuple[int | None, int | None], mask: str, kv: int) -> None:
     torch.manual_seed(0)
     q, k, v = torch.randn(2, 5, 32), torch.randn(2, 7, 8 * kv), torch.randn(2, 7, 8 * kv)
     live = torch.rand(5, 7) < 0.6
@@ -164,5 +164,5 @@ def test_attention(causal: bool, mask: str, kv: int) -> None:
         "bool": live,
         "float": torch.zeros(1, 5, 7).masked_fill(~live, float("-inf")),
     }
-    args = (q, k, v, masks[mask], 4, 0.3, causal)
+    args = (q, k, v, masks[mask], 4, 0.3, *window)
     torch.testing.assert_close(attention(*args), l0.attention(*args), rtol=2e-5, atol=2e-5)

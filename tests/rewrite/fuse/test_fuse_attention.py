@@ -27,7 +27,7 @@ def test_transformer(
     assert count(fused, attention) == 2 and count(fused, aten.transpose.int) == 0
     node = fused.graph.find_nodes(op="call_function", target=attention)[0]
     assert [str(arg.target) for arg in node.args[:3]] == ["aten.linear.default"] * 3  # type: ignore[index]
-    assert node.args[4:] == (3, 0.5, False)
+    assert node.args[4:] == (3, 0.5, None, None)
 
 
 def test_golden(
@@ -54,30 +54,33 @@ def order(q: Tensor) -> tuple[Tensor, Tensor]:
     return positions[None, None, :, None], positions[None, None, None, :]
 
 
-# Of queries, keys and values [3, 2, 3, 4]; (number of attention operators, value of causal, key heads) afterwards.
-FORMS: dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Tensor], tuple[bool, int]]] = {
-    "causal": (lambda q, k, v: sdpa(q, k, v, is_causal=True), (True, 2)),
-    "scale": (lambda q, k, v: sdpa(q, k, v, scale=0.2), (False, 2)),
-    "bool": (lambda q, k, v: sdpa(q, k, v, attn_mask=(q[..., :1] > 0).expand(3, 2, 3, 3)), (False, 2)),
-    "float": (lambda q, k, v: sdpa(q, k, v, attn_mask=torch.ones(3, 3).cumsum(0) * q[0, 0, 0, 0]), (False, 2)),
-    "other width": (lambda q, k, v: sdpa(q, k, v[..., :3]), (False, 2)),
-    "grouped": (lambda q, k, v: sdpa(q, k[:, :1], v[:, :1], enable_gqa=True), (False, 1)),
+Window = tuple[int | None, int | None]
+ALL: Window = (None, None)
+PAST: Window = (None, 0)
+# Of queries, keys and values [3, 2, 3, 4]; (keys seen before and after a query, key heads) afterwards.
+FORMS: dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Tensor], tuple[Window, int]]] = {
+    "causal": (lambda q, k, v: sdpa(q, k, v, is_causal=True), (PAST, 2)),
+    "scale": (lambda q, k, v: sdpa(q, k, v, scale=0.2), (ALL, 2)),
+    "bool": (lambda q, k, v: sdpa(q, k, v, attn_mask=(q[..., :1] > 0).expand(3, 2, 3, 3)), (ALL, 2)),
+    "float": (lambda q, k, v: sdpa(q, k, v, attn_mask=torch.ones(3, 3).cumsum(0) * q[0, 0, 0, 0]), (ALL, 2)),
+    "other width": (lambda q, k, v: sdpa(q, k, v[..., :3]), (ALL, 2)),
+    "grouped": (lambda q, k, v: sdpa(q, k[:, :1], v[:, :1], enable_gqa=True), (ALL, 1)),
     "one key head": (
-        lambda q, k, v: sdpa(q, k[:, :1].expand(-1, 2, -1, -1), v[:, :1].expand(-1, 2, -1, -1)), (False, 1),
+        lambda q, k, v: sdpa(q, k[:, :1].expand(-1, 2, -1, -1), v[:, :1].expand(-1, 2, -1, -1)), (ALL, 1),
     ),
-    "repeated": (lambda q, k, v: sdpa(q.repeat(1, 3, 1, 1), repeat(k, 3), repeat(v, 3)), (False, 2)),
-    "only keys repeated": (lambda q, k, v: sdpa(q, repeat(k[:, :1], 2), v), (False, 2)),
-    "no later key": (lambda q, k, v: sdpa(q, k, v, attn_mask=order(q)[1] <= order(q)[0]), (True, 2)),
-    "no earlier query": (lambda q, k, v: sdpa(q, k, v, attn_mask=order(q)[0] >= order(q)[1]), (True, 2)),
+    "repeated": (lambda q, k, v: sdpa(q.repeat(1, 3, 1, 1), repeat(k, 3), repeat(v, 3)), (ALL, 2)),
+    "only keys repeated": (lambda q, k, v: sdpa(q, repeat(k[:, :1], 2), v), (ALL, 2)),
+    "no later key": (lambda q, k, v: sdpa(q, k, v, attn_mask=order(q)[1] <= order(q)[0]), (PAST, 2)),
+    "no earlier query": (lambda q, k, v: sdpa(q, k, v, attn_mask=order(q)[0] >= order(q)[1]), (PAST, 2)),
     "no later key and some": (
         lambda q, k, v: sdpa(
             q, k, v, attn_mask=((order(q)[1] <= order(q)[0]) & (k[..., 0, 0] > -9)[:, :, None, None]).expand(3, 2, 3, 3)
         ),
-        (True, 2),
+        (PAST, 2),
     ),
-    "no earlier key": (lambda q, k, v: sdpa(q, k, v, attn_mask=order(q)[1] >= order(q)[0]), (False, 2)),
-    "before": (lambda q, k, v: sdpa(q, k, v, attn_mask=order(q)[1] < order(q)[0]), (False, 2)),
-    "shifted": (lambda q, k, v: sdpa(q, k, v, attn_mask=order(q)[1] <= order(q)[0] + 1), (False, 2)),
+    "no earlier key": (lambda q, k, v: sdpa(q, k, v, attn_mask=order(q)[1] >= order(q)[0]), ((0, None), 2)),
+    "before": (lambda q, k, v: sdpa(q, k, v, attn_mask=order(q)[1] < order(q)[0]), ((None, -1), 2)),
+    "shifted": (lambda q, k, v: sdpa(q, k, v, attn_mask=order(q)[1] <= order(q)[0] + 1), ((None, 1), 2)),
 }  # fmt: skip
 
 
@@ -95,7 +98,7 @@ class Attend(nn.Module):
     [*((name, True) for name in FORMS), *((name, False) for name in ("repeated", "no later key", "shifted"))],
 )
 def test_forms(name: str, fixed: bool, apply_once: Callable[..., Program], count: Callable[..., int]) -> None:
-    formula, (causal, key_heads) = FORMS[name]
+    formula, (window, key_heads) = FORMS[name]
     torch.manual_seed(0)
     inputs = torch.randn(3, 3, 2, 3, 4).unbind()
     names = None if fixed else {key: {2: "length"} for key in "qkv"}
@@ -104,7 +107,7 @@ def test_forms(name: str, fixed: bool, apply_once: Callable[..., Program], count
     result = apply_once(program, fuse_attention, *inputs)
     assert count(result, attention) == 1
     node = result.graph.find_nodes(op="call_function", target=attention)[0]
-    assert node.args[6] is causal and node.args[5] == (0.2 if name == "scale" else 0.5)
+    assert node.args[6:8] == window and node.args[5] == (0.2 if name == "scale" else 0.5)
     assert node.args[1].meta["val"].shape[-1] == key_heads * 4  # type: ignore[union-attr]
 
 

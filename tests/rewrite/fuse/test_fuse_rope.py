@@ -125,7 +125,7 @@ class Grouped(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         q, k = l0.rope(self.q(x), cos, sin, 4), l0.rope(self.k(x), cos, sin, 2)
-        return self.out(l0.attention(q, k, self.v(x), None, 4, 0.5, True))
+        return self.out(l0.attention(q, k, self.v(x), None, 4, 0.5, None, 0))
 
 
 GROUPED = capture(Grouped().eval(), (torch.randn(2, 3, 6), torch.randn(1, 3, 4), torch.randn(1, 3, 4)))

@@ -61,7 +61,7 @@ class Parts(nn.Module):
         self.norm = nn.LayerNorm(WIDTH)
 
     def attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        found: Tensor = l0.attention(q, k, v, None, 2, 0.5, False, "bfloat16")
+        found: Tensor = l0.attention(q, k, v, None, 2, 0.5, None, None, "bfloat16")
         return found
 
     def rms(self, x: Tensor) -> Tensor:

@@ -223,7 +223,7 @@ class Attend(nn.Module):
         self.q, self.k, self.v = nn.Linear(6, 4), nn.Linear(6, 4), nn.Linear(6, width)
 
     def forward(self, x: Tensor, y: Tensor, mask: Tensor) -> Tensor:
-        return l0.attention(self.q(x), self.k(y), self.v(y), mask, 2, 0.5, False)
+        return l0.attention(self.q(x), self.k(y), self.v(y), mask, 2, 0.5, None, None)
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 3, 5), (3, 6, 2)])

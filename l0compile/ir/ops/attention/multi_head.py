@@ -1,9 +1,12 @@
 """``l0compile::attention``: multi-head attention on [batch, token, feature] tensors, heads side by side."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from l0compile.errors import InputError
+from l0compile.ir.nodes import same_size
 from l0compile.ir.ops.bfloat16 import rounded
 
 
@@ -15,7 +18,8 @@ def attention(
     mask: Tensor | None,
     heads: int,
     scale: float,
-    causal: bool,
+    before: int | None,
+    after: int | None,
     numbers: str = "float32",
 ) -> Tensor:
     """softmax(scale * Q Kᵀ + mask over live keys) V, head by head.
@@ -31,7 +35,8 @@ def attention(
             scores; a key is dead where that gives -inf. None: all live.
         heads: number of query heads.
         scale: factor on the scores, usually 1/sqrt(D).
-        causal: query i also sees only keys j <= i (as torch's ``is_causal``, aligned at the first token).
+        before: query i sees only keys j >= i - before, both counted from the first token; None: no limit.
+        after: query i sees only keys j <= i + after; None: no limit. 0 is torch's ``is_causal``.
         numbers: what both products multiply. "bfloat16": q, k, v and exp(score - the largest score of the query) are
             rounded to it; sums and all else are float32. A kernel that meets a larger score later has rounded
             exponentials to a smaller one, so each weight may differ by 2^-7 of itself.
@@ -47,7 +52,7 @@ def attention(
     kh, vh = (t.repeat_interleave(heads // kv, 1) for t in (kh, vh))
     if numbers == "bfloat16":
         qh, kh, vh = (rounded(t) for t in (qh, kh, vh))
-    scores = _masked((qh @ kh.transpose(-1, -2)) * scale, mask, causal)
+    scores = _masked((qh @ kh.transpose(-1, -2)) * scale, mask, before, after)
     return weighted_sum(scores, vh, numbers).transpose(1, 2).flatten(-2).contiguous()
 
 
@@ -61,7 +66,7 @@ def weighted_sum(scores: Tensor, values: Tensor, numbers: str) -> Tensor:
 
 
 @attention.register_fake
-def _(q, k, v, mask, heads, scale, causal, numbers="float32"):  # type: ignore[no-untyped-def]
+def _(q, k, v, mask, heads, scale, before, after, numbers="float32"):  # type: ignore[no-untyped-def]
     kv = _check(q, k, v, mask, heads)
     return q.new_empty(q.shape[0], q.shape[1], v.shape[2] // kv * heads)
 
@@ -95,7 +100,8 @@ def bfloat16_attention(
         )
     q, k, v = (t.transpose(1, 2).flatten(-2) for t in (query, key, value))
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    result = attention(q, k, v, attn_mask, query.shape[1], scale, is_causal, "bfloat16")
+    after = 0 if is_causal else None
+    result = attention(q, k, v, attn_mask, query.shape[1], scale, None, after, "bfloat16")
     return result.unflatten(-1, (query.shape[1], -1)).transpose(1, 2).contiguous()
 
 
@@ -139,10 +145,24 @@ def _check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, heads: int) -> 
     return kv
 
 
-def _masked(scores: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+def window_mask(queries: int, keys: int, before: int | None, after: int | None) -> Tensor | None:
+    """bool [queries, keys]: which keys each query sees, see ``before`` and ``after`` above; None: all of them."""
+    if before is None and after is None:
+        return None
+    seen = torch.ones(queries, keys, dtype=torch.bool)
+    seen = seen if before is None else seen.triu(-before)
+    return seen if after is None else seen.tril(after)
+
+
+def sees_some(queries: Any, keys: Any, before: int | None, after: int | None) -> bool:
+    """Whether every query provably sees a key, where no mask hides it; sizes may be symbolic."""
+    if before is None:
+        return after is None or after >= 0
+    return before >= 0 and (after is None or after >= 0) and same_size(queries, keys)
+
+
+def _masked(scores: Tensor, mask: Tensor | None, before: int | None, after: int | None) -> Tensor:
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
-    if causal:
-        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
-        scores = scores.masked_fill(later, float("-inf"))
-    return scores
+    seen = window_mask(scores.shape[-2], scores.shape[-1], before, after)
+    return scores if seen is None else scores.masked_fill(~seen.to(scores.device), float("-inf"))

@@ -1,8 +1,9 @@
 """Scaled dot-product attention, queries in lanes (oracle: ``l0compile::packed_attention``).
 
 A task is one head of one block of queries: one vector of them, so that short sequences and the ragged end of a batch
-pay for live vectors only, and causal blocks for little past their diagonal. A task walks the keys in steps, with a
-running maximum and sum (online softmax), so that it keeps the scores of one step, whatever the length of the sequence.
+pay for live vectors only, and windows for little past their edges. A task walks the keys that one of its queries sees
+in steps, with a running maximum and sum (online softmax), so that it keeps the scores of one step, whatever the length
+of the sequence.
 Exact: sum_j exp(s_j - m') v_j = exp(m - m') sum_j exp(s_j - m) v_j.
 
 Tokens of all sequences are packed back to back, so a block may hold the end of one sequence and the start of the next:
@@ -10,6 +11,7 @@ it is computed once for each sequence that it touches, and each lane keeps the r
 """
 
 import contextlib
+from math import ceil
 from typing import Any
 
 from l0compile.errors import BuildError
@@ -71,7 +73,10 @@ def attention(spec: AttentionSpec, tile: TokenTile) -> Any:
         blocks = q_tiles * tile.vectors
         pairs = with_pairs(tile) if spec.pairs else contextlib.nullcontext()
         with body(), pairs, TB.parallel(0, spec.heads * blocks) as index:
-            _block(given, TB.truncdiv(index, blocks), _paired(TB.truncmod(index, blocks), blocks))
+            number = TB.truncmod(index, blocks)
+            # Behind one another, blocks of a window find most of their keys in the cache.
+            number = number if spec.window else _paired(number, blocks)
+            _block(given, TB.truncdiv(index, blocks), number)
     return builder.get()
 
 
@@ -96,9 +101,10 @@ def _block(given: AttentionBuffers, head: Expr, number: Expr) -> None:
     first, tokens = held(number * tile.vector), given.batch * given.queries
     with TB.If(first < tokens):
         with TB.Then():
-            work = scratch((spec.dim + _STEP + spec.value_dim, tile.vector))
+            step = _step(given)
+            work = scratch((spec.dim + step + spec.value_dim, tile.vector))
             kv_head = held(TB.truncdiv(head, spec.heads // spec.kv_heads))
-            block = QueryBlock(held(head), kv_head, t, lane, first, work, spec.dim, spec.dim + _STEP)
+            block = QueryBlock(held(head), kv_head, t, lane, first, work, spec.dim, spec.dim + step)
             load_queries(given, block, head)
             start = held(TB.truncdiv(first, given.queries))
             last = held(TB.min(first + tile.vector, tokens) - 1)
@@ -110,25 +116,59 @@ def _block(given: AttentionBuffers, head: Expr, number: Expr) -> None:
             store(given.y, zero, t, head * width + f, TB.Ramp(lane, 1, tile.vector))
 
 
+def _step(given: AttentionBuffers) -> int:
+    """Keys of a step; those that a block sees through a window are shared out evenly."""
+    spec, rows = given.spec, given.rows
+    if spec.before is None or spec.after is None:
+        return _STEP
+    # Of all lanes together, and what it takes to begin and end with a whole group.
+    keys = max(spec.before + spec.after + given.tile.vector, 1) + rows - 1
+    steps = ceil(keys / _STEP)
+    return min(_STEP, ceil(keys / steps / rows) * rows)
+
+
+def _window(
+    given: AttentionBuffers, block: QueryBlock, low: Expr, origin: Expr, last: Expr
+) -> tuple[Expr, Expr, tuple[Expr, Expr]]:
+    """The keys of a sequence that some lane sees, [low, high), and those that every lane sees, in absolute numbers."""
+    before, after, start = given.spec.before, given.spec.after, low
+    high = clear = held(low + given.keys)
+    opened = low
+
+    def final() -> Expr:
+        return TB.min(last - origin, given.queries - 1)
+
+    def initial() -> Expr:
+        return TB.max(block.first - origin, 0)
+
+    if after is not None:
+        high = held(TB.min(high, low + final() + (after + 1)))
+        clear = held(TB.min(high, low + initial() + (after + 1)))
+        if after < 0:
+            high = held(TB.max(high, low))
+    if before is not None:
+        opened = held(start + final() - before)
+        low = held(TB.min(high, TB.max(low, start + initial() - before)))
+    return low, high, (opened, clear)
+
+
 def _sequence(given: AttentionBuffers, block: QueryBlock, sequence: Expr, last: Expr, alone: Expr) -> None:
     """Attention of all lanes to the keys of one sequence; lanes of other sequences are computed but not kept."""
     sequence = held(sequence)
     origin, low = held(sequence * given.queries), held(sequence * given.keys)
-    high = clear = held(low + given.keys)
-    if given.spec.causal:  # no lane sees a key past its own position
-        high = held(TB.min(high, low + TB.min(last - origin, given.queries - 1) + 1))
-        clear = held(TB.min(high, low + TB.max(block.first - origin, 0) + 1))
+    low, high, edges = _window(given, block, low, origin, last)
     low, high = live_keys(given, block, sequence, low, high)
+    size = _step(given)
     base = held(TB.truncdiv(low, given.rows) * given.rows)
-    steps = held(TB.max(TB.truncdiv(high - base + (_STEP - 1), _STEP), 1))
+    steps = held(TB.max(TB.truncdiv(high - base + (size - 1), size), 1))
     top, total, peak, factor = (variable(given.tile.vector) for _ in range(4))
     lanes = given.vector
     store(top, given.splat(TB.float32(_LOWEST)), lanes)
     store(total, given.splat(TB.float32(0)), lanes)
     with TB.serial(0, steps) as step:
-        begin = held(base + step * _STEP)
-        end = held(TB.min(high, begin + _STEP))
-        now = KeyStep(sequence, origin, low, high, clear, begin, end, step == 0, step == steps - 1, alone)
+        begin = held(base + step * size)
+        end = held(TB.min(high, begin + size))
+        now = KeyStep(sequence, origin, low, high, *edges, begin, end, step == 0, step == steps - 1, alone)
         groups = held(TB.truncdiv(end - begin + (given.rows - 1), given.rows))
         store(peak, top[lanes], lanes)
         with TB.serial(0, groups) as group:

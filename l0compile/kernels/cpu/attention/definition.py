@@ -26,6 +26,7 @@ from l0compile.kernels.definition import (
 from l0compile.kernels.token_tile import TokenTile
 
 _KEY_MASK = MaskSpec((True, False, False, True), True)
+_NO_LIMIT = 1 << 30
 
 
 def _call(node: fx.Node) -> KernelCall:
@@ -37,7 +38,7 @@ def _call(node: fx.Node) -> KernelCall:
     widths[1] *= PAIR if numbers == "bfloat16" else 1
     kv_heads = key_heads(widths[0], widths[1], heads)
     spec = AttentionSpec(
-        heads, kv_heads, widths[0] // heads, widths[2] // kv_heads, own["scale"], own["causal"],
+        heads, kv_heads, widths[0] // heads, widths[2] // kv_heads, own["scale"], own["before"], own["after"],
         None if mask is None else mask_spec(mask), 0 if bias is None else int(bias.meta["val"].shape[0]), numbers,
         word_form(inverse, own["zero_point"], own["pairs"]),
     )  # fmt: skip
@@ -45,30 +46,49 @@ def _call(node: fx.Node) -> KernelCall:
 
 
 def _workload(node: fx.Node, call: KernelCall) -> KernelWorkload:
-    """Its shape is (query heads, key heads, width of a head, of a value, queries and keys of a sequence)."""
+    """Its shape is (query heads, key heads, width of a head, of a value, queries and keys of a sequence).
+
+    A window adds how far a query sees before and after its position; "causal" is the window that ends
+    at a query.
+    """
     spec = call.spec
     batch, queries, keys = map(example_number, call.sizes)
     shape = (spec.heads, spec.kv_heads, spec.dim, spec.value_dim, queries, keys)
-    flags = {"causal": spec.causal, "mask": spec.mask is not None, "bias": spec.bias_heads > 0}
+    causal = spec.before is None and spec.after == 0
+    window = not causal and (spec.before, spec.after) != (None, None)
+    if window:
+        shape = (*shape, *(_NO_LIMIT if limit is None else limit for limit in (spec.before, spec.after)))
+    flags = {"causal": causal, "window": window, "mask": spec.mask is not None, "bias": spec.bias_heads > 0}
     words = [word for word, on in flags.items() if on] + ([spec.result.name] if spec.result else [])
     variant = "+".join(words)
     return KernelWorkload("attention", shape, tokens=batch * queries, variant=variant, dtype=spec.numbers)
 
 
 def _spec(workload: KernelWorkload, _: TokenTile) -> AttentionSpec | None:
-    if len(workload.shape) != 6 or 0 in workload.shape[:2] or not workload.shape[4]:
+    words = workload.words
+    if len(workload.shape) != (8 if "window" in words else 6):
         return None
-    (heads, kv_heads, dim, value_dim), words = workload.shape[:4], workload.words
+    if 0 in workload.shape[:2] or not workload.shape[4]:
+        return None
+    heads, kv_heads, dim, value_dim = workload.shape[:4]
     mask = _KEY_MASK if "mask" in words else None
     result = next((FORMS[word] for word in words if word in FORMS), None)
     return AttentionSpec(
-        heads, kv_heads, dim, value_dim, dim**-0.5, "causal" in words, mask, int("bias" in words),
+        heads, kv_heads, dim, value_dim, dim**-0.5, *_limits(workload), mask, int("bias" in words),
         "bfloat16" if workload.dtype == "bfloat16" else "float32", result,
     )  # fmt: skip
 
 
+def _limits(workload: KernelWorkload) -> tuple[int | None, int | None]:
+    """How far a query sees before and after its position."""
+    if "window" not in workload.words:
+        return None, 0 if "causal" in workload.words else None
+    before, after = (None if limit == _NO_LIMIT else limit for limit in workload.shape[6:])
+    return before, after
+
+
 def _counts(workload: KernelWorkload, machine: Machine) -> Mapping[str, float]:
-    heads, _, dim, value_dim, queries, keys = workload.shape
+    heads, _, dim, value_dim, queries, keys = workload.shape[:6]
     lanes = heads * machine.computed(workload.tokens) / machine.threads
     sequences = min(
         max(1, workload.tokens // max(1, queries)), ceil(machine.register_tokens / max(1, queries))
@@ -76,6 +96,8 @@ def _counts(workload: KernelWorkload, machine: Machine) -> Mapping[str, float]:
     walked: float = keys * sequences
     if "causal" in workload.words and queries > machine.register_tokens:
         walked = (keys + machine.register_tokens) / 2  # blocks of queries see the keys up to their own
+    elif "window" in workload.words:
+        walked = sequences * _seen(queries, keys, *_limits(workload), machine.register_tokens)
     scores = lanes * walked
     return {
         "launch": 1,
@@ -88,11 +110,20 @@ def _counts(workload: KernelWorkload, machine: Machine) -> Mapping[str, float]:
     }
 
 
+def _seen(queries: int, keys: int, before: int | None, after: int | None, block: int) -> float:
+    """How many keys a block of queries walks, on average."""
+    first = np.arange(0, queries, block)
+    last = np.minimum(first + block, queries) - 1
+    low = np.zeros_like(first) if before is None else np.maximum(first - before, 0)
+    high = np.full_like(last, keys) if after is None else np.minimum(last + after + 1, keys)
+    return float(np.maximum(high - low, 0).mean())
+
+
 def _operands(
     spec: AttentionSpec, workload: KernelWorkload, tile: TokenTile, random: np.random.Generator
 ) -> KernelOperands:
-    """Every query sees every key, but for causality."""
-    queries, keys = workload.shape[4:]
+    """Every query sees every key of its window."""
+    queries, keys = workload.shape[4:6]
     batch = max(1, workload.tokens // queries)
     q, y = (
         packed_array(spec.heads * width, workload.tokens, tile, random)
@@ -120,6 +151,8 @@ ATTENTION = KernelDef(
     calls={"packed_attention": _call},
     spec=AttentionSpec,
     emit=attention,
-    costs=KernelCosts(_workload, _spec, _counts, _operands, words=("causal", "mask", "bias", *FORMS)),
+    costs=KernelCosts(
+        _workload, _spec, _counts, _operands, words=("causal", "window", "mask", "bias", *FORMS)
+    ),
     dtypes=("float32", "bfloat16"),
 )

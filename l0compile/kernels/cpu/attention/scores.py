@@ -70,9 +70,12 @@ def _mask(given: AttentionBuffers, block: QueryBlock, now: KeyStep, key: Expr, a
             live = TB.And(key + r >= now.low, key + r < now.high)
             bound = given.splat(TB.Select(live, TB.float32(float("inf")), TB.float32(_DEAD)))
             store(acc[r], TB.min(acc[r][lanes], bound), lanes)
-    if given.spec.causal:
+    if given.spec.after is not None:
         with TB.If(key + given.rows > now.clear), TB.Then():
-            _causal(given, block, now, key, acc)
+            _edge(given, block, now, key, acc, given.spec.after, later=True)
+    if given.spec.before is not None:
+        with TB.If(key < now.opened), TB.Then():
+            _edge(given, block, now, key, acc, -given.spec.before, later=False)
 
 
 def live_keys(
@@ -117,15 +120,24 @@ def _index(given: AttentionBuffers, *at: Expr) -> tuple[Expr, ...]:
     )
 
 
-def _causal(given: AttentionBuffers, block: QueryBlock, now: KeyStep, key: Expr, acc: list[Any]) -> None:
+def _edge(
+    given: AttentionBuffers,
+    block: QueryBlock,
+    now: KeyStep,
+    key: Expr,
+    acc: list[Any],
+    shift: int,
+    later: bool,
+) -> None:
+    """Kill the keys that are later, or else earlier, than a lane's own position plus ``shift``."""
     lanes, vector = given.vector, given.tile.vector
     first = TB.cast(block.first - now.origin, "int32")
     positions = TB.Broadcast(first, vector) + TB.Ramp(TB.int32(0), TB.int32(1), vector)
     start = now.sequence * given.keys
     for r in range(given.rows):
-        position = given.splat(TB.cast(key + r - start, "int32"))
-        score = acc[r][lanes]
-        store(acc[r], TB.Select(position <= positions, score, const(_DEAD, score)), lanes)
+        position = given.splat(TB.cast(key + (r - shift) - start, "int32"))
+        score, seen = acc[r][lanes], position <= positions if later else position >= positions
+        store(acc[r], TB.Select(seen, score, const(_DEAD, score)), lanes)
 
 
 def exponentials(given: AttentionBuffers, block: QueryBlock, count: Expr, top: Any, total: Any) -> None:

@@ -17,7 +17,8 @@ class AttentionSpec:
         dim: width of a query or key head.
         value_dim: width of a value head.
         scale: factor on the scores.
-        causal: a query sees the keys up to its own position.
+        before: a query sees no key further before its own position than this; None: no limit.
+        after: a query sees no key further behind its own position than this; None: no limit.
         mask: a mask that is one for all queries, or None.
         bias_heads: heads of a mask packed with queries in lanes; 0 where there is none.
         numbers: what both products multiply.
@@ -29,11 +30,17 @@ class AttentionSpec:
     dim: int
     value_dim: int
     scale: float
-    causal: bool
+    before: int | None = None
+    after: int | None = None
     mask: MaskSpec | None = None
     bias_heads: int = 0
     numbers: Literal["float32", "bfloat16"] = "float32"
     result: WordForm | None = None
+
+    @property
+    def window(self) -> bool:
+        """A query sees a number of keys that does not grow with the sequence."""
+        return self.before is not None and self.after is not None
 
     @property
     def pairs(self) -> bool:

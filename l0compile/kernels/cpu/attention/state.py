@@ -90,7 +90,8 @@ class KeyStep:
         origin: its first query.
         low: its first key that some lane sees.
         high: the key after the last one that some lane sees.
-        clear: every lane sees the keys from ``low`` to this one.
+        opened: every lane sees the keys from this one on, up to ``clear``.
+        clear: every lane sees the keys from ``opened`` to this one.
         begin: first key of the step.
         end: the key after the last one of the step.
         initial: it is the first step.
@@ -102,6 +103,7 @@ class KeyStep:
     origin: Expr
     low: Expr
     high: Expr
+    opened: Expr
     clear: Expr
     begin: Expr
     end: Expr
