@@ -6,7 +6,7 @@ from l0compile.ir.ops.attention.packed_block import EDGE
 from l0compile.kernels.cpu.attention.block.groups import pattern_at
 from l0compile.kernels.cpu.attention.block.state import COLUMNS, BlockBuffers, KeyGroups, RowShare
 from l0compile.kernels.cpu.attention.state import accumulators
-from l0compile.kernels.cpu.lanes import Expr, const, const_int, held, store, tanh
+from l0compile.kernels.cpu.lanes import Expr, ahead, const, const_int, held, store, tanh
 from l0compile.kernels.cpu.pair import PAIR
 from l0compile.kernels.tir import TB
 
@@ -34,7 +34,9 @@ def _of_block(given: BlockBuffers, share: RowShare, groups: KeyGroups, number: E
     tile, column = held(TB.truncdiv(key, base.tile.lanes)), held(TB.truncmod(key, base.tile.lanes))
     acc = accumulators(base, base.rows)
     words = spec.dim // PAIR if spec.pairs else spec.dim
+    following = held(groups.first[TB.min(number + 1, groups.count[0] - 1)])
     with TB.serial(0, words) as d:
+        _ask(given, share, key, following, d, words)
         for r, total in enumerate(acc):
             value = base.splat(base.k[tile, share.queries.kv_head * words + d, column + r])
             store(total, share.queries.multiply_add(base, total[lanes], d, value), lanes)
@@ -44,6 +46,17 @@ def _of_block(given: BlockBuffers, share: RowShare, groups: KeyGroups, number: E
     start = held(key - share.sequence * base.keys)
     places = [TB.max(TB.min(start + r, base.keys - 1), 0) for r in range(base.rows)]
     _finish(given, share, groups, number, acc, places, peak)
+
+
+def _ask(given: BlockBuffers, share: RowShare, key: Expr, following: Expr, d: Expr, words: int) -> None:
+    """Ask for the values of a group, and for the keys of the following one: blocks lie anywhere in memory."""
+    base, spec, lanes = given.base, given.base.spec, given.base.tile.lanes
+    tile, place = TB.truncdiv(following, lanes), TB.truncmod(following, lanes)
+    ahead(base.k, tile, share.queries.kv_head * words + d, place)
+    each, divisor = -(-spec.value_dim // words), PAIR if spec.pairs else 1
+    for part in range(each):
+        row = share.queries.kv_head * spec.value_dim + TB.min(d * each + part, spec.value_dim - 1)
+        ahead(base.v, TB.truncdiv(key, lanes), row, TB.truncdiv(TB.truncmod(key, lanes), divisor))
 
 
 def _of_columns(given: BlockBuffers, share: RowShare, groups: KeyGroups, number: Expr, peak: Any) -> None:
