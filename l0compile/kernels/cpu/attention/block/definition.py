@@ -23,7 +23,7 @@ def _call(node: fx.Node) -> KernelCall:
     own = arguments(node)
     mask, bias = own["mask"], own["bias"]
     attention = AttentionSpec(
-        own["heads"], *_widths(own), own["scale"], False, None if mask is None else mask_spec(mask),
+        own["heads"], *_widths(own), own["scale"], None, None, None if mask is None else mask_spec(mask),
         0 if bias is None else int(bias.meta["val"].shape[0]), own["numbers"],
     )  # fmt: skip
     spec = BlockAttentionSpec(
