@@ -63,7 +63,7 @@ def main() -> None:
         for row in compare(subject, options.rounds):
             record.append("pattern_search", row)
             rows.append(row)
-    plots.pattern_search(rows, record.RESULTS / "pattern_search.png")
+    (record.RESULTS / "pattern_search.png").write_bytes(plots.draw_pattern_search(rows))
 
 
 def compare(subject: Subject, rounds: int) -> list[dict[str, object]]:

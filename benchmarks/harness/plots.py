@@ -76,3 +76,28 @@ def draw_roofline(rows: Rows) -> bytes:
     axes.grid(color=GRID, linewidth=0.7)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     return png(figure)
+
+
+def draw_pattern_search(rows: Rows) -> bytes:
+    """Draw a PNG with one panel per model: loss over milliseconds, one pattern for all heads and one for each head."""
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(row["axis"] for row in rows))
+    figure = Figure(figsize=(5 * len(names), 3.6), layout="constrained", facecolor="white", dpi=DPI)
+    for name, panel in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
+        own = [row for row in rows if row["axis"] == name]
+        for key, label, colour in (
+            ("uniform", "one pattern for all heads", IDEAL),
+            ("searched", "a pattern for each head", MEASURED),
+        ):
+            found = sorted((row[f"{key}_ms"], max(row[f"{key}_loss"], 1e-5)) for row in own)
+            panel.plot(*zip(*found, strict=True), marker="o", markersize=4, color=colour, label=label)
+        panel.set_yscale("log")
+        panel.set_title(name, fontsize=10)
+        panel.set_xlabel(f"ms (all keys: {own[0]['dense_ms']:.3g})")
+        panel.set_ylabel("loss on held-out inputs")
+        panel.grid(color=GRID, linewidth=0.7)
+        for side in ("top", "right"):
+            panel.spines[side].set_visible(False)
+        panel.legend(frameon=False, fontsize=8)
+    return png(figure)

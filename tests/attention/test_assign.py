@@ -75,6 +75,7 @@ def test_padding_stays_masked() -> None:
         torch.testing.assert_close(sparse(IDS, mask)[0], wanted, atol=2e-6, rtol=0)
         compiled = l0.compile(sparse, (IDS, mask))
         torch.testing.assert_close(compiled(IDS, mask)[0], wanted, atol=2e-5, rtol=0)
+    assert not any("block_attention" in str(region) for region in compiled.explain().islands)
 
 
 def test_sites_tell_sizes_and_masks() -> None:

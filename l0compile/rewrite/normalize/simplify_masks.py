@@ -15,13 +15,18 @@ from l0compile.ir.program import Program
 aten = torch.ops.aten
 
 _Known = Mapping[str, IndexFact]
+# The argument that is the mask of an attention, and its place.
+_MASK_OF = {
+    aten.scaled_dot_product_attention.default: ("attn_mask", 3),
+    torch.ops.l0compile.block_attention.default: ("mask", 11),
+}
 
 
 def simplify_masks(program: Program) -> Program:
     """Replace masks and index arithmetic whose values are known by those values.
 
     Rewrite: and(all true, x) -> expand(x), or(all false, x) -> expand(x), where(all true, a, b) -> expand(a);
-        index(x, [0..n along one axis each]) -> reshape(x); an all-true attention mask -> None;
+        index(x, [0..n along one axis each]) -> reshape(x); an all-true attention mask -> None, and expand(x) -> x where it is the mask of listed keys;
         embedding(table, one known index) -> expand(table row).
     Checks: the value follows from integer ranges alone; an index counts from 0 to exactly the indexed size (symbols
         provably equal), each along its own axis, in order; sizes can be read from the inputs.
@@ -53,12 +58,27 @@ def _simplify(editor: Editor, node: fx.Node, known: _Known) -> None:
         _index_to_reshape(editor, node, known)
     elif is_op(node, aten.embedding.default):
         _constant_row(editor, node, known)
-    elif is_op(node, aten.scaled_dot_product_attention.default):
-        mask = arguments(node)["attn_mask"]
-        if _uniform(mask, known) == 1 and mask.meta["val"].dtype == torch.bool:
-            node.args = (*node.args[:3], None, *node.args[4:])
-            node.kwargs = {name: value for name, value in node.kwargs.items() if name != "attn_mask"}
-            editor.changed += 1
+    elif is_op(node, *_MASK_OF):
+        _simplify_attention(editor, node, known)
+
+
+def _simplify_attention(editor: Editor, node: fx.Node, known: _Known) -> None:
+    """Drop a mask that hides nothing; attention to listed keys takes a mask before it was expanded."""
+    name, place = _MASK_OF[node.target]
+    mask = arguments(node)[name]
+    if tensor(mask) is None:
+        return
+    if _uniform(mask, known) == 1 and mask.meta["val"].dtype == torch.bool:
+        simpler = None
+    elif name == "mask" and is_op(mask, aten.expand.default):
+        simpler = mask.args[0]
+    else:
+        return
+    rest = (simpler, *node.args[place + 1 :]) if len(node.args) > place else ()
+    node.args = (*node.args[:place], *rest)
+    others = {key: value for key, value in node.kwargs.items() if key != name}
+    node.kwargs = others if rest or simpler is None else {**others, name: simpler}
+    editor.changed += 1
 
 
 def _uniform(arg: Any, known: _Known) -> int | None:

@@ -111,18 +111,24 @@ class RowProgram:
                     f"row program: expected {rows} rows of {self.q_block} for {queries} queries, got "
                     f"{lists.counts.shape[2]}"
                 )
-        seen = torch.zeros(1, 1, rows * self.q_block, keys, dtype=torch.int64)
+        seen = torch.zeros(1, 1, rows * self.q_block, keys, dtype=torch.bool)
+        twice = torch.zeros(1, dtype=torch.bool)
         if self.full is not None:
-            by_block = self.full.marks(blocks).repeat_interleave(self.k_block, -1)
-            seen = seen + _by_query(by_block[..., :keys], self.q_block)
+            marks = self.full.marks(blocks)
+            twice = (marks > 1).any()
+            seen = _by_query((marks > 0).repeat_interleave(self.k_block, -1)[..., :keys], self.q_block)
         if self.partial is not None and self.patterns is not None and self.pattern_numbers is not None:
-            shown = _patterned(self.partial, self.pattern_numbers, self.patterns, blocks)
-            seen = seen + shown[..., :keys]
+            shown = _patterned(self.partial, self.pattern_numbers, self.patterns, blocks)[..., :keys]
+            twice = twice | (shown > 1).any() | (seen & (shown > 0)).any()
+            seen = seen | (shown > 0)
         if self.columns is not None:
-            seen = seen + _by_query(self.columns.marks(keys), self.q_block)
-        if bool((seen > 1).any()):
+            marks = self.columns.marks(keys)
+            columns = _by_query(marks > 0, self.q_block)
+            twice = twice | (marks > 1).any() | (seen & columns).any()
+            seen = seen | columns
+        if bool(twice.any()):
             raise InputError("row program: expected each key once for a row, got a key that it lists twice")
-        return (seen > 0)[:, :, :queries]
+        return seen[:, :, :queries]
 
     @classmethod
     def from_mask(cls, mask: Tensor, q_block: int, k_block: int) -> "RowProgram":
@@ -167,17 +173,24 @@ def _lengths(size: int, block: int) -> Tensor:
 
 
 def _patterned(partial: RowLists, numbers: Tensor, patterns: Tensor, blocks: int) -> Tensor:
-    """[b, h, R * q_block, blocks * k_block] int64: how often the partial blocks show each key."""
-    partial.marks(blocks)  # checks the numbers
+    """[b, h, R * q_block, blocks * k_block] integers: how often the partial blocks show each key."""
+    often = int(partial.marks(blocks).max())
     b, h = (max(sizes) for sizes in zip(numbers.shape[:2], partial.entries.shape[:2], strict=True))
-    rows, places = partial.entries.shape[2:]
+    rows, width = partial.entries.shape[2:]
     read = partial.listed()
-    entries = partial.entries.long().masked_fill(~read, 0).expand(b, h, rows, places)
-    chosen = patterns[numbers.long().masked_fill(~read, 0)].long().expand(b, h, -1, -1, -1, -1)
-    chosen = chosen * read[..., None, None]
-    shown = torch.zeros(b, h, rows, blocks, prod(patterns.shape[1:]), dtype=torch.int64)
-    shown.scatter_add_(-2, entries.unsqueeze(-1).expand(-1, -1, -1, -1, shown.shape[-1]), chosen.flatten(-2))
-    return shown.unflatten(-1, patterns.shape[1:]).transpose(-2, -3).flatten(-2).flatten(-3, -2)
+    entries = partial.entries.long().masked_fill(~read, blocks).expand(b, h, rows, width)
+    if often <= 1:  # each block has one pattern: look it up
+        table = torch.zeros(b, h, rows, blocks + 1, dtype=torch.int64)
+        table.scatter_(-1, entries, numbers.long().expand(b, h, -1, -1) + 1)
+        shown = torch.cat([torch.zeros_like(patterns[:1]), patterns]).to(torch.uint8)[table[..., :blocks]]
+    else:
+        chosen = patterns[numbers.long().masked_fill(~read, 0)].long().expand(b, h, -1, -1, -1, -1)
+        shown = torch.zeros(b, h, rows, blocks + 1, prod(patterns.shape[1:]), dtype=torch.int64)
+        shown.scatter_add_(
+            -2, entries.unsqueeze(-1).expand(-1, -1, -1, -1, shown.shape[-1]), chosen.flatten(-2)
+        )
+        shown = shown[..., :blocks, :].unflatten(-1, patterns.shape[1:])
+    return shown.transpose(-2, -3).flatten(-2).flatten(-3, -2)
 
 
 def _lists(marked: Tensor) -> RowLists:
