@@ -5,7 +5,7 @@
     python benchmarks/modernbert.py FOLDER --report                       # a row of what was timed in FOLDER
 
 ``--tokens`` is 4096 or 8192. A call takes seconds: after one that is not counted each engine gets ``--calls`` of them,
-one engine after the other, and all engines ``--rounds`` times. ``--report`` appends the medians, and the time of the best
+one engine after the other, and all engines ``--rounds`` times. ``--report`` appends medians, and the time of the best
 other engine over ours, to ``benchmarks/results/modernbert.jsonl``. Wanted: 2 with 4,096 tokens, 3 with 8,192.
 """
 
