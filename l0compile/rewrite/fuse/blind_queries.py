@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import fx
 
-from l0compile.analysis.bands import Band, BandReader
+from l0compile.analysis.band import Band
+from l0compile.analysis.band_reader import BandReader
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import same_size, shape
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import fx
 
-from l0compile.analysis.bands import Band, BandReader
+from l0compile.analysis.band import Band
+from l0compile.analysis.band_reader import BandReader
 from l0compile.analysis.index_facts import IndexFact, index_facts
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, is_static, same_shape, same_size, shape, tensor

@@ -4,18 +4,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import fx
 
-from l0compile.analysis.bands import Band, BandReader, band_of_mask
+from l0compile.analysis.band import Band
+from l0compile.analysis.band_reader import BandReader
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_float, is_op, shape, tensor
+from l0compile.ir.nodes import is_float, is_op, shape, tensor
 from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.ops.attention.multi_head import sees_some
+from l0compile.rewrite.fuse.added_masks import DEAD, constant_band, hidden_keys
 from l0compile.rewrite.fuse.blind_queries import sighted
 
 aten = torch.ops.aten
 
-_DEAD = (float("-inf"), torch.finfo(torch.float32).min)
 _FARTHEST = 1 << 30  # kernels count positions in 32 bits
 
 
@@ -84,11 +85,11 @@ def _without_added(
     if band is None:
         return Windowed(mask, window)
     both = window & band
-    if not rest and (dead == _DEAD[0] or sees_some(reader.queries, reader.keys, *_limits(both))):
+    if not rest and (dead == DEAD[0] or sees_some(reader.queries, reader.keys, *_limits(both))):
         return Windowed(None, both)
     if band == Band():
         return Windowed(_narrowed(editor, mask, rest, before), window)
-    if dead == _DEAD[0]:
+    if dead == DEAD[0]:
         return Windowed(_all_of(editor, rest, before), both)
     seen = sighted(editor, rest[0], both, before, reader) if exact and len(rest) == 1 else None
     return Windowed(mask, window) if seen is None else Windowed(rest[0], both, seen)
@@ -97,11 +98,11 @@ def _without_added(
 def _parts(editor: Editor, mask: fx.Node, reader: BandReader) -> tuple[list[fx.Node], Band | None, float]:
     """(conditions besides the band, the band, what is added elsewhere); no band where nothing is known."""
     constant = editor.value(mask)
-    hidden = _hidden(editor, mask) if constant is None else None
+    hidden = hidden_keys(editor, mask) if constant is None else None
     if hidden is not None:
         condition, hides, dead = hidden
         return (*_split_hidden(condition, hides, reader), dead)
-    return ([], None, 0.0) if constant is None else ([], *_constant_band(constant))
+    return ([], None, 0.0) if constant is None else ([], *constant_band(constant))
 
 
 def _limits(band: Band) -> tuple[int | None, int | None]:
@@ -114,7 +115,7 @@ def _without_summands(editor: Editor, mask: fx.Node, window: Band, reader: BandR
     for summand in mask.args:
         part = _without_copies(summand)
         rest, band, dead = _parts(editor, part, reader)
-        if band is None or rest or dead != _DEAD[0]:
+        if band is None or rest or dead != DEAD[0]:
             kept.append(summand)
         else:
             window = window & band
@@ -143,46 +144,6 @@ def _split_hidden(condition: fx.Node, hides: bool, reader: BandReader) -> tuple[
 
 def _near(band: Band) -> bool:
     return all(limit is None or abs(limit) < _FARTHEST for limit in (band.low, band.high))
-
-
-def _hidden(editor: Editor, mask: fx.Node) -> tuple[fx.Node, bool, float] | None:
-    """(condition, whether it is true where a key is hidden, the number there) of a mask of 0 and that number."""
-    if is_op(mask, aten.tril.default, aten.triu.default):
-        filler = _number(editor, arguments(mask)["self"])
-        return (mask, True, filler) if filler in _DEAD else None
-    if is_op(mask, aten.masked_fill.Scalar):
-        other, condition, chosen = mask.args
-    elif is_op(mask, aten.where.ScalarOther, aten.where.ScalarSelf, aten.where.self):
-        condition, chosen, other = mask.args
-    else:
-        return None
-    numbers = _number(editor, chosen), _number(editor, other)  # where the condition is true, and where not
-    for hides in (False, True):
-        seen, dead = numbers[::-1] if hides else numbers
-        if seen == 0 and dead in _DEAD and isinstance(condition, fx.Node):
-            return condition, hides, float(dead)
-    return None
-
-
-def _number(editor: Editor, node: Any) -> float | None:
-    """The number that every element of a tensor is."""
-    if isinstance(node, (int, float)):
-        return float(node)
-    value, fills = editor.value(node), facts_of(node).fills
-    if value is not None:
-        return float(value.reshape(-1)[0]) if value.numel() == 1 else None
-    filler = arguments(node)["fill_value"] if fills == "fill_value" else fills
-    return float(filler) if isinstance(filler, (int, float)) else None
-
-
-def _constant_band(value: Tensor) -> tuple[Band | None, float]:
-    """(the band of zeros, the number elsewhere) of a mask that is added to scores."""
-    dead = float(value.min()) if value.numel() else 0.0
-    if value.numel() and not value.any():
-        return Band(), dead
-    if dead not in _DEAD or not bool(((value == 0) | (value == dead)).all()):
-        return None, dead
-    return band_of_mask(value == 0), dead
 
 
 def _narrowed(editor: Editor, mask: fx.Node, rest: list[fx.Node], before: fx.Node) -> fx.Node:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from l0compile.analysis.bands import Band, band_of_mask
+from l0compile.analysis.band import Band, band_of_mask
 from l0compile.frontend.export import capture
 from l0compile.ir.program import Program
 from l0compile.rewrite.fuse.fuse_attention import fuse_attention
