@@ -66,6 +66,7 @@ FUSE = PassGroup("fuse", "Find several operators that one kernel computes.", (
     Pass(cse),
     Pass(fuse_rope, adds_operators=True),
     Pass(fuse_attention, adds_operators=True),
+    Pass(cse),  # what layers with one mask made of it
     Pass(canonicalize),  # cancels the transposes that attention no longer needs
 ))  # fmt: skip
 COMPACT = PassGroup("compact", "Remove what is dead; dense operators stay dense.", (

@@ -63,9 +63,11 @@ def _region(editor: Editor, node: fx.Node) -> Region | None:
             region_name(node), CONV, extents, extents, density(kernel), "dense", None, "", precision=precision
         )
     if is_op(node, torch.ops.l0compile.attention.default):
-        heads = int(arguments(node)["heads"])
+        given = arguments(node)
+        heads = int(given["heads"])
         size = (heads, int(shape(node)[-1]) // heads)
-        return Region(region_name(node), ATTENTION, size, size, 1.0, "dense", None, "")
+        reason = _window(given["before"], given["after"])
+        return Region(region_name(node), ATTENTION, size, size, 1.0, "dense", None, reason)
     if is_op(node, SDPA):
         q = shape(node.args[0])
         size = (_number(q[1]), _number(q[-1])) if len(q) == 4 else (0, 0)
@@ -73,6 +75,17 @@ def _region(editor: Editor, node: fx.Node) -> Region | None:
             region_name(node), ATTENTION, size, size, 1.0, "dense", None, f"left as it was: {refusal(node)}"
         )
     return None
+
+
+def _window(before: int | None, after: int | None) -> str:
+    """What is said of attention that sees fewer keys than all, or all up to the query."""
+    if before is None and after in (None, 0):
+        return ""
+    limits = (
+        "the first" if before is None else f"{before} before",
+        "the last" if after is None else f"{after} after",
+    )
+    return f"a window: a query sees the keys from {limits[0]} to {limits[1]} its position, and the others cost nothing"
 
 
 def _number(size: object) -> int:

@@ -15,11 +15,12 @@ from tests.kernels.machine_code import VECTOR_ON_STACK, innermost_loops, multipl
 SHIFT = re.compile(r"\b(vpslld|shl)\b")
 
 
+@pytest.mark.parametrize("window", [(None, 0), (128, 128)])
 @pytest.mark.parametrize("name", ["x86-64-avx512", "x86-64-avx2", "aarch64-neon"])
-def test_accumulators_stay_in_registers(name: str) -> None:
+def test_accumulators_stay_in_registers(name: str, window: tuple[int | None, int | None]) -> None:
     target = load_target(name)
     tile = token_tile(target)
-    function = emit(AttentionSpec(4, 2, 64, 64, 0.125, after=0), tile).with_attr("global_symbol", "main")
+    function = emit(AttentionSpec(4, 2, 64, 64, 0.125, *window), tile).with_attr("global_symbol", "main")
     code = tvm.compile(function, target=tvm_target(target)).mod.inspect_source("asm")
     loops = [
         loop

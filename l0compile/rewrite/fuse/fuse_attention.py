@@ -7,13 +7,15 @@ from typing import Any
 import torch
 from torch import fx
 
-from l0compile.analysis.bands import Band, BandReader
+from l0compile.analysis.band import Band
+from l0compile.analysis.band_reader import BandReader
 from l0compile.analysis.index_facts import IndexFact, index_facts
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, is_static, same_shape, same_size, shape, tensor
 from l0compile.ir.operator_facts import facts_of
 from l0compile.ir.program import Program
-from l0compile.rewrite.fuse.window_masks import window_of, without_window
+from l0compile.rewrite.fuse.blind_queries import or_mean
+from l0compile.rewrite.fuse.window_masks import without_window
 
 aten = torch.ops.aten
 _BFLOAT16 = torch.ops.l0compile.bfloat16_attention.default
@@ -31,7 +33,7 @@ def fuse_attention(program: Program) -> Program:
         ``before`` and ``after``. Likewise of bfloat16_attention, whose products are in bfloat16.
     Checks: keys and values are not state of the model; rank 4; float32; heads and head widths are numbers; q, k, v
         agree in batch and heads; no dropout; the mask is bool or float32. A query with no live key gives 0 on both
-        sides.
+        sides, or the mean of all values where a mask adds the lowest float32.
     Returns: the program, itself when there is nothing to fuse.
     """
     operators = (aten.scaled_dot_product_attention.default, _BFLOAT16)
@@ -99,11 +101,13 @@ def _fused(
     q, k, v = (_joined(editor, operand, node) for operand in (given["query"], key, value))
     reader = BandReader(facts, editor.value, shape(given["query"])[2], shape(given["key"])[2], bands)
     window = Band(high=0) if given["is_causal"] else Band()
-    mask, window = without_window(editor, given["attn_mask"], window, node, reader)
+    narrow = is_op(node, _BFLOAT16)
+    sees = without_window(editor, given["attn_mask"], window, node, reader, exact=not narrow)
     scale = float(given["scale"]) if given["scale"] is not None else 1 / math.sqrt(width)
-    numbers = ("bfloat16",) if is_op(node, _BFLOAT16) else ()
-    args = (q, k, v, mask, heads, scale, *window_of(window), *numbers)
+    args = (q, k, v, sees.mask, heads, scale, *sees.limits, *(("bfloat16",) if narrow else ()))
     fused = editor.call(torch.ops.l0compile.attention.default, args, before=node)
+    if sees.seen is not None:
+        fused = or_mean(editor, fused, sees.seen, v, heads, node, shape(value)[1])
     split = editor.call(aten.unflatten.int, (fused, -1, [heads, shape(given["value"])[3]]), before=node)
     return editor.call(aten.transpose.int, (split, 1, 2), before=node)
 

@@ -7,46 +7,26 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from l0compile.analysis.band import Band, band_of_mask
 from l0compile.analysis.index_facts import IndexFact
 from l0compile.ir.nodes import arguments, is_float, is_op, same_shape, same_size, shape, tensor
 from l0compile.ir.operator_facts import facts_of
 
 aten = torch.ops.aten
 
-_LARGEST_CONSTANT = 1 << 28
 _INTEGERS = (torch.int32, torch.int64)
 
 
 @dataclass(frozen=True)
-class Band:
-    """A query sees the keys whose position minus its own is at least ``low`` and at most ``high``; None: any."""
-
-    low: int | None = None
-    high: int | None = None
-
-    def __and__(self, other: "Band") -> "Band":
-        lows = [band.low for band in (self, other) if band.low is not None]
-        highs = [band.high for band in (self, other) if band.high is not None]
-        return Band(max(lows, default=None), min(highs, default=None))
-
-    @property
-    def complement(self) -> "Band | None":
-        """The keys that are not seen; None where these are no band."""
-        if (self.low is None) == (self.high is None):
-            return None
-        return Band(None, self.low - 1) if self.low is not None else Band(self.high + 1, None)  # type: ignore[operator]
-
-
-@dataclass(frozen=True)
-class _Line:
+class _PositionSum:
     """The value ``key`` times the position of the key + ``query`` times that of the query + ``offset``."""
 
     key: int
     query: int
     offset: int
 
-    def plus(self, other: "_Line", sign: int = 1) -> "_Line":
-        return _Line(
+    def plus(self, other: "_PositionSum", sign: int = 1) -> "_PositionSum":
+        return _PositionSum(
             self.key + sign * other.key, self.query + sign * other.query, self.offset + sign * other.offset
         )
 
@@ -136,13 +116,13 @@ class BandReader:
             return None
         return _reached(line.plus(limit, -1), None, -strict)
 
-    def _distance(self, node: Any) -> _Line | None:
+    def _distance(self, node: Any) -> _PositionSum | None:
         """What a node is the absolute value of."""
         return self._line(node.args[0]) if is_op(node, aten.abs.default) else None
 
-    def _line(self, node: Any) -> _Line | None:
+    def _line(self, node: Any) -> _PositionSum | None:
         if isinstance(node, int):
-            return _Line(0, 0, node)
+            return _PositionSum(0, 0, node)
         if tensor(node) is None or node.meta["val"].dtype not in _INTEGERS:
             return None
         fact = self.facts.get(node.name)
@@ -155,22 +135,22 @@ class BandReader:
             return self._line(node.args[0])
         return self._sum(node)
 
-    def _counted(self, node: fx.Node, low: int, axis: int | None) -> _Line | None:
+    def _counted(self, node: fx.Node, low: int, axis: int | None) -> _PositionSum | None:
         if axis is None:
-            return _Line(0, 0, low)
+            return _PositionSum(0, 0, low)
         place = axis - len(shape(node))
         # An axis of another size would be broadcast, and its positions be no positions of keys or queries.
         if place == -1 and same_size(shape(node)[axis], self.keys):
-            return _Line(1, 0, low)
+            return _PositionSum(1, 0, low)
         if place == -2 and same_size(shape(node)[axis], self.queries):
-            return _Line(0, 1, low)
+            return _PositionSum(0, 1, low)
         return None
 
-    def _sum(self, node: fx.Node) -> _Line | None:
+    def _sum(self, node: fx.Node) -> _PositionSum | None:
         sign = 1 if is_op(node, *_ADD) else -1
         if is_op(node, aten.neg.default):
             line = self._line(node.args[0])
-            return None if line is None else _Line(0, 0, 0).plus(line, -1)
+            return None if line is None else _PositionSum(0, 0, 0).plus(line, -1)
         if not is_op(node, *_ADD, *_SUBTRACT, aten.rsub.Scalar) or arguments(node).get("alpha", 1) != 1:
             return None
         left, right = (self._line(arg) for arg in node.args[:2])
@@ -188,7 +168,7 @@ _ORDERS: dict[Any, tuple[int, int]] = {
 }
 
 
-def _reached(line: _Line, low: int | None, high: int | None) -> Band | None:
+def _reached(line: _PositionSum, low: int | None, high: int | None) -> Band | None:
     """The band of low <= line <= high; None where the line is not plus or minus the distance."""
     if (line.key, line.query) == (1, -1):
         return Band(None if low is None else low - line.offset, None if high is None else high - line.offset)
@@ -215,21 +195,3 @@ def _is_beginning(node: fx.Node) -> bool:
     given = arguments(node)
     axis, rank = given["dim"] % len(shape(node)), len(shape(node))
     return axis < rank - 2 or (given["start"] in (None, 0) and given["step"] == 1)
-
-
-def band_of_mask(mask: Tensor) -> Band | None:
-    """The band that bool [..., queries, keys] holds, the same at every leading index; None where it is none."""
-    if mask.ndim < 2 or not 0 < mask.numel() <= _LARGEST_CONSTANT:
-        return None
-    masks = mask.reshape(-1, *mask.shape[-2:])
-    live, (queries, keys) = masks[0], mask.shape[-2:]
-    some = live.any(1)
-    if not bool(some.any()) or not all(torch.equal(other, live) for other in masks[1:]):
-        return None
-    positions = torch.arange(queries)
-    first, behind = (t.to(torch.uint8).argmax(1) for t in (live, live.flip(1)))
-    low = int((first - positions)[some].min())
-    high = int((keys - 1 - behind - positions)[some].max())
-    if not torch.equal(live, torch.ones_like(live).triu(low).tril(high)):
-        return None
-    return Band(None if low <= 1 - queries else low, None if high >= keys - 1 else high)
