@@ -26,8 +26,8 @@ def simplify_masks(program: Program) -> Program:
     """Replace masks and index arithmetic whose values are known by those values.
 
     Rewrite: and(all true, x) -> expand(x), or(all false, x) -> expand(x), where(all true, a, b) -> expand(a);
-        index(x, [0..n along one axis each]) -> reshape(x); an all-true attention mask -> None, and expand(x) -> x where it is the mask of listed keys;
-        embedding(table, one known index) -> expand(table row).
+        index(x, [0..n along one axis each]) -> reshape(x); an all-true attention mask -> None, and expand(x) -> x where
+        it is the mask of listed keys; embedding(table, one known index) -> expand(table row).
     Checks: the value follows from integer ranges alone; an index counts from 0 to exactly the indexed size (symbols
         provably equal), each along its own axis, in order; sizes can be read from the inputs.
     Returns: the program, itself when nothing is known. A padding mask reaches attention as [B, 1, 1, S].
