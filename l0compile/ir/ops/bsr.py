@@ -110,3 +110,9 @@ def dense_blocks(weight: torch.Tensor, rows: int) -> torch.Tensor:
     n, k = weight.shape
     padded = F.pad(weight, (0, 0, 0, -n % rows))
     return padded.reshape(-1, rows, k).transpose(1, 2).reshape(-1, 1, rows).contiguous()
+
+
+def from_dense_blocks(data: torch.Tensor, n: int, k: int) -> torch.Tensor:
+    """The weight [n, k] of which ``dense_blocks`` made ``data``."""
+    rows = data.shape[2]
+    return data.reshape(-1, k, rows).transpose(1, 2).reshape(-1, k)[:n].contiguous()

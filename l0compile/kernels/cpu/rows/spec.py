@@ -1,26 +1,39 @@
-"""What a linear kernel on rows computes."""
+"""What linear kernels on rows compute."""
 
 from dataclasses import dataclass
 
 from l0compile.kernels.cpu.linear.spec import LinearSpec
-from l0compile.kernels.token_tile import Tail
 
 
 @dataclass(frozen=True)
 class RowsLinearSpec:
-    """A linear layer whose tokens, or results, or both, lie in rows.
+    """activation(W x + bias) for a dense weight W [n, k], tokens and results in rows.
 
     Attributes:
-        layer: what is computed, in float32.
-        rows_in: tokens come in rows; each thread packs those of its tiles.
-        rows_out: results go to rows.
+        n: output features.
+        k: input features.
+        rows: rows of W that lie side by side, whole registers of them.
+        bias: there is a bias.
+        activation: a key of ``ACTIVATIONS``.
+        tokens: how many there are; None: only the call knows.
+    """
+
+    n: int
+    k: int
+    rows: int
+    bias: bool
+    activation: str
+    tokens: int | None
+
+
+@dataclass(frozen=True)
+class RowsBsrSpec:
+    """A block-sparse linear layer whose tokens and results lie in rows.
+
+    Attributes:
+        layer: what is computed, of float32 numbers and without a residual. Its tail says nothing.
+        tokens: how many there are; None: only the call knows.
     """
 
     layer: LinearSpec
-    rows_in: bool
-    rows_out: bool
-
-    @property
-    def tail(self) -> Tail:
-        """Tokens of the last tile."""
-        return self.layer.tail
+    tokens: int | None

@@ -2,7 +2,7 @@
 
 from l0compile.kernels.cpu.lanes import Expr, store, variable
 from l0compile.kernels.cpu.linear.blocks import LinearBuffers
-from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
+from l0compile.kernels.cpu.linear.spec import LinearSpec
 from l0compile.kernels.tir import TB
 from l0compile.kernels.token_tile import TokenTile
 
@@ -10,12 +10,7 @@ from l0compile.kernels.token_tile import TokenTile
 _ROW_COST = 4
 
 
-def strip_units(tile: TokenTile, schedule: LinearSchedule) -> int:
-    """Units of a strip."""
-    return tile.vector // schedule.rows
-
-
-def strips(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule) -> int:
+def strips(spec: LinearSpec, tile: TokenTile) -> int:
     """Strips of a layer."""
     return -(-spec.n // tile.vector)
 
@@ -23,32 +18,32 @@ def strips(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule) -> int:
 def first_strip(
     spec: LinearSpec,
     tile: TokenTile,
-    schedule: LinearSchedule,
     to: LinearBuffers,
     tiles: Expr,
     share: Expr,
     shares: int,
 ) -> Expr:
     """First strip of a share, of those of all tiles; for the share after the last, their number."""
-    count = strips(spec, tile, schedule)
-    if spec.dense:
-        return share * (tiles * count) // shares
+    count = strips(spec, tile)
     blocks = -(-spec.n // spec.rows)
 
     def cost(s: Expr) -> Expr:
-        """Of the strips before ``s``; a block that two strips share counts for the first."""
-        j = TB.min((s * tile.vector + spec.rows - 1) // spec.rows, blocks)
-        return TB.cast(to.indptr[j], "int64") * spec.cols * spec.rows + s * (_ROW_COST * tile.vector)
+        """Of the strips before ``s``: numbers of the weight that are stored, and something for each row."""
+        row = s * tile.vector
+        j = TB.min(row // spec.rows, blocks)
+        before, after = (TB.cast(to.indptr[i], "int64") for i in (j, TB.min(j + 1, blocks)))
+        stored = before * spec.rows + (after - before) * (row - j * spec.rows)
+        return stored * spec.cols + row * _ROW_COST
 
     each = variable(1, "int64")
     store(each, cost(count), 0)
-    target, found = variable(1, "int64"), variable(1, "int64")
-    place = variable(1, "int64")
+    place, target, found = (variable(1, "int64") for _ in range(3))
     store(place, share * tiles * each[0] // shares, 0)
     store(target, place[0] % each[0], 0)
     store(found, TB.int64(0), 0)
     steps = count.bit_length()
     with TB.serial(0, steps) as turn:
+        # The largest strip before which there is no more work than the target.
         there = TB.min(found[0] + TB.shift_left(TB.int64(1), TB.cast(steps - 1 - turn, "int64")), count)
         store(found, TB.Select(cost(there) <= target[0], there, found[0]), 0)
     return place[0] // each[0] * count + found[0]
