@@ -69,9 +69,16 @@ def _narrow_linear(tokens: int, tile: TokenTile) -> Iterator[Example]:
 
 
 def rows_linear(tile: TokenTile) -> Iterator[Example]:
-    for tokens, rows, bias in ((1, 32, torch.randn(38)), (8, 32, None), (37, 32, None), (70, 16, torch.randn(38))):
+    for tokens, rows, bias in (
+        (1, 32, torch.randn(38)),
+        (8, 32, None),
+        (37, 32, None),
+        (70, 16, torch.randn(38)),
+    ):
         data = dense_blocks(_weight(38, 27), rows)
-        yield Example("rows_linear", (torch.randn(tokens, 27), data, bias, 38, "gelu" if bias is None else ""))
+        yield Example(
+            "rows_linear", (torch.randn(tokens, 27), data, bias, 38, "gelu" if bias is None else "")
+        )
 
 
 def rows_bsr_linear(tile: TokenTile) -> Iterator[Example]:

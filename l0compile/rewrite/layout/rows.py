@@ -32,14 +32,14 @@ def keep_rows(program: Program, lanes: int) -> Program:
     Returns:
         The program, itself when no layer is alone.
     """
-    pass_ = _Rows(Editor(program), lanes)
+    pass_ = _RowsLayout(Editor(program), lanes)
     for node in list(pass_.editor.graph.nodes):
         if is_op(node, l0.packed_linear.default):
             pass_.visit(node)
     return pass_.editor.finish()
 
 
-class _Rows:
+class _RowsLayout:
     """The editor, and what layers share."""
 
     def __init__(self, editor: Editor, lanes: int) -> None:
@@ -67,7 +67,9 @@ class _Rows:
         if data is None:
             return None
         if name not in self.weights:
-            blocks = dense_blocks(from_dense_blocks(data, n, shape(x)[-1]), max(_LEAST_OUTPUTS, self.lanes // 2))
+            blocks = dense_blocks(
+                from_dense_blocks(data, n, shape(x)[-1]), max(_LEAST_OUTPUTS, self.lanes // 2)
+            )
             self.weights[name] = self.editor.add_constant(f"{name}_rows", blocks, node)
         args = (x, self.weights[name], given["bias"], n, given["activation"])
         return self.editor.call(l0.rows_linear.default, args, before=node)

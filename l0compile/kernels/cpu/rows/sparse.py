@@ -74,9 +74,7 @@ class _Task:
         layer, tile = self.layer, self.tile
         packed, results = scratch((1, layer.k, tile.lanes)), scratch((2, tile.vector, tile.lanes))
         each, tiles = strips(layer, tile), held((self.tokens + tile.lanes - 1) // tile.lanes)
-        begin, end = (
-            held(first_strip(layer, tile, self.to, tiles, task + i, tile.threads)) for i in (0, 1)
-        )
+        begin, end = (held(first_strip(layer, tile, self.to, tiles, task + i, tile.threads)) for i in (0, 1))
         first = begin // each
         with TB.serial(0, (end + each - 1) // each - first) as number:
             t = held(first + number)
@@ -85,9 +83,9 @@ class _Task:
             on.pack()
             low, high = held(TB.max(begin - t * each, 0)), held(TB.min(end - t * each, each))
             with TB.serial(0, high - low) as s:
-                on.strip(low + s, low)
+                on.strip(held(low + s), low)
             with TB.serial(0, tile.vectors) as register:
-                on.write(high - 1, register)
+                on.write(high - 1, (high - 1) % 2, register)
 
 
 @dataclass(frozen=True)
@@ -115,20 +113,21 @@ class _OnTile:
         layer, tile, rows = self.task.layer, self.task.tile, self.task.schedule.rows
         each = tile.vector // rows
         registers = -(-tile.vectors // each)
+        place = held(s % 2)
         with TB.serial(0, each) as u:
             unit = s * each + u
-            _if(unit < units(layer, self.task.schedule), lambda: self._compute(s, unit))
+            _if(unit < units(layer, self.task.schedule), lambda: self._compute(s, place, unit))
             with TB.If(s > low), TB.Then(), TB.serial(0, registers) as i:
-                self.write(s - 1, u * registers + i)
+                self.write(s - 1, 1 - place, u * registers + i)
 
-    def _compute(self, s: Expr, unit: Expr) -> None:
+    def _compute(self, s: Expr, place: Expr, unit: Expr) -> None:
         """A unit of strip ``s``, by all registers of tokens at once, or, of a tile with fewer, one after the other."""
         task, size = self.task, self.task.tile.vector
         tail = None if task.spec.tokens is None else task.spec.tokens % task.tile.lanes
         to = replace(task.to, x=self.packed, y=self.results)
 
         def compute(schedule: LinearSchedule, width: int, lane: Expr) -> None:
-            _StripMicrokernel(task.layer, task.tile, schedule, to, 0, width, s * size, s % 2).emit(unit, lane)
+            _StripMicrokernel(task.layer, task.tile, schedule, to, 0, width, s * size, place).emit(unit, lane)
 
         def whole() -> None:
             compute(task.schedule, size, 0)
@@ -152,11 +151,13 @@ class _OnTile:
                 with TB.Else():
                     part()
 
-    def write(self, s: Expr, register: Expr) -> None:
-        """The results of strip ``s`` for a register of tokens, if there are any."""
-        n, size, lane = self.task.layer.n, self.task.tile.vector, register * self.task.tile.vector
-        rows = Square(self.task.to.y, self.results, size, self.token + lane, s * size, n, (s % 2, 0, lane), self.live - lane)
-        _if(lane < self.live, rows.unpack)
+    def write(self, s: Expr, place: Expr, register: Expr) -> None:
+        """The results of strip ``s``, in ``place``, for a register of tokens, if there are any."""
+        n, size = self.task.layer.n, self.task.tile.vector
+        lane = register * size
+        token, live = self.token + lane, self.live - lane
+        square = Square(self.task.to.y, self.results, size, token, s * size, n, (place, 0, lane), live)
+        _if(lane < self.live, square.unpack)
 
 
 def _if(condition: Expr, then: Callable[[], None]) -> None:
