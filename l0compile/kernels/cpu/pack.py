@@ -36,6 +36,10 @@ class PackSpec:
     unpack: bool
 
 
+# Squares of a task: neighbours in rows, which processors fetch together.
+_SQUARES = 4
+
+
 def pack(spec: PackSpec, tile: TokenTile) -> Any:
     """PrimFunc(x, y): x [M, F] -> y [T, F, L], or back when ``spec.unpack``; M and T are symbolic."""
     with kernel("unpack" if spec.unpack else "pack") as builder:
@@ -45,13 +49,17 @@ def pack(spec: PackSpec, tile: TokenTile) -> Any:
         y = param("y", rows_shape if spec.unpack else packed_shape)
         rows, packed = (y, x) if spec.unpack else (x, y)
         size = tile.vector
-        chunks = -(-spec.features // size)
-        with body(), TB.parallel(0, tiles * chunks) as task:
-            t, feature = task // chunks, held(task % chunks * size)
+        squares = -(-spec.features // size)
+        parts = -(-squares // _SQUARES)
+        with body(), TB.parallel(0, tiles * parts) as task:
+            t, first = task // parts, held(task % parts * _SQUARES)
             token = held(t * tile.lanes)
             live = held(TB.min(tokens - token, tile.lanes))
-            with TB.serial(0, (live + size - 1) // size) as register:
-                lane = register * size
+            with (
+                TB.serial(0, (live + size - 1) // size) as register,
+                TB.serial(0, TB.min(squares - first, _SQUARES)) as number,
+            ):
+                lane, feature = register * size, held((first + number) * size)
                 place = t, feature, lane
                 square = Square(rows, packed, size, token + lane, feature, spec.features, place, live - lane)
                 square.unpack() if spec.unpack else square.pack()
