@@ -45,10 +45,10 @@ def rows_linear(spec: RowsLinearSpec, tile: TokenTile) -> Any:
             begin, end = (held((share + i) * passes // tile.threads) for i in (0, 1))
             whole = held(TB.min(end, tokens // at_once))
             with TB.serial(0, whole - begin) as number:
-                _Batch(spec, tile, x, data, bias, y, group, (begin + number) * at_once, at_once).emit()
+                _Tokens(spec, tile, x, data, bias, y, group, (begin + number) * at_once, at_once).emit()
             with TB.If(whole < end), TB.Then():
                 for first, count in _rest(spec, tokens, at_once):
-                    one = _Batch(spec, tile, x, data, bias, y, group, held(first), count)
+                    one = _Tokens(spec, tile, x, data, bias, y, group, held(first), count)
                     one.emit() if spec.tokens is not None else _if(tokens - first >= count, one.emit)
     return builder.get()
 
@@ -77,7 +77,7 @@ def _if(condition: Expr, then: Any) -> None:
 
 
 @dataclass(frozen=True)
-class _Batch:
+class _Tokens:
     """``count`` tokens from ``first`` on, by the rows of a group."""
 
     spec: RowsLinearSpec
