@@ -26,7 +26,7 @@ class KernelCall:
         tensors: nodes of the tensor arguments, in the kernel's order.
         sizes: whole numbers after the tensors, or the nodes that compute them.
         mask: the tensor that is an attention mask; the kernel takes it with all four axes.
-        rows_in: the tensor is [..., features] in the graph and [tokens, features] in the kernel.
+        rows_in: the first tensor is [..., features] in the graph and [tokens, features] in the kernel.
         rows_out: the same for the result.
     """
 

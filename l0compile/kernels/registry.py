@@ -21,6 +21,7 @@ from l0compile.kernels.cpu.pack import PACK
 from l0compile.kernels.cpu.planes import COPY
 from l0compile.kernels.cpu.quantize_planes import QUANTIZE_PLANES
 from l0compile.kernels.cpu.rope import ROPE
+from l0compile.kernels.cpu.rows.definition import ROWS_BSR, ROWS_LINEAR
 from l0compile.kernels.cpu.window import WINDOW
 from l0compile.kernels.cpu.winograd import WINOGRAD
 from l0compile.kernels.cpu.winograd_planes import WINOGRAD_PLANES
@@ -30,6 +31,8 @@ from l0compile.kernels.token_tile import TokenTile
 
 KERNELS: tuple[KernelDef, ...] = (
     LINEAR,
+    ROWS_LINEAR,
+    ROWS_BSR,
     ATTENTION,
     BLOCK_ATTENTION,
     MASK,

@@ -166,7 +166,7 @@ class _Translator:
     def _operand(self, tensor: fx.Node, call: KernelCall) -> Any:
         value, fake = self.values[tensor], tensor.meta["val"]
         shape = self.symbols.shape(fake.shape)
-        if call.rows_in and len(shape) != 2:
+        if call.rows_in and tensor is call.tensors[0] and len(shape) != 2:
             return self._view(value, _flat(shape))
         if tensor is call.mask and len(shape) < 4:
             return self._view(value, [1] * (4 - len(shape)) + shape)

@@ -19,6 +19,7 @@ from l0compile.rewrite.fuse.fuse_rope import fuse_rope
 from l0compile.rewrite.fuse.fuse_words import fuse_words
 from l0compile.rewrite.layout.decompose import decompose
 from l0compile.rewrite.layout.planes import pack_planes
+from l0compile.rewrite.layout.rows import keep_rows
 from l0compile.rewrite.layout.tokens import pack_tokens
 from l0compile.rewrite.layout.transposed_conv import transposed_conv_to_conv
 from l0compile.rewrite.normalize.bags import single_bags
@@ -91,6 +92,7 @@ LAYOUT = PassGroup("layout", "Bring values into the memory layouts of the CPU ke
     Pass(decompose, options={"with_kernels": False}),  # what is elementwise can then stay packed
     Pass(pack_tokens, adds_operators=True, takes=("lanes", "rows")),
     Pass(fuse_epilogue, adds_operators=True),
+    Pass(keep_rows, adds_operators=True, takes=("lanes",)),  # with what was fused
     Pass(fuse_words, adds_operators=True),  # behind activations and residuals
     Pass(decompose),  # norms and attention that no kernel takes
 ))  # fmt: skip

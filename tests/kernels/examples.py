@@ -70,6 +70,27 @@ def _narrow_linear(tokens: int, tile: TokenTile) -> Iterator[Example]:
     yield Example("packed_int8_linear", (words, *blocks, *after, *last), tokens)
 
 
+def rows_linear(tile: TokenTile) -> Iterator[Example]:
+    for tokens, rows, bias in (
+        (1, 32, torch.randn(38)),
+        (8, 32, None),
+        (37, 32, None),
+        (70, 16, torch.randn(38)),
+    ):
+        data = dense_blocks(_weight(38, 27), rows)
+        yield Example(
+            "rows_linear", (torch.randn(tokens, 27), data, bias, 38, "gelu" if bias is None else "")
+        )
+
+
+def rows_bsr_linear(tile: TokenTile) -> Iterator[Example]:
+    blocks = ((4, 1), (3, 5), (16, 4), (64, 64), (24, 2))
+    for tokens, block in zip((8, 37, 70, 100, 128), blocks, strict=True):
+        bias, activation = (torch.randn(70), "") if tokens < 100 else (None, "gelu")
+        weight = to_blocks(_weight(70, 27), *block)
+        yield Example("rows_bsr_linear", (torch.randn(tokens, 27), *weight, bias, 70, activation))
+
+
 def narrow(tile: TokenTile) -> Iterator[Example]:
     for tokens in TOKENS:
         x = _packed(tokens, 21, tile)
@@ -257,7 +278,7 @@ def bag(_: TokenTile) -> Iterator[Example]:
 
 
 EXAMPLES: dict[str, Callable[[TokenTile], Iterator[Example]]] = {
-    "linear": linear, "narrow": narrow,
+    "linear": linear, "rows_linear": rows_linear, "rows_bsr_linear": rows_bsr_linear, "narrow": narrow,
     "attention": attention, "block_attention": block_attention, "mask": mask, "norm": norm, "rope": rope,
     "pack": pack, "bag": bag,
     "conv": conv, "int8_conv": int8_conv, "quantize_planes": quantize_planes,

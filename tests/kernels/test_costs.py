@@ -9,7 +9,7 @@ from l0compile.hardware.costs import shipped_records
 from l0compile.hardware.targets import Core
 from l0compile.kernels.costs import costed_kernel
 
-MEASURED = {"attention": 6, "linear": 745, "norm": 3, "pack": 12}
+MEASURED = {"attention": 6, "linear": 745, "norm": 3, "pack": 6}
 """Shipped records of each kernel that were measured with its code as it is. The others only help to predict."""
 
 

@@ -1,4 +1,4 @@
-"""``l0compile::bsr_linear``: a linear layer whose weight is held as its nonzero blocks."""
+"""Linear layers on rows with weights in blocks: in their nonzero ones, as ``l0compile::bsr_linear``, or in all."""
 
 import functools
 
@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from l0compile.errors import InputError
+from l0compile.ir.ops.activation import activate
 
 
 @torch.library.custom_op("l0compile::bsr_linear", mutates_args=())
@@ -40,6 +41,33 @@ def _(
     x: Tensor, data: Tensor, indices: Tensor, indptr: Tensor, bias: Tensor | None, n: int, k: int
 ) -> Tensor:
     _check(x, data, indptr, n, k)
+    return x.new_empty(*x.shape[:-1], n)
+
+
+@torch.library.custom_op("l0compile::rows_linear", mutates_args=())
+def rows_linear(x: Tensor, data: Tensor, bias: Tensor | None, n: int, activation: str) -> Tensor:
+    """activation(W x + bias): x [..., k] -> [..., n]; ``data`` is W [n, k] in ``dense_blocks``."""
+    y = F.linear(x, from_dense_blocks(data, n, x.shape[-1]), bias)
+    return activate(y, activation)
+
+
+@rows_linear.register_fake
+def _(x: Tensor, data: Tensor, bias: Tensor | None, n: int, activation: str) -> Tensor:
+    return x.new_empty(*x.shape[:-1], n)
+
+
+@torch.library.custom_op("l0compile::rows_bsr_linear", mutates_args=())
+def rows_bsr_linear(
+    x: Tensor, data: Tensor, indices: Tensor, indptr: Tensor, bias: Tensor | None, n: int, activation: str
+) -> Tensor:
+    """activation(W x + bias): x [..., k] -> [..., n] with W [n, k] in blocks, as ``l0compile::bsr_linear`` has it."""
+    return activate(bsr_linear(x, data, indices, indptr, bias, n, x.shape[-1]), activation)
+
+
+@rows_bsr_linear.register_fake
+def _(
+    x: Tensor, data: Tensor, indices: Tensor, indptr: Tensor, bias: Tensor | None, n: int, activation: str
+) -> Tensor:
     return x.new_empty(*x.shape[:-1], n)
 
 
@@ -110,3 +138,9 @@ def dense_blocks(weight: torch.Tensor, rows: int) -> torch.Tensor:
     n, k = weight.shape
     padded = F.pad(weight, (0, 0, 0, -n % rows))
     return padded.reshape(-1, rows, k).transpose(1, 2).reshape(-1, 1, rows).contiguous()
+
+
+def from_dense_blocks(data: torch.Tensor, n: int, k: int) -> torch.Tensor:
+    """The weight [n, k] of which ``dense_blocks`` made ``data``."""
+    rows = data.shape[2]
+    return data.reshape(-1, k, rows).transpose(1, 2).reshape(-1, k)[:n].contiguous()

@@ -9,7 +9,8 @@ from torch import fx
 
 from l0compile.hardware.costs import KernelWorkload
 from l0compile.ir.nodes import example_size, shape
-from l0compile.kernels.cpu.lanes import Expr, body, joined, kernel, param, ramp, store, symbol
+from l0compile.kernels.cpu.lanes import body, held, kernel, param, symbol
+from l0compile.kernels.cpu.rows.square import Square
 from l0compile.kernels.definition import (
     KernelCall,
     KernelCosts,
@@ -35,8 +36,8 @@ class PackSpec:
     unpack: bool
 
 
-# Features moved at once: a cache line of a row, so that every line of either side is touched in one go.
-_CHUNK = 16
+# Squares of a task: neighbours in rows, which processors fetch together.
+_SQUARES = 4
 
 
 def pack(spec: PackSpec, tile: TokenTile) -> Any:
@@ -46,57 +47,23 @@ def pack(spec: PackSpec, tile: TokenTile) -> Any:
         rows_shape, packed_shape = (tokens, spec.features), (tiles, spec.features, tile.lanes)
         x = param("x", packed_shape if spec.unpack else rows_shape)
         y = param("y", rows_shape if spec.unpack else packed_shape)
-        chunks = -(-spec.features // _CHUNK)
-        with body(), TB.parallel(0, tiles * chunks) as task:
-            t, first = task // chunks, (task % chunks) * _CHUNK
-            live = TB.min(tokens - t * tile.lanes, tile.lanes)
-            if spec.unpack:
-                with TB.serial(0, live) as lane:
-                    _to_row(spec, tile, x, y, t, lane, first)
-            else:
-                _from_rows(spec, tile, x, y, t, first, live)
+        rows, packed = (y, x) if spec.unpack else (x, y)
+        size = tile.vector
+        squares = -(-spec.features // size)
+        parts = -(-squares // _SQUARES)
+        with body(), TB.parallel(0, tiles * parts) as task:
+            t, first = task // parts, held(task % parts * _SQUARES)
+            token = held(t * tile.lanes)
+            live = held(TB.min(tokens - token, tile.lanes))
+            with (
+                TB.serial(0, (live + size - 1) // size) as register,
+                TB.serial(0, TB.min(squares - first, _SQUARES)) as number,
+            ):
+                lane, feature = register * size, held((first + number) * size)
+                place = t, feature, lane
+                square = Square(rows, packed, size, token + lane, feature, spec.features, place, live - lane)
+                square.unpack() if spec.unpack else square.pack()
     return builder.get()
-
-
-def _to_row(spec: PackSpec, tile: TokenTile, x: Any, y: Any, t: Expr, lane: Expr, first: Expr) -> None:
-    """Features from ``first`` on of one token.
-
-    Whole registers are stored, so that a line that is not in the cache costs one wait, not one for each number.
-    """
-    token = t * tile.lanes + lane
-    if spec.features % _CHUNK:
-        _each_feature(spec, first, lambda f: store(y, x[t, f, lane], token, f))
-        return
-    for f in range(0, _CHUNK, tile.vector):
-        values = [x[t, first + f + i, lane] for i in range(tile.vector)]
-        store(y, joined(values), token, ramp(first + f, tile.vector))
-
-
-def _from_rows(spec: PackSpec, tile: TokenTile, x: Any, y: Any, t: Expr, first: Expr, live: Expr) -> None:
-    """Features from ``first`` on of the tokens of a tile, a register of tokens at once while there are enough."""
-    full, token = live // tile.vector, t * tile.lanes
-    with TB.serial(0, full) as register:
-        start = register * tile.vector
-        lanes = ramp(start, tile.vector)
-        rows = range(tile.vector)
-        _each_feature(
-            spec, first, lambda f: store(y, joined([x[token + start + i, f] for i in rows]), t, f, lanes)
-        )
-    begin = full * tile.vector
-    with TB.serial(0, live - begin) as i:
-        _each_feature(spec, first, lambda f: store(y, x[token + begin + i, f], t, f, begin + i))
-    # The register that holds the last token is whole for whoever reads it.
-    with TB.serial(0, (live + tile.vector - 1) // tile.vector * tile.vector - live) as dead:
-        _each_feature(spec, first, lambda f: store(y, TB.float32(0), t, f, live + dead))
-
-
-def _each_feature(spec: PackSpec, first: Expr, write: Any) -> None:
-    if spec.features % _CHUNK == 0:
-        for f in range(_CHUNK):
-            write(first + f)
-    else:
-        with TB.serial(0, TB.min(_CHUNK, spec.features - first)) as f:
-            write(first + f)
 
 
 def _pack_call(node: fx.Node) -> KernelCall:

@@ -14,7 +14,12 @@ from l0compile.kernels.cpu.linear.blocks import LinearBuffers, Microkernel
 from l0compile.kernels.cpu.linear.integers import IntegerMicrokernel
 from l0compile.kernels.cpu.linear.one_token import one_token
 from l0compile.kernels.cpu.linear.pairs import PairMicrokernel
-from l0compile.kernels.cpu.linear.schedules import check_schedule, default_schedule
+from l0compile.kernels.cpu.linear.schedules import (
+    check_schedule,
+    default_schedule,
+    half_register,
+    one_register,
+)
 from l0compile.kernels.cpu.linear.shares import first_unit, units
 from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
 from l0compile.kernels.cpu.pair import with_pairs
@@ -25,11 +30,6 @@ WORD_TYPES = {"float32": "float32", "bfloat16": "int32", "int8": "int32"}
 """What a column of the weight, and of the tokens, is held in."""
 
 _MICROKERNELS = {"float32": Microkernel, "bfloat16": PairMicrokernel, "int8": IntegerMicrokernel}
-
-# Half a register of fewer numbers than this is not worth code of its own.
-_NARROWEST = 4
-# Multiplications of one register in a turn of the loop: with fewer, counting and asking for weights takes as long.
-_TURN = 16
 
 
 def linear(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule | None = None) -> Any:
@@ -119,8 +119,8 @@ class _Task:
     def _known_tail(self, live: int) -> None:
         if live == 1 and self.spec.numbers == "float32":
             self._one_token()
-        elif live <= self._half():
-            self._rows(self._one_register(), self._half(), 0)
+        elif live <= half_register(self.tile):
+            self._rows(self._one_register(), half_register(self.tile), 0)
         else:
             self._registers(-(-live // self.tile.vector))
 
@@ -131,8 +131,8 @@ class _Task:
             self._registers((live + self.tile.vector - 1) // self.tile.vector)
 
         def few() -> None:
-            if self._half():
-                half = self._half()
+            if half_register(self.tile):
+                half = half_register(self.tile)
                 _either(live <= half, lambda: self._rows(self._one_register(), half, 0), some)
             else:
                 some()
@@ -141,11 +141,6 @@ class _Task:
             _either(live == 1, self._one_token, few)
         else:
             few()
-
-    def _half(self) -> int:
-        """Lanes of half a register, 0 where there is no such thing."""
-        half = self.tile.vector // 2
-        return half if half >= _NARROWEST else 0
 
     def _whole(self, whole: Expr) -> None:
         """The tiles of this task that are among the first ``whole``."""
@@ -168,10 +163,7 @@ class _Task:
             self._rows(self._one_register(), self.tile.vector, register * self.tile.vector)
 
     def _one_register(self) -> LinearSchedule:
-        """One register of tokens, with as many sums as keep the multipliers busy."""
-        rows = self.schedule.rows
-        sums = max(1, min(4, self.tile.core.accumulators // rows))
-        return LinearSchedule(rows, 1, 1 if self.spec.cols >= sums else max(sums, _TURN // rows), sums)
+        return one_register(self.spec, self.tile, self.schedule.rows)
 
     def _rows(self, schedule: LinearSchedule, width: int, lane: Expr) -> None:
         # Loops start at zero: TVM 0.27 drops the start of a loop whose extent it proves to be small.

@@ -13,6 +13,11 @@ _TILES = (1, 2, 4)
 # Longer bodies inflate the code and start to spill.
 _LONGEST_BODY = 160  # multiplications of registers
 
+# Half a register of fewer numbers than this is not worth code of its own.
+_NARROWEST = 4
+# Multiplications of one register in a turn of the loop: with fewer, counting and asking for weights takes as long.
+_TURN = 16
+
 
 def default_schedule(spec: LinearSpec, tile: TokenTile) -> LinearSchedule:
     """All registers of a tile at once and as many rows as fit beside them; always legal.
@@ -24,6 +29,18 @@ def default_schedule(spec: LinearSpec, tile: TokenTile) -> LinearSchedule:
     few = 8 * spec.k * tile.lanes <= tile.core.tile_bytes
     large = spec.dense and spec.numbers == "float32"
     return LinearSchedule(rows, tile.vectors, tiles=2 if large and few else 1)
+
+
+def one_register(spec: LinearSpec, tile: TokenTile, rows: int) -> LinearSchedule:
+    """One register of tokens, ``rows`` rows, with as many sums as keep the multipliers busy."""
+    sums = max(1, min(4, tile.core.accumulators // rows))
+    return LinearSchedule(rows, 1, 1 if spec.cols >= sums else max(sums, _TURN // rows), sums)
+
+
+def half_register(tile: TokenTile) -> int:
+    """Lanes of half a register, 0 where there is no such thing."""
+    half = tile.vector // 2
+    return half if half >= _NARROWEST else 0
 
 
 def check_schedule(spec: LinearSpec, tile: TokenTile, schedule: LinearSchedule) -> None:

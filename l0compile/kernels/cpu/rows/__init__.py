@@ -1,0 +1,1 @@
+"""Linear layers on rows, and moving between rows and packed tokens."""
