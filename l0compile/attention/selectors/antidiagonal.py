@@ -10,7 +10,7 @@ from l0compile.ir.ops.attention.row_program import RowProgram
 
 
 class AntidiagonalScores(ScoredBlocks):
-    """Blocks that hold most of the attention, as one score in ``stride`` estimates it (Xu et al. 2025, arXiv:2503.16428).
+    """Blocks that hold most of the attention, by one score in ``stride`` (Xu et al. 2025, arXiv:2503.16428).
 
     Each square of ``stride`` queries and keys counts with the sum of the scores on its antidiagonal, which meets all
     diagonals and columns.
