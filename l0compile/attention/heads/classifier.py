@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from l0compile.attention.heads.last_token import Arguments, class_means, last_tokens, nearest
+from l0compile.attention.heads.last_token import CallArguments, class_means, last_tokens, nearest
 from l0compile.attention.heads.select import HeadSelection, outputs_of_heads
 
 
@@ -23,7 +23,7 @@ class HeadClassifier(nn.Module):
     """
 
     def __init__(
-        self, model: nn.Module, selection: HeadSelection, examples: Iterable[Arguments], labels: Tensor
+        self, model: nn.Module, selection: HeadSelection, examples: Iterable[CallArguments], labels: Tensor
     ) -> None:
         super().__init__()
         self.model = model

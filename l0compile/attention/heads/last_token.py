@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from l0compile.errors import ConfigError, InputError
 
-Arguments = tuple[Any, ...]
+CallArguments = tuple[Any, ...]
 
 
-def last_tokens(model: nn.Module, layers: Mapping[str, int], args: Arguments) -> dict[str, Tensor]:
+def last_tokens(model: nn.Module, layers: Mapping[str, int], args: CallArguments) -> dict[str, Tensor]:
     """Call the model, and return the heads of some layers at the last token.
 
     Args:
@@ -27,8 +27,8 @@ def last_tokens(model: nn.Module, layers: Mapping[str, int], args: Arguments) ->
     """
     found: dict[str, Tensor] = {}
 
-    def keep(name: str, count: int) -> Callable[[nn.Module, Arguments], None]:
-        def hook(module: nn.Module, inputs: Arguments) -> None:
+    def keep(name: str, count: int) -> Callable[[nn.Module, CallArguments], None]:
+        def hook(module: nn.Module, inputs: CallArguments) -> None:
             x = inputs[0]
             if x.ndim != 3 or x.shape[-1] % count:
                 raise InputError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from l0compile.attention.heads.last_token import Arguments, class_means, last_tokens, nearest
+from l0compile.attention.heads.last_token import CallArguments, class_means, last_tokens, nearest
 from l0compile.errors import ConfigError
 
 
@@ -41,14 +41,15 @@ class HeadSelection:
 def select_heads(
     model: nn.Module,
     layers: Mapping[str, int],
-    examples: Iterable[Arguments],
+    examples: Iterable[CallArguments],
     labels: Tensor,
     num_heads: int = 20,
 ) -> HeadSelection:
     """Find the heads whose output at the last token tells the classes apart (SAVs, Mitra et al. 2024).
 
-    The mean of a head's output (arXiv:2412.00142) is taken for each class. A head is as good as the share of the examples that are nearest
-    to the mean of their class. Nothing is trained; 20 examples of each class are enough in the paper.
+    The mean of a head's output is taken for each class (arXiv:2412.00142). A head is as good as the share of the
+    examples that are nearest to the mean of their class. Nothing is trained; 20 examples of each class are enough in
+    the paper.
 
     Args:
         model: The model, in evaluation mode.
@@ -79,7 +80,7 @@ def select_heads(
 
 @torch.no_grad()
 def outputs_of_heads(
-    model: nn.Module, layers: Mapping[str, int], examples: Iterable[Arguments]
+    model: nn.Module, layers: Mapping[str, int], examples: Iterable[CallArguments]
 ) -> dict[str, Tensor]:
     """Return name of the layer -> [N, heads, D], what its heads say at the last token of each example."""
     calls = [last_tokens(model, layers, args) for args in examples]

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from l0compile.attention.attend import attend
 from l0compile.attention.layers.compressed_keys import (
     CompressSpans,
     hidden_spans,
@@ -14,7 +15,6 @@ from l0compile.attention.patterns.block_grid import BlockGrid
 from l0compile.attention.patterns.window import SlidingWindow
 from l0compile.attention.selectors.block_choice import best_blocks
 from l0compile.errors import ConfigError
-from l0compile.ir.ops.attention.block import block_attention
 from l0compile.ir.ops.attention.row_program import RowProgram
 
 
@@ -93,8 +93,8 @@ class NativeSparseAttention(nn.Module):
         compressed, attention = self._compressed(q, keys[0], values[0])
         branches = [
             compressed,
-            self._listed(q, keys[1], values[1], self.selected(attention)),
-            self._listed(q, keys[2], values[2], near),
+            attend(q, keys[1], values[1], self.selected(attention), self.num_heads),
+            attend(q, keys[2], values[2], near, self.num_heads),
         ]
         weights = self.gates(x).sigmoid().unflatten(-1, (3, self.num_heads))
         apart = torch.stack(branches, 2).unflatten(-1, (self.num_heads, self.head_dim))
@@ -114,7 +114,7 @@ class NativeSparseAttention(nn.Module):
 
     def selected(self, attention: Tensor) -> RowProgram:
         """Return the blocks for the attention to spans [B, heads, S, C]."""
-        batch, heads, tokens = attention.shape[:3]
+        heads, tokens = attention.shape[1:3]
         blocks = attention.detach() @ self.shares
         group = heads // self.kv_heads
         scores = blocks.unflatten(1, (self.kv_heads, group)).sum(2)[:, :, :: self.q_block]
@@ -124,9 +124,3 @@ class NativeSparseAttention(nn.Module):
         forced = (number < self.num_init) | ((number <= own) & (number > own - self.num_local))
         scores = scores.masked_fill(forced, 1e9)
         return best_blocks(grid, scores.repeat_interleave(group, 1), self.num_blocks, causal=True)
-
-    def _listed(self, q: Tensor, k: Tensor, v: Tensor, program: RowProgram) -> Tensor:
-        return block_attention(
-            q, k, v, *program.operands(), None, None, self.num_heads, program.q_block, program.k_block,
-            self.head_dim**-0.5,
-        )  # fmt: skip

@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
+from l0compile.attention.attend import attend
 from l0compile.attention.layers.static_program import StaticProgram
 from l0compile.attention.patterns.pattern import Pattern
 from l0compile.attention.selectors.selector import Selector
 from l0compile.errors import ConfigError
-from l0compile.ir.ops.attention.block import block_attention
 
 
 class SparseAttention(nn.Module):
@@ -64,11 +64,6 @@ class SparseAttention(nn.Module):
         """Return the attention of x [B, S, embed_dim], the same shape."""
         q, k, v = self.to_q(x), self.to_k(x), self.to_v(x)
         chosen = self.keys
-        program = (
-            chosen(q, k, self.num_heads) if isinstance(chosen, Selector) else chosen(x.shape[1])
-        )
-        attended = block_attention(
-            q, k, v, *program.operands(), None, None, self.num_heads, program.q_block, program.k_block,
-            self.head_dim**-0.5,
-        )  # fmt: skip
+        program = chosen(q, k, self.num_heads) if isinstance(chosen, Selector) else chosen(x.shape[1])
+        attended = attend(q, k, v, program, self.num_heads)
         return self.out(attended)

@@ -17,9 +17,7 @@ class KeepTopTokens(nn.Module):
     def __init__(self, token_keep_rate: float = 0.6, always: int = 1) -> None:
         super().__init__()
         if not 0.0 < token_keep_rate <= 1.0:
-            raise ConfigError(
-                f"KeepTopTokens: expected a rate above 0 and up to 1, got {token_keep_rate}"
-            )
+            raise ConfigError(f"KeepTopTokens: expected a rate above 0 and up to 1, got {token_keep_rate}")
         self.token_keep_rate, self.always = token_keep_rate, always
 
     def kept(self, tokens: int) -> int:

@@ -23,7 +23,7 @@ class Attention(nn.Module):
 
 
 class Model(nn.Module):
-    """Three layers; head 2 of the second reads a feature that holds the class, the others noise."""
+    """Three layers; head 2 of the second reads the features that hold the class, the others noise."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,12 +32,14 @@ class Model(nn.Module):
         self.layers = nn.ModuleList(Attention() for _ in range(3))
         self.answer = nn.Linear(32, 2000)
         with torch.no_grad():
-            self.embed.weight[0], self.embed.bias[0] = torch.tensor([5.0, 0, 0, 0, 0, 0]), 0.0
+            self.embed.weight[:, :3], self.embed.weight[:3], self.embed.bias[:3] = 0.0, 0.0, 0.0
+            self.embed.weight[:3, :3] = 5 * torch.eye(3)
             for number, layer in enumerate(self.layers):
-                layer.out.weight[0], layer.out.bias[0] = 0.0, 0.0
+                layer.out.weight[:3], layer.out.bias[:3] = 0.0, 0.0
                 for head in range(4):
-                    reads = (number, head) == (1, 2)
-                    layer.to_v.weight[head * 8 : head * 8 + 8, 0] = 1.0 if reads else 0.0
+                    if (number, head) != (1, 2):
+                        layer.to_v.weight[head * 8 : head * 8 + 8, :3] = 0.0
+            self.layers[1].out.weight[:, 16:24] *= 1e-3  # so that the last layer does not hear of it
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.embed(x)
@@ -47,11 +49,11 @@ class Model(nn.Module):
 
 
 def data(number: int) -> tuple[list[tuple[Tensor]], Tensor]:
-    """Batches of eight sequences, whose first feature is the class with a little noise."""
+    """Batches of eight sequences; which of the first three features is large tells the class."""
     generator = torch.Generator().manual_seed(number)
     labels = torch.arange(number * 8) % 3
     x = torch.randn(number * 8, 5, 6, generator=generator)
-    x[..., 0] = (labels - 1.0).unsqueeze(1) + 0.1 * x[..., 0]
+    x[..., :3] = nn.functional.one_hot(labels, 3).unsqueeze(1) + 0.1 * x[..., :3]
     return [(batch,) for batch in x.split(8)], labels
 
 
@@ -96,7 +98,7 @@ def test_compiled_only_what_the_heads_need_is_left() -> None:
 def test_other_heads_are_closed_and_compiled_away() -> None:
     model = Model().eval()
     examples, labels = data(6)
-    selection = select_heads(model, LAYERS, examples, labels, 2)
+    selection = select_heads(model, LAYERS, examples, labels, 1)
     close_heads(model, selection)
     for name, count in LAYERS.items():
         weight = model.get_submodule(name).weight.detach().unflatten(1, (count, -1)).abs().sum((0, 2))
@@ -111,7 +113,7 @@ def test_other_heads_are_closed_and_compiled_away() -> None:
     smaller = l0.compact(classifier, others[0])
     weights = sum(p.numel() for p in smaller.parameters())
     assert weights < sum(p.numel() for p in model.layers.parameters()) / 3
-    assert float((votes.argmax(1) == truth).double().mean()) > 0.6
+    assert float((votes.argmax(1) == truth).double().mean()) > 0.95
 
 
 def test_what_does_not_fit_is_refused() -> None:
