@@ -7,6 +7,7 @@ from torch import fx
 
 from l0compile.errors import BuildError
 from l0compile.ir import ops as ops  # registers the operators that are looked up below
+from l0compile.kernels.cpu.attention.block.definition import BLOCK_ATTENTION
 from l0compile.kernels.cpu.attention.definition import ATTENTION
 from l0compile.kernels.cpu.bag import BAG
 from l0compile.kernels.cpu.conv import CONV
@@ -30,6 +31,7 @@ from l0compile.kernels.token_tile import TokenTile
 KERNELS: tuple[KernelDef, ...] = (
     LINEAR,
     ATTENTION,
+    BLOCK_ATTENTION,
     MASK,
     NORM,
     ROPE,

@@ -1,6 +1,7 @@
 """Give operators that treat each token alike the tokens-in-lanes layout."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from l0compile.ir.ops.activation import ACTIVATION_OPERATORS
 from l0compile.ir.ops.bsr import dense_blocks
 from l0compile.ir.ops.words import dense_word_blocks, features_of, from_word_blocks
 from l0compile.ir.program import Program
+from l0compile.rewrite.layout.listed_keys import packed_block_attention
 from l0compile.rewrite.layout.packing import Packing, packable
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
@@ -65,6 +67,7 @@ class _TokenLayout(Packing):
             l0.bfloat16_linear.default: self._bfloat16_linear,
             l0.bfloat16_bsr_linear.default: self._bfloat16_bsr_linear,
             l0.attention.default: self._attention,
+            l0.block_attention.default: partial(packed_block_attention, self),
             l0.rope.default: self._rope,
             aten.layer_norm.default: self._layer_norm,
             aten.rms_norm.default: self._rms_norm,
