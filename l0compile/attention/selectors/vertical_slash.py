@@ -6,6 +6,7 @@ from torch.nn.functional import pad
 
 from l0compile.attention.lists import packed
 from l0compile.attention.patterns.block_grid import BlockGrid
+from l0compile.attention.products import score_products
 from l0compile.attention.selectors.causal_edges import causal_edges
 from l0compile.attention.selectors.selector import Selector
 from l0compile.errors import InputError
@@ -55,7 +56,7 @@ class VerticalSlash(Selector):
     def estimate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Return (columns [B, h, V] in order, distances between query and key [B, h, S]) with the largest sums."""
         keys, last = k.shape[2], min(self.last_q, q.shape[2])
-        scores = q[:, :, -last:] @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+        scores = score_products(q[:, :, -last:], k) * q.shape[-1] ** -0.5
         later = torch.ones(last, keys, dtype=torch.bool, device=q.device).triu(keys - last + 1)
         shares = scores.masked_fill(later, float("-inf")).softmax(-1)
         vertical, slash = shares.sum(-2), _by_distance(shares)

@@ -35,7 +35,9 @@ def packed_block_attention(packing: Packing, node: fx.Node) -> fx.Node | None:
     lists = [own[name] for name in _LISTS]
     singles = [own[name] for name in _COLUMNS]
     patterns, bias = _patterns(packing, own["patterns"], node), _distances(packing, own["bias"], node)
-    rest = [own[name] for name in ("heads", "q_block", "k_block", "scale", "softcap", "log_sum_exp", "numbers")]
+    rest = [
+        own[name] for name in ("heads", "q_block", "k_block", "scale", "softcap", "log_sum_exp", "numbers")
+    ]
     args = (
         packing.pack(q, node), *keys, *rows, *lists, patterns, *singles, own["mask"], bias, *sizes, *rest,
     )  # fmt: skip

@@ -78,7 +78,7 @@ def test_it_learns_to_copy_a_token_that_its_window_holds() -> None:
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, :-4].flatten())
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < 0.5 * losses[0]
 
 

@@ -82,11 +82,13 @@ def drawn(data: st.DataObject, of: BlockAttentionSpec, batch: int, queries: int,
         made[name] = lists_of(picked, data.draw(st.integers(0, 2)))
     numbers = patterns = None
     if (partial := made["partial"]) is not None and of.pattern_numbers:
-        patterns = torch.rand(5, of.q_block, of.k_block) < torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0])[:, None, None]
-        numbers = torch.randint(0, 5, (*shape(of.pattern_numbers), *partial.entries.shape[2:])).to(torch.int32)
-    return RowProgram(
-        of.q_block, of.k_block, made["full"], partial, numbers, patterns, made["columns"]
-    )
+        patterns = (
+            torch.rand(5, of.q_block, of.k_block) < torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0])[:, None, None]
+        )
+        numbers = torch.randint(0, 5, (*shape(of.pattern_numbers), *partial.entries.shape[2:])).to(
+            torch.int32
+        )
+    return RowProgram(of.q_block, of.k_block, made["full"], partial, numbers, patterns, made["columns"])
 
 
 def operands(of: BlockAttentionSpec, sizes: tuple[int, int, int]) -> tuple[Any, ...]:
@@ -105,7 +107,9 @@ def operands(of: BlockAttentionSpec, sizes: tuple[int, int, int]) -> tuple[Any, 
     return q, k, v, mask, bias
 
 
-def run(launch: Any, tile: TokenTile, of: BlockAttentionSpec, tensors: Any, program: RowProgram) -> torch.Tensor:
+def run(
+    launch: Any, tile: TokenTile, of: BlockAttentionSpec, tensors: Any, program: RowProgram
+) -> torch.Tensor:
     q, k, v, mask, bias = tensors
     own, batch, queries, keys = of.attention, q.shape[0], q.shape[1], k.shape[1]
     packed = [l0.pack(t, tile.lanes) for t in (q, k, v)]

@@ -136,9 +136,7 @@ def _sequence(given: BlockBuffers, block: QueryBlock, sequence: Expr, last: Expr
     end = TB.truncdiv(TB.min(last - sequence * base.queries, base.queries - 1), size)
     with TB.serial(0, held(end - row + 1)) as i:
         number = held(row + i)
-        share = RowShare(
-            block, sequence, number, held(place - number * size), place, TB.And(alone, i == 0)
-        )
+        share = RowShare(block, sequence, number, held(place - number * size), place, TB.And(alone, i == 0))
         _row(given, share)
 
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
+from l0compile.ir.ops.attention.packed_block import EDGE
 from l0compile.kernels.cpu.attention.block.groups import pattern_at
 from l0compile.kernels.cpu.attention.block.state import COLUMNS, BlockBuffers, KeyGroups, RowShare
 from l0compile.kernels.cpu.attention.state import accumulators
 from l0compile.kernels.cpu.lanes import Expr, ahead, const, const_int, held, store, tanh
 from l0compile.kernels.cpu.pair import PAIR
 from l0compile.kernels.tir import TB
-from l0compile.ir.ops.attention.packed_block import EDGE
 
 _DEAD = float("-inf")
 
