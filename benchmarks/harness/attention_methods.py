@@ -105,15 +105,16 @@ class Dense(nn.Module):
 
 
 def inputs(tokens: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Make q, k and v [1, tokens, width] whose attention is smooth in distance, as that of trained models is.
+    """Make q, k and v [1, tokens, width] with attention that falls with distance, and some keys that many look at.
 
-    Noise alone would spread what a selector chooses over all blocks, which no model does.
+    Noise alone would spread what a selector chooses over all blocks, which trained models do not.
     """
     torch.manual_seed(0)
-    turns = torch.arange(tokens).unsqueeze(1) / torch.logspace(1.5, 4, 16)
+    quantiles = torch.special.ndtri(0.5 + (torch.arange(16) + 0.5) / 32)
+    turns = torch.arange(tokens).unsqueeze(1) * quantiles * 4 / tokens
     place = torch.cat([turns.cos(), turns.sin()], 1).repeat(1, HEADS * DIM // 32) * 1.5
-    q, k = (place + torch.randn(tokens, HEADS * DIM) for _ in range(2))
-    k[torch.randperm(tokens)[: tokens // 16]] *= 1.5  # some keys that many queries look at
+    q, k = (place + torch.randn(tokens, HEADS * DIM) / 2 for _ in range(2))
+    k[torch.randperm(tokens)[: tokens // 16]] *= 1.5
     return q.unsqueeze(0), k.unsqueeze(0), torch.randn(1, tokens, HEADS * DIM)
 
 

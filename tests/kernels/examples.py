@@ -1,13 +1,15 @@
 """Calls of every kernel's operators on random tensors of odd sizes."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from l0compile.ir.ops import bfloat16
 from l0compile.ir.ops import words as words_of
+from l0compile.ir.ops.attention.packed_block import packed_distances, packed_patterns
+from l0compile.ir.ops.attention.row_program import RowLists, RowProgram
 from l0compile.ir.ops.bsr import dense_blocks, to_blocks
 from l0compile.ir.ops.int8_conv import conv_matrix
 from l0compile.kernels import TokenTile
@@ -94,6 +96,38 @@ def attention(tile: TokenTile) -> Iterator[Example]:
     v = l0.packed_token_pairs(bfloat16.rounded(_packed(5, 16, tile)))
     rest = (4, 0.3, False, "bfloat16", torch.full((32,), 30.0), 100)
     yield Example("packed_attention", (q, pairs[0], v, None, None, *sizes, *rest), 5)
+
+
+def block_attention(tile: TokenTile) -> Iterator[Example]:
+    batch, queries, keys = 2, 37, 45
+    q, k, v = (torch.randn(batch, s, w) for s, w in ((queries, 24), (keys, 12), (keys, 10)))
+    live = (torch.arange(keys) // 8 % 2 == 0) & (torch.rand(1, 1, queries, keys) < 0.9)
+    program = RowProgram.from_mask(live, 16, 8)
+    columns = RowLists(
+        torch.full((1, 4, 3), 2, dtype=torch.int32), torch.tensor([9, 27]).int().expand(1, 4, 3, 2)
+    )
+    both = replace(program, columns=columns).operands()
+    sizes, mask, bias = (
+        (batch, queries, keys),
+        torch.rand(batch, 1, 1, keys) < 0.7,
+        torch.randn(4, queries + keys - 1),
+    )
+    packed, blocks, patterns = [l0.pack(t, tile.lanes) for t in (q, k, v)], (4, 16, 8, 0.3), program.patterns
+    assert patterns is not None
+    lists = (*both[:5], packed_patterns(patterns), *both[6:])
+    yield Example(
+        "packed_block_attention", (*packed, k, v, *lists, mask, None, *sizes, *blocks), batch * queries
+    )
+    rest = (None, packed_distances(bias), *sizes, *blocks, 4.0, True)
+    yield Example(
+        "packed_block_attention", (*packed, None, None, *lists[:6], None, None, *rest), batch * queries
+    )
+    # Rows of one key: weights are exactly 1, so that rounding them changes nothing.
+    v = bfloat16.rounded(v)
+    words = l0.packed_bfloat16(packed[1]), l0.packed_token_pairs(l0.pack(v, tile.lanes))
+    one = (torch.ones(1, 1, 3, dtype=torch.int32), torch.tensor([3, 44, 7]).int().reshape(1, 1, 3, 1))
+    rest = (*[None] * 8, *sizes, 4, 16, 1, 0.3, 0.0, False, "bfloat16")
+    yield Example("packed_block_attention", (packed[0], *words, None, None, *one, *rest), batch * queries)
 
 
 def mask(tile: TokenTile) -> Iterator[Example]:
@@ -223,7 +257,8 @@ def bag(_: TokenTile) -> Iterator[Example]:
 
 EXAMPLES: dict[str, Callable[[TokenTile], Iterator[Example]]] = {
     "linear": linear, "narrow": narrow,
-    "attention": attention, "mask": mask, "norm": norm, "rope": rope, "pack": pack, "bag": bag,
+    "attention": attention, "block_attention": block_attention, "mask": mask, "norm": norm, "rope": rope,
+    "pack": pack, "bag": bag,
     "conv": conv, "int8_conv": int8_conv, "quantize_planes": quantize_planes,
     "copy_planes": copy_planes, "window": window, "winograd_planes": winograd_planes,
     "winograd": winograd, "bsr_linear": bsr_linear,

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from l0compile.ir.nodes import arguments, is_static, shape
+from l0compile.ir.nodes import arguments, example_size, is_static, shape
 from l0compile.ir.ops.attention.packed_block import EDGE, packed_distances, packed_patterns
 from l0compile.ir.ops.words import features_of
 from l0compile.rewrite.layout.packing import Packing, packable
@@ -40,8 +40,26 @@ def packed_block_attention(packing: Packing, node: fx.Node) -> fx.Node | None:
     ]
     args = (
         packing.pack(q, node), *keys, *rows, *lists, patterns, *singles, own["mask"], bias, *sizes, *rest,
+        _kept(packing, own),
     )  # fmt: skip
     return packing.editor.call(l0.packed_block_attention.default, args, before=node)
+
+
+def _kept(packing: Packing, own: dict[str, Any]) -> float:
+    """The share of the keys that a row lists, on average; of dynamic lists the most that they have room for."""
+    listed = 0.0
+    for kind, name, size in (
+        ("full", "blocks", own["k_block"]),
+        ("partial", "blocks", own["k_block"]),
+        ("column", "", 1),
+    ):
+        entries, counts = own[f"{kind}_{name}" if name else "columns"], own[f"{kind}_counts"]
+        if entries is None:
+            continue
+        known = packing.editor.value(counts)
+        count = example_size(shape(entries)[3]) if known is None else float(known.double().mean())
+        listed += count * size
+    return min(1.0, listed / max(1, example_size(shape(own["k"])[1])))
 
 
 def _able(own: dict[str, Any], columns: bool) -> bool:

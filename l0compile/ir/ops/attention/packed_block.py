@@ -58,12 +58,15 @@ def packed_block_attention(
     softcap: float = 0.0,
     log_sum_exp: bool = False,
     numbers: str = "float32",
+    kept: float = 1.0,
 ) -> Tensor:
     """``l0compile::block_attention`` on packed tokens: q [T, heads*D, L] of batch*queries tokens.
 
     Keys and values of blocks are packed, k and v of batch*keys tokens; those of columns are rows, [batch, keys, kv*D].
     Both are there where both kinds are listed. In bfloat16 k and v are in words as for ``packed_attention``, and no
     columns are listed. Patterns are a result of :func:`packed_patterns`, the bias one of :func:`packed_distances`.
+
+    ``kept`` is the share of the keys that a row lists, as far as a graph tells; only predictions of time read it.
 
     Returns:
         [T, heads*Dv, L], and with ``log_sum_exp`` heads more features, the logarithms.
@@ -98,7 +101,7 @@ def _rows(
 def _(  # type: ignore[no-untyped-def]
     q, k, v, key_rows, value_rows, full_counts, full_blocks, partial_counts, partial_blocks, pattern_numbers, patterns,
     column_counts, columns, mask, bias, batch, queries, keys, heads, q_block, k_block, scale, softcap=0.0,
-    log_sum_exp=False, numbers="float32",
+    log_sum_exp=False, numbers="float32", kept=1.0,
 ):  # fmt: skip
     width = _value_width(q, k, v, key_rows, value_rows, heads, numbers)
     return q.new_empty(q.shape[0], width + (heads if log_sum_exp else 0), q.shape[2])

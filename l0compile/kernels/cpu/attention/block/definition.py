@@ -7,6 +7,7 @@ from torch import fx
 from l0compile.ir.nodes import arguments
 from l0compile.ir.ops.attention.multi_head import key_heads
 from l0compile.kernels.cpu.attention.block.code import block_attention
+from l0compile.kernels.cpu.attention.block.costs import COSTS
 from l0compile.kernels.cpu.attention.block.spec import BlockAttentionSpec, ListAxes
 from l0compile.kernels.cpu.attention.spec import AttentionSpec
 from l0compile.kernels.cpu.mask import mask_spec
@@ -61,6 +62,6 @@ BLOCK_ATTENTION = KernelDef(
     calls={"packed_block_attention": _call},
     spec=BlockAttentionSpec,
     emit=block_attention,
-    costs=None,
+    costs=COSTS,
     dtypes=("float32", "bfloat16", "int8"),
 )

@@ -64,11 +64,26 @@ def _of_columns(given: BlockBuffers, share: RowShare, groups: KeyGroups, number:
     first = held(groups.first[number])
     places = [held(column(given, share, first + r)) for r in range(base.rows)]
     acc = accumulators(base, base.rows)
+    following = held(groups.first[TB.min(number + 1, groups.count[0] - 1)])
     with TB.serial(0, spec.dim) as d:
+        _ask_rows(given, share, given.key_rows, spec.dim, following, d)
+        _ask_rows(given, share, given.value_rows, spec.value_dim, first, d)
         for total, place in zip(acc, places, strict=True):
             value = given.key_rows[share.sequence, place, share.queries.kv_head * spec.dim + d]
             store(total, share.queries.multiply_add(base, total[lanes], d, base.splat(value)), lanes)
     _finish(given, share, groups, number, acc, places, peak)
+
+
+def _ask_rows(given: BlockBuffers, share: RowShare, rows: Any, width: int, first: Expr, d: Expr) -> None:
+    """Ask for the cache lines of the columns from place ``first`` on, a share of them with each feature ``d``."""
+    base, numbers = given.base, given.base.tile.core.line_bytes // 4
+    lines = -(-width // numbers)
+    each = -(-base.rows * lines // base.spec.dim)
+    for part in range(each):
+        one = TB.min(d * each + part, base.rows * lines - 1)
+        key = column(given, share, first + TB.truncdiv(one, lines))
+        feature = share.queries.kv_head * width + TB.truncmod(one, lines) * numbers
+        ahead(rows, share.sequence, key, feature)
 
 
 def column(given: BlockBuffers, share: RowShare, place: Expr) -> Expr:
