@@ -72,16 +72,6 @@ def drawn(of: BlockAttentionSpec, sizes: tuple[int, int, int], share: float, wid
 
     full, partial = some(0, of.full, blocks, 1), some(1, of.partial, blocks, 1)
     numbers = patterns = None
-<<<<<<< HEAD
-    if (partial := made["partial"]) is not None and of.pattern_numbers:
-        patterns = (
-            torch.rand(5, of.q_block, of.k_block) < torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0])[:, None, None]
-        )
-        numbers = torch.randint(0, 5, (*shape(of.pattern_numbers), *partial.entries.shape[2:])).to(
-            torch.int32
-        )
-    return RowProgram(of.q_block, of.k_block, made["full"], partial, numbers, patterns, made["columns"])
-=======
     if partial is not None and of.pattern_numbers:
         patterns = (
             torch.rand(5, of.q_block, of.k_block) < torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0])[:, None, None]
@@ -94,7 +84,6 @@ def drawn(of: BlockAttentionSpec, sizes: tuple[int, int, int], share: float, wid
 
 def _extents(of: BlockAttentionSpec, axes: ListAxes, batch: int) -> tuple[int, int]:
     return (batch if axes.batch else 1), (of.attention.heads if axes.head else 1)
->>>>>>> block
 
 
 def operands(of: BlockAttentionSpec, sizes: tuple[int, int, int]) -> tuple[Any, ...]:
