@@ -5,7 +5,7 @@ The folders are the steps of one flow, in this order; each imports only from tho
     ir         a model as data: an ATen graph with facts, its operators and their reference code, conditions, records
     hardware   what a device is, and what kernels take on it
     gates      hard-concrete gates on a model, the budget they are trained under, and their hardening into constants
-    attention  sparse patterns of attention, and which head of a model gets which
+    attention  sparse attention: patterns, selectors of keys, layers that train; which head of a model gets which
     trainers   gates in the training loops of others
     quantization  a copy of a model that computes with 8 or 16 bits, chosen on calibration data
     frontend   a module, an exported program or a dynamo graph -> ir
@@ -31,6 +31,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from l0compile import attention as attention
     from l0compile import calibration as calibration
     from l0compile import tasks as tasks
     from l0compile import trainers as trainers
@@ -75,7 +76,7 @@ _HOME = {
 }  # fmt: skip
 """Public name -> the module that defines it."""
 
-_PUBLIC_MODULES = ("calibration", "tasks", "trainers")
+_PUBLIC_MODULES = ("attention", "calibration", "tasks", "trainers")
 
 __all__ = sorted([*_HOME, *_PUBLIC_MODULES, "__version__"])
 

@@ -23,6 +23,7 @@ FLOW = (
 
 WITHIN = {
     "ir": ("ops",),
+    "attention": ("attend", "products", "patterns", "selectors", "layers", "heads"),
     "hardware": ("statistics", "process", "targets", "costs", "_tvm"),
     "analysis": ("liveness", "coupling"),
     "rewrite": ("normalize", "fuse", "compact", "formats", "layout", "pipeline", "twin"),
@@ -36,7 +37,17 @@ WITHIN = {
 }  # fmt: skip
 """The same inside a folder, for the parts that are named; the others may be read by all of them."""
 
-PURE_PYTORCH = {"ir", "hardware", "gates", "quantization", "frontend", "analysis", "rewrite", "report"}
+PURE_PYTORCH = {
+    "ir",
+    "hardware",
+    "gates",
+    "attention",
+    "quantization",
+    "frontend",
+    "analysis",
+    "rewrite",
+    "report",
+}
 """Steps that must work, and be quick to import, where TVM is not installed."""
 
 NOT_MIRRORED = {"data", "examples", "fuzz", "zoo", "docs"}

@@ -31,7 +31,7 @@ def test_functions_tell_of_themselves() -> None:
     assert "two forms" in pydoc.render_doc(l0.search)
 
 
-@pytest.mark.parametrize("name", ["calibration", "tasks", "trainers"])
+@pytest.mark.parametrize("name", ["attention", "calibration", "tasks", "trainers"])
 def test_public_modules_are_there_without_an_import_of_their_own(name: str) -> None:
     code = f"import l0compile as l0; assert l0.{name}.__name__ == 'l0compile.{name}'"
     subprocess.run([sys.executable, "-c", code], check=True)

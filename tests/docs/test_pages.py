@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import l0compile as l0
-from l0compile import calibration, tasks, trainers
+from l0compile import attention, calibration, tasks, trainers
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -56,7 +56,9 @@ def test_every_page_is_in_the_site_once() -> None:
     assert sorted(listed) == sorted(page for page in found if page != Path("index"))
 
 
-@pytest.mark.parametrize("package", [l0, calibration, tasks, trainers], ids=lambda package: package.__name__)
+@pytest.mark.parametrize(
+    "package", [l0, attention, calibration, tasks, trainers], ids=lambda package: package.__name__
+)
 def test_the_reference_has_every_public_name(package) -> None:  # type: ignore[no-untyped-def]
     public = getattr(package, "__all__", None) or {
         name for name, value in vars(package).items() if _public(name, value)
@@ -64,6 +66,7 @@ def test_the_reference_has_every_public_name(package) -> None:  # type: ignore[n
     documented = set(re.findall(r"\.\. auto\w+:: (\w+)", TEXT[DOCS / "api.md"]))
     modules = {
         "__version__",
+        "attention",
         "calibration",
         "tasks",
         "trainers",

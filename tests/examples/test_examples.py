@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -72,6 +73,14 @@ def test_a_pipeline(bert: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_timm(capsys: pytest.CaptureFixture[str]) -> None:
     example("timm_model", "timm").main("resnet10t", 64)
     assert "checked: compiled = gated within" in capsys.readouterr().out
+
+
+def test_sparse_attention(capsys: pytest.CaptureFixture[str]) -> None:
+    example("sparse_attention", "torch").main(steps=12, tokens=160)
+    lines = capsys.readouterr().out.splitlines()
+    losses = [float(re.findall(r": (.*) nats", line)[0]) for line in lines[:2]]
+    assert losses[1] < losses[0] - 0.5
+    assert any("checked: compiled = " in line for line in lines)
 
 
 def test_every_example_is_tested() -> None:

@@ -11,7 +11,7 @@ from l0compile.attention.patterns.phi3_small import Phi3Small as Phi3Small
 from l0compile.attention.patterns.sinks import AShape as AShape
 from l0compile.attention.patterns.sinks import StreamingLLM as StreamingLLM
 from l0compile.attention.patterns.sinks import TriShape as TriShape
-from l0compile.attention.patterns.sparse_transformer import Fixed as Fixed
+from l0compile.attention.patterns.sparse_transformer import FixedStride as FixedStride
 from l0compile.attention.patterns.sparse_transformer import Strided as Strided
 from l0compile.attention.patterns.swin import SwinWindows as SwinWindows
 from l0compile.attention.patterns.video import MultiDiagonal as MultiDiagonal

@@ -12,10 +12,10 @@ from l0compile.attention.patterns.pattern import Pattern
 
 @dataclass(frozen=True)
 class AttentionBottlenecks(Pattern):
-    """Each modality sees itself and the bottleneck tokens, and these see all (Nagrani et al. 2021, MBT, arXiv:2107.00135).
+    """Modalities see themselves and the bottleneck tokens (MBT, Nagrani et al. 2021, arXiv:2107.00135).
 
-    Tokens stand modality by modality, the bottleneck tokens behind them. In MBT each modality updates its own copy of
-    the bottleneck, and copies are averaged; here one softmax over all tokens does it.
+    The bottleneck tokens see all. Tokens stand modality by modality, the bottleneck tokens behind them. In MBT each
+    modality updates its own copy of the bottleneck, and copies are averaged; here one softmax over all tokens does it.
 
     Attributes:
         modalities: Tokens of each modality.

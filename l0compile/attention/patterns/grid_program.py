@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from l0compile.attention.lists import marked, packed
 from l0compile.attention.patterns.block_grid import BlockGrid
+from l0compile.ir.ops.attention.lists import marked, packed
 from l0compile.ir.ops.attention.row_program import RowLists, RowProgram
 
 Live = Callable[[BlockGrid, Tensor, Tensor, Tensor], Tensor]

@@ -32,7 +32,7 @@ class Strided(Pattern):
 
 
 @dataclass(frozen=True)
-class Fixed(Pattern):
+class FixedStride(Pattern):
     """The keys of the query's own part of ``stride`` tokens, and the last ``c`` of each part before it.
 
     Attributes:

@@ -30,7 +30,7 @@ def best_blocks(
         return RowProgram(grid.q_block, grid.k_block, _lists(counts, best.indices))
     edges = causal_edges(grid, scores.device)
     allowed = torch.arange(grid.columns, device=scores.device) < edges.past.unsqueeze(1)
-    best = scores.masked_fill(~allowed, float("-inf")).topk(max(1, min(topk, grid.columns) - 1), -1)
+    best = scores.masked_fill(~allowed, float("-inf")).topk(min(topk, grid.columns), -1)
     counts = torch.minimum(edges.past, (topk - edges.lists.counts[0, 0]).clamp(min=0)).expand(shape)
     counts = counts.clamp(max=best.indices.shape[-1])
     if threshold is not None:

@@ -5,6 +5,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
+from l0compile.attention.products import score_products
 from l0compile.attention.selectors.scored_blocks import ScoredBlocks, by_block
 from l0compile.errors import InputError
 
@@ -23,7 +24,7 @@ class BucketScores(ScoredBlocks):
         """Return [B, h, S, hashes, buckets]; a token belongs to the bucket of each hash to which it is closest."""
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        return self._counts(q) @ self._counts(k).transpose(-1, -2)
+        return score_products(self._counts(q), self._counts(k))
 
     def _counts(self, x: Tensor) -> Tensor:
         """[B, h, R, hashes * buckets]: tokens of each block in each bucket."""

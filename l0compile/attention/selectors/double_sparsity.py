@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from l0compile.attention.products import score_products
 from l0compile.attention.selectors.scored_keys import ScoredKeys
 from l0compile.errors import ConfigError, InputError
 
@@ -42,7 +43,7 @@ class DoubleSparsity(ScoredKeys):
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
         q, k = (torch.take_along_dim(t, self.channels[None, :, None], 3) for t in (q, k))
-        return q @ k.transpose(-1, -2)
+        return score_products(q, k)
 
     @torch.no_grad()
     def calibrate(self, q: Tensor, k: Tensor) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from l0compile.attention.patterns.block_grid import BlockGrid
+from l0compile.attention.products import score_products
 from l0compile.attention.selectors.column_choice import best_keys
 from l0compile.attention.selectors.scored_blocks import pooled
 from l0compile.attention.selectors.selector import Selector
@@ -55,7 +56,7 @@ class RowTopK(ScoredKeys):
     """
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        return q @ k.transpose(-1, -2)
+        return score_products(q, k)
 
 
 class ChipmunkColumns(ScoredKeys):
@@ -75,7 +76,7 @@ class ChipmunkColumns(ScoredKeys):
         self.random, self.seed = random, seed
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        scores = q @ k.transpose(-1, -2)
+        scores = score_products(q, k)
         if not self.random:
             return scores
         # Scattered over all keys, and made here: a model is exported with the length that it has.

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from l0compile.attention.attend import attend
 from l0compile.attention.patterns import SlidingWindow, StreamingLLM
 from l0compile.attention.selectors import (
     AntidiagonalScores,
@@ -18,7 +19,6 @@ from l0compile.attention.selectors import (
     Selector,
     VerticalSlash,
 )
-from l0compile.ir.ops.attention.block import block_attention
 
 SELECTORS = [
     PooledScores(16, 3),
@@ -43,9 +43,7 @@ class Chosen(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor) -> Tensor:
         program = self.selector(q, k, 2)
-        return block_attention(
-            q, k, k, *program.operands(), None, None, 2, program.q_block, program.k_block, 0.3
-        )
+        return attend(q, k, k, program, 2, scale=0.3)
 
 
 @pytest.mark.parametrize("selector", SELECTORS, ids=lambda selector: type(selector).__name__)

@@ -230,6 +230,20 @@ def test_chipmunk_takes_columns_for_chunks_and_some_more() -> None:
         assert (mask[b, h, row : row + 10] == mask[b, h, row]).all()
 
 
+def square_shares(q: Tensor, k: Tensor, causal: bool) -> Tensor:
+    """The attention of squares of two queries to squares of two keys, each as its antidiagonal has it."""
+    squares = -(-len(q) // 2)
+    shares = torch.zeros(squares, squares)
+    for a in range(squares):
+        seen = [c for c in range(squares) if not causal or c <= a]
+        sums = []
+        for c in seen:
+            pairs = [(2 * a + 1, 2 * c), (2 * a, 2 * c + 1)]
+            sums.append(sum(float(q[i] @ k[j]) for i, j in pairs if max(i, j) < len(q)))
+        shares[a, seen] = (torch.tensor(sums) / math.sqrt(DIM) / 2).softmax(0)
+    return shares
+
+
 @given(
     queries=st.integers(1, 40),
     threshold=st.sampled_from([0.3, 0.8, 0.95]),
@@ -242,18 +256,8 @@ def test_antidiagonal_scores(queries: int, threshold: float, causal: bool, cap: 
     q, k = tokens(queries, queries, queries)
     selector = AntidiagonalScores(BLOCK, 2, threshold, cap, causal)
     found = selector(q, k, HEADS).to_mask(queries, queries)
-    squares = -(-queries // 2)
     for b, h in ((b, h) for b in range(2) for h in range(HEADS)):
-        qs, ks = heads_of(q)[b, h], heads_of(k)[b, h]
-
-        def antidiagonal(a: int, c: int) -> float:
-            pairs = [(2 * a + 1, 2 * c), (2 * a, 2 * c + 1)]
-            return sum(float(qs[i] @ ks[j]) for i, j in pairs if max(i, j) < queries) / math.sqrt(DIM) / 2
-
-        shares = torch.zeros(squares, squares)
-        for a in range(squares):
-            seen = [c for c in range(squares) if not causal or c <= a]
-            shares[a, seen] = torch.tensor([antidiagonal(a, c) for c in seen]).softmax(0)
+        shares = square_shares(heads_of(q)[b, h], heads_of(k)[b, h], causal)
         for row in range(0, queries, BLOCK):
             blocks = {
                 j: float(shares[row // 2 : row // 2 + 2, j // 2 : j // 2 + 2].sum())

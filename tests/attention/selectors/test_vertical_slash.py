@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l0compile.attention.selectors import VerticalSlash
-from l0compile.attention.selectors.vertical_slash import _by_distance
 from l0compile.errors import InputError
+from l0compile.ir.ops.attention.vertical_slash import by_distance
 
 HEADS, DIM = 2, 8
 
@@ -73,7 +73,7 @@ def test_what_the_last_queries_look_at_is_found() -> None:
 def test_sums_along_diagonals() -> None:
     shares = torch.rand(3, 7)
     expected = [sum(float(shares[i, 4 + i - d]) for i in range(3) if 0 <= 4 + i - d < 7) for d in range(7)]
-    torch.testing.assert_close(_by_distance(shares), torch.tensor(expected))
+    torch.testing.assert_close(by_distance(shares), torch.tensor(expected))
 
 
 def test_queries_in_the_middle_of_a_block_are_refused() -> None:
