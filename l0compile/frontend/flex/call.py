@@ -43,7 +43,7 @@ class FlexCall:
 
     @property
     def where(self) -> str:
-        """Module and line of the user's code."""
+        """The module of the user's code."""
         return where(self.source)
 
     def result_is_read(self, number: int) -> bool:

@@ -16,8 +16,6 @@ from torch.utils import _pytree as pytree
 from l0compile.ir.editor import unused_name
 from l0compile.ir.nodes import example_size
 
-_KEPT = ("nn_module_stack", "stack_trace")
-
 
 class Writer:
     """Adds nodes to the end of a graph, and tells which of its nodes have a value already."""
@@ -30,9 +28,10 @@ class Writer:
 
     @contextmanager
     def on_behalf_of(self, node: fx.Node) -> Iterator[None]:
-        """Let what is added in the block come from the line and the module of ``node``."""
+        """Let what is added in the block come from the module of ``node``."""
         before = self._source
-        self._source = {key: node.meta[key] for key in _KEPT if key in node.meta}
+        # PyTorch compiles a call of flex_attention by itself: the line that it names is in generated code.
+        self._source = {key: node.meta[key] for key in ("nn_module_stack",) if key in node.meta}
         try:
             yield
         finally:
