@@ -20,8 +20,8 @@ class Inputs:
     """The inputs that a graph's results need, by role, as positions among its arguments.
 
     Attributes:
-        weights: position -> dotted name of a parameter or buffer, or of a list of the blocks of an attention mask, taken
-            as a constant.
+        weights: position -> dotted name of a parameter or buffer, or of a list of an attention mask's blocks, taken as
+            a constant.
         data: tensors that differ from call to call.
         sizes: position -> (data position, axis), an integer that is a size of that tensor.
         values: Python numbers that follow from no tensor; the graph is compiled for the values that they have.

@@ -46,7 +46,9 @@ class BlockCounter:
         )
 
 
-def check_lists(partial: RowLists, full: RowLists | None, summary: BlockSummary, where: str) -> None:
+def check_lists(
+    partial: RowLists, full: RowLists | None, summary: BlockSummary, whole_mask: bool, where: str
+) -> None:
     """Refuse a BlockMask whose lists and mask_mod tell of different masks.
 
     Compiled FlexAttention reads only the blocks that are listed, and applies mask_mod to those that are not full; eager
@@ -55,8 +57,9 @@ def check_lists(partial: RowLists, full: RowLists | None, summary: BlockSummary,
     Args:
         partial: the blocks to which mask_mod is applied.
         full: the blocks that are seen whole.
-        summary: what mask_mod says of each block.
-        where: module and line, for the error.
+        summary: what mask_mod says of each block; what of it depends on inputs is taken as true.
+        whole_mask: nothing of it depends on inputs.
+        where: the module, for the error.
 
     Raises:
         CaptureError: The two differ.
@@ -71,11 +74,12 @@ def check_lists(partial: RowLists, full: RowLists | None, summary: BlockSummary,
         raise CaptureError(
             f"capture: {where}: expected a BlockMask with {summary.some.shape[2]} rows of blocks, got {part.shape[2]}"
         )
-    for found, lists, mod in (
-        ((part + whole == 0) & summary.some, "is not read", "has live positions"),
+    differences = [
         ((whole > 0) & ~summary.every, "is read whole", "has dead positions"),
         ((part + whole > 1) & summary.some, "is read twice", "is one block"),
-    ):
+        ((part + whole == 0) & summary.some, "is not read", "has live positions"),
+    ]
+    for found, lists, mod in differences[: 3 if whole_mask else 1]:
         if bool(found.any()):
             batch, head, row, column = (int(number) for number in found.nonzero()[0])
             raise CaptureError(

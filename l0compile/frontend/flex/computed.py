@@ -8,29 +8,75 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from l0compile.frontend.flex.mod import Mod, on_grid
+from l0compile.frontend.flex.mod import PLACE, Mod, on_grid, over
 
 Numbers = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 """The first six operands of ``l0compile::block_attention``."""
 
 
 def dense_mask(masks: Sequence[tuple[Mod, Sequence[Any]]], sizes: Sequence[Any]) -> Tensor:
-    """The conjunction of masks: [b, h, Q, K] bool, with one batch or head where none depends on it.
+    """The conjunction of masks: [b, h, q, K] bool; b, h and q are 1 where none of them depends on it.
 
     Args:
         masks: functions of the place, and the values of their buffers.
         sizes: batches, heads, queries and keys; symbolic ones too.
     """
-    names = frozenset().union(*(mod.reads() for mod, _ in masks))
-    place = [
-        torch.arange(size if name in names or name in ("query", "key") else 1)
-        for size, name in zip(sizes, ("batch", "head", "query", "key"), strict=True)
-    ]
+    names = frozenset[str]().union({"key"}, *(mod.reads() for mod, _ in masks))
+    place = [torch.arange(size if name in names else 1) for size, name in zip(sizes, PLACE, strict=True)]
     found = [on_grid(mod, place, buffers).to(torch.bool) for mod, buffers in masks]
     result = found[0]
     for other in found[1:]:
         result = result & other
     return result
+
+
+def listed_patterns(
+    masks: Sequence[tuple[Mod, Sequence[Any]]],
+    entries: Tensor,
+    known: Tensor,
+    sizes: Sequence[Any],
+    blocks: tuple[int, int],
+) -> tuple[Tensor, Tensor]:
+    """The patterns of listed blocks, and their numbers [b, h, R, C].
+
+    Args:
+        masks: functions of the place, and the values of their buffers.
+        entries: [b, h, R, C], the listed key blocks.
+        known: [b, h, R, C, q_block, k_block], which positions are live by other conditions.
+        sizes: batches, heads, queries and keys.
+        blocks: queries and keys of a block.
+    """
+    names = frozenset[str]().union(*(mod.reads() for mod, _ in masks))
+    outer = "".join(
+        letter
+        for letter, name, count in (("b", "batch", entries.shape[0]), ("h", "head", entries.shape[1]))
+        if name in names or count > 1
+    )
+    queries = torch.arange(entries.shape[2]).unsqueeze(1) * blocks[0] + torch.arange(blocks[0])
+    keys = entries.long().unsqueeze(-1) * blocks[1] + torch.arange(blocks[1])
+    # Past the last query and the last key nothing is live.
+    live = known & (queries < sizes[2])[:, None, :, None] & (keys < sizes[3]).unsqueeze(4)
+    own = ""
+    for letter, axis in (("h", 1), ("b", 0)):
+        if entries.shape[axis] > 1:
+            own = letter + own
+        else:
+            keys = keys.squeeze(axis)
+    place = (
+        torch.arange(sizes[0]),
+        torch.arange(sizes[1]),
+        queries.clamp(max=sizes[2] - 1),
+        keys.clamp(max=sizes[3] - 1),
+    )
+    varying = ("b" if "b" in outer else "", "h" if "h" in outer else "", "ri", own + "rcj")
+    given = [numbers if letters else numbers[0] for numbers, letters in zip(place, varying, strict=True)]
+    for mod, buffers in masks:
+        found = over(mod, outer + "rcij", varying, given, buffers).to(torch.bool)
+        for letter, axis in (("b", 0), ("h", 1)):
+            found = found if letter in outer else found.unsqueeze(axis)
+        live = live & found
+    numbers = torch.arange(live.shape[0] * live.shape[1] * live.shape[2] * live.shape[3], dtype=torch.int32)
+    return live.flatten(0, 3), numbers.reshape(live.shape[:4])
 
 
 def blocks_of(mask: Tensor, q_block: int, k_block: int) -> Numbers:

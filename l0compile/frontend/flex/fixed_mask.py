@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from l0compile.frontend.flex.block_lists import BlockCounter, BlockSummary
-from l0compile.frontend.flex.mod import Mod, on_grid
+from l0compile.frontend.flex.conditions import Condition
+from l0compile.frontend.flex.mod import on_grid
 from l0compile.ir.ops.attention.row_program import RowLists, RowProgram
 
 _AT_ONCE = 1 << 24
@@ -46,18 +46,19 @@ class MaskSize:
 
 
 def evaluate(
-    masks: Sequence[tuple[Mod, Sequence[Any]]], size: MaskSize, listed: tuple[int, int]
+    own: Sequence[Condition], further: Sequence[Condition], size: MaskSize, listed: tuple[int, int]
 ) -> FixedMask:
-    """Evaluate the conjunction of some masks.
+    """Evaluate conditions that are known.
 
     Args:
-        masks: functions of the place and the values of their buffers. The first is the mask_mod.
+        own: those of a mask_mod.
+        further: others that must hold too.
         size: of the mask, and of the blocks of the result.
-        listed: sizes of the blocks whose summary is wanted, of the first of ``masks`` alone.
+        listed: sizes of the blocks whose summary is wanted, by ``own`` alone.
     """
     counter = BlockCounter(size.queries, size.keys, *listed)
     parts, full, causal = list[RowProgram](), True, True
-    for start, first, mask in _pieces(masks, size):
+    for start, first, mask in _pieces(own, further, size):
         counter.add(first)
         full = full and bool(mask.all())
         rows = torch.arange(start, start + mask.shape[2]).unsqueeze(1)
@@ -67,10 +68,10 @@ def evaluate(
 
 
 def _pieces(
-    masks: Sequence[tuple[Mod, Sequence[Any]]], size: MaskSize
+    own: Sequence[Condition], further: Sequence[Condition], size: MaskSize
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """(first query, the first mask, all masks together) for some rows of blocks at a time."""
-    names = frozenset().union(*(mod.reads() for mod, _ in masks))
+    """(first query, mask by ``own``, mask by all) for some rows of blocks at a time."""
+    names = frozenset[str]().union(*(condition.mod.reads() for condition in (*own, *further)))
     batches, heads = (
         torch.arange(count if name in names else 1)
         for count, name in ((size.batches, "batch"), (size.heads, "head"))
@@ -79,11 +80,16 @@ def _pieces(
     rows = max(1, _AT_ONCE // (len(batches) * len(heads) * size.keys * size.q_block)) * size.q_block
     for start in range(0, size.queries, rows):
         place = (batches, heads, queries[start : start + rows], keys)
-        values = [on_grid(mod, place, buffers).bool() for mod, buffers in masks]
-        mask = values[0]
-        for other in values[1:]:
-            mask = mask & other
-        yield start, values[0], mask
+        first = _all_hold(own, place)
+        yield start, first, first & _all_hold(further, place) if further else first
+
+
+def _all_hold(conditions: Sequence[Condition], place: Sequence[Tensor]) -> Tensor:
+    found = torch.ones([len(numbers) for numbers in place], dtype=torch.bool)
+    for condition in conditions:
+        assert condition.values is not None
+        found = found & on_grid(condition.mod, place, condition.values).bool()
+    return found
 
 
 def _joined(parts: Sequence[RowProgram]) -> RowProgram:

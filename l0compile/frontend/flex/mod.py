@@ -1,6 +1,6 @@
 """A ``score_mod`` or ``mask_mod`` of flex_attention, as it was traced: a function of one score and of its place."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -61,10 +61,17 @@ class Mod:
         """The names of what a node, or the result, depends on."""
         return self._read[self.result if node is None else node]
 
-    def buffers_of(self, node: fx.Node | None = None) -> list[Any]:
-        """The buffers that a node, or the result, depends on."""
-        names = self.reads(node)
-        return [buffer for number, buffer in enumerate(self.buffers) if f"buffer {number}" in names]
+    def known_buffers(self, value: Callable[[Any], Any]) -> tuple[Any, ...] | None:
+        """The values of the buffers, 0 for those that the result does not depend on; None if one is not known.
+
+        Args:
+            value: of a buffer, None where that is not known.
+        """
+        names = self.reads()
+        values = [
+            value(buffer) if f"buffer {number}" in names else 0 for number, buffer in enumerate(self.buffers)
+        ]
+        return None if any(found is None for found in values) else tuple(values)
 
     def part(self, node: fx.Node) -> "Mod":
         """The function that gives ``node``, without the score if that does not depend on it."""
@@ -88,20 +95,34 @@ class Mod:
         return Mod(fx.GraphModule({}, graph), found.names, found.buffers)
 
 
-def on_grid(mod: Mod, place: Sequence[Tensor], buffers: Sequence[Any], score: Tensor | None = None) -> Tensor:
-    """The values at all combinations of places [B, H, Q, K], as eager flex_attention computes them.
+def over(
+    mod: Mod,
+    levels: str,
+    varying: Sequence[str],
+    place: Sequence[Tensor],
+    buffers: Sequence[Any],
+    score: Tensor | None = None,
+) -> Tensor:
+    """The values at many places, mapped as eager flex_attention maps them.
 
     Args:
         mod: the function.
-        place: numbers of batches [B], heads [H], queries [Q] and keys [K].
+        levels: a letter for each dimension of the result, in order.
+        varying: for batch, head, query and key the letters of the dimensions of its tensor, in the order of ``levels``.
+        place: numbers of batches, heads, queries and keys.
         buffers: the values of ``mod.buffers``.
-        score: [B, H, Q, K] for a function of scores.
+        score: of the shape of the result, for a function of scores.
     """
     function: Any = mod
     first, last = (() if score is None else (0,)), (None,) * len(buffers)
-    for axis in reversed(range(4)):
-        own = tuple(0 if number == axis else None for number in range(4))
+    for level in reversed(levels):
+        own = tuple(0 if level in letters else None for letters in varying)
         function = torch.vmap(function, in_dims=(*first, *own, *last))
     given = () if score is None else (score,)
     found: Tensor = function(*given, *place, *buffers)
     return found
+
+
+def on_grid(mod: Mod, place: Sequence[Tensor], buffers: Sequence[Any], score: Tensor | None = None) -> Tensor:
+    """The values for all combinations of batches [B], heads [H], queries [Q] and keys [K]: [B, H, Q, K]."""
+    return over(mod, "bhqk", ("b", "h", "q", "k"), place, buffers, score)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import CodeType
 
-from torch._dynamo.eval_frame import reset_code
+from torch._C._dynamo.eval_frame import reset_code
 from torch.nn.attention.flex_attention import flex_attention
 
 

@@ -104,12 +104,12 @@ class _Reader:
             args: Any = node.args
             if node.target in _SUMS and terms and not node.kwargs:
                 following = self._sum(node)
-            elif node.target in _PRODUCTS and self._number(args[1]) is not None:
-                self.factor, following = self.factor * self._number(args[1]), args[0]
-            elif node.target in _PRODUCTS and self._number(args[0]) is not None:
-                self.factor, following = self.factor * self._number(args[0]), args[1]
-            elif node.target in _QUOTIENTS and not node.kwargs and self._number(args[1]):
-                self.factor, following = self.factor / self._number(args[1]), args[0]
+            elif node.target in _PRODUCTS and (right := self._number(args[1])) is not None:
+                self.factor, following = self.factor * right, args[0]
+            elif node.target in _PRODUCTS and (left := self._number(args[0])) is not None:
+                self.factor, following = self.factor * left, args[1]
+            elif node.target in _QUOTIENTS and not node.kwargs and (divisor := self._number(args[1])):
+                self.factor, following = self.factor / divisor, args[0]
             elif node.target is aten.neg.default:
                 self.factor, following = -self.factor, args[0]
             else:
@@ -152,10 +152,8 @@ class _Reader:
         if self.mod.reads(argument) & set(self.mod.names):
             return None
         part = self.mod.part(argument)
-        buffers = [
-            self.value(buffer) if buffer in self.mod.buffers_of(argument) else 0 for buffer in part.buffers
-        ]
-        if any(buffer is None for buffer in buffers):
+        buffers = part.known_buffers(self.value)
+        if buffers is None:
             return None
         found = part(*(0 for _ in part.names), *buffers)
         return float(found) if isinstance(found, torch.Tensor) and found.ndim == 0 else None
