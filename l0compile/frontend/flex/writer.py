@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch._dispatch.python import enable_python_dispatcher
 from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental import _config
@@ -141,7 +142,7 @@ class Writer:
     def _faking(self) -> Iterator[None]:
         """Compute shapes: symbolic ones stay so, and no guard is added."""
         mode = self._mode()
-        with torch.no_grad(), mode:
+        with torch.no_grad(), enable_python_dispatcher(), mode:
             if mode.shape_env is None:
                 yield
                 return
