@@ -20,6 +20,7 @@ from l0compile.frontend.dense_tensors import dense_weights, refuse_unusual
 from l0compile.frontend.diagnose import explain
 from l0compile.frontend.dynamic_shapes import DynamicSpec, ExampleCall, enlarged, lookup, read_spec
 from l0compile.frontend.exported_program import from_exported_program
+from l0compile.frontend.flex.plain_mods import plain_mods
 from l0compile.frontend.flex.retrace import forgetting_earlier_calls
 from l0compile.frontend.functional import is_functional
 from l0compile.frontend.guards import pins_a_rounded_size
@@ -196,7 +197,7 @@ def _decompose(exported: ExportedProgram, model: nn.Module | None) -> ExportedPr
     if is_functional(exported):
         return exported  # tracing it again takes as long as the export did
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings(), plain_mods(exported):
             warnings.simplefilter("ignore")
             return exported.run_decompositions({})
     except Exception as error:  # same: fake kernels of the user's custom operators run here

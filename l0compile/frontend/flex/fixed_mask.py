@@ -46,7 +46,11 @@ class MaskSize:
 
 
 def evaluate(
-    own: Sequence[Condition], further: Sequence[Condition], size: MaskSize, listed: tuple[int, int]
+    own: Sequence[Condition],
+    further: Sequence[Condition],
+    size: MaskSize,
+    listed: tuple[int, int],
+    at_once: int = _AT_ONCE,
 ) -> FixedMask:
     """Evaluate conditions that are known.
 
@@ -55,10 +59,11 @@ def evaluate(
         further: others that must hold too.
         size: of the mask, and of the blocks of the result.
         listed: sizes of the blocks whose summary is wanted, by ``own`` alone.
+        at_once: positions that are evaluated at a time.
     """
     counter = BlockCounter(size.queries, size.keys, *listed)
     parts, full, causal = list[RowProgram](), True, True
-    for start, first, mask in _pieces(own, further, size):
+    for start, first, mask in _pieces(own, further, size, at_once):
         counter.add(first)
         full = full and bool(mask.all())
         rows = torch.arange(start, start + mask.shape[2]).unsqueeze(1)
@@ -68,7 +73,7 @@ def evaluate(
 
 
 def _pieces(
-    own: Sequence[Condition], further: Sequence[Condition], size: MaskSize
+    own: Sequence[Condition], further: Sequence[Condition], size: MaskSize, at_once: int
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """(first query, mask by ``own``, mask by all) for some rows of blocks at a time."""
     names = frozenset[str]().union(*(condition.mod.reads() for condition in (*own, *further)))
@@ -77,7 +82,7 @@ def _pieces(
         for count, name in ((size.batches, "batch"), (size.heads, "head"))
     )
     queries, keys = torch.arange(size.queries), torch.arange(size.keys)
-    rows = max(1, _AT_ONCE // (len(batches) * len(heads) * size.keys * size.q_block)) * size.q_block
+    rows = max(1, at_once // (len(batches) * len(heads) * size.keys * size.q_block)) * size.q_block
     for start in range(0, size.queries, rows):
         place = (batches, heads, queries[start : start + rows], keys)
         first = _all_hold(own, place)

@@ -196,7 +196,7 @@ def test_a_length_may_vary_where_forward_makes_the_mask() -> None:
     length = {0: "batch", 2: "length"}
     shapes = {"q": length, "k": length, "v": length, "data": {0: "batch", 1: "length"}}
     data = (torch.rand(2, 50) < 0.7).int()
-    for mod in (not_padded(causal), not_padded(window), same_document):
+    for mod in (not_padded(causal), same_document):
         captured(OfInput(mod), (*qkv(), data), [(*qkv(29), data[:, :29])], shapes)
 
 
