@@ -9,7 +9,7 @@ from torch import fx
 from l0compile.errors import CaptureError
 from l0compile.frontend.flex.call import is_flex_attention, read_call
 from l0compile.frontend.flex.lower import lower_flex_attention
-from l0compile.frontend.flex.writer import Writer
+from l0compile.frontend.flex.writer import GraphWriter
 from l0compile.frontend.functional import plain_copy
 from l0compile.frontend.operators import is_check, refuse_random, where
 from l0compile.ir.control_flow import flat_spec, is_control_flow, read_control_flow
@@ -29,9 +29,11 @@ class NodeCopier:
         writer: adds what flex_attention becomes; None in the graphs of control flow, which hold no constants.
     """
 
-    def __init__(self, module: torch.nn.Module, writer: Writer | None = None) -> None:
+    def __init__(self, module: torch.nn.Module, writer: GraphWriter | None = None) -> None:
         self._module = module
         self.writer = writer
+        nodes = module.graph.nodes if isinstance(module, fx.GraphModule) else ()
+        self._has_flex_attention = any(is_flex_attention(node) for node in nodes)
 
     def copy(self, graph: fx.Graph, node: fx.Node, mapped: dict[fx.Node, Any]) -> Any:
         """Copy ``node`` to the end of ``graph``.
@@ -60,7 +62,11 @@ class NodeCopier:
                 f"capture: {where(node)}: expected ATen operators only, got {node.op} {node.target}"
             )
         refuse_random(node)
-        return plain_copy(graph, node, mapped)
+        copy = plain_copy(graph, node, mapped)
+        if copy.target is torch.ops.aten.view.default and self._has_flex_attention:
+            # The result of flex_attention lies in memory as its queries do, which what becomes of it need not.
+            copy.target = torch.ops.aten.reshape.default
+        return copy
 
     def _control_flow(self, graph: fx.Graph, node: fx.Node, mapped: dict[fx.Node, Any]) -> fx.Node:
         found = read_control_flow(node, self._body)

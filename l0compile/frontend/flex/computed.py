@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 
 from l0compile.frontend.flex.mod import PLACE, Mod, on_grid, over
 
-Numbers = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+ListOperands = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 """The first six operands of ``l0compile::block_attention``."""
 
 
@@ -79,7 +79,7 @@ def listed_patterns(
     return live.flatten(0, 3), numbers.reshape(live.shape[:4])
 
 
-def blocks_of(mask: Tensor, q_block: int, k_block: int) -> Numbers:
+def blocks_of(mask: Tensor, q_block: int, k_block: int) -> ListOperands:
     """The row program of a mask [b, h, Q, K]: each block has a pattern of its own, and dead ones have no entry."""
     b, h, queries, keys = mask.shape
     rows, columns = (queries + q_block - 1) // q_block, (keys + k_block - 1) // k_block

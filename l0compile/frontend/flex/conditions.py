@@ -8,7 +8,7 @@ import torch
 from torch import fx
 
 from l0compile.frontend.flex.mod import Mod
-from l0compile.frontend.flex.writer import Writer
+from l0compile.frontend.flex.writer import GraphWriter
 from l0compile.ir.nodes import is_static
 
 aten = torch.ops.aten
@@ -17,7 +17,7 @@ _ONES = (aten.new_ones.default, aten.ones_like.default, aten.ones.default)
 
 
 @dataclass(frozen=True, eq=False)
-class Condition:
+class PlaceCondition:
     """One of the conditions of a mask.
 
     Attributes:
@@ -42,7 +42,7 @@ class Condition:
         return sides == wanted.get(node.target)
 
 
-def conditions_of(mods: Sequence[Mod], writer: Writer, batches: Any) -> list[Condition]:
+def conditions_of(mods: Sequence[Mod], writer: GraphWriter, batches: Any) -> list[PlaceCondition]:
     """The conditions of some masks, without those that always hold.
 
     Args:
@@ -51,7 +51,7 @@ def conditions_of(mods: Sequence[Mod], writer: Writer, batches: Any) -> list[Con
         batches: their number; with a symbolic one nothing is known of a condition on the batch.
     """
     return [
-        Condition(
+        PlaceCondition(
             part,
             part.known_buffers(writer.value) if is_static(batches) or "batch" not in part.reads() else None,
         )

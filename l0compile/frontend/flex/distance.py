@@ -16,7 +16,7 @@ _COMPARISONS = {
     for name in ("ge", "gt", "le", "lt", "eq", "ne")
     for overload in (getattr(aten, name).Tensor, getattr(aten, name).Scalar)
 }
-Line = tuple[int, int, int]
+PlaceLine = tuple[int, int, int]
 """(a, b, c) of a * query + b * key + c, in whole numbers."""
 
 
@@ -28,7 +28,7 @@ def by_distance(mod: Mod, node: fx.Node) -> bool:
     A node is, if it depends on neither; if it is a line a * (query - key) + c; if it compares two lines whose
     difference is such a line; or if all its operands are, for no operator of a traced function has memory.
     """
-    lines: dict[fx.Node, Line | None] = {}
+    lines: dict[fx.Node, PlaceLine | None] = {}
     proven: dict[fx.Node, bool] = {}
     for own in mod.module.graph.nodes:
         if own.op == "output":
@@ -39,7 +39,7 @@ def by_distance(mod: Mod, node: fx.Node) -> bool:
 
 
 def _is_proven(
-    mod: Mod, node: fx.Node, lines: Mapping[fx.Node, Line | None], proven: Mapping[fx.Node, bool]
+    mod: Mod, node: fx.Node, lines: Mapping[fx.Node, PlaceLine | None], proven: Mapping[fx.Node, bool]
 ) -> bool:
     line = lines[node]
     if line is not None:
@@ -53,7 +53,7 @@ def _is_proven(
     return all(proven[source] for source in node.all_input_nodes)
 
 
-def _line(mod: Mod, node: fx.Node, lines: Mapping[fx.Node, Line | None]) -> Line | None:
+def _line(mod: Mod, node: fx.Node, lines: Mapping[fx.Node, PlaceLine | None]) -> PlaceLine | None:
     if node.op == "placeholder":
         return {"query": (1, 0, 0), "key": (0, 1, 0)}.get(mod.inputs[node])
     args: Any = node.args
@@ -71,14 +71,14 @@ def _line(mod: Mod, node: fx.Node, lines: Mapping[fx.Node, Line | None]) -> Line
     return None
 
 
-def _line_of(argument: Any, lines: Mapping[fx.Node, Line | None]) -> Line | None:
+def _line_of(argument: Any, lines: Mapping[fx.Node, PlaceLine | None]) -> PlaceLine | None:
     if isinstance(argument, fx.Node):
         return lines[argument]
     whole = isinstance(argument, int) and not isinstance(argument, bool)
     return (0, 0, argument) if whole else None
 
 
-def _sum(left: Line | None, right: Line | None, sign: int) -> Line | None:
+def _sum(left: PlaceLine | None, right: PlaceLine | None, sign: int) -> PlaceLine | None:
     if left is None or right is None:
         return None
     return (left[0] + sign * right[0], left[1] + sign * right[1], left[2] + sign * right[2])

@@ -17,9 +17,9 @@ from l0compile.frontend.flex.computed import (
     every_block,
     listed_patterns,
 )
-from l0compile.frontend.flex.conditions import Condition
+from l0compile.frontend.flex.conditions import PlaceCondition
 from l0compile.frontend.flex.mod import Mod, on_grid
-from l0compile.frontend.flex.writer import Writer
+from l0compile.frontend.flex.writer import GraphWriter
 from l0compile.ir.nodes import same_size, shape
 from l0compile.ir.ops.attention.row_program import RowProgram
 from l0compile.ir.records import ATTENTION_NOTE, AttentionNote
@@ -34,7 +34,7 @@ class Emitter:
     """Writes the operators for one call; values have [B, heads, S, D], as flex_attention takes them."""
 
     call: FlexCall
-    writer: Writer
+    writer: GraphWriter
 
     @property
     def sizes(self) -> tuple[Any, Any, Any, Any]:
@@ -111,7 +111,7 @@ class Emitter:
         _softmax_of(output).meta[ATTENTION_NOTE] = AttentionNote(self._heads, self._width, text)
         return output, sums
 
-    def key_mask(self, conditions: Sequence[Condition]) -> fx.Node:
+    def key_mask(self, conditions: Sequence[PlaceCondition]) -> fx.Node:
         """[b, h, 1, K] bool, which keys are live by conditions on keys, batch and head."""
         mods = [condition.mod for condition in conditions]
 
@@ -128,7 +128,7 @@ class Emitter:
             for tensor in program.operands()[:6]
         ]
 
-    def lists_of(self, conditions: Sequence[Condition]) -> Sequence[Any]:
+    def lists_of(self, conditions: Sequence[PlaceCondition]) -> Sequence[Any]:
         """The same, computed from all positions of the mask."""
         mods, blocks = [condition.mod for condition in conditions], self.block_sizes
         if not mods:
@@ -142,7 +142,7 @@ class Emitter:
         found: Sequence[Any] = self.writer.trace(lists, *self._ends, *_buffers(mods))
         return found
 
-    def listed(self, program: RowProgram, conditions: Sequence[Condition]) -> Sequence[Any]:
+    def listed(self, program: RowProgram, conditions: Sequence[PlaceCondition]) -> Sequence[Any]:
         """The same for the blocks of ``program``, in which further conditions must hold."""
         mods = [condition.mod for condition in conditions]
         counts, *tables = (

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from l0compile.frontend.flex.block_lists import BlockCounter, BlockSummary
-from l0compile.frontend.flex.conditions import Condition
+from l0compile.frontend.flex.conditions import PlaceCondition
 from l0compile.frontend.flex.mod import on_grid
 from l0compile.ir.ops.attention.row_program import RowLists, RowProgram
 
@@ -46,8 +46,8 @@ class MaskSize:
 
 
 def evaluate(
-    own: Sequence[Condition],
-    further: Sequence[Condition],
+    own: Sequence[PlaceCondition],
+    further: Sequence[PlaceCondition],
     size: MaskSize,
     listed: tuple[int, int],
     at_once: int = _AT_ONCE,
@@ -73,7 +73,7 @@ def evaluate(
 
 
 def _pieces(
-    own: Sequence[Condition], further: Sequence[Condition], size: MaskSize, at_once: int
+    own: Sequence[PlaceCondition], further: Sequence[PlaceCondition], size: MaskSize, at_once: int
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """(first query, mask by ``own``, mask by all) for some rows of blocks at a time."""
     names = frozenset[str]().union(*(condition.mod.reads() for condition in (*own, *further)))
@@ -89,7 +89,7 @@ def _pieces(
         yield start, first, first & _all_hold(further, place) if further else first
 
 
-def _all_hold(conditions: Sequence[Condition], place: Sequence[Tensor]) -> Tensor:
+def _all_hold(conditions: Sequence[PlaceCondition], place: Sequence[Tensor]) -> Tensor:
     found = torch.ones([len(numbers) for numbers in place], dtype=torch.bool)
     for condition in conditions:
         assert condition.values is not None

@@ -12,19 +12,19 @@ from l0compile.errors import CaptureError
 from l0compile.frontend.flex.block_lists import check_lists
 from l0compile.frontend.flex.call import FlexCall
 from l0compile.frontend.flex.computed import bias_of
-from l0compile.frontend.flex.conditions import Condition, conditions_of
+from l0compile.frontend.flex.conditions import PlaceCondition, conditions_of
 from l0compile.frontend.flex.emit import Emitter, Results
 from l0compile.frontend.flex.fixed_mask import FixedMask, MaskSize, evaluate
 from l0compile.frontend.flex.mod import Mod
 from l0compile.frontend.flex.score import ScoreForm, read_score
-from l0compile.frontend.flex.writer import Writer
+from l0compile.frontend.flex.writer import GraphWriter
 from l0compile.ir.nodes import is_static
 from l0compile.ir.ops.attention.row_program import RowLists
 
 aten = torch.ops.aten
 
 
-def lower_flex_attention(call: FlexCall, writer: Writer) -> Results:
+def lower_flex_attention(call: FlexCall, writer: GraphWriter) -> Results:
     """Write what a call of flex_attention computes to a graph.
 
     The mask is taken apart into conditions that all must hold. Those that follow from positions and constants are
@@ -50,13 +50,15 @@ def lower_flex_attention(call: FlexCall, writer: Writer) -> Results:
             "leave it out of AuxRequest"
         )
     with writer.on_behalf_of(call.source):
-        return _Lowering(call, writer, read_score(call.score_mod, writer.value), Emitter(call, writer)).run()
+        return _FlexLowering(
+            call, writer, read_score(call.score_mod, writer.value), Emitter(call, writer)
+        ).run()
 
 
 @dataclass(frozen=True, eq=False)
-class _Lowering:
+class _FlexLowering:
     call: FlexCall
-    writer: Writer
+    writer: GraphWriter
     form: ScoreForm
     emit: Emitter
 
@@ -85,7 +87,7 @@ class _Lowering:
         lists, kept = self._lists(fixed, every, computed)
         return self.emit.blocks(lists, keys, bias, scale, self.form.softcap, kept)
 
-    def _check(self, own: Sequence[Condition]) -> None:
+    def _check(self, own: Sequence[PlaceCondition]) -> None:
         """Compare the lists of the mask with mask_mod, as far as both are known."""
         summary = self._fixed(own, [])
         if summary is None:
@@ -106,7 +108,7 @@ class _Lowering:
             full = None if values[2] is None else RowLists(values[2], values[3])
             check_lists(RowLists(values[0], values[1]), full, summary.summary, known, self.call.where)
 
-    def _fixed(self, own: Sequence[Condition], further: Sequence[Condition]) -> FixedMask | None:
+    def _fixed(self, own: Sequence[PlaceCondition], further: Sequence[PlaceCondition]) -> FixedMask | None:
         """The mask by the conditions that are known; None if lengths are symbolic."""
         batches, heads, queries, keys = self.emit.sizes
         if not (is_static(queries) and is_static(keys)):
@@ -116,7 +118,7 @@ class _Lowering:
         known = [[one for one in conditions if one.values is not None] for conditions in (own, further)]
         return evaluate(known[0], known[1], size, (self.call.q_block, self.call.k_block))
 
-    def _sees(self, fixed: FixedMask | None, conditions: Sequence[Condition]) -> str:
+    def _sees(self, fixed: FixedMask | None, conditions: Sequence[PlaceCondition]) -> str:
         """``all``: every query sees every key; ``causal``: those up to it; empty: something else."""
         if fixed is None:
             causal = bool(conditions) and all(condition.is_causal for condition in conditions)
@@ -124,7 +126,10 @@ class _Lowering:
         return "all" if fixed.is_full else "causal" if fixed.is_causal else ""
 
     def _lists(
-        self, fixed: FixedMask | None, conditions: Sequence[Condition], computed: Sequence[Condition]
+        self,
+        fixed: FixedMask | None,
+        conditions: Sequence[PlaceCondition],
+        computed: Sequence[PlaceCondition],
     ) -> tuple[Sequence[Any], str]:
         """The first six operands of block attention, and what to say of them."""
         if fixed is None:

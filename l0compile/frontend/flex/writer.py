@@ -18,7 +18,7 @@ from l0compile.ir.editor import unused_name
 from l0compile.ir.nodes import example_size
 
 
-class Writer:
+class GraphWriter:
     """Adds nodes to the end of a graph, and tells which of its nodes have a value already."""
 
     def __init__(self, graph: fx.Graph, constants: dict[str, Tensor]) -> None:

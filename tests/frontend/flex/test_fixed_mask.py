@@ -9,7 +9,7 @@ from torch import Tensor, fx
 
 from l0compile.frontend.flex.block_lists import BlockCounter
 from l0compile.frontend.flex.computed import blocks_of
-from l0compile.frontend.flex.conditions import Condition
+from l0compile.frontend.flex.conditions import PlaceCondition
 from l0compile.frontend.flex.distance import by_distance
 from l0compile.frontend.flex.fixed_mask import MaskSize, evaluate
 from l0compile.frontend.flex.mod import PLACE, Mod, on_grid
@@ -18,7 +18,7 @@ from l0compile.ir.ops.attention.block import program_of
 aten = torch.ops.aten
 
 
-def lookup(table: Tensor) -> Condition:
+def lookup(table: Tensor) -> PlaceCondition:
     """Live where a table [b, h, Q, K] says so."""
     graph = fx.Graph()
     *place, values = (graph.placeholder(name) for name in (*PLACE, "table"))
@@ -26,7 +26,7 @@ def lookup(table: Tensor) -> Condition:
         if table.shape[axis] == 1:
             place[axis] = graph.call_function(aten.mul.Tensor, (place[axis], 0))
     graph.output(graph.call_function(aten.index.Tensor, (values, place)))
-    return Condition(Mod(fx.GraphModule({}, graph), PLACE, (None,)), (table,))
+    return PlaceCondition(Mod(fx.GraphModule({}, graph), PLACE, (None,)), (table,))
 
 
 @st.composite
