@@ -31,11 +31,11 @@ class Attention(nn.Module):
         torch.manual_seed(0)
         self.q, self.o = nn.Linear(32, HEADS * WIDTH), nn.Linear(HEADS * WIDTH, 32)
         self.k, self.v = nn.Linear(32, SHARED * WIDTH), nn.Linear(32, SHARED * WIDTH)
-        self.mask, self.score = mask, score
+        self.mask, self.score, self.attend = mask, score, flex_attention
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (layer(x).unflatten(-1, (-1, WIDTH)).transpose(1, 2) for layer in (self.q, self.k, self.v))
-        mixed = flex_attention(q, k, v, self.score, self.mask, enable_gqa=True)
+        mixed = self.attend(q, k, v, self.score, self.mask, enable_gqa=True)
         result: Tensor = self.o(mixed.transpose(1, 2).flatten(2))
         return result
 
@@ -140,11 +140,12 @@ def test_the_answers_are_those_of_eager_flex_attention(name: str, tmp_path: Path
 @pytest.mark.parametrize("name", CASES)
 def test_the_answers_are_those_of_compiled_flex_attention(name: str) -> None:
     model, args = CASES[name]().eval(), arguments(name)
-    found = l0.compile(model, args)(*args)
+    found = l0.compile(model, args, engine="tvm")(*args)
     torch._dynamo.reset()
+    # The call alone: PyTorch 2.13 cannot compile it together with the layer that its queries come from.
+    model.attend = torch.compile(flex_attention)
     with torch.no_grad():
-        wanted = torch.compile(model)(*args)
-    close(found, wanted)
+        close(found, model(*args))
 
 
 def test_explain_tells_of_the_mask_and_of_what_no_kernel_computes() -> None:
