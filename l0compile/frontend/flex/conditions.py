@@ -1,6 +1,6 @@
 """A mask as conditions that all must hold, each known while compiling or computed in the graph."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,12 @@ class PlaceCondition:
 
     mod: Mod
     values: tuple[Any, ...] | None
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for conditions that say the same, while both live."""
+        values = (id(value) if isinstance(value, torch.Tensor) else value for value in self.values or ())
+        return self.mod.module.code, *values
 
     @property
     def of_key_alone(self) -> bool:

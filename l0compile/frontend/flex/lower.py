@@ -116,7 +116,13 @@ class _FlexLowering:
         count = int(batches) if is_static(batches) else 1
         size = MaskSize(count, int(heads), int(queries), int(keys), *self.emit.block_sizes)
         known = [[one for one in conditions if one.values is not None] for conditions in (own, further)]
-        return evaluate(known[0], known[1], size, (self.call.q_block, self.call.k_block))
+        listed = (self.call.q_block, self.call.k_block)
+        key = (*(tuple(one.key for one in conditions) for conditions in known), size, listed)
+        if key not in self.writer.masks:
+            # The conditions are kept with the mask: their key names tensors by their ids.
+            self.writer.masks[key] = evaluate(known[0], known[1], size, listed), known
+        found: FixedMask = self.writer.masks[key][0]
+        return found
 
     def _sees(self, fixed: FixedMask | None, conditions: Sequence[PlaceCondition]) -> str:
         """``all``: every query sees every key; ``causal``: those up to it; empty: something else."""

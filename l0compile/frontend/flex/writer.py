@@ -19,11 +19,18 @@ from l0compile.ir.nodes import example_size
 
 
 class GraphWriter:
-    """Adds nodes to the end of a graph, and tells which of its nodes have a value already."""
+    """Adds nodes to the end of a graph, and tells which of its nodes have a value already.
+
+    Attributes:
+        masks: what was evaluated for masks of the graph, for layers that have equal ones.
+    """
 
     def __init__(self, graph: fx.Graph, constants: dict[str, Tensor]) -> None:
         self._graph, self._constants = graph, constants
         self._marked = 0
+        self._values: dict[fx.Node, Any] = {}
+        self._added: dict[int, tuple[fx.Node, Tensor]] = {}
+        self.masks: dict[Any, Any] = {}
         self._fixed, self._fixed_but_for_sizes = set[fx.Node](), set[fx.Node]()
         self._source: Mapping[str, Any] = {}
 
@@ -39,11 +46,14 @@ class GraphWriter:
             self._source = before
 
     def constant(self, name: str, tensor: Tensor) -> fx.Node:
-        """Add a constant."""
+        """Add a constant, once for each tensor object."""
+        if id(tensor) in self._added:
+            return self._added[id(tensor)][0]
         key = unused_name(name, self._constants)
         self._constants[key] = tensor.detach().contiguous()
         node = self._graph.create_node("get_attr", key)
         node.meta["val"] = self._mode().from_tensor(self._constants[key], static_shapes=True)
+        self._added[id(tensor)] = node, tensor  # an id is only unique while its object lives
         return node
 
     def call(self, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
@@ -102,7 +112,9 @@ class GraphWriter:
         self._mark()
         if operand not in (self._fixed_but_for_sizes if sizes else self._fixed):
             return None
-        return self._evaluate(operand, {})
+        if operand not in self._values:
+            self._values[operand] = self._evaluate(operand, {})
+        return self._values[operand]
 
     def _mark(self) -> None:
         """Note of each new node whether it follows from constants; in order, because a chain of nodes may be long."""

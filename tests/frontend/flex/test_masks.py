@@ -173,6 +173,20 @@ def test_layers_of_one_model_have_masks_of_their_own() -> None:
     captured(Layers(), qkv())
 
 
+def test_layers_with_equal_masks_share_the_constants() -> None:
+    class Layers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(Flex(block_mask(window)) for _ in range(3))
+
+        def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            found: Tensor = sum(layer(q, k, v) for layer in self.layers)
+            return found
+
+    program = captured(Layers(), qkv())
+    assert len([name for name in program.constants if "flex_attention" in name]) == 6
+
+
 @pytest.mark.parametrize("lists", [False, True])
 def test_documents_of_an_input_become_patterns_in_the_graph(lists: bool) -> None:
     args, others = (*qkv(), DOCUMENTS), grown(*qkv(), DOCUMENTS)
