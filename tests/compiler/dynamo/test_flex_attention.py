@@ -62,6 +62,20 @@ def test_a_mask_of_the_module_is_a_constant(mask: BlockMask | None) -> None:
     check(Masked(mask).eval(), [qkv(2), qkv(3), qkv(5)])
 
 
+def test_a_mask_that_reads_a_buffer_is_a_constant() -> None:
+    class OfBuffer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("documents", torch.arange(50) // 19)
+            numbers = self.documents
+            self.mask = block_mask(lambda b, h, q, k: numbers[q] == numbers[k])
+
+        def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return flex_attention(q, k, v, block_mask=self.mask)
+
+    check(OfBuffer().eval(), [qkv(2)])
+
+
 def test_a_mask_of_an_input_is_computed_in_each_call() -> None:
     """With the second batch Dynamo makes its size a symbol, and sizes that do not fit are tried inside of vmap."""
     documents = (torch.arange(50) // 19).expand(6, 50).clone()
