@@ -20,6 +20,8 @@ from l0compile.frontend.dense_tensors import dense_weights, refuse_unusual
 from l0compile.frontend.diagnose import explain
 from l0compile.frontend.dynamic_shapes import DynamicSpec, ExampleCall, enlarged, lookup, read_spec
 from l0compile.frontend.exported_program import from_exported_program
+from l0compile.frontend.flex.plain_mods import plain_mods
+from l0compile.frontend.flex.retrace import forgetting_earlier_calls
 from l0compile.frontend.functional import is_functional
 from l0compile.frontend.guards import pins_a_rounded_size
 from l0compile.frontend.sizes import accept_size_one, drop_needless_conditions, label_symbols
@@ -171,7 +173,7 @@ def _strict(model: nn.Module, call: ExampleCall, spec: DynamicSpec | None) -> Ex
 
 def _traced(model: nn.Module, call: ExampleCall, spec: DynamicSpec | None, strict: bool) -> ExportedProgram:
     shapes = spec.shapes if spec else None
-    with torch.no_grad(), warnings.catch_warnings(), _silent([_FAKE_LOG]):
+    with torch.no_grad(), warnings.catch_warnings(), _silent([_FAKE_LOG]), forgetting_earlier_calls():
         warnings.simplefilter("ignore")
         if strict:
             return torch.export.export(model, call.args, call.kwargs, dynamic_shapes=shapes, strict=True)
@@ -195,7 +197,7 @@ def _decompose(exported: ExportedProgram, model: nn.Module | None) -> ExportedPr
     if is_functional(exported):
         return exported  # tracing it again takes as long as the export did
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings(), plain_mods(exported):
             warnings.simplefilter("ignore")
             return exported.run_decompositions({})
     except Exception as error:  # same: fake kernels of the user's custom operators run here

@@ -11,6 +11,7 @@ from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 
 from l0compile.errors import CaptureError
 from l0compile.frontend.dense_tensors import refuse_unusual
+from l0compile.frontend.flex.writer import GraphWriter
 from l0compile.frontend.guards import size_conditions, size_expression
 from l0compile.frontend.operators import is_check
 from l0compile.frontend.sizes import symbol_ranges
@@ -51,7 +52,7 @@ def from_exported_program(exported: ExportedProgram, allow_state: bool = False) 
     constants: dict[str, torch.Tensor] = {}
     mapped: dict[fx.Node, Any] = {}
     refined = False
-    copier = NodeCopier(exported.graph_module)
+    copier = NodeCopier(exported.graph_module, GraphWriter(graph, constants))
     inputs = {spec.arg.name: spec for spec in exported.graph_signature.input_specs}
     # Inputs come first: readers of the graph expect them at the top, without a get_attr among them.
     ordered = sorted(exported.graph.nodes, key=lambda node: _rank(node, inputs, changed))

@@ -40,5 +40,6 @@ def where(node: fx.Node) -> str:
     """Return the module and the line of the user's code that a node comes from."""
     stack = node.meta.get("nn_module_stack") or {}
     modules = [entry[0] for entry in stack.values()]
-    lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines() if "File" in line]
+    trace = (node.meta.get("stack_trace") or "").splitlines()
+    lines = [line.strip() for line in trace if "File" in line and "<eval_with_key>" not in line]
     return " ".join([f"module {modules[-1] or '(root)'}" if modules else node.name, *lines[-1:]])

@@ -1,14 +1,19 @@
 """Copying the operators of an exported graph, and the graphs that control flow takes, to a program."""
 
+import operator
 from typing import Any
 
 import torch
 from torch import fx
 
 from l0compile.errors import CaptureError
+from l0compile.frontend.flex.call import is_flex_attention, read_call
+from l0compile.frontend.flex.lower import lower_flex_attention
+from l0compile.frontend.flex.writer import GraphWriter
 from l0compile.frontend.functional import plain_copy
 from l0compile.frontend.operators import is_check, refuse_random, where
 from l0compile.ir.control_flow import flat_spec, is_control_flow, read_control_flow
+from l0compile.ir.nodes import operand_of
 from l0compile.ir.program import Program
 
 
@@ -18,12 +23,19 @@ def is_graph(node: fx.Node, module: torch.nn.Module) -> bool:
 
 
 class NodeCopier:
-    """Copies the operators of the graph of a module."""
+    """Copies the operators of the graph of a module.
 
-    def __init__(self, module: torch.nn.Module) -> None:
+    Attributes:
+        writer: adds what flex_attention becomes; None in the graphs of control flow, which hold no constants.
+    """
+
+    def __init__(self, module: torch.nn.Module, writer: GraphWriter | None = None) -> None:
         self._module = module
+        self.writer = writer
+        nodes = module.graph.nodes if isinstance(module, fx.GraphModule) else ()
+        self._has_flex_attention = any(is_flex_attention(node) for node in nodes)
 
-    def copy(self, graph: fx.Graph, node: fx.Node, mapped: dict[fx.Node, Any]) -> fx.Node:
+    def copy(self, graph: fx.Graph, node: fx.Node, mapped: dict[fx.Node, Any]) -> Any:
         """Copy ``node`` to the end of ``graph``.
 
         Args:
@@ -31,9 +43,18 @@ class NodeCopier:
             node: The node to copy.
             mapped: Each input of ``node`` -> its copy in ``graph``.
 
+        Returns:
+            The copy; for flex_attention a tuple of nodes, of which the nodes that follow it take one each.
+
         Raises:
-            CaptureError: The operator draws random numbers, or is unknown and takes graphs.
+            CaptureError: The operator draws random numbers, or is unknown and takes graphs; or a call of
+                flex_attention has two meanings.
         """
+        if is_flex_attention(node) and self.writer is not None:
+            call = read_call(node, self._module, mapped, self.writer.constant)
+            return lower_flex_attention(call, self.writer)
+        if node.target is operator.getitem and isinstance(mapped[operand_of(node)], tuple):
+            return mapped[operand_of(node)][node.args[1]] if node.users else None
         if is_control_flow(node):
             return self._control_flow(graph, node, mapped)
         if node.op not in ("placeholder", "call_function"):
@@ -41,7 +62,11 @@ class NodeCopier:
                 f"capture: {where(node)}: expected ATen operators only, got {node.op} {node.target}"
             )
         refuse_random(node)
-        return plain_copy(graph, node, mapped)
+        copy = plain_copy(graph, node, mapped)
+        if copy.target is torch.ops.aten.view.default and self._has_flex_attention:
+            # The result of flex_attention lies in memory as its queries do, which what becomes of it need not.
+            copy.target = torch.ops.aten.reshape.default
+        return copy
 
     def _control_flow(self, graph: fx.Graph, node: fx.Node, mapped: dict[fx.Node, Any]) -> fx.Node:
         found = read_control_flow(node, self._body)

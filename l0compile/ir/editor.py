@@ -41,7 +41,7 @@ class Editor:
 
     def add_constant(self, name: str, tensor: torch.Tensor, before: fx.Node) -> fx.Node:
         """Add a constant, with a unique name made from ``name``, and its ``get_attr`` node before ``before``."""
-        key = self._unique(name)
+        key = unused_name(name, self.constants)
         self.constants[key] = resolved(tensor.detach()).contiguous()
         with self.graph.inserting_before(before):
             node = self.graph.create_node("get_attr", key)
@@ -112,16 +112,17 @@ class Editor:
         remove_dead_nodes(self.graph)
         return self.program.with_graph(self.graph, self.constants)
 
-    def _unique(self, name: str) -> str:
-        # fx stores constants as nested attributes, so a name may neither exist nor be a prefix of one that does.
-        key, number = name, 0
-        while any(
-            key == other or other.startswith(key + ".") or key.startswith(other + ".")
-            for other in self.constants
-        ):
-            number += 1
-            key = f"{name}_{number}"
-        return key
+
+def unused_name(name: str, constants: Mapping[str, torch.Tensor]) -> str:
+    """A name for a new constant: ``name``, with a number behind it if that is in use."""
+    # fx stores constants as nested attributes, so a name may neither exist nor be a prefix of one that does.
+    key, number = name, 0
+    while any(
+        key == other or other.startswith(key + ".") or key.startswith(other + ".") for other in constants
+    ):
+        number += 1
+        key = f"{name}_{number}"
+    return key
 
 
 def remove_dead_nodes(graph: fx.Graph) -> int:

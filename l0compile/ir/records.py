@@ -51,6 +51,25 @@ class Region:
 
 
 @dataclass(frozen=True)
+class AttentionNote:
+    """What capture knows of an attention that is no ``scaled_dot_product_attention``, in ``meta`` of one of its nodes.
+
+    Attributes:
+        heads: number of query heads.
+        width: features of a head.
+        text: what became of it.
+    """
+
+    heads: int
+    width: int
+    text: str
+
+
+ATTENTION_NOTE = "attention_note"
+"""The key of a note in ``meta``."""
+
+
+@dataclass(frozen=True)
 class Operator:
     """One operator of a stage.
 

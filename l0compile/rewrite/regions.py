@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, region_name, shape
 from l0compile.ir.program import Program
-from l0compile.ir.records import Region
+from l0compile.ir.records import ATTENTION_NOTE, AttentionNote, Region
 from l0compile.rewrite.fuse.fuse_attention import refusal
 from l0compile.rewrite.linear_layers import PRECISIONS, linear_weight, narrow_weight
 from l0compile.rewrite.windows import conv_weight, narrow_conv_weight
@@ -75,6 +75,10 @@ def _region(editor: Editor, node: fx.Node) -> Region | None:
         return Region(
             region_name(node), ATTENTION, size, size, 1.0, "dense", None, f"left as it was: {refusal(node)}"
         )
+    written = node.meta.get(ATTENTION_NOTE)
+    if isinstance(written, AttentionNote):
+        size = (written.heads, written.width)
+        return Region(region_name(node), ATTENTION, size, size, 1.0, "dense", None, written.text)
     return None
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.attention.flex_attention import flex_attention
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.nn.utils import parametrize
 
 from l0compile.errors import CaptureError
@@ -22,6 +22,18 @@ class Flex(nn.Module):
         return flex_attention(x, x, x)
 
 
+class FlexInBranch(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mask = create_block_mask(lambda b, h, q, k: q >= k, None, None, 16, 16, device="cpu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = self.mask
+        return torch.cond(
+            x.sum() > 0, lambda y: flex_attention(y, y, y, block_mask=mask), lambda y: y * 1.0, (x,)
+        )
+
+
 class Positive(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         return weight.clamp(min=0.0)
@@ -33,9 +45,12 @@ def test_len_keeps_a_named_batch_dynamic(batch: int) -> None:
     assert program.run(torch.randn(batch, 8)).shape == (batch, 2, 4)
 
 
-def test_flex_attention_is_refused_by_name() -> None:
+def test_flex_attention_is_captured_but_not_in_a_branch() -> None:
+    x = torch.randn(1, 2, 16, 16)
+    program = capture(Flex().eval(), (x,), None)
+    torch.testing.assert_close(program.run(x), Flex()(x))
     with pytest.raises(CaptureError, match=r"got flex_attention\. What to do: take it out of forward"):
-        capture(Flex().eval(), (torch.randn(1, 2, 16, 16),), None)
+        capture(FlexInBranch().eval(), (x,), None)
 
 
 def test_a_cache_of_parametrizations_holds_real_tensors_afterwards() -> None:

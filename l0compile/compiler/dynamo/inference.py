@@ -1,6 +1,7 @@
 """A graph of Dynamo as a module of its data alone: weights become attributes, numbers become constants."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -42,8 +43,23 @@ class Inference(nn.Module):
 
     def forward(self, *data: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the results in order, for the data inputs in order."""
-        with fx.traceback.preserve_node_meta():
+        with fx.traceback.preserve_node_meta(), _leaving_vmap():
             return tuple(fx.Interpreter(self, graph=self.graph).run(*data))
+
+
+@contextmanager
+def _leaving_vmap() -> Iterator[None]:
+    """Leave each vmap that the block enters.
+
+    In a graph of Dynamo two operators enter and leave it. One between them that fails, because tracing tries a size
+    that does not fit, would leave all later operators in it.
+    """
+    before = torch._C._functorch.maybe_current_level() or 0
+    try:
+        yield
+    finally:
+        while (torch._C._functorch.maybe_current_level() or 0) > before:
+            torch._C._functorch._vmap_decrement_nesting()
 
 
 def _graph(graph: fx.Graph, inputs: Inputs, results: Sequence[fx.Node], arguments: Sequence[Any]) -> fx.Graph:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.utils import _pytree as pytree
 
 from l0compile.errors import CaptureError
 
@@ -19,7 +20,8 @@ class Inputs:
     """The inputs that a graph's results need, by role, as positions among its arguments.
 
     Attributes:
-        weights: position -> dotted name of a parameter or buffer, taken as a constant.
+        weights: position -> dotted name of a parameter or buffer, or of a list of an attention mask's blocks, taken as
+            a constant.
         data: tensors that differ from call to call.
         sizes: position -> (data position, axis), an integer that is a size of that tensor.
         values: Python numbers that follow from no tensor; the graph is compiled for the values that they have.
@@ -42,10 +44,15 @@ def read_inputs(
     weights: dict[int, str] = {}
     data: list[int] = []
     numbers: list[int] = []
+    fixed = {
+        node
+        for node, example in zip(placeholders, examples, strict=True)
+        if isinstance(example, nn.Parameter) or _is_buffer(node)
+    }
     for position, (node, example) in enumerate(zip(placeholders, examples, strict=True)):
         wrapped = getattr(node.meta.get("grapharg"), "pass_arg_as_tensor", False)
         if isinstance(example, torch.Tensor) and not wrapped:
-            if not isinstance(example, nn.Parameter) and not _is_buffer(node):
+            if node not in fixed and not _is_block_list(node, fixed):
                 data.append(position)
             elif node in needed:
                 weights[position] = _weight_name(node, weights)
@@ -86,6 +93,23 @@ def _is_buffer(node: fx.Node) -> bool:
             return True
         source = getattr(source, "base", None)
     return False
+
+
+def _is_block_list(node: fx.Node, fixed: Container[fx.Node]) -> bool:
+    """Whether an input is a list of the blocks of a mask that depends on positions and weights, and nothing else.
+
+    What such a mask lists is checked while compiling. A mask that depends on data is evaluated in each call.
+    """
+
+    def lists(user: fx.Node) -> bool:
+        args: Any = user.args
+        if getattr(user.target, "_name", "") != "flex_attention" or len(args) < 9:
+            return False
+        captured = [buffer for buffer in args[8] if isinstance(buffer, fx.Node)]
+        others = pytree.tree_leaves((args[:4], args[5:]))
+        return all(buffer in fixed for buffer in captured) and not any(node is other for other in others)
+
+    return bool(node.users) and all(map(lists, node.users))
 
 
 def _weight_name(node: fx.Node, taken: dict[int, str]) -> str:

@@ -111,4 +111,7 @@ def changed_in_place(graph: fx.Graph, storage: int | None) -> bool:
 def storage_of(node: fx.Node) -> int | None:
     """Return a number that names the memory of a node's tensor."""
     value = node.meta.get("example_value")
+    # What a mask of attention computes under vmap is wrapped, once for each dimension that it is mapped over.
+    while isinstance(value, torch.Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(value):
+        value = torch._C._functorch.get_unwrapped(value)
     return value.untyped_storage()._cdata if isinstance(value, torch.Tensor) else None

@@ -15,7 +15,7 @@ from l0compile.ir.ops.bsr import to_blocks
 from l0compile.ir.ops.int8_conv import conv_matrix
 from l0compile.ir.ops.words import features_of, word_blocks
 from l0compile.ir.program import Program
-from l0compile.ir.records import Format, Region
+from l0compile.ir.records import ATTENTION_NOTE, Format, Region
 from l0compile.rewrite.formats.format_choice import FormatChoice, Layers, choose, for_words
 from l0compile.rewrite.formats.winograd import dense_time
 from l0compile.rewrite.linear_layers import PRECISIONS, linear_weight, narrow_weight
@@ -82,7 +82,7 @@ def choose_formats(program: Program, target: Target, costs: Costs | None = None)
             present.add(name)
         elif is_op(node, *ATTENTIONS) and name in regions:
             regions[name] = _attention(regions[name], arguments(node)["heads"])
-        if found is not None or is_op(node, *_HAS_REGION):
+        if found is not None or is_op(node, *_HAS_REGION) or ATTENTION_NOTE in node.meta:
             present.add(name)
     result = editor.finish()
     usual = Counter(layers).most_common(1)[0][0] if layers else None

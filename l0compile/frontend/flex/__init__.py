@@ -1,0 +1,1 @@
+"""``torch.nn.attention.flex_attention`` as attention over listed key blocks."""
