@@ -5,8 +5,8 @@
 Two models: MiniLM over 512 tokens of IMDB reviews, and a causal language model over bytes (2,048 tokens) that is
 trained on Python's standard library here. No weight is changed. For each candidate the model with this pattern at every
 head is compiled and measured: its time is the budget. Losses of every candidate at every head come from calibration
-inputs (``l0compile.attention.losses``), its price from the measured times; a knapsack then chooses a pattern for each
-head, as a search does. The chosen model is compiled, measured in turns with the uniform one, and where it is slower
+inputs (``l0compile.attention.pattern_losses``), its price from the measured times; a knapsack then chooses a pattern
+for each head, as a search does. The chosen model is compiled, measured in turns with the uniform one, and where it is slower
 chosen anew at a lower price. ``loss``: on held-out inputs; bytes: nats a byte above the dense model's; MiniLM: 1 -
 cosine with the dense model's embedding. Wanted: less loss at every budget. Appends to
 ``benchmarks/results/pattern_search.jsonl`` and draws ``pattern_search.png``.
@@ -24,8 +24,8 @@ from harness import pattern_models, plots, record
 from torch import Tensor, nn
 
 import l0compile as l0
-from l0compile.attention.assign import HeadPattern, assign_patterns
-from l0compile.attention.calls import AttentionSite, attention_sites
+from l0compile.attention.assignment.assign import HeadPattern, assign_patterns
+from l0compile.attention.assignment.calls import AttentionSite, attention_sites
 from l0compile.studies.fit.heads import HeadPrices, head_levels, with_patterns
 from l0compile.studies.pruning.allocation import Allocation, Menu
 

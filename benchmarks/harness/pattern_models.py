@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import byte_language
-from l0compile.attention.kinds import head_patterns
+from l0compile.attention.assignment.kinds import head_patterns
 from l0compile.tasks.embedding import encode, load_encoder
 from l0compile.tasks.imdb.files import load_reviews
 

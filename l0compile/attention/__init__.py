@@ -4,6 +4,12 @@ All of them come down to a row program: for each block of queries the blocks of 
 sees by a pattern, and single keys. ``l0compile::block_attention`` computes it, and reads nothing else.
 """
 
+from l0compile.attention.assignment import AttentionSite as AttentionSite
+from l0compile.attention.assignment import EveryKey as EveryKey
+from l0compile.attention.assignment import HeadPattern as HeadPattern
+from l0compile.attention.assignment import assign_patterns as assign_patterns
+from l0compile.attention.assignment import attention_sites as attention_sites
+from l0compile.attention.assignment import pattern_losses as pattern_losses
 from l0compile.attention.attend import attend as attend
 from l0compile.attention.heads import HeadClassifier as HeadClassifier
 from l0compile.attention.heads import HeadPlace as HeadPlace

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from l0compile.attention.assign import HeadPattern
+from l0compile.attention.assignment.assign import HeadPattern
 from l0compile.gates import Budget
 from l0compile.quantization import quantize
 from l0compile.quantization.fit import Rounding

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from l0compile.attention.assign import EveryKey, HeadPattern, assign_patterns
-from l0compile.attention.calls import AttentionSite, attention_sites
-from l0compile.attention.kinds import head_patterns
-from l0compile.attention.losses import pattern_losses
+from l0compile.attention.assignment.assign import EveryKey, HeadPattern, assign_patterns
+from l0compile.attention.assignment.calls import AttentionSite, attention_sites
+from l0compile.attention.assignment.kinds import head_patterns
+from l0compile.attention.assignment.losses import pattern_losses
 from l0compile.errors import ConfigError
 from l0compile.ir.codec import Count, decode, encode
 from l0compile.studies.pruning.allocation import Allocation

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from l0compile.attention.calls import AttentionSite
+from l0compile.attention.assignment.calls import AttentionSite
 from l0compile.errors import ConfigError
 from l0compile.gates import Block
 from l0compile.hardware.costs import Costs, KernelWorkload

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from l0compile.attention.kinds import head_patterns
+from l0compile.attention.assignment.kinds import head_patterns
 from l0compile.errors import ConfigError
 from l0compile.ir.codec import Meta, Share, Text, decode, read_toml
 from l0compile.studies.constraints.latency import LatencyBudget

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from instant import make_evaluator
 
-from l0compile.attention.calls import answered
-from l0compile.attention.kinds import KINDS
+from l0compile.attention.assignment.calls import answered
+from l0compile.attention.assignment.kinds import KINDS
 from l0compile.errors import ConfigError
 from l0compile.hardware.targets import load_target
 from l0compile.studies.fit.evaluate import Evaluator

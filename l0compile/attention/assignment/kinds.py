@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from l0compile.attention.assign import HeadPattern
+from l0compile.attention.assignment.assign import HeadPattern
 from l0compile.attention.patterns.big_bird import BigBird
 from l0compile.attention.patterns.global_tokens import Longformer
 from l0compile.attention.patterns.phi3_small import Phi3Small
 from l0compile.attention.patterns.sinks import AShape, StreamingLLM, TriShape
-from l0compile.attention.patterns.sparse_transformer import Fixed, Strided
+from l0compile.attention.patterns.sparse_transformer import FixedStride, Strided
 from l0compile.attention.patterns.video import MultiDiagonal, VerticalStripes
 from l0compile.attention.patterns.window import Dilated, SlidingWindow
 from l0compile.errors import ConfigError
@@ -19,7 +19,7 @@ KINDS: dict[str, type[HeadPattern]] = {
     "a-shape": AShape,
     "big-bird": BigBird,
     "dilated": Dilated,
-    "fixed": Fixed,
+    "fixed": FixedStride,
     "longformer": Longformer,
     "multi-diagonal": MultiDiagonal,
     "phi3-small": Phi3Small,

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from l0compile.attention.assign import HeadPattern
-from l0compile.attention.calls import Call, answered
+from l0compile.attention.assignment.assign import HeadPattern
+from l0compile.attention.assignment.calls import Call, answered
 from l0compile.errors import DataError
 
 
