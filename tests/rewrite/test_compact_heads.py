@@ -112,7 +112,7 @@ class Biased(nn.Module):
 
     def forward(self, x: Tensor, index: Tensor) -> Tensor:
         bias = self.table(index).permute(2, 0, 1).unsqueeze(0)
-        return self.out(attention(self.q(x), self.k(x), self.v(x), bias, 4, 0.5, False))
+        return self.out(attention(self.q(x), self.k(x), self.v(x), bias, 4, 0.5, None, None))
 
 
 def test_a_bias_loses_the_heads_that_attention_loses(apply_once: Callable[..., Program]) -> None:
