@@ -40,6 +40,11 @@ class Indices(nn.Module):
             i.to(torch.uint8),
             (i > -1) & (j != 1),
             x.long(),
+            torch.diff(i, prepend=i[:1] - 1),
+            (torch.diff(i, prepend=i[:1] - 1) != 1).cumsum(0),
+            torch.diff(j, prepend=j[:1]),
+            i.reshape(1, n, 1),
+            i.expand(2, n).reshape(2, 1, n),
         )
 
 

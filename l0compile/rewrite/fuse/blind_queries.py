@@ -19,25 +19,21 @@ def sighted(editor: Editor, live: fx.Node, band: Band, before: fx.Node, reader: 
     Args:
         editor: of the graph.
         live: bool [batch or 1, 1, 1, keys].
-        band: the window: before and after a query, both limited, or all up to it.
+        band: the window, which has two limits: without them, what telling takes in every layer may not pay.
         before: the node that new operators go before.
         reader: of the attention's masks.
     """
     sizes = shape(live)
-    past, near = band == Band(high=0), _is_near(band)
     alike = len(sizes) == 4 and all(same_size(size, 1) for size in sizes[1:3])
-    if not (past or near) or not alike or not same_size(reader.queries, reader.keys):
+    if not _is_near(band) or not alike or not same_size(reader.queries, reader.keys):
         return None
 
     def call(target: Any, *args: Any, **kwargs: Any) -> fx.Node:
         return editor.call(target, args, before=before, kwargs=kwargs)
 
     row = call(aten._to_copy.default, call(aten.squeeze.dim, live, 1), dtype=torch.float32)
-    if past:
-        seen = call(aten.cumsum.default, row, -1)
-    else:
-        padded = call(aten.constant_pad_nd.default, row, [-band.low, band.high], 0.0)  # type: ignore[operator]
-        seen = call(aten.max_pool1d.default, padded, [band.high - band.low + 1], [1])  # type: ignore[operator]
+    padded = call(aten.constant_pad_nd.default, row, [-band.low, band.high], 0.0)  # type: ignore[operator]
+    seen = call(aten.max_pool1d.default, padded, [band.high - band.low + 1], [1])  # type: ignore[operator]
     return call(aten.transpose.int, call(aten.gt.Scalar, seen, 0.5), 1, 2)
 
 

@@ -86,7 +86,6 @@ FOUND: dict[str, tuple[Any, Window, bool]] = {
     "minus infinity and live": (lambda n, live: added(sliding(n) & keys(live), DEAD), (2, 0), True),
     "lowest": (lambda n, live: added(sliding(n), LOWEST), (2, 0), False),
     "lowest and live": (lambda n, live: added(sliding(n) & keys(live), LOWEST), (2, 0), True),
-    "past, lowest and live": (lambda n, live: added((distance(n) >= 0) & keys(live), LOWEST), (None, 0), True),
     "filled": (lambda n, live: filled(n, lambda d: d < -1, LOWEST), (None, 1), False),
     "added triangle": (lambda n, live: torch.full((n, n), DEAD).triu(1), (None, 0), False),
     "expanded": (lambda n, live: (sliding(n) & keys(live)).expand(live.shape[0], 1, n, n), (2, 0), True),
@@ -99,6 +98,7 @@ ONLY_FIXED = ("added buffer",)  # a part of a buffer whose length is an input is
 
 LEFT: dict[str, Any] = {
     "lowest, and the first query sees no key": lambda n, live: added(distance(n) >= 1, LOWEST),
+    "lowest and live, any earlier key": lambda n, live: added((distance(n) >= 0) & keys(live), LOWEST),
     "lowest and live, not itself": lambda n, live: added((distance(n) >= 1) & keys(live), LOWEST),
     "a number that scores may reach": lambda n, live: added(sliding(n), -1e4),
     "every second key": lambda n, live: (distance(n) <= 0) & (at(n)[1] % 2 == 0) | (distance(n) == 0),

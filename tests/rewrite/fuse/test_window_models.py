@@ -92,10 +92,12 @@ def test_without_padding_no_mask_is_left(name: str, kind: str, dynamic: bool) ->
 @pytest.mark.parametrize(("name", "kind"), KINDS)
 def test_padding_stays_a_mask_of_keys(name: str, kind: str, dynamic: bool) -> None:
     found = attentions(name, kind, True, dynamic)
-    assert [node.args[6:8] for node in found] == MODELS[name][1]
+    # Written in plain operators, causal layers keep one mask of all: it is added, and hides no key from some queries.
+    windows = [ALL if kind == "eager" and window == PAST else window for window in MODELS[name][1]]
+    assert [node.args[6:8] for node in found] == windows
     for node in found:
         _, *rest, _ = node.args[3].meta["val"].shape  # type: ignore[union-attr]
-        assert rest == [1, 1]
+        assert rest == [1, 1] or (kind == "eager" and node.args[6:8] == ALL)
 
 
 @pytest.mark.slow
