@@ -19,11 +19,11 @@ from pathlib import Path
 from harness import record, searching
 
 from l0compile.measurement.stopwatch import Job
-from l0compile.pruning.allocation import Allocation
 from l0compile.studies.constraints.device_budget import DeviceBudget
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.fit import Fitter
 from l0compile.studies.fit.probe import probe
+from l0compile.studies.pruning.allocation import Allocation
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.space.space import GateGroup
 from l0compile.tasks import make_task

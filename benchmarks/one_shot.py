@@ -23,12 +23,12 @@ import optuna
 from harness import record, searching
 
 from l0compile.measurement.stopwatch import Job
-from l0compile.pruning.allocation import Allocation, Menu
-from l0compile.pruning.level import Level
 from l0compile.studies.constraints.device_budget import DeviceBudget
 from l0compile.studies.fit.evaluate import Evaluator, evaluate_trial
 from l0compile.studies.fit.fit import Fitted, Fitter
 from l0compile.studies.fit.probe import probe
+from l0compile.studies.pruning.allocation import Allocation, Menu
+from l0compile.studies.pruning.level import Level
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.study.state import StudyState, write_state
 from l0compile.studies.study.study import STARTUP_TRIALS

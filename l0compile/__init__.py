@@ -16,7 +16,6 @@ The folders are the steps of one flow, in this order; each imports only from tho
     runtime    the compiled model, called with torch tensors; on disk; the account of its time
     compiler   the line from module to compiled model, verified; the backend of torch.compile; advice before training
     measurement  latency, with the protocol stored beside it; schedules of kernels, searched on the device
-    pruning    pruning without training: what each layer may lose, and the best allocation for a time
     tasks      models with data, a training loop and a measure of quality
     calibration  whether a classifier's probabilities mean what they say, with intervals; temperature scaling
     studies    budgets and block shapes against latency measured on the device, on one machine or many
@@ -55,11 +54,11 @@ if TYPE_CHECKING:
     from l0compile.measurement import Measurement as Measurement
     from l0compile.measurement import Protocol as Protocol
     from l0compile.measurement import measure as measure
-    from l0compile.pruning.prices import gate_prices as gate_prices
     from l0compile.quantization import quantize as quantize
     from l0compile.rewrite.twin import compact as compact
     from l0compile.runtime import CompiledModel as CompiledModel
     from l0compile.studies.entry import search as search
+    from l0compile.studies.pruning.prices import gate_prices as gate_prices
 
 __version__ = "0.1.0"
 
@@ -73,7 +72,7 @@ _HOME = {
     "advise": "compiler.advice", "Advice": "compiler.advice",
     "measure": "measurement", "Protocol": "measurement", "Measurement": "measurement",
     "quantize": "quantization",
-    "gate_prices": "pruning.prices", "search": "studies.entry",
+    "gate_prices": "studies.pruning.prices", "search": "studies.entry",
 }  # fmt: skip
 """Public name -> the module that defines it."""
 

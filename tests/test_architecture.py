@@ -16,7 +16,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 FLOW = (
     "errors", "ir", "hardware", "gates", "attention", "trainers", "quantization", "frontend", "analysis", "rewrite",
-    "kernels", "lower", "runtime", "compiler", "measurement", "pruning", "tasks", "calibration", "studies", "report",
+    "kernels", "lower", "runtime", "compiler", "measurement", "tasks", "calibration", "studies", "report",
     "cli", "__main__",
 )  # fmt: skip
 """Each imports only from those before it."""
@@ -31,8 +31,8 @@ WITHIN = {
     "lower": ("tvm", "aten", "partition", "translate"),
     "runtime": ("artifact", "account", "model"),
     "studies": (
-        "result", "bench", "constraints", "space", "workers", "study", "fit", "context", "explore", "train", "finish",
-        "setup", "run", "entry",
+        "pruning", "result", "bench", "constraints", "space", "workers", "study", "fit", "context", "explore", "train",
+        "finish", "setup", "run", "entry",
     ),
 }  # fmt: skip
 """The same inside a folder, for the parts that are named; the others may be read by all of them."""

@@ -8,10 +8,10 @@ from typing import Any
 from l0compile.hardware.targets import load_target
 from l0compile.measurement import Measurement, Protocol, Workload, measure_engines, ratio
 from l0compile.measurement.stopwatch import Job
-from l0compile.pruning.prices import Prices
 from l0compile.studies.bench.bench import Bench
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.fit import Fitted, Fitter
+from l0compile.studies.pruning.prices import Prices
 from l0compile.studies.result import SearchResult
 from l0compile.studies.setup import legal_shapes, prepare
 from l0compile.studies.space.candidate import Choices, layers_of, unique

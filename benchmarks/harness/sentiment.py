@@ -12,12 +12,12 @@ from harness import searching
 from l0compile.gates import Feature, named_gates
 from l0compile.measurement import Measurement, Protocol, measure_engines, ratio
 from l0compile.measurement.stopwatch import Job
-from l0compile.pruning.masks import live_weights, open_gates
 from l0compile.runtime import CompiledModel
 from l0compile.studies.bench.bench import Bench
 from l0compile.studies.bench.engines import DENSE
 from l0compile.studies.fit.budget import budget_of
 from l0compile.studies.fit.fit import Fitter
+from l0compile.studies.pruning.masks import live_weights, open_gates
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.space.space import Space
 from l0compile.tasks import Classification, ImdbEmbeddings, Trained, train_gated

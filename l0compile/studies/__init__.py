@@ -1,5 +1,6 @@
 """Search which zeros to have, under a latency measured on the device. Each part imports only from those before it:
 
+pruning      pruning without training: what each layer may lose, and the best allocation for a time
 result       what a search leaves behind
 bench        time dense engines and compiled models
 constraints  what the chosen model has to keep: a latency, a quality, limits

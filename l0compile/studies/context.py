@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from l0compile.hardware.targets import Target
-from l0compile.pruning.prices import Pricing
 from l0compile.studies.bench.bench import Bench
 from l0compile.studies.constraints.device_budget import DeviceBudget
 from l0compile.studies.fit.brief import BriefTraining
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.finalist import Finalist, Winner
 from l0compile.studies.fit.fit import Fitter
+from l0compile.studies.pruning.prices import Pricing
 from l0compile.studies.result import Candidate, SearchResult
 from l0compile.studies.space.space import Space
 from l0compile.studies.study.clock import Clock

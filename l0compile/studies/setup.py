@@ -11,9 +11,6 @@ from l0compile.gates.feeds import consumers_of
 from l0compile.hardware.targets import Target, list_targets, load_target, read_host
 from l0compile.measurement import Measurement, Protocol, Stopwatch
 from l0compile.measurement.stopwatch import Job
-from l0compile.pruning.allocation import worth_pruning
-from l0compile.pruning.level import Numbers, Shape, has_kernel
-from l0compile.pruning.prices import Prices, linear_calls
 from l0compile.studies.bench.bench import ROUGH, Bench
 from l0compile.studies.bench.engines import DENSE, NARROW, ROW_OF
 from l0compile.studies.context import SearchContext, SearchOptions
@@ -21,6 +18,9 @@ from l0compile.studies.fit.budget import budget_of, check_reference
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.fit import Fitter
 from l0compile.studies.fit.units import units_of
+from l0compile.studies.pruning.allocation import worth_pruning
+from l0compile.studies.pruning.level import Numbers, Shape, has_kernel
+from l0compile.studies.pruning.prices import Prices, linear_calls
 from l0compile.studies.space.candidate import layers_of, unique
 from l0compile.studies.space.space import Space
 from l0compile.studies.study.clock import Clock

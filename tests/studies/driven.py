@@ -10,12 +10,12 @@ from typing import Any
 from instant import FormulaFitter
 
 from l0compile.hardware.targets import load_target
-from l0compile.pruning.prices import Prices
 from l0compile.studies.context import Phase, SearchContext, SearchOptions, SearchState
 from l0compile.studies.explore.finalists import best_finalist
 from l0compile.studies.explore.price import choose_price
 from l0compile.studies.explore.trials import run_trials
 from l0compile.studies.fit.finalist import Finalist
+from l0compile.studies.pruning.prices import Prices
 from l0compile.studies.result import Candidate
 from l0compile.studies.space.space import Effort
 from l0compile.studies.study.clock import Clock

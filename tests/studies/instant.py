@@ -14,14 +14,14 @@ from l0compile.gates import named_gates
 from l0compile.gates.granularity import gate_name
 from l0compile.hardware.targets import load_target
 from l0compile.measurement import Ratio
-from l0compile.pruning.allocation import Allocation
-from l0compile.pruning.masks import block_of, gated_layers, open_gates, structure
-from l0compile.pruning.prices import LatencyLine, Prices, linear_calls
-from l0compile.pruning.units import UnitGroup
 from l0compile.studies.bench.bench import Bench
 from l0compile.studies.constraints.device_budget import DeviceBudget
 from l0compile.studies.fit.evaluate import Evaluator, evaluate_trial
 from l0compile.studies.fit.fit import Fitted, Fitter
+from l0compile.studies.pruning.allocation import Allocation
+from l0compile.studies.pruning.masks import block_of, gated_layers, open_gates, structure
+from l0compile.studies.pruning.prices import LatencyLine, Prices, linear_calls
+from l0compile.studies.pruning.units import UnitGroup
 from l0compile.studies.result import Latency
 from l0compile.studies.setup import legal_shapes, prepare
 from l0compile.studies.space.candidate import Choices, layers_of

@@ -168,7 +168,7 @@ def test_resuming_pays_for_no_trial_and_no_finalist_twice(
     finished: Finished, space: Space, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     progress = Recorded()
-    monkeypatch.setattr("l0compile.pruning.pruners.prune", None)
+    monkeypatch.setattr("l0compile.studies.pruning.pruners.prune", None)
     result = run_search(space, finished.out, quick=True, resume=True, progress=progress)
     assert progress.told == []
     assert split(result.candidates) == split(finished.result.candidates)

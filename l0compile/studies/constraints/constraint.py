@@ -9,8 +9,8 @@ from torch import nn
 
 from l0compile.errors import ConfigError
 from l0compile.measurement import Measurement
-from l0compile.pruning.bounds import Bound
 from l0compile.studies.constraints.device_budget import DeviceBudget
+from l0compile.studies.pruning.bounds import Bound
 from l0compile.studies.result import Requirement
 
 

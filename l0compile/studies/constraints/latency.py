@@ -7,9 +7,9 @@ from torch import nn
 
 from l0compile.ir.codec import Meta
 from l0compile.measurement import Ratio, ratio
-from l0compile.pruning.bounds import Bound
 from l0compile.studies.bench.engines import CHOSEN, ROW_OF, DenseEngine
 from l0compile.studies.constraints.constraint import Chosen
+from l0compile.studies.pruning.bounds import Bound
 from l0compile.studies.result import BAND, Requirement
 
 

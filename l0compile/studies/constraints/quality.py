@@ -6,8 +6,8 @@ from typing import Annotated
 from torch import nn
 
 from l0compile.ir.codec import Meta
-from l0compile.pruning.bounds import Bound
 from l0compile.studies.constraints.constraint import Chosen
+from l0compile.studies.pruning.bounds import Bound
 from l0compile.studies.result import Requirement
 
 

@@ -10,9 +10,9 @@ from torch import nn
 from l0compile.errors import InfeasibleError
 from l0compile.gates import dense_weight
 from l0compile.ir.ops.words import features_of
-from l0compile.pruning.allocation import Allocation
-from l0compile.pruning.bounds import Bound
 from l0compile.studies.constraints.constraint import Chosen, number
+from l0compile.studies.pruning.allocation import Allocation
+from l0compile.studies.pruning.bounds import Bound
 from l0compile.studies.result import Requirement
 
 KEY = "limits.artifact_mb"

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from l0compile.errors import InfeasibleError
-from l0compile.pruning.prices import LatencyLine
 from l0compile.studies.constraints.quality import QualityTarget
 from l0compile.studies.context import SearchContext, SearchState, remember
 from l0compile.studies.fit.fit import AIM, Fitter
+from l0compile.studies.pruning.prices import LatencyLine
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.study.progress import SearchProgress
 

@@ -13,13 +13,13 @@ from l0compile.gates import HardenRecord, hardening
 from l0compile.hardware.targets import read_host
 from l0compile.measurement import Measurement, Protocol, ratio
 from l0compile.measurement.engines import describe_error
-from l0compile.pruning.masks import live_weights
 from l0compile.runtime import CompiledModel
 from l0compile.studies.bench.bench import FINAL, ROUGH
 from l0compile.studies.bench.engines import CHOSEN, DENSE, NARROW, PRECISION_OF, ROW_OF
 from l0compile.studies.constraints.constraint import Chosen
 from l0compile.studies.context import SearchContext, SearchState
 from l0compile.studies.fit.finalist import Winner
+from l0compile.studies.pruning.masks import live_weights
 from l0compile.studies.result import (
     Candidate,
     Latency,

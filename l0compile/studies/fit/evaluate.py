@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from l0compile.gates import Budget
-from l0compile.pruning.allocation import Allocation, Menu
-from l0compile.pruning.bounds import Bound, allocate_within
-from l0compile.pruning.curvature import measure_curvature
-from l0compile.pruning.level import Shape
-from l0compile.pruning.masks import cost_density, structure
-from l0compile.pruning.paths import all_paths
-from l0compile.pruning.prices import Pricing, linear_calls
-from l0compile.pruning.reconstruct import reconstruct
-from l0compile.pruning.rounding import SAMPLES, rounding_losses
-from l0compile.pruning.units import UnitGroup, measured_units
 from l0compile.quantization import quantize
 from l0compile.quantization.fit import Rounding
 from l0compile.studies.fit.units import members_of
+from l0compile.studies.pruning.allocation import Allocation, Menu
+from l0compile.studies.pruning.bounds import Bound, allocate_within
+from l0compile.studies.pruning.curvature import measure_curvature
+from l0compile.studies.pruning.level import Shape
+from l0compile.studies.pruning.masks import cost_density, structure
+from l0compile.studies.pruning.paths import all_paths
+from l0compile.studies.pruning.prices import Pricing, linear_calls
+from l0compile.studies.pruning.reconstruct import reconstruct
+from l0compile.studies.pruning.rounding import SAMPLES, rounding_losses
+from l0compile.studies.pruning.units import UnitGroup, measured_units
 from l0compile.studies.space.candidate import Choices, gated, hardened, layers_of, unique
 from l0compile.studies.space.space import Space
 from l0compile.studies.study.draw import draw

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from l0compile.measurement import Ratio
-from l0compile.pruning.allocation import Menu
 from l0compile.studies.fit.fit import HIGHEST, Fitted
+from l0compile.studies.pruning.allocation import Menu
 from l0compile.studies.result import Candidate
 from l0compile.studies.study.state import FinalistRecord
 from l0compile.studies.study.trial import Trial

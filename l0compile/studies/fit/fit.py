@@ -9,11 +9,11 @@ from torch import nn
 
 from l0compile.errors import BuildError, L0CompileError
 from l0compile.measurement import Ratio
-from l0compile.pruning.allocation import Allocation
-from l0compile.pruning.prices import LatencyLine
 from l0compile.studies.bench.bench import Bench
 from l0compile.studies.constraints.device_budget import DeviceBudget
 from l0compile.studies.fit.evaluate import Evaluator
+from l0compile.studies.pruning.allocation import Allocation
+from l0compile.studies.pruning.prices import LatencyLine
 from l0compile.studies.result import Latency
 from l0compile.studies.space.candidate import Choices
 

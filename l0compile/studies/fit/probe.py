@@ -7,9 +7,9 @@ while errors of blocks cancel out. So prune each group alone, and weigh its loss
 from dataclasses import dataclass
 from math import exp, log
 
-from l0compile.pruning.allocation import Allocation
-from l0compile.pruning.level import Level
 from l0compile.studies.fit.evaluate import Evaluator
+from l0compile.studies.pruning.allocation import Allocation
+from l0compile.studies.pruning.level import Level
 from l0compile.studies.space.candidate import Choices
 
 _AS_IT_IS = Level(None, 0, 1.0, 0.0, 0.0)

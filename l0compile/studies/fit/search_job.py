@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from l0compile.errors import ConfigError
 from l0compile.ir.codec import Count, decode
-from l0compile.pruning.prices import PriceTable, Pricing, linear_calls
-from l0compile.pruning.units import UnitGroup
 from l0compile.studies.fit.evaluate import Evaluator, evaluate_trial
+from l0compile.studies.pruning.prices import PriceTable, Pricing, linear_calls
+from l0compile.studies.pruning.units import UnitGroup
 from l0compile.studies.space.space import Space
 from l0compile.studies.space.space_json import space_from_json, space_to_json
 from l0compile.studies.study.state import read_state, write_state

@@ -6,8 +6,8 @@ from torch import nn
 
 from l0compile.gates import Head
 from l0compile.gates.feeds import consumers_of
-from l0compile.pruning.prices import Prices, linear_calls
-from l0compile.pruning.units import UnitGroup
+from l0compile.studies.pruning.prices import Prices, linear_calls
+from l0compile.studies.pruning.units import UnitGroup
 from l0compile.studies.space.space import Space
 from l0compile.tasks import Task
 

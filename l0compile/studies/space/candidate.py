@@ -11,8 +11,8 @@ from torch import nn
 from l0compile.gates import Block, Granularity, attach, harden, named_gates
 from l0compile.gates.granularity import gate_name
 from l0compile.gates.hard_concrete import LOG_ALPHA_BOUND
-from l0compile.pruning.allocation import Allocation, Menu
-from l0compile.pruning.level import Level
+from l0compile.studies.pruning.allocation import Allocation, Menu
+from l0compile.studies.pruning.level import Level
 from l0compile.studies.space.space import Space
 
 _KINDS = ("weight", "tilt")

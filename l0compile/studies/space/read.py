@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from l0compile.errors import ConfigError
 from l0compile.ir.codec import Meta, Share, Text, decode, read_toml
-from l0compile.pruning.level import Numbers
 from l0compile.studies.constraints.latency import LatencyBudget
 from l0compile.studies.constraints.quality import QualityTarget
 from l0compile.studies.constraints.registry import parse_limits
+from l0compile.studies.pruning.level import Numbers
 from l0compile.studies.space.space import FLOAT, Effort, GateGroup, GateKind, Space, TrainingPlan
 from l0compile.tasks import list_tasks, task_options
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 
 from l0compile.gates import Block, Granularity, Head, Neuron
 from l0compile.ir.codec import Meta, Share
-from l0compile.pruning.level import Numbers
 from l0compile.studies.bench.engines import NARROW, REFERENCES, DenseEngine
 from l0compile.studies.constraints.constraint import Constraint
 from l0compile.studies.constraints.latency import LatencyBudget
 from l0compile.studies.constraints.quality import QualityTarget
 from l0compile.studies.constraints.registry import parse_limit
+from l0compile.studies.pruning.level import Numbers
 from l0compile.tasks import Precision, Schedule
 
 _Steps = Annotated[int, Meta(ge=0, le=1_000_000)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from l0compile.ir.codec import Positive, decode, encode
-from l0compile.pruning.level import Numbers, Shape
+from l0compile.studies.pruning.level import Numbers, Shape
 from l0compile.studies.result import Latency
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from torch import nn
 from l0compile.gates import Block, Budget, dense_weight, harden, named_gates
 from l0compile.gates.cost import Cost
 from l0compile.gates.hard_concrete import LOG_ALPHA_BOUND
-from l0compile.pruning.allocation import Allocation
-from l0compile.pruning.level import Level
-from l0compile.pruning.masks import block_density, gated_layers, live_mask
-from l0compile.pruning.prices import Pricing, linear_calls
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.fit import AIM, HIGHEST, LOWEST, ROUNDS, Fitted, Fitter
+from l0compile.studies.pruning.allocation import Allocation
+from l0compile.studies.pruning.level import Level
+from l0compile.studies.pruning.masks import block_density, gated_layers, live_mask
+from l0compile.studies.pruning.prices import Pricing, linear_calls
 from l0compile.studies.space.candidate import gated
 from l0compile.tasks import Schedule, Trained
 

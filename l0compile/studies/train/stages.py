@@ -14,13 +14,13 @@ import torch
 from torch import nn
 
 from l0compile.gates import dense_weight
-from l0compile.pruning.allocation import Allocation
-from l0compile.pruning.masks import gated_layers, live_mask
-from l0compile.pruning.prices import Pricing
 from l0compile.studies.context import SearchContext
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.finalist import Finalist, finalist_of
 from l0compile.studies.fit.fit import Fitted
+from l0compile.studies.pruning.allocation import Allocation
+from l0compile.studies.pruning.masks import gated_layers, live_mask
+from l0compile.studies.pruning.prices import Pricing
 from l0compile.studies.study.state import stage_key
 from l0compile.tasks import Trained
 

@@ -11,11 +11,11 @@ from torch import nn
 
 from l0compile.errors import ConfigError, InfeasibleError
 from l0compile.gates import dense_weight
-from l0compile.pruning.bounds import Bound
-from l0compile.pruning.masks import live_weights
 from l0compile.studies.constraints import registry
 from l0compile.studies.constraints.constraint import Chosen, number
 from l0compile.studies.constraints.device_budget import DeviceBudget
+from l0compile.studies.pruning.bounds import Bound
+from l0compile.studies.pruning.masks import live_weights
 from l0compile.studies.result import Requirement
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.space.read import parse_space

@@ -11,12 +11,12 @@ from torch import nn
 import l0compile as l0
 from l0compile.errors import ConfigError, InfeasibleError
 from l0compile.gates import Block, attach, harden, named_gates
-from l0compile.pruning.allocation import Allocation, Menu
-from l0compile.pruning.bounds import Bound, allocate_within
-from l0compile.pruning.level import Level
 from l0compile.studies.constraints.constraint import Limit
 from l0compile.studies.constraints.registry import parse_limits
 from l0compile.studies.constraints.size import CODE_BYTES, SizeLimit, Sizes
+from l0compile.studies.pruning.allocation import Allocation, Menu
+from l0compile.studies.pruning.bounds import Bound, allocate_within
+from l0compile.studies.pruning.level import Level
 
 
 def level(block: tuple[int, int] | None, density: float, loss: float = 0.0) -> Level:

@@ -9,10 +9,10 @@ import torch
 from driven import TRIALS, Driven, searching
 from instant import FormulaFitter, make_fitter
 
-from l0compile.pruning.masks import live_mask
 from l0compile.studies.explore.finalists import fit_finalist, fit_finalists, restore_finalists
 from l0compile.studies.explore.racing import race_finalists
 from l0compile.studies.finish.winner import train_winner
+from l0compile.studies.pruning.masks import live_mask
 
 
 def finalists(fitter: FormulaFitter, out: Path, count: int, seconds: float = 3600) -> Driven:

@@ -8,11 +8,11 @@ import torch
 from driven import TRIALS, Driven, driven
 from instant import make_evaluator, make_fitter
 
-from l0compile.pruning.masks import linear_layers, live_mask
 from l0compile.quantization import QuantizedLinear
 from l0compile.studies.explore.finalists import fit_finalists, restore_finalists
 from l0compile.studies.finish.choose import train_chosen
 from l0compile.studies.fit.evaluate import Evaluator
+from l0compile.studies.pruning.masks import linear_layers, live_mask
 from l0compile.studies.space.space import Space
 
 

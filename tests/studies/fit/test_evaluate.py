@@ -10,11 +10,11 @@ from instant import make_evaluator, make_fitter
 
 from l0compile.errors import InfeasibleError
 from l0compile.gates import named_gates
-from l0compile.pruning.allocation import Allocation
-from l0compile.pruning.masks import linear_layers, live_mask, open_gates, structure
 from l0compile.quantization import QuantizedLinear
 from l0compile.studies.constraints.size import Sizes
 from l0compile.studies.fit.evaluate import Evaluator
+from l0compile.studies.pruning.allocation import Allocation
+from l0compile.studies.pruning.masks import linear_layers, live_mask, open_gates, structure
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.space.space import Space
 from l0compile.studies.study.trial import Outcome
@@ -121,7 +121,7 @@ def test_paths_serve_another_budget_and_another_run(
     files = sorted((tmp_path / "candidates").iterdir())
     # 4x1 has a kernel that is quick enough everywhere for 4x4 to be of no use, or both are there.
     assert len(files) == sum(len(shapes) for shapes in first.menu.paths.values()) >= 6
-    monkeypatch.setattr("l0compile.pruning.pruners.prune", None)
+    monkeypatch.setattr("l0compile.studies.pruning.pruners.prune", None)
     latency = dataclasses.replace(space.latency, ms=3.0)
     again = make_evaluator(dataclasses.replace(space, latency=latency), tmp_path)
     assert again.menu.layers == first.menu.layers

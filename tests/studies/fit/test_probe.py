@@ -11,9 +11,9 @@ from instant import make_evaluator, make_fitter
 from torch import nn
 
 from l0compile.gates import named_gates
-from l0compile.pruning.masks import open_gates
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.probe import WEIGHT, Probe, probe
+from l0compile.studies.pruning.masks import open_gates
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.space.space import Space
 

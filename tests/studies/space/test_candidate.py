@@ -16,13 +16,13 @@ import l0compile as l0
 from l0compile.errors import GateError
 from l0compile.gates import Head, Neuron, dense_weight, named_gates
 from l0compile.hardware.targets import load_target
-from l0compile.pruning.allocation import Allocation
-from l0compile.pruning.level import Level
-from l0compile.pruning.masks import cost_density, live_mask, structure
-from l0compile.pruning.prices import Prices, linear_calls
-from l0compile.pruning.units import UnitGroup
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.units import units_of
+from l0compile.studies.pruning.allocation import Allocation
+from l0compile.studies.pruning.level import Level
+from l0compile.studies.pruning.masks import cost_density, live_mask, structure
+from l0compile.studies.pruning.prices import Prices, linear_calls
+from l0compile.studies.pruning.units import UnitGroup
 from l0compile.studies.space.candidate import Choices, hardened, layers_of, unique
 from l0compile.studies.space.space import Space
 

@@ -10,10 +10,10 @@ from instant import MaskFitter, make_evaluator, make_fitter, price
 from l0compile.gates import dense_weight, named_gates, unhardened
 from l0compile.gates.hard_concrete import LOG_ALPHA_BOUND
 from l0compile.hardware.targets import load_target
-from l0compile.pruning.masks import gated_layers
-from l0compile.pruning.prices import Prices
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.fit import HIGHEST, LOWEST, Fitted
+from l0compile.studies.pruning.masks import gated_layers
+from l0compile.studies.pruning.prices import Prices
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.space.space import Space
 from l0compile.studies.train.gates import Gated, fit_gates, train_gates, undecided

@@ -14,12 +14,12 @@ from torch import nn
 from l0compile.errors import BuildError
 from l0compile.gates import Block, attach, harden, named_gates
 from l0compile.hardware.targets import load_target
-from l0compile.pruning.masks import gated_layers, live_mask
-from l0compile.pruning.prices import Prices
 from l0compile.studies.explore.finalists import fit_finalists, restore_finalists
 from l0compile.studies.finish.winner import train_winner
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.fit import HIGHEST, LOWEST
+from l0compile.studies.pruning.masks import gated_layers, live_mask
+from l0compile.studies.pruning.prices import Prices
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.space.space import Space
 from l0compile.studies.train.stages import EARLY, fit_last_stage, onwards, train_in_stages, without_gates

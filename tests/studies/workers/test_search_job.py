@@ -9,9 +9,9 @@ from instant import make_evaluator
 
 from l0compile.errors import ConfigError
 from l0compile.hardware.targets import load_target
-from l0compile.pruning.prices import LinearCall, Prices, PriceTable
 from l0compile.studies.fit.evaluate import evaluate_trial
 from l0compile.studies.fit.search_job import objective_of, post_job, read_job, search_job
+from l0compile.studies.pruning.prices import LinearCall, Prices, PriceTable
 from l0compile.studies.space.space import Space
 from l0compile.studies.space.space_json import space_from_json, space_to_json
 from l0compile.studies.workers.jobs import wanted_of

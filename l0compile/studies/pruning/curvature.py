@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from l0compile.errors import DataError
 from l0compile.gates import dense_weight
-from l0compile.pruning.masks import linear_layers
+from l0compile.studies.pruning.masks import linear_layers
 
 DAMPING = 3e-3
 

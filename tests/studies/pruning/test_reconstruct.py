@@ -10,9 +10,9 @@ from tiny_task import TinyTask
 from torch import Tensor, nn
 
 from l0compile.gates import Block, Neuron, attach, dense_weight, harden, init_from_scores, named_gates
-from l0compile.pruning.curvature import DAMPING
-from l0compile.pruning.masks import live_columns, live_mask
-from l0compile.pruning.reconstruct import _RIDGE, reconstruct
+from l0compile.studies.pruning.curvature import DAMPING
+from l0compile.studies.pruning.masks import live_columns, live_mask
+from l0compile.studies.pruning.reconstruct import _RIDGE, reconstruct
 
 LAYERS = ("query", "key", "value", "out", "up", "down")
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from l0compile.gates import dense_weight
 from l0compile.hardware.cores import on_all_cores
-from l0compile.pruning.curvature import Curvature
-from l0compile.pruning.level import Shape
-from l0compile.pruning.prune import PruningPath
-from l0compile.pruning.pruners import DEFAULT_PRUNER, PRUNERS
+from l0compile.studies.pruning.curvature import Curvature
+from l0compile.studies.pruning.level import Shape
+from l0compile.studies.pruning.prune import PruningPath
+from l0compile.studies.pruning.pruners import DEFAULT_PRUNER, PRUNERS
 
 
 def all_paths(

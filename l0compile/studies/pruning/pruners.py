@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from l0compile.pruning.curvature import Curvature
-from l0compile.pruning.prune import ROUNDS, PruningPath, prune
+from l0compile.studies.pruning.curvature import Curvature
+from l0compile.studies.pruning.prune import ROUNDS, PruningPath, prune
 
 
 class Pruner(Protocol):

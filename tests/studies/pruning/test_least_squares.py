@@ -5,7 +5,7 @@ from direct import random_layer, regression
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l0compile.pruning.least_squares import least_squares
+from l0compile.studies.pruning.least_squares import least_squares
 
 
 @given(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from l0compile.pruning.options import ChoiceGroup, GroupChoice, KeptOptions, Options
+from l0compile.studies.pruning.options import ChoiceGroup, GroupChoice, KeptOptions, Options
 
 _Array = np.ndarray
 

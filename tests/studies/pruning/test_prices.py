@@ -20,8 +20,8 @@ from l0compile.hardware.costs import (
 )
 from l0compile.hardware.targets import load_target
 from l0compile.kernels.costs import counted_kernels
-from l0compile.pruning.level import Numbers
-from l0compile.pruning.prices import LatencyLine, LinearCall, Prices, gate_prices, linear_calls
+from l0compile.studies.pruning.level import Numbers
+from l0compile.studies.pruning.prices import LatencyLine, LinearCall, Prices, gate_prices, linear_calls
 
 AVX2 = load_target("x86-64-avx2")
 SITE = LinearCall((384, 1536), 128)

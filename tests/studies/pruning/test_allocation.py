@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from l0compile.errors import ConfigError
 from l0compile.hardware.targets import Target, load_target
-from l0compile.pruning.allocation import Menu, worth_pruning
-from l0compile.pruning.level import Numbers, Shape
-from l0compile.pruning.prices import LinearCall, Prices
-from l0compile.pruning.prune import PruningPath, prune
+from l0compile.studies.pruning.allocation import Menu, worth_pruning
+from l0compile.studies.pruning.level import Numbers, Shape
+from l0compile.studies.pruning.prices import LinearCall, Prices
+from l0compile.studies.pruning.prune import PruningPath, prune
 
 AVX2 = load_target("x86-64-avx2")
 PRICES = Prices(AVX2, None)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from l0compile.errors import DataError
-from l0compile.pruning.curvature import Curvature, measure_curvature
+from l0compile.studies.pruning.curvature import Curvature, measure_curvature
 
 
 def weighed(x: Tensor, gradient: Tensor, centred: bool) -> Curvature:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from l0compile.pruning.level import Level, Shape
-from l0compile.pruning.prune import PruningPath
+from l0compile.studies.pruning.level import Level, Shape
+from l0compile.studies.pruning.prune import PruningPath
 
 # Pruned weights lose the share (1 - density) ** this of what they could compensate. Measured on the attention outputs
 # of MiniLM in blocks of 4x1, heads 0.92 to 0.08 and densities 0.65 to 0.27: within 5 % of the loss of pruning both,

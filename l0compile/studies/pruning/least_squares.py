@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from l0compile.hardware.cores import on_all_cores
-from l0compile.pruning.curvature import Curvature
+from l0compile.studies.pruning.curvature import Curvature
 
 _CHUNK_BYTES = 64e6
 Solve = Callable[[Curvature, Tensor, Tensor], Tensor]

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from l0compile.errors import ConfigError
 from l0compile.gates import Granularity, Head, Neuron, dense_weight
 from l0compile.ir.codec import Count, decode
-from l0compile.pruning.curvature import Curvature
-from l0compile.pruning.masks import linear_layers
-from l0compile.pruning.paths import all_paths
-from l0compile.pruning.prune import PruningPath
+from l0compile.studies.pruning.curvature import Curvature
+from l0compile.studies.pruning.masks import linear_layers
+from l0compile.studies.pruning.paths import all_paths
+from l0compile.studies.pruning.prune import PruningPath
 
 
 @dataclass(frozen=True)

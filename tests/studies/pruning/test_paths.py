@@ -8,10 +8,10 @@ import torch
 from direct import random_layer
 from torch import nn
 
-from l0compile.pruning import pruners
-from l0compile.pruning.curvature import Curvature
-from l0compile.pruning.paths import all_paths
-from l0compile.pruning.prune import PruningPath, prune
+from l0compile.studies.pruning import pruners
+from l0compile.studies.pruning.curvature import Curvature
+from l0compile.studies.pruning.paths import all_paths
+from l0compile.studies.pruning.prune import PruningPath, prune
 
 SHAPES = {"0": ((4, 1), (4, 4)), "1": ((2, 1),)}
 FILES = 3

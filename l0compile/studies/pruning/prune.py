@@ -15,8 +15,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from l0compile.pruning.curvature import Curvature
-from l0compile.pruning.least_squares import chosen, padded, stacked
+from l0compile.studies.pruning.curvature import Curvature
+from l0compile.studies.pruning.least_squares import chosen, padded, stacked
 
 ROUNDS = (0.8, 0.65, 0.52, 0.42, 0.34, 0.27, 0.2, 0.14, 0.09, 0.05)
 _CHUNK_BYTES = 128e6

@@ -9,9 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from l0compile.errors import InfeasibleError
-from l0compile.pruning.knapsack import Solution, solve_knapsack
-from l0compile.pruning.options import ChoiceGroup, GroupChoice, Options
-from l0compile.pruning.relaxed import Relaxed
+from l0compile.studies.pruning.knapsack import Solution, solve_knapsack
+from l0compile.studies.pruning.options import ChoiceGroup, GroupChoice, Options
+from l0compile.studies.pruning.relaxed import Relaxed
 
 # Sums of such numbers are exact, so that a budget of just what a choice takes is one that it fits.
 TIMES = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.integers(0, 2048).map(lambda n: n / 1024))

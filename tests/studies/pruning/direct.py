@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from l0compile.pruning.curvature import Curvature
+from l0compile.studies.pruning.curvature import Curvature
 
 
 def random_layer(out: int, width: int, seed: int, tokens: int = 64) -> tuple[Tensor, Curvature]:

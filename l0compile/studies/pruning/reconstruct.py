@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from l0compile.gates import dense_weight
-from l0compile.pruning.curvature import Curvature
-from l0compile.pruning.least_squares import least_squares
-from l0compile.pruning.lockstep import run_in_step
-from l0compile.pruning.masks import block_rows, gated_layers, linear_layers, live_columns
+from l0compile.studies.pruning.curvature import Curvature
+from l0compile.studies.pruning.least_squares import least_squares
+from l0compile.studies.pruning.lockstep import run_in_step
+from l0compile.studies.pruning.masks import block_rows, gated_layers, linear_layers, live_columns
 
 # The pull towards the dense weights, as a share of the mean square of an input, because calibration data is short.
 _RIDGE = 0.02

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from l0compile.pruning.coupled import Around, Coupled, couple
-from l0compile.pruning.knapsack import solve_knapsack
-from l0compile.pruning.level import Level, Numbers, Shape, has_kernel
-from l0compile.pruning.options import ChoiceGroup, Options
-from l0compile.pruning.prices import LinearCall, Pricing
-from l0compile.pruning.prune import PruningPath
-from l0compile.pruning.rounding import RoundingLosses
-from l0compile.pruning.units import UnitGroup
+from l0compile.studies.pruning.coupled import Around, Coupled, couple
+from l0compile.studies.pruning.knapsack import solve_knapsack
+from l0compile.studies.pruning.level import Level, Numbers, Shape, has_kernel
+from l0compile.studies.pruning.options import ChoiceGroup, Options
+from l0compile.studies.pruning.prices import LinearCall, Pricing
+from l0compile.studies.pruning.prune import PruningPath
+from l0compile.studies.pruning.rounding import RoundingLosses
+from l0compile.studies.pruning.units import UnitGroup
 
 _Cases = tuple[tuple[Level, ...], ...]
 _AS_THEY_ARE: Mapping[Numbers, float] = {"float32": 0.0}

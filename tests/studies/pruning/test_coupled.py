@@ -13,13 +13,13 @@ from torch import Tensor
 
 from l0compile.gates import Head, Neuron
 from l0compile.hardware.targets import load_target
-from l0compile.pruning.allocation import Allocation, Menu
-from l0compile.pruning.coupled import Around, Coupled, couple
-from l0compile.pruning.curvature import Curvature
-from l0compile.pruning.level import Level, Shape
-from l0compile.pruning.prices import LinearCall, Prices
-from l0compile.pruning.prune import PruningPath, prune
-from l0compile.pruning.units import UnitGroup
+from l0compile.studies.pruning.allocation import Allocation, Menu
+from l0compile.studies.pruning.coupled import Around, Coupled, couple
+from l0compile.studies.pruning.curvature import Curvature
+from l0compile.studies.pruning.level import Level, Shape
+from l0compile.studies.pruning.prices import LinearCall, Prices
+from l0compile.studies.pruning.prune import PruningPath, prune
+from l0compile.studies.pruning.units import UnitGroup
 
 HEADS, WIDTH, INPUTS = 4, 16, 12
 PRICES = Prices(load_target("x86-64-avx2"), None)

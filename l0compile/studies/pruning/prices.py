@@ -16,8 +16,8 @@ from l0compile.hardware.costs import Costs, KernelWorkload
 from l0compile.hardware.targets import Target, load_target
 from l0compile.ir.ops.words import features_of
 from l0compile.kernels.costs import costs_of
-from l0compile.pruning.level import Numbers, Shape, has_kernel
-from l0compile.pruning.masks import block_of
+from l0compile.studies.pruning.level import Numbers, Shape, has_kernel
+from l0compile.studies.pruning.masks import block_of
 
 # Multiplications per millisecond if no kernel was measured: only ratios matter then, see ``LatencyLine``.
 _NOMINAL = 1e8

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from l0compile.errors import InfeasibleError
-from l0compile.pruning.dynamic_programming import best_choice, least_loss
-from l0compile.pruning.options import ChoiceGroup, GroupChoice, KeptOptions, Options
-from l0compile.pruning.relaxed import Relaxed
+from l0compile.studies.pruning.dynamic_programming import best_choice, least_loss
+from l0compile.studies.pruning.options import ChoiceGroup, GroupChoice, KeptOptions, Options
+from l0compile.studies.pruning.relaxed import Relaxed
 
 STEPS = 80_000
 # Solve with steps this many times coarser first: each solution rules out options for the next.

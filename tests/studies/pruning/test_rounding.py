@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from l0compile.gates import Block, attach, harden, named_gates
-from l0compile.pruning.curvature import measure_curvature
-from l0compile.pruning.rounding import rounding_losses
 from l0compile.quantization import quantize
+from l0compile.studies.pruning.curvature import measure_curvature
+from l0compile.studies.pruning.rounding import rounding_losses
 
 
 def model() -> nn.Module:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from l0compile.errors import InfeasibleError
-from l0compile.pruning.allocation import Allocation, Menu
+from l0compile.studies.pruning.allocation import Allocation, Menu
 
 _BISECTIONS = 10
 

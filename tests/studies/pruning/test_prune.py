@@ -7,7 +7,7 @@ from direct import blocks_to_weights, least_loss, random_layer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l0compile.pruning.prune import ROUNDS, prune
+from l0compile.studies.pruning.prune import ROUNDS, prune
 
 BLOCKS = st.sampled_from([(1, 1), (4, 1), (2, 1), (4, 4), (2, 3), (1, 4), (8, 8)])
 PLANS = st.sampled_from([ROUNDS, (0.5,), (0.9, 0.4, 0.1)])

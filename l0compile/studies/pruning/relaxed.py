@@ -11,7 +11,7 @@ from math import inf, sqrt
 
 import numpy as np
 
-from l0compile.pruning.options import ChoiceGroup, KeptOptions
+from l0compile.studies.pruning.options import ChoiceGroup, KeptOptions
 
 _BISECTIONS = 25
 # A budget next to nothing asks for an infinite multiplier, and infinity times no time is no number.

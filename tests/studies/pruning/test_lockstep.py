@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from l0compile.errors import DataError
-from l0compile.pruning.lockstep import run_in_step
+from l0compile.studies.pruning.lockstep import run_in_step
 
 
 class Net(nn.Module):

@@ -6,10 +6,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from l0compile.gates import dense_weight
-from l0compile.pruning.curvature import Curvature
-from l0compile.pruning.level import Numbers
-from l0compile.pruning.masks import linear_layers
 from l0compile.quantization import quantize
+from l0compile.studies.pruning.curvature import Curvature
+from l0compile.studies.pruning.level import Numbers
+from l0compile.studies.pruning.masks import linear_layers
 
 RoundingLosses = Mapping[str, Mapping[Numbers, float]]
 """Layer -> each precision it may have -> what the model loses by rounding all of its weights and its inputs."""
