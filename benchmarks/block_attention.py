@@ -6,8 +6,9 @@
 
 12 heads of 64, one sequence, float32, two threads; blocks of 64 queries and 64 keys. Efficiency is the time of our
 attention to all keys, times the share of the scores that a pattern leaves alive, over the time of the pattern; dead
-scores of a block that is partly alive do not count as kept. Decoding is one query against the same query on all keys. Compiled FlexAttention has the same pattern as its BlockMask. Each engine has a
-process of its own; they take turns. Appends to ``benchmarks/results/block_attention.jsonl``.
+scores of a block that is partly alive do not count as kept. Decoding is one query against the same query on all keys.
+Compiled FlexAttention has the same pattern as its BlockMask. Each engine has a process of its own; they take turns.
+Appends to ``benchmarks/results/block_attention.jsonl``.
 """
 
 import argparse

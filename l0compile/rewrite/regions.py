@@ -17,6 +17,7 @@ from l0compile.rewrite.windows import conv_weight, narrow_conv_weight
 
 aten = torch.ops.aten
 LINEAR, CONV, ATTENTION, SDPA = "linear", "conv", "attention", aten.scaled_dot_product_attention.default
+ATTENTIONS = (torch.ops.l0compile.attention.default, torch.ops.l0compile.block_attention.default)
 
 
 def record_regions(program: Program) -> Program:
@@ -62,9 +63,9 @@ def _region(editor: Editor, node: fx.Node) -> Region | None:
         return Region(
             region_name(node), CONV, extents, extents, density(kernel), "dense", None, "", precision=precision
         )
-    if is_op(node, torch.ops.l0compile.attention.default):
-        heads = int(arguments(node)["heads"])
-        size = (heads, int(shape(node)[-1]) // heads)
+    if is_op(node, *ATTENTIONS):
+        heads, logarithms = int(arguments(node)["heads"]), int(arguments(node).get("log_sum_exp", False))
+        size = (heads, int(shape(node)[-1]) // heads - logarithms)
         return Region(region_name(node), ATTENTION, size, size, 1.0, "dense", None, "")
     if is_op(node, SDPA):
         q = shape(node.args[0])

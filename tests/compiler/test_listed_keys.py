@@ -73,6 +73,19 @@ def test_a_model_with_lists_compiles_without_islands(
     torch.testing.assert_close(found(x, mask), model(x, mask), rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize("columns", [False, True])
+def test_closed_heads_are_cut_with_their_lists(columns: bool) -> None:
+    torch.manual_seed(4)
+    model = Listed(program(64, 16, 16, columns), torch.randn(HEADS, 127)).eval()
+    with torch.no_grad():  # nobody reads the first two heads, which share a key head
+        model.out.weight[:, : 2 * DIM] = 0
+    x = torch.randn(2, 64, 32)
+    found = l0.compile(model, (x,))
+    torch.testing.assert_close(found(x), model(x), rtol=2e-5, atol=2e-5)
+    (region,) = (region for region in found.explain().regions if region.kind == "attention")
+    assert (region.shape_before, region.shape_after) == ((HEADS, DIM), (HEADS - 2, DIM))
+
+
 class Chosen(nn.Module):
     """Lists are inputs of the model."""
 

@@ -7,6 +7,7 @@ import pytest
 from l0compile.hardware._tvm import tvm, tvm_target
 from l0compile.hardware.targets import load_target
 from l0compile.kernels import emit
+from l0compile.kernels.cpu.attention.block.spec import BlockAttentionSpec, ListAxes
 from l0compile.kernels.cpu.attention.spec import AttentionSpec
 from l0compile.kernels.token_tile import token_tile
 from tests.kernels.machine_code import VECTOR_ON_STACK, innermost_loops, multiplications
@@ -15,16 +16,28 @@ from tests.kernels.machine_code import VECTOR_ON_STACK, innermost_loops, multipl
 SHIFT = re.compile(r"\b(vpslld|shl)\b")
 
 
+ONE = ListAxes(False, False)
+OWN = AttentionSpec(4, 2, 64, 64, 0.125, False)
+SPECS = {
+    "all keys": (AttentionSpec(4, 2, 64, 64, 0.125, True), 2),
+    "blocks": (BlockAttentionSpec(OWN, 64, 64, ONE, ONE, ONE), 2),
+    "columns": (BlockAttentionSpec(OWN, 64, 64, columns=ONE), 2),
+    "all lists": (BlockAttentionSpec(OWN, 64, 64, ONE, ONE, ONE, ONE), 4),
+}
+"""What is computed -> spec, and how many loops compute: scores and values, of blocks and of columns."""
+
+
+@pytest.mark.parametrize("keys", SPECS)
 @pytest.mark.parametrize("name", ["x86-64-avx512", "x86-64-avx2", "aarch64-neon"])
-def test_accumulators_stay_in_registers(name: str) -> None:
-    target = load_target(name)
+def test_accumulators_stay_in_registers(name: str, keys: str) -> None:
+    target, (spec, least) = load_target(name), SPECS[keys]
     tile = token_tile(target)
-    function = emit(AttentionSpec(4, 2, 64, 64, 0.125, True), tile).with_attr("global_symbol", "main")
+    function = emit(spec, tile).with_attr("global_symbol", "main")
     code = tvm.compile(function, target=tvm_target(target)).mod.inspect_source("asm")
     loops = [
         loop
         for loop in innermost_loops(code)
         if multiplications(loop) >= tile.rows * tile.vectors and not any(map(SHIFT.search, loop))
     ]
-    assert len(loops) >= 2  # scores and values
+    assert len(loops) >= least
     assert not [line for loop in loops for line in loop if VECTOR_ON_STACK.search(line)]

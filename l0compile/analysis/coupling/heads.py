@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, fx
 
-from l0compile.analysis.coupling.axes import Coupling, Grow
+from l0compile.analysis.coupling.axes import Coupling, Grow, TensorAxis
 from l0compile.analysis.coupling.contractions import by_group
 from l0compile.analysis.coupling.table import register
+from l0compile.analysis.liveness.attention import BY_HEAD
 from l0compile.ir.nodes import arguments, shape, tensor
 from l0compile.ir.ops.attention.multi_head import key_heads
 
@@ -14,13 +15,35 @@ aten = torch.ops.aten
 
 def fused(node: fx.Node, coupling: Coupling) -> None:
     """``l0compile::attention`` on [batch, token, heads * width]: a head is ``width`` channels in a row."""
+    _whole_heads(node, coupling, [])
+
+
+def listed(node: fx.Node, coupling: Coupling) -> None:
+    """``l0compile::block_attention``: also its lists and its bias lose heads, where they have some of their own."""
+    given = arguments(node)
+    if given["log_sum_exp"]:
+        for other in (node, *node.all_input_nodes):
+            coupling.pin_all(other, "logarithms of the sums of attention, a feature of each head")
+        return
+    places = [(given[name], 1) for name in BY_HEAD] + [(given["bias"], 0)]
+    by_head = [place for place in places if tensor(place[0]) is not None]
+    for other, head in [*by_head, (given["patterns"], -1)]:
+        if tensor(other) is not None:
+            for axis in coupling.axes(other):
+                if axis[1] != head:
+                    coupling.pin(axis, "a list of attention")
+    _whole_heads(node, coupling, [axis for axis in by_head if coupling.size(axis) is not None])
+
+
+def _whole_heads(node: fx.Node, coupling: Coupling, others: list[TensorAxis]) -> None:
+    """``others``: axes of one channel a head that go with them."""
     given = arguments(node)
     q, k, v, mask = given["q"], given["k"], given["v"], given["mask"]
     for operand in (q, k, v):
         coupling.same(node, (node, 0), (operand, 0))
         coupling.pin((operand, 1), "tokens of attention")
     coupling.pin((node, 1), "tokens of attention")
-    axes = [(q, 2), (k, 2), (v, 2), (node, 2)]
+    axes = [(q, 2), (k, 2), (v, 2), (node, 2), *others]
     if tensor(mask) is not None:
         heads = len(shape(mask)) - 3
         for axis in coupling.axes(mask):
@@ -96,5 +119,6 @@ def rope(node: fx.Node, coupling: Coupling) -> None:
 
 
 register(torch.ops.l0compile.attention.default, rule=fused)
+register(torch.ops.l0compile.block_attention.default, rule=listed)
 register(torch.ops.l0compile.rope.default, rule=rope)
 register(aten.scaled_dot_product_attention.default, rule=sdpa)

@@ -1,4 +1,4 @@
-"""Transfer functions of ``l0compile::attention`` and ``l0compile::rope``: heads are independent of each other."""
+"""Transfer functions of attention, to all keys or to listed ones, and of ``l0compile::rope``: heads are independent."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -88,5 +88,35 @@ def _partner(mask: Tensor, node: fx.Node) -> Tensor:
     return by_half.flip(-2).flatten(-3)
 
 
+def _listed(node: fx.Node, view: View) -> Fact | None:
+    """Zeros stay. Other constants do not, because a row that lists no key gives 0; of logarithms nothing is known."""
+    given = arguments(node)
+    if given["log_sum_exp"]:
+        return None
+    known, value = (_by_query_head(t, given) for t in view.fact(given["v"]).last_axis())
+    return Fact((known & (value == 0)).reshape(1, 1, -1), torch.zeros(1, 1, 1))
+
+
+def _listed_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
+    """As of attention; lists and a bias are read for live heads, too."""
+    given = arguments(node)
+    if given["log_sum_exp"]:
+        return {}
+    reads, heads = dict(_reads(node, live, view)), live_heads(node, live)
+    for name in BY_HEAD:
+        if isinstance(given[name], fx.Node):
+            reads[given[name]] = heads.reshape(1, -1, *[1] * (len(shape(given[name])) - 2))
+    if isinstance(given["bias"], fx.Node):
+        reads[given["bias"]] = heads.reshape(-1, 1)
+    return reads
+
+
+BY_HEAD = (
+    "full_counts", "full_blocks", "partial_counts", "partial_blocks", "pattern_numbers", "column_counts", "columns",
+)  # fmt: skip
+"""Operands of attention to listed keys [batch, head, row, ...]."""
+
+
 register(torch.ops.l0compile.rope.default, forward=_rope, backward=_rope_reads)
 register(torch.ops.l0compile.attention.default, forward=_forward, backward=_reads)
+register(torch.ops.l0compile.block_attention.default, forward=_listed, backward=_listed_reads)

@@ -10,11 +10,11 @@ from l0compile.analysis.coupling import KeptChannels, couple
 from l0compile.analysis.liveness import analyse
 from l0compile.ir.nodes import arguments, is_op, shape, tensor
 from l0compile.ir.program import Program
+from l0compile.rewrite.regions import ATTENTIONS
 
 aten = torch.ops.aten
-ATTENTION = torch.ops.l0compile.attention.default
 _REGIONS = (
-    aten.linear.default, aten.convolution.default, aten.scaled_dot_product_attention.default, ATTENTION,
+    aten.linear.default, aten.convolution.default, aten.scaled_dot_product_attention.default, *ATTENTIONS,
 )  # fmt: skip
 
 
@@ -88,7 +88,7 @@ class Graph:
         for name, node in self.nodes.items():
             source = arguments(node).get("input")
             if (node, _feature(node, node)) in coupled:
-                if is_op(node, ATTENTION):
+                if is_op(node, *ATTENTIONS):
                     heads = int(arguments(node)["heads"])
                 writers.append(name)
             if isinstance(source, fx.Node) and (source, _feature(node, source)) in coupled:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import fx
 
 from l0compile.analysis.coupling import KeptChannels, TensorAxis, couple
@@ -14,9 +13,7 @@ from l0compile.ir.program import Program
 from l0compile.rewrite.compact import shrink_norms as _shrink_norms  # noqa: F401  (each fills its part of the table)
 from l0compile.rewrite.compact import shrink_sums as _shrink_sums  # noqa: F401
 from l0compile.rewrite.compact.shrink import Cutter, shrink
-from l0compile.rewrite.regions import note, region_of
-
-_ATTENTION = torch.ops.l0compile.attention.default
+from l0compile.rewrite.regions import ATTENTIONS, note, region_of
 
 
 def compact(program: Program) -> Program:
@@ -111,7 +108,7 @@ def _sides(node: fx.Node) -> list[tuple[TensorAxis, str, int]]:
     """(axis, word for its features, width of one) of the feature axes of a region's result and input."""
     result = shape(node)
     given = arguments(node)
-    if is_op(node, _ATTENTION):
+    if is_op(node, *ATTENTIONS):
         return [((node, len(result) - 1), "heads", result[-1] // given["heads"])]
     x = given.get("input")
     if tensor(x) is None:

@@ -152,5 +152,5 @@ def _extreme(cutter: Cutter, node: fx.Node, constants: Tensor) -> None:
 
 register(aten.linear.default, change=_linear)
 register(*CONVOLUTIONS, change=_convolution)
-register(l0.attention.default, l0.rope.default, change=_heads)
+register(l0.attention.default, l0.block_attention.default, l0.rope.default, change=_heads)
 register(aten.mean.dim, aten.sum.dim_IntList, *_BOUNDS, change=_mean)

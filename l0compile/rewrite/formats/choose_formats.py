@@ -19,7 +19,7 @@ from l0compile.ir.records import Format, Region
 from l0compile.rewrite.formats.format_choice import FormatChoice, Layers, choose, for_words
 from l0compile.rewrite.formats.winograd import dense_time
 from l0compile.rewrite.linear_layers import PRECISIONS, linear_weight, narrow_weight
-from l0compile.rewrite.regions import CONV, LINEAR, SDPA, region_of
+from l0compile.rewrite.regions import ATTENTIONS, CONV, LINEAR, SDPA, region_of
 from l0compile.rewrite.windows import Window, conv_weight, narrow_conv_weight, window_of
 
 _HAS_REGION = (
@@ -27,7 +27,7 @@ _HAS_REGION = (
     torch.ops.l0compile.int8_linear.default, torch.ops.l0compile.int8_bsr_linear.default,
     torch.ops.l0compile.int8_bsr_conv2d.default,
     torch.ops.l0compile.bfloat16_linear.default, torch.ops.l0compile.bfloat16_bsr_linear.default,
-    torch.ops.l0compile.attention.default, SDPA,
+    *ATTENTIONS, SDPA,
 )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def choose_formats(program: Program, target: Target, costs: Costs | None = None)
         elif (kernel := narrow_conv_weight(editor, node)) is not None:
             _narrow_conv(editor, node, kernel, regions, target)
             present.add(name)
-        elif is_op(node, torch.ops.l0compile.attention.default) and name in regions:
+        elif is_op(node, *ATTENTIONS) and name in regions:
             regions[name] = _attention(regions[name], arguments(node)["heads"])
         if found is not None or is_op(node, *_HAS_REGION):
             present.add(name)
