@@ -72,7 +72,7 @@ _HOME = {
     "advise": "compiler.advice", "Advice": "compiler.advice",
     "measure": "measurement", "Protocol": "measurement", "Measurement": "measurement",
     "quantize": "quantization",
-    "gate_prices": "pruning.prices", "search": "studies.entry",
+    "gate_prices": "studies.pruning.prices", "search": "studies.entry",
 }  # fmt: skip
 """Public name -> the module that defines it."""
 

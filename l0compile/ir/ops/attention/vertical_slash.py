@@ -1,7 +1,7 @@
 """``l0compile::vertical_slash``: columns and diagonals that the last queries look at, as lists for rows of blocks.
 
-It is one operator, not those that it is made of: compiled, it runs in PyTorch as a whole, and the indices of its
-gathers are not checked one by one.
+It is one operator, not those that it is made of: compiled, it runs in PyTorch as a whole, without checks of the
+indices of its gathers.
 """
 
 import torch
