@@ -7,8 +7,8 @@ trained on Python's standard library here. No weight is changed. For each candid
 head is compiled and measured: its time is the budget. Losses of every candidate at every head come from calibration
 inputs (``l0compile.attention.pattern_losses``), its price from the measured times; a knapsack then chooses a pattern
 for each head, as a search does. The chosen model is compiled, measured in turns with the uniform one, and where it is
-slower chosen anew at a lower price. ``loss``: on held-out inputs; bytes: nats a byte above the dense model's; MiniLM: 1 -
-cosine with the dense model's embedding. Wanted: less loss at every budget. Appends to
+slower chosen anew at a lower price. ``loss``: on held-out inputs; bytes: nats a byte above the dense model's; MiniLM: 1
+- cosine with the dense model's embedding. Wanted: less loss at every budget. Appends to
 ``benchmarks/results/pattern_search.jsonl`` and draws ``pattern_search.png``.
 """
 
