@@ -8,6 +8,7 @@ from l0compile.rewrite.compact.drop_dead import drop_dead
 from l0compile.rewrite.compact.gather_channels import gather_channels
 from l0compile.rewrite.compact.narrow_bags import narrow_bags
 from l0compile.rewrite.formats.choose_formats import choose_formats
+from l0compile.rewrite.formats.dense_attention import dense_attention
 from l0compile.rewrite.formats.dense_kernels import dense_kernels
 from l0compile.rewrite.fuse.fuse_attention import fuse_attention
 from l0compile.rewrite.fuse.fuse_complex_rope import fuse_complex_rope
@@ -82,7 +83,8 @@ COMPACT = PassGroup("compact", "Remove what is dead; dense operators stay dense.
     Pass(flush_denormals, flushes_denormals=True),  # constants folded into biases
     Pass(canonicalize),
 ))  # fmt: skip
-FORMATS = PassGroup("formats", "Choose how each weight that is left is stored.", (
+FORMATS = PassGroup("formats", "Choose how each weight that is left is stored, and what attention walks.", (
+    Pass(dense_attention, takes=("costs",)),
     Pass(choose_formats, uses_zeros=True, adds_operators=True, takes=("target", "costs")),
 ))  # fmt: skip
 LAYOUT = PassGroup("layout", "Bring values into the memory layouts of the CPU kernels.", (

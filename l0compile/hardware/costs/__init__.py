@@ -1,6 +1,7 @@
 """What kernels take on a device: measured, remembered, merged, and predicted where nothing was measured."""
 
 from l0compile.hardware.costs.database import Database, default_path
+from l0compile.hardware.costs.listed_keys import listed_ms, lists_pay
 from l0compile.hardware.costs.lookup import Costs, Estimate, known_costs, shipped_records
 from l0compile.hardware.costs.machine import CountedKernel, Machine
 from l0compile.hardware.costs.place import place, versions_of
@@ -16,6 +17,6 @@ from l0compile.hardware.costs.text import read_records, write_records
 
 __all__ = [
     "CostKey", "CostPlace", "CostRecord", "Costs", "CountedKernel", "Database", "Estimate", "KernelWorkload", "Machine",
-    "ScheduleData", "default_path", "known_costs", "merged", "place", "read_records", "shipped_records", "versions_of",
-    "write_records",
+    "ScheduleData", "default_path", "known_costs", "listed_ms", "lists_pay", "merged", "place", "read_records",
+    "shipped_records", "versions_of", "write_records",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from l0compile.ir.ops.words import features_of, word_blocks
 from l0compile.ir.program import Program
 from l0compile.ir.records import ATTENTION_NOTE, Format, Region
 from l0compile.rewrite.formats.format_choice import FormatChoice, Layers, choose, for_words
+from l0compile.rewrite.formats.lists_of_attention import constant_program, listed_shares
 from l0compile.rewrite.formats.winograd import dense_time
 from l0compile.rewrite.linear_layers import PRECISIONS, linear_weight, narrow_weight
 from l0compile.rewrite.regions import ATTENTIONS, CONV, LINEAR, SDPA, region_of
@@ -29,6 +30,10 @@ _HAS_REGION = (
     torch.ops.l0compile.bfloat16_linear.default, torch.ops.l0compile.bfloat16_bsr_linear.default,
     *ATTENTIONS, SDPA,
 )  # fmt: skip
+
+
+LISTED = torch.ops.l0compile.block_attention.default
+_HEADS_TOLD = 16
 
 
 def choose_formats(program: Program, target: Target, costs: Costs | None = None) -> Program:
@@ -81,7 +86,7 @@ def choose_formats(program: Program, target: Target, costs: Costs | None = None)
             _narrow_conv(editor, node, kernel, regions, target)
             present.add(name)
         elif is_op(node, *ATTENTIONS) and name in regions:
-            regions[name] = _attention(regions[name], arguments(node)["heads"])
+            regions[name] = _listed(editor, node, _attention(regions[name], arguments(node)["heads"]))
         if found is not None or is_op(node, *_HAS_REGION) or ATTENTION_NOTE in node.meta:
             present.add(name)
     result = editor.finish()
@@ -204,6 +209,23 @@ def _attention(region: Region, heads: int) -> Region:
     reason = region.reason or ("all heads are read" if whole else "")
     shape_after = (heads, region.shape_before[1])
     return replace(region, shape_after=shape_after, format="dense" if whole else "compact", reason=reason)
+
+
+def _listed(editor: Editor, node: fx.Node, region: Region) -> Region:
+    """The region of an attention to listed keys: what share of the keys each head reads."""
+    lists = constant_program(editor, node) if is_op(node, LISTED) else None
+    if lists is None:
+        return region
+    shares = listed_shares(lists, arguments(node)["heads"], int(shape(arguments(node)["k"])[1]))
+    told = ", ".join(f"{100 * share:.0f}" for share in shares[:_HEADS_TOLD])
+    more = ", ..." if len(shares) > _HEADS_TOLD else ""
+    each = (
+        f"{told}{more} % of all keys by head"
+        if len(set(shares)) > 1
+        else f"{100 * shares[0]:.0f} % of all keys"
+    )
+    text = f"rows of {lists.q_block} queries list their keys in blocks of {lists.k_block}: {each}"
+    return replace(region, density=sum(shares) / len(shares), reason=f"{text}; {region.reason}".rstrip("; "))
 
 
 def _dropped(region: Region, usual: Layers | None) -> Region:

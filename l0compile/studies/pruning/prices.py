@@ -1,7 +1,7 @@
 """The predicted time of every level of a layer on the device, in milliseconds, before anything is compiled."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import exp, log
 from typing import Protocol
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from l0compile.attention.assignment.calls import AttentionSite
 from l0compile.errors import ConfigError
 from l0compile.gates import Block
-from l0compile.hardware.costs import Costs, KernelWorkload
+from l0compile.hardware.costs import Costs, KernelWorkload, listed_ms
 from l0compile.hardware.targets import Target, load_target
 from l0compile.ir.ops.attention.row_program import RowProgram
 from l0compile.ir.ops.words import features_of
@@ -21,8 +21,9 @@ from l0compile.kernels.costs import costs_of
 from l0compile.studies.pruning.level import Numbers, Shape, has_kernel
 from l0compile.studies.pruning.masks import block_of
 
-# What attention to listed blocks reaches of the speed of all keys.
-_PATTERN_EFFICIENCY = 0.85
+# What attention to listed blocks reaches of the speed of all keys if no kernel was measured.
+_PATTERN_EFFICIENCY = 0.9
+_LEAST = 1e-4  # a density is positive
 # Multiplications per millisecond if no kernel was measured: only ratios matter then, see ``LatencyLine``.
 _NOMINAL = 1e8
 
@@ -113,18 +114,28 @@ class Prices:
 
     def head_ms(self, site: AttentionSite, program: RowProgram | None) -> float:
         """Return the milliseconds of one head of an attention; None: it sees all keys, or those up to its own."""
-        whole = self._attention_ms(site) / site.heads
         if program is None:
-            return whole
-        kept = program.kept(site.queries, site.keys) * (2 if site.causal else 1)
+            return self._attention_ms(site) / site.heads
+        kept, sizes = program.kept(site.queries, site.keys), (program.q_block, program.k_block)
+        if self.costs is not None:
+            parts = {"full": program.full, "partial": program.partial, "columns": program.columns}
+            words = [name for name, part in parts.items() if part is not None] + ["mask"] * site.masked
+            work = KernelWorkload(
+                "block_attention", (*_attention_shape(site), *sizes), None, max(kept, _LEAST),
+                site.sequences * site.queries, "+".join(words),
+            )  # fmt: skip
+            found = listed_ms(self.costs, work)
+            if found is not None:
+                return found / site.heads
+        whole = self._attention_ms(replace(site, causal=False)) / site.heads
         return whole * min(1.0, kept / _PATTERN_EFFICIENCY)
 
     def _attention_ms(self, site: AttentionSite) -> float:
         tokens = site.sequences * site.queries
         if self.costs is not None:
-            shape = (site.heads, site.key_heads, site.width, site.value_width, site.queries, site.keys)
             variant = "+".join(["causal"] * site.causal + ["mask"] * site.masked)
-            found = self.costs.estimate(KernelWorkload("attention", shape, tokens=tokens, variant=variant))
+            work = KernelWorkload("attention", _attention_shape(site), tokens=tokens, variant=variant)
+            found = self.costs.estimate(work)
             if found is not None:
                 return found.ms
         share = 0.5 if site.causal else 1.0
@@ -144,6 +155,10 @@ class Prices:
         efficiency = 1.0 if words is None else self.target.block_efficiency(*words)
         whole = n * k * call.tokens / (each * _NOMINAL)
         return whole * density / efficiency if efficiency > 0 else float("inf")
+
+
+def _attention_shape(site: AttentionSite) -> tuple[int, ...]:
+    return site.heads, site.key_heads, site.width, site.value_width, site.queries, site.keys
 
 
 def gate_prices(

@@ -1,4 +1,4 @@
-"""What attention to listed keys costs, and whether attention to all keys is quicker."""
+"""What attention to listed keys costs."""
 
 from collections.abc import Mapping
 from math import ceil
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import fx
 
-from l0compile.hardware.costs import Costs, KernelWorkload, Machine
+from l0compile.hardware.costs import KernelWorkload, Machine
 from l0compile.ir.nodes import arguments
 from l0compile.ir.ops.attention.packed_block import EDGE
 from l0compile.kernels.cpu.attention.block.spec import BlockAttentionSpec, ListAxes
@@ -22,36 +22,6 @@ _SHARED = ListAxes(False, False)
 _LISTS = ("full", "partial", "columns")
 WORDS = (*_LISTS, "mask", "bias", "softcap", "logarithms")
 _LEAST = 1e-4  # a density is positive
-# Share of the speed of attention to all keys that lists reach where nothing was measured.
-_EFFICIENCY = 0.9
-
-
-def listed_ms(costs: Costs, work: KernelWorkload) -> float | None:
-    """Predicted milliseconds of attention to listed keys; ``work.density``: the share of keys that a row lists.
-
-    Where no lists were measured: that share of attention to all keys, a little slower.
-    """
-    found = costs.estimate(work)
-    if found is not None:
-        return found.ms
-    dense = dense_ms(costs, work)
-    return None if dense is None else dense * min(1.0, work.density / _EFFICIENCY)
-
-
-def dense_ms(costs: Costs, work: KernelWorkload) -> float | None:
-    """Predicted milliseconds of attention to all keys in its place, with every key that it masks."""
-    words = "bias" if {"partial", "columns", "bias"} & set(work.words) else ""
-    shape = work.shape[:6]
-    found = costs.estimate(
-        KernelWorkload("attention", shape, tokens=work.tokens, variant=words, dtype=work.dtype)
-    )
-    return None if found is None else found.ms
-
-
-def lists_pay(costs: Costs, work: KernelWorkload) -> bool:
-    """Whether attention to listed keys is quicker than to all of them; True where nothing is known."""
-    listed, dense = listed_ms(costs, work), dense_ms(costs, work)
-    return listed is None or dense is None or listed <= dense
 
 
 def _workload(node: fx.Node, call: KernelCall) -> KernelWorkload:
