@@ -67,7 +67,9 @@ def _region(editor: Editor, node: fx.Node) -> Region | None:
         given = arguments(node)
         heads, logarithms = int(given["heads"]), int(given.get("log_sum_exp", False))
         size = (heads, int(shape(node)[-1]) // heads - logarithms)
+        written = node.meta.get(ATTENTION_NOTE)
         reason = _window(given["before"], given["after"]) if "before" in given else ""
+        reason = written.text if isinstance(written, AttentionNote) else reason
         return Region(region_name(node), ATTENTION, size, size, 1.0, "dense", None, reason)
     if is_op(node, SDPA):
         q = shape(node.args[0])

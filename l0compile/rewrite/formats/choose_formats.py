@@ -213,10 +213,16 @@ def _attention(region: Region, heads: int) -> Region:
 
 def _listed(editor: Editor, node: fx.Node, region: Region) -> Region:
     """The region of an attention to listed keys: what share of the keys each head reads."""
-    lists = constant_program(editor, node) if is_op(node, LISTED) else None
-    if lists is None:
+    if not is_op(node, LISTED):
         return region
+    lists, noted = constant_program(editor, node), ATTENTION_NOTE in node.meta
+    if lists is None:
+        text = "rows of queries list their keys, which are chosen in each call"
+        return region if noted else replace(region, reason=f"{text}; {region.reason}".rstrip("; "))
     shares = listed_shares(lists, arguments(node)["heads"], int(shape(arguments(node)["k"])[1]))
+    density = sum(shares) / len(shares)
+    if noted:
+        return replace(region, density=density)
     told = ", ".join(f"{100 * share:.0f}" for share in shares[:_HEADS_TOLD])
     more = ", ..." if len(shares) > _HEADS_TOLD else ""
     each = (
@@ -225,7 +231,7 @@ def _listed(editor: Editor, node: fx.Node, region: Region) -> Region:
         else f"{100 * shares[0]:.0f} % of all keys"
     )
     text = f"rows of {lists.q_block} queries list their keys in blocks of {lists.k_block}: {each}"
-    return replace(region, density=sum(shares) / len(shares), reason=f"{text}; {region.reason}".rstrip("; "))
+    return replace(region, density=density, reason=f"{text}; {region.reason}".rstrip("; "))
 
 
 def _dropped(region: Region, usual: Layers | None) -> Region:
