@@ -63,7 +63,8 @@ class Emitter:
     def masked(self, scale: float, keys: fx.Node, causal: bool) -> fx.Node:
         """The same over the keys that a mask [B, heads, 1, K] leaves."""
         operator = torch.ops.l0compile.attention.default
-        fused = self.writer.call(operator, *self._joined(), keys, self._heads, scale, causal)
+        window = (None, 0 if causal else None)
+        fused = self.writer.call(operator, *self._joined(), keys, self._heads, scale, *window)
         return self._split(fused)
 
     def blocks(
