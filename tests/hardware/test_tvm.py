@@ -36,10 +36,11 @@ def test_a_missing_wheel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_threads_are_set_unless_the_user_did(given: str | None, expected: str) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("TVM_")}
     env |= {"TVM_NUM_THREADS": given} if given else {}
+    names = ("NUM_THREADS", "BIND_THREADS", "THREAD_POOL_SPIN_COUNT")
     code = "import os, l0compile.hardware._tvm_runtime\n"
-    code += "print(os.environ['TVM_NUM_THREADS'], os.environ['TVM_BIND_THREADS'])"
+    code += f"print(*(os.environ['TVM_' + name] for name in {names}))"
     ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-    assert ran.stdout.split() == [expected, "0"]
+    assert ran.stdout.split() == [expected, "0", "20000"]
 
 
 @pytest.mark.parametrize("name", list_targets())

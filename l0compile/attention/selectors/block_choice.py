@@ -7,6 +7,8 @@ from l0compile.attention.patterns.block_grid import BlockGrid
 from l0compile.attention.selectors.causal_edges import causal_edges
 from l0compile.ir.ops.attention.row_program import RowLists, RowProgram
 
+_LAST = torch.iinfo(torch.int32).max
+
 
 def best_blocks(
     grid: BlockGrid, scores: Tensor, topk: int, causal: bool, threshold: float | None = None
@@ -48,4 +50,7 @@ def _enough(values: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _lists(counts: Tensor, entries: Tensor) -> RowLists:
-    return RowLists(counts.to(torch.int32).contiguous(), entries.to(torch.int32))
+    """The first ``counts`` of the entries, in order: blocks that lie side by side are read one after another."""
+    behind = torch.arange(entries.shape[-1], device=entries.device) >= counts.unsqueeze(-1)
+    ordered = entries.to(torch.int32).masked_fill(behind, _LAST).sort(-1).values
+    return RowLists(counts.to(torch.int32).contiguous(), ordered)
