@@ -48,8 +48,8 @@ def _set_environment() -> None:
     os.environ.setdefault("TVM_NUM_THREADS", str(available_cores()))
     # Pinning would also pin the calling thread, and with it every PyTorch thread started from it afterwards.
     os.environ.setdefault("TVM_BIND_THREADS", "0")
-    # TVM's own 300 000 rounds are 80 ms in which PyTorch, in islands or after a call, has half of two cores. Workers that
-    # sleep at once cost about 20 microseconds a parallel loop, 15 % of a pruned encoder. These rounds take 5 ms.
+    # TVM's own 300 000 rounds are 80 ms in which PyTorch, in islands or after a call, has half of two cores. Workers
+    # that sleep at once cost about 20 microseconds a parallel loop, 15 % of a pruned encoder. These rounds take 5 ms.
     os.environ.setdefault("TVM_THREAD_POOL_SPIN_COUNT", "20000")
 
 
