@@ -62,6 +62,7 @@ METHODS = (
     Method("attention bottlenecks", False, lambda n: A.AttentionBottlenecks((n // 2 - 2, n // 2 - 2))),
     Method("sparse edges", False, lambda n: A.SvittEdges(block_size=64)),
     Method("block-sparse", True, lambda n: A.PooledScores(64, max(2, n // 640))),
+    Method("block-sparse, both sides", False, lambda n: A.PooledScores(64, max(2, n // 640), causal=False)),
     Method("vertical-slash", True, lambda n: A.VerticalSlash(1000, 2000)),
     Method("antidiagonal sums", True, lambda n: A.AntidiagonalScores(max_blocks=max(2, n // 640))),
     Method("top keys of a query", True, lambda n: A.RowTopK(128, q_block=64)),

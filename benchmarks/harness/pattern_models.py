@@ -10,6 +10,7 @@ from harness import byte_language
 from l0compile.attention.assignment.kinds import head_patterns
 from l0compile.tasks.embedding import encode, load_encoder
 from l0compile.tasks.imdb.files import load_reviews
+from l0compile.tasks.task import Split
 
 TOKENS = 512
 Parts = tuple[Any, ...]
@@ -36,16 +37,22 @@ class _Pooled(nn.Module):
 def minilm() -> Parts:
     """MiniLM over the first 512 tokens of reviews that have as many."""
     model = _Pooled().eval()
-    calibration, held_out = _long_reviews(48)[:16], _long_reviews(48)[16:]
-    with torch.no_grad():
-        wanted = torch.cat([model(ids) for ids in held_out])
+    reviews = _long_reviews(56)
+    calibration, validation, held_out = reviews[:16], reviews[16:24], reviews[24:]
 
-    def loss(other: nn.Module) -> float:
+    def loss_on(part: Sequence[Tensor]) -> Callable[[nn.Module], float]:
         with torch.no_grad():
-            return 1.0 - float((torch.cat([other(ids) for ids in held_out]) * wanted).sum(1).mean())
+            wanted = torch.cat([model(ids) for ids in part])
+
+        def loss(other: nn.Module) -> float:
+            with torch.no_grad():
+                return 1.0 - float((torch.cat([other(ids) for ids in part]) * wanted).sum(1).mean())
+
+        return loss
 
     candidates = head_patterns([_WINDOWS, _CLASS, _DILATED], "minilm")
-    return model, (held_out[0],), candidates, calibration, lambda model, ids: model(ids), loss
+    example, losses = (held_out[0],), (loss_on(held_out), loss_on(validation))
+    return model, example, candidates, calibration, lambda model, ids: model(ids), *losses
 
 
 def _long_reviews(count: int) -> Sequence[Tensor]:
@@ -59,13 +66,14 @@ def bytes_model() -> Parts:
     """The causal model over bytes."""
     task = byte_language.ByteTask()
     model = task.dense()
-    dense = task.quality(model, "held_out")
+    dense = {part: task.quality(model, part) for part in ("held_out", "validation")}
 
-    def loss(other: nn.Module) -> float:
-        return dense - task.quality(other, "held_out")
+    def loss_on(part: Split) -> Callable[[nn.Module], float]:
+        return lambda other: dense[part] - task.quality(other, part)
 
     candidates = head_patterns([_CAUSAL, _SINKS, _STRIDED], "bytes")
-    return model, task.example(), candidates, list(task.calibration()), task.predict, loss
+    losses = loss_on("held_out"), loss_on("validation")
+    return model, task.example(), candidates, list(task.calibration()), task.predict, *losses
 
 
 MODELS: dict[str, Callable[[], Parts]] = {"bytes": bytes_model, "minilm": minilm}
