@@ -1,14 +1,21 @@
 """What a static pattern of attention is, and how it becomes a row program."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from l0compile.attention.patterns.block_grid import BlockGrid
 from l0compile.attention.patterns.grid_program import grid_program
+from l0compile.errors import ConfigError
 from l0compile.ir.ops.attention.row_program import RowProgram
+
+# Parameters that nothing is left of at 0.
+_SIZES = frozenset({
+    "attention_window", "block_size", "dilation", "frame_size", "height", "kernel_size", "num_frame", "period",
+    "stride", "vert_stride", "width", "window", "window_size",
+})  # fmt: skip
 
 
 class Pattern(ABC):
@@ -16,6 +23,17 @@ class Pattern(ABC):
 
     A subclass is a frozen dataclass whose fields have the names of the paper or code that it comes from.
     """
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            value = getattr(self, field.name)
+            if field.type not in (int, "int"):
+                continue
+            least = 1 if field.name in _SIZES else 0
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ConfigError(
+                    f"{type(self).__name__}: {field.name}: expected a whole number of {least} or more, got {value!r}"
+                )
 
     @abstractmethod
     def live(self, grid: BlockGrid, head: Tensor, q: Tensor, k: Tensor) -> Tensor:
