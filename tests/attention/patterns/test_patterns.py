@@ -174,6 +174,6 @@ def test_a_pattern_for_each_head_is_expected() -> None:
 
 
 def test_long_sequences_are_listed_without_a_dense_mask() -> None:
-    """262,144 tokens: a dense mask would take 64 GiB."""
-    program = AShape(128, 3968).program(1 << 18)
+    """131,072 tokens: a dense mask would take 16 GiB."""
+    program = AShape(128, 3968).program(1 << 17)
     assert program.full is not None and int(program.full.counts.max()) == 2 + 61
