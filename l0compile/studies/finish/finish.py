@@ -38,9 +38,10 @@ def finish(context: SearchContext, state: SearchState) -> SearchState:
     winner, bench, task, progress = state.winner, context.bench, context.task, context.progress
     assert winner is not None, "train_chosen comes first"
     progress.phase("compiling and verifying the chosen candidate")
-    compiled = bench.build(winner.final, MODEL)
+    # Patterns of heads are lists for one length.
+    fixed = task.dynamic_shapes() is None or bool(context.space.attention)
+    compiled = bench.build(winner.final, MODEL, dynamic=not fixed)
     artifact = _publish(bench.folder / MODEL, context.options.out / MODEL)
-    fixed = task.dynamic_shapes() is None
     quality = task.quality(winner.final if fixed else compiled, "held_out")
     dense = task.quality(context.evaluator.origin, "held_out")
     progress.phase("final measurement: every engine in a process of its own")

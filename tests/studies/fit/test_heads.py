@@ -5,15 +5,18 @@ import json
 from pathlib import Path
 
 import pytest
+import tiny_task
 from instant import make_evaluator
 
+import l0compile as l0
 from l0compile.attention.assignment.calls import answered
 from l0compile.attention.assignment.kinds import KINDS
-from l0compile.errors import ConfigError
+from l0compile.errors import ConfigError, InputError
 from l0compile.hardware.targets import load_target
 from l0compile.studies.fit.evaluate import Evaluator
 from l0compile.studies.fit.search_job import search_job, search_objective
 from l0compile.studies.pruning.prices import Prices
+from l0compile.studies.run import run_search
 from l0compile.studies.setup import legal_precisions
 from l0compile.studies.space.candidate import Choices
 from l0compile.studies.space.read import parse_space
@@ -131,6 +134,20 @@ def test_what_does_not_go_together_is_refused(attentive: Space, space: Space) ->
     with pytest.raises(ConfigError, match="expected no 'bfloat16' beside attention 'attention'"):
         legal_precisions(rounded, load_target("native"))
     assert parse_space({**data, "gates": []}).attention[0].name == "attention"
+
+
+@pytest.mark.slow
+def test_a_search_ends_with_fixed_sizes_though_the_task_has_others(attentive: Space, tmp_path: Path) -> None:
+    class Dynamic(tiny_task.TinyTask):
+        def dynamic_shapes(self) -> object:
+            return ({0: "batch", 1: "tokens"},)
+
+    found = run_search(attentive, tmp_path, task=Dynamic(tiny_task.TinyOptions()), quick=True)
+    loaded = l0.load(tmp_path / "model")
+    ids = Dynamic(tiny_task.TinyOptions()).example()
+    assert loaded(*ids).shape == (ids[0].shape[0], 32) and found.chosen is not None
+    with pytest.raises(InputError):
+        loaded(ids[0][:, :5])
 
 
 def test_a_pattern_that_matches_nothing_is_refused(attentive: Space, tmp_path: Path) -> None:
