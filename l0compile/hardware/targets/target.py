@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from l0compile.hardware.targets.gpu import Gpu
 from l0compile.ir.codec import Count
 
 _INSTRUCTIONS = {"int8": ("avx512vnni", "avxvnni", "i8mm"), "bfloat16": ("avx512bf16", "bf16")}
@@ -61,6 +62,7 @@ class Target:
         core: what kernels and schedules assume of one core.
         dot_products: LLVM features with instructions that multiply and add narrow numbers: "avx512vnni", "avxvnni",
             "i8mm" for 8-bit integers, "avx512bf16" and "bf16" for bfloat16.
+        gpu: of a CUDA target: limits of the architecture, and speeds of a card that has it.
     """
 
     name: str
@@ -80,9 +82,12 @@ class Target:
     device: str = ""
     core: Core = Core()
     dot_products: tuple[str, ...] = ()
+    gpu: Gpu | None = None
 
     def multiplies(self, precision: str) -> bool:
         """Whether it has instructions for "int8" or "bfloat16"; without, plain arithmetic is slower than float32."""
+        if self.gpu is not None:
+            return precision == "float32" or precision in dict(self.gpu.tensor_tflops)
         return precision == "float32" or not set(_INSTRUCTIONS.get(precision, ())).isdisjoint(
             self.dot_products
         )
