@@ -58,17 +58,37 @@ def _(x: Tensor, data: Tensor, bias: Tensor | None, n: int, activation: str) -> 
 
 @torch.library.custom_op("l0compile::rows_bsr_linear", mutates_args=())
 def rows_bsr_linear(
-    x: Tensor, data: Tensor, indices: Tensor, indptr: Tensor, bias: Tensor | None, n: int, activation: str
+    x: Tensor,
+    data: Tensor,
+    indices: Tensor,
+    indptr: Tensor,
+    order: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    n: int,
+    activation: str,
 ) -> Tensor:
-    """activation(W x + bias): x [..., k] -> [..., n] with W [n, k] in blocks, as ``l0compile::bsr_linear`` has it."""
-    return activate(bsr_linear(x, data, indices, indptr, bias, n, x.shape[-1]), activation)
+    """activation(W x + bias) + residual: x [..., k] -> [..., n] with W [n, k] in blocks.
+
+    Args:
+        x, data, indices, indptr, bias, n: as ``l0compile::bsr_linear`` has them.
+        order: int32 [block rows], in which order GPUs begin them, as :func:`heaviest_first` makes it; it does not
+            change the result. None: as they lie.
+        residual: [..., n] or None.
+        activation: a name of :mod:`l0compile.ir.ops.activation`.
+    """
+    y = activate(bsr_linear(x, data, indices, indptr, bias, n, x.shape[-1]), activation)
+    return y if residual is None else y + residual
 
 
 @rows_bsr_linear.register_fake
-def _(
-    x: Tensor, data: Tensor, indices: Tensor, indptr: Tensor, bias: Tensor | None, n: int, activation: str
-) -> Tensor:
+def _(x, data, indices, indptr, order, bias, residual, n, activation):  # type: ignore[no-untyped-def]
     return x.new_empty(*x.shape[:-1], n)
+
+
+def heaviest_first(indptr: Tensor) -> Tensor:
+    """int32 [block rows]: the block rows from the one with most blocks to the one with fewest."""
+    return indptr.diff().argsort(descending=True, stable=True).to(torch.int32)
 
 
 def _check(x: Tensor, data: Tensor, indptr: Tensor, n: int, k: int) -> None:

@@ -16,7 +16,7 @@ AFTER_SUM = ("", "relu")
 def dense_linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, rows: int, activation: str
 ) -> Tensor:
-    """activation(x Wᵀ + bias) + residual, with only one of activation and residual.
+    """activation(x Wᵀ + bias) + residual; in PyTorch's engine with only one of activation and residual.
 
     Args:
         x: [..., k].

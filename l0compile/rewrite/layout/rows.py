@@ -75,8 +75,8 @@ class _RowsLayout:
         return self.editor.call(l0.rows_linear.default, args, before=node)
 
     def _sparse(self, node: fx.Node, x: fx.Node, given: dict[str, Any]) -> fx.Node:
-        names = ("data", "indices", "indptr", "bias", "n", "activation")
-        args = (x, *(given[name] for name in names))
+        weight = (given["data"], given["indices"], given["indptr"])
+        args = (x, *weight, None, given["bias"], None, given["n"], given["activation"])
         return self.editor.call(l0.rows_bsr_linear.default, args, before=node)
 
     def _replace(self, node: fx.Node, rows: fx.Node) -> None:

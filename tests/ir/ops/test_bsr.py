@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from l0compile.errors import InputError
-from l0compile.ir.ops.bsr import from_blocks, nonzero_blocks, to_blocks
+from l0compile.ir.ops.bsr import from_blocks, heaviest_first, nonzero_blocks, to_blocks
 
 bsr_linear = torch.ops.l0compile.bsr_linear
 
@@ -51,6 +51,19 @@ def test_schema_and_fake() -> None:
         (torch.randn(3, 5), *parts, None, 6, 5),
         test_utils=("test_schema", "test_faketensor"),
     )
+
+
+def test_rows_with_an_activation_a_residual_and_an_order() -> None:
+    weight, x, residual = torch.randn(6, 5), torch.randn(3, 5), torch.randn(3, 6)
+    weight[:4] = 0
+    parts = to_blocks(weight, 2, 1)
+    order = heaviest_first(parts[2])
+    assert order.tolist() == [2, 0, 1] and order.dtype == torch.int32
+    arguments = (x, *parts, order, None, residual, 6, "relu")
+    found = torch.ops.l0compile.rows_bsr_linear(*arguments)
+    torch.testing.assert_close(found, F.linear(x, weight).relu() + residual)
+    operator = torch.ops.l0compile.rows_bsr_linear.default
+    torch.library.opcheck(operator, arguments, test_utils=("test_schema", "test_faketensor"))
 
 
 @pytest.mark.parametrize(("width", "n", "words"), [(4, 6, "x of 5 features"), (5, 20, "indptr of 6 entries")])

@@ -19,8 +19,12 @@ def _dense_call(node: fx.Node) -> KernelCall:
     return KernelCall(spec, given(x, data, bias), rows_in=True, rows_out=True)
 
 
-def _sparse_call(node: fx.Node) -> KernelCall:
-    x, data, indices, indptr, bias, n, activation = node.args
+def _sparse_call(node: fx.Node) -> KernelCall | None:
+    x, data, indices, indptr, _, bias, residual, n, activation = (
+        node.args
+    )  # threads share rows in their own way
+    if residual is not None:
+        return None
     k, (_, cols, rows) = int(x.meta["val"].shape[-1]), data.meta["val"].shape
     layer = LinearSpec(n, k, int(rows), int(cols), False, bias is not None, False, activation)
     return KernelCall(

@@ -1,0 +1,84 @@
+"""Claim: CUDA's linear kernels compute right. Executed on the CPU by emulation; no GPU is needed, nothing is timed.
+
+    python benchmarks/cuda_numerics.py [--blocks dense 64x64 ...] [--types float16 ...]
+
+A row for each block, type and kind of code (with asynchronous copies, or without, as on sm_75): the largest difference
+from float64 over several sizes with tails, as it is, and as a fraction of what rounding allows (see
+``l0compile.kernels.cuda.linear.problem``). Rows replace those of the same case in ``results/cuda_numerics.jsonl``.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from harness import record
+
+from l0compile.hardware.targets import Target, load_target
+from l0compile.kernels.cuda.emulation.run import emulate
+from l0compile.kernels.cuda.linear.code import cuda_linear
+from l0compile.kernels.cuda.linear.problem import cuda_linear_problem
+from l0compile.kernels.cuda.linear.spec import CudaLinearSpec
+
+FILE = record.RESULTS / "cuda_numerics.jsonl"
+BLOCKS = ("dense", "16x16", "32x32", "64x64", "128x64", "128x128", "16x1", "32x1", "64x1", "128x1")
+TYPES = ("float16", "bfloat16", "tf32", "float32")
+SM80 = load_target("cuda-sm80")
+TARGETS = (SM80, replace(SM80, name="cuda-sm75", cpu="sm_75"))
+
+# n, k, tokens, whether tiles are for few tokens: all sizes whole chunks; none; few tokens.
+SIZES = ((144, 136, 140, False), (83, 75, 5, False), (72, 304, 3, True))
+
+
+def specs(block: str, dtype: str) -> Iterator[tuple[CudaLinearSpec, int]]:
+    """Give the layers of a case, each with a number of tokens; between them they have every kind of epilogue."""
+    rows, cols = (0, 0) if block == "dense" else map(int, block.split("x"))
+    real, tf32 = ("float32", True) if dtype == "tf32" else (dtype, False)
+    for (n, k, tokens, few), activation in zip(SIZES, ("gelu", "", "silu"), strict=True):
+        made = CudaLinearSpec(n, k, rows, cols, real, True, few, rows > 0 and not few, activation, tf32, few)
+        yield made, tokens
+
+
+def case(block: str, dtype: str, target: Target) -> dict[str, Any]:
+    """Run the layers of a case, and compare."""
+    largest, fraction = 0.0, 0.0
+    for spec, tokens in specs(block, dtype):
+        problem = cuda_linear_problem(spec, tokens)
+        found = emulate(cuda_linear(spec, target), target, problem.arrays)["y"]
+        result = torch.from_numpy(np.asarray(found, np.float64))
+        largest = max(largest, float((result - problem.expected).abs().max()))
+        fraction = max(fraction, problem.error(result))
+    return {
+        "block": block,
+        "type": dtype,
+        "arch": target.cpu,
+        "largest difference": largest,
+        "of allowed": fraction,
+    }
+
+
+def main() -> None:
+    """Run the cases that are asked for, and replace their rows."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--blocks", nargs="+", choices=BLOCKS, default=BLOCKS)
+    parser.add_argument("--types", nargs="+", choices=TYPES, default=TYPES)
+    options = parser.parse_args()
+    rows = [json.loads(line) for line in FILE.read_text().splitlines()] if FILE.exists() else []
+    known = {(row["block"], row["type"], row["arch"]): row for row in rows}
+    for target in TARGETS:
+        for block in options.blocks:
+            for dtype in options.types:
+                if target.cpu != "sm_75" or dtype in ("float16", "float32"):
+                    row = case(block, dtype, target) | {"commit": record.commit()}
+                    known[block, dtype, target.cpu] = row
+                    FILE.write_text("".join(json.dumps(one) + "\n" for one in known.values()))
+                    print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()

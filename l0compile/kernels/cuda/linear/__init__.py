@@ -1,0 +1,1 @@
+"""Linear layers on rows, dense and block-sparse, by tensor cores."""

@@ -1,0 +1,82 @@
+"""Where the factors of a tile lie in global memory, as one thread copies them.
+
+A thread copies the same chunk of rows that are ``step`` apart. What a pointer takes is computed once for a tile: each
+then is a place in registers, plus what the stage adds, plus a constant.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from l0compile.kernels.cpu.lanes import Expr
+from l0compile.kernels.cuda import ptx
+from l0compile.kernels.cuda.linear.copies import TileCopy
+from l0compile.kernels.cuda.linear.stream import Stream
+from l0compile.kernels.tir import TB
+
+# More rows than a tile has.
+_MANY = 1 << 16
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The factors of one tile.
+
+    Attributes:
+        stream: the columns of k.
+        x_place: element of x where the thread's first token begins.
+        x_rest: tokens from that one on; the rest of x.
+        x_step: tokens between two of the thread.
+        weight_place: element of the weight that is the thread's first of column 0.
+        weight_rest: outputs from the first on of a dense layer, columns of the stream of a sparse one.
+        weight_step: the same between two of the thread.
+        column: the thread's first column in a stage of a dense layer.
+    """
+
+    stream: Stream
+    x_place: Expr
+    x_rest: Expr
+    x_step: int
+    weight_place: Expr
+    weight_rest: Expr
+    weight_step: int
+    column: Expr
+
+    def x(self, columns: Any, turn: int, number: int) -> tuple[Expr, Expr]:
+        """(pointer, existence) of a number of token ``turn`` of the thread, in the chunk that ``columns`` tells of."""
+        k, run, row = self.stream.spec.k, self.stream.run, turn * self.x_step
+        column = columns[number // run] + number % run
+        place = self.x_place + row * k + TB.cast(column, "int64")
+        return _pointer(self.stream.to.x, place), TB.And(self.x_rest > row, column < k)
+
+    def weight(self, start: Expr, turn: int, number: int) -> tuple[Expr, Expr]:
+        """The same of the weight, in the stage that begins with column ``start`` of the stream."""
+        spec, row = self.stream.spec, turn * self.weight_step
+        first = TB.cast(start, "int64")
+        if spec.dense:
+            live = TB.And(self.weight_rest > row, start + self.column + number < spec.k)
+            return _pointer(self.stream.to.weight, self.weight_place + first + (row * spec.k + number)), live
+        place = self.weight_place + first * spec.rows + (row * spec.rows + number)
+        return _pointer(self.stream.to.weight, place), start + row < self.weight_rest
+
+
+def factors(stream: Stream, token: Expr, output: Expr, x_copy: TileCopy, weight_copy: TileCopy) -> Factors:
+    """Compute the places of the tile at (token, output)."""
+    spec, to = stream.spec, stream.to
+    first = ptx.kept(TB.cast(token + x_copy.row, "int64"), "int64")
+    x_rest = ptx.kept(TB.cast(TB.min(to.tokens - first, _MANY), "int32"))
+    row, column = weight_copy.row, weight_copy.chunk * weight_copy.numbers
+    if spec.dense:
+        place = TB.cast(output + row, "int64") * spec.k + column
+        rest = spec.n - output - row
+    else:  # the columns of all blocks of a block row lie one behind the other
+        place = TB.cast(stream.start + row, "int64") * spec.rows + output % spec.rows + column
+        rest = stream.length - row
+    return Factors(
+        stream, ptx.kept(first * spec.k, "int64"), x_rest, x_copy.step, ptx.kept(place, "int64"), ptx.kept(rest),
+        weight_copy.step, ptx.kept(column),
+    )  # fmt: skip
+
+
+def _pointer(buffer: Any, place: Expr) -> Expr:
+    """To an element by its number, as if the last axis held all of them."""
+    return TB.address_of(buffer[(*[0] * (len(buffer.shape) - 1), place)])
