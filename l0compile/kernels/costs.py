@@ -8,6 +8,7 @@ from l0compile.hardware.costs import (
     Costs,
     CountedKernel,
     KernelWorkload,
+    gpu_costs,
     known_costs,
     place,
     versions_of,
@@ -31,11 +32,9 @@ def counted_kernels(core: Core) -> tuple[CountedKernel, ...]:
 
 
 def costs_of(target: Target) -> Costs | None:
-    """What is known of kernels on ``target``; None where nothing is.
-
-    Raises:
-        TargetError: the target is not a CPU.
-    """
+    """What is known of kernels on ``target``; None where nothing is. On a GPU all is predicted."""
+    if target.kind == "cuda":
+        return gpu_costs(target)
     tile = token_tile(target)
     return known_costs(target, tile.lanes, tile.vector, counted_kernels(target.core))
 

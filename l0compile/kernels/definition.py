@@ -11,7 +11,7 @@ from torch import fx
 
 from l0compile.errors import ConfigError
 from l0compile.hardware.costs import KernelWorkload, Machine, ScheduleData
-from l0compile.hardware.targets import Core
+from l0compile.hardware.targets import Core, Target
 from l0compile.ir.nodes import example_size, shape
 from l0compile.kernels.code_stamp import code_stamp
 from l0compile.kernels.token_tile import Tail, TokenTile
@@ -26,6 +26,7 @@ class KernelCall:
         tensors: nodes of the tensor arguments, in the kernel's order.
         sizes: whole numbers after the tensors, or the nodes that compute them.
         mask: the tensor that is an attention mask; the kernel takes it with all four axes.
+        residual: the tensor of the result's shape that is added to it; with ``rows_out`` it is in rows as well.
         rows_in: the first tensor is [..., features] in the graph and [tokens, features] in the kernel.
         rows_out: the same for the result.
     """
@@ -36,6 +37,7 @@ class KernelCall:
     mask: fx.Node | None = None
     rows_in: bool = False
     rows_out: bool = False
+    residual: fx.Node | None = None
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,15 @@ class Schedules:
 
     Attributes:
         kind: class of a schedule: a frozen dataclass of numbers, flags and words.
-        default: (spec, tile) -> the schedule to take when nothing was measured.
-        legal: (spec, tile) -> the default schedule, then all others worth building.
-        bound: (schedule, tile) -> least cycles of one multiplication, to leave hopeless schedules out.
+        default: (spec, machine) -> the schedule to take when nothing was measured.
+        legal: (spec, machine) -> the default schedule, then all others worth building.
+        bound: (schedule, machine) -> least cycles of one multiplication, to leave hopeless schedules out.
     """
 
     kind: Callable[..., Any]
-    default: Callable[[Any, TokenTile], Any]
-    legal: Callable[[Any, TokenTile], tuple[Any, ...]]
-    bound: Callable[[Any, TokenTile], float]
+    default: Callable[[Any, Any], Any]
+    legal: Callable[[Any, Any], tuple[Any, ...]]
+    bound: Callable[[Any, Any], float]
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ class KernelDef:
         name: of the kernel, and ``KernelWorkload.op`` of its cost records.
         calls: operator of the namespace ``l0compile`` -> how a node of it launches the kernel; None where it can't.
         spec: class of the frozen value that says what one kernel computes.
-        emit: (spec, tile[, schedule]) -> the scheduled ``tirx.PrimFunc``.
+        emit: (spec, machine[, schedule]) -> the scheduled ``tirx.PrimFunc``. The machine of a kernel for CPUs, here
+            and in ``schedules``, is a :class:`TokenTile`, that of one for CUDA a :class:`Target`.
         costs: None: its costs are not recorded.
         schedules: None: there is one way to compute a spec.
         dtypes: types of the numbers that it computes with; narrow ones lie in words of int32.
@@ -122,9 +125,9 @@ class KernelDef:
         """What a cost record remembers of the code for ``core``; see ``code_stamp``."""
         return f"{self.name} {code_stamp(self.emit, core)}"
 
-    def default_schedule(self, spec: Any, tile: TokenTile) -> Any:
+    def default_schedule(self, spec: Any, machine: TokenTile | Target) -> Any:
         """The schedule of ``spec`` when nothing was measured; None for a kernel that has only one."""
-        return self.schedules.default(spec, tile) if self.schedules else None
+        return self.schedules.default(spec, machine) if self.schedules else None
 
     def schedule_from(self, data: ScheduleData) -> Any:
         """The schedule that ``schedule_data`` gave ``data`` for.

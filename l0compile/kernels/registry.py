@@ -6,6 +6,7 @@ import torch
 from torch import fx
 
 from l0compile.errors import BuildError
+from l0compile.hardware.targets import Target
 from l0compile.ir import ops as ops  # registers the operators that are looked up below
 from l0compile.kernels.cpu.attention.block.definition import BLOCK_ATTENTION
 from l0compile.kernels.cpu.attention.definition import ATTENTION
@@ -25,7 +26,9 @@ from l0compile.kernels.cpu.rows.definition import ROWS_BSR, ROWS_LINEAR
 from l0compile.kernels.cpu.window import WINDOW
 from l0compile.kernels.cpu.winograd import WINOGRAD
 from l0compile.kernels.cpu.winograd_planes import WINOGRAD_PLANES
-from l0compile.kernels.cuda.bsr_linear import BSR_LINEAR
+from l0compile.kernels.cuda.attention.definition import CUDA_ATTENTION, CUDA_BLOCK_ATTENTION
+from l0compile.kernels.cuda.linear.definition import CUDA_LINEAR
+from l0compile.kernels.cuda.norm import CUDA_NORM
 from l0compile.kernels.definition import KernelCall, KernelDef
 from l0compile.kernels.token_tile import TokenTile
 
@@ -48,7 +51,10 @@ KERNELS: tuple[KernelDef, ...] = (
     WINDOW,
     WINOGRAD_PLANES,
     WINOGRAD,
-    BSR_LINEAR,
+    CUDA_ATTENTION,
+    CUDA_BLOCK_ATTENTION,
+    CUDA_LINEAR,
+    CUDA_NORM,
 )
 
 _CALLS = {
@@ -81,20 +87,25 @@ def kernel_of(spec: Any, kind: str = "llvm") -> KernelDef:
     return found
 
 
-def emit(spec: Any, tile: TokenTile, schedule: Any = None) -> Any:
-    """The scheduled ``tirx.PrimFunc`` that computes ``spec`` on a CPU; needs no further pass.
+def kind_of(machine: TokenTile | Target) -> str:
+    """The kind of target that ``machine`` stands for: CPUs come as their token tile, GPUs as the target."""
+    return machine.kind if isinstance(machine, Target) else "llvm"
+
+
+def emit(spec: Any, machine: TokenTile | Target, schedule: Any = None) -> Any:
+    """The scheduled ``tirx.PrimFunc`` that computes ``spec``; needs no further pass.
 
     Args:
         spec: of any kernel in ``KERNELS``.
-        tile: token tile of the target.
+        machine: token tile of a CPU, or the target that is a GPU.
         schedule: one of the kernel's schedules; None: the default one.
 
     Raises:
         ScheduleError: the schedule does not fit.
         BuildError: no kernel has such a spec, or it tells of more tokens in the last tile than a tile holds.
     """
-    kernel, tail = kernel_of(spec), getattr(spec, "tail", None) or 0
-    if not 0 <= tail < tile.lanes:
-        raise BuildError(f"kernels: expected a last tile of 0 to {tile.lanes - 1} tokens, got {spec}")
-    function = kernel.emit(spec, tile, schedule) if kernel.schedules else kernel.emit(spec, tile)
+    kernel, tail = kernel_of(spec, kind_of(machine)), getattr(spec, "tail", None) or 0
+    if isinstance(machine, TokenTile) and not 0 <= tail < machine.lanes:
+        raise BuildError(f"kernels: expected a last tile of 0 to {machine.lanes - 1} tokens, got {spec}")
+    function = kernel.emit(spec, machine, schedule) if kernel.schedules else kernel.emit(spec, machine)
     return function.with_attr(LIGHT, True) if kernel.light else function

@@ -22,7 +22,7 @@ from l0compile.hardware.costs import Costs
 from l0compile.hardware.targets import Target
 from l0compile.ir.nodes import example_size, expression
 from l0compile.ir.program import Program
-from l0compile.kernels import TokenTile, kernel_call
+from l0compile.kernels import TokenTile, kernel_call, kind_of
 from l0compile.lower.workloads import schedule_for
 
 _CODE = ("hardware", "ir", "kernels", "lower")  # whose text decides what is generated for a program
@@ -55,14 +55,14 @@ class KeptStage:
         return cls(library, facts["functions"], tuple(facts["plain"]))
 
 
-def stage_key(packed: Program, target: Target, tile: TokenTile, costs: Costs | None) -> str:
+def stage_key(packed: Program, target: Target, machine: TokenTile | Target, costs: Costs | None) -> str:
     """Return the key of the stage that a packed program becomes."""
-    lines = [*VERSIONS, _code(), repr(target), repr(tile), repr(dict(packed.symbols))]
-    lines += (_line(node, packed, tile, costs) for node in packed.graph.nodes)
+    lines = [*VERSIONS, _code(), repr(target), repr(machine), repr(dict(packed.symbols))]
+    lines += (_line(node, packed, machine, costs) for node in packed.graph.nodes)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _line(node: fx.Node, packed: Program, tile: TokenTile, costs: Costs | None) -> str:
+def _line(node: fx.Node, packed: Program, machine: TokenTile | Target, costs: Costs | None) -> str:
     parts = [node.op, node.name, _shown(node.target), _shown(node.args), _shown(dict(node.kwargs))]
     parts.append(_shown(node.meta.get("val")))
     if node.op == "placeholder":
@@ -70,9 +70,9 @@ def _line(node: fx.Node, packed: Program, tile: TokenTile, costs: Costs | None) 
         parts.append(
             str([example_size(size) for size in value.shape]) if isinstance(value, torch.Tensor) else ""
         )
-    call = kernel_call(node) if node.op == "call_function" else None
+    call = kernel_call(node, kind_of(machine)) if node.op == "call_function" else None
     if call is not None:
-        parts += [repr(call.spec), repr(schedule_for(node, call, tile, costs))]
+        parts += [repr(call.spec), repr(schedule_for(node, call, machine, costs))]
     return "\t".join(parts)
 
 

@@ -13,19 +13,20 @@ def parameter_names(program: Program) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(node.target) for node in program.graph.nodes if node.op == "get_attr"))
 
 
-def launches(program: Program, functions: Mapping[str, str]) -> tuple[Launch, ...]:
+def launches(program: Program, functions: Mapping[str, str], kind: str = "llvm") -> tuple[Launch, ...]:
     """Return the launches of our kernels in order.
 
     Args:
         program: A packed program.
         functions: Node -> name of the function that launches its kernel.
+        kind: Of the target.
     """
     found = []
     for node in program.graph.nodes:
         if node.name in functions:
-            call = kernel_call(node)
+            call = kernel_call(node, kind)
             assert call is not None
             # A change of layout carries the region of a neighbouring layer, but is not part of the work of that layer.
-            region = None if kernel_of(call.spec).moves else node.meta.get("region")
+            region = None if kernel_of(call.spec, kind).moves else node.meta.get("region")
             found.append(Launch(functions[node.name], region, region_name(node)))
     return tuple(found)

@@ -1,4 +1,7 @@
-"""Building the stages of a program: TVM takes every node that it can, the others become code for PyTorch."""
+"""Building the stages of a program: TVM takes every node that it can, the others become code for PyTorch.
+
+On a GPU there are no others: a model is compiled as a whole, or not at all.
+"""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +17,7 @@ from l0compile.ir.instructions import Code
 from l0compile.ir.program import Program
 from l0compile.ir.records import Launch
 from l0compile.kernels.token_tile import TokenTile
+from l0compile.lower.backends import CompilerBackend, backend_of
 from l0compile.lower.kept_stage import KeptStage, stage_key
 from l0compile.lower.launch_records import launches, parameter_names
 from l0compile.lower.partition.in_place import writers
@@ -22,10 +26,9 @@ from l0compile.lower.partition.instructions import instructions
 from l0compile.lower.partition.island_work import is_small
 from l0compile.lower.partition.stages import Stage, is_number, single_stage, split, stage_per_node
 from l0compile.lower.partition.static_refusals import static_refusals
-from l0compile.lower.tvm.build import build
 from l0compile.lower.tvm.code_cache import user_cache
-from l0compile.lower.tvm.library import Library, MachineCode
-from l0compile.rewrite.pipeline import assign_layouts, for_pytorch
+from l0compile.lower.tvm.library import MachineCode
+from l0compile.rewrite.pipeline import for_pytorch
 
 if TYPE_CHECKING:
     from l0compile.lower.translate import Translation
@@ -46,6 +49,7 @@ class BuiltStage:
         code: What PyTorch runs; None for TVM.
         one_thread: PyTorch is faster here without waking its other threads.
         plain: Names of the functions in the machine code that no schedule rule could change.
+        target: What the machine code is for; None for PyTorch.
     """
 
     stage: Stage
@@ -56,38 +60,59 @@ class BuiltStage:
     code: Code | None = None
     one_thread: bool = False
     plain: tuple[str, ...] = ()
+    target: Target | None = None
+
+    @property
+    def kind(self) -> str:
+        """The kind of target that its kernels are for."""
+        return self.target.kind if self.target else "llvm"
 
 
 def lower(
-    program: Program, target: Target, tile: TokenTile, costs: Costs | None = None
+    program: Program, target: Target, machine: TokenTile | Target, costs: Costs | None = None
 ) -> tuple[BuiltStage, ...]:
     """Build an optimised program in stages; nodes that TVM cannot take become islands in PyTorch.
 
     Args:
         program: The result of ``optimise``.
         target: The machine to build for.
-        tile: Lanes, rows and threads of the kernels.
+        machine: Lanes, rows and threads of a CPU's kernels, or the target again where it is a GPU.
         costs: Measured costs of kernels on the target, which pick their schedules.
 
     Returns:
         The built stages, in the order of running.
 
     Raises:
-        BuildError: Neither engine can run some operator, or a result of the model is not a tensor.
+        BuildError: Neither engine can run some operator, or a result of the model is not a tensor; on a GPU: TVM cannot
+            run some operator.
     """
     if any(isinstance(result, fx.Node) and is_number(result) for result in program.output.args[0]):
         raise BuildError("a result of the model is a number, which compiled code does not return")
     refused = {**provable_bounds(program)[1], **static_refusals(program)}
     refused |= {writer: f"it writes into {name}, in place" for name, writer in writers(program).items()}
+    backend = backend_of(target, machine)
+    if target.kind == "cuda":
+        _refuse_islands(target, refused)
     while True:
         stages = split(program, refused)
         try:
-            lowered = _translate_all(stages, target, tile, costs)
-            return tuple(_build(*both, target, tile) for both in zip(stages, lowered, strict=True))
+            lowered = _translate_all(stages, backend, costs)
+            return tuple(_build(*both, backend) for both in zip(stages, lowered, strict=True))
         except BuildError as error:
-            if not error.nodes.keys() - refused.keys():
+            if target.kind == "cuda" or not error.nodes.keys() - refused.keys():
                 raise
             refused |= {name: reason for name, reason in error.nodes.items() if name not in refused}
+
+
+def _refuse_islands(target: Target, refused: Mapping[str, str]) -> None:
+    """Raise BuildError where something would have to run in PyTorch, between two parts on the GPU."""
+    if refused:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in list(refused.items())[:3])
+        raise BuildError(
+            f"target {target.name}: expected operators that compiled code takes, as a GPU's models have no parts in "
+            f"PyTorch, got {len(refused)} others: {reasons}; compile the part of the model without them",
+            dict(refused),
+        )
 
 
 def lower_torch(program: Program, reason: str) -> BuiltStage:
@@ -131,14 +156,14 @@ class _Lowered:
 
 
 def _translate_all(
-    stages: Sequence[Stage], target: Target, tile: TokenTile, costs: Costs | None
+    stages: Sequence[Stage], backend: CompilerBackend, costs: Costs | None
 ) -> list[_Lowered | None]:
     """Translate all TVM stages before building any, because a refused node changes how the program is split."""
     lowered: list[_Lowered | None] = []
     refused: dict[str, str] = {}
     for stage in stages:
         try:
-            lowered.append(_translate(stage, target, tile, costs) if stage.engine == "tvm" else None)
+            lowered.append(_translate(stage, backend, costs) if stage.engine == "tvm" else None)
         except (BuildError, RewriteError) as error:
             refused |= getattr(error, "nodes", None) or _own_fault(_all_of(stage, error))
     if refused:
@@ -146,49 +171,55 @@ def _translate_all(
     return lowered
 
 
-def _translate(stage: Stage, target: Target, tile: TokenTile, costs: Costs | None) -> _Lowered:
-    packed, cache = assign_layouts(stage.program, lanes=tile.lanes, rows=tile.rows), user_cache()
-    key = stage_key(packed, target, tile, costs) if cache else ""
+def _translate(stage: Stage, backend: CompilerBackend, costs: Costs | None) -> _Lowered:
+    packed, cache = backend.laid_out(stage.program), user_cache()
+    key = stage_key(packed, backend.target, backend.machine, costs) if cache else ""
     kept = cache.get(key) if cache else None
     if kept is not None:
         return _Lowered(packed, key, KeptStage.of(kept))
-    return _Lowered(packed, key, _translation(packed, tile, costs))
+    return _Lowered(packed, key, _translation(packed, backend.machine, costs))
 
 
-def _translation(packed: Program, tile: TokenTile, costs: Costs | None = None) -> "Translation":
+def _translation(packed: Program, machine: TokenTile | Target, costs: Costs | None = None) -> "Translation":
     # Needs TVM's compiler, whose import takes longer than all else that there is to do for a stage that was kept.
     from l0compile.lower.translate import translate
 
-    return translate(packed, tile, costs)
+    return translate(packed, machine, costs)
 
 
-def _build(stage: Stage, lowered: _Lowered | None, target: Target, tile: TokenTile) -> BuiltStage:
+def _build(stage: Stage, lowered: _Lowered | None, backend: CompilerBackend) -> BuiltStage:
     if lowered is None:
-        return _torch_stage(stage, target.core)
+        return _torch_stage(stage, backend.target.core)
     found, cache = lowered.found, user_cache()
     if isinstance(found, KeptStage):
-        return _tvm_stage(stage, lowered, Library(found.library), found.plain)
+        return _tvm_stage(stage, lowered, backend, backend.loaded(found.library), found.plain)
     try:
-        built = build(found.module, target, tile)
+        built = backend.built(found.module)
     except BuildError as error:
-        culprits = _own_fault(dict(_failing_alone(lowered.packed, target, tile)) or _all_of(stage, error))
+        if backend.target.kind == "cuda":  # no other engine can take the operators at fault
+            raise
+        culprits = _own_fault(dict(_failing_alone(lowered.packed, backend)) or _all_of(stage, error))
         raise BuildError(str(error), culprits) from error
-    if cache and isinstance(built.code, Library):
-        kept = KeptStage(built.code.content(), found.functions, built.plain)
-        cache.put(lowered.key, kept.content())
-    return _tvm_stage(stage, lowered, built.code, built.plain)
+    content = backend.content(built.code)
+    if cache and content is not None:
+        cache.put(lowered.key, KeptStage(content, found.functions, built.plain).content())
+    return _tvm_stage(stage, lowered, backend, built.code, built.plain)
 
 
-def _tvm_stage(stage: Stage, lowered: _Lowered, code: MachineCode, plain: tuple[str, ...]) -> BuiltStage:
-    found = launches(lowered.packed, lowered.found.functions)
-    return BuiltStage(stage, lowered.packed, parameter_names(lowered.packed), code, found, plain=plain)
+def _tvm_stage(
+    stage: Stage, lowered: _Lowered, backend: CompilerBackend, code: MachineCode, plain: tuple[str, ...]
+) -> BuiltStage:
+    target = backend.target
+    found = launches(lowered.packed, lowered.found.functions, target.kind)
+    names = parameter_names(lowered.packed)
+    return BuiltStage(stage, lowered.packed, names, code, found, plain=plain, target=target)
 
 
-def _failing_alone(packed: Program, target: Target, tile: TokenTile) -> Iterator[tuple[str, str]]:
+def _failing_alone(packed: Program, backend: CompilerBackend) -> Iterator[tuple[str, str]]:
     """Iterate over the nodes that TVM cannot build even on their own, with the reason."""
     for stage in stage_per_node(packed):
         try:
-            build(_translation(stage.program, tile).module, target, tile)
+            backend.built(_translation(stage.program, backend.machine).module)
         except BuildError as error:
             for operator in stage.record.operators:
                 yield _origin(packed, operator.name), str(error)

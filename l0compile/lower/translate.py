@@ -6,6 +6,7 @@ come from the metadata of the graph, because TVM's inference loses some symbolic
 
 import functools
 import operator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +16,14 @@ from torch import fx
 from l0compile.errors import BuildError
 from l0compile.hardware._tvm import relax, tirx
 from l0compile.hardware.costs import Costs
+from l0compile.hardware.targets import Target
 from l0compile.ir.program import Program
-from l0compile.kernels import TokenTile, emit, kernel_call
+from l0compile.kernels import TokenTile, emit, kernel_call, kind_of
 from l0compile.kernels.definition import KernelCall
 from l0compile.lower.aten.conversions import convert_aten
 from l0compile.lower.aten.lowering import Lowering, dtype_name
 from l0compile.lower.launch_records import parameter_names
+from l0compile.lower.machine_functions import functions_of_the_machine
 from l0compile.lower.tvm.symbols import Symbols
 from l0compile.lower.workloads import schedule_for
 
@@ -38,24 +41,26 @@ class Translation:
     functions: dict[str, str]
 
 
-def translate(program: Program, tile: TokenTile, costs: Costs | None = None) -> Translation:
+def translate(program: Program, machine: TokenTile | Target, costs: Costs | None = None) -> Translation:
     """Translate ``program`` to a relax.IRModule.
 
     Args:
-        program: A packed program.
-        tile: Lanes, rows and threads of the kernels.
+        program: A program in the layouts of the kernels.
+        machine: Lanes, rows and threads of a CPU's kernels, or the target that is a GPU.
         costs: Measured costs of kernels, which pick their schedules.
 
     Raises:
         BuildError: Some operators have no lowering; ``nodes`` lists all of them.
     """
-    return _Translator(program, tile, costs).run()
+    translator = _Translator(program, machine, costs)
+    with nullcontext() if isinstance(machine, TokenTile) else functions_of_the_machine():
+        return translator.run()
 
 
 @dataclass
 class _Translator:
     program: Program
-    tile: TokenTile
+    machine: TokenTile | Target
     costs: Costs | None
     symbols: Symbols = field(default_factory=Symbols)
     kernels: dict[tuple[Any, Any], Any] = field(default_factory=dict)
@@ -106,7 +111,7 @@ class _Translator:
             return value
         if isinstance(value, torch.SymInt):
             return self.symbols.dimension(value)
-        call = kernel_call(node)
+        call = kernel_call(node, kind_of(self.machine))
         if call is not None:
             return self._launch(node, call)
         return self._ordinary(node)
@@ -144,9 +149,9 @@ class _Translator:
         return self.builder.match_cast(self.builder.normalize(result), expected)
 
     def _launch(self, node: fx.Node, call: KernelCall) -> Any:
-        key = call.spec, schedule_for(node, call, self.tile, self.costs)
+        key = call.spec, schedule_for(node, call, self.machine, self.costs)
         if key not in self.kernels:
-            function = emit(call.spec, self.tile, key[1])
+            function = emit(call.spec, self.machine, key[1])
             name = f"{function.attrs['global_symbol']}_{len(self.kernels)}"
             self.kernels[key] = self.builder.add_func(function, name)
         self.functions[node.name] = str(self.kernels[key].name_hint)
@@ -166,7 +171,8 @@ class _Translator:
     def _operand(self, tensor: fx.Node, call: KernelCall) -> Any:
         value, fake = self.values[tensor], tensor.meta["val"]
         shape = self.symbols.shape(fake.shape)
-        if call.rows_in and tensor is call.tensors[0] and len(shape) != 2:
+        in_rows = (call.rows_in and tensor is call.tensors[0]) or (call.rows_out and tensor is call.residual)
+        if in_rows and len(shape) != 2:
             return self._view(value, _flat(shape))
         if tensor is call.mask and len(shape) < 4:
             return self._view(value, [1] * (4 - len(shape)) + shape)

@@ -6,8 +6,9 @@ from typing import Any
 from torch import fx
 
 from l0compile.hardware.costs import Costs, KernelWorkload
+from l0compile.hardware.targets import Target
 from l0compile.ir.program import Program
-from l0compile.kernels import TokenTile, kernel_call, kernel_of
+from l0compile.kernels import TokenTile, kernel_call, kernel_of, kind_of
 from l0compile.kernels.definition import KernelCall, schedule_data
 
 
@@ -23,12 +24,12 @@ def workloads(program: Program) -> Iterator[KernelWorkload]:
             yield costs.workload(node, call)
 
 
-def schedule_for(node: fx.Node, call: KernelCall, tile: TokenTile, costs: Costs | None) -> Any:
+def schedule_for(node: fx.Node, call: KernelCall, machine: TokenTile | Target, costs: Costs | None) -> Any:
     """The schedule of a launch: the best that was measured, else the default; None for a kernel that has only one."""
-    kernel = kernel_of(call.spec)
+    kernel = kernel_of(call.spec, kind_of(machine))
     if kernel.schedules is None:
         return None
-    default = kernel.schedules.default(call.spec, tile)
+    default = kernel.schedules.default(call.spec, machine)
     if costs is None or kernel.costs is None:
         return default
     return kernel.schedule_from(costs.schedule(kernel.costs.workload(node, call), schedule_data(default)))

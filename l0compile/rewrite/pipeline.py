@@ -1,5 +1,9 @@
 """The passes that ``compile`` runs, in order, and the functions that run them."""
 
+from collections.abc import Callable
+
+from torch import fx
+
 from l0compile.hardware.costs import Costs
 from l0compile.hardware.targets import Target
 from l0compile.ir.program import Program
@@ -19,6 +23,8 @@ from l0compile.rewrite.fuse.fuse_rms_norm import fuse_rms_norm
 from l0compile.rewrite.fuse.fuse_rope import fuse_rope
 from l0compile.rewrite.fuse.fuse_words import fuse_words
 from l0compile.rewrite.layout.decompose import decompose
+from l0compile.rewrite.layout.gpu_rows import gpu_rows
+from l0compile.rewrite.layout.patches import patches_to_linear
 from l0compile.rewrite.layout.planes import pack_planes
 from l0compile.rewrite.layout.rows import keep_rows
 from l0compile.rewrite.layout.tokens import pack_tokens
@@ -98,11 +104,21 @@ LAYOUT = PassGroup("layout", "Bring values into the memory layouts of the CPU ke
     Pass(fuse_words, adds_operators=True),  # behind activations and residuals
     Pass(decompose),  # norms and attention that no kernel takes
 ))  # fmt: skip
+LAYOUT_GPU = PassGroup("layout of a GPU", "Instead of the layout of CPUs: values stay in rows.", (
+    Pass(transposed_conv_to_conv),
+    Pass(patches_to_linear),
+    Pass(fuse_attention, adds_operators=True, options={"narrow": True}),  # CPUs have no kernel for such numbers
+    Pass(canonicalize),  # cancels the transposes that attention no longer needs
+    Pass(gpu_rows, adds_operators=True),
+    Pass(fuse_epilogue, adds_operators=True),
+    Pass(decompose, takes=("has_kernel",)),  # what no kernel takes, our own operators included
+    Pass(canonicalize),  # reshapes and transposes of what was written out
+))  # fmt: skip
 PYTORCH = PassGroup("pytorch", "Instead of formats and layout, where PyTorch runs the model or a part of it.", (
     Pass(dense_kernels, adds_operators=True),
 ))  # fmt: skip
 
-PIPELINE = (NORMALIZE, FUSE, COMPACT, FORMATS, LAYOUT, PYTORCH)
+PIPELINE = (NORMALIZE, FUSE, COMPACT, FORMATS, LAYOUT, LAYOUT_GPU, PYTORCH)
 """What ``compile`` runs, from the captured program to the kernels."""
 _DENSE = (NORMALIZE, FUSE, COMPACT)
 
@@ -167,6 +183,19 @@ def assign_layouts(program: Program, *, lanes: int, rows: int) -> Program:
         RewriteError: a pass broke the program.
     """
     return run(program, select([LAYOUT], lanes=lanes, rows=rows))
+
+
+def assign_gpu_layouts(program: Program, has_kernel: Callable[[fx.Node], bool]) -> Program:
+    """Bring an optimised program into the form that kernels of a GPU take.
+
+    Args:
+        program: a result of :func:`optimise`.
+        has_kernel: whether a kernel takes a node with an operator of ours.
+
+    Raises:
+        RewriteError: a pass broke the program.
+    """
+    return run(program, select([LAYOUT_GPU], has_kernel=has_kernel))
 
 
 def for_pytorch(program: Program) -> Program:

@@ -2,6 +2,7 @@
 
 from l0compile.runtime.account import Explanation as Explanation
 from l0compile.runtime.account import Profile as Profile
+from l0compile.runtime.cuda import CudaStage as CudaStage
 from l0compile.runtime.memory import release as release
 from l0compile.runtime.model import STATE as STATE
 from l0compile.runtime.model import CompiledModel as CompiledModel

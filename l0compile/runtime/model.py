@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from l0compile.errors import ConfigError, InputError
+from l0compile.errors import ConfigError, InputError, TargetError
 from l0compile.hardware.process import denormals_kept
 from l0compile.hardware.targets import Target
 from l0compile.ir.codec import encode
@@ -171,6 +171,10 @@ class CompiledModel(InferenceModule):
         return self.signature.flatten(args, kwargs)
 
     def _profile(self, leaves: list[Tensor]) -> Profile:
+        if self.target.kind == "cuda":
+            raise TargetError(
+                f"target {self.target.name}: the times of a GPU's kernels are not taken apart yet"
+            )
         args, kwargs = torch.utils._pytree.tree_unflatten(leaves, self.signature.in_spec)
         total, repeats = time_call(lambda: self.rehearse(*args, **kwargs), _PROFILE_SECONDS)
         functions: list[FunctionTime] = []
@@ -236,6 +240,26 @@ class CompiledModel(InferenceModule):
             tensors = {**self._plan.constants, **dict(zip(names, self._first, strict=True))}
             write_bundle(path, self.manifest, tensors, *libraries)
 
+    def device_type(self) -> str:
+        """Return the kind of device that it runs on, as PyTorch calls it."""
+        return "cuda" if self.target.kind == "cuda" else "cpu"
+
+    def emulated(self) -> "CompiledModel":
+        """Return the same model for a GPU that this CPU emulates: very slow, with every access to memory checked.
+
+        It takes CPU tensors, and needs g++ in place of a GPU. What it computes is what the code for the GPU computes,
+        host code included, but for the order of sums in tensor cores.
+
+        Raises:
+            TargetError: the model is not for a GPU.
+        """
+        if self.target.kind != "cuda":
+            raise TargetError(f"emulated: expected a model for a GPU, got target {self.target.name}")
+        plan = self._plan.emulated()
+        return CompiledModel(
+            plan, self.signature, self.target, self._explanation, self._facts, state=self._first
+        )
+
     def floating_types(self) -> set[torch.dtype]:
         """Return the types of inputs, results and weights."""
         items = (*self.signature.inputs, *self.signature.outputs)
@@ -290,7 +314,7 @@ def load(path: str | Path, threads: int | None = None) -> CompiledModel:
     record = bundle.manifest
     signature = read_signature(record)
     return CompiledModel(
-        StagePlan.from_json(record, bundle.constants, bundle.libraries),
+        StagePlan.from_json(record, bundle.constants, bundle.libraries, bundle.target),
         signature,
         bundle.target,
         Explanation.from_json(record["explanation"]),

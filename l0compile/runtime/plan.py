@@ -3,18 +3,21 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from l0compile.errors import ArtifactError
+from l0compile.hardware.targets import Target
 from l0compile.ir.codec import Count, Natural, decode
 from l0compile.ir.instructions import Code
 from l0compile.ir.records import Engine
+from l0compile.lower.cuda.library import CudaLibrary
 from l0compile.lower.tvm.library import Library
+from l0compile.runtime.cuda import CudaStage
 from l0compile.runtime.torch_stage import TorchStage
 from l0compile.runtime.tvm_stage import TvmStage
 
@@ -30,7 +33,7 @@ class Step:
         frees: names that nobody reads afterwards.
     """
 
-    stage: TvmStage | TorchStage
+    stage: TvmStage | CudaStage | TorchStage
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     frees: tuple[str, ...] = ()
@@ -96,6 +99,14 @@ class StagePlan:
                 found.append([("", _median_ms(partial(step.stage, inputs), repeats))])
         return found
 
+    def emulated(self) -> "StagePlan":
+        """Return the same plan with stages for a GPU on one that is emulated."""
+        steps = [
+            replace(step, stage=step.stage.emulated()) if isinstance(step.stage, CudaStage) else step
+            for step in self.steps
+        ]
+        return StagePlan(steps, self.inputs, self.results)
+
     def limit(self, threads: int | None) -> None:
         """Use at most ``threads`` threads from now on; None: all. With 1, several calls may run at once."""
         for step in self.steps:
@@ -110,7 +121,7 @@ class StagePlan:
         """Write the library of each compiled stage to ``folder``, and return the paths in order."""
         paths: list[Path] = []
         for step in self.steps:
-            if isinstance(step.stage, TvmStage):
+            if isinstance(step.stage, TvmStage | CudaStage):
                 paths.append(folder / f"{len(paths)}.so")
                 step.stage.export(paths[-1])
         return paths
@@ -125,9 +136,13 @@ class StagePlan:
 
     @classmethod
     def from_json(
-        cls, record: Mapping[str, Any], constants: Mapping[str, Tensor], libraries: Sequence[Path]
+        cls,
+        record: Mapping[str, Any],
+        constants: Mapping[str, Tensor],
+        libraries: Sequence[Path],
+        target: Target,
     ) -> "StagePlan":
-        """Return the plan that ``to_json`` wrote, beside other keys, into ``record``.
+        """Return the plan that ``to_json`` wrote, beside other keys, into ``record``; the libraries are for ``target``.
 
         Raises:
             ArtifactError: it is malformed, or has code that this version does not run.
@@ -137,7 +152,7 @@ class StagePlan:
         stored = decode(given, _StoredPlan, "load", ArtifactError, advice="save the model again")
         left = list(libraries)
         try:
-            steps = [_load(item, constants, left) for item in stored.stages]
+            steps = [_load(item, constants, left, target) for item in stored.stages]
         except (KeyError, IndexError) as error:
             raise ArtifactError(
                 f"load: expected the constants and libraries of every stage, got none for {error}; save the model again"
@@ -148,13 +163,14 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class _StoredStage:
-    """A ``Step`` in JSON. ``parameters``: of a stage in TVM; what follows: of one in PyTorch."""
+    """A ``Step`` in JSON. ``parameters``, ``device``: of a stage in TVM; what follows: of one in PyTorch."""
 
     engine: Engine
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     frees: tuple[str, ...]
     parameters: tuple[str, ...] = ()
+    device: Literal["cpu", "cuda"] = "cpu"
     code: Mapping[str, Any] = field(default_factory=dict)
     threads: Count | None = None
     pauses: bool = False
@@ -180,8 +196,9 @@ def _median_ms(call: Callable[[], Any], repeats: int) -> float:
 def _dump(step: Step) -> dict[str, Any]:
     stage = step.stage
     common = {"inputs": list(step.inputs), "outputs": list(step.outputs), "frees": list(step.frees)}
-    if isinstance(stage, TvmStage):
-        return {**common, "engine": "tvm", "parameters": list(stage.constants)}
+    if not isinstance(stage, TorchStage):
+        device = "cuda" if isinstance(stage, CudaStage) else "cpu"
+        return {**common, "engine": "tvm", "device": device, "parameters": list(stage.constants)}
     return {
         **common,
         "engine": "torch",
@@ -192,11 +209,13 @@ def _dump(step: Step) -> dict[str, Any]:
     }
 
 
-def _load(item: _StoredStage, constants: Mapping[str, Tensor], libraries: list[Path]) -> Step:
-    stage: TvmStage | TorchStage
+def _load(item: _StoredStage, constants: Mapping[str, Tensor], libraries: list[Path], target: Target) -> Step:
+    stage: TvmStage | CudaStage | TorchStage
     if item.engine == "tvm":
-        library = Library(libraries.pop(0).read_bytes())
-        stage = TvmStage(library, {name: constants[name] for name in item.parameters})
+        content = libraries.pop(0).read_bytes()
+        own = {name: constants[name] for name in item.parameters}
+        on_gpu = item.device == "cuda"
+        stage = CudaStage(CudaLibrary(content), own, target) if on_gpu else TvmStage(Library(content), own)
     else:
         stage = TorchStage(Code.from_json(item.code), constants, item.threads, item.pauses, item.writes)
     return Step(stage, item.inputs, item.outputs, item.frees)

@@ -76,6 +76,7 @@ class Signature:
         derived: dimensions that follow from a symbol.
         parameters: names that arguments may be given by.
         state: buffers that calls change, by their names in the model.
+        on_device: inputs are in the memory of a device, where their values are not looked at.
     """
 
     inputs: tuple[InputSpec, ...]
@@ -88,6 +89,7 @@ class Signature:
     derived: tuple[Derived, ...] = ()
     parameters: Parameters = field(default_factory=Parameters)
     state: tuple[InputSpec, ...] = ()
+    on_device: bool = False
 
     def flatten(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
         """Return the checked flat inputs of a call.
@@ -105,7 +107,9 @@ class Signature:
 
     def _checked(self, leaves: Sequence[Any], kinds: tuple[Any, ...] | None) -> list[Tensor]:
         """Return ``leaves`` as ordinary tensors, and remember ``kinds`` if they were ordinary already."""
-        plain = [_ordinary(spec, leaf) for spec, leaf in zip(self.inputs, leaves, strict=True)]
+        plain = [
+            _ordinary(spec, leaf, self.on_device) for spec, leaf in zip(self.inputs, leaves, strict=True)
+        ]
         self._check(plain)
         if (
             kinds is not None
@@ -144,7 +148,11 @@ class Signature:
 
     @cached_property
     def _indexing(self) -> list[int]:
-        """The inputs whose values are checked at every call."""
+        """The inputs whose values are checked at every call. On a device that would wait for all work before the call;
+        kernels do not read past the end of a table in any case.
+        """
+        if self.on_device:
+            return []
         return [number for number, spec in enumerate(self.inputs) if spec.below is not None]
 
     @cached_property
@@ -227,14 +235,15 @@ def _kinds(leaves: Sequence[Any]) -> tuple[Any, ...] | None:
         return None
 
 
-def _ordinary(spec: InputSpec, leaf: Any) -> Tensor:
+def _ordinary(spec: InputSpec, leaf: Any, on_device: bool) -> Tensor:
     if not isinstance(leaf, Tensor):
         raise InputError(f"{spec.name}: expected a torch.Tensor of {spec.dtype}, got {type(leaf).__name__}")
     leaf = resolved(leaf)
-    found = oddity(leaf)
+    found = oddity(leaf, on_device)
     if found is not None:
+        place = "" if on_device else "CPU "
         raise InputError(
-            f"{spec.name}: expected a CPU tensor of dense {spec.dtype}, got {found[0]}; {found[1]}"
+            f"{spec.name}: expected a {place}tensor of dense {spec.dtype}, got {found[0]}; {found[1]}"
         )
     return leaf
 

@@ -36,9 +36,10 @@ class _StoredSignature:
     derived: tuple[Derived, ...]
     parameters: tuple[_StoredParameter, ...]
     state: tuple[InputSpec, ...]
+    on_device: bool = False
 
 
-_AS_THEY_ARE = ("inputs", "outputs", "symbols", "labels", "derived", "state")
+_AS_THEY_ARE = ("inputs", "outputs", "symbols", "labels", "derived", "state", "on_device")
 
 
 def dump_signature(signature: Signature) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from l0compile.ir.ops import bfloat16
 from l0compile.ir.ops import words as words_of
 from l0compile.ir.ops.attention.packed_block import packed_distances, packed_patterns
 from l0compile.ir.ops.attention.row_program import RowLists, RowProgram
-from l0compile.ir.ops.bsr import dense_blocks, to_blocks
+from l0compile.ir.ops.bsr import dense_blocks, heaviest_first, to_blocks
 from l0compile.ir.ops.int8_conv import conv_matrix
 from l0compile.kernels import TokenTile
 from l0compile.rewrite.formats.winograd import winograd_layout, winograd_weight
@@ -88,7 +88,7 @@ def rows_bsr_linear(tile: TokenTile) -> Iterator[Example]:
     for tokens, block in zip((8, 37, 70, 100, 128), blocks, strict=True):
         bias, activation = (torch.randn(70), "") if tokens < 100 else (None, "gelu")
         weight = to_blocks(_weight(70, 27), *block)
-        yield Example("rows_bsr_linear", (torch.randn(tokens, 27), *weight, bias, 70, activation))
+        yield Example("rows_bsr_linear", (torch.randn(tokens, 27), *weight, None, bias, None, 70, activation))
 
 
 def narrow(tile: TokenTile) -> Iterator[Example]:
@@ -261,10 +261,45 @@ def winograd(tile: TokenTile) -> Iterator[Example]:
         yield Example("packed_winograd", arguments)
 
 
-def bsr_linear(_: TokenTile) -> Iterator[Example]:
-    yield Example(
-        "bsr_linear", (torch.randn(37, 24), *to_blocks(_weight(32, 24), 4, 4), torch.randn(32), 32, 24)
+def cuda_linear(_: TokenTile) -> Iterator[Example]:
+    for dtype, block in ((torch.float16, (16, 16)), (torch.bfloat16, (64, 1)), (torch.float32, (32, 32))):
+        x, bias = torch.randn(37, 40).to(dtype), torch.randn(70).to(dtype)
+        weight = _weight(70, 40).to(dtype)
+        blocks = to_blocks(weight, *block)
+        yield Example("bsr_linear", (x, *blocks, bias, 70, 40))
+        residual, order = torch.randn(37, 70).to(dtype), heaviest_first(blocks[2])
+        yield Example("rows_bsr_linear", (x, *blocks, order, bias, residual, 70, "gelu"))
+        yield Example("dense_linear", (x, weight, None, residual, 37, "silu"))
+
+
+def cuda_norm(_: TokenTile) -> Iterator[Example]:
+    for features, dtype in ((40, torch.float32), (700, torch.bfloat16)):
+        x, weight, bias = (
+            torch.randn(*shape).to(dtype) for shape in ((37, features), (features,), (features,))
+        )
+        yield Example("compacted_layer_norm", (x, weight, bias, 1e-5, features + 10, 0.7, 5.0))
+        yield Example("compacted_rms_norm", (x, None, 1e-6, features, 0.0))
+
+
+def cuda_attention(_: TokenTile) -> Iterator[Example]:
+    q, k, v = (torch.randn(2, s, w) for s, w in ((37, 64), (45, 32), (45, 16)))
+    yield Example("attention", (q, k, v, torch.rand(2, 1, 1, 45) < 0.7, 4, 0.3, 5, 0))
+    q, k, v = q.half(), k.half(), v.half()
+    yield Example("attention", (q, k, v, torch.randn(37, 45).half(), 4, 0.3, None, None))
+
+
+def cuda_block_attention(_: TokenTile) -> Iterator[Example]:
+    batch, queries, keys = 2, 37, 45
+    q, k, v = (torch.randn(batch, s, w) for s, w in ((queries, 64), (keys, 32), (keys, 16)))
+    live = (torch.arange(keys) // 8 % 2 == 0) & (torch.rand(1, 1, queries, keys) < 0.9)
+    columns = RowLists(
+        torch.full((1, 4, 3), 2, dtype=torch.int32), torch.tensor([9, 27]).int().expand(1, 4, 3, 2)
     )
+    lists = replace(RowProgram.from_mask(live, 16, 8), columns=columns).operands()
+    bias, blocks = torch.randn(4, queries + keys - 1), (4, 16, 8, 0.3)
+    yield Example("block_attention", (q, k, v, *lists, torch.rand(batch, 1, 1, keys) < 0.7, None, *blocks))
+    yield Example("block_attention", (q, k, v, *lists[:6], None, None, None, bias, *blocks, 4.0, True))
+    yield Example("block_attention", (*(t.half() for t in (q, k, v)), *lists, None, None, *blocks))
 
 
 def bag(_: TokenTile) -> Iterator[Example]:
@@ -283,6 +318,7 @@ EXAMPLES: dict[str, Callable[[TokenTile], Iterator[Example]]] = {
     "pack": pack, "bag": bag,
     "conv": conv, "int8_conv": int8_conv, "quantize_planes": quantize_planes,
     "copy_planes": copy_planes, "window": window, "winograd_planes": winograd_planes,
-    "winograd": winograd, "bsr_linear": bsr_linear,
+    "winograd": winograd, "cuda_linear": cuda_linear, "cuda_attention": cuda_attention,
+    "cuda_block_attention": cuda_block_attention, "cuda_norm": cuda_norm,
 }  # fmt: skip
 """Kernel -> examples. A new kernel has a line here."""

@@ -14,16 +14,17 @@ from torch import fx
 from l0compile.errors import BuildError
 from l0compile.hardware._tvm import runtime, tvm, tvm_target
 from l0compile.hardware.costs import Machine
-from l0compile.hardware.targets import Core, load_target
+from l0compile.hardware.targets import Core, Target, load_target
 from l0compile.kernels import KERNELS, TokenTile, emit, kernel_call, kernel_of
 from l0compile.kernels.costs import spec_of
 from l0compile.kernels.cpu.linear.spec import LinearSpec
-from l0compile.kernels.cuda.cubin import cuda_source
+from l0compile.kernels.cuda.toolchain import cuda_source
 from l0compile.kernels.definition import KernelCall, KernelDef, schedule_data
 from tests.kernels.examples import EXAMPLES, Example
 
 NAMES = [kernel.name for kernel in KERNELS]
 OF_CPUS = [kernel for kernel in KERNELS if kernel.kind == "llvm"]
+SM80 = load_target("cuda-sm80")
 SAMPLE = 4  # schedules of each spec that are compiled
 
 
@@ -145,7 +146,7 @@ def test_the_code_does_so_where_only_the_call_knows_how_many_tokens_there_are(
 @pytest.mark.parametrize("kernel", [k for k in KERNELS if k.kind == "cuda"], ids=lambda kernel: kernel.name)
 def test_cuda_code_is_generated(kernel: KernelDef, tile: TokenTile) -> None:
     for made in examples(kernel, tile):
-        assert "__global__" in cuda_source(kernel.emit(made.call.spec, None), load_target("cuda-sm80"))
+        assert "__global__" in cuda_source(kernel.emit(made.call.spec, SM80), SM80)
 
 
 @pytest.mark.parametrize("kernel", [k for k in KERNELS if k.costs], ids=lambda kernel: kernel.name)
@@ -170,14 +171,15 @@ def test_a_workload_has_counts_a_spec_and_operands(kernel: KernelDef, tile: Toke
 def test_schedules_are_values_and_the_default_is_the_first(kernel: KernelDef, tile: TokenTile) -> None:
     assert kernel.schedules is not None
     for made in examples(kernel, tile):
-        legal = kernel.schedules.legal(made.call.spec, tile)
-        assert legal[0] == kernel.default_schedule(made.call.spec, tile) and len(set(legal)) == len(legal)
+        machine: TokenTile | Target = tile if kernel.kind == "llvm" else SM80
+        legal = kernel.schedules.legal(made.call.spec, machine)
+        assert legal[0] == kernel.default_schedule(made.call.spec, machine) and len(set(legal)) == len(legal)
         assert all(kernel.schedule_from(schedule_data(schedule)) == schedule for schedule in legal)
-        assert all(0 < kernel.schedules.bound(schedule, tile) < math.inf for schedule in legal)
+        assert all(0 < kernel.schedules.bound(schedule, machine) < math.inf for schedule in legal)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kernel", [k for k in KERNELS if k.schedules], ids=lambda kernel: kernel.name)
+@pytest.mark.parametrize("kernel", [k for k in OF_CPUS if k.schedules], ids=lambda kernel: kernel.name)
 def test_legal_schedules_compile_and_agree(
     kernel: KernelDef, tile: TokenTile, launch: Callable[..., torch.Tensor]
 ) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 import l0compile as l0
 from l0compile.errors import ArtifactError, BuildError
-from l0compile.lower import stage_build
+from l0compile.lower import backends
 
 DYNAMIC = {"x": {0: "batch", 1: "length"}}
 
@@ -195,14 +195,14 @@ def test_an_island_of_our_own_making_is_told(
     model: nn.Module, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Code generation that fails leaves answers right, and says so."""
-    real = stage_build.build
+    real = backends.build
 
     def failing(module: Any, *rest: Any) -> Any:
         if "relu" in str(module):
             raise BuildError("no register is left")
         return real(module, *rest)
 
-    monkeypatch.setattr(stage_build, "build", failing)
+    monkeypatch.setattr(backends, "build", failing)
     x = torch.randn(2, 5, 16)
     compiled = l0.compile(model, (x,), engine="tvm")
     with torch.no_grad():

@@ -10,6 +10,7 @@ from torch import fx
 from l0compile.errors import BuildError
 from l0compile.hardware._tvm import TB, IRBuilder, relax, te, tirx
 from l0compile.ir.nodes import same_size
+from l0compile.lower.machine_functions import of_the_machine
 from l0compile.lower.tvm.symbols import Symbols
 from l0compile.lower.tvm.tensor_expression import emit_tensor
 
@@ -133,7 +134,7 @@ def cast(value: Any, dtype: str) -> Any:
         return tirx.any(truth, tirx.isnan(cast(value, "float64"))) if "float" in have else truth
     if have == "bool":
         return tirx.Select(value, tirx.const(1, dtype), tirx.const(0, dtype))
-    if dtype == "bfloat16":
+    if dtype == "bfloat16" and not of_the_machine():
         return _rounded_to_bfloat16(value if have == "float32" else tirx.Cast("float32", value))
     return tirx.Cast(dtype, value)
 

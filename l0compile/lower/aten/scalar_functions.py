@@ -1,7 +1,7 @@
 """Functions of one or two numbers as TensorIR, with torch's results for NaN, infinities and signs.
 
-Float32 uses the polynomials of the kernels instead of scalar calls into libm. They clamp their argument, so results
-outside their range are selected here.
+On CPUs float32 uses the polynomials of the kernels instead of scalar calls into libm. They clamp their argument, so
+results outside their range are selected here. A GPU has functions of its own.
 """
 
 import math
@@ -11,6 +11,7 @@ from l0compile.hardware._tvm import tirx
 from l0compile.kernels.cpu import lanes
 from l0compile.kernels.cpu.lanes import Expr
 from l0compile.lower.aten.lowering import cast, type_of
+from l0compile.lower.machine_functions import of_the_machine
 
 
 def number(value: float, like: Expr) -> Expr:
@@ -28,10 +29,10 @@ def is_nan(x: Expr) -> Expr:
 
 
 def _fast(polynomial: Callable[[Expr], Expr], exact: Callable[[Expr], Expr]) -> Callable[[Expr], Expr]:
-    """Make a function that uses the polynomial for float32, where NaN stays NaN, and libm otherwise."""
+    """Make a function that uses the polynomial for float32 on a CPU, where NaN stays NaN, and libm otherwise."""
 
     def function(x: Expr) -> Expr:
-        if type_of(x) != "float32":
+        if type_of(x) != "float32" or of_the_machine():
             return exact(x)
         return tirx.Select(tirx.isnan(x), x, polynomial(x))
 
@@ -53,6 +54,11 @@ def _tanh32(x: Expr) -> Expr:
 
 
 exp = _fast(_exp32, tirx.exp)
+
+
+def exp_below(x: Expr) -> Expr:
+    """Return exp(x) for x <= 0, or NaN."""
+    return lanes.exp_below(x) if type_of(x) == "float32" and not of_the_machine() else exp(x)
 
 
 def _erf32(x: Expr) -> Expr:

@@ -6,7 +6,6 @@ from torch import fx
 
 from l0compile.hardware._tvm import te, tirx
 from l0compile.ir.nodes import arguments
-from l0compile.kernels.cpu.lanes import exp_below
 from l0compile.lower.aten import scalar_functions as f
 from l0compile.lower.aten.lowering import Index, Lowering, cast, dtype_name
 from l0compile.lower.aten.reducers import reduce_axes
@@ -31,8 +30,7 @@ def softmax(logarithm: bool) -> Any:
 
             shifted = te.compute(x.shape, lambda *i: cast(x(*i), dtype) - top(*at(i)), name="shifted")
             # The shifted values are at most 0, or NaN.
-            power = exp_below if dtype == "float32" else f.exp
-            exponents = te.compute(x.shape, lambda *i: power(shifted(*i)), name="exponents")
+            exponents = te.compute(x.shape, lambda *i: f.exp_below(shifted(*i)), name="exponents")
             total = reduce_axes(exponents, [axis], True, te.sum, lambda value: value, "total")
             if logarithm:
                 return te.compute(

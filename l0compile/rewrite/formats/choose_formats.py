@@ -16,7 +16,7 @@ from l0compile.ir.ops.int8_conv import conv_matrix
 from l0compile.ir.ops.words import features_of, word_blocks
 from l0compile.ir.program import Program
 from l0compile.ir.records import ATTENTION_NOTE, Format, Region
-from l0compile.rewrite.formats.format_choice import FormatChoice, Layers, choose, for_words
+from l0compile.rewrite.formats.format_choice import FormatChoice, Layers, choose, for_words, type_name
 from l0compile.rewrite.formats.lists_of_attention import constant_program, listed_shares
 from l0compile.rewrite.formats.winograd import dense_time
 from l0compile.rewrite.linear_layers import PRECISIONS, linear_weight, narrow_weight
@@ -45,7 +45,8 @@ def choose_formats(program: Program, target: Target, costs: Costs | None = None)
         with its weight as a matrix [out channels, in channels * taps]: -> l0compile::bsr_conv2d. A layer of int8 or
         bfloat16 numbers likewise, in blocks whose columns are whole words: -> int8_bsr_linear, bfloat16_bsr_linear. A
         convolution of int8 numbers, whose words are four channels at one tap: -> int8_bsr_conv2d.
-    Checks: W is a constant of float32, or of these; the time is at most 0.95 of that of a dense W.
+    Checks: W is a constant of float32, or of these, or of a floating type that the GPU's kernels take; the time is at
+        most 0.95 of that of a dense W.
 
     Args:
         program: whose weights are dense.
@@ -64,7 +65,9 @@ def choose_formats(program: Program, target: Target, costs: Costs | None = None)
         found = linear_weight(editor, node)
         if found is not None:
             if costs:
-                layers.append(Layers(costs, prod(map(example_size, shape(node)[:-1]))))
+                # CPUs widen numbers of 16 bits in such a layer; a GPU multiplies them as they are.
+                dtype = type_name(found[0]) if target.kind == "cuda" else "float32"
+                layers.append(Layers(costs, prod(map(example_size, shape(node)[:-1])), dtype))
             choice, reason = choose(found[0], target, layers[-1] if costs else None)
             before = regions.get(name) or _fresh(name, LINEAR, found[0])
             regions[name] = _record(before, found[0], choice, reason, layers[-1] if costs else None)

@@ -77,10 +77,11 @@ def choose(
         (choice, the reason in words).
     """
     dense = FormatChoice(None, 1.0, 1.0)
-    if weight.dtype not in PRECISIONS:
+    taken_types = target.dtypes if target.kind == "cuda" else tuple(PRECISIONS.values())
+    if type_name(weight) not in taken_types:
         return (
             dense,
-            f"dense: block-sparse kernels take {', '.join(PRECISIONS.values())}, the weight is {weight.dtype}",
+            f"dense: block-sparse kernels take {', '.join(taken_types)}, the weight is {weight.dtype}",
         )
     choices = list(_block_choices(weight, target, layers, dense_time))
     if not choices:
@@ -88,6 +89,11 @@ def choose(
     best = min(choices, key=lambda choice: choice.time)
     taken = best.time <= HYSTERESIS
     return (best if taken else dense), in_words(best, taken)
+
+
+def type_name(weight: Tensor) -> str:
+    """The name of a weight's dtype, as targets and costs have it."""
+    return str(weight.dtype).removeprefix("torch.")
 
 
 def for_words(target: Target, features: int) -> Target:

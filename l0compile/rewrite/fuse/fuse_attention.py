@@ -18,10 +18,11 @@ from l0compile.rewrite.fuse.blind_queries import or_mean
 from l0compile.rewrite.fuse.window_masks import without_window
 
 aten = torch.ops.aten
+_NARROW = (torch.float16, torch.bfloat16)
 _BFLOAT16 = torch.ops.l0compile.bfloat16_attention.default
 
 
-def fuse_attention(program: Program) -> Program:
+def fuse_attention(program: Program, narrow: bool = False) -> Program:
     """Make attention one operator on [batch, token, feature] tensors, so that heads can be cut and transposes cancel.
 
     Rewrite: sdpa(q, k, v, mask) with q [B, H, Sq, D] ->
@@ -34,13 +35,19 @@ def fuse_attention(program: Program) -> Program:
     Checks: keys and values are not state of the model; rank 4; float32; heads and head widths are numbers; q, k, v
         agree in batch and heads; no dropout; the mask is bool or float32. A query with no live key gives 0 on both
         sides, or the mean of all values where a mask adds the lowest float32.
-    Returns: the program, itself when there is nothing to fuse.
+
+    Args:
+        program: normalized.
+        narrow: in place of float32, float16 or bfloat16, with a mask that is bool if there is one.
+
+    Returns:
+        The program, itself when there is nothing to fuse.
     """
     operators = (aten.scaled_dot_product_attention.default, _BFLOAT16)
     facts = {node.name: fact for node, fact in index_facts(program).items()}
     editor, bands = Editor(program), dict[str, Band | None]()
     for node in list(editor.graph.nodes):
-        known = is_op(node, *operators) and refusal(node) is None
+        known = is_op(node, *operators) and refusal(node, _NARROW if narrow else (torch.float32,)) is None
         if known and not reads_cache(node, program):
             editor.replace(node, _fused(editor, node, facts, bands))
     return editor.finish()
@@ -58,14 +65,14 @@ def reads_cache(node: fx.Node, program: Program) -> bool:
     return any((_before_repeat(operand) or operand).name in kept for operand in operands)
 
 
-def refusal(node: fx.Node) -> str | None:
-    """The reason why an sdpa node is left as it is; None when it can be fused."""
+def refusal(node: fx.Node, types: tuple[torch.dtype, ...] = (torch.float32,)) -> str | None:
+    """The reason why an sdpa node is left as it is; None when it can be fused. ``types``: of q, k and v."""
     given = arguments(node)
     q, k, v = (tensor(given[name]) for name in ("query", "key", "value"))
     mask = given["attn_mask"]
     if q is None or k is None or v is None or not q.ndim == k.ndim == v.ndim == 4:
         return "q, k and v are not of rank 4"
-    if not all(t.dtype == torch.float32 for t in (q, k, v)):
+    if q.dtype not in types or not q.dtype == k.dtype == v.dtype:
         return f"it is not in float32 but in {q.dtype}"
     if not all(is_static(size) for size in (q.shape[1], k.shape[1], q.shape[3], v.shape[3])):
         return "heads or head width are symbolic"
@@ -77,7 +84,7 @@ def refusal(node: fx.Node) -> str | None:
     if given["dropout_p"] or not isinstance(given["is_causal"], bool):
         return "dropout is on, or causality depends on a size"
     if mask is not None and (
-        tensor(mask) is None or mask.meta["val"].dtype not in (torch.bool, torch.float32)
+        tensor(mask) is None or mask.meta["val"].dtype not in {torch.bool, *types} - {*_NARROW}
     ):
         return "the mask is neither bool nor float32"
     if mask is not None and mask.meta["val"].ndim > 4:

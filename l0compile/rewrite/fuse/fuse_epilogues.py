@@ -13,17 +13,20 @@ from l0compile.ir.program import Program
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
-_LINEAR = (l0.packed_linear.default, l0.packed_bfloat16_linear.default, l0.packed_int8_linear.default)
+_LINEAR = (
+    l0.packed_linear.default, l0.packed_bfloat16_linear.default, l0.packed_int8_linear.default,
+    l0.dense_linear.default, l0.rows_bsr_linear.default,
+)  # fmt: skip
 _INTEGER_CONV = l0.packed_int8_conv2d.default
 _CONVOLUTIONS = (l0.packed_conv2d.default, l0.packed_winograd.default)
 _ON_PLANES = (*_CONVOLUTIONS, l0.packed_window.default, _INTEGER_CONV)
 
 
 def fuse_epilogue(program: Program) -> Program:
-    """Fuse what follows a packed linear layer.
+    """Fuse what follows a linear layer in the form that kernels take.
 
     Rewrite: act(packed_linear(x)) -> packed_linear(x, act); packed_linear(x) + r -> packed_linear(x, residual=r).
-        Likewise of narrow numbers.
+        Likewise of narrow numbers, and of layers on rows.
     Checks: nothing else reads the linear layer; an activation is fused before a residual, never after it; the other
         summand has the result's own shape and is computed before the linear layer.
     Returns: the program, itself when nothing follows.

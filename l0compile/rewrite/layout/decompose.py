@@ -1,6 +1,7 @@
 """Record what an operator is made of, on fake tensors, in place of the operator."""
 
 import operator
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,12 +16,15 @@ from l0compile.ir.editor import Editor
 from l0compile.ir.operator_facts import operators
 from l0compile.ir.program import Program
 from l0compile.rewrite.layout.decompositions import DECOMPOSITIONS, HAVE_KERNELS
+from l0compile.rewrite.layout.own_formulas import OWN_FORMULAS
 from l0compile.rewrite.size_nodes import SizeNodes
 
 aten = torch.ops.aten
 
 
-def decompose(program: Program, with_kernels: bool = True) -> Program:
+def decompose(
+    program: Program, with_kernels: bool = True, has_kernel: Callable[[fx.Node], bool] | None = None
+) -> Program:
     """Replace operators that have no lowering of their own by what they are made of.
 
     Rewrite: op(x, ...) -> what its decomposition computes instead, recorded on shapes alone, until no operator of the
@@ -30,6 +34,7 @@ def decompose(program: Program, with_kernels: bool = True) -> Program:
     Args:
         program: in any layout.
         with_kernels: also norms, attention and hardswish, which kernels in the packed layout may compute.
+        has_kernel: whether a kernel takes a node, where operators of ours may have none; those are written out too.
 
     Returns:
         The program, itself when it has none of these operators.
@@ -37,12 +42,16 @@ def decompose(program: Program, with_kernels: bool = True) -> Program:
     editor = Editor(program)
     left = () if with_kernels else HAVE_KERNELS
     for node in list(editor.graph.nodes):
-        if node.op == "call_function" and node.target in DECOMPOSITIONS and node.target not in left:
-            _decompose(editor, node)
+        if node.op != "call_function":
+            continue
+        if node.target in DECOMPOSITIONS and node.target not in left:
+            _decompose(editor, node, DECOMPOSITIONS[node.target])
+        elif has_kernel is not None and node.target in OWN_FORMULAS and not has_kernel(node):
+            _decompose(editor, node, OWN_FORMULAS[node.target])
     return editor.finish()
 
 
-def _decompose(editor: Editor, node: fx.Node) -> None:
+def _decompose(editor: Editor, node: fx.Node, formula: Callable[..., Any]) -> None:
     mode = next((v.fake_mode for v in _values(node) if isinstance(v, FakeTensor)), None)
     if mode is None or (isinstance(node.meta["val"], tuple) and not all(map(_is_getitem, node.users))):
         return
@@ -53,7 +62,7 @@ def _decompose(editor: Editor, node: fx.Node) -> None:
         with torch.no_grad(), ExitStack() as stack:
             stack.enter_context(mode)
             stack.enter_context(recorder)
-            result = DECOMPOSITIONS[node.target](*args, **kwargs)
+            result = formula(*args, **kwargs)
         results = pytree.tree_map(recorder.node_of, result)
     except (RewriteError, NotImplementedError):
         recorder.undo()

@@ -12,7 +12,7 @@ from l0compile.errors import RewriteError
 aten = torch.ops.aten
 
 
-def _in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
+def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` with half-precision operands widened and its result rounded once, as PyTorch's kernels do it."""
 
     def widened(x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -29,7 +29,7 @@ def _in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
     return widened
 
 
-@_in_float32
+@in_float32
 def _attention(
     q: Any, k: Any, v: Any, mask: Any = None, dropout: float = 0.0, is_causal: bool = False,
     *, scale: float | None = None, enable_gqa: bool = False,
@@ -51,7 +51,7 @@ def _attention(
     return torch.matmul(torch.softmax(scores, -1), v)
 
 
-@_in_float32
+@in_float32
 def _group_norm(
     x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, _: bool = True
 ) -> Any:
@@ -64,7 +64,7 @@ def _group_norm(
     return result if bias is None else result + bias.reshape(per_channel)
 
 
-@_in_float32
+@in_float32
 def _layer_norm(
     x: Any, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, _: bool = True
 ) -> Any:
@@ -79,13 +79,13 @@ def _rms_norm(x: Any, shape: Any, weight: Any = None, eps: float | None = None) 
     return _scaled_by_rms(x, shape, weight, torch.finfo(x.dtype).eps if eps is None else eps)
 
 
-@_in_float32
+@in_float32
 def _scaled_by_rms(x: Any, shape: Any, weight: Any, eps: float) -> Any:
     result = x * torch.rsqrt((x * x).mean(list(range(-len(shape), 0)), keepdim=True) + eps)
     return result if weight is None else result * weight
 
 
-@_in_float32
+@in_float32
 def _variance(x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool = False) -> tuple[Any, Any]:
     """(variance, mean) over ``dim``; correction 1 by default, as in torch."""
     axes = list(range(x.ndim)) if dim is None or not list(dim) else list(dim)

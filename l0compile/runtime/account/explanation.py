@@ -7,6 +7,7 @@ from typing import Any
 from l0compile.ir.codec import decode, encode
 from l0compile.ir.records import EngineChoice, Launch, PassRecord, Region, StageRecord
 from l0compile.runtime.account.bound import Account, account
+from l0compile.runtime.account.predicted import PredictedTime
 from l0compile.runtime.account.profile import Profile
 from l0compile.runtime.account.text import (
     TextLine,
@@ -41,6 +42,7 @@ class Explanation:
         state: buffers that calls change, one line each.
         profile: times of one call, if measured; ``account`` joins them with the regions.
         dense_profile: the same of the dense model.
+        predicted: on a GPU, what a call is predicted to take at the sizes of the example inputs.
     """
 
     regions: tuple[Region, ...]
@@ -56,6 +58,7 @@ class Explanation:
     state: tuple[str, ...] = ()
     profile: Profile | None = None
     dense_profile: Profile | None = None
+    predicted: PredictedTime | None = None
 
     @property
     def islands(self) -> tuple[StageRecord, ...]:
@@ -85,6 +88,8 @@ class Explanation:
         """Return lines of at most ``width``: bound, regions, ordinary operators, islands, engine, sizes, checks."""
         found = self.account
         lines: list[TextLine] = []
+        if self.predicted is not None:
+            lines += self.predicted.lines(width)
         if found is not None:
             lines += [*wrapped(found.sentence, width), TextLine(""), *part_lines(found), TextLine("")]
         lines += region_lines(self.regions, found, width)

@@ -25,7 +25,8 @@ class TextLine:
 def checked(result: Mapping[str, Any]) -> str:
     """Say what ``Explanation.verification`` holds."""
     if not result.get("checked"):
-        return "not compared with the original model"
+        reason = result.get("reason")
+        return "not compared with the original model" + (f": {reason}" if reason else "")
     return (
         f"checked: compiled = gated within {result['max_difference']:.1e} of the largest value "
         f"on {result['inputs']} inputs (tolerance {result['tolerance']:.0e}){_rounding(result)}{_fast_path(result)}"

@@ -1,0 +1,72 @@
+"""Claim: whole models lower and link for GPUs, with no operator left to PyTorch. Nothing runs: no GPU is needed.
+
+    python benchmarks/cuda_models.py [--model BERT-base] [--target cuda-sm80]
+
+A row for each model, target and type of numbers: its kernels, what they launch in a call, islands, bytes of machine
+code, and what ptxas says of spills. Appends to ``benchmarks/results/cuda_models.jsonl``; needs nvcc.
+"""
+
+import argparse
+import logging
+import re
+import time
+from typing import Any
+
+import torch
+from harness import gpu_models, record
+
+import l0compile as l0
+from l0compile.kernels.cuda.toolchain import compile_source, find_toolchain
+from l0compile.runtime import CudaStage
+
+TYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def main() -> None:
+    """Append a row for each model that is asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", choices=[case.name for case in gpu_models.CASES])
+    parser.add_argument("--target", default=None)
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)  # that nothing is verified is no news here
+    for case in gpu_models.CASES:
+        if options.model in (None, case.name):
+            for target in [options.target] if options.target else ["cuda-sm80", "cuda-sm90"]:
+                for dtype in TYPES:
+                    record.append("cuda_models", row(case, target, dtype, zeros=False))
+                record.append("cuda_models", row(case, target, torch.bfloat16, zeros=True))
+
+
+def row(case: gpu_models.GpuModelCase, target: str, dtype: torch.dtype, zeros: bool) -> dict[str, Any]:
+    """Compile, and say what came out."""
+    model, inputs = case.build(dtype, zeros), case.inputs(dtype)
+    start = time.perf_counter()
+    compiled = l0.compile(model, (), inputs, target=target, dynamic_shapes=case.dynamic_shapes)
+    seconds = time.perf_counter() - start
+    told = compiled.explain()
+    (step,) = compiled._plan.steps
+    stage = step.stage
+    assert isinstance(stage, CudaStage)
+    remarks = compile_source(stage.source, compiled.target).remarks
+    spills = sum(map(int, re.findall(r"(\d+) bytes spill (?:stores|loads)", remarks)))
+    return {
+        "model": case.name,
+        "target": target,
+        "dtype": str(dtype).removeprefix("torch."),
+        "zeros": "90 % of the 64x64 blocks" if zeros else "none",
+        "block-sparse layers": sum(region.block is not None for region in told.regions),
+        "kernels": len(stage.kernel_names),
+        "launches of our kernels": len(told.launches),
+        "ordinary operators": dict(told.ordinary),
+        "islands": len(told.islands),
+        "machine code bytes": stage.machine_code_bytes,
+        "spill bytes": spills,
+        "seconds to compile": round(seconds, 1),
+        "nvcc": find_toolchain().version,
+    }
+
+
+if __name__ == "__main__":
+    main()

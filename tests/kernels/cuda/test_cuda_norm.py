@@ -1,0 +1,56 @@
+"""Norms of CUDA, executed by the emulation, against their operators in float64."""
+
+import pytest
+import torch
+
+from l0compile.hardware.targets import load_target
+from l0compile.kernels.cuda.emulation.run import emulate
+from l0compile.kernels.cuda.norm import CudaNormSpec, cuda_norm
+
+ops = torch.ops.l0compile
+# As a share of the largest number: sums in another order; the rounding of a result; that of operands is in both.
+LIMITS = {"float32": 1e-6, "float16": 1e-3, "bfloat16": 8e-3}
+
+
+def spec(features: int, dtype: str = "float32", centred: bool = True, **others: object) -> CudaNormSpec:
+    given = {"weight": True, "bias": centred, "width": features, **others}
+    return CudaNormSpec(features, 1e-5, centred, dtype=dtype, **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        spec(3),  # less than a warp
+        spec(96, "float16"),
+        spec(700, "bfloat16", centred=False),  # several warps, the last not full
+        spec(1024, weight=False, bias=False),
+        spec(40, width=64, removed_mean=0.3, removed_squares=2.0),
+        spec(40, centred=False, width=64, removed_squares=2.0),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_norm_is_what_its_operator_is(case: CudaNormSpec) -> None:
+    torch.manual_seed(0)
+    kind = getattr(torch, case.dtype)
+    x = (3 * torch.randn(5, case.features) + 1).to(kind)
+    given = {"x": x}
+    for name in ("weight", "bias"):
+        if getattr(case, name):
+            given[name] = torch.randn(case.features).to(kind)
+    found = emulate(cuda_norm(case), load_target("cuda-sm80"), given)["y"]
+    wide = {name: value.double() for name, value in given.items()}
+    if case.centred:
+        expected = ops.compacted_layer_norm(
+            wide["x"], wide.get("weight"), wide.get("bias"), case.eps, case.width, case.removed_mean,
+            case.removed_squares,
+        )  # fmt: skip
+    else:
+        expected = ops.compacted_rms_norm(
+            wide["x"], wide.get("weight"), case.eps, case.width, case.removed_squares
+        )
+    gap = (torch.from_numpy(found.astype("float64")) - expected).abs().max() / expected.abs().max()
+    assert gap < LIMITS[case.dtype]
+
+
+def test_a_row_has_as_many_threads_as_it_can_feed() -> None:
+    assert [spec(n).threads for n in (1, 256, 257, 768, 4096, 100_000)] == [32, 32, 64, 128, 512, 1024]
