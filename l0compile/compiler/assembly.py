@@ -13,9 +13,10 @@ from l0compile.ir.program import Program
 from l0compile.ir.records import EngineChoice, PassRecord, Region
 from l0compile.ir.state import State
 from l0compile.kernels import kernel_call
+from l0compile.lower.cuda.library import CudaLibrary
 from l0compile.lower.partition.in_place import writer_of
 from l0compile.lower.stage_build import BuiltStage
-from l0compile.runtime import Explanation, StagePlan, Step, TorchStage, TvmStage
+from l0compile.runtime import CudaStage, Explanation, StagePlan, Step, TorchStage, TvmStage
 
 
 def assemble(program: Program, built: Sequence[BuiltStage], in_place: bool = False) -> StagePlan:
@@ -82,7 +83,10 @@ def _writes(
 
 def _stage(
     part: BuiltStage, constants: Mapping[str, Tensor], pauses: bool, writes: Sequence[int]
-) -> TvmStage | TorchStage:
+) -> TvmStage | CudaStage | TorchStage:
+    if isinstance(part.machine_code, CudaLibrary):
+        assert part.target is not None
+        return CudaStage(part.machine_code, constants, part.target)
     if part.machine_code is not None:
         return TvmStage(part.machine_code, constants)
     assert part.code is not None
@@ -103,7 +107,7 @@ def explanation(
         for node in part.program.graph.nodes
         if part.code is None
         and node.op == "call_function"
-        and kernel_call(node) is None
+        and kernel_call(node, part.kind) is None
         and isinstance(node.meta.get("val"), torch.Tensor)
     )
     in_torch = all(part.code is not None for part in built)

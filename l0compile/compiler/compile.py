@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from l0compile.compiler.assembly import assemble, explanation
+from l0compile.compiler.gpu import check_engine, not_verified, through_gpu
 from l0compile.compiler.head_start import far_ahead
+from l0compile.compiler.predict import predict_program
 from l0compile.compiler.verification import CheckedCall, locate, read_calls, rounds, showing_state, tolerance
 from l0compile.compiler.verification import verify as verify_calls
-from l0compile.errors import ArtifactError, BuildError, ConfigError, RewriteError
+from l0compile.errors import ArtifactError, BuildError, RewriteError
 from l0compile.frontend.dense_tensors import dense_weights
 from l0compile.frontend.export import capture
 from l0compile.gates import hardening
-from l0compile.hardware.costs import Costs
+from l0compile.hardware.costs import GpuModel
 from l0compile.hardware.process import torch_threads, while_compiling
 from l0compile.hardware.targets import Target, load_target
 from l0compile.ir.program import Program
@@ -67,7 +69,8 @@ def compile(
         model: an ``nn.Module`` in eval mode (gated and hardened, or pruned by anything else) or an ExportedProgram.
         args: example inputs by position, CPU tensors.
         kwargs: example inputs by name.
-        target: name of a shipped target, path of a target file, ``"native"``, or a Target.
+        target: name of a shipped target, path of a target file, ``"native"``, or a Target. A model for a GPU can be
+            made, saved and explained without one; it is called with CUDA tensors.
         dynamic_shapes: ``{"input_ids": {0: "batch", 1: "seq"}}`` or torch.export's format; default: all sizes are
             fixed.
         verify: compare with the model on the example inputs, and on each of a list of calls ``[(args, kwargs),
@@ -96,11 +99,10 @@ def compile(
         BuildError: neither engine has an operator.
         RewriteError: verification found a difference above the tolerance.
     """
-    if engine not in ("auto", "tvm", "torch"):
-        raise ConfigError(f"compile: engine: expected 'auto', 'tvm' or 'torch', got {engine!r}")
     check_threads(threads)
     calls = read_calls(model, args, kwargs or {}, verify)
     target = target if isinstance(target, Target) else load_target(target)
+    check_engine(engine, target)
     _log.info("capturing the model")
     captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes, allow_state=True)
     programs = (captured, *_rewritten(captured, target, ignore_zeros))
@@ -116,7 +118,7 @@ def _rewritten(captured: Program, target: Target, ignore_zeros: bool) -> tuple[P
     _log.info("rewriting a graph of %d operators", len(captured.graph.nodes))
     with _threads_for(captured):
         dense = optimise_dense(captured, ignore_zeros=ignore_zeros)
-        program = dense if ignore_zeros else choose(dense, target, _costs(target))
+        program = dense if ignore_zeros else choose(dense, target, costs_of(target))
         if lost_denormals(dense):
             dense = optimise_dense(captured, ignore_zeros=ignore_zeros, denormals=True)
         return dense, program
@@ -153,6 +155,8 @@ class _Compilation:
     threads: int | None
 
     def run(self, engine: str) -> CompiledModel:
+        if self.target.kind == "cuda":
+            return self.in_tvm(EngineChoice("tvm", "the target is a GPU"))
         if engine == "torch":
             return self.in_torch(EngineChoice("torch", "asked for"))
         try:
@@ -207,23 +211,30 @@ class _Compilation:
         plan, facts = assemble(self.program, built, in_place=True), {"gate_rule": _gate_rule(self.model)}
         examples = _example_shapes(self.program, self.args, self.kwargs)
         bounds = provable_bounds(self.program)[0]
-        signature = _signature(self.program, bounds, examples, _parameters(self.model))
+        on_device = self.target.kind == "cuda"
+        signature = _signature(self.program, bounds, examples, _parameters(self.model), on_device)
 
         def finished(verified: dict[str, Any]) -> CompiledModel:
             account = explanation(self.program, built, verified, choice)
+            if self.target.kind == "cuda":
+                account = replace(account, predicted=predict_program(self.program, GpuModel(self.target)))
             state = [item.tensor for item in self.program.state]
             return CompiledModel(plan, signature, self.target, account, facts, self.threads, state)
 
         unchecked = finished({"checked": False})
         if not self.calls:
             return unchecked
+        if reason := not_verified(self.target):
+            _log.warning("compile: answers are not compared with the model: %s", reason)
+            return finished({"checked": False, "reason": reason})
         _log.info("comparing with the model")
         names = [state.name for state in self.program.state]
         try:
             with self._reference() as reference:
-                pair = showing_state(unchecked, reference, names)
+                ours, own = showing_state(unchecked, reference, names)
+                ours = through_gpu(ours) if self.target.kind == "cuda" else ours
                 limit, integers = tolerance(self.captured), rounds(self.captured)
-                return finished(verify_calls(*pair, self.calls, limit, integers))
+                return finished(verify_calls(ours, own, self.calls, limit, integers))
         except RewriteError as error:
             raise RewriteError(f"{error}. In {choice.engine}: {self._where(choice.engine)}") from error
 
@@ -251,11 +262,8 @@ def _warned(choice: EngineChoice) -> EngineChoice:
 
 def _lower(program: Program, target: Target) -> tuple[BuiltStage, ...]:
     with _threads_for(program):
-        return lower(program, target, token_tile(target), _costs(target))
-
-
-def _costs(target: Target) -> Costs | None:
-    return costs_of(target) if target.kind == "llvm" else None
+        machine = target if target.kind == "cuda" else token_tile(target)
+        return lower(program, target, machine, costs_of(target))
 
 
 def _example_shapes(
@@ -274,6 +282,7 @@ def _signature(
     bounds: Mapping[str, int],
     examples: Sequence[tuple[int, ...]],
     parameters: Parameters,
+    on_device: bool,
 ) -> Signature:
     inputs = tuple(
         replace(_spec(node.name, node.meta["val"], program, bounds.get(node.name)), example=example)
@@ -294,6 +303,7 @@ def _signature(
         tuple(_derived(program)),
         parameters,
         tuple(state),
+        on_device,
     )
 
 

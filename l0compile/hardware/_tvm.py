@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import tvm
     from tvm import relax, runtime, s_tir, te, tirx, topi
     from tvm.relax import vm_build
+    from tvm.s_tir import dlight
     from tvm.script.ir_builder import IRBuilder
     from tvm.script.ir_builder import tirx as TB
     from tvm.support import cc
@@ -31,11 +32,11 @@ else:
             setattr(self, attribute, value)
             return value
 
-    tvm, relax, runtime, s_tir, te, tirx, topi, vm_build, TB, cc = map(
+    tvm, relax, runtime, s_tir, te, tirx, topi, vm_build, dlight, TB, cc = map(
         _Later,
         (
             "tvm", "tvm.relax", "tvm.runtime", "tvm.s_tir", "tvm.te", "tvm.tirx", "tvm.topi", "tvm.relax.vm_build",
-            "tvm.script.ir_builder.tirx", "tvm.support.cc",
+            "tvm.s_tir.dlight", "tvm.script.ir_builder.tirx", "tvm.support.cc",
         ),
     )  # fmt: skip
 
@@ -48,6 +49,7 @@ __all__ = [
     "TB",
     "IRBuilder",
     "cc",
+    "dlight",
     "relax",
     "runtime",
     "s_tir",

@@ -35,6 +35,7 @@ class Measurement:
         noisy: the interval or the drift is too wide to quote.
         protocol: how it was measured.
         error: why there are no samples; all numbers are NaN then. None if there are some.
+        predicted: nobody has measured it: an analytic model says so, and ``low_ms`` and ``high_ms`` are its band.
     """
 
     samples_ms: tuple[float, ...]
@@ -46,6 +47,16 @@ class Measurement:
     noisy: bool
     protocol: Protocol
     error: str | None = None
+    predicted: bool = False
+
+    @classmethod
+    def of_prediction(cls, low: float, mid: float, high: float, protocol: Protocol) -> "Measurement":
+        """Put a predicted time where a measured one would be, marked as predicted.
+
+        As many equal blocks as the fewest that mean something: the ratio of two predictions is known exactly.
+        """
+        blocks = (1,) * FEWEST_BLOCKS
+        return cls((mid,) * FEWEST_BLOCKS, blocks, mid, low, high, 1.0, False, protocol, predicted=True)
 
     @classmethod
     def from_blocks(cls, blocks: Sequence[Sequence[float]], protocol: Protocol) -> "Measurement":
@@ -102,7 +113,8 @@ class Measurement:
         if self.error is not None:
             return f"failed: {self.error}"
         flag = ", noisy" if self.noisy else ""
-        return f"{self.median_ms:.3f} ms [{self.low_ms:.3f}, {self.high_ms:.3f}]{flag}"
+        flag, word = ("", "predicted ") if self.predicted else (flag, "")
+        return f"{word}{self.median_ms:.3f} ms [{self.low_ms:.3f}, {self.high_ms:.3f}]{flag}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name, as JSON values; NaN becomes null, which JSON has."""

@@ -84,16 +84,33 @@ def _cells(result: SearchResult, item: Candidate, latency: Latency, quality: flo
         "candidate": f"#{item.number}",
         "of trial": "" if source is None else f"#{source}",
         "wanted, ms": "" if item.wanted_ms is None else f"{item.wanted_ms:.3f}",
-        "measured, ms": f"{latency.median_ms:.3f}",
-        "95 % interval": f"{latency.low_ms:.3f} to {latency.high_ms:.3f}",
-        "measured / wanted": f"{found[0]:.3f}" if found else "",
+        **_times_of(latency, found),
         "budget": found[1] if found else "",
-        "predicted, ms": "" if predicted is None else f"{predicted:.3f}",
-        "predicted / measured": "" if predicted is None else f"{predicted / latency.median_ms:.3f}",
+        **_before(latency, predicted),
         "quality": f"{quality:.4f}",
         "precision": _precisions(item),
         "rounds of training": str(item.rounds or ""),
         "result": _standing(result, item),
+    }
+
+
+def _times_of(latency: Latency, found: tuple[float, str] | None) -> dict[str, str]:
+    """What was measured, or is predicted where there is no device, and its ratio to what was wanted."""
+    titles = ("measured, ms", "95 % interval", "measured / wanted")
+    if latency.predicted:
+        titles = ("predicted latency, ms", "band", "predicted / wanted")
+    interval = f"{latency.word}{latency.low_ms:.3f} to {latency.high_ms:.3f}"
+    cells = (f"{latency.word}{latency.median_ms:.3f}", interval, f"{found[0]:.3f}" if found else "")
+    return dict(zip(titles, cells, strict=True))
+
+
+def _before(latency: Latency, predicted: float | None) -> dict[str, str]:
+    """What the costs of kernels predicted before a model was measured."""
+    if latency.predicted or predicted is None:
+        return {"predicted, ms": "", "predicted / measured": ""}
+    return {
+        "predicted, ms": f"{predicted:.3f}",
+        "predicted / measured": f"{predicted / latency.median_ms:.3f}",
     }
 
 

@@ -18,8 +18,8 @@ def comparison_table(report: SearchResult) -> "Table":
     """Return a ``rich`` table with the latency, speed-up and quality of each row; the chosen model is in bold."""
     table, precise = _table(report.title), tells_precisions(report)
     table.add_column("model")
-    table.add_column("latency, ms", justify="right")
-    table.add_column("95 % interval", justify="right")
+    for title in latency_titles(report):
+        table.add_column(title, justify="right")
     table.add_column(f"vs {_escaped(report.reference)}", justify="right")
     table.add_column(_escaped(report.quality_name), justify="right")
     if precise:
@@ -28,6 +28,11 @@ def comparison_table(report: SearchResult) -> "Table":
         cells = (row.name, *comparison_cells(row), *([row.precision] if precise else []))
         table.add_row(*map(_escaped, cells), style="" if row.dense else "bold")
     return table
+
+
+def latency_titles(report: SearchResult) -> tuple[str, str]:
+    """Return the titles of the columns of latencies and their intervals."""
+    return ("predicted latency, ms", "band") if report.predicted else ("latency, ms", "95 % interval")
 
 
 def tells_precisions(report: SearchResult) -> bool:
@@ -86,8 +91,9 @@ def comparison_cells(row: Row) -> tuple[str, str, str, str]:
     quality = "–" if row.quality is None else f"{row.quality:.4f}"
     if row.latency is None:
         return "–", row.note or "not measured", "–", quality
-    interval = f"{row.latency.low_ms:.3f} to {row.latency.high_ms:.3f}"
-    return f"{row.latency.median_ms:.3f}", interval, _times(row.speedup), quality
+    word = row.latency.word
+    interval = f"{word}{row.latency.low_ms:.3f} to {row.latency.high_ms:.3f}"
+    return f"{word}{row.latency.median_ms:.3f}", interval, _times(row.speedup), quality
 
 
 def _times(found: Ratio | None) -> str:

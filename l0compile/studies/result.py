@@ -28,21 +28,30 @@ _LOST = 0.5
 
 @dataclass(frozen=True)
 class Latency:
-    """A latency in milliseconds: the median and its 95 % interval."""
+    """A latency in milliseconds: the median and its 95 % interval.
+
+    predicted: nobody has measured it, and the interval is the band of the model that predicts it.
+    """
 
     median_ms: float
     low_ms: float
     high_ms: float
+    predicted: bool = False
 
     def __str__(self) -> str:
-        return f"{self.median_ms:.3g} ms [{self.low_ms:.3g}, {self.high_ms:.3g}]"
+        return f"{self.word}{self.median_ms:.3g} ms [{self.low_ms:.3g}, {self.high_ms:.3g}]"
+
+    @property
+    def word(self) -> str:
+        """What stands before each number of it: "predicted ", or nothing if it was measured."""
+        return "predicted " if self.predicted else ""
 
     @classmethod
     def of(cls, measurement: Measurement) -> "Latency | None":
         """Convert a measurement; None if it failed."""
         if not measurement.ok:
             return None
-        return cls(measurement.median_ms, measurement.low_ms, measurement.high_ms)
+        return cls(measurement.median_ms, measurement.low_ms, measurement.high_ms, measurement.predicted)
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,11 @@ class SearchResult:
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     asked: tuple[Requirement, ...] = ()
     budget_ratio: float | None = None
+
+    @property
+    def predicted(self) -> bool:
+        """Whether its latencies are predicted: no device of the target was there."""
+        return any(row.latency is not None and row.latency.predicted for row in self.rows)
 
     @property
     def warning(self) -> str | None:

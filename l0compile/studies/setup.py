@@ -11,7 +11,7 @@ from l0compile.gates.feeds import consumers_of
 from l0compile.hardware.targets import Target, list_targets, load_target, read_host
 from l0compile.measurement import Measurement, Protocol, Stopwatch
 from l0compile.measurement.stopwatch import Job
-from l0compile.studies.bench.bench import ROUGH, Bench
+from l0compile.studies.bench.bench import ROUGH, Bench, only_predicted
 from l0compile.studies.bench.engines import DENSE, NARROW, ROW_OF
 from l0compile.studies.context import SearchContext, SearchOptions
 from l0compile.studies.fit.budget import budget_of, check_reference
@@ -59,7 +59,7 @@ def set_up(
     """
     space = dataclasses.replace(space, precision=legal_precisions(space, options.target))
     shapes = legal_shapes(space, options.target)
-    check_reference(space)
+    check_reference(space, only_predicted(options.target, options.device))
     progress.phase("loading model and data")
     task = task or make_task(space.task, space.options, options.text)
     groups = _checked_groups(task, space)
@@ -84,7 +84,7 @@ def set_up(
     )
     begun = time.monotonic()
     quality = task.quality(evaluator.origin, "validation")
-    engines = ("l0compile",) if options.device else space.engines
+    engines = ("l0compile",) if options.device or bench.predicts else space.engines
     narrow = len([engine for engine in engines if engine in NARROW])
     clock = clock.set_up(bench.final_seconds(len(engines), time.monotonic() - begun, narrow))
     return SearchContext(study, evaluator, fitter, prices, clock, progress, options, quality)
@@ -107,6 +107,8 @@ def measure_dense(
     watched = tuple(dict.fromkeys((reference if reference in jobs else DENSE, DENSE)))
     protocol, until = bench.timed(Protocol.quick()), clock.start + SETUP_UNTIL * clock.seconds
     dense = bench.compare(jobs, failures, protocol, watched, width=ROUGH, until=until, told=progress.note)
+    if bench.predicts:
+        progress.note("  there is no GPU of the target here: all times are predicted, none is measured")
     for name, measurement in dense.items():
         progress.note(f"  {name}: {measurement}")
     if not dense[DENSE].ok:

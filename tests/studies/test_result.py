@@ -77,7 +77,12 @@ def test_a_collapsed_quality_is_not_on_the_front_and_is_warned_of() -> None:
 def test_numbers_that_json_lacks_become_null() -> None:
     row = Row("n", Latency(math.nan, math.inf, 1.0), 0.0)
     plain = SearchResult("t", "q", (row,), "n", (), (), None).to_dict()
-    assert plain["rows"][0]["latency"] == {"median_ms": None, "low_ms": None, "high_ms": 1.0}
+    assert plain["rows"][0]["latency"] == {
+        "median_ms": None,
+        "low_ms": None,
+        "high_ms": 1.0,
+        "predicted": False,
+    }
     json.dumps(plain, allow_nan=False)
 
 

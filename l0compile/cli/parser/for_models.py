@@ -37,6 +37,7 @@ _TARGETS = """
     examples:
       l0compile targets                           names
       l0compile targets show native               what was detected here
+      l0compile targets cuda-sm90                 what is assumed of a card
       l0compile targets show my_board.toml        check a file of your own"""
 
 
@@ -80,12 +81,15 @@ def add_targets(commands: "Commands") -> None:
         commands, "targets", "list the machines that models can be compiled for, or show one", _TARGETS
     )
     parser.add_argument(
-        "action", nargs="?", choices=("list", "show"), default="list", help="what to do (default: list)"
+        "action",
+        nargs="?",
+        default="list",
+        metavar="list|show",
+        help="what to do (default: list); before a TARGET, show may be left out",
     )
     parser.add_argument(
         "name",
         nargs="?",
-        default="native",
         metavar="TARGET",
         help="name of a target, or a .toml file (default: native)",
     )

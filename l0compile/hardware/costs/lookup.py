@@ -9,6 +9,7 @@ from typing import Literal
 
 from l0compile.errors import StorageError
 from l0compile.hardware.costs.database import Database, default_path
+from l0compile.hardware.costs.gpu import GpuModel
 from l0compile.hardware.costs.machine import CountedKernel, Machine
 from l0compile.hardware.costs.model import CostModel
 from l0compile.hardware.costs.place import place
@@ -27,10 +28,15 @@ HYSTERESIS = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """Milliseconds of a call, and whether that work was measured or is predicted from others."""
+    """Milliseconds of a call, and whether that work was measured or is predicted.
+
+    low, high: where a prediction says so, the times between which the true one should lie.
+    """
 
     ms: float
     source: Literal["measured", "predicted"]
+    low: float | None = None
+    high: float | None = None
 
 
 class Costs:
@@ -40,12 +46,17 @@ class Costs:
         records: of one device and one number of threads; those of other versions of the code only help to predict.
         machine: that device.
         kernels: what is known of the kernels whose costs are asked.
+        analytic: predicts what was not measured, instead of a model fitted to the records.
     """
 
     def __init__(
-        self, records: Iterable[CostRecord], machine: Machine, kernels: Iterable[CountedKernel]
+        self,
+        records: Iterable[CostRecord],
+        machine: Machine,
+        kernels: Iterable[CountedKernel],
+        analytic: GpuModel | None = None,
     ) -> None:
-        self.machine = machine
+        self.machine, self.analytic = machine, analytic
         self._kernels = {kernel.op: kernel for kernel in kernels}
         self._records = list(records)
         self._measured: dict[KernelWorkload, list[CostRecord]] = {}
@@ -64,6 +75,9 @@ class Costs:
         ]
         if same:
             return Estimate(min(same), "measured")
+        if self.analytic is not None:
+            found = self.analytic.predict(work)
+            return None if found is None else Estimate(found.mid, "predicted", found.low, found.high)
         ms = self._model.predict(self._computed(work))
         return None if ms is None else Estimate(ms, "predicted")
 
@@ -99,6 +113,11 @@ class Costs:
 
 def _apart(record: CostRecord, work: KernelWorkload) -> float:
     return abs(log(record.key.work.density / max(work.density, 1e-6)))
+
+
+def gpu_costs(target: Target) -> Costs:
+    """What is known of a GPU: an analytic model, as long as nothing was measured on one."""
+    return Costs((), Machine(target.cores, 1, 1, target.l2_bytes), (), GpuModel(target))
 
 
 def known_costs(

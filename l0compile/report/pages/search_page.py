@@ -15,7 +15,7 @@ from l0compile.report.pages.page import render
 from l0compile.report.plots.agreement import budgets, predictions
 from l0compile.report.plots.parallel import parallel
 from l0compile.report.plots.tradeoff import tradeoff
-from l0compile.report.terminal import comparison_cells, tells_precisions
+from l0compile.report.terminal import comparison_cells, latency_titles, tells_precisions
 from l0compile.studies.result import PHASE_SECONDS, SearchResult
 
 _LEGEND = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -34,6 +34,7 @@ def render_search(report: SearchResult, targets: Mapping[str, SearchResult] | No
         title=report.title,
         report=report,
         rows=[(row, comparison_cells(row)) for row in report.rows],
+        latency_titles=list(latency_titles(report)),
         precise=tells_precisions(report),
         tradeoff=tradeoff(report),
         measured=measured_table(report),

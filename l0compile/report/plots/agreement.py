@@ -25,9 +25,9 @@ class Expectation:
 
 
 def budgets(result: SearchResult) -> Plot | None:
-    """Return measured over wanted latency, with the band in which a budget is met; None without wanted latencies."""
+    """Return measured over wanted latency, with the band in which a budget is met; None without both."""
     found = [Expectation(c, c.wanted_ms, c.latency) for c in result.candidates if c.wanted_ms and c.latency]
-    if not found:
+    if not found or result.predicted:
         return None
     verdicts = [told for one in found if (told := verdict(one.item))]
     met = sum(words == "met" for _, words in verdicts)
@@ -48,7 +48,7 @@ def predictions(result: SearchResult) -> Plot | None:
     found = [
         Expectation(c, c.predicted_ms, c.latency) for c in result.candidates if c.predicted_ms and c.latency
     ]
-    if not found:
+    if not found or result.predicted:
         return None
     said = error_in_words(found)
     caption = f"{said}. Above the line: slower than predicted. Each prediction was made before compiling."

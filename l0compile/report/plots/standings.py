@@ -39,6 +39,7 @@ class Standings:
         budget: The latency budget.
         title: Name of the axis.
         unit: What follows a number, such as " ms".
+        word: What stands before one: "predicted " where nothing was measured.
     """
 
     candidates: tuple[Standing, ...]
@@ -46,6 +47,7 @@ class Standings:
     budget: float | None
     title: str
     unit: str
+    word: str = ""
 
     @property
     def front(self) -> tuple[Standing, ...]:
@@ -59,7 +61,11 @@ class Standings:
         return tuple(one for one in mine if not any(beats(other, one) for other in mine))
 
     def words(self, value: float) -> str:
-        """Return a latency in a few characters."""
+        """Return the latency of a model in a few characters."""
+        return f"{self.word}{self.plain(value)}"
+
+    def plain(self, value: float) -> str:
+        """Return a number with its unit."""
         return f"{value:.3g}{self.unit}"
 
 
@@ -74,12 +80,14 @@ def standings(result: SearchResult) -> Standings:
     candidates = [_standing(c, final if c.chosen else None, result, shares) for c in found]
     rows = [row for row in result.rows if row.dense and row.latency and (row.speedup or not shares)]
     engines = [(row, _at(row, shares)) for row in rows]
+    word = "predicted " if result.predicted else ""
     return Standings(
         tuple(sorted(candidates, key=lambda one: (one.at.value, one.item.number))),
         tuple(sorted(engines, key=lambda pair: pair[1].value)),
         result.budget_ratio if shares else result.budget_ms,
-        f"latency over that of {result.reference}" if shares else "latency in ms",
+        word + (f"latency over that of {result.reference}" if shares else "latency in ms"),
         "×" if shares else " ms",
+        word,
     )
 
 

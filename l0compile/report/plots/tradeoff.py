@@ -48,9 +48,10 @@ def tradeoff(result: SearchResult) -> Plot | None:
         for one in found.candidates
         if one.item.chosen
     ]
-    budget = f", with a budget of {found.words(found.budget)}" if found.budget is not None else ""
+    known = "" if found.word else "measured "
+    budget = f", with a budget of {found.plain(found.budget)}" if found.budget is not None else ""
     label = (
-        f"{result.quality_name} over {found.title} of {len(found.candidates)} measured candidates{budget}: {front} on"
+        f"{result.quality_name} over {found.title} of {len(found.candidates)} {known}candidates{budget}: {front} on"
         f" the Pareto front{chosen[0] if chosen else ''}. The tables above and below have the numbers."
     )
     return Plot(lambda size: draw_tradeoff(result, size), label, _caption(result, found))
@@ -62,7 +63,7 @@ def draw_tradeoff(result: SearchResult, size: PlotSize) -> "Figure":
     figure, axes = canvas(size)
     set_titles(
         axes,
-        found.title if size.narrow else f"{found.title}, logarithmic, with 95 % intervals",
+        found.title if size.narrow else f"{found.title}, logarithmic, with {_intervals(found)}",
         result.quality_name,
     )
     _set_ranges(axes, found, size)
@@ -112,7 +113,7 @@ def _draw_budget(axes: "Axes", found: Standings) -> None:
     # Quick and good is the corner that stays empty; near the left edge it has no room for words.
     roomy = (found.budget / low) > (high / low) ** 0.3
     axes.annotate(
-        f"budget {found.words(found.budget)}", (found.budget, 1), (-5 if roomy else 5, -4), va="top",
+        f"budget {found.plain(found.budget)}", (found.budget, 1), (-5 if roomy else 5, -4), va="top",
         xycoords=("data", "axes fraction"), textcoords="offset points", ha="right" if roomy else "left",
         color=INK, fontsize=13, fontweight="bold",
     )  # fmt: skip
@@ -156,9 +157,15 @@ def _draw_engines(axes: "Axes", found: Standings, size: PlotSize) -> None:
         made.set_in_layout(False)
 
 
+def _intervals(found: Standings) -> str:
+    return "the band of the prediction" if found.word else "95 % intervals"
+
+
 def _caption(result: SearchResult, found: Standings) -> str:
-    parts = ["Bars are 95 % intervals, broken lines dense engines, numbers those of the tables below."]
-    if found.unit == "×":
+    parts = [f"Bars are {_intervals(found)}, broken lines dense engines, numbers those of the tables below."]
+    if found.word:
+        parts.append("Every latency is predicted, none was measured.")
+    elif found.unit == "×":
         parts.append(f"Each latency is over that of {result.reference}, the two measured side by side.")
     if any(one.final for one in found.candidates):
         parts.append(

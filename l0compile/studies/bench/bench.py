@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from l0compile.compiler.compile import compile as compile_model
 from l0compile.errors import L0CompileError
-from l0compile.hardware.targets import Target
+from l0compile.hardware.targets import Target, host_supports
 from l0compile.measurement import Measurement, Protocol, Stopwatch, Workload, ratio
 from l0compile.measurement.engines import describe_error
 from l0compile.measurement.stopwatch import Job
@@ -25,8 +26,10 @@ from l0compile.studies.bench.engines import (
     REFERENCES,
     ROW_OF,
     refused_by_devices,
+    refused_by_predictions,
 )
 from l0compile.studies.bench.narrow_engines import NarrowFiles
+from l0compile.studies.bench.predicted import PredictedModel, predict_model, read_prediction
 from l0compile.tasks import Task
 
 # A comparison ends when the intervals of the ratios that matter are this narrow, and not before this many blocks.
@@ -42,7 +45,7 @@ _QUANTISE_S, _HELD_OUT = 4.0, 3.0
 
 @dataclass
 class Bench:
-    """Builds and times the models of a task.
+    """Builds and times the models of a task. For a GPU that is not here it predicts them instead.
 
     folder: holds the inputs, the ONNX file and the models compiled for ``target``. device: ``rpc://HOST:PORT/KEY`` of
     the device that runs compiled models; None: this machine. percentile: the percentile of calls that counts.
@@ -58,6 +61,11 @@ class Bench:
     build_s: float = 0.0
     _candidates: int = 0
 
+    @cached_property
+    def predicts(self) -> bool:
+        """Whether times are predicted, see ``only_predicted``."""
+        return isinstance(self.target, Target) and only_predicted(self.target, self.device)
+
     def timed(self, protocol: Protocol) -> Protocol:
         """Return ``protocol`` with the bench's percentile."""
         return dataclasses.replace(protocol, percentile=self.percentile)
@@ -70,12 +78,17 @@ class Bench:
 
     def build(
         self, model: nn.Module, name: str, *, dynamic: bool = True, verify: bool = True
-    ) -> CompiledModel:
-        """Compile a hardened (or dense) model, and save it as ``folder / name``.
+    ) -> CompiledModel | PredictedModel:
+        """Compile a hardened (or dense) model, and save it as ``folder / name``. See ``predicts`` for the exception.
 
         dynamic: compile for all sizes that the task wants; False: for the example's sizes only, which is faster.
         verify: compare it with the model.
         """
+        if self.predicts:
+            assert isinstance(self.target, Target)
+            predicted = predict_model(model, self.task.example(), self.target)
+            predicted.save(self.folder / name)
+            return predicted
         shapes = self.task.dynamic_shapes() if dynamic else None
         compiled = compile_model(
             model, self.task.example(), dynamic_shapes=shapes, engine="tvm", target=self.target, verify=verify
@@ -105,9 +118,13 @@ class Bench:
 
     def dense_jobs(self, engines: Collection[str] = REFERENCES) -> tuple[dict[str, Job], dict[str, str]]:
         """Return the jobs of dense engines by row, and by row the reason why an engine can't take part."""
-        jobs, failures = (
-            self._other_engines(engines) if self.device is None else ({}, refused_by_devices(engines))
-        )
+        jobs, failures = dict[str, Job](), dict[str, str]()
+        if self.predicts:
+            failures = refused_by_predictions(engines)
+        elif self.device is not None:
+            failures = refused_by_devices(engines)
+        else:
+            jobs, failures = self._other_engines(engines)
         if "l0compile" in engines:
             try:
                 begun = time.monotonic()
@@ -173,6 +190,11 @@ class Bench:
             decided: stop once this holds for what was measured.
             told: called with a line if the measurement takes longer than planned.
         """
+        if self.predicts:
+            found = {
+                name: read_prediction(Path(str(job[1].artifact)), protocol) for name, job in jobs.items()
+            }
+            return found | {name: Measurement.failed(reason, protocol) for name, reason in failures.items()}
         warned = False
 
         def enough(found: Mapping[str, Measurement]) -> bool:
@@ -197,6 +219,8 @@ class Bench:
 
         narrow: how many of them have to be quantised, and judged as well.
         """
+        if self.predicts:
+            return 2 * self.build_s + 3 * quality_s
         missing = max(0, engines + 1 - self.stopwatch.running)
         written = (self.folder / "dense.onnx").exists() or self.device is not None
         export_s = 0.0 if written else max(_EXPORT_S, self.build_s)
@@ -214,6 +238,11 @@ class Bench:
     @property
     def _inputs(self) -> Path:
         return self.folder / "inputs.safetensors"
+
+
+def only_predicted(target: Target, device: str | None) -> bool:
+    """Whether the target is a GPU, and neither this machine nor a device has one: then times are predicted."""
+    return target.kind == "cuda" and device is None and host_supports(target) is not None
 
 
 def _width(found: Mapping[str, Measurement], watched: Sequence[str]) -> float:

@@ -28,6 +28,12 @@ PRECISION_OF = {ROW_OF[engine]: "bfloat16" if engine.endswith("bf16") else "int8
 """Row -> what the linear layers multiply there, if it is not float32."""
 
 
+def refused_by_predictions(engines: Collection[str]) -> dict[str, str]:
+    """Return row -> reason for the engines that predictions for a GPU are not compared with."""
+    reason = "there is no GPU here: times are predicted, and not compared with what runs on this machine"
+    return {ROW_OF[engine]: reason for engine in engines if engine != "l0compile"}
+
+
 def refused_by_devices(engines: Collection[str]) -> dict[str, str]:
     """Return row -> reason for the engines that can't run on a device behind TVM's RPC."""
     reason = "a device behind TVM's RPC runs compiled models only"

@@ -57,7 +57,8 @@ class LatencyBudget:
                 what += f" when the search began ({budget.ms:.4g} ms): in the end it could not be measured"
         load = _load(chosen)
         words = ", faster than needed" if load.value < BAND[0] else ""
-        interval = f"{load.value:.3f} of the budget [{load.low:.3f}, {load.high:.3f}]{words}"
+        said = "predicted " if measurement.predicted else ""
+        interval = f"{said}{load.value:.3f} of the budget [{load.low:.3f}, {load.high:.3f}]{words}"
         return Requirement(what, interval, found <= BAND[1], self.kind)
 
 

@@ -16,6 +16,7 @@ from l0compile.measurement.engines import describe_error
 from l0compile.runtime import CompiledModel
 from l0compile.studies.bench.bench import FINAL, ROUGH
 from l0compile.studies.bench.engines import CHOSEN, DENSE, NARROW, PRECISION_OF, ROW_OF
+from l0compile.studies.bench.predicted import PredictedModel
 from l0compile.studies.constraints.constraint import Chosen
 from l0compile.studies.context import SearchContext, SearchState
 from l0compile.studies.fit.finalist import Winner
@@ -42,7 +43,8 @@ def finish(context: SearchContext, state: SearchState) -> SearchState:
     fixed = task.dynamic_shapes() is None or bool(context.space.attention)
     compiled = bench.build(winner.final, MODEL, dynamic=not fixed)
     artifact = _publish(bench.folder / MODEL, context.options.out / MODEL)
-    quality = task.quality(winner.final if fixed else compiled, "held_out")
+    runs = compiled if isinstance(compiled, CompiledModel) and not fixed else winner.final
+    quality = task.quality(runs, "held_out")
     dense = task.quality(context.evaluator.origin, "held_out")
     progress.phase("final measurement: every engine in a process of its own")
     measured, reference = _compared(context, artifact)
@@ -177,7 +179,7 @@ def _precisions(winner: Winner) -> dict[str, int]:
 
 
 def _facts(
-    context: SearchContext, winner: Winner, compiled: CompiledModel, chosen: Chosen
+    context: SearchContext, winner: Winner, compiled: CompiledModel | PredictedModel, chosen: Chosen
 ) -> dict[str, dict[str, Any]]:
     live, total = live_weights(winner.model)
     precisions = _precisions(winner)
@@ -202,6 +204,17 @@ def _facts(
         },
         "measurement": chosen.measured[CHOSEN].protocol.to_dict(),
         "machine": {"fingerprint": read_host().fingerprint()},
+        **_predicted_for(compiled),
         "versions": {"l0compile": __version__}
         | {name: version(name) for name in ("torch", "apache-tvm", "optuna")},
+    }
+
+
+def _predicted_for(compiled: CompiledModel | PredictedModel) -> dict[str, dict[str, Any]]:
+    """Say for which card times were predicted; nothing if they were measured."""
+    if isinstance(compiled, CompiledModel):
+        return {}
+    said = "an analytic model; nothing was compiled, run or measured on a GPU"
+    return {
+        "predicted": {"card": compiled.time.card, "by": said, "artifact": "weights and prediction, no code"}
     }

@@ -49,13 +49,23 @@ def budget_of(space: Space, measured: Mapping[str, Measurement], jobs: Mapping[s
     return DeviceBudget(latency.in_ms(reference.median_ms), latency.ratio, jobs[name], yardstick=yardstick)
 
 
-def check_reference(space: Space) -> None:
-    """Check before anything is compiled or measured that the packages of the budget's reference are installed.
+def check_reference(space: Space, predicts: bool = False) -> None:
+    """Check before anything is compiled or measured that the budget's reference can take part.
+
+    Args:
+        space: the search space.
+        predicts: times are predicted for a GPU, where only our models can be.
 
     Raises:
-        MissingDependency: one of them is not.
+        MissingDependency: one of its packages is not installed.
+        ConfigError: predictions are not compared with it.
     """
     engine = space.latency.reference
+    if predicts and space.quality is None and space.latency.ratio is not None and engine != "l0compile":
+        raise ConfigError(
+            f"{space.name}: latency.reference: there is no GPU here, so times are predicted; expected reference = "
+            f'"l0compile", the dense model on the same card, or latency.ms, got {engine!r}'
+        )
     if space.latency.ratio is None or engine not in _NEEDS:
         return
     missing = [name for name in _NEEDS[engine] if importlib.util.find_spec(name) is None]

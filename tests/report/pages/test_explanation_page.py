@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from l0compile.ir.records import EngineChoice, Operator, PassRecord, Region, StageRecord
 from l0compile.report.pages.explanation_page import render_explanation
 from l0compile.runtime.account import Explanation, FunctionTime, Profile
+from l0compile.runtime.account.predicted import PredictedPart, PredictedTime
 from tests.report.page import HOSTILE, Page
 
 
@@ -99,3 +100,12 @@ def test_any_text_is_escaped(text: str) -> None:
     bare = Page(render_explanation(explained(), "m"))
     page = Page(render_explanation(explained(text, text), text))
     assert page.tags == bare.tags and "".join(page.text).count(text) > 8
+
+
+def test_a_predicted_time_says_so_at_each_number() -> None:
+    parts = (PredictedPart("up", 0.25, "memory"), PredictedPart("norm", 0.05, "launch", 3))
+    predicted = PredictedTime("Some Card", 0.15, 0.3, 0.6, parts)
+    made = dataclasses.replace(explained(), profile=None, predicted=predicted)
+    text = " ".join(" ".join(Page(render_explanation(made, "my model")).text).split())
+    assert "predicted 0.3 ms [0.15, 0.6] on Some Card; nothing was measured." in text
+    assert "predicted 0.2500" in text and "predicted 0.0500" in text and "waits for" in text
