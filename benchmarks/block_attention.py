@@ -14,18 +14,16 @@ Appends to ``benchmarks/results/block_attention.jsonl``.
 import argparse
 import dataclasses
 import json
-import random
-import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import geometric_mean, median
 from typing import Any
 
-from harness import record
+from harness import in_turns, record
 from harness.listed_keys import Listed, engines, kept, prepare
 
-ROUNDS, BLOCK_S, PAUSE_S = 5, 0.25, 0.05
 PATTERNS = (
     "window 256", "window 1024", "around 256", "bigbird", "sinks 128", "sinks 64", "strided 8", "random 5",
     "random 10", "random 20", "random 50",
@@ -45,54 +43,17 @@ def cases() -> list[Listed]:
     return [*found, *(Listed(pattern, 8192) for pattern in (*DECODE, "vertical-slash 1000"))]
 
 
-def worker(engine: str, text: str, folder: Path) -> None:
-    """Prepare one call, then answer each line of seconds with the milliseconds of single calls."""
-    call = prepare(engine, Listed(**json.loads(text)), folder)
-    call()
-    print("ready", flush=True)
-    for line in sys.stdin:
-        samples: list[float] = []
-        end = time.perf_counter() + float(line)
-        while time.perf_counter() < end or len(samples) < 2:
-            begin = time.perf_counter()
-            call()
-            samples.append((time.perf_counter() - begin) * 1e3)
-        print(json.dumps(samples), flush=True)
-
-
 def measure(case: Listed, folder: Path) -> dict[str, list[float]]:
     """Measure a case: engine -> samples in ms."""
     text = json.dumps(dataclasses.asdict(case))
-    names = engines(case)
-    started = {
-        name: subprocess.Popen(
-            [sys.executable, __file__, str(folder), "--worker", name, "--case", text],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )
-        for name in names
-    }  # fmt: skip
-    try:
-        for process in started.values():
-            if process.stdout.readline().strip() != "ready":  # type: ignore[union-attr]
-                raise RuntimeError(f"an engine failed on {case}")
-        samples: dict[str, list[float]] = {name: [] for name in names}
-        for _ in range(ROUNDS):
-            for name in random.sample(names, len(names)):
-                time.sleep(PAUSE_S)
-                process = started[name]
-                process.stdin.write(f"{BLOCK_S}\n")  # type: ignore[union-attr]
-                process.stdin.flush()  # type: ignore[union-attr]
-                samples[name] += json.loads(process.stdout.readline())  # type: ignore[union-attr]
-        return samples
-    finally:
-        for process in started.values():
-            process.kill()
+    start = [sys.executable, __file__, str(folder), "--case", text, "--worker"]
+    return in_turns.measure({name: [*start, name] for name in engines(case)})
 
 
 def row(case: Listed, samples: dict[str, list[float]]) -> dict[str, Any]:
     """Make a row: medians, their middle half, efficiency, and FlexAttention's time over ours."""
     middle = {name: round(median(times), 4) for name, times in samples.items()}
-    spread = {name: [round(sorted(t)[len(t) * i // 4], 4) for i in (1, 3)] for name, t in samples.items()}
+    spread = in_turns.quartiles(samples, 4)
     ours, flex, share = middle["l0compile"], middle.get("flex_attention"), kept(case)
     return {
         "case": f"{case.pattern}, {case.tokens}", **dataclasses.asdict(case), "kept": round(share, 5),
@@ -114,13 +75,19 @@ def run(folder: Path, seconds: float) -> None:
             record.append("block_attention", rows[-1])
             with done.open("a") as file:
                 file.write(json.dumps(rows[-1]) + "\n")
+    record.append("block_attention", summary(rows))
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Make a row of geometric means: of all patterns, and of decoding."""
     found = [one["efficiency"] for one in rows if one["pattern"] in PATTERNS]
     flex = [one["over_flex_attention"] for one in rows if one["over_flex_attention"]]
-    summary = {
+    decode = [one["efficiency"] for one in rows if one["pattern"] in DECODE]
+    return {
         "case": "all patterns", "efficiency": round(geometric_mean(found), 3), "worst": min(found),
         "over_flex_attention": round(geometric_mean(flex), 2), "least_over_flex_attention": min(flex),
+        "decode_efficiency": round(geometric_mean(decode), 3), "decode_worst": min(decode),
     }  # fmt: skip
-    record.append("block_attention", summary)
 
 
 def main() -> None:
@@ -135,7 +102,7 @@ def main() -> None:
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     if given.worker:
-        worker(given.worker, given.case, given.folder)
+        in_turns.answer(prepare(given.worker, Listed(**json.loads(given.case)), given.folder))
     elif given.build:
         for case in cases():
             for engine in ("l0compile", "dense"):

@@ -13,19 +13,15 @@ PyTorch's causal attention and with compiled FlexAttention, whose BlockMask hold
 import argparse
 import dataclasses
 import json
-import os
-import random
-import subprocess
 import sys
 import time
 from pathlib import Path
 from statistics import geometric_mean, median
 from typing import Any
 
-from harness import record
+from harness import in_turns, record
 from harness.windows import Window, engines, prepare
 
-ROUNDS, BLOCK_S, PAUSE_S = 5, 0.25, 0.05
 SHARES = (0.05, 0.1, 0.2, 0.35, 0.5)
 SYMMETRIC = (0.05, 0.1, 0.25, 0.5)
 
@@ -46,44 +42,11 @@ def _causal(tokens: int, share: float) -> Window:
     return Window(tokens, min(tokens, round(tokens * (1 - inside**0.5))) - 1, 0)
 
 
-def worker(engine: str, text: str, folder: Path) -> None:
-    """Prepare one call, then answer each line of seconds with the milliseconds of single calls."""
-    call = prepare(engine, Window(**json.loads(text)), folder)
-    call()
-    print("ready", flush=True)
-    for line in sys.stdin:
-        samples: list[float] = []
-        end = time.perf_counter() + float(line)
-        while time.perf_counter() < end or len(samples) < 2:
-            begin = time.perf_counter()
-            call()
-            samples.append((time.perf_counter() - begin) * 1e3)
-        print(json.dumps(samples), flush=True)
-
-
 def measure(window: Window, folder: Path, rounds: int) -> dict[str, list[float]]:
     """Measure a window: engine -> milliseconds of calls."""
-    text, environment = json.dumps(dataclasses.asdict(window)), {**os.environ, "TVM_NUM_THREADS": "2"}
-    started = {}
-    for name in engines(window):
-        command = [sys.executable, __file__, str(folder), "--worker", name, text]
-        started[name] = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-        started[name].stdout.readline()  # type: ignore[union-attr]
-    samples: dict[str, list[float]] = {name: [] for name in started}
-    try:
-        for _ in range(rounds):
-            for name in random.sample(list(started), len(started)):
-                time.sleep(PAUSE_S)
-                process: Any = started[name]
-                process.stdin.write(f"{BLOCK_S}\n")
-                process.stdin.flush()
-                samples[name] += json.loads(process.stdout.readline())
-    finally:
-        for process in started.values():
-            process.kill()
-    return samples
+    text = json.dumps(dataclasses.asdict(window))
+    start = [sys.executable, __file__, str(folder), "--worker"]
+    return in_turns.measure({name: [*start, name, text] for name in engines(window)}, rounds)
 
 
 def row(window: Window, samples: dict[str, list[float]]) -> dict[str, Any]:
@@ -93,7 +56,7 @@ def row(window: Window, samples: dict[str, list[float]]) -> dict[str, Any]:
     return {
         "case": window.name, **dataclasses.asdict(window), "kept": round(window.kept, 5),
         "median_ms": {name: round(ms, 3) for name, ms in middle.items()},
-        "quartiles_ms": {n: [round(sorted(t)[len(t) * i // 4], 3) for i in (1, 3)] for n, t in samples.items()},
+        "quartiles_ms": in_turns.quartiles(samples, 3),
         "efficiency": round(middle["l0compile-dense"] * window.kept / ours, 3),
         "over_ours": {name: round(ms / ours, 2) for name, ms in middle.items() if not name.startswith("l0compile")},
     }  # fmt: skip
@@ -110,7 +73,8 @@ def main() -> None:
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     if given.worker:
-        worker(*given.worker, given.folder)
+        engine, text = given.worker
+        in_turns.answer(prepare(engine, Window(**json.loads(text)), given.folder))
         return
     end, done = time.monotonic() + given.seconds, given.folder / "done.jsonl"
     rows = [json.loads(line) for line in done.read_text().splitlines()] if done.exists() else []
@@ -118,7 +82,7 @@ def main() -> None:
         if given.build:
             measure(window, given.folder, 0)
         elif window.name not in {found["case"] for found in rows} and time.monotonic() < end:
-            rows.append(row(window, measure(window, given.folder, ROUNDS)))
+            rows.append(row(window, measure(window, given.folder, in_turns.ROUNDS)))
             record.append("windows", rows[-1])
             done.write_text("".join(json.dumps(found) + "\n" for found in rows))
     shares = [found["efficiency"] for found in rows if 0.04 < found["kept"] < 0.51]

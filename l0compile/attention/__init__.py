@@ -7,6 +7,8 @@ sees by a pattern, and single keys. ``l0compile::block_attention`` computes it, 
 from l0compile.attention.assignment import AttentionSite as AttentionSite
 from l0compile.attention.assignment import EveryKey as EveryKey
 from l0compile.attention.assignment import HeadPattern as HeadPattern
+from l0compile.attention.assignment import JointLosses as JointLosses
+from l0compile.attention.assignment import OutputChanges as OutputChanges
 from l0compile.attention.assignment import assign_patterns as assign_patterns
 from l0compile.attention.assignment import attention_sites as attention_sites
 from l0compile.attention.assignment import pattern_losses as pattern_losses

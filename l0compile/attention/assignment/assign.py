@@ -1,6 +1,6 @@
 """Give each head of a model's attention its own sparse pattern."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +18,7 @@ from l0compile.ir.ops.attention.row_program import RowLists, RowProgram
 _KEPT = 2**24
 
 
-class HeadPattern(Protocol):
+class HeadPattern(Hashable, Protocol):
     """Which keys a head sees, at any length. Patterns that are equal are the same, so it is hashable."""
 
     def program(self, queries: int, keys: int) -> RowProgram:
@@ -105,14 +105,18 @@ def _outside(heads: tuple[HeadPattern, ...], queries: int, keys: int, causal: bo
 
 
 def _seen(heads: tuple[HeadPattern, ...], queries: int, keys: int) -> Tensor:
-    if len(heads) * queries * keys <= _KEPT:
-        return _kept_mask(heads, queries, keys)
-    return program_of_heads(heads, queries, keys, False).to_mask(queries, keys)
+    """[1, heads, queries, keys]: what each head sees."""
+    mask = _kept_mask if queries * keys <= _KEPT else _mask
+    return torch.cat([mask(pattern, queries, keys) for pattern in heads], 1)
 
 
 @lru_cache(maxsize=32)
-def _kept_mask(heads: tuple[HeadPattern, ...], queries: int, keys: int) -> Tensor:
-    return program_of_heads(heads, queries, keys, False).to_mask(queries, keys)
+def _kept_mask(pattern: HeadPattern, queries: int, keys: int) -> Tensor:
+    return _mask(pattern, queries, keys)
+
+
+def _mask(pattern: HeadPattern, queries: int, keys: int) -> Tensor:
+    return pattern.program(queries, keys).to_mask(queries, keys)
 
 
 def _listed(call: Call, program: RowProgram) -> Tensor:

@@ -1,6 +1,7 @@
 """What a model loses when a head sees only what a pattern shows, without training."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -75,14 +76,21 @@ def _backward(
     seed: int,
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
-    wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    try:
-        model.eval().requires_grad_(False)
+    with frozen(model):
         for batch in batches:
             with torch.enable_grad(), answered(model, answer):
                 output = predict(model, batch)
                 if output.requires_grad:  # else it reached no site
                     output.backward(torch.randn(output.shape, generator=generator))
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Meanwhile ``model`` is in evaluation mode and no parameter wants a gradient."""
+    wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    try:
+        model.eval().requires_grad_(False)
+        yield
     finally:
         for parameter, required in wanted.items():
             parameter.requires_grad_(required)

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from l0compile.attention.assignment.assign import HeadPattern
+from l0compile.attention.assignment.joint import JointLosses
 from l0compile.gates import Budget
 from l0compile.quantization import quantize
 from l0compile.quantization.fit import Rounding
 from l0compile.studies.fit.heads import HeadPrices, candidates_of, head_levels, heads_by_group, with_patterns
+from l0compile.studies.fit.joint_heads import JointHeads
 from l0compile.studies.fit.units import members_of
 from l0compile.studies.pruning.allocation import Allocation, Menu
 from l0compile.studies.pruning.bounds import Bound, allocate_within
@@ -38,6 +40,8 @@ from l0compile.tasks import Checkpoint, Schedule, Task, Team, Trained, train
 if TYPE_CHECKING:
     import optuna
 
+# Batches on which patterns of all heads are evaluated together, and the projections of the output of each.
+_JOINT_BATCHES, _PROJECTIONS = 2, 16
 # Rows of a layer's input from which the scales of a model that is only timed are chosen.
 _FEW_SAMPLES = 32
 
@@ -49,7 +53,8 @@ class Evaluator:
     members: group of gates -> its layers, or the names of their heads or neurons. origin: the model to prune: the
     dense one, or one that was pruned already. menu: the levels of its layers. calibration: the number of batches that
     the weights of a trial are solved with. tokens: their weights, as in ``reconstruct``. team: the processes that
-    train. seen: outcomes by structure. sites: the attention whose heads may have patterns.
+    train. seen: outcomes by structure. sites: the attention whose heads may have patterns. joint: what improves these
+    patterns together.
     """
 
     task: Task
@@ -62,6 +67,7 @@ class Evaluator:
     team: Team | None = None
     seen: dict[str, Outcome] = field(default_factory=dict)
     sites: Mapping[str, HeadPrices] = field(default_factory=dict)
+    joint: JointHeads | None = None
 
     @classmethod
     def of(
@@ -108,7 +114,11 @@ class Evaluator:
         heads = head_levels(origin, sites, candidates_of(space), few, task.predict, space.effort.seed)
         menu = Menu.of(paths, calls, prices, ranges, units, rounding, heads)
         tokens = {name: found.tokens for name, found in curvature.items()}
-        return cls(task, space, members, origin, menu, tokens=tokens, sites=sites)
+        joint = None
+        if sites:
+            losses = JointLosses(origin, list(islice(task.calibration(), _JOINT_BATCHES)), task.predict)
+            joint = JointHeads(sites, candidates_of(space), losses, _PROJECTIONS, twice=False)
+        return cls(task, space, members, origin, menu, tokens=tokens, sites=sites, joint=joint)
 
     def allocate(self, choices: Choices, price_ms: float) -> Allocation:
         """Return the best allocation whose layers take ``price_ms``, with losses weighed by ``choices``.
@@ -116,7 +126,8 @@ class Evaluator:
         Raises:
             InfeasibleError: no allocation is that fast and keeps the limits of the space.
         """
-        return allocate_within(self.menu, price_ms, choices.factors(self.members), self.bounds)
+        found = allocate_within(self.menu, price_ms, choices.factors(self.members), self.bounds)
+        return found if self.joint is None else self.joint.better(found, self.menu)
 
     @cached_property
     def bounds(self) -> tuple[Bound, ...]:
