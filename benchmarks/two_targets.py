@@ -67,8 +67,8 @@ def row(evaluator: Evaluator, share: float) -> dict[str, object]:
     for group, names in evaluator.members.items():
         counts = Counter[str]()
         for name in names:
-            block = plan.layers[name].block
-            counts[f"{block[0]}x{block[1]}" if block else "dense"] += sizes[name]
+            level = plan.layers[name]
+            counts[_shape(level.block, level.density)] += sizes[name]
         total = sum(sizes[name] for name in names)
         by_group[group] = {shape: round(count / total, 3) for shape, count in counts.most_common()}
     return {
@@ -78,6 +78,12 @@ def row(evaluator: Evaluator, share: float) -> dict[str, object]:
         "loss": plan.loss,
         "shapes": by_group,
     }
+
+
+def _shape(block: tuple[int, int] | None, density: float) -> str:
+    if density == 0.0:
+        return "none left"
+    return f"{block[0]}x{block[1]}" if block else "dense"
 
 
 if __name__ == "__main__":

@@ -48,11 +48,12 @@ def every_shape(
     start = time.monotonic()
     layers = unique(layers_of(task.dense(), space).values())
     prices, wanted = Prices.of(load_target(target)), dict.fromkeys(layers, shapes)
-    found = Evaluator.of(task, space, wanted, {}, prices, folder / "candidates", told=_told)
+    found = Evaluator.of(task, space, wanted, {}, prices, folder / "candidates", told=told)
     return found, time.monotonic() - start
 
 
-def _told(done: int, total: int) -> None:
+def told(done: int, total: int) -> None:
+    """Print every 36th layer that is pruned."""
     if done % 36 == 0:
         print(f"{done} of {total} (layer, block shape)", flush=True)
 

@@ -24,10 +24,10 @@ def resolved(tensor: Tensor) -> Tensor:
     return tensor.detach().resolve_conj().resolve_neg()
 
 
-def oddity(tensor: Tensor) -> tuple[str, str] | None:
+def oddity(tensor: Tensor, anywhere: bool = False) -> tuple[str, str] | None:
     """(what it is, what to do) for a tensor that is not dense memory of this process; None for one that is.
 
-    ``tensor`` has been through :func:`resolved`.
+    ``tensor`` has been through :func:`resolved`; ``anywhere``: it may be in the memory of a device.
     """
     if is_lazy(tensor):
         return "a parameter without a shape", "run the model once, which gives it one"
@@ -44,7 +44,7 @@ def oddity(tensor: Tensor) -> tuple[str, str] | None:
         return f"{tensor.dtype}", "pass .dequantize(), or compile the floating-point model"
     if tensor.layout is not torch.strided:
         return f"{tensor.layout}", "convert it with .to_dense()"
-    if tensor.device.type != "cpu":
+    if tensor.device.type != "cpu" and not anywhere:
         return f"one on {tensor.device}", "move it with .cpu()"
     if not has_memory(tensor):
         return (

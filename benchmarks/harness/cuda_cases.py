@@ -1,0 +1,81 @@
+"""CUDA kernels whose compiled code is on record: what a model's layers ask for, in each type of numbers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from l0compile.hardware.targets import Target
+from l0compile.kernels.cpu.attention.block.spec import ListAxes
+from l0compile.kernels.cuda.attention.code import cuda_attention, cuda_block_attention
+from l0compile.kernels.cuda.attention.spec import CudaAttentionSpec, CudaBlockAttentionSpec
+from l0compile.kernels.cuda.linear.code import cuda_linear
+from l0compile.kernels.cuda.linear.spec import CudaLinearSpec
+
+_BLOCKS = ((0, 0), (16, 16), (32, 32), (64, 64), (128, 64), (128, 128), (64, 1))
+_NUMBERS = ("float16", "bfloat16", "tf32", "float32")
+
+
+@dataclass(frozen=True)
+class CudaCase:
+    """A kernel to compile.
+
+    Attributes:
+        name: such as "linear 64x64 bfloat16".
+        tensor_cores: it should use them.
+        least: the first architecture that has its numbers, such as 80.
+        emit: makes its function for a target.
+    """
+
+    name: str
+    tensor_cores: bool
+    least: int
+    emit: Callable[[Target], Any]
+
+
+def cuda_cases() -> dict[str, CudaCase]:
+    """Name -> case: linear layers of 768 features with bias, GELU and residual, and attention."""
+    made = [_linear(block, numbers) for block in _BLOCKS for numbers in _NUMBERS]
+    made += [_attention(width, numbers) for width in (64, 128) for numbers in _NUMBERS if numbers != "tf32"]
+    made += [_listed(width, numbers) for width in (64, 128) for numbers in ("float16", "bfloat16")]
+    return {case.name: case for case in made}
+
+
+def _linear(block: tuple[int, int], numbers: str) -> CudaCase:
+    tf32 = numbers == "tf32"
+    spec = CudaLinearSpec(
+        768, 768, *block, "float32" if tf32 else numbers, bias=True, residual=True, order=block[0] > 0,
+        activation="gelu", tf32=tf32,
+    )  # fmt: skip
+    shape = "dense" if block[0] == 0 else f"{block[0]}x{block[1]}"
+    return CudaCase(
+        f"linear {shape} {numbers}",
+        numbers != "float32",
+        _least(numbers),
+        lambda target: cuda_linear(spec, target),
+    )
+
+
+def _attention(width: int, numbers: str) -> CudaCase:
+    spec = CudaAttentionSpec(12, 12, width, width, width**-0.5, numbers)
+    return CudaCase(
+        f"attention {width} {numbers}",
+        numbers != "float32",
+        _least(numbers),
+        lambda target: cuda_attention(spec, target),
+    )
+
+
+def _listed(width: int, numbers: str) -> CudaCase:
+    spec = CudaBlockAttentionSpec(
+        CudaAttentionSpec(12, 12, width, width, width**-0.5, numbers), 128, 64, full=ListAxes(False, True)
+    )
+    return CudaCase(
+        f"listed attention {width} {numbers}",
+        True,
+        _least(numbers),
+        lambda target: cuda_block_attention(spec, target),
+    )
+
+
+def _least(numbers: str) -> int:
+    return 80 if numbers in ("bfloat16", "tf32") else 75
