@@ -13,6 +13,7 @@ import pytest
 import l0compile as l0
 from l0compile.cli.parser import build_parser
 from l0compile.studies.entry import search_model
+from tests.children import run_script
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,7 +24,7 @@ PAGES = [
 ]
 NAMES = ["README", *(str(page.relative_to(DOCS)) for page in PAGES[1:])]
 # One thread: a step of this model is too short to be shared between several.
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
 
 def python_blocks(text: str) -> list[str]:
@@ -33,25 +34,26 @@ def python_blocks(text: str) -> list[str]:
 WITH_PYTHON = [page for page in PAGES[1:] if python_blocks(page.read_text(encoding="utf-8"))]
 
 
-def run(code: str, folder: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=300, env=ENVIRONMENT
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_python_block_runs(tmp_path: Path) -> None:
     (code,) = python_blocks(README)
     assert len([line for line in code.splitlines() if line.strip()]) <= 20
-    assert "bsr" in run(code, tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, **ENVIRONMENT},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "bsr" in done.stdout
     assert (tmp_path / "fast" / "manifest.json").exists()
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: str(page.relative_to(DOCS)))
 def test_python_blocks_of_docs_run(page: Path, tmp_path: Path) -> None:
     """One after another, as a reader would: a block may use what those above it made."""
-    run("\n".join(python_blocks(page.read_text(encoding="utf-8"))), tmp_path)
+    run_script("\n".join(python_blocks(page.read_text(encoding="utf-8"))), tmp_path, ENVIRONMENT)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)

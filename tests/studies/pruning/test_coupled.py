@@ -114,16 +114,18 @@ def test_a_layer_without_a_whole_share_of_a_head_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.03, 0.1, 0.3, 0.6, 0.95])
 def test_a_plan_is_the_best_of_all_cases(share: float) -> None:
-    small = smaller(menu())
+    small = smaller()
     budget = small.least_ms + share * (small.dense_ms - small.least_ms)
     plan = small.allocate(budget)
     assert plan.ms <= budget * (1 + 1e-9)
-    best = min(every.loss for every in plans(small) if every.ms <= budget * (1 + 1e-9))
+    best = min(every.loss for every in plans() if every.ms <= budget * (1 + 1e-9))
     assert plan.loss * (1 - plan.gap) <= best * (1 + 1e-9) and best <= plan.loss * (1 + 1e-9)
 
 
-def smaller(full: Menu) -> Menu:
+@functools.cache
+def smaller() -> Menu:
     """With few enough levels to try all plans."""
+    full = menu()
     names = {
         name: [place for place, level in enumerate(levels) if place % 9 in (0, 7)]
         for name, levels in full.layers.items()
@@ -141,8 +143,9 @@ def smaller(full: Menu) -> Menu:
     return Menu(layers, full.paths, full.units, (Coupled(one.units, levels),))
 
 
-def plans(given: Menu) -> list[Allocation]:
-    found = []
+@functools.cache
+def plans() -> list[Allocation]:
+    given, found = smaller(), []
     for places in itertools.product(*(range(len(levels)) for levels in given.layers.values())):
         numbers = {
             name: (levels[place].block, levels[place].number)
