@@ -58,10 +58,12 @@ def test_what_is_written_is_what_an_earlier_version_wrote() -> None:
     empty = study()
     write_state(empty, read_state(study(**EARLIER)))
     written = json.loads(json.dumps(empty.user_attrs))
-    first = {**FINALIST, "between": None}
+    # Two fields came later.
+    latency = {**FINALIST["latency"], "predicted": False}
+    first = {**FINALIST, "latency": latency, "between": None}
     assert written == {
         **EARLIER,
-        "finalists": [first, EARLIER["finalists"][1]],
+        "finalists": [first, {**EARLIER["finalists"][1], "latency": latency}],
         "last stage at 0.700000 of trial 3": first,
     }
 

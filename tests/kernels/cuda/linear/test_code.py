@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from l0compile.hardware.targets import load_target
-from l0compile.kernels.cuda.cubin import cuda_source
 from l0compile.kernels.cuda.linear.code import cuda_linear
 from l0compile.kernels.cuda.linear.schedules import default_schedule
 from l0compile.kernels.cuda.linear.spec import CudaLinearSpec
+from l0compile.kernels.cuda.toolchain import cuda_source
 
 SM80 = load_target("cuda-sm80")
 SM75 = replace(SM80, name="cuda-sm75", cpu="sm_75")
