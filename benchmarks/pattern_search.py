@@ -16,6 +16,7 @@ loss at every budget. Appends to ``benchmarks/results/pattern_search.jsonl`` and
 
 import argparse
 import copy
+import json
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,15 +63,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--untimed", action="store_true")
     options = parser.parse_args()
-    rows = []
     for name in options.models:
         subject = Subject(name, *pattern_models.MODELS[name]())
         for row in untimed(subject) if options.untimed else compare(subject, options.rounds):
             record.append("pattern_search", row)
-            rows.append(row)
-    if options.untimed:
-        return
-    (record.RESULTS / "pattern_search.png").write_bytes(plots.draw_pattern_search(rows))
+    (record.RESULTS / "pattern_search.png").write_bytes(plots.draw_pattern_search(_latest()))
+
+
+def _latest() -> list[dict[str, object]]:
+    """The timed rows on record, the last of each model and pattern."""
+    lines = (record.RESULTS / "pattern_search.jsonl").read_text(encoding="utf-8").splitlines()
+    timed = [row for row in map(json.loads, lines) if "searched_ms" in row]
+    return list({(row["axis"], row["pattern"]): row for row in timed}.values())
 
 
 def compare(subject: Subject, rounds: int) -> Iterator[dict[str, object]]:
