@@ -1,6 +1,6 @@
 """Claim: whole models lower and link for GPUs, with no operator left to PyTorch. Nothing runs: no GPU is needed.
 
-    python benchmarks/cuda_models.py [--model BERT-base] [--target cuda-sm80]
+    python benchmarks/cuda_models.py [--model BERT-base] [--target cuda-sm80] [--only float32|float16|bfloat16|zeros]
 
 A row for each model, target and type of numbers: its kernels, what they launch in a call, islands, bytes of machine
 code, and what ptxas says of spills. Appends to ``benchmarks/results/cuda_models.jsonl``; needs nvcc.
@@ -19,7 +19,12 @@ import l0compile as l0
 from l0compile.kernels.cuda.toolchain import compile_source, find_toolchain
 from l0compile.runtime import CudaStage
 
-TYPES = (torch.float32, torch.float16, torch.bfloat16)
+VARIANTS = {
+    "float32": (torch.float32, False),
+    "float16": (torch.float16, False),
+    "bfloat16": (torch.bfloat16, False),
+    "zeros": (torch.bfloat16, True),
+}
 
 
 def main() -> None:
@@ -29,14 +34,14 @@ def main() -> None:
     )
     parser.add_argument("--model", choices=[case.name for case in gpu_models.CASES])
     parser.add_argument("--target", default=None)
+    parser.add_argument("--only", choices=list(VARIANTS), help="one row of each model and target")
     options = parser.parse_args()
     logging.disable(logging.WARNING)  # that nothing is verified is no news here
     for case in gpu_models.CASES:
         if options.model in (None, case.name):
             for target in [options.target] if options.target else ["cuda-sm80", "cuda-sm90"]:
-                for dtype in TYPES:
-                    record.append("cuda_models", row(case, target, dtype, zeros=False))
-                record.append("cuda_models", row(case, target, torch.bfloat16, zeros=True))
+                for dtype, zeros in [VARIANTS[options.only]] if options.only else VARIANTS.values():
+                    record.append("cuda_models", row(case, target, dtype, zeros))
 
 
 def row(case: gpu_models.GpuModelCase, target: str, dtype: torch.dtype, zeros: bool) -> dict[str, Any]:
