@@ -10,7 +10,6 @@ from float64 over several sizes with tails, as it is, and as a fraction of what 
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ FILE = record.RESULTS / "cuda_numerics.jsonl"
 BLOCKS = ("dense", "16x16", "32x32", "64x64", "128x64", "128x128", "16x1", "32x1", "64x1", "128x1")
 TYPES = ("float16", "bfloat16", "tf32", "float32")
 SM80 = load_target("cuda-sm80")
-TARGETS = (SM80, replace(SM80, name="cuda-sm75", cpu="sm_75"))
+TARGETS = (SM80, load_target("cuda-sm75"))
 
 # n, k, tokens, whether tiles are for few tokens: all sizes whole chunks; none; few tokens.
 SIZES = ((144, 136, 140, False), (83, 75, 5, False), (72, 304, 3, True))
