@@ -215,7 +215,18 @@ class _HostWriter:
             {"dtype": str(result.ty.dtype.dtype), "rank": len(result.ty.shape.values), "copy": copy}
             for result, copy in zip(self.results, self.copies, strict=True)
         ]
-        kernels = [{"name": name, "parameters": list(self.device.parameters[name])} for name in self.kernels]
+        own = {
+            launch.kernel: (function, number)
+            for function, host in self.device.functions.items()
+            for number, launch in enumerate(host.launches)
+        }
+        kernels = [
+            {
+                "name": name, "parameters": list(self.device.parameters[name]), "function": own[name][0],
+                "number": own[name][1],
+            }
+            for name in self.kernels
+        ]  # fmt: skip
         return {"kernels": kernels, "sizes": self.places, "results": results, "constants": self.constants}
 
 

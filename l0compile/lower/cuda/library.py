@@ -89,10 +89,14 @@ class KernelFact:
     Attributes:
         name: its name there.
         parameters: C types; "*" for a pointer.
+        function: the one that launches it, as ``Launch.function`` of our kernels.
+        number: of the launch in that function.
     """
 
     name: str
     parameters: tuple[str, ...]
+    function: str
+    number: int
 
 
 class _HostState(ctypes.Structure):
@@ -150,7 +154,10 @@ class CudaLibrary:
     @functools.cached_property
     def kernels(self) -> tuple[KernelFact, ...]:
         """The kernels, in the order in which the host code numbers them."""
-        return tuple(KernelFact(each["name"], tuple(each["parameters"])) for each in self.facts["kernels"])
+        return tuple(
+            KernelFact(each["name"], tuple(each["parameters"]), each["function"], each["number"])
+            for each in self.facts["kernels"]
+        )
 
     @functools.cached_property
     def machine_code(self) -> bytes:

@@ -41,7 +41,9 @@ def finish(context: SearchContext, state: SearchState) -> SearchState:
     progress.phase("compiling and verifying the chosen candidate")
     # Patterns of heads are lists for one length.
     fixed = task.dynamic_shapes() is None or bool(context.space.attention)
-    compiled = bench.build(winner.final, MODEL, dynamic=not fixed)
+    compiled = bench.build(winner.final, MODEL, dynamic=not fixed, code=True)
+    if isinstance(compiled, PredictedModel):
+        progress.note(f"  {MODEL}: {compiled.told}")
     artifact = _publish(bench.folder / MODEL, context.options.out / MODEL)
     runs = compiled if isinstance(compiled, CompiledModel) and not fixed else winner.final
     quality = task.quality(runs, "held_out")
@@ -214,7 +216,5 @@ def _predicted_for(compiled: CompiledModel | PredictedModel) -> dict[str, dict[s
     """Say for which card times were predicted; nothing if they were measured."""
     if isinstance(compiled, CompiledModel):
         return {}
-    said = "an analytic model; nothing was compiled, run or measured on a GPU"
-    return {
-        "predicted": {"card": compiled.time.card, "by": said, "artifact": "weights and prediction, no code"}
-    }
+    said = "an analytic model; nothing was run or measured on a GPU"
+    return {"predicted": {"card": compiled.time.card, "by": said, "artifact": compiled.told}}
