@@ -29,6 +29,7 @@ from l0compile.kernels.cpu.winograd_planes import WINOGRAD_PLANES
 from l0compile.kernels.cuda.attention.definition import CUDA_ATTENTION, CUDA_BLOCK_ATTENTION
 from l0compile.kernels.cuda.linear.definition import CUDA_LINEAR
 from l0compile.kernels.cuda.norm import CUDA_NORM
+from l0compile.kernels.cuda.rope import CUDA_ROPE
 from l0compile.kernels.definition import KernelCall, KernelDef
 from l0compile.kernels.token_tile import TokenTile
 
@@ -55,6 +56,7 @@ KERNELS: tuple[KernelDef, ...] = (
     CUDA_BLOCK_ATTENTION,
     CUDA_LINEAR,
     CUDA_NORM,
+    CUDA_ROPE,
 )
 
 _CALLS = {

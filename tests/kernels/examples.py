@@ -279,6 +279,16 @@ def cuda_norm(_: TokenTile) -> Iterator[Example]:
         )
         yield Example("compacted_layer_norm", (x, weight, bias, 1e-5, features + 10, 0.7, 5.0))
         yield Example("compacted_rms_norm", (x, None, 1e-6, features, 0.0))
+    x, scale = torch.randn(2, 5, 40).half(), torch.randn(40).half()
+    yield Example("narrow_rms_norm", (x, None, scale, 1e-6, 40, 0.0))
+    yield Example("narrow_rms_norm", (x, scale.float(), None, 1e-6, 50, 3.0))
+
+
+def cuda_rope(_: TokenTile) -> Iterator[Example]:
+    for dtype in (torch.float32, torch.float16):
+        x, cos, sin = (torch.randn(*shape).to(dtype) for shape in ((2, 5, 48), (1, 5, 16), (1, 5, 16)))
+        yield Example("rope", (x, cos, sin, 3))
+        yield Example("rope", (x, cos[..., :8], sin[..., :8], 3, True))
 
 
 def cuda_attention(_: TokenTile) -> Iterator[Example]:
@@ -319,6 +329,6 @@ EXAMPLES: dict[str, Callable[[TokenTile], Iterator[Example]]] = {
     "conv": conv, "int8_conv": int8_conv, "quantize_planes": quantize_planes,
     "copy_planes": copy_planes, "window": window, "winograd_planes": winograd_planes,
     "winograd": winograd, "cuda_linear": cuda_linear, "cuda_attention": cuda_attention,
-    "cuda_block_attention": cuda_block_attention, "cuda_norm": cuda_norm,
+    "cuda_block_attention": cuda_block_attention, "cuda_norm": cuda_norm, "cuda_rope": cuda_rope,
 }  # fmt: skip
 """Kernel -> examples. A new kernel has a line here."""

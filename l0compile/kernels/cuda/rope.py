@@ -18,7 +18,7 @@ from l0compile.kernels.cuda.architecture import has_ampere_instructions
 from l0compile.kernels.cuda.linear.numbers import RowPointer, load_numbers, row_of, store_numbers
 from l0compile.kernels.cuda.linear.tensors import piece
 from l0compile.kernels.definition import KernelCall, KernelDef
-from l0compile.kernels.tir import TB
+from l0compile.kernels.tir import TB, tirx
 
 _THREADS = 128
 _TYPES = ("float32", "float16", "bfloat16")
@@ -77,14 +77,20 @@ def cuda_rope(spec: CudaRopeSpec, target: Target) -> Any:
         ):
             item = ptx.kept(TB.cast(block, "int64") * _THREADS + thread, "int64")
             with TB.If(item < items), TB.Then():
-                row = ptx.kept(item // (spec.heads * parts), "int64")
-                sequence, token = ptx.kept(row // tokens, "int64"), ptx.kept(row % tokens, "int64")
-                head = ptx.kept(TB.cast(item // parts % spec.heads, "int32"))
-                pair = ptx.kept(TB.cast(item % parts, "int32") * spec.pairs)
+                # None of these is negative, so that division may cut.
+                row = ptx.kept(tirx.truncdiv(item, spec.heads * parts), "int64")
+                sequence, token = (ptx.kept(cut(row, tokens), "int64") for cut in _cuts())
+                rest = ptx.kept(TB.cast(tirx.truncmod(item, spec.heads * parts), "int32"))
+                head, part = (ptx.kept(cut(rest, parts)) for cut in _cuts())
+                pair = ptx.kept(part * spec.pairs)
                 own = _Turn(spec, head * spec.dim, pair, has_ampere_instructions(target))
                 angles = [row_of(table, 0 if spec.shared else sequence, token) for table in (cos, sin)]
                 own.emit(row_of(x, sequence, token), *angles, row_of(y, sequence, token))
     return builder.get()
+
+
+def _cuts() -> tuple[Any, Any]:
+    return tirx.truncdiv, tirx.truncmod
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def predict_model(model: nn.Module, example: tuple[Tensor, ...], target: Target)
 def with_code(
     predicted: PredictedModel, model: nn.Module, example: tuple[Tensor, ...], target: Target, shapes: Any
 ) -> PredictedModel:
-    """Compile a predicted model as well. Where that fails the prediction stays, and tells why: it took a search to find.
+    """Compile a predicted model as well. Where that fails the prediction stays, and tells why: a search went before.
 
     Args:
         predicted: what ``predict_model`` made of ``model``, ``example`` and ``target``.

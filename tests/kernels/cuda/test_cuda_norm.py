@@ -52,5 +52,22 @@ def test_a_norm_is_what_its_operator_is(case: CudaNormSpec) -> None:
     assert gap < LIMITS[case.dtype]
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("weight", [True, False])
+def test_a_narrow_norm_rounds_where_its_operator_does(dtype: str, weight: bool) -> None:
+    torch.manual_seed(0)
+    kind, features = getattr(torch, dtype), 300
+    given = {"x": (3 * torch.randn(5, features) + 1).to(kind)}
+    if weight:
+        given["weight"] = torch.randn(features)
+    given["scale"] = torch.randn(features).to(kind)
+    case = spec(features, dtype, centred=False, weight=weight, wide_weight=True, scale=True)
+    found = torch.from_numpy(emulate(cuda_norm(case), load_target("cuda-sm80"), given)["y"].astype("float64"))
+    expected = ops.narrow_rms_norm(given["x"], given.get("weight"), given["scale"], case.eps, features, 0.0)
+    gap = (found - expected.double()).abs() / expected.double().abs().clamp(min=1e-3)
+    # Sums in another order may round a number to its neighbour, and no more than a few of them.
+    assert gap.max() <= 1.01 * torch.finfo(kind).eps and (gap > 0).float().mean() < 0.02
+
+
 def test_a_row_has_as_many_threads_as_it_can_feed() -> None:
     assert [spec(n).threads for n in (1, 256, 257, 768, 4096, 100_000)] == [32, 32, 64, 128, 512, 1024]

@@ -1,6 +1,6 @@
 """Rotary embedding of CUDA, executed by the emulation, against its operator."""
 
-import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from l0compile.hardware.targets import load_target
 from l0compile.kernels.cuda.emulation.faults import KernelFault
 from l0compile.kernels.cuda.emulation.program import CudaProgram, cuda_program
 from l0compile.kernels.cuda.rope import CudaRopeSpec, cuda_rope
+from tests.kernels.cuda.emulation.mutants import Mutant
 
 SM80 = load_target("cuda-sm80")
 # (batch, tokens): more pairs than one thread block has threads, and a rest.
@@ -50,18 +51,25 @@ def test_rope_is_what_its_operator_is(spec: CudaRopeSpec, sizes: tuple[int, int]
     assert wrong(cuda_program(cuda_rope(spec, machine), machine), spec, operands(spec, *sizes)) == ""
 
 
+# What they are called is a pattern of the source, what it becomes, and the number of the place.
 MUTANTS = {
-    "sign": (r" - (ptx_widened|ptx_from_float16|_ptr|\()", r" + \1"),
-    "too few threads": (r"< \(", "< -1 + ("),
-    "other token": (r"% tokens\)", "% (tokens + 1))"),
+    "the wrong sign": (r"(_ptr_\d+\[0\]) - (_ptr_\d+\[0\])\)", r"\1 + \2)", 0),
+    "a product is not rounded": (r"ptx_from_float16\(ptx_to_float16\((\(.*?\))\)\)", r"\1", 2),
+    "a sine for a cosine": (r"(_ptr_\d+\[1\] \* )_ptr_(\d+)\[1\]", r"\1_ptr_\2[0]", 0),
+    "the halves of the result swapped": (r"(ptx_store_.*?)\) \+ \(int64_t\)32\)\]", r"\1) + (int64_t)0)]", 0),
+    "the same sequence for all": (r"_ptr_2\[0\] \* tokens", "0 * tokens", 0),
+    "one item too many": (r"< \(cse_v1 \* \(int64_t\)12\)", "<= (cse_v1 * (int64_t)12)", 0),
+    "one item too few": (r"< \(cse_v1 \* \(int64_t\)12\)", "< (cse_v1 * (int64_t)12 - 1)", 0),
+    "the wrong head": (r"(_ptr_\d+)\[0\] >> 2", r"\1[0] >> 1", 0),
 }
 
 
-def test_faults_planted_in_the_source_are_found() -> None:
+@pytest.mark.parametrize("name", MUTANTS)
+def test_faults_planted_in_the_source_are_found(name: str) -> None:
     spec, sizes, _ = CASES[0]
-    program, given = cuda_program(cuda_rope(spec, SM80), SM80), operands(spec, *sizes)
-    print(program.source)
-    assert wrong(program, spec, given) == ""
+    program = cuda_program(cuda_rope(spec, SM80), SM80)
+    planted = Mutant(*MUTANTS[name]).planted(program.source)
+    assert wrong(replace(program, source=planted), spec, operands(spec, *sizes))
 
 
 def test_bfloat16_is_refused_where_nothing_converts_it() -> None:
