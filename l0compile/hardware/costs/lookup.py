@@ -115,9 +115,18 @@ def _apart(record: CostRecord, work: KernelWorkload) -> float:
     return abs(log(record.key.work.density / max(work.density, 1e-6)))
 
 
-def gpu_costs(target: Target) -> Costs:
-    """What is known of a GPU: an analytic model, as long as nothing was measured on one."""
-    return Costs((), Machine(target.cores, 1, 1, target.l2_bytes), (), GpuModel(target))
+def gpu_costs(target: Target, kernels: tuple[CountedKernel, ...] = ()) -> Costs:
+    """What is known of a GPU: records of its card, if it is here, and an analytic model for all else.
+
+    Args:
+        target: a GPU.
+        kernels: those whose records count.
+    """
+    path = default_path()
+    known = path is not None and place(target, "") is not None
+    changed = path.stat().st_mtime_ns if path and path.exists() else 0
+    records = _records_of(target, str(path), changed) if known and kernels else []
+    return Costs(records, Machine(target.cores, 1, 1, target.l2_bytes), kernels, GpuModel(target))
 
 
 def known_costs(
@@ -142,15 +151,19 @@ def known_costs(
 def _known_costs(
     target: Target, tokens: tuple[int, int], kernels: tuple[CountedKernel, ...], path: str, _changed: int
 ) -> Costs | None:
+    records = _records_of(target, path, _changed)
+    return Costs(records, Machine(target.cores, *tokens, target.l2_bytes), kernels) if records else None
+
+
+def _records_of(target: Target, path: str, changed: int) -> list[CostRecord]:
+    """Records of the device that runs code for ``target``, shipped and of the user."""
     here = place(target, "")
     assert here is not None
-    found = [*shipped_records(), *(_users(path) if _changed else ())]
-    records = [
+    return [
         record
-        for record in found
+        for record in (*shipped_records(), *(_users(path) if changed else ()))
         if (record.key.place.device, record.key.place.threads) == (here.device, here.threads)
     ]
-    return Costs(records, Machine(here.threads, *tokens, target.l2_bytes), kernels) if records else None
 
 
 @functools.cache

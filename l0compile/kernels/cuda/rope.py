@@ -84,8 +84,8 @@ def cuda_rope(spec: CudaRopeSpec, target: Target) -> Any:
                 head, part = (ptx.kept(cut(rest, parts)) for cut in _cuts())
                 pair = ptx.kept(part * spec.pairs)
                 own = _Turn(spec, head * spec.dim, pair, has_ampere_instructions(target))
-                angles = [row_of(table, 0 if spec.shared else sequence, token) for table in (cos, sin)]
-                own.emit(row_of(x, sequence, token), *angles, row_of(y, sequence, token))
+                rows = [row_of(table, 0 if spec.shared else sequence, token) for table in (cos, sin)]
+                own.emit(row_of(x, sequence, token), rows[0], rows[1], row_of(y, sequence, token))
     return builder.get()
 
 

@@ -60,7 +60,7 @@ MUTANTS = {
     "the same sequence for all": (r"_ptr_2\[0\] \* tokens", "0 * tokens", 0),
     "one item too many": (r"< \(cse_v1 \* \(int64_t\)12\)", "<= (cse_v1 * (int64_t)12)", 0),
     "one item too few": (r"< \(cse_v1 \* \(int64_t\)12\)", "< (cse_v1 * (int64_t)12 - 1)", 0),
-    "the wrong head": (r"(_ptr_\d+)\[0\] >> 2", r"\1[0] >> 1", 0),
+    "the wrong head": (r"\* \(int64_t\)64\)", "* (int64_t)32)", 0),
 }
 
 

@@ -10,6 +10,7 @@ from l0compile.ir.ops.attention.multi_head import key_heads
 from l0compile.kernels.cpu.attention.block.spec import ListAxes
 from l0compile.kernels.cpu.mask import mask_spec
 from l0compile.kernels.cuda.attention.code import cuda_attention, cuda_block_attention
+from l0compile.kernels.cuda.attention.costs import CUDA_ATTENTION_COSTS
 from l0compile.kernels.cuda.attention.schedules import ATTENTION_SCHEDULES
 from l0compile.kernels.cuda.attention.spec import (
     CudaAttentionSpec,
@@ -89,7 +90,8 @@ CUDA_ATTENTION = KernelDef(
     calls={"attention": _dense_call},
     spec=CudaAttentionSpec,
     emit=cuda_attention,
-    costs=None,
+    costs=CUDA_ATTENTION_COSTS,
+    op="attention",
     schedules=ATTENTION_SCHEDULES,
     dtypes=_TYPES,
     kind="cuda",

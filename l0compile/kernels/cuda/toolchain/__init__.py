@@ -1,6 +1,6 @@
 """From a PrimFunc to CUDA source, machine code, and facts about that code. Needs no GPU."""
 
-from l0compile.kernels.cuda.toolchain.compiled_facts import CompiledFacts, compiled_facts
+from l0compile.kernels.cuda.toolchain.compiled_facts import CompiledFacts, compiled_facts, facts_of
 from l0compile.kernels.cuda.toolchain.cubin import Compiled, compile_source, cubin
 from l0compile.kernels.cuda.toolchain.find import Toolchain, compiler_stamp, find_toolchain, has_nvcc
 from l0compile.kernels.cuda.toolchain.sass import Instructions, count_instructions
@@ -20,6 +20,7 @@ __all__ = [
     "cubin",
     "cuda_code",
     "cuda_source",
+    "facts_of",
     "find_toolchain",
     "has_nvcc",
 ]
