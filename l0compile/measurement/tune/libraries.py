@@ -89,7 +89,8 @@ class Libraries:
             return str(answer["error"])
         spilled, allowed = int(answer["spills"]), _SPILLS_ALLOWED[self._target.kind]
         too_many = spilled > allowed and variant[1] != default_of(variant[0], self._machine)
-        return f"stores {spilled} registers to the stack" if too_many else None
+        what = "registers" if self._target.kind == "llvm" else "bytes of registers"
+        return f"stores {spilled} {what} to the stack" if too_many else None
 
     def worth_timing(self, job: TuningJob, most: int) -> TuningJob:
         """The job with no more than ``most`` of its schedules: of what was built for a GPU those that promise most.
