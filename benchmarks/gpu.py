@@ -58,11 +58,11 @@ def main() -> None:
     end = time.monotonic() + 60 * options.minutes
     if options.rpc:
         url, target = device_and_target(options.rpc)
-        written(remote(str(url), target, PLANS["full"]()), end, {"device": url}, record.RESULTS)
+        written(remote(str(url), target, PLANS["full"](target)), end, {"device": url}, record.RESULTS)
         return
     session = dry_session(options.target) if options.dry_run else session_here()
-    plan = PLANS[options.plan or ("small" if options.dry_run else "full")]()
-    estimate = PLANS["full"]().seconds(GpuModel(session.target))
+    plan = PLANS[options.plan or ("small" if options.dry_run else "full")](session.target)
+    estimate = PLANS["full"](session.target).seconds(GpuModel(session.target))
     print(f"estimated for all parts: {json.dumps({name: round(s) for name, s in estimate.items()})} seconds")
     rows = (row for part in options.parts for row in _of_part(part, plan, session))
     out = (
@@ -93,7 +93,7 @@ def written(rows: Iterator[Row], end: float, more: Row, folder: Path) -> None:
 def correctness(plan: GpuPlan, session: GpuSession) -> Iterator[Row]:
     """Our kernels against PyTorch in float64, on the GPU."""
     for case in (*plan.layers, *plan.dense):
-        layer = LayerEngines(case, session)
+        layer = LayerEngines(case, session, plan.dtype)
         yield {**dataclasses.asdict(case), **session.error_of(layer.ours, layer.wanted)}
     for each in plan.attention:
         heads = AttentionEngines(each, session)
@@ -103,7 +103,7 @@ def correctness(plan: GpuPlan, session: GpuSession) -> Iterator[Row]:
 def layers(plan: GpuPlan, session: GpuSession) -> Iterator[Row]:
     """Linear layers in all engines."""
     for case in (*plan.dense, *plan.layers):
-        yield from _engines(LayerEngines(case, session), case, session)
+        yield from _engines(LayerEngines(case, session, plan.dtype), case, session)
 
 
 def attention(plan: GpuPlan, session: GpuSession) -> Iterator[Row]:
@@ -124,16 +124,16 @@ def _engines(found: LayerEngines | AttentionEngines, case: Any, session: GpuSess
 
 
 def models(plan: GpuPlan, session: GpuSession) -> Iterator[Row]:
-    """Whole models in bfloat16, dense and with zeros, compiled for the card, beside PyTorch and torch.compile."""
+    """Whole models in half precision, dense and with zeros, compiled for the card, beside PyTorch and torch.compile."""
     for case in plan.models:
         for zeros in (False, True):
-            for row in _of_model(case, zeros, session):
+            for row in _of_model(case, getattr(torch, plan.dtype), zeros, session):
                 yield {"model": case.name, "zeros": "90 % of the 64x64 blocks" if zeros else "none", **row}
 
 
-def _of_model(case: GpuModelCase, zeros: bool, session: GpuSession) -> Iterator[Row]:
+def _of_model(case: GpuModelCase, dtype: torch.dtype, zeros: bool, session: GpuSession) -> Iterator[Row]:
     """A row for each engine."""
-    model, inputs = case.build(torch.bfloat16, zeros), case.inputs(torch.bfloat16)
+    model, inputs = case.build(dtype, zeros), case.inputs(dtype)
     given = {name: value.to(session.place) for name, value in inputs.items()}
     ours = _compiled(case, model, inputs, given, session.target)
     own = partial(model.to(session.place), **given)
@@ -161,7 +161,7 @@ def _first(results: Any) -> torch.Tensor:
 
 def remote(url: str, target: Target, plan: GpuPlan) -> Iterator[Row]:
     """Our layers on a device behind a tracker."""
-    cases = [dataclasses.replace(case, dtype="float16") for case in plan.layers if case.dtype == "bfloat16"]
+    cases = [dataclasses.replace(case, dtype="float16") for case in plan.layers if case.dtype == plan.dtype]
     for case, found, error in gpu_remote.remote_layers(url, target, cases):
         row = {"part": "layers", "engine": "ours", **dataclasses.asdict(case), "largest error": error}
         yield measured_row(row, found)

@@ -9,10 +9,13 @@ from transformers import BertConfig, BertModel
 from harness import gpu_models
 from harness.gpu_models import GpuModelCase
 from l0compile.hardware.costs import GpuModel, KernelWorkload
+from l0compile.hardware.targets import Target
 from l0compile.measurement.cuda import GpuProtocol
 
-# Seconds, generously: compiling one kernel, an engine's own compiler, and a whole model by each of both.
-_BUILD_S, _TORCH_COMPILE_S, _MODEL_BUILD_S, _MODEL_COMPILE_S = 8.0, 25.0, 30.0, 40.0
+# Seconds, generously: of nvcc for a kernel and for a model (results/cuda_models.jsonl); of torch.compile for a layer
+# with all that it tries, for attention and for a model.
+_BUILD_S, _MODEL_BUILD_S = 4.0, 20.0
+_LAYER_COMPILE_S, _ATTENTION_COMPILE_S, _MODEL_COMPILE_S = 25.0, 15.0, 40.0
 _ENGINES, _START_S = 3, 20.0
 
 
@@ -62,8 +65,14 @@ class AttentionCase:
 
 @dataclass(frozen=True)
 class GpuPlan:
-    """Everything that is run. layers: sparse ones; the dense ones of the same sizes run once each."""
+    """Everything that is run.
 
+    Attributes:
+        dtype: of most of it.
+        layers: sparse ones; the dense ones of the same sizes run once each.
+    """
+
+    dtype: str
     layers: tuple[LayerCase, ...]
     attention: tuple[AttentionCase, ...]
     models: tuple[GpuModelCase, ...]
@@ -81,9 +90,10 @@ class GpuPlan:
         return {
             "start": _START_S,
             "correctness": _BUILD_S * (len(kernels) + len(self.attention)) + 0.5 * len(self.layers),
-            "layers": sum(_timing_s(case.work, model) for case in timed) + _TORCH_COMPILE_S * len(self.dense),
+            "layers": sum(_timing_s(case.work, model) for case in timed)
+            + _LAYER_COMPILE_S * sum(case.dtype == self.dtype for case in self.dense),
             "attention": _ENGINES * sum(_timing_s(case.work, model) for case in self.attention)
-            + _TORCH_COMPILE_S * len(self.attention),
+            + _ATTENTION_COMPILE_S * len(self.attention),
             "models": len(self.models) * (2 * _MODEL_BUILD_S + _MODEL_COMPILE_S),
         }
 
@@ -97,30 +107,33 @@ def _timing_s(work: KernelWorkload, model: GpuModel) -> float:
     return 0.2 + 1e-3 * calls * (2 * predicted.high + flush_ms)
 
 
-def full_plan() -> GpuPlan:
+def full_plan(target: Target) -> GpuPlan:
     """BERT-base's and Llama-3.1-8B's feed-forward, many tokens and few, three densities; long and short attention."""
+    half = "bfloat16" if target.multiplies("bfloat16") else "float16"
     layers = [
-        LayerCase(tokens, n, k, block, density, "bfloat16")
+        LayerCase(tokens, n, k, block, density, half)
         for tokens, n, k in ((4096, 3072, 768), (4096, 14336, 4096), (16, 14336, 4096))
         for block in (32, 64, 128)
         for density in (0.1, 0.2, 0.5)
     ]
-    layers += [LayerCase(4096, 3072, 768, 64, 0.1, dtype) for dtype in ("float16", "float32")]
-    attention = [
-        AttentionCase(heads, width, tokens, "bfloat16", causal)
-        for heads, width, tokens in ((12, 64, 512), (12, 64, 4096), (32, 128, 8192))
-        for causal in (False, True)
+    layers += [
+        LayerCase(4096, 3072, 768, 64, 0.1, dtype) for dtype in ("float16", "float32") if dtype != half
     ]
-    return GpuPlan(tuple(layers), tuple(attention), gpu_models.CASES[:2])
+    attention = [
+        AttentionCase(heads, width, tokens, half, causal)
+        for heads, width, tokens, causal in (
+            (12, 64, 512, False), (12, 64, 4096, False), (32, 128, 8192, False), (32, 128, 8192, True),
+        )
+    ]  # fmt: skip
+    return GpuPlan(half, tuple(layers), tuple(attention), gpu_models.CASES[:2])
 
 
-def small_plan() -> GpuPlan:
+def small_plan(_: Target) -> GpuPlan:
     """The same kinds of work at sizes that a dry run builds in seconds."""
     layers = tuple(LayerCase(tokens, 64, 96, 32, 0.5, "float16") for tokens in (40, 4))
     attention = (AttentionCase(2, 32, 40, "float16", True),)
-    return GpuPlan(
-        layers, attention, (GpuModelCase("tiny BERT", _tiny_bert, _tiny_text, gpu_models.TEXT_AXES),)
-    )
+    models = (GpuModelCase("tiny BERT", _tiny_bert, _tiny_text, gpu_models.TEXT_AXES),)
+    return GpuPlan("float16", layers, attention, models)
 
 
 def _tiny_bert() -> BertModel:
@@ -136,4 +149,4 @@ def _tiny_text() -> dict[str, torch.Tensor]:
     return {"input_ids": torch.randint(0, 100, (2, 8)), "attention_mask": torch.ones(2, 8, dtype=torch.int64)}
 
 
-PLANS: dict[str, Callable[[], GpuPlan]] = {"full": full_plan, "small": small_plan}
+PLANS: dict[str, Callable[[Target], GpuPlan]] = {"full": full_plan, "small": small_plan}

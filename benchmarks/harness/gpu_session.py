@@ -16,6 +16,11 @@ from l0compile.measurement.cuda import measured_row, read_clocks, require_gpu, t
 Row = dict[str, Any]
 Make = Callable[[], Callable[[], Any]]
 NOT_MEASURED = "a dry run: built, and not launched"
+_FAILURES = (
+    L0CompileError,
+    RuntimeError,
+    NotImplementedError,
+)  # which are results, of ours and of other engines
 
 
 @dataclass(frozen=True)
@@ -47,19 +52,23 @@ class GpuSession:
         before = read_clocks()
         try:
             found = time_calls(make(), self.target.l2_bytes)
-        except (L0CompileError, RuntimeError, NotImplementedError) as error:
+        except _FAILURES as error:
             torch.cuda.empty_cache()
-            found = Measurement.failed(f"{type(error).__name__}: {str(error)[:300]}", Protocol.quick())
+            found = Measurement.failed(_said(error), Protocol.quick())
         after = read_clocks()
         clocks = [dataclasses.asdict(each) for each in (before, after)]
         return measured_row({"clocks": clocks, "throttled": throttled((before, after))}, found)
 
     def error_of(self, make: Make, wanted: Callable[[], torch.Tensor]) -> Row:
         """The largest difference of a result from what is wanted, as a share of the largest number."""
-        call = make()
         if not self.measures:
+            make()
             return {"not measured": NOT_MEASURED}
-        found, exact = call(), wanted()
+        try:
+            found, exact = make()(), wanted()
+        except _FAILURES as error:
+            torch.cuda.empty_cache()
+            return {"error": _said(error)}
         gap = (found[: len(exact)].double() - exact.double()).abs().max() / exact.double().abs().max()
         return {"largest error": float(gap)}
 
@@ -83,3 +92,7 @@ def dry_session(target: str) -> GpuSession:
     """
     found = load_target(target)
     return GpuSession(found, {"name": "none"}, find_toolchain().version, "cpu")
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error)[:300]}"

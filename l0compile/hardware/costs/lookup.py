@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import log
@@ -60,6 +61,7 @@ class Costs:
         self._kernels = {kernel.op: kernel for kernel in kernels}
         self._records = list(records)
         self._measured: dict[KernelWorkload, list[CostRecord]] = {}
+        self._corrections: dict[tuple[str, str], float] = {}
         for record in self._records:
             kernel = self._kernels.get(record.key.work.op)
             if record.ms is not None and kernel and record.key.place.versions == kernel.versions:
@@ -76,10 +78,29 @@ class Costs:
         if same:
             return Estimate(min(same), "measured")
         if self.analytic is not None:
-            found = self.analytic.predict(work)
-            return None if found is None else Estimate(found.mid, "predicted", found.low, found.high)
+            found, by = self.analytic.predict(work), self._correction(work.op, work.dtype)
+            if found is None:
+                return None
+            return Estimate(by * found.mid, "predicted", by * found.low, by * found.high)
         ms = self._model.predict(self._computed(work))
         return None if ms is None else Estimate(ms, "predicted")
+
+    def _correction(self, op: str, dtype: str) -> float:
+        """How much longer than predicted such kernels took on this card; 1 where none was measured.
+
+        A measured time and a predicted one are compared when a format is chosen; without this the one that the model
+        is further off with would win.
+        """
+        if (op, dtype) not in self._corrections and self.analytic is not None:
+            best: dict[KernelWorkload, float] = {}
+            for record in (r for same in self._measured.values() for r in same):
+                work = record.key.work
+                if (work.op, work.dtype) == (op, dtype) and record.ms is not None:
+                    best[work] = min(record.ms, best.get(work, record.ms))
+            predicted = {work: self.analytic.predict(work) for work in best}
+            ratios = [ms / found.mid for work, ms in best.items() if (found := predicted[work]) is not None]
+            self._corrections[op, dtype] = statistics.median(ratios) if ratios else 1.0
+        return self._corrections[op, dtype]
 
     def schedule(self, work: KernelWorkload, default: ScheduleData) -> ScheduleData:
         """The schedule that was quickest at the density nearest to that of ``work``.
