@@ -80,7 +80,7 @@ def test_the_chosen_model_is_saved_with_code(tmp_path: Path, monkeypatch: pytest
     found = with_code(predict_model(model, (x,), gpu), model, (x,), gpu, None)
     assert "there is no nvcc here" in found.told and found.explain().predicted == found.time
     found.save(tmp_path / "made")
-    assert read_manifest(tmp_path / "made")["target"]["cpu"] == "sm_90"
+    assert read_manifest(tmp_path / "made")["target"]["cpu"] == load_target("cuda-sm90").cpu
     assert read_prediction(tmp_path / "made", Protocol.quick()).median_ms == found.time.mid_ms
     with pytest.raises(ArtifactError, match="copy the folder to a machine that has one"):
         l0.load(tmp_path / "made")
@@ -129,7 +129,7 @@ def test_a_search_for_a_gpu_says_predicted_at_each_number(tmp_path: Path) -> Non
     assert result.predicted and result.row(CHOSEN).latency is not None
     assert SearchResult.load(tmp_path / "result.json") == result
     assert all(item.found.startswith("predicted") for item in result.asked if item.kind == "latency")
-    assert read_manifest(tmp_path / "model")["target"]["cpu"] == "sm_90"
+    assert read_manifest(tmp_path / "model")["target"]["cpu"] == load_target("cuda-sm90").cpu
     assert "has never run" in str(result.facts["predicted"]["artifact"])
     page = re.sub(r"<svg.*?</svg>", "", render_search(result), flags=re.DOTALL)
     assert "Nothing was measured on a GPU" in page and "measured, ms" not in page
