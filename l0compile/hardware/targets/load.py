@@ -52,7 +52,9 @@ def target_of_card(card: Card) -> Target | None:
     """Return the shipped target that knows most of a card among those whose code runs on it; None: there is none."""
     gpus = [load_target(name) for name in list_targets() if name.startswith("cuda")]
     fits = [target for target in gpus if runs_on(target.cpu, card.cpu)]
-    return max(fits, key=lambda target: (int(target.cpu.removeprefix("sm_").rstrip("a")), target.cpu), default=None)
+    return max(
+        fits, key=lambda target: (int(target.cpu.removeprefix("sm_").rstrip("a")), target.cpu), default=None
+    )
 
 
 @functools.lru_cache(maxsize=1)
