@@ -22,7 +22,7 @@ from l0compile.runtime.artifact import read_manifest
 from l0compile.studies.bench import predicted
 from l0compile.studies.bench.bench import Bench
 from l0compile.studies.bench.engines import CHOSEN, DENSE, PYTORCH
-from l0compile.studies.bench.predicted import predict_model, read_prediction, with_code
+from l0compile.studies.bench.predicted import predict_model, read_prediction, refusal, with_code
 from l0compile.studies.constraints.latency import LatencyBudget
 from l0compile.studies.fit.budget import budget_of, check_reference
 from l0compile.studies.result import Latency, SearchResult
@@ -90,6 +90,8 @@ def test_a_model_that_no_code_comes_out_of_is_still_predicted(tmp_path: Path) ->
     """Its operator has no lowering for GPUs; a search that found it is not lost."""
     x, gpu = torch.randn(8, 8), load_target("cuda-sm90")
     model = Inverse().eval()
+    assert refusal(nn.Linear(8, 8).eval(), (x,), gpu, None) is None
+    assert "BuildError" in str(refusal(model, (x,), gpu, None))
     found = with_code(predict_model(model, (x,), gpu), model, (x,), gpu, None)
     assert found.compiled is None and found.told.startswith("weights, no code: BuildError: ")
     found.save(tmp_path / "made")

@@ -29,7 +29,13 @@ from l0compile.studies.bench.engines import (
     refused_by_predictions,
 )
 from l0compile.studies.bench.narrow_engines import NarrowFiles
-from l0compile.studies.bench.predicted import PredictedModel, predict_model, read_prediction, with_code
+from l0compile.studies.bench.predicted import (
+    PredictedModel,
+    predict_model,
+    read_prediction,
+    refusal,
+    with_code,
+)
 from l0compile.tasks import Task
 
 # A comparison ends when the intervals of the ratios that matter are this narrow, and not before this many blocks.
@@ -98,6 +104,11 @@ class Bench:
         )
         compiled.save(self.folder / name)
         return compiled
+
+    def refusal(self) -> str | None:
+        """Return why no code for a GPU that is not here comes out of the task's model; None if it should."""
+        assert isinstance(self.target, Target)
+        return refusal(self.task.dense(), self.task.example(), self.target, self.task.dynamic_shapes())
 
     def job(self, artifact: Path) -> Job:
         """Return the job of timing a compiled model."""

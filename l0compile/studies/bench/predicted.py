@@ -20,6 +20,7 @@ from l0compile.hardware.targets import Target
 from l0compile.ir.codec import decode_json, encode
 from l0compile.kernels.costs import costs_of
 from l0compile.kernels.cuda.toolchain import compiler_stamp, has_nvcc
+from l0compile.lower.stage_build import check_gpu
 from l0compile.measurement import Measurement, Protocol
 from l0compile.rewrite.pipeline import optimise
 from l0compile.runtime import CompiledModel
@@ -97,6 +98,21 @@ def with_code(
     else:
         told = f"machine code for {target.cpu} by {compiler_stamp()}, which has never run"
     return replace(predicted, compiled=compiled, told=told)
+
+
+def refusal(model: nn.Module, example: tuple[Tensor, ...], target: Target, shapes: Any) -> str | None:
+    """Why no code for a GPU comes out of a model, as far as that is known before it is generated; None: it should.
+
+    Args:
+        shapes: dynamic ones, as ``compile`` takes them.
+    """
+    try:
+        costs = costs_of(target)
+        program = optimise(capture(model, example, None, dynamic_shapes=shapes), target, costs=costs)
+        check_gpu(program, target, costs)
+    except L0CompileError as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def read_prediction(folder: Path, protocol: Protocol) -> Measurement:
