@@ -294,6 +294,7 @@ def cuda_rope(_: TokenTile) -> Iterator[Example]:
 def cuda_attention(_: TokenTile) -> Iterator[Example]:
     q, k, v = (torch.randn(2, s, w) for s, w in ((37, 64), (45, 32), (45, 16)))
     yield Example("attention", (q, k, v, torch.rand(2, 1, 1, 45) < 0.7, 4, 0.3, 5, 0))
+    yield Example("attention", (q, k, v, torch.rand(2, 1, 1, 45) < 0.7, 4, 0.3, None, 0))
     q, k, v = q.half(), k.half(), v.half()
     yield Example("attention", (q, k, v, torch.randn(37, 45).half(), 4, 0.3, None, None))
 

@@ -83,7 +83,7 @@ def cuda_rope(spec: CudaRopeSpec, target: Target) -> Any:
                 rest = ptx.kept(TB.cast(tirx.truncmod(item, spec.heads * parts), "int32"))
                 head, part = (ptx.kept(cut(rest, parts)) for cut in _cuts())
                 pair = ptx.kept(part * spec.pairs)
-                own = _Turn(spec, head * spec.dim, pair, has_ampere_instructions(target))
+                own = _RopeThread(spec, head * spec.dim, pair, has_ampere_instructions(target))
                 rows = [row_of(table, 0 if spec.shared else sequence, token) for table in (cos, sin)]
                 own.emit(row_of(x, sequence, token), rows[0], rows[1], row_of(y, sequence, token))
     return builder.get()
@@ -94,7 +94,7 @@ def _cuts() -> tuple[Any, Any]:
 
 
 @dataclass(frozen=True)
-class _Turn:
+class _RopeThread:
     """What one thread does: ``pairs`` pairs of a head of a token.
 
     Attributes:
