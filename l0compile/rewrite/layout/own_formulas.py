@@ -9,7 +9,7 @@ from l0compile.errors import RewriteError
 from l0compile.ir.ops.activation import activate
 from l0compile.ir.ops.attention.multi_head import key_heads
 from l0compile.ir.ops.norm import layer_norm_formula, rms_norm_formula
-from l0compile.ir.ops.results import rounded_to_levels
+from l0compile.ir.ops.results import LEVELS
 from l0compile.rewrite.layout.decompositions import in_float32
 
 l0 = torch.ops.l0compile
@@ -69,7 +69,10 @@ def _dense_linear(x: Any, weight: Any, bias: Any, residual: Any, _: int, activat
 
 
 def _quantize(x: Any, inverse: Any, zero_point: int) -> Any:
-    return rounded_to_levels(x * inverse, zero_point)
+    scaled = x * inverse
+    scaled = scaled.masked_fill(torch.isnan(scaled), float(-zero_point))
+    within = scaled.clamp(-zero_point, LEVELS - zero_point)
+    return (within.round() + zero_point).to(torch.uint8)
 
 
 def _int8_linear(x: Any, weight: Any, scale: Any, bias: Any, zero_point: int) -> Any:
