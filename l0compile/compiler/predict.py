@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from math import prod
+from typing import Any
 
 import torch
 from torch import fx
@@ -136,6 +137,8 @@ def _ordinary(node: fx.Node, model: GpuModel) -> Prediction | None:
     if result is None or facts.moves in ("reshape", "permute", "part", "repeat") or facts.fills is not None:
         return None
     read = [source for source in node.all_input_nodes if tensor(source) is not None]
+    if is_op(node, l0.quantize.default) and _rounded_by_its_layer(node.args[0]):
+        return None
     if facts.elementwise and any(len(source.users) == 1 and source.op == "call_function" for source in read):
         return None  # computed where its operand is
     if not any(source.op != "get_attr" for source in read):
@@ -143,6 +146,13 @@ def _ordinary(node: fx.Node, model: GpuModel) -> Prediction | None:
     if facts.moves == "pick" or is_op(node, aten.embedding.default):
         return model.moved(2 * _bytes(node))
     return model.moved(sum(_bytes(each) for each in (node, *read)))
+
+
+def _rounded_by_its_layer(x: Any) -> bool:
+    """Whether what is rounded comes from a layer of integers, whose kernel then rounds it itself."""
+    while isinstance(x, fx.Node) and len(x.users) == 1 and facts_of(x).elementwise:
+        x = x.args[0]
+    return is_op(x, l0.int8_linear.default, l0.int8_bsr_linear.default) and len(x.users) == 1
 
 
 def _bytes(node: fx.Node) -> float:

@@ -23,10 +23,10 @@ _CHUNK_WORDS = 4
 def integer_rows(program: Program) -> Program:
     """Give layers of 8-bit integers the operators that kernels of a GPU take.
 
-    Rewrite: int8_linear(quantize(x), W) -> rows_int8_linear(rows_quantize(x), W in words), and likewise int8_bsr_linear,
-        its blocks in chunks of 16 columns; int8_conv2d(quantize(x), W) whose windows tile the image -> the same of
-        patches of x. Readers of one quantize share its words. ``start`` of each row makes up for the zero point: the
-        sum of its stored weights, times -zero_point.
+    Rewrite: int8_linear(quantize(x), W) -> rows_int8_linear(rows_quantize(x), W in words), and likewise
+        int8_bsr_linear, its blocks in chunks of 16 columns; int8_conv2d(quantize(x), W) whose windows tile the image ->
+        the same of patches of x. Readers of one quantize share its words. ``start`` of each row makes up for the zero
+        point: the sum of its stored weights, times -zero_point.
     Checks: weights and scales are constants; 32 bits hold the sums, whatever the activations are; blocks have columns
         that are whole chunks.
 
@@ -85,7 +85,11 @@ class _IntegerRows:
         each = inverse.expand(weight.shape[1:]).flatten()
         words = self._rounded(cut, each, str(scales.target), zero_point, node)
         made = self._layer(node, words, given, weight.flatten(1))
-        return None if made is None else self.editor.call(aten.permute.default, (made, [0, 3, 1, 2]), before=node)
+        return (
+            None
+            if made is None
+            else self.editor.call(aten.permute.default, (made, [0, 3, 1, 2]), before=node)
+        )
 
     def _layer(
         self, node: fx.Node, x: fx.Node, given: dict[str, Any], weight: torch.Tensor
@@ -110,7 +114,9 @@ class _IntegerRows:
         )
 
     def _constant(self, given: dict[str, Any]) -> bool:
-        return all(given[name] is None or self.editor.value(given[name]) is not None for name in ("scale", "bias"))
+        return all(
+            given[name] is None or self.editor.value(given[name]) is not None for name in ("scale", "bias")
+        )
 
     def _quantized(self, q: Any) -> fx.Node | None:
         """The words of a result of quantize over the last axis."""

@@ -94,5 +94,5 @@ def cuda_integer_problem(
     if spec.residual:
         arrays["residual"] = torch.randn(tokens, spec.n, generator=random)
     if spec.zero_point is not None:
-        arrays["inverse"] = 30 + 20 * torch.rand(spec.n, generator=random)
+        arrays["inverse"] = 60 + 40 * torch.rand(spec.n, generator=random)
     return CudaIntegerProblem(spec, arrays)

@@ -21,9 +21,7 @@ def legal_integer_schedules(spec: CudaIntegerLinearSpec, target: Target) -> tupl
     return tuple(one for one in legal_schedules(spec.geometry, target) if _has_threads(spec, one))
 
 
-def check_integer_schedule(
-    spec: CudaIntegerLinearSpec, target: Target, schedule: CudaLinearSchedule
-) -> None:
+def check_integer_schedule(spec: CudaIntegerLinearSpec, target: Target, schedule: CudaLinearSchedule) -> None:
     """Check that a schedule cuts the tiles of a spec evenly, and fits memory.
 
     Raises:
@@ -32,7 +30,9 @@ def check_integer_schedule(
     """
     check_schedule(spec.geometry, target, schedule)
     if not _has_threads(spec, schedule):
-        raise ScheduleError(f"{schedule}: expected a thread for each of the {schedule.outputs} outputs of a tile")
+        raise ScheduleError(
+            f"{schedule}: expected a thread for each of the {schedule.outputs} outputs of a tile"
+        )
 
 
 def _has_threads(spec: CudaIntegerLinearSpec, schedule: CudaLinearSchedule) -> bool:

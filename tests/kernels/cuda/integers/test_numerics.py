@@ -26,7 +26,9 @@ DENSE = (0, 0)
 BLOCKS = ((16, 16), (32, 32), (64, 64), (128, 64), (128, 128), (48, 16))
 
 
-def layer(n: int, words: int, block: tuple[int, int], activation: str = "", **more: Any) -> CudaIntegerLinearSpec:
+def layer(
+    n: int, words: int, block: tuple[int, int], activation: str = "", **more: Any
+) -> CudaIntegerLinearSpec:
     given = {"bias": True, "residual": False, "order": block != DENSE, **more}
     return CudaIntegerLinearSpec(n, words, block[0], block[1] // 16, activation=activation, **given)
 
