@@ -62,10 +62,10 @@ class _IntegerRows:
 
     def sparse(self, node: fx.Node) -> fx.Node | None:
         given = arguments(node)
-        parts = [self.editor.value(given[name]) for name in ("data", "indices", "indptr")]
-        if any(part is None for part in parts) or int(shape(given["data"])[1]) % _CHUNK_WORDS:
+        data, indices, indptr = (self.editor.value(given[name]) for name in ("data", "indices", "indptr"))
+        if data is None or indices is None or indptr is None or data.shape[1] % _CHUNK_WORDS:
             return None
-        weight = from_word_blocks(*parts, given["n"], given["k"], torch.int8)  # type: ignore[arg-type]
+        weight = from_word_blocks(data, indices, indptr, given["n"], given["k"], torch.int8)
         x = self._quantized(given["x"])
         return None if x is None else self._layer(node, x, given, weight)
 
@@ -97,7 +97,7 @@ class _IntegerRows:
         start = row_starts(weight, given["zero_point"])
         if start is None or not self._constant(given):
             return None
-        stem, editor = str(given.get("weight", given.get("data")).target), self.editor
+        stem, editor = str(given["weight" if "weight" in given else "data"].target), self.editor
         indices, indptr, order = given.get("indices"), given.get("indptr"), None
         if indptr is None:
             data = editor.add_constant(f"{stem}_words", to_words(weight), node)

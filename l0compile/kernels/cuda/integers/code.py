@@ -110,8 +110,9 @@ class _IntegerTiles:
         weight = SharedTile(schedule.outputs, chunks) if spec.dense else SharedTile(chunks, schedule.outputs)
         at_once = has_ampere_instructions(self.target)
         pieces = piece("int32", spec.k, spec.cols), piece("int32", spec.k) if spec.dense else _WORDS
-        copies = [
+        x_copy, weight_copy = (
             TileCopy(tile, schedule.threads, thread, _WORDS, each, at_once)
             for tile, each in zip((x, weight), pieces, strict=True)
-        ]
-        return Pipeline(schedule, IntegerProduct(part, x, weight, spec.dense, not at_once), *copies, memory)
+        )
+        product = IntegerProduct(part, x, weight, spec.dense, not at_once)
+        return Pipeline(schedule, product, x_copy, weight_copy, memory)

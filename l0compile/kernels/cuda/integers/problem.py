@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from l0compile.ir.ops.bsr import heaviest_first
-from l0compile.ir.ops.rows.integers import FEATURES, chunk_blocks, row_starts, rows_int8_linear
+from l0compile.ir.ops.quantized import FEATURES
+from l0compile.ir.ops.rows.integers import chunk_blocks, row_starts, rows_int8_linear
 from l0compile.ir.ops.words import to_words, word_blocks
 from l0compile.kernels.cuda.integers.spec import CudaIntegerLinearSpec
 
