@@ -27,7 +27,12 @@ _SPARSE_LAYERS = {
     l0.int8_bsr_linear.default: "int8",
     l0.bfloat16_bsr_linear.default: "bfloat16",
 }
-_FEATURES_OF_A_WORD = {"float32": 1, "bfloat16": 2, "int8": 4}
+_FEATURES_OF_A_WORD = {
+    l0.bsr_linear.default: 1,
+    l0.bfloat16_bsr_linear.default: 2,
+    l0.int8_bsr_linear.default: 4,
+}
+_HALVES = {torch.float16: "float16", torch.bfloat16: "bfloat16"}
 
 
 def predict_program(program: Program, model: GpuModel) -> PredictedTime:
@@ -95,17 +100,24 @@ def _layer(editor: Editor, node: fx.Node, model: GpuModel) -> Prediction | None:
     tokens = prod(map(example_size, shape(x)[:-1])) if isinstance(x, fx.Node) else 1
     if node.target in _LAYERS:
         n, k = map(example_size, shape(given["weight"]))
-        return model.predict(KernelWorkload("linear", (n, k), tokens=tokens, dtype=_LAYERS[node.target]))
-    precision = _SPARSE_LAYERS[node.target]
+        precision = _precision(x, _LAYERS[node.target])
+        return model.predict(KernelWorkload("linear", (n, k), tokens=tokens, dtype=precision))
+    precision = _precision(x, _SPARSE_LAYERS[node.target])
     n, k = given["n"], given["k"]
     _, words, rows = map(int, shape(given["data"]))
-    cols, indptr = words * _FEATURES_OF_A_WORD[precision], editor.value(given["indptr"])
+    cols, indptr = words * _FEATURES_OF_A_WORD[node.target], editor.value(given["indptr"])
     assert indptr is not None, "choose_formats stores blocks as constants"
     lengths = indptr.diff().tolist()
     kept = sum(lengths) / (len(lengths) * -(-k // cols))
     return model.predict(
         KernelWorkload("linear", (n, k), (rows, cols), kept, tokens, dtype=precision), lengths
     )
+
+
+def _precision(x: Any, declared: str) -> str:
+    """What a kernel multiplies: numbers of 16 bits as they are, others as the operator declares."""
+    value = tensor(x)
+    return declared if value is None else _HALVES.get(value.dtype, declared)
 
 
 def _attention(node: fx.Node) -> KernelWorkload:
@@ -116,7 +128,11 @@ def _attention(node: fx.Node) -> KernelWorkload:
     sizes = (heads, kv, q_width // heads, example_size(shape(given["v"])[2]) // kv, queries, keys)
     causal = given["before"] is None and given["after"] == 0
     return KernelWorkload(
-        "attention", sizes, tokens=batch * queries, variant="causal" * causal, dtype=given["numbers"]
+        "attention",
+        sizes,
+        tokens=batch * queries,
+        variant="causal" * causal,
+        dtype=_precision(given["q"], given["numbers"]),
     )
 
 

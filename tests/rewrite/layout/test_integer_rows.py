@@ -75,7 +75,10 @@ FORMULAS: dict[str, tuple[Callable[[Any, Tensor], Any], list[str]]] = {
         ["rows_quantize", LINEAR, LINEAR],
     ),
     "one scale": (lambda m, x: m.dense(l0.quantize(x, m.one, 9)), ["rows_quantize", LINEAR]),
-    "results are rounded": (lambda m, x: m.dense(m.q(F.relu(m.dense(m.q(x))))), ["rows_quantize", LINEAR, LINEAR]),
+    "results are rounded": (
+        lambda m, x: m.dense(m.q(F.relu(m.dense(m.q(x))))),
+        ["rows_quantize", LINEAR, LINEAR],
+    ),
     "others read what is rounded": (
         lambda m, x: (y := m.dense(m.q(x)), m.dense(m.q(y))),
         ["rows_quantize", LINEAR, "rows_quantize", LINEAR],

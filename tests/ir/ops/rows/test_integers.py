@@ -30,11 +30,17 @@ def layer(n: int, k: int, zero_point: int) -> tuple[Tensor, Tensor, Tensor, Tens
 @settings(max_examples=12, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 30), st.integers(0, 255), st.booleans())
 def test_a_dense_layer(n: int, k: int, zero_point: int, with_bias: bool) -> None:
-    (weight, start, scale, bias), x, inverse = layer(n, k, zero_point), torch.randn(2, 3, k), torch.rand(k) * 99
+    (weight, start, scale, bias), x, inverse = (
+        layer(n, k, zero_point),
+        torch.randn(2, 3, k),
+        torch.rand(k) * 99,
+    )
     given = bias if with_bias else None
     words = rows_quantize(x, inverse, zero_point)
     assert words.shape == (2, 3, -(-k // 4))
-    found = rows_int8_linear(words, to_words(weight), None, None, None, start, scale, given, None, None, n, 6, "")
+    found = rows_int8_linear(
+        words, to_words(weight), None, None, None, start, scale, given, None, None, n, 6, ""
+    )
     assert torch.equal(found, int8_linear(quantize(x, inverse, zero_point), weight, scale, given, zero_point))
 
 

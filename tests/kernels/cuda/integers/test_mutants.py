@@ -16,7 +16,7 @@ from l0compile.kernels.cuda.linear.spec import CudaLinearSchedule
 from tests.kernels.cuda.integers.mutants import OF_EACH
 
 TARGET = replace(load_target("cuda-sm80"), cores=2)
-TURING = replace(TARGET, name="cuda-sm75", cpu="sm_75")
+TURING = replace(load_target("cuda-sm75"), cores=2)
 QUICK = 4  # of them; the others are slow together, since each is compiled
 
 # Sizes leave rests everywhere, and there are more stages than places.

@@ -21,7 +21,7 @@ from l0compile.kernels.cuda.integers.schedules import default_integer_schedule, 
 from l0compile.kernels.cuda.integers.spec import CudaIntegerLinearSpec
 
 SM80 = load_target("cuda-sm80")
-SM75 = replace(SM80, name="cuda-sm75", cpu="sm_75")
+SM75 = load_target("cuda-sm75")
 DENSE = (0, 0)
 BLOCKS = ((16, 16), (32, 32), (64, 64), (128, 64), (128, 128), (48, 16))
 
