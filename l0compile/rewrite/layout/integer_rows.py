@@ -17,7 +17,7 @@ from l0compile.rewrite.size_nodes import SizeNodes
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
-_CHUNK_WORDS = 4
+_CHUNK_WORDS, _CHUNK_ROWS = 4, 16
 
 
 def integer_rows(program: Program) -> Program:
@@ -27,8 +27,8 @@ def integer_rows(program: Program) -> Program:
         int8_bsr_linear, its blocks in chunks of 16 columns; int8_conv2d(quantize(x), W) whose windows tile the image ->
         the same of patches of x. Readers of one quantize share its words. ``start`` of each row makes up for the zero
         point: the sum of its stored weights, times -zero_point.
-    Checks: weights and scales are constants; 32 bits hold the sums, whatever the activations are; blocks have columns
-        that are whole chunks.
+    Checks: weights and scales are constants; 32 bits hold the sums, whatever the activations are. A weight whose blocks
+        are not whole chunks of 16 rows becomes dense.
 
     Returns:
         The program, itself when it has no such layer.
@@ -63,9 +63,11 @@ class _IntegerRows:
     def sparse(self, node: fx.Node) -> fx.Node | None:
         given = arguments(node)
         data, indices, indptr = (self.editor.value(given[name]) for name in ("data", "indices", "indptr"))
-        if data is None or indices is None or indptr is None or data.shape[1] % _CHUNK_WORDS:
+        if data is None or indices is None or indptr is None:
             return None
         weight = from_word_blocks(data, indices, indptr, given["n"], given["k"], torch.int8)
+        if data.shape[1] % _CHUNK_WORDS or data.shape[2] % _CHUNK_ROWS:
+            given |= {"indices": None, "indptr": None}
         x = self._quantized(given["x"])
         return None if x is None else self._layer(node, x, given, weight)
 

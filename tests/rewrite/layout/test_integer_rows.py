@@ -84,7 +84,7 @@ FORMULAS: dict[str, tuple[Callable[[Any, Tensor], Any], list[str]]] = {
         ["rows_quantize", LINEAR, "rows_quantize", LINEAR],
     ),
     "blocks": (lambda m, x: m.sparse(m.q(x), 16), ["rows_quantize", LINEAR]),
-    "narrow blocks": (lambda m, x: m.sparse(m.q(x), 4), ["quantize", "int8_bsr_linear"]),
+    "narrow blocks become dense": (lambda m, x: m.sparse(m.q(x), 4), ["rows_quantize", LINEAR]),
     "patches": (lambda m, x: m.patches(x, 2, m.kernel), ["rows_quantize", LINEAR]),
     "windows that overlap": (lambda m, x: m.patches(x, 1, m.kernel), ["quantize", "int8_conv2d"]),
     "pixels": (lambda m, x: m.patches(x, 1, m.pixel), ["rows_quantize", LINEAR]),
