@@ -4,7 +4,8 @@
 
 A row for each block, type and kind of code (with asynchronous copies, or without, as on sm_75): the largest difference
 from float64 over several sizes with tails, as it is, and as a fraction of what rounding allows (see
-``l0compile.kernels.cuda.linear.problem``). Rows replace those of the same case in ``results/cuda_numerics.jsonl``.
+``l0compile.kernels.cuda.linear.problem``). Of int8 it is that from PyTorch's operator, of which no bit may differ, and
+how many numbers do. Rows replace those of the same case in ``results/cuda_numerics.jsonl``.
 """
 
 import argparse
@@ -18,13 +19,16 @@ from harness import record
 
 from l0compile.hardware.targets import Target, load_target
 from l0compile.kernels.cuda.emulation.run import emulate
+from l0compile.kernels.cuda.integers.code import cuda_int8_linear
+from l0compile.kernels.cuda.integers.problem import cuda_integer_problem
+from l0compile.kernels.cuda.integers.spec import CudaIntegerLinearSpec
 from l0compile.kernels.cuda.linear.code import cuda_linear
 from l0compile.kernels.cuda.linear.problem import cuda_linear_problem
 from l0compile.kernels.cuda.linear.spec import CudaLinearSpec
 
 FILE = record.RESULTS / "cuda_numerics.jsonl"
 BLOCKS = ("dense", "16x16", "32x32", "64x64", "128x64", "128x128", "16x1", "32x1", "64x1", "128x1")
-TYPES = ("float16", "bfloat16", "tf32", "float32")
+TYPES = ("float16", "bfloat16", "tf32", "float32", "int8")
 SM80 = load_target("cuda-sm80")
 TARGETS = (SM80, load_target("cuda-sm75"))
 
@@ -59,6 +63,42 @@ def case(block: str, dtype: str, target: Target) -> dict[str, Any]:
     }
 
 
+def integer_specs(block: str) -> Iterator[tuple[CudaIntegerLinearSpec, int]]:
+    """Give layers of integers with activations that are exact, the first with results that are rounded."""
+    rows, cols = (0, 0) if block == "dense" else map(int, block.split("x"))
+    ends = ((77, "relu", False), (None, "relu", True), (None, "", False))
+    for (n, k, tokens, few), (zero_point, activation, residual) in zip(SIZES, ends, strict=True):
+        ordered, words = rows > 0 and not few, -(-k // 4)
+        yield (
+            CudaIntegerLinearSpec(
+                n, words, rows, cols // 16, True, residual, ordered, activation, zero_point, few
+            ),
+            tokens,
+        )
+
+
+def integer_case(block: str, target: Target) -> dict[str, Any]:
+    """Run the layers of integers, and compare."""
+    largest, unequal, numbers = 0.0, 0, 0
+    for spec, tokens in integer_specs(block):
+        problem = cuda_integer_problem(spec, tokens, features=4 * spec.words - 1)
+        found = emulate(cuda_int8_linear(spec, target), target, problem.arrays)["y"]
+        result, wanted = torch.from_numpy(found), problem.expected
+        if spec.zero_point is not None:
+            result, wanted = result.view(torch.uint8), wanted.view(torch.uint8)
+        away = (result.double() - wanted.double()).abs()
+        largest, unequal = max(largest, float(away.max())), unequal + int((away != 0).sum())
+        numbers += away.numel()
+    return {
+        "block": block,
+        "type": "int8",
+        "arch": target.cpu,
+        "largest difference": largest,
+        "unequal": unequal,
+        "numbers": numbers,
+    }
+
+
 def main() -> None:
     """Run the cases that are asked for, and replace their rows."""
     parser = argparse.ArgumentParser(
@@ -72,11 +112,18 @@ def main() -> None:
     for target in TARGETS:
         for block in options.blocks:
             for dtype in options.types:
-                if target.cpu != "sm_75" or dtype in ("float16", "float32"):
-                    row = case(block, dtype, target) | {"commit": record.commit()}
-                    known[block, dtype, target.cpu] = row
-                    FILE.write_text("".join(json.dumps(one) + "\n" for one in known.values()))
-                    print(json.dumps(row), flush=True)
+                if dtype == "int8":
+                    if block != "dense" and int(block.split("x")[1]) % 16:
+                        continue  # such blocks are stored dense
+                    made = integer_case(block, target)
+                elif target.cpu != "sm_75" or dtype in ("float16", "float32"):
+                    made = case(block, dtype, target)
+                else:
+                    continue
+                row = made | {"commit": record.commit()}
+                known[block, dtype, target.cpu] = row
+                FILE.write_text("".join(json.dumps(one) + "\n" for one in known.values()))
+                print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

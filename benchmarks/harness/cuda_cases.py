@@ -8,6 +8,8 @@ from l0compile.hardware.targets import Target
 from l0compile.kernels.cpu.attention.block.spec import ListAxes
 from l0compile.kernels.cuda.attention.code import cuda_attention, cuda_block_attention
 from l0compile.kernels.cuda.attention.spec import CudaAttentionSpec, CudaBlockAttentionSpec
+from l0compile.kernels.cuda.integers.code import cuda_int8_linear
+from l0compile.kernels.cuda.integers.spec import CudaIntegerLinearSpec
 from l0compile.kernels.cuda.linear.code import cuda_linear
 from l0compile.kernels.cuda.linear.spec import CudaLinearSpec
 
@@ -35,6 +37,8 @@ class CudaCase:
 def cuda_cases() -> dict[str, CudaCase]:
     """Name -> case: linear layers of 768 features with bias, GELU and residual, and attention."""
     made = [_linear(block, numbers) for block in _BLOCKS for numbers in _NUMBERS]
+    made += [_integers(block, rounded=False) for block in _BLOCKS if block[1] % 16 == 0]
+    made += [_integers(block, rounded=True) for block in ((0, 0), (64, 64))]
     made += [_attention(width, numbers) for width in (64, 128) for numbers in _NUMBERS if numbers != "tf32"]
     made += [_listed(width, numbers) for width in (64, 128) for numbers in ("float16", "bfloat16")]
     return {case.name: case for case in made}
@@ -53,6 +57,19 @@ def _linear(block: tuple[int, int], numbers: str) -> CudaCase:
         _least(numbers),
         lambda target: cuda_linear(spec, target),
     )
+
+
+def _integers(block: tuple[int, int], rounded: bool) -> CudaCase:
+    """A layer of 8-bit integers; ``rounded``: so are its results, and it has no residual."""
+    spec = CudaIntegerLinearSpec(
+        768, 192, block[0], block[1] // 16, bias=True, residual=not rounded, order=block[0] > 0, activation="gelu",
+        zero_point=100 if rounded else None,
+    )  # fmt: skip
+    shape, numbers = (
+        "dense" if block[0] == 0 else f"{block[0]}x{block[1]}",
+        "int8 to int8" if rounded else "int8",
+    )
+    return CudaCase(f"linear {shape} {numbers}", True, 75, lambda target: cuda_int8_linear(spec, target))
 
 
 def _attention(width: int, numbers: str) -> CudaCase:

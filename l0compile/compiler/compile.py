@@ -16,6 +16,7 @@ from l0compile.compiler.assembly import assemble, explanation
 from l0compile.compiler.gpu import check_engine, not_verified, through_gpu
 from l0compile.compiler.head_start import far_ahead
 from l0compile.compiler.predict import predict_program
+from l0compile.compiler.two_of_four import layers_in_two_of_four
 from l0compile.compiler.verification import CheckedCall, locate, read_calls, rounds, showing_state, tolerance
 from l0compile.compiler.verification import verify as verify_calls
 from l0compile.errors import ArtifactError, BuildError, RewriteError
@@ -217,7 +218,10 @@ class _Compilation:
         def finished(verified: dict[str, Any]) -> CompiledModel:
             account = explanation(self.program, built, verified, choice)
             if self.target.kind == "cuda":
-                account = replace(account, predicted=predict_program(self.program, GpuModel(self.target)))
+                model = GpuModel(self.target)
+                predicted = predict_program(self.program, model)
+                fits = layers_in_two_of_four(self.dense, predicted, model)
+                account = replace(account, predicted=predicted, two_of_four=fits)
             state = [item.tensor for item in self.program.state]
             return CompiledModel(plan, signature, self.target, account, facts, self.threads, state)
 

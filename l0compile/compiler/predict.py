@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from math import prod
+from typing import Any
 
 import torch
 from torch import fx
@@ -26,7 +27,12 @@ _SPARSE_LAYERS = {
     l0.int8_bsr_linear.default: "int8",
     l0.bfloat16_bsr_linear.default: "bfloat16",
 }
-_FEATURES_OF_A_WORD = {"float32": 1, "bfloat16": 2, "int8": 4}
+_FEATURES_OF_A_WORD = {
+    l0.bsr_linear.default: 1,
+    l0.bfloat16_bsr_linear.default: 2,
+    l0.int8_bsr_linear.default: 4,
+}
+_HALVES = {torch.float16: "float16", torch.bfloat16: "bfloat16"}
 
 
 def predict_program(program: Program, model: GpuModel) -> PredictedTime:
@@ -94,17 +100,24 @@ def _layer(editor: Editor, node: fx.Node, model: GpuModel) -> Prediction | None:
     tokens = prod(map(example_size, shape(x)[:-1])) if isinstance(x, fx.Node) else 1
     if node.target in _LAYERS:
         n, k = map(example_size, shape(given["weight"]))
-        return model.predict(KernelWorkload("linear", (n, k), tokens=tokens, dtype=_LAYERS[node.target]))
-    precision = _SPARSE_LAYERS[node.target]
+        precision = _precision(x, _LAYERS[node.target])
+        return model.predict(KernelWorkload("linear", (n, k), tokens=tokens, dtype=precision))
+    precision = _precision(x, _SPARSE_LAYERS[node.target])
     n, k = given["n"], given["k"]
     _, words, rows = map(int, shape(given["data"]))
-    cols, indptr = words * _FEATURES_OF_A_WORD[precision], editor.value(given["indptr"])
+    cols, indptr = words * _FEATURES_OF_A_WORD[node.target], editor.value(given["indptr"])
     assert indptr is not None, "choose_formats stores blocks as constants"
     lengths = indptr.diff().tolist()
     kept = sum(lengths) / (len(lengths) * -(-k // cols))
     return model.predict(
         KernelWorkload("linear", (n, k), (rows, cols), kept, tokens, dtype=precision), lengths
     )
+
+
+def _precision(x: Any, declared: str) -> str:
+    """What a kernel multiplies: numbers of 16 bits as they are, others as the operator declares."""
+    value = tensor(x)
+    return declared if value is None else _HALVES.get(value.dtype, declared)
 
 
 def _attention(node: fx.Node) -> KernelWorkload:
@@ -115,7 +128,11 @@ def _attention(node: fx.Node) -> KernelWorkload:
     sizes = (heads, kv, q_width // heads, example_size(shape(given["v"])[2]) // kv, queries, keys)
     causal = given["before"] is None and given["after"] == 0
     return KernelWorkload(
-        "attention", sizes, tokens=batch * queries, variant="causal" * causal, dtype=given["numbers"]
+        "attention",
+        sizes,
+        tokens=batch * queries,
+        variant="causal" * causal,
+        dtype=_precision(given["q"], given["numbers"]),
     )
 
 
@@ -136,6 +153,8 @@ def _ordinary(node: fx.Node, model: GpuModel) -> Prediction | None:
     if result is None or facts.moves in ("reshape", "permute", "part", "repeat") or facts.fills is not None:
         return None
     read = [source for source in node.all_input_nodes if tensor(source) is not None]
+    if is_op(node, l0.quantize.default) and _rounded_by_its_layer(node.args[0]):
+        return None
     if facts.elementwise and any(len(source.users) == 1 and source.op == "call_function" for source in read):
         return None  # computed where its operand is
     if not any(source.op != "get_attr" for source in read):
@@ -143,6 +162,13 @@ def _ordinary(node: fx.Node, model: GpuModel) -> Prediction | None:
     if facts.moves == "pick" or is_op(node, aten.embedding.default):
         return model.moved(2 * _bytes(node))
     return model.moved(sum(_bytes(each) for each in (node, *read)))
+
+
+def _rounded_by_its_layer(x: Any) -> bool:
+    """Whether what is rounded comes from a layer of integers, whose kernel then rounds it itself."""
+    while isinstance(x, fx.Node) and len(x.users) == 1 and facts_of(x).elementwise:
+        x = x.args[0]
+    return is_op(x, l0.int8_linear.default, l0.int8_bsr_linear.default) and len(x.users) == 1
 
 
 def _bytes(node: fx.Node) -> float:

@@ -27,6 +27,7 @@ from l0compile.kernels.cpu.window import WINDOW
 from l0compile.kernels.cpu.winograd import WINOGRAD
 from l0compile.kernels.cpu.winograd_planes import WINOGRAD_PLANES
 from l0compile.kernels.cuda.attention.definition import CUDA_ATTENTION, CUDA_BLOCK_ATTENTION
+from l0compile.kernels.cuda.integers.definition import CUDA_INT8_LINEAR, CUDA_QUANTIZE
 from l0compile.kernels.cuda.linear.definition import CUDA_LINEAR
 from l0compile.kernels.cuda.norm import CUDA_NORM
 from l0compile.kernels.cuda.rope import CUDA_ROPE
@@ -55,6 +56,8 @@ KERNELS: tuple[KernelDef, ...] = (
     CUDA_ATTENTION,
     CUDA_BLOCK_ATTENTION,
     CUDA_LINEAR,
+    CUDA_INT8_LINEAR,
+    CUDA_QUANTIZE,
     CUDA_NORM,
     CUDA_ROPE,
 )

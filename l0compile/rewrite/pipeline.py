@@ -24,6 +24,7 @@ from l0compile.rewrite.fuse.fuse_rope import fuse_rope
 from l0compile.rewrite.fuse.fuse_words import fuse_words
 from l0compile.rewrite.layout.decompose import decompose
 from l0compile.rewrite.layout.gpu_rows import gpu_rows
+from l0compile.rewrite.layout.integer_rows import integer_rows
 from l0compile.rewrite.layout.narrow_norms import narrow_norms
 from l0compile.rewrite.layout.patches import patches_to_linear
 from l0compile.rewrite.layout.planes import pack_planes
@@ -113,7 +114,9 @@ LAYOUT_GPU = PassGroup("layout of a GPU", "Instead of the layout of CPUs: values
     Pass(fuse_attention, adds_operators=True, options={"narrow": True}),  # nor here
     Pass(canonicalize),  # cancels the transposes that attention no longer needs
     Pass(gpu_rows, adds_operators=True),
+    Pass(integer_rows, adds_operators=True),
     Pass(fuse_epilogue, adds_operators=True),
+    Pass(fuse_words, adds_operators=True),  # behind activations and residuals
     Pass(decompose, takes=("has_kernel",)),  # what no kernel takes, our own operators included
     Pass(canonicalize),  # reshapes and transposes of what was written out
 ))  # fmt: skip

@@ -63,6 +63,27 @@ def test_narrow_numbers_use_tensor_cores() -> None:
     assert after.mid_ms < 0.7 * before.mid_ms
 
 
+def test_a_model_of_halves_is_predicted_as_such() -> None:
+    ids = torch.randint(1000, (16, 512))
+    wide, half = (predicted(Encoder(256).to(dtype), (ids,)) for dtype in (torch.float32, torch.bfloat16))
+    assert half.mid_ms < 0.5 * wide.mid_ms
+
+
+def test_integers_are_the_fastest_and_round_their_results_at_once() -> None:
+    ids = torch.randint(1000, (64, 512))
+    model = Encoder(256).eval()
+    times = {
+        p: predicted(quantize(model, [(ids[:1],)], p), (ids,), "cuda-sm80") for p in ("bfloat16", "int8")
+    }
+    layers = {
+        p: sum(part.ms for part in time.parts if part.name in ("up", "down")) for p, time in times.items()
+    }
+    assert layers["int8"] < layers["bfloat16"]
+    # one for what the projection reads, one for the first layer; what that gives is rounded by its own kernel
+    rounding = next(part for part in times["int8"].parts if "quantize" in part.name)
+    assert rounding.calls == 2
+
+
 def test_a_prediction_says_so_and_survives_json() -> None:
     found = predicted(Encoder(), (torch.randint(1000, (1, 64)),), "cuda-sm80")
     text = "\n".join(line.text for line in found.lines(100))

@@ -81,7 +81,8 @@ def mma(dtype: str, sums: Expr, a: Expr, b: Expr) -> None:
     """sums += A B: 16 x 8 sums of float32, of k products each. Needs sm_80.
 
     Args:
-        dtype: "float16" and "bfloat16" (k 16), "tf32" (k 8) or "int8" (k 32; the sums are int32).
+        dtype: "float16" and "bfloat16" (k 16), "tf32" (k 8) or "int8" (k 32; A is unsigned, B signed, sums are int32,
+            which wrap).
         sums, a, b: places of 4, 4 and 2 registers.
     """
     k, types, kind = _MMA[dtype]
@@ -93,22 +94,27 @@ def mma_k8(sums: Expr, a: Expr, b: Expr) -> None:
     _mma("m16n8k8", "float16", "f32.f16.f16.f32", "f", 2, 1, sums, a, b)
 
 
+def mma_8_rows(sums: Expr, a: Expr, b: Expr) -> None:
+    """The same for int8, 8 rows and k 16: places of 2 sums and of one register of A and of B. Needs sm_75."""
+    _mma("m8n8k16", "int8", _MMA["int8"][1], "r", 1, 1, sums, a, b, of_sums=2)
+
+
 _MMA = {
     "float16": (16, "f32.f16.f16.f32", "f"),
     "bfloat16": (16, "f32.bf16.bf16.f32", "f"),
     "tf32": (8, "f32.tf32.tf32.f32", "f"),
-    "int8": (32, "s32.s8.s8.s32", "r"),
+    "int8": (32, "s32.u8.s8.s32", "r"),
 }
 
 
 def _mma(
-    shape: str, dtype: str, types: str, kind: str, of_a: int, of_b: int, sums: Expr, a: Expr, b: Expr
-) -> None:
-    name, number = f"ptx_mma_{shape}_{dtype}", "float" if kind == "f" else "int"
-    places = ", ".join((_braces(0, 4), _braces(4, of_a), _braces(4 + of_a, of_b), _braces(0, 4)))
+    shape: str, dtype: str, types: str, kind: str, of_a: int, of_b: int, sums: Expr, a: Expr, b: Expr, of_sums: int = 4
+) -> None:  # fmt: skip
+    name, number, d = f"ptx_mma_{shape}_{dtype}", "float" if kind == "f" else "int", _braces(0, of_sums)
+    places = ", ".join((d, _braces(of_sums, of_a), _braces(of_sums + of_a, of_b), d))
     code = _asm(
         f"mma.sync.aligned.{shape}.row.col.{types} {places};",
-        ", ".join(f'"+{kind}"(sums[{i}])' for i in range(4)),
+        ", ".join(f'"+{kind}"(sums[{i}])' for i in range(of_sums)),
         ", ".join([*(f'"r"(a[{i}])' for i in range(of_a)), *(f'"r"(b[{i}])' for i in range(of_b))]),
         memory=False,
     )
@@ -226,9 +232,32 @@ def widened(bits: Expr, dtype: str) -> Expr:
     return _value("float32", "ptx_from_float16", f"float ptx_from_float16(unsigned int bits) {code}", bits)
 
 
+def scaled_sum(total: Expr, scale: Expr, more: Expr | None) -> Expr:
+    """total (int32) * scale + more in float32, rounded once behind the rounding of ``total``; None: without ``more``.
+
+    By functions that the compiler joins with nothing: what it adds to the result is rounded for itself.
+    """
+    if more is None:
+        code = "float ptx_scaled(int total, float scale) { return __fmul_rn(__int2float_rn(total), scale); }"
+        return _value("float32", "ptx_scaled", code, total, scale)
+    head = "float ptx_scaled_sum(int total, float scale, float more)"
+    code = f"{head} {{ return __fmaf_rn(__int2float_rn(total), scale, more); }}"
+    return _value("float32", "ptx_scaled_sum", code, total, scale, more)
+
+
+def level(value: Expr, inverse: Expr, zero_point: int) -> Expr:
+    """clamp(round(value * inverse) + zero_point, 0, 255) as uint32, ties to even; NaN becomes 0."""
+    head = f"unsigned int ptx_level_{zero_point}(float value, float inverse)"
+    low, high = f"{-zero_point}.0f", f"{255 - zero_point}.0f"
+    # Of two maxima with NaN the other number is taken.
+    within = f"fminf(fmaxf(__fmul_rn(value, inverse), {low}), {high})"
+    code = f"{head} {{ return (unsigned int)(__float2int_rn({within}) + {zero_point}); }}"
+    return _value("uint32", f"ptx_level_{zero_point}", code, value, inverse)
+
+
 _SHORT = {"float16": "f16", "bfloat16": "bf16"}
-_C = {"uint32": "unsigned int", "float32": "float"}
-_KIND = {"uint32": "r", "float32": "f"}
+_C = {"uint32": "unsigned int", "float32": "float", "int32": "int"}
+_KIND = {"uint32": "r", "float32": "f", "int32": "r"}
 _SHARED_ADDRESS = "int ptx_shared_address(void* start) { return (int)__cvta_generic_to_shared(start); }"
 
 

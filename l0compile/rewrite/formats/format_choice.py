@@ -14,6 +14,7 @@ from l0compile.rewrite.linear_layers import PRECISIONS
 
 # A block-sparse kernel must take at most this share of the dense time: a tie is not worth another format.
 HYSTERESIS = 0.95
+_CHUNK_WORDS = 4
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def choose(
         (choice, the reason in words).
     """
     dense = FormatChoice(None, 1.0, 1.0)
-    taken_types = target.dtypes if target.kind == "cuda" else tuple(PRECISIONS.values())
+    taken_types = (*target.dtypes, "int8") if target.kind == "cuda" else tuple(PRECISIONS.values())
     if type_name(weight) not in taken_types:
         return (
             dense,
@@ -99,8 +100,12 @@ def type_name(weight: Tensor) -> str:
 def for_words(target: Target, features: int) -> Target:
     """A target with the block shapes that kernels of narrow numbers have: ``features`` columns where float32 has one.
 
-    The kernels do with a word of numbers what those of float32 do with one, so efficiencies are the same.
+    The kernels do with a word of numbers what those of float32 do with one, so efficiencies are the same. Those of a
+    GPU take 16 bytes of a row at once, and shapes that are whole such chunks.
     """
+    if target.kind == "cuda":
+        whole = [block for block in target.blocks if block[1] % (features * _CHUNK_WORDS) == 0]
+        return replace(target, blocks=tuple(whole))
     wide = {(rows, features * cols): target.block_efficiency(rows, cols) for rows, cols in target.blocks}
     return replace(target, blocks=tuple(wide), efficiency=tuple(wide.items()))
 

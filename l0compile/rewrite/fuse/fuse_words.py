@@ -15,6 +15,7 @@ from l0compile.ir.program import Program
 l0 = torch.ops.l0compile
 
 _LINEAR = (l0.packed_bfloat16_linear.default, l0.packed_int8_linear.default)
+_ROWS = l0.rows_int8_linear.default
 _ATTENTION = (l0.packed_attention.default,)
 _CONVOLUTIONS = (l0.packed_int8_conv2d.default,)
 _NORMS = {
@@ -36,9 +37,9 @@ def fuse_words(program: Program) -> Program:
 
     Rewrite: quantize(f(x)) -> f(x, inverse, zero_point), for a layer or a convolution of narrow numbers, attention or a
         norm f, and likewise rounding to bfloat16, to words of features or, of a layer, of tokens. Where others read the
-        norm, one operator gives its numbers and its words.
-    Checks: nothing else reads f, but for a norm; a layer has no residual; features are whole words, as are the rows of
-        a block and the features of a head. A norm gives one kind of words: its first reader's.
+        norm, one operator gives its numbers and its words. On rows likewise, of a layer of integers.
+    Checks: nothing else reads f, but for a norm; a packed layer has no residual; features are whole words, as are the
+        rows of a block and the features of a head. A norm gives one kind of words: its first reader's.
     Returns: the program, itself when nothing is rounded behind such an operator.
     """
     editor = Editor(program)
@@ -56,7 +57,7 @@ def fuse_words(program: Program) -> Program:
 
 
 def _asked(node: fx.Node) -> _WordRequest | None:
-    if is_op(node, l0.packed_quantize.default, l0.quantize_planes.default):
+    if is_op(node, l0.packed_quantize.default, l0.quantize_planes.default, l0.rows_quantize.default):
         given = arguments(node)
         return _WordRequest(
             {name: given[name] for name in ("inverse", "zero_point")}, features_of(torch.int8)
@@ -69,6 +70,9 @@ def _asked(node: fx.Node) -> _WordRequest | None:
 
 
 def _able(source: Any, words: _WordRequest) -> bool:
+    if is_op(source, _ROWS):
+        free = len(source.users) == 1 and arguments(source)["inverse"] is None
+        return free and arguments(source)["n"] % words.features == 0
     if not is_op(source, *_LINEAR, *_ATTENTION, *_CONVOLUTIONS) or len(source.users) != 1:
         return False
     given = arguments(source)

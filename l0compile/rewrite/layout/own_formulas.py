@@ -9,6 +9,7 @@ from l0compile.errors import RewriteError
 from l0compile.ir.ops.activation import activate
 from l0compile.ir.ops.attention.multi_head import key_heads
 from l0compile.ir.ops.norm import layer_norm_formula, narrow_rms_norm_formula, rms_norm_formula
+from l0compile.ir.ops.results import LEVELS
 from l0compile.rewrite.layout.decompositions import in_float32
 
 l0 = torch.ops.l0compile
@@ -66,10 +67,38 @@ def _dense_linear(x: Any, weight: Any, bias: Any, residual: Any, _: int, activat
     return y if residual is None else y + residual
 
 
+def _quantize(x: Any, inverse: Any, zero_point: int) -> Any:
+    scaled = x * inverse
+    scaled = scaled.masked_fill(torch.isnan(scaled), float(-zero_point))
+    within = scaled.clamp(-zero_point, LEVELS - zero_point)
+    return (within.round() + zero_point).to(torch.uint8)
+
+
+def _int8_linear(x: Any, weight: Any, scale: Any, bias: Any, zero_point: int) -> Any:
+    sums = torch.matmul(x.to(torch.int32) - zero_point, weight.to(torch.int32).transpose(0, 1))
+    y = sums.to(torch.float32) * scale
+    return y if bias is None else y + bias
+
+
+def _int8_conv2d(
+    x: Any, weight: Any, scale: Any, bias: Any, zero_point: int, stride: Any, padding: Any, dilation: Any
+) -> Any:
+    """In whole numbers of 32 bits, which hold the sums that ``quantize`` makes layers for."""
+    steps = list(stride), list(padding), list(dilation)
+    sums = torch.convolution(
+        x.to(torch.int32) - zero_point, weight.to(torch.int32), None, *steps, False, [0, 0], 1
+    )
+    y = sums.to(torch.float32) * scale[:, None, None]
+    return y if bias is None else y + bias[:, None, None]
+
+
 OWN_FORMULAS: dict[Any, Callable[..., Any]] = {
     l0.attention.default: _attention,
     l0.rope.default: _rope,
     l0.dense_linear.default: _dense_linear,
+    l0.quantize.default: _quantize,
+    l0.int8_linear.default: _int8_linear,
+    l0.int8_conv2d.default: _int8_conv2d,
     l0.compacted_layer_norm.default: in_float32(layer_norm_formula),
     l0.compacted_rms_norm.default: in_float32(rms_norm_formula),
     l0.narrow_rms_norm.default: narrow_rms_norm_formula,

@@ -31,36 +31,50 @@ def patches_to_linear(program: Program) -> Program:
     return editor.finish()
 
 
+def tiles_image(
+    x: torch.Tensor | None, window: list[int], stride: list[int], padding: list[int], dilation: list[int]
+) -> bool:
+    """Whether windows with these steps cut the images x [N, C, H, W] into patches, and leave nothing out."""
+    if x is None or x.ndim != 4 or any(padding) or any(step != 1 for step in dilation) or stride != window:
+        return False
+    return all(is_static(size) and size % part == 0 for size, part in zip(x.shape[2:], window, strict=True))
+
+
+def patches_of(
+    editor: Editor, sizes: SizeNodes, x: fx.Node, weight: torch.Tensor, before: fx.Node
+) -> fx.Node:
+    """The patches [N, H/P, W/Q, C P Q] of images x that windows of a weight [O, C, P, Q] see."""
+    value: torch.Tensor = x.meta["val"]
+    batch, (channels, height, width) = sizes.of(value.shape[0]), map(int, value.shape[1:])
+    p, q = map(int, weight.shape[2:])
+    down, across = height // p, width // q
+
+    def call(target: object, *args: object) -> fx.Node:
+        return editor.call(target, args, before=before)
+
+    cut = call(aten.reshape.default, x, [batch, channels, down, p, across, q])
+    moved = call(aten.permute.default, cut, [0, 2, 4, 1, 3, 5])
+    return call(aten.reshape.default, moved, [batch, down, across, channels * p * q])
+
+
 def _tiles(editor: Editor, node: fx.Node) -> bool:
     given = arguments(node)
     x, weight = tensor(given["input"]), editor.value(given["weight"])
-    if x is None or weight is None or x.ndim != 4 or weight.ndim != 4 or x.dtype != weight.dtype:
+    if x is None or weight is None or weight.ndim != 4 or x.dtype != weight.dtype:
         return False
     if given["groups"] != 1 or given.get("transposed") or given["padding"] == "same":
         return False
     padding = [0] if given["padding"] == "valid" else given["padding"]
-    if any(per_axis(padding, 2)) or any(step != 1 for step in per_axis(given["dilation"], 2)):
-        return False
-    window, strides, image = list(weight.shape[2:]), per_axis(given["stride"], 2), x.shape[2:]
-    whole = all(is_static(size) and size % part == 0 for size, part in zip(image, window, strict=True))
-    return strides == window and whole and window != [1, 1]
+    steps = [per_axis(step, 2) for step in (given["stride"], padding, given["dilation"])]
+    window = list(weight.shape[2:])
+    return window != [1, 1] and tiles_image(x, window, *steps)
 
 
 def _linear(editor: Editor, sizes: SizeNodes, node: fx.Node) -> fx.Node:
     given = arguments(node)
-    x, weight = given["input"], editor.value(given["weight"])
+    weight = editor.value(given["weight"])
     assert weight is not None
-    value: torch.Tensor = x.meta["val"]
-    batch, (channels, height, width) = sizes.of(value.shape[0]), value.shape[1:]
-    p, q = map(int, weight.shape[2:])
-    down, across = int(height) // p, int(width) // q
-
-    def call(target: object, *args: object) -> fx.Node:
-        return editor.call(target, args, before=node)
-
     matrix = editor.add_constant(f"{given['weight'].target}_matrix", weight.flatten(1), node)
-    cut = call(aten.reshape.default, x, [batch, int(channels), down, p, across, q])
-    moved = call(aten.permute.default, cut, [0, 2, 4, 1, 3, 5])
-    patches = call(aten.reshape.default, moved, [batch, down, across, int(channels) * p * q])
-    made = call(aten.linear.default, patches, matrix, given["bias"])
-    return call(aten.permute.default, made, [0, 3, 1, 2])
+    patches = patches_of(editor, sizes, given["input"], weight, node)
+    made = editor.call(aten.linear.default, (patches, matrix, given["bias"]), before=node)
+    return editor.call(aten.permute.default, (made, [0, 3, 1, 2]), before=node)

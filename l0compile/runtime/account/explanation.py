@@ -18,6 +18,7 @@ from l0compile.runtime.account.text import (
     region_lines,
     wrapped,
 )
+from l0compile.runtime.account.two_of_four import TwoOfFour, two_of_four_lines
 
 _SIZES = 8  # conditions on sizes that are listed before "and more"
 
@@ -43,6 +44,7 @@ class Explanation:
         profile: times of one call, if measured; ``account`` joins them with the regions.
         dense_profile: the same of the dense model.
         predicted: on a GPU, what a call is predicted to take at the sizes of the example inputs.
+        two_of_four: layers whose zeros fit, or nearly fit, a format that its tensor cores have and no kernel here uses.
     """
 
     regions: tuple[Region, ...]
@@ -59,6 +61,7 @@ class Explanation:
     profile: Profile | None = None
     dense_profile: Profile | None = None
     predicted: PredictedTime | None = None
+    two_of_four: tuple[TwoOfFour, ...] = ()
 
     @property
     def islands(self) -> tuple[StageRecord, ...]:
@@ -93,6 +96,7 @@ class Explanation:
         if found is not None:
             lines += [*wrapped(found.sentence, width), TextLine(""), *part_lines(found), TextLine("")]
         lines += region_lines(self.regions, found, width)
+        lines += two_of_four_lines(self.two_of_four, width)
         if found is not None and found.ordinary:
             lines += [TextLine(""), *ordinary_lines(found, self.plain, width)]
         elif self.ordinary:

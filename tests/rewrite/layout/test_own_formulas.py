@@ -65,6 +65,17 @@ def test_dense_linear(activation: str) -> None:
     check(Call(l0.dense_linear, 6, activation), x, weight, bias, residual)
 
 
+def test_layers_of_integers() -> None:
+    """Rounding is exact, NaN and infinities included; layers have a rounding between scale and bias."""
+    x, inverse = torch.randn(3, 5) * 300, torch.rand(5)
+    x[0, :3] = torch.tensor([torch.nan, torch.inf, -torch.inf])
+    check(Call(l0.quantize, 9), x, inverse)
+    q, scale = torch.randint(0, 256, (3, 5)).to(torch.uint8), torch.rand(4) / 1000
+    weight = torch.randint(-127, 128, (4, 5)).to(torch.int8)
+    check(Call(l0.int8_linear, torch.randn(4), 9), q, weight, scale)
+    check(Call(l0.int8_linear, None, 9), q, weight, scale)
+
+
 def test_norms() -> None:
     x, weight, bias = torch.randn(2, 3, 8), torch.randn(8), torch.randn(8)
     check(Call(l0.compacted_layer_norm, 1e-5, 12, 0.3, 2.0), x, weight, bias)

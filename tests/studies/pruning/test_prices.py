@@ -26,6 +26,7 @@ from l0compile.studies.pruning.prices import LatencyLine, LinearCall, Prices, ga
 AVX2 = load_target("x86-64-avx2")
 SITE = LinearCall((384, 1536), 128)
 SITE_UP = LinearCall((1536, 384), 128)
+PRECISIONS: tuple[Numbers, ...] = ("float32", "bfloat16", "int8")
 PRICES = st.lists(st.floats(0.05, 1.0), min_size=1, max_size=6)
 
 
@@ -165,3 +166,10 @@ def test_a_measured_kernel_of_narrow_numbers_is_what_it_costs() -> None:
     key = CostKey(work, CostPlace("here", 1, kernel.versions))
     costs = Costs([CostRecord(key, (), 0.0625)], Machine(1, 16, 4, 1 << 20), [kernel])
     assert Prices(AVX2, costs).ms(SITE, None, 1.0, "int8") == 0.0625
+
+
+def test_a_gpu_has_prices_for_integers_and_they_are_the_lowest() -> None:
+    prices, call = Prices.of(load_target("cuda-sm80")), LinearCall((4096, 4096), 2048)
+    for block, density in ((None, 1.0), ((64, 64), 0.2)):
+        ms = {numbers: prices.ms(call, block, density, numbers) for numbers in PRECISIONS}
+        assert 0.0 < ms["int8"] < ms["bfloat16"] < 0.3 * ms["float32"]

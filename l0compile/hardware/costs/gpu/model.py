@@ -15,7 +15,14 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from l0compile.errors import TargetError
-from l0compile.hardware.costs.gpu.efficiencies import L2_BYTES_PER_CYCLE, OURS, WARP_LEVEL, Efficiencies
+from l0compile.hardware.costs.gpu.efficiencies import (
+    L2_BYTES_PER_CYCLE,
+    OURS,
+    TWO_OF_FOUR,
+    TWO_OF_FOUR_SPEED,
+    WARP_LEVEL,
+    Efficiencies,
+)
 from l0compile.hardware.costs.gpu.tiles import expected_lengths, makespan, splits
 from l0compile.hardware.costs.record import KernelWorkload
 from l0compile.hardware.targets import Gpu, Target
@@ -25,6 +32,8 @@ _STEP = 16  # columns of a product that one instruction of tensor cores takes
 # Tokens and outputs of a tile of a dense layer, and tokens of a tile beside a row of blocks.
 _DENSE_TILES = ((256, 128), (128, 128), (128, 64), (64, 64), (16, 128), (16, 64))
 _SPARSE_TOKENS = (128, 64, 32, 16)
+# A result of 8-bit factors is float32, unless it is rounded at once.
+_RESULT_BYTES = {"int8": 4}
 _READ_AND_WRITE = ("softmax", "layer_norm", "rms_norm", "rope", "embedding", "elementwise")
 
 
@@ -68,7 +77,8 @@ class GpuModel:
         """Predict one call; None for work that the model does not know.
 
         Args:
-            work: what is computed; its ``dtype`` may also be "tf32" and "float16".
+            work: what is computed; its ``dtype`` may also be "tf32" and "float16". The word "2:4" of a dense layer is
+                for products that skip two of each four weights.
             lengths: blocks kept in each row of blocks of a layer; default: such as chance leaves them.
 
         Raises:
@@ -101,10 +111,15 @@ class GpuModel:
 
     def _linear(self, work: KernelWorkload, lengths: Sequence[int] | None) -> Prediction:
         (n, k), e, profile = work.shape, _BYTES[work.dtype], self.profile
-        activations = work.tokens * (n + k) * e
+        activations = work.tokens * (n * _RESULT_BYTES.get(work.dtype, e) + k * e)
         weights = n * k * e * work.density
         if work.block is None:
             busy, bound = min(self._dense(work.tokens, n, k, work.dtype, tile) for tile in _DENSE_TILES)
+            if TWO_OF_FOUR in work.words:
+                busy, weights = (
+                    busy / TWO_OF_FOUR_SPEED,
+                    weights / 2 + n * k / 8,
+                )  # two bits for each that is kept
         else:
             weights += 4 * work.density * n * k / (work.block[0] * work.block[1])
             busy, bound = min(self._sparse(work, tokens, lengths) for tokens in _SPARSE_TOKENS)

@@ -61,19 +61,39 @@ class Factors:
 
 def factors(stream: Stream, token: Expr, output: Expr, x_copy: TileCopy, weight_copy: TileCopy) -> Factors:
     """Compute the places of the tile at (token, output)."""
-    spec, to = stream.spec, stream.to
-    first = ptx.kept(TB.cast(token + x_copy.row, "int64"), "int64")
-    x_rest = ptx.kept(TB.cast(TB.min(to.tokens - first, _MANY), "int32"))
-    row, column = weight_copy.row, weight_copy.chunk * weight_copy.numbers
+    spec, row, column = stream.spec, weight_copy.row, weight_copy.chunk * weight_copy.numbers
     if spec.dense:
         place = TB.cast(output + row, "int64") * spec.k + column
         rest = spec.n - output - row
     else:  # the columns of all blocks of a block row lie one behind the other
         place = TB.cast(stream.start + row, "int64") * spec.rows + output % spec.rows + column
         rest = stream.length - row
+    return _factors(stream, token, x_copy, (place, rest, weight_copy.step), column)
+
+
+def chunk_factors(
+    stream: Stream, token: Expr, output: Expr, x_copy: TileCopy, weight_copy: TileCopy
+) -> Factors:
+    """The same of a sparse weight whose blocks are chunks of k, one of each output side by side: [chunks, rows, 4].
+
+    A tile of it has a row for each chunk of k, and in it a chunk for each output.
+    """
+    spec, each = stream.spec, weight_copy.numbers
+    first = each * weight_copy.row
+    place = TB.cast(stream.start + first, "int64") * spec.rows
+    place = place + (output % spec.rows + weight_copy.chunk) * each
+    return _factors(stream, token, x_copy, (place, stream.length - first, each * weight_copy.step), first)
+
+
+def _factors(
+    stream: Stream, token: Expr, x_copy: TileCopy, weight: tuple[Expr, Expr, int], column: Expr
+) -> Factors:
+    first = ptx.kept(TB.cast(token + x_copy.row, "int64"), "int64")
+    x_rest = ptx.kept(TB.cast(TB.min(stream.to.tokens - first, _MANY), "int32"))
+    place, rest, step = weight
     return Factors(
-        stream, ptx.kept(first * spec.k, "int64"), x_rest, x_copy.step, ptx.kept(place, "int64"), ptx.kept(rest),
-        weight_copy.step, ptx.kept(column),
+        stream, ptx.kept(first * stream.spec.k, "int64"), x_rest, x_copy.step, ptx.kept(place, "int64"),
+        ptx.kept(rest), step, ptx.kept(column),
     )  # fmt: skip
 
 

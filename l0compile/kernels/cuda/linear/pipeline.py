@@ -5,6 +5,7 @@ from typing import Any
 
 from l0compile.kernels.cpu.lanes import Expr
 from l0compile.kernels.cuda import ptx
+from l0compile.kernels.cuda.integers.product import IntegerProduct
 from l0compile.kernels.cuda.linear.copies import TileCopy
 from l0compile.kernels.cuda.linear.factors import Factors
 from l0compile.kernels.cuda.linear.multiply_add import MultiplyAddProduct
@@ -12,7 +13,7 @@ from l0compile.kernels.cuda.linear.spec import CudaLinearSchedule
 from l0compile.kernels.cuda.linear.tensor_cores import TensorCoreProduct
 from l0compile.kernels.tir import TB
 
-WarpProduct = TensorCoreProduct | MultiplyAddProduct
+WarpProduct = TensorCoreProduct | MultiplyAddProduct | IntegerProduct
 
 
 @dataclass(frozen=True)

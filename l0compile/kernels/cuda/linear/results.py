@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from l0compile.kernels.cpu.lanes import Expr, activated, store
 from l0compile.kernels.cuda import ptx
@@ -17,6 +17,28 @@ from l0compile.kernels.tir import TB
 
 # Tokens of a warp whose sums are in shared memory at once.
 _AT_ONCE = 16
+
+
+class TileEpilogue(Protocol):
+    """What becomes of sums: chunks of neighbouring outputs of one token."""
+
+    @property
+    def count(self) -> int:
+        """Outputs of a chunk, a multiple of four."""
+
+    @property
+    def sums(self) -> str:
+        """The type of sums, "float32" or "int32"."""
+
+    @property
+    def tokens(self) -> Expr:
+        """Rows of the result."""
+
+    def bias(self, column: Expr) -> Any:
+        """Read what each chunk from ``column`` on needs, whatever its row."""
+
+    def write(self, sums: Any, bias: Any, row: Expr, column: Expr) -> None:
+        """Finish a chunk of a row (int64); ``bias`` is what was read for its column."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +61,16 @@ class LinearEpilogue:
         """Numbers of a chunk."""
         return per_chunk(self.spec.dtype)
 
+    @property
+    def sums(self) -> str:
+        """The type of sums."""
+        return "float32"
+
+    @property
+    def tokens(self) -> Expr:
+        """Rows of y."""
+        return self.to.tokens
+
     def of_parts(self, parts: "Parts") -> "LinearEpilogue":
         """Sums as they are, to ``parts``."""
         plain = replace(self.spec, dtype="float32", bias=False, residual=False, activation="")
@@ -57,7 +89,7 @@ class LinearEpilogue:
         if bias is not None or self.spec.activation:
             for i in range(self.count):
                 value = ptx.kept(sums[i] + bias[i], "float32") if bias is not None else sums[i]
-                store(sums, _activation(value, self.spec.activation), i)
+                store(sums, keeping_nan(value, self.spec.activation), i)
         if self.spec.residual:
             others = ptx.registers(self.count, "float32")
             added = row_of(self.to.residual, row)
@@ -67,8 +99,8 @@ class LinearEpilogue:
         store_numbers(sums, self.row(row), column, self.count, self.spec.n, self.spec.dtype, self.pairs)
 
 
-def _activation(value: Expr, name: str) -> Expr:
-    """Maxima on GPUs drop NaN, which PyTorch's activations keep."""
+def keeping_nan(value: Expr, name: str) -> Expr:
+    """The activation ``name``. Maxima on GPUs drop NaN, which PyTorch's activations keep."""
     return TB.Select(TB.isnan(value), value, activated(value, name)) if name else value
 
 
@@ -97,7 +129,7 @@ class WarpResults:
         memory: shared address that no stage is read from any more.
     """
 
-    epilogue: LinearEpilogue
+    epilogue: TileEpilogue
     part: WarpPart
     memory: Expr
 
@@ -113,14 +145,14 @@ class WarpResults:
         lanes = self.part.outputs // count
         chunk = self.part.lane % lanes
         column = ptx.kept(output + self.part.first_output + chunk * count)
-        bias, values = self.epilogue.bias(column), ptx.registers(count, "float32")
+        bias, values = self.epilogue.bias(column), ptx.registers(count, self.epilogue.sums)
         for tokens in range(0, self.part.tokens, _AT_ONCE):
             product.write(sums, tokens, memory, self.tile)
             self._wait()
             with self._rows(lanes) as row:
                 self._read(values, memory, row, chunk * (count // 4))
                 found = ptx.kept(TB.cast(token + self.part.first_token + tokens + row, "int64"), "int64")
-                with TB.If(found < self.epilogue.to.tokens), TB.Then():
+                with TB.If(found < self.epilogue.tokens), TB.Then():
                     self.epilogue.write(values, bias, first_row + found, column)
             self._wait()
 
@@ -145,11 +177,12 @@ class WarpResults:
     def _read(self, values: Any, memory: Expr, row: Expr, chunk: Expr) -> None:
         """The sums of a chunk of results, of all slices of k."""
         apart = self.part.apart * self.tile.bytes
-        other, first = ptx.registers(4, "float32"), memory - self.part.k_slice * apart
+        dtype = self.epilogue.sums
+        other, first = ptx.registers(4, dtype), memory - self.part.k_slice * apart
         for i in range(self.epilogue.count // 4):
             place = self.tile.place(row, chunk + i)
             for k_slice in range(self.part.slices):
                 to = ptx.at(other if k_slice else values, 0 if k_slice else 4 * i)
-                ptx.load_shared(to, first + k_slice * apart + place, 4, "float32")
+                ptx.load_shared(to, first + k_slice * apart + place, 4, dtype)
                 for j in range(4 if k_slice else 0):
                     store(values, values[4 * i + j] + other[j], 4 * i + j)

@@ -8,7 +8,7 @@ from l0compile.kernels.cpu.lanes import Expr, param, symbol
 from l0compile.kernels.cuda.linear.shared_tile import CHUNK
 from l0compile.kernels.cuda.linear.spec import CudaLinearSpec
 
-_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
+_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "int32": 4}
 
 
 @dataclass(frozen=True)
