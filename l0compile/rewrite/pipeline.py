@@ -25,7 +25,9 @@ from l0compile.rewrite.fuse.fuse_words import fuse_words
 from l0compile.rewrite.layout.decompose import decompose
 from l0compile.rewrite.layout.gpu_rows import gpu_rows
 from l0compile.rewrite.layout.patches import patches_to_linear
+from l0compile.rewrite.layout.places import places_of_the_best
 from l0compile.rewrite.layout.planes import pack_planes
+from l0compile.rewrite.layout.products import batched_products
 from l0compile.rewrite.layout.rows import keep_rows
 from l0compile.rewrite.layout.tokens import pack_tokens
 from l0compile.rewrite.layout.transposed_conv import transposed_conv_to_conv
@@ -103,6 +105,8 @@ LAYOUT = PassGroup("layout", "Bring values into the memory layouts of the CPU ke
     Pass(keep_rows, adds_operators=True, takes=("lanes",)),  # with what was fused
     Pass(fuse_words, adds_operators=True),  # behind activations and residuals
     Pass(decompose),  # norms and attention that no kernel takes
+    Pass(batched_products, adds_operators=True),  # theirs included
+    Pass(places_of_the_best, adds_operators=True),
 ))  # fmt: skip
 LAYOUT_GPU = PassGroup("layout of a GPU", "Instead of the layout of CPUs: values stay in rows.", (
     Pass(transposed_conv_to_conv),

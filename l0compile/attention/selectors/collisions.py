@@ -5,7 +5,6 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from l0compile.attention.products import score_products
 from l0compile.attention.selectors.scored_blocks import ScoredBlocks, by_block
 from l0compile.errors import InputError
 
@@ -24,17 +23,14 @@ class BucketScores(ScoredBlocks):
         """Return [B, h, S, hashes, buckets]; a token belongs to the bucket of each hash to which it is closest."""
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        return score_products(self._counts(q), self._counts(k))
+        return self._counts(q) @ self._counts(k).transpose(-1, -2)
 
     def _counts(self, x: Tensor) -> Tensor:
         """[B, h, R, hashes * buckets]: tokens of each block in each bucket."""
         closeness = self.closeness(x)
-        hashes, buckets = closeness.shape[-2:]
-        place = closeness.argmax(-1) + torch.arange(hashes, device=x.device) * buckets
-        # What stands behind the last token counts in a bucket more, the first, which is cut off.
-        places = by_block(place + 1, self.block_size).flatten(3)
-        counts = x.new_zeros(*places.shape[:-1], hashes * buckets + 1)
-        return counts.scatter_add(-1, places, x.new_ones(()).expand(places.shape))[..., 1:]
+        # A token as close to two buckets of a hash is in both.
+        inside = (closeness >= closeness.amax(-1, keepdim=True)).to(x.dtype)
+        return by_block(inside.flatten(3), self.block_size).sum(3)
 
 
 class HashedScores(BucketScores):
@@ -71,7 +67,9 @@ class HashedScores(BucketScores):
         self.register_buffer("rotations", rotations)
 
     def closeness(self, x: Tensor) -> Tensor:
-        turned = torch.einsum("bhsd,ndc->bhsnc", x, self.rotations)
+        hashes, width, half = self.rotations.shape
+        turned = x @ self.rotations.transpose(0, 1).reshape(width, hashes * half)
+        turned = turned.unflatten(-1, (hashes, half))
         return torch.cat([turned, -turned], -1)
 
 

@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from l0compile.attention.patterns.block_grid import BlockGrid
-from l0compile.attention.products import score_products
 from l0compile.attention.selectors.block_choice import best_blocks
 from l0compile.attention.selectors.selector import Selector
 from l0compile.ir.ops.attention.row_program import RowProgram
@@ -64,4 +63,4 @@ class PooledScores(ScoredBlocks):
         super().__init__(block_size, topk, causal)
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        return score_products(pooled(q, self.block_size), pooled(k, self.block_size))
+        return pooled(q, self.block_size) @ pooled(k, self.block_size).transpose(-1, -2)

@@ -148,6 +148,7 @@ DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
         x * beta > limit, x, torch.log1p(torch.exp(x * beta)) / beta
     ),
     aten.prelu.default: lambda x, w: torch.where(x > 0, x, x * w.reshape(1, -1, *[1] * (x.ndim - 2))),
+    aten.einsum.default: lambda equation, operands, path=None: torch.einsum(equation, *operands),
     aten.one_hot.default: lambda x, count=-1: _one_hot(x, count),
 }
 """Operator -> a function of the same arguments that computes it with others."""
