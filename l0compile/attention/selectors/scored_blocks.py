@@ -40,14 +40,18 @@ class ScoredBlocks(Selector):
 def by_block(t: Tensor, block: int) -> Tensor:
     """[B, h, R, block, ...]: tokens by their block, zeros behind the last one."""
     missing = -t.shape[2] % block
-    return pad(t, (0, 0) * (t.ndim - 3) + (0, missing)).unflatten(2, (-1, block))
+    if not isinstance(missing, int) or missing:
+        t = pad(t, (0, 0) * (t.ndim - 3) + (0, missing))
+    return t.unflatten(2, (-1, block))
 
 
 def pooled(t: Tensor, block: int) -> Tensor:
     """[B, h, R, D]: the mean of each block's tokens."""
     tokens = t.shape[2]
     lengths = (tokens - torch.arange(0, tokens, block, device=t.device)).clamp(max=block)
-    return by_block(t, block).sum(3) / lengths.unsqueeze(1)
+    # Tokens outside, as projections lie in memory: compiled, nothing is copied.
+    sums = by_block(t.transpose(1, 2).unsqueeze(1), block).sum(3).squeeze(1)
+    return sums.transpose(1, 2) / lengths.unsqueeze(1)
 
 
 class PooledScores(ScoredBlocks):
