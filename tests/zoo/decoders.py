@@ -1,4 +1,4 @@
-"""Decoders: GPT-2 (packed query-key-value), Llama, Qwen2, Gemma and Gemma 2 (grouped queries, RMSNorm, rotary, gated)."""
+"""Decoders: GPT-2 (packed query-key-value); Llama, Qwen2, Gemma and Gemma 2 (grouped queries, RMSNorm, rotary)."""
 
 from typing import Any
 

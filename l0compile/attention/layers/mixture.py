@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from l0compile.attention.best_places import best_places
 from l0compile.errors import ConfigError
 
 
@@ -47,7 +48,7 @@ class MixtureOfSparseAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return what the heads add to each token of x [B, S, embed_dim], the same shape; 0 where no head chose it."""
         scores = self.router(x).sigmoid().transpose(1, 2)
-        chosen = scores.topk(self.capacity(x.shape[1]), -1).indices.sort(-1).values
+        chosen = best_places(scores, self.capacity(x.shape[1]), ordered=False)
         weight = scores.gather(-1, chosen).unsqueeze(-1)
         place = chosen.unsqueeze(-1).expand(-1, -1, -1, x.shape[-1])
         tokens = x.unsqueeze(1).expand(-1, chosen.shape[1], -1, -1).gather(2, place)

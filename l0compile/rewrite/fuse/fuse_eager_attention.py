@@ -17,10 +17,10 @@ aten = torch.ops.aten
 def fuse_eager_attention(program: Program) -> Program:
     """Recognise attention that is written as two matrix products around a softmax.
 
-    Rewrite: softmax(scale * q kᵀ + mask) v -> scaled_dot_product_attention(q, k, v, mask, scale), and with
-        cap * tanh(scale * q kᵀ / cap) as scores capped_attention. The scores may be multiplied or divided by numbers, or
-        not; the mask may be added, also in several parts, or set to -infinity
-        by masked_fill or where (it becomes bool then), and there may be none.
+    Rewrite: softmax(scale * q kᵀ + mask) v -> scaled_dot_product_attention(q, k, v, mask, scale), and capped_attention
+        with cap * tanh(scale * q kᵀ / cap) as scores. The scores may be multiplied or divided by numbers,
+        or not; the mask may be added, also in several parts, or set to -infinity by masked_fill or where (it becomes
+        bool then), and there may be none.
     Checks: q, k, v have rank 4 and the same leading sizes, and the mask is no larger than the scores; float32; nothing
         else reads the scores or the weights. A query that sees no key gives NaN when -infinity is written this way,
         and 0 from attention: the one accepted difference (as rule 10).

@@ -8,7 +8,8 @@ from torch import fx
 
 from l0compile.errors import RewriteError
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, is_op, is_static, shape, tensor
+from l0compile.ir.nodes import arguments, is_op, is_static, tensor
+from l0compile.ir.ops.computed.top_places import LARGEST_ROW, MOST_ORDERED
 from l0compile.ir.program import Program
 from l0compile.rewrite.size_nodes import SizeNodes
 
@@ -16,17 +17,18 @@ aten, l0 = torch.ops.aten, torch.ops.l0compile
 
 _SORTS = (aten.sort.default, aten.sort.stable, aten.argsort.default, aten.argsort.stable)
 _ARGSORTS = _SORTS[2:]
-# A row lies in the first cache or not far from it; ordering compares all that are taken with each other.
-_LARGEST_ROW, _MOST_ORDERED = 1 << 16, 1 << 11
+# Of more, others than PyTorch takes may be among equal ones.
+_LARGEST_TOPK = 8
 
 
 def places_of_the_best(program: Program) -> Program:
     """Choose and sort along a row by the places of the best numbers, which a kernel finds.
 
     Rewrite: topk(x, k) -> p = top_places(x, k), and gather(x, p) for the numbers; sort(x) and argsort(x) likewise, with
-        as many places as numbers. Of equal numbers the first come first, which is one of the orders that PyTorch allows.
-    Checks: along the last axis, of float32 or int32; sizes along it are numbers, 2^16 or fewer, and 2^11 where they are
-        ordered.
+        as many places as numbers. Of equal numbers the first come first, which is one of the orders that PyTorch
+        allows.
+    Checks: along the last axis, of float32 or int32; sizes along it are numbers, 2^16 or fewer, 2^11 to sort and 8 to
+        choose: of more, equal ones are no rarity.
     Returns: the program, itself when there is nothing to do.
     """
     editor = Editor(program)
@@ -43,14 +45,19 @@ def places_of_the_best(program: Program) -> Program:
 def _rewrite(editor: Editor, sizes: SizeNodes, node: fx.Node) -> None:
     given: dict[str, Any] = arguments(node)
     x = tensor(given["self"])
-    if x is None or not x.ndim or x.dtype not in (torch.float32, torch.int32) or given["dim"] % x.ndim != x.ndim - 1:
+    if (
+        x is None
+        or not x.ndim
+        or x.dtype not in (torch.float32, torch.int32)
+        or given["dim"] % x.ndim != x.ndim - 1
+    ):
         return
     width, chosen = x.shape[-1], is_op(node, aten.topk.default)
     count = given["k"] if chosen else width
     largest, ordered = (given["largest"], given["sorted"]) if chosen else (given["descending"], True)
     items = is_op(node, *_ARGSORTS) or all(map(_is_item, node.users))
-    known = is_static(width) and is_static(count) and 0 < count <= width <= _LARGEST_ROW
-    if not known or not items or (ordered and count > _MOST_ORDERED):
+    known = is_static(width) and is_static(count) and 0 < count <= width <= LARGEST_ROW
+    if not known or not items or count > (_LARGEST_TOPK if chosen else MOST_ORDERED):
         return
     rows = [1 if x.ndim == 1 else sizes.of(_product(x.shape[:-1])), width]
     result = sizes.shape([*x.shape[:-1], count])

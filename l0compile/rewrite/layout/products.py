@@ -77,7 +77,9 @@ def _batch(whole: tuple[Any, ...]) -> tuple[Any, ...]:
     return () if all(is_static(size) and size == 1 for size in batch) else batch
 
 
-def _flat(editor: Editor, sizes: SizeNodes, operand: fx.Node, batch: tuple[Any, ...], node: fx.Node) -> fx.Node:
+def _flat(
+    editor: Editor, sizes: SizeNodes, operand: fx.Node, batch: tuple[Any, ...], node: fx.Node
+) -> fx.Node:
     """[B, rows, columns] for the batch of the result."""
     own = shape(operand)
     if len(own) == 3 and same_shape(own[:1], batch):

@@ -5,7 +5,6 @@ import torch
 from torch import Tensor, nn
 
 import l0compile as l0
-
 from l0compile.attention.attend import attend
 from l0compile.attention.patterns import SlidingWindow, StreamingLLM
 from l0compile.attention.selectors import (

@@ -57,7 +57,9 @@ def check(  # type: ignore[no-untyped-def]
         spec = MaskSpec(full, boolean)
         operand = [mask if not full[2] else check_mask(launch, tile, spec, mask, sizes)]
         key_mask, bias_heads = (None, shape[1]) if full[2] else (spec, 0)
-    attention = AttentionSpec(heads, kv, DIM, value, 0.3, *window, key_mask, bias_heads, numbers, None, softcap)
+    attention = AttentionSpec(
+        heads, kv, DIM, value, 0.3, *window, key_mask, bias_heads, numbers, None, softcap
+    )
     result = (packed[0].shape[0], heads * value, tile.lanes)
     actual = l0.unpack(launch(attention, (*packed, *operand, *sizes), result), [batch, queries])
     expected = l0.attention(q, k, v, mask, heads, 0.3, *window, numbers, softcap)

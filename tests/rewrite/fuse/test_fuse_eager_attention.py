@@ -43,7 +43,9 @@ FORMS: dict[str, tuple[Callable[..., Any], float]] = {
 
 # (scale, soft limit) of scores with one.
 CAPPED: dict[str, tuple[Callable[..., Any], float, float]] = {
-    "Gemma 2": (lambda q, k, v: attend(torch.tanh(q @ k.mT * 0.5 / 4.0) * 4.0 + torch.where(LIVE, 0.0, -INF), v), 0.5, 4.0),
+    "Gemma 2": (
+        lambda q, k, v: attend(torch.tanh(q @ k.mT * 0.5 / 4.0) * 4.0 + torch.where(LIVE, 0.0, -INF), v), 0.5, 4.0,
+    ),
     "product by the limit": (lambda q, k, v: attend(2.0 * torch.tanh((q @ k.mT) * 0.5), v), 1.0, 2.0),
     "of one": (lambda q, k, v: attend(torch.tanh(q @ k.mT).masked_fill(~LIVE, -INF), v), 1.0, 1.0),
 }  # fmt: skip
@@ -93,9 +95,7 @@ def test_scores_with_a_soft_limit(name: str, apply_once: Callable[..., Program])
     formula, scale, softcap = CAPPED[name]
     program, inputs = program_of(formula)
     result = apply_once(program, fuse_eager_attention, *inputs)
-    (node,) = result.graph.find_nodes(
-        op="call_function", target=torch.ops.l0compile.capped_attention.default
-    )
+    (node,) = result.graph.find_nodes(op="call_function", target=torch.ops.l0compile.capped_attention.default)
     assert node.kwargs == {"scale": scale, "softcap": softcap}
 
 

@@ -59,6 +59,7 @@ OTHERS: dict[str, tuple[Callable[[Tensor], Any], Tensor]] = {
     "float64": (lambda x: x.topk(2)[1], torch.randn(5, 9).double()),
     "int64": (lambda x: x.sort()[1], torch.arange(9)),
     "more than are ordered": (lambda x: x.sort()[1], torch.randn(2, 3000)),
+    "many, of which some may be equal": (lambda x: x.topk(9)[1], torch.randn(5, 12)),
     "none": (lambda x: x.topk(0)[1], torch.randn(5, 9)),
 }
 

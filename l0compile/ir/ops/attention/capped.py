@@ -1,4 +1,4 @@
-"""``l0compile::capped_attention``: ``scaled_dot_product_attention`` whose scores have a soft limit, as Gemma 2 has it."""
+"""``l0compile::capped_attention``: PyTorch's attention with a soft limit of its scores, as Gemma 2 has it."""
 
 import torch
 from torch import Tensor

@@ -5,6 +5,9 @@ from torch import Tensor
 
 from l0compile.errors import InputError
 
+LARGEST_ROW, MOST_ORDERED = 1 << 16, 1 << 11
+"""What kernels take: a row lies not far from the first cache; ordering compares all that are taken with each other."""
+
 
 @torch.library.custom_op("l0compile::top_places", mutates_args=())
 def top_places(x: Tensor, count: int, largest: bool, ordered: bool) -> Tensor:

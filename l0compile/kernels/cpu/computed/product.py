@@ -110,15 +110,14 @@ class _Task:
         size, n = self.tile.vector, self.sizes[1]
         whole = self.column + self.tile.lanes <= n
         if not self.spec.transposed:
-            with TB.serial(0, count) as d:
-                with TB.If(whole):
-                    with TB.Then():
-                        for v, place in enumerate(self._registers()):
-                            at = ramp(self.column + v * size, size)
-                            store(panel, self.right[self._number(1), first + d, at], d, place)
-                    with TB.Else(), TB.serial(0, self.tile.lanes) as j:
-                        at = TB.min(self.column + j, n - 1)
-                        store(panel, self.right[self._number(1), first + d, at], d, j)
+            with TB.serial(0, count) as d, TB.If(whole):
+                with TB.Then():
+                    for v, place in enumerate(self._registers()):
+                        at = ramp(self.column + v * size, size)
+                        store(panel, self.right[self._number(1), first + d, at], d, place)
+                with TB.Else(), TB.serial(0, self.tile.lanes) as j:
+                    at = TB.min(self.column + j, n - 1)
+                    store(panel, self.right[self._number(1), first + d, at], d, j)
             return
         squares = held(count // size)
         with TB.serial(0, self.tile.vectors) as v:

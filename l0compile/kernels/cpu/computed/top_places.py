@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import fx
 
+from l0compile.ir.nodes import is_static
+from l0compile.ir.ops.computed.top_places import LARGEST_ROW, MOST_ORDERED
 from l0compile.kernels.cpu.dot import lanes_of
 from l0compile.kernels.cpu.lanes import (
     Expr,
@@ -63,7 +65,7 @@ def top_places(spec: TopPlacesSpec, tile: TokenTile) -> Any:
             keys = scratch((_padded(spec.size, tile),), "int32")
             taken = scratch((spec.count,), "int32") if spec.ordered else None
             with TB.serial(0, TB.min(rows - task * _TOGETHER, _TOGETHER)) as i:
-                _Row(spec, tile, x, y, keys, taken, held(task * _TOGETHER + i)).emit()
+                _RowSearch(spec, tile, x, y, keys, taken, held(task * _TOGETHER + i)).emit()
     return builder.get()
 
 
@@ -72,7 +74,7 @@ def _padded(size: int, tile: TokenTile) -> int:
 
 
 @dataclass(frozen=True)
-class _Row:
+class _RowSearch:
     """A row, and room for its keys and for those that are taken."""
 
     spec: TopPlacesSpec
@@ -189,11 +191,14 @@ def _sum(values: list[Expr]) -> Expr:
     return _sum(values[:half]) + _sum(values[half:]) if half else values[0]
 
 
-def _call(node: fx.Node) -> KernelCall:
+def _call(node: fx.Node) -> KernelCall | None:
     x, count, largest, ordered = node.args
     value = x.meta["val"]
-    dtype = str(value.dtype).removeprefix("torch.")
-    return KernelCall(TopPlacesSpec(int(value.shape[1]), count, dtype, largest, ordered), (x,))
+    width, dtype = value.shape[1], str(value.dtype).removeprefix("torch.")
+    known = is_static(width) and is_static(count) and dtype in ("float32", "int32")
+    if not known or width > LARGEST_ROW or (ordered and count > MOST_ORDERED):
+        return None
+    return KernelCall(TopPlacesSpec(width, count, dtype, largest, ordered), (x,))
 
 
 TOP_PLACES = KernelDef(
