@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from l0compile.attention.assignment.calls import Answering, Call
+from l0compile.attention.assignment.call import Call
+from l0compile.attention.assignment.calls import Answering
 from l0compile.attention.assignment.join_heads import join_heads
 from l0compile.errors import InputError
 from l0compile.ir.ops.attention.row_program import RowLists, RowProgram

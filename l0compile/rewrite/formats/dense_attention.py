@@ -57,7 +57,9 @@ def _attend_to_all(editor: Editor, node: fx.Node, lists: RowProgram, costs: Cost
         mask = shown if mask is None else editor.call(
             torch.ops.aten.logical_and.default, (shown, mask), before=node
         )  # fmt: skip
-    args = (given["q"], given["k"], given["v"], mask, given["heads"], given["scale"], None, None)
-    args = (*args, given["numbers"], given["softcap"])
+    args = (
+        given["q"], given["k"], given["v"], mask, given["heads"], given["scale"], None, None, given["numbers"],
+        given["softcap"],
+    )  # fmt: skip
     made = editor.call(torch.ops.l0compile.attention.default, args, before=node, origin=node)
     editor.replace(node, made)

@@ -113,7 +113,7 @@ def _fused(
     narrow = is_op(node, _BFLOAT16)
     sees = without_window(editor, given["attn_mask"], window, node, reader, exact=not narrow)
     scale = float(given["scale"]) if given["scale"] is not None else 1 / math.sqrt(width)
-    args = (q, k, v, sees.mask, heads, scale, *sees.limits)
+    args: tuple[Any, ...] = (q, k, v, sees.mask, heads, scale, *sees.limits)
     if narrow or is_op(node, _CAPPED):
         args = (*args, "bfloat16" if narrow else "float32", given.get("softcap", 0.0))
     fused = editor.call(torch.ops.l0compile.attention.default, args, before=node)

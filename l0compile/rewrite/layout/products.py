@@ -43,7 +43,7 @@ def _fits(node: fx.Node) -> bool:
     operands = [tensor(argument) for argument in node.args[:2]]
     if any(value is None or value.ndim < 2 or value.dtype != torch.float32 for value in operands):
         return False
-    left, right = (shape(argument) for argument in node.args[:2])  # type: ignore[arg-type]
+    left, right = (shape(argument) for argument in node.args[:2])
     work = [example_size(size) for size in (*shape(node), left[-1])]
     rows = left[-2] if len(right) > 2 or len(left) == 2 else prod(map(example_size, left[:-1]))
     return min(work) > 0 and example_size(rows) >= _LEAST_ROWS and prod(work) >= _LEAST_WORK

@@ -9,7 +9,8 @@ from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel
 
 import l0compile as l0
 from l0compile.attention.assignment.assign import EveryKey, assign_patterns
-from l0compile.attention.assignment.calls import Call, answered, attention_sites
+from l0compile.attention.assignment.call import Call
+from l0compile.attention.assignment.calls import answered, attention_sites
 from l0compile.attention.assignment.losses import pattern_losses
 from l0compile.errors import DataError, InputError
 from tests.attention.window_pattern import Near
