@@ -18,7 +18,7 @@ Answer = Callable[[Call], Tensor]
 
 
 class Answering(TorchFunctionMode):
-    """While active, attention over four axes without dropout is what ``answer`` says; ``nn.MultiheadAttention``, too."""
+    """While active, attention over four axes without dropout is what ``answer`` says, that of PyTorch's module too."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__()
