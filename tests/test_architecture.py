@@ -23,7 +23,7 @@ FLOW = (
 
 WITHIN = {
     "ir": ("ops",),
-    "attention": ("attend", "products", "patterns", "selectors", "layers", "heads"),
+    "attention": ("attend", "best_places", "patterns", "selectors", "layers", "heads"),
     "hardware": ("statistics", "process", "targets", "costs", "_tvm"),
     "analysis": ("liveness", "coupling"),
     "rewrite": ("normalize", "fuse", "compact", "formats", "layout", "pipeline", "twin"),

@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 from l0compile.compiler.assembly import assemble, explanation
 from l0compile.compiler.gpu import check_engine, not_verified, through_gpu
 from l0compile.compiler.head_start import far_ahead
+from l0compile.compiler.heads import heads_of
 from l0compile.compiler.predict import predict_program
 from l0compile.compiler.two_of_four import layers_in_two_of_four
 from l0compile.compiler.verification import CheckedCall, locate, read_calls, rounds, showing_state, tolerance
@@ -217,6 +218,7 @@ class _Compilation:
 
         def finished(verified: dict[str, Any]) -> CompiledModel:
             account = explanation(self.program, built, verified, choice)
+            account = replace(account, heads=heads_of(self.model, self.program))
             if self.target.kind == "cuda":
                 model = GpuModel(self.target)
                 predicted = predict_program(self.program, model)

@@ -51,6 +51,25 @@ class Region:
 
 
 @dataclass(frozen=True)
+class HeadRecord:
+    """What one head of an attention with patterns reads.
+
+    Attributes:
+        region: name of its attention.
+        head: its number.
+        pattern: which keys it may see, with the parameters.
+        density: share of all keys that its rows list, on average.
+        loss: what it loses by that, as whoever assigned the pattern measured it; None where that is not known.
+    """
+
+    region: str
+    head: int
+    pattern: str
+    density: float
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
 class AttentionNote:
     """What capture knows of an attention that is no ``scaled_dot_product_attention``, in ``meta`` of one of its nodes.
 

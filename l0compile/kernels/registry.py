@@ -11,6 +11,8 @@ from l0compile.ir import ops as ops  # registers the operators that are looked u
 from l0compile.kernels.cpu.attention.block.definition import BLOCK_ATTENTION
 from l0compile.kernels.cpu.attention.definition import ATTENTION
 from l0compile.kernels.cpu.bag import BAG
+from l0compile.kernels.cpu.computed.product import PRODUCT
+from l0compile.kernels.cpu.computed.top_places import TOP_PLACES
 from l0compile.kernels.cpu.conv import CONV
 from l0compile.kernels.cpu.int8_conv import INT8_CONV
 from l0compile.kernels.cpu.lanes import LIGHT
@@ -41,6 +43,8 @@ KERNELS: tuple[KernelDef, ...] = (
     ATTENTION,
     BLOCK_ATTENTION,
     MASK,
+    PRODUCT,
+    TOP_PLACES,
     NORM,
     ROPE,
     PACK,

@@ -14,6 +14,7 @@ from l0compile.rewrite.compact.narrow_bags import narrow_bags
 from l0compile.rewrite.formats.choose_formats import choose_formats
 from l0compile.rewrite.formats.dense_attention import dense_attention
 from l0compile.rewrite.formats.dense_kernels import dense_kernels
+from l0compile.rewrite.formats.masks_beside_lists import masks_beside_lists
 from l0compile.rewrite.fuse.fuse_attention import fuse_attention
 from l0compile.rewrite.fuse.fuse_complex_rope import fuse_complex_rope
 from l0compile.rewrite.fuse.fuse_eager_attention import fuse_eager_attention
@@ -27,7 +28,9 @@ from l0compile.rewrite.layout.gpu_rows import gpu_rows
 from l0compile.rewrite.layout.integer_rows import integer_rows
 from l0compile.rewrite.layout.narrow_norms import narrow_norms
 from l0compile.rewrite.layout.patches import patches_to_linear
+from l0compile.rewrite.layout.places import places_of_the_best
 from l0compile.rewrite.layout.planes import pack_planes
+from l0compile.rewrite.layout.products import batched_products
 from l0compile.rewrite.layout.rows import keep_rows
 from l0compile.rewrite.layout.tokens import pack_tokens
 from l0compile.rewrite.layout.transposed_conv import transposed_conv_to_conv
@@ -92,6 +95,7 @@ COMPACT = PassGroup("compact", "Remove what is dead; dense operators stay dense.
     Pass(canonicalize),
 ))  # fmt: skip
 FORMATS = PassGroup("formats", "Choose how each weight that is left is stored, and what attention walks.", (
+    Pass(masks_beside_lists),
     Pass(dense_attention, takes=("costs",)),
     Pass(choose_formats, uses_zeros=True, adds_operators=True, takes=("target", "costs")),
 ))  # fmt: skip
@@ -105,6 +109,8 @@ LAYOUT = PassGroup("layout", "Bring values into the memory layouts of the CPU ke
     Pass(keep_rows, adds_operators=True, takes=("lanes",)),  # with what was fused
     Pass(fuse_words, adds_operators=True),  # behind activations and residuals
     Pass(decompose),  # norms and attention that no kernel takes
+    Pass(batched_products, adds_operators=True),  # theirs included
+    Pass(places_of_the_best, adds_operators=True),
 ))  # fmt: skip
 LAYOUT_GPU = PassGroup("layout of a GPU", "Instead of the layout of CPUs: values stay in rows.", (
     Pass(transposed_conv_to_conv),

@@ -23,9 +23,14 @@ def own_function(name: str) -> Callable[..., Any] | None:
 
 def attention(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, heads: int, scale: float, before: int | None,
-    after: int | None,
+    after: int | None, numbers: str = "float32", softcap: float = 0.0,
 ) -> Tensor:  # fmt: skip
     """``l0compile::attention`` by PyTorch's fused kernel; same arguments and result."""
+    if numbers != "float32" or softcap:
+        plain: Tensor = OPDEFS["l0compile::attention"]._init_fn(
+            q, k, v, mask, heads, scale, before, after, numbers, softcap
+        )
+        return plain
     kv = key_heads(q.shape[2], k.shape[2], heads)
     qh, kh, vh = (t.unflatten(2, (n, -1)).transpose(1, 2) for t, n in ((q, heads), (k, kv), (v, kv)))
     if kv != heads:

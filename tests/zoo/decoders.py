@@ -1,9 +1,11 @@
-"""Decoders: GPT-2 (packed query-key-value), Llama, Qwen2 and Gemma (grouped queries, RMSNorm, rotary, gated)."""
+"""Decoders: GPT-2 (packed query-key-value); Llama, Qwen2, Gemma and Gemma 2 (grouped queries, RMSNorm, rotary)."""
 
 from typing import Any
 
 from torch import nn
 from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
     GemmaConfig,
     GemmaModel,
     GPT2Config,
@@ -58,6 +60,12 @@ def gemma(scale: int) -> nn.Module:
     return GemmaModel(GemmaConfig(head_dim=16 * scale, **common(scale)))
 
 
+def gemma2(scale: int) -> nn.Module:
+    """Scores with a soft limit that bites, and windows in every other layer."""
+    limits = {"attn_logit_softcapping": 0.5, "query_pre_attn_scalar": 16 * scale, "sliding_window": 9}
+    return Gemma2ForCausalLM(Gemma2Config(head_dim=16 * scale, **limits, **common(scale)))
+
+
 GPT2 = (
     Coupled(out=("transformer.h.*.attn.c_attn/3",), into=("transformer.h.*.attn.c_proj",), units=HEADS),
     Coupled(out=("transformer.h.*.mlp.c_fc",), into=("transformer.h.*.mlp.c_proj",)),
@@ -95,4 +103,5 @@ MODELS = (
     ZooModel("llama", llama, text, (*grouped("model."), LLAMA_RESIDUAL), **SIZES),
     ZooModel("qwen2", qwen2, text, grouped(""), **SIZES),
     ZooModel("gemma", gemma, text, grouped(""), **SIZES),
+    ZooModel("gemma2", gemma2, text, grouped("model."), **SIZES),
 )

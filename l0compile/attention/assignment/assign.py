@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from l0compile.attention.assignment.calls import Answering, Call
+from l0compile.attention.assignment.call import Call
+from l0compile.attention.assignment.calls import Answering
 from l0compile.attention.assignment.join_heads import join_heads
 from l0compile.errors import InputError
 from l0compile.ir.ops.attention.row_program import RowLists, RowProgram
@@ -45,10 +46,12 @@ class AssignedPatterns:
     Attributes:
         module: name of the module that calls it.
         heads: a pattern for each query head.
+        losses: what each head loses by its pattern, if that is known; ``explain()`` tells it.
     """
 
     module: str
     heads: tuple[HeadPattern, ...]
+    losses: tuple[float, ...] | None = None
 
     def answer(self, call: Call) -> Tensor:
         """Attention to the keys that the patterns show and the call's own masks leave.
@@ -133,12 +136,12 @@ class _Hooks:
     """A pair of hooks of a module, between which its attention has patterns."""
 
     def __init__(self, assigned: AssignedPatterns) -> None:
-        self._assigned = assigned
+        self.assigned = assigned
         self._modes: list[Answering] = []
 
     def enter(self, module: nn.Module, args: Any) -> None:
         """Begin; a forward pre-hook."""
-        self._modes.append(Answering(self._assigned.answer))
+        self._modes.append(Answering(self.assigned.answer))
         self._modes[-1].__enter__()
 
     def leave(self, module: nn.Module, args: Any, result: Any) -> None:
@@ -146,7 +149,11 @@ class _Hooks:
         self._modes.pop().__exit__(None, None, None)
 
 
-def assign_patterns(model: nn.Module, patterns: Mapping[str, Sequence[HeadPattern]]) -> nn.Module:
+def assign_patterns(
+    model: nn.Module,
+    patterns: Mapping[str, Sequence[HeadPattern]],
+    losses: Mapping[str, Sequence[float]] | None = None,
+) -> nn.Module:
     """Have each head of some attentions of ``model`` see only what its pattern shows, in place.
 
     The model trains as before; compiled, keys that no pattern shows are never read. The patterns come on top of the
@@ -155,6 +162,7 @@ def assign_patterns(model: nn.Module, patterns: Mapping[str, Sequence[HeadPatter
     Args:
         model: it calls ``scaled_dot_product_attention``.
         patterns: name of a module that calls it (see :func:`attention_sites`) -> a pattern for each query head.
+        losses: the same names -> what each head loses by its pattern; ``explain()`` of the compiled model tells it.
 
     Returns:
         ``model``.
@@ -166,7 +174,19 @@ def assign_patterns(model: nn.Module, patterns: Mapping[str, Sequence[HeadPatter
     for name, heads in patterns.items():
         if name not in modules:
             raise InputError(f"assign_patterns: expected the name of a module, got {name!r}")
-        hooks = _Hooks(AssignedPatterns(name, tuple(heads)))
+        known = tuple(losses[name]) if losses and name in losses else None
+        hooks = _Hooks(AssignedPatterns(name, tuple(heads), known))
         modules[name].register_forward_pre_hook(hooks.enter)
         modules[name].register_forward_hook(hooks.leave, always_call=True)
     return model
+
+
+def assigned_patterns(model: nn.Module) -> dict[str, AssignedPatterns]:
+    """Return what :func:`assign_patterns` has set, by the names that modules have in ``model``."""
+    found = {}
+    for name, module in model.named_modules():
+        for hook in module._forward_pre_hooks.values():
+            hooks = getattr(hook, "__self__", None)
+            if isinstance(hooks, _Hooks):
+                found[name] = hooks.assigned
+    return found

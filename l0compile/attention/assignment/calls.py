@@ -4,47 +4,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-
-class Call(NamedTuple):
-    """The arguments of ``scaled_dot_product_attention``; see there."""
-
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    attn_mask: Tensor | None = None
-    dropout_p: float = 0.0
-    is_causal: bool = False
-    scale: float | None = None
-    enable_gqa: bool = False
-
-    def dense(self) -> Tensor:
-        """What PyTorch gives."""
-        return F.scaled_dot_product_attention(*self[:6], scale=self.scale, enable_gqa=self.enable_gqa)
-
-    def masked(self, seen: Tensor) -> Tensor:
-        """What PyTorch gives when only the keys in ``seen``, bool [b, h, Sq, Sk], are seen, and no others."""
-        mask = seen
-        if self.is_causal:
-            mask = mask & torch.ones(seen.shape[-2:], dtype=torch.bool).tril()
-        if self.attn_mask is not None and self.attn_mask.dtype == torch.bool:
-            mask = mask & self.attn_mask
-        elif self.attn_mask is not None:
-            mask = torch.where(mask, self.attn_mask, float("-inf"))
-        return self._replace(attn_mask=mask, is_causal=False).dense()
-
+from l0compile.attention.assignment.call import Call
+from l0compile.attention.assignment.multi_head import multi_head
 
 Answer = Callable[[Call], Tensor]
 
 
 class Answering(TorchFunctionMode):
-    """While active, attention over four axes without dropout is what ``answer`` says."""
+    """While active, attention over four axes without dropout is what ``answer`` says, that of PyTorch's module too."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__()
@@ -56,12 +30,16 @@ class Answering(TorchFunctionMode):
             call = Call(*args, **kwargs)
             if call.query.ndim == 4 and not call.dropout_p:
                 return self._answer(call)
+        if func is F.multi_head_attention_forward:
+            result = multi_head(args, kwargs, self._answer)
+            if result is not None:
+                return result
         return func(*args, **kwargs)
 
 
 @dataclass(frozen=True)
 class AttentionSite:
-    """A module that calls ``scaled_dot_product_attention``, once in a forward pass.
+    """A module that calls ``scaled_dot_product_attention`` once in a forward pass; ``nn.MultiheadAttention`` does.
 
     Attributes:
         name: of the module.
@@ -110,7 +88,7 @@ def attention_sites(model: nn.Module, args: tuple[Any, ...]) -> dict[str, Attent
     """Run ``model`` on ``args`` and note which modules call attention, in the order of their calls.
 
     A module that calls it several times in one pass is left out: what each of its calls sees cannot be told apart by
-    its name. So is attention inside ``nn.MultiheadAttention``, which PyTorch does not show.
+    its name. So is an ``nn.MultiheadAttention`` that returns its weights too (``need_weights``, its default).
     """
     found: dict[str, AttentionSite] = {}
     twice: set[str] = set()

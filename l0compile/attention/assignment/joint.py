@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from l0compile.attention.assignment.assign import AssignedPatterns, HeadPattern
-from l0compile.attention.assignment.calls import Call, answered
+from l0compile.attention.assignment.call import Call
+from l0compile.attention.assignment.calls import answered
 from l0compile.attention.assignment.losses import frozen
 from l0compile.errors import DataError
 

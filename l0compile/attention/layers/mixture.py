@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from l0compile.attention.best_places import best_places
 from l0compile.errors import ConfigError
 
 
@@ -47,14 +48,14 @@ class MixtureOfSparseAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return what the heads add to each token of x [B, S, embed_dim], the same shape; 0 where no head chose it."""
         scores = self.router(x).sigmoid().transpose(1, 2)
-        chosen = scores.topk(self.capacity(x.shape[1]), -1).indices.sort(-1).values
+        chosen = best_places(scores, self.capacity(x.shape[1]), ordered=False)
         weight = scores.gather(-1, chosen).unsqueeze(-1)
         place = chosen.unsqueeze(-1).expand(-1, -1, -1, x.shape[-1])
         tokens = x.unsqueeze(1).expand(-1, chosen.shape[1], -1, -1).gather(2, place)
-        q, k, v = torch.einsum("bhke,hed->bhkd", tokens, self.to_qkv).chunk(3, -1)
+        q, k, v = (tokens @ self.to_qkv).chunk(3, -1)
         # In the order of their places, so that what comes after is what has a higher number.
         attended = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        added = (torch.einsum("bhkd,hde->bhke", attended, self.out) * weight).flatten(1, 2)
+        added = (attended @ self.out * weight).flatten(1, 2)
         return torch.zeros_like(x).scatter_add(1, place.flatten(1, 2), added)
 
     def capacity(self, tokens: int) -> int:

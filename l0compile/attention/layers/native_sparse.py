@@ -13,7 +13,6 @@ from l0compile.attention.layers.compressed_keys import (
 from l0compile.attention.layers.static_program import StaticProgram
 from l0compile.attention.patterns.block_grid import BlockGrid
 from l0compile.attention.patterns.window import SlidingWindow
-from l0compile.attention.products import score_products, weighted_values
 from l0compile.attention.selectors.block_choice import best_blocks
 from l0compile.errors import ConfigError
 from l0compile.ir.ops.attention.row_program import RowProgram
@@ -109,16 +108,16 @@ class NativeSparseAttention(nn.Module):
             for t in (self.compress_keys(k), self.compress_values(v))
         )
         queries = q.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-        scores = score_products(queries, k) * self.head_dim**-0.5
+        scores = queries @ k.transpose(-1, -2) * self.head_dim**-0.5
         weights = scores.masked_fill(self.hidden, -1e9).softmax(-1).masked_fill(self.hidden, 0.0)
-        return weighted_values(weights, v).transpose(1, 2).flatten(-2), weights
+        return (weights @ v).transpose(1, 2).flatten(-2), weights
 
     def selected(self, attention: Tensor) -> RowProgram:
         """Return the blocks for the attention to spans [B, heads, S, C]."""
         heads, tokens = attention.shape[1:3]
         group = heads // self.kv_heads
         shared = attention.detach()[:, :, :: self.q_block].unflatten(1, (self.kv_heads, group)).sum(2)
-        scores = torch.einsum("bgqc,cn->bgqn", shared, self.shares)
+        scores = shared @ self.shares
         grid = BlockGrid(tokens, tokens, heads, self.q_block, self.block_size)
         number = torch.arange(grid.columns, device=scores.device)
         own = torch.arange(grid.rows, device=scores.device).unsqueeze(1) * self.q_block // self.block_size

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from l0compile.attention.products import score_products
 from l0compile.attention.selectors.block_choice import best_blocks
 from l0compile.attention.selectors.scored_blocks import ScoredBlocks, by_block
 from l0compile.errors import ConfigError
@@ -45,7 +44,7 @@ class AntidiagonalScores(ScoredBlocks):
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
         """Return each block's share of the estimated attention, summed over the squares of a row."""
         squares = by_block(q, self.stride).flip(3).flatten(3), by_block(k, self.stride).flatten(3)
-        products = score_products(*squares) * (q.shape[3] ** -0.5 / self.stride)
+        products = squares[0] @ squares[1].transpose(-1, -2) * (q.shape[3] ** -0.5 / self.stride)
         if self.causal:
             rows, columns = (torch.arange(t.shape[2], device=q.device) for t in squares)
             # The last query of a square decides what its square of queries may look at.

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from l0compile.attention.best_places import best_places
 from l0compile.attention.patterns.block_grid import BlockGrid
 from l0compile.attention.selectors.causal_edges import causal_edges
 from l0compile.ir.ops.attention.row_program import RowLists, RowProgram
@@ -25,21 +26,22 @@ def best_blocks(
     """
     shape = scores.shape[:-1]
     if not causal:
-        best = scores.topk(min(topk, grid.columns), -1)
-        counts = torch.full_like(best.indices[..., 0], best.indices.shape[-1])
+        best = best_places(scores, min(topk, grid.columns), ordered=threshold is not None)
+        counts = torch.full_like(best[..., 0], best.shape[-1])
         if threshold is not None:
-            counts = _enough(best.values, scores.sum(-1) * threshold).clamp(min=1)
-        return RowProgram(grid.q_block, grid.k_block, _lists(counts, best.indices))
+            counts = _enough(scores.gather(-1, best), scores.sum(-1) * threshold).clamp(min=1)
+        return RowProgram(grid.q_block, grid.k_block, _lists(counts, best))
     edges = causal_edges(grid, scores.device)
     allowed = torch.arange(grid.columns, device=scores.device) < edges.past.unsqueeze(1)
-    best = scores.masked_fill(~allowed, float("-inf")).topk(min(topk, grid.columns), -1)
+    masked = scores.masked_fill(~allowed, float("-inf"))
+    best = best_places(masked, min(topk, grid.columns))
     counts = torch.minimum(edges.past, (topk - edges.lists.counts[0, 0]).clamp(min=0)).expand(shape)
-    counts = counts.clamp(max=best.indices.shape[-1])
+    counts = counts.clamp(max=best.shape[-1])
     if threshold is not None:
         own = (scores * ~allowed).sum(-1)
-        wanted = _enough(best.values.clamp(min=0), scores.sum(-1) * threshold - own)
+        wanted = _enough(masked.gather(-1, best).clamp(min=0), scores.sum(-1) * threshold - own)
         counts = torch.minimum(counts, wanted)
-    full = _lists(counts, best.indices)
+    full = _lists(counts, best)
     return RowProgram(grid.q_block, grid.k_block, full, edges.lists, edges.numbers, edges.patterns)
 
 

@@ -5,7 +5,6 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from l0compile.attention.products import score_products
 from l0compile.attention.selectors.scored_blocks import ScoredBlocks, by_block
 from l0compile.errors import InputError
 
@@ -20,21 +19,15 @@ class BucketScores(ScoredBlocks):
     """
 
     @abstractmethod
-    def closeness(self, x: Tensor) -> Tensor:
-        """Return [B, h, S, hashes, buckets]; a token belongs to the bucket of each hash to which it is closest."""
+    def members(self, x: Tensor) -> Tensor:
+        """Return [B, h, S, hashes, buckets] bool: the bucket of each hash that a token is in; at a tie, all of them."""
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        return score_products(self._counts(q), self._counts(k))
+        return self._counts(q) @ self._counts(k).transpose(-1, -2)
 
     def _counts(self, x: Tensor) -> Tensor:
         """[B, h, R, hashes * buckets]: tokens of each block in each bucket."""
-        closeness = self.closeness(x)
-        hashes, buckets = closeness.shape[-2:]
-        place = closeness.argmax(-1) + torch.arange(hashes, device=x.device) * buckets
-        # What stands behind the last token counts in a bucket more, the first, which is cut off.
-        places = by_block(place + 1, self.block_size).flatten(3)
-        counts = x.new_zeros(*places.shape[:-1], hashes * buckets + 1)
-        return counts.scatter_add(-1, places, x.new_ones(()).expand(places.shape))[..., 1:]
+        return by_block(self.members(x).to(x.dtype).flatten(3), self.block_size).sum(3)
 
 
 class HashedScores(BucketScores):
@@ -70,9 +63,12 @@ class HashedScores(BucketScores):
         rotations = torch.randn(n_hashes, head_dim, n_buckets // 2, generator=generator)
         self.register_buffer("rotations", rotations)
 
-    def closeness(self, x: Tensor) -> Tensor:
-        turned = torch.einsum("bhsd,ndc->bhsnc", x, self.rotations)
-        return torch.cat([turned, -turned], -1)
+    def members(self, x: Tensor) -> Tensor:
+        hashes, width, half = self.rotations.shape
+        turned = x @ self.rotations.transpose(0, 1).reshape(width, hashes * half)
+        turned = turned.unflatten(-1, (hashes, half))
+        longest = turned.abs().amax(-1, keepdim=True)
+        return torch.cat([turned >= longest, -turned >= longest], -1)
 
 
 class RoutedScores(BucketScores):
@@ -103,8 +99,9 @@ class RoutedScores(BucketScores):
         centroids = torch.randn(heads, num_clusters, head_dim, generator=generator)
         self.register_buffer("centroids", nn.functional.normalize(centroids, dim=-1))
 
-    def closeness(self, x: Tensor) -> Tensor:
-        return (nn.functional.normalize(x, dim=-1) @ self.centroids.transpose(-1, -2)).unsqueeze(3)
+    def members(self, x: Tensor) -> Tensor:
+        closeness = nn.functional.normalize(x, dim=-1) @ self.centroids.transpose(-1, -2)
+        return (closeness >= closeness.amax(-1, keepdim=True)).unsqueeze(3)
 
     @torch.no_grad()
     def update(self, q: Tensor, k: Tensor, decay: float = 0.999) -> None:

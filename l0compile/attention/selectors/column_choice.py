@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from l0compile.attention.best_places import best_places
 from l0compile.attention.patterns.block_grid import BlockGrid
 from l0compile.attention.selectors.causal_edges import causal_edges
 from l0compile.ir.ops.attention.row_program import RowLists, RowProgram
@@ -19,7 +20,7 @@ def best_keys(grid: BlockGrid, scores: Tensor, topk: int, causal: bool) -> RowPr
         causal: No key after a query is seen; keys after a row's first query are not chosen.
     """
     if not causal:
-        best = scores.topk(min(topk, grid.keys), -1).indices
+        best = best_places(scores, min(topk, grid.keys), ordered=False)
         counts = torch.full_like(best[..., 0], best.shape[-1])
         return RowProgram(grid.q_block, grid.k_block, columns=_lists(counts, best))
     edges = causal_edges(grid, scores.device)
@@ -28,7 +29,8 @@ def best_keys(grid: BlockGrid, scores: Tensor, topk: int, causal: bool) -> RowPr
         allowed = grid.first + torch.arange(grid.rows, device=scores.device) + 1
     keys = torch.arange(grid.keys, device=scores.device)
     masked = scores.masked_fill(keys >= allowed.unsqueeze(1), float("-inf"))
-    best = masked.topk(min(topk, grid.keys), -1).indices
+    # By their places: those that are allowed come before all others.
+    best = best_places(masked, min(topk, grid.keys), ordered=False)
     counts = allowed.clamp(max=best.shape[-1]).expand(best.shape[:-1])
     columns = _lists(counts, best)
     if grid.q_block == 1:

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from l0compile.attention.products import score_products
 from l0compile.attention.selectors.scored_keys import ScoredKeys
 from l0compile.errors import ConfigError, InputError
 
@@ -42,8 +41,9 @@ class DoubleSparsity(ScoredKeys):
         self.register_buffer("channels", first)
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        q, k = (torch.take_along_dim(t, self.channels[None, :, None], 3) for t in (q, k))
-        return score_products(q, k)
+        channels = self.channels[None, :, None]
+        q, k = (t.gather(3, channels.expand(*t.shape[:3], -1)) for t in (q, k))
+        return q @ k.transpose(-1, -2)
 
     @torch.no_grad()
     def calibrate(self, q: Tensor, k: Tensor) -> None:

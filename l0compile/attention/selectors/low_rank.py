@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from l0compile.attention.products import score_products
 from l0compile.attention.selectors.scored_keys import ScoredKeys
 
 
@@ -37,9 +36,7 @@ class LowRankScores(ScoredKeys):
                 nn.init.normal_(weight, std=head_dim**-0.5)
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        return score_products(
-            *(torch.einsum("bhsd,hdr->bhsr", t, w) for t, w in ((q, self.to_q), (k, self.to_k)))
-        )
+        return (q @ self.to_q) @ (k @ self.to_k).transpose(-1, -2)
 
     def imitation_loss(self, q: Tensor, k: Tensor) -> Tensor:
         """Return how far the scores are from the true ones, as the divergence of their softmax.

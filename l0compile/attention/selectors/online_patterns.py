@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from l0compile.attention.patterns.pattern import Pattern
-from l0compile.attention.products import score_products
 from l0compile.attention.selectors.selector import Selector
 from l0compile.errors import InputError
 from l0compile.ir.ops.attention.block import program_of
@@ -63,7 +62,7 @@ class OnlinePatterns(Selector):
     def kept(self, q: Tensor, k: Tensor) -> Tensor:
         """Return [patterns, B, h], how much of the attention of the sampled queries each pattern keeps."""
         rows, masks = self.get_buffer("rows"), self.get_buffer("masks")
-        shares = (score_products(q[:, :, rows], k) * q.shape[-1] ** -0.5).softmax(-1)
+        shares = (q[:, :, rows] @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1)
         return torch.stack([(shares * mask).sum((-1, -2)) for mask in masks.unbind()])
 
     def _has(self, place: int) -> bool:

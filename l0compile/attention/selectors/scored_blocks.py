@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from l0compile.attention.patterns.block_grid import BlockGrid
-from l0compile.attention.products import score_products
 from l0compile.attention.selectors.block_choice import best_blocks
 from l0compile.attention.selectors.selector import Selector
 from l0compile.ir.ops.attention.row_program import RowProgram
@@ -41,14 +40,18 @@ class ScoredBlocks(Selector):
 def by_block(t: Tensor, block: int) -> Tensor:
     """[B, h, R, block, ...]: tokens by their block, zeros behind the last one."""
     missing = -t.shape[2] % block
-    return pad(t, (0, 0) * (t.ndim - 3) + (0, missing)).unflatten(2, (-1, block))
+    if not isinstance(missing, int) or missing:
+        t = pad(t, (0, 0) * (t.ndim - 3) + (0, missing))
+    return t.unflatten(2, (-1, block))
 
 
 def pooled(t: Tensor, block: int) -> Tensor:
     """[B, h, R, D]: the mean of each block's tokens."""
     tokens = t.shape[2]
     lengths = (tokens - torch.arange(0, tokens, block, device=t.device)).clamp(max=block)
-    return by_block(t, block).sum(3) / lengths.unsqueeze(1)
+    # Tokens outside, as projections lie in memory: compiled, nothing is copied.
+    sums = by_block(t.transpose(1, 2).unsqueeze(1), block).sum(3).squeeze(1)
+    return sums.transpose(1, 2) / lengths.unsqueeze(1)
 
 
 class PooledScores(ScoredBlocks):
@@ -64,4 +67,4 @@ class PooledScores(ScoredBlocks):
         super().__init__(block_size, topk, causal)
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        return score_products(pooled(q, self.block_size), pooled(k, self.block_size))
+        return pooled(q, self.block_size) @ pooled(k, self.block_size).transpose(-1, -2)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from l0compile.attention.patterns.block_grid import BlockGrid
-from l0compile.attention.products import score_products
 from l0compile.attention.selectors.column_choice import best_keys
 from l0compile.attention.selectors.scored_blocks import pooled
 from l0compile.attention.selectors.selector import Selector
@@ -56,7 +55,7 @@ class RowTopK(ScoredKeys):
     """
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        return score_products(q, k)
+        return q @ k.transpose(-1, -2)
 
 
 class ChipmunkColumns(ScoredKeys):
@@ -76,9 +75,11 @@ class ChipmunkColumns(ScoredKeys):
         self.random, self.seed = random, seed
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        scores = score_products(q, k)
+        scores = q @ k.transpose(-1, -2)
         if not self.random:
             return scores
         # Scattered over all keys, and made here: a model is exported with the length that it has.
         places = (torch.arange(self.random, device=k.device) * 2 + 1) * k.shape[2] // (2 * self.random)
-        return scores.index_fill(-1, (places + self.seed) % k.shape[2], float("inf"))
+        keys = torch.arange(k.shape[2], device=k.device)
+        more = (keys.unsqueeze(1) == (places + self.seed) % k.shape[2]).any(1)
+        return scores.masked_fill(more, float("inf"))

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from l0compile.attention.best_places import best_places
 from l0compile.errors import ConfigError, InputError
 
 
@@ -34,7 +35,7 @@ class KeepTopTokens(nn.Module):
         if x.shape[1] <= self.always:
             raise InputError(f"KeepTopTokens: expected more than {self.always} tokens, got {x.shape[1]}")
         first = torch.arange(x.shape[1], device=x.device) < self.always
-        best = scores.masked_fill(first, float("inf")).topk(self.kept(x.shape[1]), -1).indices.sort(-1).values
+        best = best_places(scores.masked_fill(first, float("inf")), self.kept(x.shape[1]), ordered=False)
         return x.gather(1, best.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
 
 

@@ -21,9 +21,10 @@ def listed_ms(costs: Costs, work: KernelWorkload) -> float | None:
 
 def all_keys_ms(costs: Costs, work: KernelWorkload) -> float | None:
     """Predict the milliseconds of attention to all keys in its place, with every key that it masks."""
-    words = "bias" if {"partial", "columns", "bias"} & set(work.words) else ""
+    words = {"bias": {"partial", "columns", "bias"} & set(work.words), "softcap": "softcap" in work.words}
+    variant = "+".join(word for word, on in words.items() if on)
     found = costs.estimate(
-        KernelWorkload("attention", work.shape[:6], tokens=work.tokens, variant=words, dtype=work.dtype)
+        KernelWorkload("attention", work.shape[:6], tokens=work.tokens, variant=variant, dtype=work.dtype)
     )
     return None if found is None else found.ms
 

@@ -4,6 +4,7 @@ from l0compile.ir.ops import attention as attention
 from l0compile.ir.ops import bag as bag
 from l0compile.ir.ops import bfloat16 as bfloat16
 from l0compile.ir.ops import bsr as bsr
+from l0compile.ir.ops import computed as computed
 from l0compile.ir.ops import conv as conv
 from l0compile.ir.ops import dense as dense
 from l0compile.ir.ops import gate as gate

@@ -131,6 +131,7 @@ def packed_attention(
     inverse: Tensor | None = None,
     zero_point: int = 0,
     pairs: str = "",
+    softcap: float = 0.0,
 ) -> Tensor:
     """``l0compile::attention`` on packed tokens: q [T, heads*D, L] of batch*queries tokens, k and v of batch*keys.
 
@@ -149,14 +150,14 @@ def packed_attention(
         if mask is not None:
             added = added.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else added + mask
         mask = added
-    y = pack(attention(*rows, mask, heads, scale, before, after, numbers), q.shape[2])
+    y = pack(attention(*rows, mask, heads, scale, before, after, numbers, softcap), q.shape[2])
     return in_words(y, inverse, zero_point, pairs)
 
 
 @packed_attention.register_fake
 def _(  # type: ignore[no-untyped-def]
     q, k, v, mask, bias, batch, queries, keys, heads, scale, before, after, numbers="float32", inverse=None,
-    zero_point=0, pairs="",
+    zero_point=0, pairs="", softcap=0.0,
 ):  # fmt: skip
     kv = key_heads(q.shape[1], k.shape[1] * (PAIR if numbers == "bfloat16" else 1), heads)
     return in_words_like(q.new_empty(q.shape[0], v.shape[1] // kv * heads, q.shape[2]), inverse, pairs)

@@ -20,7 +20,7 @@ def dense_attention(program: Program, costs: Costs | None = None) -> Program:
 
     Rewrite: block_attention(q, k, v, lists, mask) -> attention(q, k, v, mask and what the lists show), without the
         latter where they show everything.
-    Checks: the lists are constants and the lengths numbers; no bias, soft-cap or log_sum_exp; the lists show every key
+    Checks: the lists are constants and the lengths numbers; no bias or log_sum_exp; the lists show every key
         to every query, or ``costs`` say that all keys are quicker and the dense mask is of 2^26 elements or fewer.
 
     Args:
@@ -35,7 +35,7 @@ def dense_attention(program: Program, costs: Costs | None = None) -> Program:
         if is_op(node, _LISTED):
             given = arguments(node)
             lists = constant_program(editor, node)
-            plain = given["bias"] is None and not given["softcap"] and not given["log_sum_exp"]
+            plain = given["bias"] is None and not given["log_sum_exp"]
             if lists is not None and plain:
                 _attend_to_all(editor, node, lists, costs)
     return editor.finish()
@@ -57,7 +57,9 @@ def _attend_to_all(editor: Editor, node: fx.Node, lists: RowProgram, costs: Cost
         mask = shown if mask is None else editor.call(
             torch.ops.aten.logical_and.default, (shown, mask), before=node
         )  # fmt: skip
-    args = (given["q"], given["k"], given["v"], mask, given["heads"], given["scale"], None, None)
-    numbers = () if given["numbers"] == "float32" else (given["numbers"],)
-    made = editor.call(torch.ops.l0compile.attention.default, (*args, *numbers), before=node, origin=node)
+    args = (
+        given["q"], given["k"], given["v"], mask, given["heads"], given["scale"], None, None, given["numbers"],
+        given["softcap"],
+    )  # fmt: skip
+    made = editor.call(torch.ops.l0compile.attention.default, args, before=node, origin=node)
     editor.replace(node, made)

@@ -11,10 +11,11 @@ from l0compile.ir.ops.attention.block import program_of
 from l0compile.ir.ops.attention.multi_head import key_heads
 from l0compile.ir.ops.attention.row_program import RowProgram
 
-_OPERANDS = (
+OPERANDS = (
     "full_counts", "full_blocks", "partial_counts", "partial_blocks", "pattern_numbers", "patterns", "column_counts",
     "columns",
 )  # fmt: skip
+"""The operands of a ``block_attention`` that are its lists, in the order of ``RowProgram.operands``."""
 _LISTS = ("full_counts", "partial_counts", "column_counts")
 
 
@@ -22,7 +23,7 @@ def constant_program(editor: Editor, node: fx.Node) -> RowProgram | None:
     """The row program of a ``block_attention`` node; None where a list is no constant or a length is symbolic."""
     given = arguments(node)
     operands: list[Tensor | None] = []
-    for name in _OPERANDS:
+    for name in OPERANDS:
         value = None if given[name] is None else editor.value(given[name])
         if value is None and given[name] is not None:
             return None

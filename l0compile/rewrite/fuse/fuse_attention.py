@@ -20,6 +20,7 @@ from l0compile.rewrite.fuse.window_masks import without_window
 aten = torch.ops.aten
 _NARROW = (torch.float16, torch.bfloat16)
 _BFLOAT16 = torch.ops.l0compile.bfloat16_attention.default
+_CAPPED = torch.ops.l0compile.capped_attention.default
 
 
 def fuse_attention(program: Program, narrow: bool = False) -> Program:
@@ -31,7 +32,8 @@ def fuse_attention(program: Program, narrow: bool = False) -> Program:
         model. The operator broadcasts, so an ``expand`` of the mask goes. Key and value heads that several query heads
         share (by ``enable_gqa``, or repeated by expand and reshape) are joined as they were before the repetition. A
         mask of positions, such as "no later key" or a sliding window, alone or together with another, becomes
-        ``before`` and ``after``. Likewise of bfloat16_attention, whose products are in bfloat16.
+        ``before`` and ``after``. Likewise of bfloat16_attention, whose products are in bfloat16,
+        and of capped_attention.
     Checks: keys and values are not state of the model; rank 4; float32; heads and head widths are numbers; q, k, v
         agree in batch and heads; no dropout; the mask is bool or float32. A query with no live key gives 0 on both
         sides, or the mean of all values where a mask adds the lowest float32.
@@ -43,7 +45,7 @@ def fuse_attention(program: Program, narrow: bool = False) -> Program:
     Returns:
         The program, itself when there is nothing to fuse.
     """
-    operators = (aten.scaled_dot_product_attention.default, _BFLOAT16)
+    operators = (aten.scaled_dot_product_attention.default, _BFLOAT16, _CAPPED)
     facts = {node.name: fact for node, fact in index_facts(program).items()}
     editor, bands = Editor(program), dict[str, Band | None]()
     for node in list(editor.graph.nodes):
@@ -111,7 +113,9 @@ def _fused(
     narrow = is_op(node, _BFLOAT16)
     sees = without_window(editor, given["attn_mask"], window, node, reader, exact=not narrow)
     scale = float(given["scale"]) if given["scale"] is not None else 1 / math.sqrt(width)
-    args = (q, k, v, sees.mask, heads, scale, *sees.limits, *(("bfloat16",) if narrow else ()))
+    args: tuple[Any, ...] = (q, k, v, sees.mask, heads, scale, *sees.limits)
+    if narrow or is_op(node, _CAPPED):
+        args = (*args, "bfloat16" if narrow else "float32", given.get("softcap", 0.0))
     fused = editor.call(torch.ops.l0compile.attention.default, args, before=node)
     if sees.seen is not None:
         fused = or_mean(editor, fused, sees.seen, v, heads, node, shape(value)[1])

@@ -17,9 +17,10 @@ aten = torch.ops.aten
 def fuse_eager_attention(program: Program) -> Program:
     """Recognise attention that is written as two matrix products around a softmax.
 
-    Rewrite: softmax(scale * q kᵀ + mask) v -> scaled_dot_product_attention(q, k, v, mask, scale). The scores may be
-        multiplied or divided by a number, or not; the mask may be added, also in several parts, or set to -infinity
-        by masked_fill or where (it becomes bool then), and there may be none.
+    Rewrite: softmax(scale * q kᵀ + mask) v -> scaled_dot_product_attention(q, k, v, mask, scale), and capped_attention
+        with cap * tanh(scale * q kᵀ / cap) as scores. The scores may be multiplied or divided by numbers,
+        or not; the mask may be added, also in several parts, or set to -infinity by masked_fill or where (it becomes
+        bool then), and there may be none.
     Checks: q, k, v have rank 4 and the same leading sizes, and the mask is no larger than the scores; float32; nothing
         else reads the scores or the weights. A query that sees no key gives NaN when -infinity is written this way,
         and 0 from attention: the one accepted difference (as rule 10).
@@ -29,17 +30,28 @@ def fuse_eager_attention(program: Program) -> Program:
     for node in list(editor.graph.nodes):
         found = _attention(node)
         if found is not None:
-            q, k, v, scale, masks = found
+            q, k, v, scores, masks = found
             mask = masks.node
             if masks.inverted:
                 mask = editor.call(aten.logical_not.default, (mask,), before=node)
             for other in masks.others:
                 mask = editor.call(aten.add.Tensor, (mask, other), before=node)
-            call = aten.scaled_dot_product_attention.default
-            editor.replace(
-                node, editor.call(call, (q, k, v, mask), before=node, origin=node, kwargs={"scale": scale})
-            )
+            call, options = aten.scaled_dot_product_attention.default, {"scale": scores.scale}
+            if scores.softcap:
+                call = torch.ops.l0compile.capped_attention.default
+                options["softcap"] = scores.softcap
+            made = editor.call(call, (q, k, v, mask), before=node, origin=node, kwargs=options)
+            editor.replace(node, made)
     return editor.finish()
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """softcap * tanh(scale * product / softcap), or scale * product where ``softcap`` is 0."""
+
+    product: Any
+    scale: float = 1.0
+    softcap: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -57,8 +69,8 @@ class _Masks:
     inverted: bool = False
 
 
-def _attention(node: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node, float, _Masks] | None:
-    """(q, k, v, scale, masks) of a node that is an attention."""
+def _attention(node: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node, _Scores, _Masks] | None:
+    """(q, k, v, scores, masks) of a node that is an attention."""
     if not is_op(node, aten.matmul.default) or not _float_of_rank_4(node):
         return None
     weights, v = node.args
@@ -68,8 +80,9 @@ def _attention(node: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node, float, _Masks]
     given = arguments(softmax)
     if given["dim"] % 4 != 3 or given.get("dtype") not in (None, torch.float32) or given.get("half_to_float"):
         return None
-    scores, masks = _masked(_through_casts(softmax.args[0]))
-    scale, product = _scaled(scores)
+    node_of_scores, masks = _masked(_through_casts(softmax.args[0]))
+    scores = _scores(node_of_scores)
+    product = scores.product
     if not is_op(product, aten.matmul.default) or len(product.users) != 1 or not _float_of_rank_4(product):
         return None
     q, k = product.args[0], _transposed(product.args[1])
@@ -77,7 +90,7 @@ def _attention(node: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node, float, _Masks]
         return None
     same = same_shape(shape(q)[:2], shape(k)[:2]) and same_shape(shape(q)[:2], shape(v)[:2])
     fits = all(_broadcasts(mask, softmax) for mask in (masks.node, *masks.others) if mask is not None)
-    return (q, k, v, scale, masks) if same and fits else None
+    return (q, k, v, scores, masks) if same and fits else None
 
 
 def _broadcasts(mask: fx.Node, scores: fx.Node) -> bool:
@@ -125,20 +138,40 @@ def _is_scores(node: Any) -> bool:
     """Whether a node is the product of q and k, scaled, with masks added or not."""
     while is_op(node, aten.add.Tensor) and len(node.users) == 1:
         node = next((arg for arg in node.args if _is_scores(arg)), None)
-    return node is not None and is_op(_scaled(node)[1], aten.matmul.default) and len(node.users) == 1
+    return node is not None and is_op(_scores(node).product, aten.matmul.default) and len(node.users) == 1
+
+
+def _scores(node: Any) -> _Scores:
+    """What a node is as scores of some product."""
+    factor, inner = _scaled(node)
+    if not (is_op(inner, aten.tanh.default) and len(inner.users) == 1 and factor > 0):
+        return _Scores(inner, factor)
+    scale, product = _scaled(inner.args[0])
+    return _Scores(product, scale * factor, factor)
 
 
 def _scaled(node: Any) -> tuple[float, Any]:
-    """(number, rest) of a product or quotient of a tensor and a number."""
-    if is_op(node, aten.mul.Tensor) and len(node.users) == 1:
+    """(number, rest) of products and quotients of a tensor and numbers."""
+    factor = 1.0
+    while isinstance(node, fx.Node) and len(node.users) == 1:
+        found = _factor(node)
+        if found is None:
+            break
+        factor, node = factor * found[0], found[1]
+    return factor, node
+
+
+def _factor(node: fx.Node) -> tuple[float, Any] | None:
+    """(number, rest) of one product or quotient."""
+    if is_op(node, aten.mul.Tensor):
         for value, number in (node.args, node.args[::-1]):
             if isinstance(number, (int, float)):
                 return float(number), value
-    if is_op(node, aten.div.Tensor) and len(node.users) == 1:
+    if is_op(node, aten.div.Tensor):
         value, number = node.args
         if isinstance(number, (int, float)) and number:
             return 1.0 / float(number), value
-    return 1.0, node
+    return None
 
 
 def _transposed(node: Any) -> fx.Node | None:

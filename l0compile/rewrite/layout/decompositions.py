@@ -32,7 +32,7 @@ def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
 @in_float32
 def _attention(
     q: Any, k: Any, v: Any, mask: Any = None, dropout: float = 0.0, is_causal: bool = False,
-    *, scale: float | None = None, enable_gqa: bool = False,
+    scale: float | None = None, enable_gqa: bool = False, softcap: float = 0.0,
 ) -> Any:  # fmt: skip
     """softmax(q k' scale + mask) v, as the documentation of scaled_dot_product_attention defines it."""
     if dropout:
@@ -41,6 +41,8 @@ def _attention(
         k = k.repeat_interleave(q.shape[-3] // k.shape[-3], -3)
         v = v.repeat_interleave(q.shape[-3] // v.shape[-3], -3)
     scores = torch.matmul(q, k.transpose(-2, -1)) * (scale if scale is not None else q.shape[-1] ** -0.5)
+    if softcap:
+        scores = torch.tanh(scores / softcap) * softcap
     if is_causal:
         rows = torch.arange(q.shape[-2])[:, None]
         mask = rows >= torch.arange(k.shape[-2])
@@ -132,6 +134,7 @@ _BY_PYTORCH = (
 DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     **{op: decomposition_table[op] for op in _BY_PYTORCH if op in decomposition_table},
     aten.scaled_dot_product_attention.default: _attention,
+    torch.ops.l0compile.capped_attention.default: _attention,
     aten.group_norm.default: _group_norm,
     aten.var.correction: lambda x, dim=None, **options: _variance(x, dim, **options)[0],
     aten.var_mean.correction: _variance,
@@ -148,6 +151,7 @@ DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
         x * beta > limit, x, torch.log1p(torch.exp(x * beta)) / beta
     ),
     aten.prelu.default: lambda x, w: torch.where(x > 0, x, x * w.reshape(1, -1, *[1] * (x.ndim - 2))),
+    aten.einsum.default: lambda equation, operands, path=None: torch.einsum(equation, *operands),
     aten.one_hot.default: lambda x, count=-1: _one_hot(x, count),
 }
 """Operator -> a function of the same arguments that computes it with others."""
@@ -155,5 +159,6 @@ DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
 HAVE_KERNELS = (
     aten.layer_norm.default, aten.rms_norm.default, aten.group_norm.default, aten.native_layer_norm.default,
     aten.native_group_norm.default, aten.scaled_dot_product_attention.default, aten.hardswish.default,
+    torch.ops.l0compile.capped_attention.default,
 )  # fmt: skip
 """Those that kernels in the packed layout may compute."""

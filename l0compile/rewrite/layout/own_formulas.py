@@ -17,7 +17,8 @@ l0 = torch.ops.l0compile
 
 @in_float32
 def _attention(
-    q: Any, k: Any, v: Any, mask: Any, heads: int, scale: float, before: Any, after: Any, numbers: str = "float32"
+    q: Any, k: Any, v: Any, mask: Any, heads: int, scale: float, before: Any, after: Any, numbers: str = "float32",
+    softcap: float = 0.0,
 ) -> Any:  # fmt: skip
     """The definition of ``l0compile::attention``, without a query that sees no key giving NaN on the way."""
     if numbers != "float32":
@@ -31,6 +32,8 @@ def _attention(
     if kv != heads:
         kh, vh = (t.repeat_interleave(heads // kv, 1) for t in (kh, vh))
     scores = torch.matmul(qh, kh.transpose(-2, -1)) * scale
+    if softcap:
+        scores = torch.tanh(scores / softcap) * softcap
     if mask is not None and mask.dtype == torch.bool:
         scores = scores.masked_fill(torch.logical_not(mask), float("-inf"))
     elif mask is not None:

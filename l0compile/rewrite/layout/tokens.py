@@ -164,6 +164,7 @@ class _TokenLayout(Packing):
 
     def _attention(self, node: fx.Node) -> fx.Node | None:
         q, k, v, mask, heads, scale, before, after, numbers = (*node.args, "float32")[:9]
+        softcap = arguments(node)["softcap"]
         pairs = numbers == "bfloat16"
         if not all(packable(t) for t in (q, k, v)) or (
             pairs and shape(q)[-1] // heads % features_of(torch.bfloat16)
@@ -176,7 +177,7 @@ class _TokenLayout(Packing):
         bias = None
         if mask is not None and not _one_for_all_queries(mask):
             mask, bias = None, self.pack_mask(mask, sizes, node)
-        args = (*packed, mask, bias, *sizes, heads, scale, before, after, numbers)
+        args = (*packed, mask, bias, *sizes, heads, scale, before, after, numbers, None, 0, "", softcap)
         return self.editor.call(l0.packed_attention.default, args, before=node)
 
     def _rope(self, node: fx.Node) -> fx.Node | None:

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from l0compile.ir.codec import decode, encode
-from l0compile.ir.records import EngineChoice, Launch, PassRecord, Region, StageRecord
+from l0compile.ir.records import EngineChoice, HeadRecord, Launch, PassRecord, Region, StageRecord
 from l0compile.runtime.account.bound import Account, account
 from l0compile.runtime.account.predicted import PredictedTime
 from l0compile.runtime.account.profile import Profile
 from l0compile.runtime.account.text import (
     TextLine,
     checked,
+    head_lines,
     island_lines,
     ordinary_lines,
     part_lines,
@@ -45,6 +46,7 @@ class Explanation:
         dense_profile: the same of the dense model.
         predicted: on a GPU, what a call is predicted to take at the sizes of the example inputs.
         two_of_four: layers whose zeros fit, or nearly fit, a format that its tensor cores have and no kernel here uses.
+        heads: what each head of an attention with patterns reads, and loses by that.
     """
 
     regions: tuple[Region, ...]
@@ -62,6 +64,7 @@ class Explanation:
     dense_profile: Profile | None = None
     predicted: PredictedTime | None = None
     two_of_four: tuple[TwoOfFour, ...] = ()
+    heads: tuple[HeadRecord, ...] = ()
 
     @property
     def islands(self) -> tuple[StageRecord, ...]:
@@ -97,6 +100,8 @@ class Explanation:
             lines += [*wrapped(found.sentence, width), TextLine(""), *part_lines(found), TextLine("")]
         lines += region_lines(self.regions, found, width)
         lines += two_of_four_lines(self.two_of_four, width)
+        if self.heads:
+            lines += [TextLine(""), *head_lines(self.heads, found, width)]
         if found is not None and found.ordinary:
             lines += [TextLine(""), *ordinary_lines(found, self.plain, width)]
         elif self.ordinary:

@@ -1,11 +1,12 @@
 """The explanation as lines of text, for a terminal or ``print``."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal
 
-from l0compile.ir.records import Region, StageRecord
+from l0compile.ir.records import HeadRecord, Region, StageRecord
 from l0compile.runtime.account.bound import Account, RegionTime
 
 Style = Literal["plain", "title", "faint"]
@@ -108,6 +109,29 @@ def _kernels(time: RegionTime | None) -> str:
     if time is None or (time.after_ms == 0 and not time.kernels):
         return ""
     return ", ".join(dict.fromkeys(time.kernels)) or "computed by ordinary operators"
+
+
+def head_lines(heads: Sequence[HeadRecord], found: Account | None, width: int) -> Iterator[TextLine]:
+    """List the patterns of each attention: their heads, what these read, take and lose together.
+
+    The time of an attention is shared out by the keys that heads read.
+    """
+    yield TextLine(f"{'keys':>6}  {'ms':>6}  {'loss':>8}  heads and their patterns", "title")
+    times = {item.name: item.after_ms for item in found.regions if item.kind == "attention"} if found else {}
+    for region, members in groupby(heads, key=lambda head: head.region):
+        own = list(members)
+        total, ms = sum(head.density for head in own), times.get(region)
+        for pattern in dict.fromkeys(head.pattern for head in own):
+            alike = [head for head in own if head.pattern == pattern]
+            keys, known = (
+                sum(head.density for head in alike),
+                [head.loss for head in alike if head.loss is not None],
+            )
+            loss = f"{sum(known):.2g}" if len(known) == len(alike) else "–"
+            taken = milliseconds(None if ms is None or not total else ms * keys / total)
+            numbers = ", ".join(str(head.head) for head in alike)
+            cells = f"{keys / len(alike):>6.1%}  {taken:>6}  {loss:>8}  "
+            yield from wrapped(f"{region} {numbers}: {pattern}", width, " " * len(cells), first=cells)
 
 
 def ordinary_lines(found: Account, plain: tuple[str, ...], width: int) -> Iterator[TextLine]:

@@ -75,7 +75,7 @@ def finish(context: SearchContext, state: SearchState) -> SearchState:
                 "models measured": len(context.fitter.measured),
                 "seconds of each": context.fitter.seconds,
             },
-            "overhead": {"choosing and recording trials": f"{state.overhead_s:.1f} s"},
+            "overhead": {"choosing and recording trials": f"{state.overhead_s:.1f} s", **_joint(context)},
         },
         asked=requirements,
         budget_ratio=None if context.budget.ratio is None else share * context.budget.ratio,
@@ -212,6 +212,15 @@ def _facts(
         "versions": {"l0compile": __version__}
         | {name: version(name) for name in ("torch", "apache-tvm", "optuna")},
     }
+
+
+def _joint(context: SearchContext) -> dict[str, str]:
+    """Say how long the patterns of all heads took to choose; nothing where heads have none."""
+    joint = context.evaluator.joint
+    if joint is None:
+        return {}
+    evaluated = f"{joint.losses.evaluations} assignments were evaluated"
+    return {"choosing patterns of heads together": f"{joint.seconds:.1f} s, {evaluated}"}
 
 
 def _predicted_for(compiled: CompiledModel | PredictedModel) -> dict[str, dict[str, Any]]:

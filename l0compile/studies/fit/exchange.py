@@ -1,6 +1,6 @@
 """Choose among options of many items within a budget, by the length of a sum of vectors: a local search."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +58,15 @@ class VectorChoice:
                 total += self.vectors[item, option] - self.vectors[item, choice[item]]
                 choice[item] = option
         return tuple(choice)
+
+    def merged(self, groups: Sequence[Sequence[int]]) -> "VectorChoice":
+        """Return the choice of one option for all items of each group, whose starts are one, too."""
+        return VectorChoice(
+            tuple(self.start[items[0]] for items in groups),
+            self.residual,
+            np.stack([self.vectors[items].sum(0) for items in groups]),
+            np.stack([self.costs[items].sum(0) for items in groups]),
+        )
 
     def cost(self, choice: Choice | list[int]) -> float:
         """What the options of a choice cost together."""

@@ -155,9 +155,12 @@ def with_patterns(
 ) -> nn.Module:
     """Give the heads of ``model``, in place, the patterns of an allocation."""
     chosen: dict[str, list[HeadPattern]] = {}
+    losses: dict[str, list[float]] = {}
     for name, prices in sites.items():
-        numbers = [allocation.layers[head_name(name, head)].number for head in range(prices.heads)]
+        levels = [allocation.layers[head_name(name, head)] for head in range(prices.heads)]
+        numbers = [level.number for level in levels]
         if any(numbers):
             every = EveryKey()
             chosen[name] = [candidates[prices.group][n - 1] if n else every for n in numbers]
-    return assign_patterns(model, chosen)
+            losses[name] = [level.loss for level in levels]
+    return assign_patterns(model, chosen, losses)

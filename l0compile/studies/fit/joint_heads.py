@@ -83,8 +83,15 @@ class JointHeads:
         return best
 
     def _follow(self, linear: VectorChoice, room: float, best: Choice) -> Choice:
-        """Return the best of ``best`` and of what a linear model finds."""
+        """Return the best of ``best`` and of what a linear model finds, head by head and attention by attention."""
         found = [linear.improve(room, damping) for damping in _DAMPINGS]
+        members = [[i for i, (site, _) in enumerate(self._heads) if site == name] for name in self.sites]
+        if all(len({linear.start[i] for i in own}) == 1 for own in members):
+            # Heads of one attention with one pattern: their errors often cancel out, and its lists are shared.
+            whole = linear.merged(members)
+            for damping in _DAMPINGS:
+                numbers = dict(zip(self.sites, whole.improve(room, damping), strict=True))
+                found.append(tuple(numbers[site] for site, _ in self._heads))
         return min([best, *(choice for choice in found if self.ms(choice) <= room)], key=self.loss)
 
     def loss(self, choice: Choice) -> float:

@@ -9,7 +9,8 @@ from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel
 
 import l0compile as l0
 from l0compile.attention.assignment.assign import EveryKey, assign_patterns
-from l0compile.attention.assignment.calls import Call, answered, attention_sites
+from l0compile.attention.assignment.call import Call
+from l0compile.attention.assignment.calls import answered, attention_sites
 from l0compile.attention.assignment.losses import pattern_losses
 from l0compile.errors import DataError, InputError
 from tests.attention.window_pattern import Near
@@ -50,7 +51,8 @@ def dense_answer(model: nn.Module, site: str) -> torch.Tensor:
 )
 def test_heads_see_what_their_patterns_show(make, site: str) -> None:  # type: ignore[no-untyped-def]
     model = make()
-    sparse = assign_patterns(copy.deepcopy(model), {site: HEADS})
+    losses = {site: [0.25, 0.5, 0.75, 0.0]}
+    sparse = assign_patterns(copy.deepcopy(model), {site: HEADS}, losses)
     wanted = dense_answer(model, site)
     assert (wanted - model(IDS)[0]).abs().max() > 1e-2
     with torch.no_grad():
@@ -58,6 +60,14 @@ def test_heads_see_what_their_patterns_show(make, site: str) -> None:  # type: i
         torch.testing.assert_close(copy.deepcopy(sparse)(IDS)[0], wanted, atol=2e-6, rtol=0)
         compiled = l0.compile(sparse, (IDS,))
         torch.testing.assert_close(compiled(IDS)[0], wanted, atol=2e-5, rtol=0)
+    told = compiled.explain()
+    assert [(head.region, head.head, head.pattern, head.loss) for head in told.heads] == [
+        (site, number, str(pattern), loss)
+        for number, (pattern, loss) in enumerate(zip(HEADS, losses[site], strict=True))
+    ]
+    assert 0 < told.heads[0].density < told.heads[3].density <= 1
+    assert f"{site} 0, 2: " not in str(told) and f"{site} 0: {HEADS[0]}" in " ".join(str(told).split())
+    assert type(told).from_json(told.to_json()).heads == told.heads
     exported = torch.export.export(sparse, (IDS,))
     listed = [n for n in exported.graph.nodes if n.target is torch.ops.l0compile.block_attention.default]
     assert len(listed) == 1

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import l0compile as l0
 from l0compile.attention.attend import attend
 from l0compile.attention.patterns import SlidingWindow, StreamingLLM
 from l0compile.attention.selectors import (
@@ -58,3 +59,35 @@ def test_a_selector_is_exported(selector: Selector) -> None:
         assert any(
             node.target is torch.ops.l0compile.block_attention.default for node in exported.graph.nodes
         )
+
+
+@pytest.mark.parametrize(
+    "selectors",
+    [
+        (PooledScores(16, 3), HashedScores(8, block_size=16, topk=3, causal=False)),
+        pytest.param(
+            (AntidiagonalScores(16, 4, 0.8, 4), RoutedScores(2, 8, block_size=16, topk=3), RowTopK(9)),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param((ChipmunkColumns(9, 2, 32), LowRankScores(2, 8, topk=9)), marks=pytest.mark.slow),
+        pytest.param((DoubleSparsity(2, 8, 9), SELECTORS[-1]), marks=pytest.mark.slow),
+    ],
+    ids=lambda selectors: "+".join(type(selector).__name__ for selector in selectors),
+)
+def test_selectors_are_compiled_with_their_model(selectors: tuple[Selector, ...]) -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(1, 150, 16), torch.randn(1, 150, 16)
+    model = Together(selectors).eval()
+    compiled = l0.compile(model, inputs, engine="tvm")
+    assert [stage.engine for stage in compiled.explain().stages] == ["tvm"]
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(*inputs), model(*inputs), atol=2e-5, rtol=2e-5)
+
+
+class Together(nn.Module):
+    def __init__(self, selectors: tuple[Selector, ...]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(Chosen(selector) for selector in selectors)
+
+    def forward(self, q: Tensor, k: Tensor) -> Tensor:
+        return torch.stack([part(q, k) for part in self.parts])

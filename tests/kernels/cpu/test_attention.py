@@ -40,6 +40,7 @@ def check(  # type: ignore[no-untyped-def]
     heads: int = HEADS,
     value: int = DIM,
     numbers: str = "float32",
+    softcap: float = 0.0,
 ) -> None:
     batch, queries, keys = sizes
     window, full, boolean = kind
@@ -56,15 +57,17 @@ def check(  # type: ignore[no-untyped-def]
         spec = MaskSpec(full, boolean)
         operand = [mask if not full[2] else check_mask(launch, tile, spec, mask, sizes)]
         key_mask, bias_heads = (None, shape[1]) if full[2] else (spec, 0)
-    attention = AttentionSpec(heads, kv, DIM, value, 0.3, *window, key_mask, bias_heads, numbers)
+    attention = AttentionSpec(
+        heads, kv, DIM, value, 0.3, *window, key_mask, bias_heads, numbers, None, softcap
+    )
     result = (packed[0].shape[0], heads * value, tile.lanes)
     actual = l0.unpack(launch(attention, (*packed, *operand, *sizes), result), [batch, queries])
-    expected = l0.attention(q, k, v, mask, heads, 0.3, *window, numbers)
+    expected = l0.attention(q, k, v, mask, heads, 0.3, *window, numbers, softcap)
     if numbers == "float32":
         torch.testing.assert_close(actual, expected, rtol=1e-5, atol=2e-6)
     else:
         # A weight may be rounded to the neighbour of what the oracle has: by 2^-7 of itself.
-        limit = 2.0**-7 * l0.attention(q, k, v.abs(), mask, heads, 0.3, *window)
+        limit = 2.0**-7 * l0.attention(q, k, v.abs(), mask, heads, 0.3, *window, "float32", softcap)
         assert bool(((actual - expected).abs() <= limit + 1e-5).all())
         # Almost all of them are not, and an error elsewhere would show in the mean.
         assert float((actual - expected).abs().mean()) <= 0.05 * float(limit.mean()) + 1e-6
@@ -190,6 +193,13 @@ def test_shared_key_heads_and_other_widths(  # type: ignore[no-untyped-def]
 def test_sequence_lengths_of_the_benchmarks(launch, tile: TokenTile, queries: int) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(queries)
     check(launch, tile, (2, queries, queries), KINDS[2])
+
+
+@pytest.mark.parametrize("numbers", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", [(CAUSAL, KEYS, False), (ALL, FULL, True)], ids=str)
+def test_scores_have_a_soft_limit(launch, tile: TokenTile, kind, numbers: str) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(3)
+    check(launch, tile, (2, 19, 37), kind, numbers=numbers, softcap=0.7)
 
 
 def test_a_row_with_no_live_key_is_zero(launch, tile: TokenTile) -> None:  # type: ignore[no-untyped-def]

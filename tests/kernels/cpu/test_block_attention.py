@@ -25,7 +25,7 @@ def spec(
     **lists: Any,
 ) -> BlockAttentionSpec:  # fmt: skip
     extra = {name: lists.pop(name) for name in ("mask", "bias_heads", "numbers") if name in lists}
-    return BlockAttentionSpec(AttentionSpec(*heads, 0.3, **extra), *blocks, softcap=cap, **lists)
+    return BlockAttentionSpec(AttentionSpec(*heads, 0.3, softcap=cap, **extra), *blocks, **lists)
 
 
 def patterned(axes: ListAxes) -> dict[str, ListAxes]:
@@ -86,7 +86,7 @@ def run(
 def expected(of: BlockAttentionSpec, tensors: Any, program: RowProgram) -> torch.Tensor:
     q, k, v, mask, bias = tensors
     own = of.attention
-    rest = (own.heads, of.q_block, of.k_block, own.scale, of.softcap, of.log_sum_exp, own.numbers)
+    rest = (own.heads, of.q_block, of.k_block, own.scale, own.softcap, of.log_sum_exp, own.numbers)
     return l0.block_attention(q, k, v, *program.operands(), mask, bias, *rest)  # type: ignore[no-any-return]
 
 

@@ -23,25 +23,27 @@ LISTED, ATTENTION = torch.ops.l0compile.block_attention.default, torch.ops.l0com
 class Listed(nn.Module):
     """Attention of x to itself by constant lists; ``mask``: of keys, beside them."""
 
-    def __init__(self, seen: torch.Tensor, cap: float = 0.0) -> None:
+    def __init__(self, seen: torch.Tensor, cap: float = 0.0, sums: bool = False) -> None:
         super().__init__()
         program = RowProgram.from_mask(seen, 16, 16)
         self.present = [tensor is not None for tensor in program.operands()]
         for number, tensor in enumerate(program.operands()):
             self.register_buffer(f"list_{number}", tensor)
-        self.cap = cap
+        self.rest = cap, sums
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         lists = [getattr(self, f"list_{i}") for i in range(8)]
-        return torch.ops.l0compile.block_attention(x, x, x, *lists, mask, None, HEADS, 16, 16, 0.3, self.cap)
+        return torch.ops.l0compile.block_attention(
+            x, x, x, *lists, mask, None, HEADS, 16, 16, 0.3, *self.rest
+        )
 
 
 X = torch.randn(2, TOKENS, HEADS * 8, generator=torch.Generator().manual_seed(0))
 MASK = torch.arange(TOKENS).view(1, 1, 1, -1) < torch.tensor([TOKENS, 30]).view(2, 1, 1, 1)
 
 
-def captured(seen: torch.Tensor, cap: float = 0.0) -> Program:
-    return capture(Listed(seen, cap).eval(), (X, MASK))
+def captured(seen: torch.Tensor, cap: float = 0.0, sums: bool = False) -> Program:
+    return capture(Listed(seen, cap, sums).eval(), (X, MASK))
 
 
 def known(program: Program, listed_ms: float, dense_ms: float) -> Costs:
@@ -50,7 +52,8 @@ def known(program: Program, listed_ms: float, dense_ms: float) -> Costs:
     work = workload_of(node, 0.5)
     kernels = counted_kernels(Core())
     versions = {kernel.op: kernel.versions for kernel in kernels}
-    dense = KernelWorkload("attention", work.shape[:6], tokens=work.tokens, variant="bias")
+    variant = "bias+softcap" if "softcap" in work.words else "bias"
+    dense = KernelWorkload("attention", work.shape[:6], tokens=work.tokens, variant=variant)
     records = [
         CostRecord(CostKey(each, CostPlace("this", 2, versions[each.op])), (), ms, ms, ms, 1, "")
         for each, ms in ((work, listed_ms), (dense, dense_ms))
@@ -76,9 +79,10 @@ def test_lists_of_all_keys_are_no_lists() -> None:
     torch.testing.assert_close(made.run(X, MASK), program.run(X, MASK))
 
 
+@pytest.mark.parametrize("cap", [0.0, 2.0])
 @pytest.mark.parametrize(("listed_ms", "dense_ms", "dense"), [(2.0, 1.0, True), (1.0, 2.0, False)])
-def test_costs_decide_about_others(listed_ms: float, dense_ms: float, dense: bool) -> None:
-    program = captured(SOME)
+def test_costs_decide_about_others(listed_ms: float, dense_ms: float, dense: bool, cap: float) -> None:
+    program = captured(SOME, cap)
     made = dense_attention(program, known(program, listed_ms, dense_ms))
     (node,) = attentions(made)
     assert is_op(node, ATTENTION) == dense
@@ -87,7 +91,7 @@ def test_costs_decide_about_others(listed_ms: float, dense_ms: float, dense: boo
 
 
 def test_what_all_keys_do_not_have_stays_in_lists() -> None:
-    program = captured(SOME, cap=2.0)
+    program = captured(SOME, sums=True)
     assert dense_attention(program, known(program, 2.0, 1.0)) is program
 
 

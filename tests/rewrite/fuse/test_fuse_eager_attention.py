@@ -41,6 +41,15 @@ FORMS: dict[str, tuple[Callable[..., Any], float]] = {
     "other widths": (lambda q, k, v: attend(q @ k.mT, v[..., :3]), 1.0),
 }  # fmt: skip
 
+# (scale, soft limit) of scores with one.
+CAPPED: dict[str, tuple[Callable[..., Any], float, float]] = {
+    "Gemma 2": (
+        lambda q, k, v: attend(torch.tanh(q @ k.mT * 0.5 / 4.0) * 4.0 + torch.where(LIVE, 0.0, -INF), v), 0.5, 4.0,
+    ),
+    "product by the limit": (lambda q, k, v: attend(2.0 * torch.tanh((q @ k.mT) * 0.5), v), 1.0, 2.0),
+    "of one": (lambda q, k, v: attend(torch.tanh(q @ k.mT).masked_fill(~LIVE, -INF), v), 1.0, 1.0),
+}  # fmt: skip
+
 OTHERS: dict[str, Callable[..., Any]] = {
     "weights are read": lambda q, k, v: (lambda w: (w @ v, w))((q @ k.mT).softmax(-1)),
     "over queries": lambda q, k, v: (q @ k.mT).softmax(-2) @ v,
@@ -49,6 +58,10 @@ OTHERS: dict[str, Callable[..., Any]] = {
     "filled with a number": lambda q, k, v: attend((q @ k.mT).masked_fill(~LIVE, -5.0), v),
     "shared values": lambda q, k, v: attend(q @ k.mT, v[:1, :1]),
     "a mask larger than the scores": lambda q, k, v: attend(q[:, :1] @ k[:, :1].mT + q[..., :1], v),
+    "a negative limit": lambda q, k, v: attend(torch.tanh(q @ k.mT) * -2.0, v),
+    "a limit of the masked scores": lambda q, k, v: attend(
+        torch.tanh((q @ k.mT).masked_fill(~LIVE, -INF)) * 2.0, v
+    ),
     "float64": lambda q, k, v: attend(q.double() @ k.double().mT, v.double()),
 }
 
@@ -75,6 +88,15 @@ def test_forms(name: str, apply_once: Callable[..., Program]) -> None:
     result = apply_once(program, fuse_eager_attention, *inputs)
     (node,) = result.graph.find_nodes(op="call_function", target=SDPA)
     assert node.kwargs["scale"] == scale
+
+
+@pytest.mark.parametrize("name", CAPPED)
+def test_scores_with_a_soft_limit(name: str, apply_once: Callable[..., Program]) -> None:
+    formula, scale, softcap = CAPPED[name]
+    program, inputs = program_of(formula)
+    result = apply_once(program, fuse_eager_attention, *inputs)
+    (node,) = result.graph.find_nodes(op="call_function", target=torch.ops.l0compile.capped_attention.default)
+    assert node.kwargs == {"scale": scale, "softcap": softcap}
 
 
 @pytest.mark.parametrize("name", OTHERS)

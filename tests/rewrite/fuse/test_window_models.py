@@ -31,7 +31,7 @@ PAST, SLIDING, LOCAL, ALL = (None, 0), (5, 0), (4, 4), (None, None)
 MODELS: dict[str, tuple[dict[str, Any], list[Window]]] = {
     "Mistral": (SHARED, [SLIDING, SLIDING]),
     "Phi3": (SHARED, [SLIDING, SLIDING]),
-    "Gemma2": (GEMMA, [SLIDING, PAST]),
+    "Gemma2": ({**GEMMA, "attn_logit_softcapping": 0.5}, [SLIDING, PAST]),
     "Gemma3": ({**GEMMA, "layer_types": ["sliding_attention", "full_attention"]}, [SLIDING, PAST]),
     "ModernBert": (
         {

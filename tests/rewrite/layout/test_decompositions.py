@@ -63,6 +63,10 @@ EXAMPLES: dict[Any, tuple[Any, ...]] = {
     aten.rot90.default: (IMAGE, 1, [2, 3]),
     aten.linspace.default: (-1.0, 2.0, 7),
     aten.scaled_dot_product_attention.default: (IMAGE, IMAGE, IMAGE),
+    torch.ops.l0compile.capped_attention.default: (
+        IMAGE, IMAGE, IMAGE, None, 0.0, True, None, False, 0.7,
+    ),
+    aten.einsum.default: ("bij,bkj->bik", [CUBE, CUBE + 1]),
     aten.var.correction: (CUBE, [1, 2]),
     aten.var.dim: (CUBE, [1], False),
     aten.var_mean.correction: (CUBE, [-1]),
@@ -72,7 +76,7 @@ EXAMPLES: dict[Any, tuple[Any, ...]] = {
     aten.diff.default: (CUBE, 1, 1),
     aten.prelu.default: (CUBE, BIAS),
     aten.one_hot.default: (torch.tensor([[0, 2], [3, 1]]), 4),
-}
+}  # fmt: skip
 # Results that only training reads: empty in eager mode, or of another shape in the decomposition.
 FIRST_ONLY = (aten.log_sigmoid_forward.default,)
 
@@ -88,7 +92,10 @@ def test_same_values_as_pytorch(operator: Any) -> None:
     if operator in FIRST_ONLY:
         expected, got = expected[0], got[0]
     # Of every number for itself: small values must not be lost beside large ones. Sums cancel, in any order.
-    sums = operator is aten.scaled_dot_product_attention.default
+    sums = operator in (
+        aten.scaled_dot_product_attention.default,
+        torch.ops.l0compile.capped_attention.default,
+    )
     torch.testing.assert_close(got, expected, rtol=2e-6, atol=1e-7 if sums else 1e-12, check_stride=False)
 
 

@@ -3,6 +3,7 @@
 from itertools import product
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,3 +57,12 @@ def test_an_option_that_an_item_does_not_have_is_never_taken() -> None:
     start = (problem.start[0], 0, problem.start[2])
     found = VectorChoice(start, problem.residual, problem.vectors, problem.costs).improve(1e9)
     assert np.isfinite(problem.costs[np.arange(3), found]).all()
+
+
+def test_items_that_change_together_cost_and_sum_the_same() -> None:
+    problem = drawn(5, 3, 3)
+    problem = VectorChoice((0, 0, 0), problem.residual, problem.vectors, problem.costs)
+    merged = problem.merged([[0, 2], [1]])
+    for one, other in product(range(3), repeat=2):
+        assert merged.loss((one, other)) == pytest.approx(problem.loss((one, other, one)))
+        assert merged.cost((one, other)) == pytest.approx(problem.cost((one, other, one)))

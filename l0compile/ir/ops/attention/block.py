@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from l0compile.errors import InputError
-from l0compile.ir.ops.attention.multi_head import key_heads, weighted_sum
+from l0compile.ir.ops.attention.multi_head import capped, key_heads, weighted_sum
 from l0compile.ir.ops.attention.row_program import Operands, RowLists, RowProgram
 from l0compile.ir.ops.bfloat16 import rounded
 
@@ -130,9 +130,7 @@ def _scores(
     kh, vh = (t.repeat_interleave(heads // kv, 1) for t in (kh, vh))
     if numbers == "bfloat16":
         qh, kh, vh = (rounded(t) for t in (qh, kh, vh))
-    scores = (qh @ kh.transpose(-1, -2)) * scale
-    if softcap:
-        scores = softcap * torch.tanh(scores / softcap)
+    scores = capped((qh @ kh.transpose(-1, -2)) * scale, softcap)
     queries, keys = scores.shape[-2:]
     if bias is not None:
         scores = scores + bias[:, _distances(queries, keys) + keys - 1]

@@ -21,6 +21,7 @@ def attention(
     before: int | None,
     after: int | None,
     numbers: str = "float32",
+    softcap: float = 0.0,
 ) -> Tensor:
     """softmax(scale * Q Kᵀ + mask over live keys) V, head by head.
 
@@ -40,6 +41,7 @@ def attention(
         numbers: what both products multiply. "bfloat16": q, k, v and exp(score - the largest score of the query) are
             rounded to it; sums and all else are float32. A kernel that meets a larger score later has rounded
             exponentials to a smaller one, so each weight may differ by 2^-7 of itself.
+        softcap: a scaled product s becomes softcap * tanh(s / softcap), before the mask; 0: it stays.
 
     Returns:
         [B, Sq, heads*Dv], dtype of ``q``. A query with no live key gives 0, as in torch.
@@ -52,8 +54,13 @@ def attention(
     kh, vh = (t.repeat_interleave(heads // kv, 1) for t in (kh, vh))
     if numbers == "bfloat16":
         qh, kh, vh = (rounded(t) for t in (qh, kh, vh))
-    scores = _masked((qh @ kh.transpose(-1, -2)) * scale, mask, before, after)
+    scores = _masked(capped((qh @ kh.transpose(-1, -2)) * scale, softcap), mask, before, after)
     return weighted_sum(scores, vh, numbers).transpose(1, 2).flatten(-2).contiguous()
+
+
+def capped(scores: Tensor, softcap: float) -> Tensor:
+    """softcap * tanh(scores / softcap), or the scores themselves if it is 0."""
+    return softcap * torch.tanh(scores / softcap) if softcap else scores
 
 
 def weighted_sum(scores: Tensor, values: Tensor, numbers: str) -> Tensor:
@@ -66,7 +73,7 @@ def weighted_sum(scores: Tensor, values: Tensor, numbers: str) -> Tensor:
 
 
 @attention.register_fake
-def _(q, k, v, mask, heads, scale, before, after, numbers="float32"):  # type: ignore[no-untyped-def]
+def _(q, k, v, mask, heads, scale, before, after, numbers="float32", softcap=0.0):  # type: ignore[no-untyped-def]
     kv = _check(q, k, v, mask, heads)
     return q.new_empty(q.shape[0], q.shape[1], v.shape[2] // kv * heads)
 

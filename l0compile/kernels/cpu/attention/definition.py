@@ -40,7 +40,7 @@ def _call(node: fx.Node) -> KernelCall:
     spec = AttentionSpec(
         heads, kv_heads, widths[0] // heads, widths[2] // kv_heads, own["scale"], own["before"], own["after"],
         None if mask is None else mask_spec(mask), 0 if bias is None else int(bias.meta["val"].shape[0]), numbers,
-        word_form(inverse, own["zero_point"], own["pairs"]),
+        word_form(inverse, own["zero_point"], own["pairs"]), own["softcap"],
     )  # fmt: skip
     return KernelCall(spec, given(q, k, v, mask, bias, inverse), tuple(sizes), mask=mask)
 
@@ -58,7 +58,8 @@ def _workload(node: fx.Node, call: KernelCall) -> KernelWorkload:
     window = not causal and (spec.before, spec.after) != (None, None)
     if window:
         shape = (*shape, *(_NO_LIMIT if limit is None else limit for limit in (spec.before, spec.after)))
-    flags = {"causal": causal, "window": window, "mask": spec.mask is not None, "bias": spec.bias_heads > 0}
+    flags = {"causal": causal, "window": window, "mask": spec.mask is not None, "bias": spec.bias_heads > 0,
+             "softcap": spec.softcap != 0}  # fmt: skip
     words = [word for word, on in flags.items() if on] + ([spec.result.name] if spec.result else [])
     variant = "+".join(words)
     return KernelWorkload("attention", shape, tokens=batch * queries, variant=variant, dtype=spec.numbers)
@@ -75,7 +76,7 @@ def _spec(workload: KernelWorkload, _: TokenTile) -> AttentionSpec | None:
     result = next((FORMS[word] for word in words if word in FORMS), None)
     return AttentionSpec(
         heads, kv_heads, dim, value_dim, dim**-0.5, *_limits(workload), mask, int("bias" in words),
-        "bfloat16" if workload.dtype == "bfloat16" else "float32", result,
+        "bfloat16" if workload.dtype == "bfloat16" else "float32", result, 30.0 if "softcap" in words else 0.0,
     )  # fmt: skip
 
 
@@ -152,7 +153,7 @@ ATTENTION = KernelDef(
     spec=AttentionSpec,
     emit=attention,
     costs=KernelCosts(
-        _workload, _spec, _counts, _operands, words=("causal", "window", "mask", "bias", *FORMS)
+        _workload, _spec, _counts, _operands, words=("causal", "window", "mask", "bias", "softcap", *FORMS)
     ),
     dtypes=("float32", "bfloat16"),
 )

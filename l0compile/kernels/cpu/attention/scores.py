@@ -3,7 +3,7 @@
 from typing import Any
 
 from l0compile.kernels.cpu.attention.state import AttentionBuffers, KeyStep, QueryBlock, accumulators
-from l0compile.kernels.cpu.lanes import Expr, const, exp_below, held, store, variable
+from l0compile.kernels.cpu.lanes import Expr, const, exp_below, held, store, tanh, variable
 from l0compile.kernels.cpu.pair import PAIR, pair_word
 from l0compile.kernels.tir import TB
 
@@ -39,10 +39,20 @@ def score(given: AttentionBuffers, block: QueryBlock, now: KeyStep, row: Expr, p
     if spec.pairs:
         for register in acc:
             store(register, register[lanes] * const(spec.scale, register[lanes]), lanes)
+    limit(given, acc)
     _mask(given, block, now, key, acc)
     store(peak, TB.max(peak[lanes], _largest([register[lanes] for register in acc])), lanes)
     for r in range(rows):
         store(block.work, acc[r][lanes], block.scores + row + r, lanes)
+
+
+def limit(given: AttentionBuffers, acc: list[Any]) -> None:
+    """Softcap: scores s become cap * tanh(s / cap)."""
+    cap, lanes = given.spec.softcap, given.vector
+    if cap:
+        for total in acc:
+            value = total[lanes]
+            store(total, tanh(value * const(1.0 / cap, value)) * const(cap, value), lanes)
 
 
 def _largest(values: list[Expr]) -> Expr:

@@ -23,6 +23,7 @@ class AttentionSpec:
         bias_heads: heads of a mask packed with queries in lanes; 0 where there is none.
         numbers: what both products multiply.
         result: the words in which the result is written; None: it is float32.
+        softcap: limit of scores, 0 for none.
     """
 
     heads: int
@@ -36,6 +37,7 @@ class AttentionSpec:
     bias_heads: int = 0
     numbers: Literal["float32", "bfloat16"] = "float32"
     result: WordForm | None = None
+    softcap: float = 0.0
 
     @property
     def window(self) -> bool:

@@ -30,7 +30,7 @@ _LISTS = (
 
 def _dense_call(node: fx.Node) -> KernelCall | None:
     own = arguments(node)
-    spec = _spec(own, before=own["before"], after=own["after"])
+    spec = _spec(own, before=own["before"], after=own["after"], softcap=own["softcap"])
     if spec is None:
         return None
     return KernelCall(spec, given(*(own[name] for name in ("q", "k", "v", "mask"))), mask=own["mask"])

@@ -29,7 +29,7 @@ def _workload(node: fx.Node, call: KernelCall) -> KernelWorkload:
     spec, own = call.spec, call.spec.attention
     batch, queries, keys = map(example_number, call.sizes)
     shape = (own.heads, own.kv_heads, own.dim, own.value_dim, queries, keys, spec.q_block, spec.k_block)
-    flags = (spec.full, spec.partial, spec.columns, own.mask, own.bias_heads, spec.softcap, spec.log_sum_exp)
+    flags = (spec.full, spec.partial, spec.columns, own.mask, own.bias_heads, own.softcap, spec.log_sum_exp)
     variant = "+".join(word for word, flag in zip(WORDS, flags, strict=True) if flag)
     density = min(1.0, max(_LEAST, arguments(node)["kept"]))
     return KernelWorkload("block_attention", shape, None, density, batch * queries, variant, own.numbers)
@@ -44,11 +44,11 @@ def _spec(workload: KernelWorkload, tile: TokenTile) -> BlockAttentionSpec | Non
     attention = AttentionSpec(
         heads, kv_heads, dim, value_dim, dim**-0.5, None, None, _KEY_MASK if "mask" in words else None,
         int("bias" in words), "bfloat16" if workload.dtype == "bfloat16" else "float32",
+        softcap=30.0 if "softcap" in words else 0.0,
     )  # fmt: skip
     return BlockAttentionSpec(
-        attention, q_block, k_block, full, partial, partial, columns, 30.0 if "softcap" in words else 0.0,
-        "logarithms" in words,
-    )  # fmt: skip
+        attention, q_block, k_block, full, partial, partial, columns, "logarithms" in words
+    )
 
 
 def _counts(workload: KernelWorkload, machine: Machine) -> Mapping[str, float]:

@@ -25,11 +25,11 @@ def _call(node: fx.Node) -> KernelCall:
     mask, bias = own["mask"], own["bias"]
     attention = AttentionSpec(
         own["heads"], *_widths(own), own["scale"], None, None, None if mask is None else mask_spec(mask),
-        0 if bias is None else int(bias.meta["val"].shape[0]), own["numbers"],
+        0 if bias is None else int(bias.meta["val"].shape[0]), own["numbers"], softcap=own["softcap"],
     )  # fmt: skip
     spec = BlockAttentionSpec(
         attention, own["q_block"], own["k_block"], _axes(own["full_blocks"]), _axes(own["partial_blocks"]),
-        _axes(own["pattern_numbers"]), _axes(own["columns"]), own["softcap"], own["log_sum_exp"],
+        _axes(own["pattern_numbers"]), _axes(own["columns"]), own["log_sum_exp"],
     )  # fmt: skip
     sizes = tuple(own[name] for name in ("batch", "queries", "keys"))
     return KernelCall(spec, given(*(own[name] for name in _TENSORS)), sizes, mask=mask)

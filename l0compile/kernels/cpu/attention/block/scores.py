@@ -5,8 +5,9 @@ from typing import Any
 from l0compile.ir.ops.attention.packed_block import EDGE
 from l0compile.kernels.cpu.attention.block.groups import pattern_at
 from l0compile.kernels.cpu.attention.block.state import COLUMNS, BlockBuffers, KeyGroups, RowShare
+from l0compile.kernels.cpu.attention.scores import limit
 from l0compile.kernels.cpu.attention.state import accumulators
-from l0compile.kernels.cpu.lanes import Expr, ahead, const, const_int, held, store, tanh
+from l0compile.kernels.cpu.lanes import Expr, ahead, const, const_int, held, store
 from l0compile.kernels.cpu.pair import PAIR
 from l0compile.kernels.tir import TB
 
@@ -102,11 +103,9 @@ def _finish(
     peak: Any,
 ) -> None:
     """Limit, bias and mask the scores of a group; ``places``: of its keys in the sequence."""
-    base, lanes, cap = given.base, given.base.vector, given.spec.softcap
+    base, lanes = given.base, given.base.vector
+    limit(base, acc)
     for total, place in zip(acc, places, strict=True):
-        if cap:
-            value = total[lanes] * const(1.0 / cap, total[lanes])
-            store(total, tanh(value) * const(cap, value), lanes)
         if base.bias is not None:
             head = share.queries.head if base.spec.bias_heads > 1 else 0
             distance = share.place - place + base.keys + (EDGE - 1)

@@ -18,14 +18,14 @@ class BlockAttentionSpec:
     """Attention of packed queries to the keys that a row program lists.
 
     Attributes:
-        attention: heads, widths, scale, mask of keys and numbers; ``bias_heads`` are those of a bias by distance.
+        attention: heads, widths, scale, mask of keys and numbers; ``bias_heads`` are those of a bias by
+            distance.
         q_block: queries of a row.
         k_block: keys of a block.
         full: axes of the list of blocks that are seen whole, or None.
         partial: axes of the list of blocks that are seen by a pattern, or None.
         pattern_numbers: axes of the numbers of their patterns, or None.
         columns: axes of the list of single keys, or None.
-        softcap: limit of scores, 0 for none.
         log_sum_exp: the result has the logarithms of the sums of exponentials, too.
     """
 
@@ -36,7 +36,6 @@ class BlockAttentionSpec:
     partial: ListAxes | None = None
     pattern_numbers: ListAxes | None = None
     columns: ListAxes | None = None
-    softcap: float = 0.0
     log_sum_exp: bool = False
 
     @property

@@ -1,0 +1,1 @@
+"""Kernels for computed tensors alone: no operand of theirs is a weight."""
