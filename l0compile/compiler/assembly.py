@@ -19,13 +19,16 @@ from l0compile.lower.stage_build import BuiltStage
 from l0compile.runtime import CudaStage, Explanation, StagePlan, Step, TorchStage, TvmStage
 
 
-def assemble(program: Program, built: Sequence[BuiltStage], in_place: bool = False) -> StagePlan:
+def assemble(
+    program: Program, built: Sequence[BuiltStage], in_place: bool = False, borrows: bool = False
+) -> StagePlan:
     """Return the plan that runs the stages of ``program`` in order.
 
     Args:
         program: what was built.
         built: its stages.
         in_place: the plan may write into its state.
+        borrows: what PyTorch runs reads its constants where the model has them, until the plan is told to ``own`` them.
     """
     constants: dict[str, Tensor] = {}
     steps = []
@@ -41,6 +44,7 @@ def assemble(program: Program, built: Sequence[BuiltStage], in_place: bool = Fal
             _own_names(part, constants, number),
             pauses="tvm" in engines,
             writes=_writes(program, part, built, wanted) if in_place else (),
+            borrows=borrows,
         )
         steps.append(Step(stage, part.stage.inputs, part.stage.outputs, frees))
     return StagePlan(steps, [node.name for node in program.placeholders], results)
@@ -82,7 +86,7 @@ def _writes(
 
 
 def _stage(
-    part: BuiltStage, constants: Mapping[str, Tensor], pauses: bool, writes: Sequence[int]
+    part: BuiltStage, constants: Mapping[str, Tensor], pauses: bool, writes: Sequence[int], borrows: bool
 ) -> TvmStage | CudaStage | TorchStage:
     if isinstance(part.machine_code, CudaLibrary):
         assert part.target is not None
@@ -91,7 +95,7 @@ def _stage(
         return TvmStage(part.machine_code, constants)
     assert part.code is not None
     code = replace(part.code, constants=tuple(constants))
-    return TorchStage(code, constants, 1 if part.one_thread else None, pauses, writes)
+    return TorchStage(code, constants, 1 if part.one_thread else None, pauses, writes, borrows)
 
 
 def explanation(

@@ -25,7 +25,7 @@ from l0compile.frontend.dense_tensors import dense_weights
 from l0compile.frontend.export import capture
 from l0compile.gates import hardening
 from l0compile.hardware.costs import GpuModel
-from l0compile.hardware.process import torch_threads, while_compiling
+from l0compile.hardware.process import collect_now, torch_threads, while_compiling
 from l0compile.hardware.targets import Target, load_target
 from l0compile.ir.program import Program
 from l0compile.ir.records import EngineChoice
@@ -169,9 +169,9 @@ class _Compilation:
             return self.in_torch(_warned(without("tvm", error)))
         return compiled if engine == "tvm" else self.quicker(compiled)
 
-    def in_torch(self, choice: EngineChoice) -> CompiledModel:
+    def in_torch(self, choice: EngineChoice, borrows: bool = False) -> CompiledModel:
         _log.info("preparing the model in PyTorch")
-        return self._finish([lower_torch(self.dense, choice.reason)], choice)
+        return self._finish([lower_torch(self.dense, choice.reason)], choice, borrows)
 
     def in_tvm(self, choice: EngineChoice) -> CompiledModel:
         _log.info("generating code for %s", self.target.name)
@@ -186,7 +186,8 @@ class _Compilation:
         if may_call and (ahead := self._far_ahead(compiled)):
             return compiled.chosen(ahead)
         try:
-            other = self.in_torch(EngineChoice("torch", "the quicker engine"))
+            # Nothing is copied for an engine that may be dropped.
+            other = self.in_torch(EngineChoice("torch", "the quicker engine"), borrows=True)
         except (ArtifactError, BuildError, RewriteError) as error:
             return compiled.chosen(_warned(without("torch", error)))
         models = {"tvm": compiled, "torch": other}
@@ -209,8 +210,11 @@ class _Compilation:
         with dense_weights(model), unchanged(model, names), watched_numbers(model):
             yield model
 
-    def _finish(self, built: Sequence[BuiltStage], choice: EngineChoice) -> CompiledModel:
-        plan, facts = assemble(self.program, built, in_place=True), {"gate_rule": _gate_rule(self.model)}
+    def _finish(
+        self, built: Sequence[BuiltStage], choice: EngineChoice, borrows: bool = False
+    ) -> CompiledModel:
+        plan = assemble(self.program, built, in_place=True, borrows=borrows)
+        facts = {"gate_rule": _gate_rule(self.model)}
         examples = _example_shapes(self.program, self.args, self.kwargs)
         bounds = provable_bounds(self.program)[0]
         on_device = self.target.kind == "cuda"
@@ -269,7 +273,11 @@ def _warned(choice: EngineChoice) -> EngineChoice:
 def _lower(program: Program, target: Target) -> tuple[BuiltStage, ...]:
     with _threads_for(program):
         machine = target if target.kind == "cuda" else token_tile(target)
-        return lower(program, target, machine, costs_of(target))
+        built = lower(program, target, machine, costs_of(target))
+    # What the compiler leaves would lie beside the weights that are packed next.
+    collect_now()
+    release()
+    return built
 
 
 def _example_shapes(

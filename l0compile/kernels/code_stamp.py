@@ -2,18 +2,28 @@
 
 Text that does not change what is computed does not count: comments, docstrings, annotations, imports, the module that
 a function lies in, and functions that are not reached.
+
+To find that out takes a tenth of the time in which a model is compiled whose code is kept. So stamps are kept too, in
+files named by a hash of everything that they could depend on.
 """
 
 import ast
 import functools
 import hashlib
+import logging
+import os
+import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from l0compile.hardware.cache_folder import cache_folder
 from l0compile.hardware.targets import Core
+
+_log = logging.getLogger("l0compile")
 
 # Where the code of kernels lies; what they import from elsewhere only carries data or raises errors.
 _FOLLOWED, _NOT_FOLLOWED = ("l0compile.kernels.", "l0compile.ir."), "l0compile.kernels.tir"
@@ -23,6 +33,44 @@ _CORE = tuple(Core.__dataclass_fields__)
 @functools.cache
 def code_stamp(function: Callable[..., Any], core: Core) -> str:
     """Hash ``function``, all that it reaches in kernels and operators, and the numbers of ``core`` that these read."""
+    folder = cache_folder()
+    if folder is None:
+        return _made(function, core)
+    names = sorted(name for name in sys.modules if name.startswith(_FOLLOWED) or name == function.__module__)
+    parts = (sys.version, _sources(tuple(names)), function.__module__, function.__qualname__, repr(core))
+    path = folder / "stamps" / hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    try:
+        kept = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        kept = ""
+    if re.fullmatch("[0-9a-f]{12}", kept):
+        return kept
+    made = _made(function, core)
+    _keep(path, made)
+    return made
+
+
+def _keep(path: Path, stamp: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="ascii") as file:
+            file.write(stamp)
+        os.replace(file.name, path)
+    except OSError as error:
+        _log.info("%s: a stamp is not kept: %s", path.parent, error)
+
+
+@functools.cache
+def _sources(modules: tuple[str, ...]) -> str:
+    """Hash the text of modules."""
+    found = hashlib.sha256()
+    for name in modules:
+        path = getattr(sys.modules[name], "__file__", None)
+        found.update(f"{name}\0".encode() + (Path(path).read_bytes() if path else b"") + b"\0")
+    return found.hexdigest()
+
+
+def _made(function: Callable[..., Any], core: Core) -> str:
     found: dict[tuple[str, str], _Definition | None] = {}
     todo = [(function.__module__, function.__name__)]
     while todo:

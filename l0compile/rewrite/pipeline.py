@@ -15,6 +15,7 @@ from l0compile.rewrite.formats.choose_formats import choose_formats
 from l0compile.rewrite.formats.dense_attention import dense_attention
 from l0compile.rewrite.formats.dense_kernels import dense_kernels
 from l0compile.rewrite.formats.masks_beside_lists import masks_beside_lists
+from l0compile.rewrite.formats.undo_gathers import undo_gathers
 from l0compile.rewrite.fuse.fuse_attention import fuse_attention
 from l0compile.rewrite.fuse.fuse_complex_rope import fuse_complex_rope
 from l0compile.rewrite.fuse.fuse_eager_attention import fuse_eager_attention
@@ -97,6 +98,7 @@ COMPACT = PassGroup("compact", "Remove what is dead; dense operators stay dense.
 FORMATS = PassGroup("formats", "Choose how each weight that is left is stored, and what attention walks.", (
     Pass(masks_beside_lists),
     Pass(dense_attention, takes=("costs",)),
+    Pass(undo_gathers, uses_zeros=True, takes=("target",)),
     Pass(choose_formats, uses_zeros=True, adds_operators=True, takes=("target", "costs")),
 ))  # fmt: skip
 LAYOUT = PassGroup("layout", "Bring values into the memory layouts of the CPU kernels.", (

@@ -204,7 +204,8 @@ class CompiledModel(InferenceModule):
         return Profile(sizes, self.threads or workers, total, tuple(functions))
 
     def chosen(self, choice: EngineChoice) -> "CompiledModel":
-        """Return the same model with another account of why it runs in its engine."""
+        """Return the same model with another account of why it runs in its engine; it holds all its constants."""
+        self._plan.own()
         account = replace(self._explanation, choice=choice)
         return CompiledModel(
             self._plan, self.signature, self.target, account, self._facts, self.threads, self._first

@@ -75,6 +75,12 @@ class StagePlan:
         # An input handed through is copied: results are the caller's own.
         return values[name].clone() if name in self.inputs else values[name]
 
+    def own(self) -> None:
+        """Hold constants that were borrowed of the model."""
+        for step in self.steps:
+            if isinstance(step.stage, TorchStage):
+                step.stage.own()
+
     def keep(self) -> None:
         """Make what stages wrote into state final."""
         for step in self.steps:

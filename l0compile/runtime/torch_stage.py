@@ -27,10 +27,12 @@ class TorchStage:
         threads: int | None = None,
         pauses: bool = False,
         writes: Sequence[int] = (),
+        borrows: bool = False,
     ) -> None:
         """``threads``: of PyTorch while the stage runs; None leaves the process's own number.
         ``pauses``: TVM runs next, so PyTorch's other threads are not left spinning. ``writes``: inputs, by position,
-        whose memory an operator may write to, as nobody needs their old values.
+        whose memory an operator may write to, as nobody needs their old values. ``borrows``: constants are read
+        where the model has them, until ``own`` is called.
 
         Raises: ArtifactError for an operator that this PyTorch does not have.
         """
@@ -39,12 +41,25 @@ class TorchStage:
         plain = {name: constants[name] for name in code.constants}
         self._packed = prepack(code, plain)
         self._plain = {name: t for name, t in plain.items() if name not in self._packed.originals}
-        if self._packed.originals:
-            # Loaded weights are views of one mapped file, which would stay in memory for the sake of a few biases.
-            self._plain = {name: t.clone() for name, t in self._plain.items()}
+        self._written: Undo = []
+        self._borrows = True
+        self._bind() if borrows else self.own()
+
+    def own(self) -> None:
+        """Copy what is borrowed where other constants were packed.
+
+        Loaded weights are views of one mapped file, which would stay in memory for the sake of a few biases.
+        """
+        if self._borrows:
+            self._borrows = False
+            if self._packed.originals:
+                self._plain = {name: t.clone() for name, t in self._plain.items()}
+            self._bind()
+
+    def _bind(self) -> None:
+        code = self.code
         fixed = [self._plain.get(name) for name in code.constants]
         self._slots: list[Any] = [None] * code.inputs + fixed + [None] * len(code.instructions)
-        self._written: Undo = []
         self._calls = bind(code, {**self._packed.kernels, **self._writing()}, self._slots)
         self._outputs = bind_outputs(code, self._slots)
         self._owned = {t.untyped_storage().data_ptr() for t in self._plain.values()}

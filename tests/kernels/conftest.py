@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from l0compile.hardware._tvm import runtime, tvm, tvm_target
+from l0compile.hardware._tvm import runtime
 from l0compile.hardware.targets import load_target
 from l0compile.kernels import emit
 from l0compile.kernels.cpu.linear.spec import LinearSchedule
 from l0compile.kernels.token_tile import TokenTile, token_tile
+from tests.kernels.kept_code import kept_code
 
 Run = Callable[..., torch.Tensor]
 
@@ -23,7 +24,7 @@ def tile() -> TokenTile:
 @pytest.fixture(scope="session")
 def launch(tile: TokenTile) -> Run:
     """launch(spec, inputs, shape of the result[, schedule, dtype]): tensors and integers in, the result out."""
-    built: dict[tuple[Any, LinearSchedule | None], object] = {}
+    built: dict[tuple[Any, LinearSchedule | None], Callable[..., None]] = {}
 
     def call(
         spec: Any,
@@ -34,14 +35,10 @@ def launch(tile: TokenTile) -> Run:
     ) -> torch.Tensor:
         key = spec, schedule
         if key not in built:
-            function = emit(spec, tile, schedule)
-            executable = tvm.compile(
-                function.with_attr("global_symbol", "main"), target=tvm_target(load_target("native"))
-            )
-            built[key] = executable["main"]
+            built[key] = kept_code(emit(spec, tile, schedule))
         result = torch.full(shape, float("nan") if dtype.is_floating_point else -1, dtype=dtype)
         operands = [runtime.from_dlpack(i.contiguous()) if isinstance(i, torch.Tensor) else i for i in inputs]
-        built[key](*operands, runtime.from_dlpack(result))  # type: ignore[operator]
+        built[key](*operands, runtime.from_dlpack(result))
         return result
 
     return call

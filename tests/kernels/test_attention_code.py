@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from l0compile.hardware._tvm import tvm, tvm_target
 from l0compile.hardware.targets import load_target
 from l0compile.kernels import emit
 from l0compile.kernels.cpu.attention.block.spec import BlockAttentionSpec, ListAxes
 from l0compile.kernels.cpu.attention.spec import AttentionSpec
 from l0compile.kernels.token_tile import token_tile
+from tests.kernels.kept_code import kept_assembly
 from tests.kernels.machine_code import VECTOR_ON_STACK, innermost_loops, multiplications
 
 # Exponentials have one; they are no sums of products.
@@ -33,8 +33,8 @@ SPECS = {
 def test_accumulators_stay_in_registers(name: str, keys: str) -> None:
     target, (spec, least) = load_target(name), SPECS[keys]
     tile = token_tile(target)
-    function = emit(spec, tile).with_attr("global_symbol", "main")
-    code = tvm.compile(function, target=tvm_target(target)).mod.inspect_source("asm")
+    function = emit(spec, tile)
+    code = kept_assembly(function, target)
     loops = [
         loop
         for loop in innermost_loops(code)

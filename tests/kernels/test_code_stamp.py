@@ -10,6 +10,7 @@ import pytest
 
 from l0compile.hardware.targets import Core
 from l0compile.kernels.code_stamp import code_stamp
+from l0compile.kernels.cpu.rows.dense import rows_linear
 
 Stamp = Callable[..., str]
 SHARED = "def half(x):\n    return x / 2\n\n\ndef other(x):\n    return x\n"
@@ -89,3 +90,21 @@ def test_code_counts(stamp: Stamp, old: str, new: str) -> None:
 
 def test_numbers_of_the_core_count_where_the_code_reads_them(stamp: Stamp) -> None:
     assert stamp(core=Core(latency=5)) != stamp(core=Core(accumulators=9)) == stamp()
+
+
+def test_a_stamp_is_kept_for_the_next_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("L0COMPILE_CACHE", str(tmp_path))
+    again = code_stamp.__wrapped__  # as in a process that has asked for none
+    made, calls = again(rows_linear, Core()), list[str]()
+    monkeypatch.setattr(
+        "l0compile.kernels.code_stamp._made", lambda *_: calls.append("made") or "0123456789ab"
+    )
+    assert again(rows_linear, Core()) == made and not calls
+    assert (
+        again(rows_linear, Core(latency=Core().latency + 1)) == "0123456789ab"
+    )  # other numbers have their own
+    for file in (tmp_path / "stamps").iterdir():
+        file.write_text("0123")
+    assert again(rows_linear, Core()) == "0123456789ab" and len(calls) == 2
+    monkeypatch.setenv("L0COMPILE_CACHE", "off")
+    assert again(rows_linear, Core()) == "0123456789ab" and len(calls) == 3

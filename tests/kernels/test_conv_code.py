@@ -2,12 +2,12 @@
 
 import pytest
 
-from l0compile.hardware._tvm import tvm, tvm_target
 from l0compile.hardware.targets import load_target
 from l0compile.ir.ops.planes import Planes
 from l0compile.kernels import emit
 from l0compile.kernels.cpu.conv import ConvSpec
 from l0compile.kernels.token_tile import token_tile
+from tests.kernels.kept_code import kept_assembly
 from tests.kernels.machine_code import VECTOR_ON_STACK, computing_loops, multiplications
 
 
@@ -16,8 +16,8 @@ from tests.kernels.machine_code import VECTOR_ON_STACK, computing_loops, multipl
 def test_accumulators_stay_in_registers(name: str, dense: bool) -> None:
     target, planes = load_target(name), Planes.bordered(14, 14, 15, 16, 232)
     spec = ConvSpec(64, 576 if dense else 0, 4, 64, planes.size, planes, dense, True, True, "relu")
-    function = emit(spec, token_tile(target)).with_attr("global_symbol", "main")
-    code = tvm.compile(function, target=tvm_target(target)).mod.inspect_source("asm")
+    function = emit(spec, token_tile(target))
+    code = kept_assembly(function, target)
     loops = computing_loops(code)
     # The whole tile: four rows times its registers.
     tile = token_tile(target)

@@ -46,7 +46,7 @@ def structured(program: Program, seed: int, share: float) -> Program:
 SIZES = ((1, 1), (1, 7), (3, 1), (2, 6))
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 10**6), share=st.sampled_from([0.0, 0.1, 0.4, 0.8]), size=st.sampled_from(SIZES))
 def test_transformer_with_any_zeros(
     prenorm_program: Program, target: Target, make_tokens: Callable[..., tuple[Tensor, Tensor]],
@@ -60,7 +60,7 @@ def test_transformer_with_any_zeros(
 
 
 @pytest.mark.parametrize("causal", [False, True])
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(data=st.data())
 def test_gated_transformer(
     prenorm: Callable[..., nn.Module], target: Target, make_tokens: Callable[..., tuple[Tensor, Tensor]],

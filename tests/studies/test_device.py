@@ -20,6 +20,14 @@ from tests.measurement.rpc_device import running_device
 pytest.importorskip("tornado", reason="TVM's tracker needs tornado (extra 'workers')")
 
 
+def test_only_compiled_models_are_jobs_of_a_device(tmp_path: Path) -> None:
+    bench = Bench(tiny_task.TinyTask(tiny_task.TinyOptions()), tmp_path, "native", "rpc://127.0.0.1:9/none")
+    bench.prepare()
+    jobs, failures = bench.dense_jobs()
+    assert set(jobs) == {DENSE} and "runs compiled models only" in str(failures[PYTORCH])
+
+
+@pytest.mark.slow
 def test_models_are_timed_there_and_other_engines_are_not(space: Space, tmp_path: Path) -> None:
     task = tiny_task.TinyTask(tiny_task.TinyOptions())
     with running_device() as url:

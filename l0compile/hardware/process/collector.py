@@ -4,6 +4,8 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_pauses = 0  # blocks that have paused the collector and not ended
+
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
@@ -16,11 +18,20 @@ def collector_paused() -> Iterator[None]:
     if not gc.isenabled() or gc.get_freeze_count():
         yield
         return
+    global _pauses
     gc.freeze()
     gc.disable()
+    _pauses += 1
     try:
         yield
     finally:
+        _pauses -= 1
         gc.enable()
         gc.collect()
         gc.unfreeze()
+
+
+def collect_now() -> None:
+    """Collect what a block of ``collector_paused`` has left so far; outside of one, do nothing."""
+    if _pauses:
+        gc.collect()

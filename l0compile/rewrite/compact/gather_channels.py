@@ -17,7 +17,7 @@ from l0compile.rewrite.regions import note, region_of
 aten = torch.ops.aten
 
 # Multiplications that must be saved for each element that is copied: a copy waits for memory.
-_WORTH = 32
+WORTH = 32
 
 
 def gather_channels(program: Program) -> Program:
@@ -109,7 +109,7 @@ def _elements(axis: tuple[fx.Node, int]) -> int:
 
 
 def _pays(dead: Tensor, saved: int, copied: Tensor, each: int) -> bool:
-    return bool(dead.any()) and int(dead.sum()) * saved >= _WORTH * int(copied.sum()) * each
+    return bool(dead.any()) and int(dead.sum()) * saved >= WORTH * int(copied.sum()) * each
 
 
 def _gather(editor: Editor, layer: _GatheredLayer) -> None:

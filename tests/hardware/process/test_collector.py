@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from l0compile.hardware.process.collector import collector_paused
+from l0compile.hardware.process.collector import collect_now, collector_paused
 
 
 class Cycle:
@@ -19,6 +19,21 @@ def test_garbage_of_the_block_is_collected_at_its_end() -> None:
         left = weakref.ref(Cycle())
         assert left() is not None
     assert left() is None and gc.isenabled() and gc.get_freeze_count() == 0
+
+
+def test_garbage_is_collected_earlier_where_that_is_asked_for() -> None:
+    with collector_paused():
+        left = weakref.ref(Cycle())
+        collect_now()
+        assert left() is None and not gc.isenabled()
+    gc.disable()  # by a program that wants no collections
+    try:
+        left = weakref.ref(Cycle())
+        with collector_paused():
+            collect_now()
+        assert left() is not None
+    finally:
+        gc.enable()
 
 
 def test_an_error_ends_the_pause() -> None:

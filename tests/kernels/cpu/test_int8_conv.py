@@ -7,7 +7,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l0compile.hardware._tvm import tvm, tvm_target
 from l0compile.hardware.targets import load_target
 from l0compile.ir.ops.int8_conv import conv_matrix
 from l0compile.ir.ops.planes import Planes, pixel_index
@@ -19,6 +18,7 @@ from l0compile.kernels.cpu.planes import CopySpec
 from l0compile.kernels.cpu.quantize_planes import QuantizePlanesSpec
 from l0compile.kernels.token_tile import TokenTile, token_tile
 from tests.kernels.cpu.test_conv import layout, taps, to_image, to_planes
+from tests.kernels.kept_code import kept_assembly
 from tests.kernels.machine_code import VECTOR_ON_STACK, innermost_loops
 
 l0 = torch.ops.l0compile
@@ -157,8 +157,8 @@ def test_code_with_an_instruction(name: str, feature: str, wanted: str, dense: b
     target = dataclasses.replace(load_target(name), dot_products=(feature,))
     planes = Planes.bordered(14, 14, 15, 16, 232)
     spec = IntegerConvSpec(64, 144 if dense else 0, 4, 16, planes.size, planes, dense, True, False, "relu", 9)
-    function = emit(spec, token_tile(target)).with_attr("global_symbol", "main")
-    code = tvm.compile(function, target=tvm_target(target)).mod.inspect_source("asm")
+    function = emit(spec, token_tile(target))
+    code = kept_assembly(function, target)
     assert wanted in code
     loops = [loop for loop in innermost_loops(code) if any(wanted in line for line in loop)]
     # A register of addresses may be %rbp, from which a weight is broadcast.
@@ -170,5 +170,5 @@ def test_code_without_an_instruction() -> None:
     target = dataclasses.replace(load_target("x86-64-avx2"), dot_products=())
     planes = Planes.bordered(14, 14, 15, 16, 232)
     spec = IntegerConvSpec(8, 2, 4, 2, planes.size, planes, True, True, False, "", None)
-    function = emit(spec, token_tile(target)).with_attr("global_symbol", "main")
-    assert "vpdpbusd" not in tvm.compile(function, target=tvm_target(target)).mod.inspect_source("asm")
+    function = emit(spec, token_tile(target))
+    assert "vpdpbusd" not in kept_assembly(function, target)

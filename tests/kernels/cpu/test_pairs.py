@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from l0compile.hardware._tvm import runtime, tvm, tvm_target
+from l0compile.hardware._tvm import runtime
 from l0compile.hardware.targets import load_target
 from l0compile.ir.ops.words import dense_word_blocks, word_blocks
 from l0compile.kernels import emit
@@ -13,6 +13,7 @@ from l0compile.kernels.cpu.linear.spec import LinearSpec
 from l0compile.kernels.cpu.narrow import NarrowSpec
 from l0compile.kernels.cpu.word_form import FORMS
 from l0compile.kernels.token_tile import TokenTile, token_tile
+from tests.kernels.kept_code import kept_assembly, kept_code
 
 l0 = torch.ops.l0compile
 BLOCKS = [None, (4, 2), (1, 4), (8, 2), (16, 16), (6, 8)]
@@ -78,8 +79,8 @@ def test_narrow(launch, tile: TokenTile, features: int, m: int, known: bool) -> 
 def test_instructions(name: str, feature: str, instruction: str) -> None:
     target = dataclasses.replace(load_target(name), dot_products=(feature,))
     spec = LinearSpec(8, 8, 4, 1, True, True, False, "", 0, "bfloat16")
-    function = emit(spec, token_tile(target)).with_attr("global_symbol", "main")
-    code = tvm.compile(function, target=tvm_target(target)).mod.inspect_source("asm")
+    function = emit(spec, token_tile(target))
+    code = kept_assembly(function, target)
     assert code.count(instruction) >= 16
     assert "call" not in code or "l0compile_pair_dot" not in code  # inlined
 
@@ -89,9 +90,8 @@ def test_plain_arithmetic_gives_the_same(tile: TokenTile) -> None:
     spec = LinearSpec(8, 16, 4, 1, True, False, False, "", 0, "bfloat16")
     x, weight = torch.randn(tile.lanes, 32), torch.randn(8, 32).bfloat16()
     words, data = l0.packed_bfloat16(l0.pack(x, tile.lanes)), dense_word_blocks(weight, 4)
-    function = emit(spec, plain).with_attr("global_symbol", "main")
+    function = emit(spec, plain)
     result = torch.empty(1, 8, tile.lanes)
-    main = tvm.compile(function, target=tvm_target(load_target("native")))["main"]
-    main(*(runtime.from_dlpack(t) for t in (words, data, result)))
+    kept_code(function)(*(runtime.from_dlpack(t) for t in (words, data, result)))
     gap = (l0.unpack(result, [tile.lanes]) - l0.bfloat16_linear(x, weight, None)).abs()
     assert bool((gap <= bound(x, weight) + 1e-6).all())

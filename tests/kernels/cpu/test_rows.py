@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l0compile.hardware._tvm import runtime, tvm, tvm_target
+from l0compile.hardware._tvm import runtime
 from l0compile.hardware.targets import load_target
 from l0compile.ir.ops.bsr import dense_blocks, to_blocks
 from l0compile.kernels import emit
@@ -16,6 +16,7 @@ from l0compile.kernels.cpu.linear.spec import LinearSpec
 from l0compile.kernels.cpu.pack import PackSpec
 from l0compile.kernels.cpu.rows.spec import RowsBsrSpec, RowsLinearSpec
 from l0compile.kernels.token_tile import TokenTile, token_tile
+from tests.kernels.kept_code import kept_code
 
 l0 = torch.ops.l0compile
 TILE = token_tile(load_target("native"))
@@ -27,10 +28,8 @@ NARROW = [
 
 
 def called(function: Any, *tensors: torch.Tensor) -> None:
-    executable = tvm.compile(
-        function.with_attr("global_symbol", "main"), target=tvm_target(load_target("native"))
-    )
-    executable["main"](*map(runtime.from_dlpack, tensors))
+    kernel = kept_code(function)
+    kernel(*map(runtime.from_dlpack, tensors))
 
 
 def check_dense(
@@ -40,12 +39,10 @@ def check_dense(
     n, k = weight.shape
     bias, data = torch.randn(n), dense_blocks(weight, rows)
     function = emit(RowsLinearSpec(n, k, rows, True, activation, tokens or None), tile)
-    executable = tvm.compile(
-        function.with_attr("global_symbol", "main"), target=tvm_target(load_target("native"))
-    )
+    kernel = kept_code(function)
     for count in counts:
         x, y = torch.randn(count, k), torch.full((count + 1, n), float("nan"))
-        executable["main"](*map(runtime.from_dlpack, (x, data, bias, y[:count])))
+        kernel(*map(runtime.from_dlpack, (x, data, bias, y[:count])))
         torch.testing.assert_close(
             y[:count], l0.rows_linear(x, data, bias, n, activation), rtol=1e-5, atol=1e-5
         )
@@ -64,12 +61,10 @@ def check_sparse(
     bias, blocks = torch.randn(n), to_blocks(weight, *block)
     layer = LinearSpec(n, k, *block, False, True, False, activation)
     function = emit(RowsBsrSpec(layer, counts[0] if known else None), tile)
-    executable = tvm.compile(
-        function.with_attr("global_symbol", "main"), target=tvm_target(load_target("native"))
-    )
+    kernel = kept_code(function)
     for count in counts:
         x, y = torch.randn(count, k), torch.full((count + 1, n), float("nan"))
-        executable["main"](*map(runtime.from_dlpack, (x, *blocks, bias, y[:count])))
+        kernel(*map(runtime.from_dlpack, (x, *blocks, bias, y[:count])))
         expected = l0.rows_bsr_linear(x, *blocks, None, bias, None, n, activation)
         torch.testing.assert_close(y[:count], expected, rtol=1e-5, atol=2e-6 * k**0.5 + 1e-6)
         assert y[count].isnan().all()

@@ -92,7 +92,7 @@ def test_a_layer_without_dead_channels_stays(agree: Agree) -> None:
     assert gather_channels(program).graph is program.graph
 
 
-@settings(max_examples=15)
+@settings(max_examples=9)
 @given(
     kind=st.sampled_from(["linear", "conv", "transposed"]),
     seed=st.integers(0, 10**6),

@@ -57,7 +57,7 @@ def check(model: nn.Module, program: Program, stage: TorchStage, *inputs: torch.
     torch.testing.assert_close(stage(inputs)[0], expected, rtol=2e-5, atol=2e-5)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     st.sampled_from(["linear", "conv1d", "conv2d", "grouped", "depthwise"]),
     st.sampled_from(list(ACTIVATIONS)),
