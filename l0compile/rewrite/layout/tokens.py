@@ -20,7 +20,9 @@ from l0compile.rewrite.layout.packing import Packing, packable
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
 # Elementwise operators run on packed tensors as they are.
-_UNARY = (*ACTIVATION_OPERATORS, aten.neg.default, aten.exp.default, aten.abs.default)
+_UNARY = (
+    *ACTIVATION_OPERATORS, aten.neg.default, aten.exp.default, aten.abs.default, l0.round_bfloat16.default,
+)  # fmt: skip
 _BINARY = (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor)
 _RESHAPES = operators(moves="reshape")
 _COMPACTED = {
