@@ -111,10 +111,12 @@ def _make_sparse(editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int
 def _make_sparse_words(editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int, int]) -> None:
     """Blocks of a weight of narrow numbers; the operator takes the other arguments of the dense one."""
     x, weight_node, *others = arguments(node).values()
-    operator = "int8_bsr_linear" if weight.dtype == torch.int8 else "bfloat16_bsr_linear"
+    integers = weight.dtype == torch.int8
+    operator = "int8_bsr_linear" if integers else "bfloat16_bsr_linear"
+    *others, start = others if integers else (*others, None)
     parts = zip(("blocks", "indices", "indptr"), word_blocks(weight, *block), strict=True)
     constants = [editor.add_constant(f"{weight_node.target}_{name}", part, node) for name, part in parts]
-    args = (x, *constants, *others, *map(int, weight.shape))
+    args = (x, *constants, *others, *map(int, weight.shape), *([start] if integers else ()))
     target = getattr(torch.ops.l0compile, operator).default
     editor.replace(node, editor.call(target, args, before=node, origin=node))
 

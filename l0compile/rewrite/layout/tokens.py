@@ -118,31 +118,33 @@ class _TokenLayout(Packing):
         return self.editor.call(l0.packed_linear.default, args, before=node)
 
     def _int8_linear(self, node: fx.Node) -> fx.Node | None:
-        x, weight_node, scale, bias, zero_point = node.args
+        x, weight_node, scale, bias, zero_point, start = arguments(node).values()
         weight = self.editor.value(weight_node)
-        if weight is None or not self.constants(scale, bias):
+        if weight is None or not self.constants(scale, bias, start):
             return None
         blocks = dense_word_blocks(weight, self.rows)
         data = self.editor.add_constant(f"{weight_node.target}_words", blocks, node)
-        return self._integers(node, (x, data, None, None, scale, bias), weight, zero_point)
+        return self._integers(node, (x, data, None, None, scale, bias), weight, zero_point, start)
 
     def _int8_bsr_linear(self, node: fx.Node) -> fx.Node | None:
-        x, data, indices, indptr, scale, bias, zero_point, n, k = node.args
-        if not self.constants(data, indices, indptr, scale, bias):
+        x, data, indices, indptr, scale, bias, zero_point, n, k, start = arguments(node).values()
+        if not self.constants(data, indices, indptr, scale, bias, start):
             return None
         blocks: list[Any] = [self.editor.value(part) for part in (data, indices, indptr)]
         weight = from_word_blocks(blocks[0], blocks[1], blocks[2], n, k, torch.int8)
-        return self._integers(node, (x, data, indices, indptr, scale, bias), weight, zero_point)
+        return self._integers(node, (x, data, indices, indptr, scale, bias), weight, zero_point, start)
 
     def _integers(
-        self, node: fx.Node, operands: tuple[Any, ...], weight: torch.Tensor, zero_point: int
+        self, node: fx.Node, operands: tuple[Any, ...], weight: torch.Tensor, zero_point: int, start: Any
     ) -> fx.Node | None:
         x, data, indices, indptr, scale, bias = operands
         words = self.quantized(x)
         if words is None:
             return None
-        start = (-zero_point * weight.int().sum(1)).to(torch.int32)
-        begins = self.editor.add_constant(f"{data.target}_start", start, node)
+        first = (-zero_point * weight.int().sum(1)).to(torch.int32)
+        if start is not None:
+            first = first + self.editor.value(start)
+        begins = self.editor.add_constant(f"{data.target}_start", first, node)
         epilogue = (None, None, int(weight.shape[0]), "", 0, self.tokens(x))
         args = (words, data, indices, indptr, begins, scale, bias, *epilogue)
         return self.editor.call(l0.packed_int8_linear.default, args, before=node)
