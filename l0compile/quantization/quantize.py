@@ -20,6 +20,7 @@ from l0compile.quantization.fit import (
     fit_int8,
     shared_inputs,
 )
+from l0compile.quantization.multihead import project_attention
 from l0compile.quantization.observe import Observed, observe
 from l0compile.quantization.record import LayerPrecision
 
@@ -44,7 +45,8 @@ def quantize(
 
     The copy is an ordinary module in PyTorch that says exactly what the narrow model answers, and can be trained on.
     Every ``nn.Linear`` (and ``Conv1D`` of transformers) that the calibration data reaches is replaced, and in int8
-    every ``nn.Conv2d`` of one group and 3 or more channels, with a batch norm that alone reads it folded into it.
+    every ``nn.Conv2d`` of one group and 3 or more channels, with a batch norm that alone reads it folded into it. An
+    ``nn.MultiheadAttention`` has four linear layers in the copy: ``query``, ``key``, ``value`` and ``out_proj``.
 
     ``"int8"``: inputs are unsigned, with one zero point for a tensor, and weights signed, with a scale for each row.
     What is exactly 0 stays so. Outliers of input features move into the weights before rounding (SmoothQuant, arXiv
@@ -79,7 +81,7 @@ def quantize(
     """
     _check_options(precision, rounding, attention, tolerance, samples)
     check(model)
-    narrow = _copied(model)
+    narrow = project_attention(_copied(model))
     wanted = _by_layer(precision, layers := layers_of(narrow))
     reasons = {name: _why_not(layer, wanted[name]) for name, layer in layers.items()}
     able = {name: layers[name] for name, reason in reasons.items() if reason is None}
