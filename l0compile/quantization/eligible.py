@@ -44,7 +44,7 @@ def check(model: nn.Module) -> None:
         found = found or (isinstance(module, nn.Conv2d) and why_not_convolution(module) is None)
     if not found:
         raise ConfigError(
-            f"quantize: expected a model with an nn.Linear, or an nn.Conv2d of one group and 3 or more input channels, "
+            f"quantize: expected a model with an nn.Linear, or an nn.Conv2d of 3 or more input channels, "
             f"got {type(model).__name__} without one; other layers stay as they are, so there is nothing to do"
         )
 

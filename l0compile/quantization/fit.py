@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from l0compile.ir.ops.bfloat16 import rounded as bfloat16
+from l0compile.ir.ops.int8_conv import without_groups
 from l0compile.quantization.convolution import steps as steps_of
 from l0compile.quantization.layers import Bfloat16Linear, Quantized, QuantizedConv2d, QuantizedLinear
 from l0compile.quantization.observe import Observed
@@ -47,15 +48,21 @@ def fit_int8(
         seen: the inputs of each, at least one row.
         rounding, rough: see :func:`l0compile.quantization.quantize.quantize`.
     """
-    weights, taps = [weight.detach().flatten(1) for weight, _ in parameters], prod(seen[0].kernel)
+    # Zeros stand for the channels of other groups.
+    groups = [layer.groups if isinstance(layer, nn.Conv2d) else 1 for layer in layers]
+    weights = [
+        _matrix(weight.detach(), number) for (weight, _), number in zip(parameters, groups, strict=True)
+    ]
+    taps = prod(seen[0].kernel)
     scale = choose_scale(seen[0].rows, seen[0].peak, torch.cat(weights), taps, rough)
     inverse = scale.inverse if scale.inverse.numel() == 1 else scale.inverse[::taps].contiguous()
     inverse = inverse.reshape(-1, 1, 1) if seen[0].kernel else inverse
     made: list[NarrowLayer] = []
     for layer, own, observed, weight in zip(layers, parameters, seen, weights, strict=True):
         units = scale.rounded(observed.rows)
-        narrow = _int8_layer(layer, own, scale, inverse, units if rounding == "compensated" else None)
-        stands_for = narrow.rounded.flatten(1) * narrow.scale[:, None]
+        compensates = rounding == "compensated" and getattr(layer, "groups", 1) == 1
+        narrow = _int8_layer(layer, own, weight, scale, inverse, units if compensates else None)
+        stands_for = _matrix(narrow.rounded, narrow.groups) * narrow.scale[:, None]
         exact = observed.rows @ weight.T
         change = units @ stands_for.T - exact
         if narrow.bias is not None:
@@ -78,11 +85,15 @@ def fit_bfloat16(parameters: Sequence[WeightAndBias], seen: Sequence[Observed]) 
 
 
 def _int8_layer(
-    layer: nn.Module, parameters: WeightAndBias, scale: InputScale, inverse: Tensor, units: Tensor | None
+    layer: nn.Module,
+    parameters: WeightAndBias,
+    matrix: Tensor,
+    scale: InputScale,
+    inverse: Tensor,
+    units: Tensor | None,
 ) -> Quantized:
-    """Round to the nearest, or so as to compensate for inputs ``units`` [rows, k]."""
+    """Round to the nearest, or so as to compensate for inputs ``units`` [rows, k]; ``matrix``: of the weight [n, k]."""
     weight, bias = parameters
-    matrix = weight.detach().flatten(1)
     values = matrix / scale.inverse
     steps = row_scales(values)
     if units is not None:
@@ -90,8 +101,12 @@ def _int8_layer(
         values = compensated(values, steps, gram, matrix != 0)
         weight = nn.Parameter((values * scale.inverse).reshape(weight.shape), weight.requires_grad)
     if isinstance(layer, nn.Conv2d):
-        return QuantizedConv2d(weight, bias, inverse, steps, scale.zero_point, *steps_of(layer))
+        return QuantizedConv2d(weight, bias, inverse, steps, scale.zero_point, *steps_of(layer), layer.groups)
     return QuantizedLinear(weight, bias, inverse, steps, scale.zero_point)
+
+
+def _matrix(weight: Tensor, groups: int) -> Tensor:
+    return (weight if groups == 1 else without_groups(weight, groups)).flatten(1)
 
 
 def _share(change: Tensor, exact: Tensor) -> float:

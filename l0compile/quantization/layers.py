@@ -29,7 +29,13 @@ class Quantized(nn.Module):
     offset: Tensor
 
     def __init__(
-        self, weight: nn.Parameter, bias: nn.Parameter | None, inverse: Tensor, scale: Tensor, zero_point: int
+        self,
+        weight: nn.Parameter,
+        bias: nn.Parameter | None,
+        inverse: Tensor,
+        scale: Tensor,
+        zero_point: int,
+        groups: int = 1,
     ) -> None:
         """Round ``weight``; arguments as the attributes.
 
@@ -37,8 +43,8 @@ class Quantized(nn.Module):
             InputError: a scale is zero, negative or not finite, or shapes do not belong together.
         """
         super().__init__()
-        _check(type(self).__name__, weight, inverse, scale)
-        self.weight, self.bias, self.zero_point = weight, bias, zero_point
+        _check(type(self).__name__, weight, inverse, scale, groups)
+        self.weight, self.bias, self.zero_point, self.groups = weight, bias, zero_point, groups
         self.register_buffer("inverse", inverse)
         self.register_buffer("scale", scale)
         self.register_buffer("offset", torch.tensor(zero_point))
@@ -78,7 +84,14 @@ class Quantized(nn.Module):
         return scale.reshape(-1, *[1] * (self.weight.ndim - 1))
 
     def _units(self, weight: Tensor) -> Tensor:
-        return weight / self.inverse / self._rows(self.scale)
+        return weight / self._columns(self.inverse) / self._rows(self.scale)
+
+    def _columns(self, inverse: Tensor) -> Tensor:
+        """1 / scale of each input channel, as it is multiplied to a weight."""
+        if self.groups == 1 or inverse.numel() == 1:
+            return inverse
+        each = inverse.reshape(self.groups, -1, *inverse.shape[1:])
+        return each.repeat_interleave(len(self.weight) // self.groups, 0)
 
     def _peak(self, weight: Tensor) -> Tensor:
         return self._units(weight).flatten(1).abs().amax(1)
@@ -95,8 +108,9 @@ class Quantized(nn.Module):
     def _straight_through(self, x: Tensor) -> Tensor:
         scaled = (x * self.inverse).clamp(-self.zero_point, LEVELS - self.zero_point)
         scale = self._rows(self._scale_now())
-        units = (self.weight * self.kept / self.inverse / scale).clamp(-MOST, MOST)
-        return self._floats(_through(scaled) / self.inverse, _through(units) * self.inverse * scale)
+        columns = self._columns(self.inverse)
+        units = (self.weight * self.kept / columns / scale).clamp(-MOST, MOST)
+        return self._floats(_through(scaled) / self.inverse, _through(units) * columns * scale)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
@@ -165,6 +179,7 @@ class QuantizedConv2d(Quantized):
         zero_point: what an input of 0 becomes, also around the image.
         kept: [n, C, kh, kw] bool, False where the weight stays 0; not saved, made from the weight.
         stride, padding, dilation: of both axes.
+        groups: of channels; the weight is [n, C / groups, kh, kw] then.
     """
 
     def __init__(
@@ -177,14 +192,15 @@ class QuantizedConv2d(Quantized):
         stride: Sequence[int] = (1, 1),
         padding: Sequence[int] = (0, 0),
         dilation: Sequence[int] = (1, 1),
+        groups: int = 1,
     ) -> None:
         """Round ``weight``; arguments as the attributes.
 
         Raises:
             InputError: a scale is zero, negative or not finite, or shapes do not belong together.
         """
-        super().__init__(weight, bias, inverse, scale, zero_point)
-        self.out_channels, self.in_channels = weight.shape[:2]
+        super().__init__(weight, bias, inverse, scale, zero_point, groups)
+        self.out_channels, self.in_channels = weight.shape[0], weight.shape[1] * groups
         self.stride, self.padding, self.dilation = tuple(stride), tuple(padding), tuple(dilation)
 
     def extra_repr(self) -> str:
@@ -196,12 +212,13 @@ class QuantizedConv2d(Quantized):
 
     def _integers(self, q: Tensor) -> Tensor:
         y: Tensor = torch.ops.l0compile.int8_conv2d(
-            q, self.rounded, self.scale, self.bias, self.zero_point, self.stride, self.padding, self.dilation
-        )
+            q, self.rounded, self.scale, self.bias, self.zero_point, self.stride, self.padding, self.dilation,
+            self.groups,
+        )  # fmt: skip
         return y
 
     def _floats(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation)
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 class Bfloat16Linear(nn.Module):
@@ -235,8 +252,8 @@ def _through(x: Tensor) -> Tensor:
     return x + (x.round() - x).detach()
 
 
-def _check(layer: str, weight: Tensor, inverse: Tensor, scale: Tensor) -> None:
-    n, k = weight.shape[:2]
+def _check(layer: str, weight: Tensor, inverse: Tensor, scale: Tensor, groups: int) -> None:
+    n, k = weight.shape[0], weight.shape[1] * groups
     ones = (1,) * (weight.ndim - 2)
     if inverse.shape not in ((k, *ones), (1, *ones)) or scale.shape != (n,):
         raise InputError(

@@ -45,7 +45,7 @@ def quantize(
 
     The copy is an ordinary module in PyTorch that says exactly what the narrow model answers, and can be trained on.
     Every ``nn.Linear`` (and ``Conv1D`` of transformers) that the calibration data reaches is replaced, and in int8
-    every ``nn.Conv2d`` of one group and 3 or more channels, with a batch norm that alone reads it folded into it. An
+    every ``nn.Conv2d`` of 3 or more channels, with a batch norm that alone reads it folded into it. An
     ``nn.MultiheadAttention`` has four linear layers in the copy: ``query``, ``key``, ``value`` and ``out_proj``.
 
     ``"int8"``: inputs are unsigned, with one zero point for a tensor, and weights signed, with a scale for each row.
@@ -102,7 +102,10 @@ def _fitted(
 ) -> tuple[dict[str, NarrowLayer], Mapping[nn.Module, nn.Module]]:
     """Run the calibration; return a narrow layer for each that it reached, and the batch norms folded into them."""
     parameters = {name: (weight_of(layer), bias_of(layer)) for name, layer in layers.items()}
-    widths = {name: weight[0].numel() for name, (weight, _) in parameters.items()}
+    widths = {
+        name: parameters[name][0][0].numel() * (layer.groups if isinstance(layer, nn.Conv2d) else 1)
+        for name, layer in layers.items()
+    }
     watched = Watched((conv, norm) for conv, norm in norms_after(model) if conv in layers.values())
     seen = observed(layers=layers, widths=widths)
     norms = watched.confirmed()

@@ -26,6 +26,7 @@ from l0compile.rewrite.fuse.fuse_words import fuse_words
 from l0compile.rewrite.fuse.merge_roundings import merge_roundings
 from l0compile.rewrite.layout.decompose import decompose
 from l0compile.rewrite.layout.gpu_rows import gpu_rows
+from l0compile.rewrite.layout.integer_windows import integer_windows
 from l0compile.rewrite.layout.patches import patches_to_linear
 from l0compile.rewrite.layout.planes import pack_planes
 from l0compile.rewrite.layout.rows import keep_rows
@@ -107,6 +108,7 @@ FORMATS = PassGroup("formats", "Choose how each weight that is left is stored, a
 ))  # fmt: skip
 LAYOUT = PassGroup("layout", "Bring values into the memory layouts of the CPU kernels.", (
     Pass(transposed_conv_to_conv),
+    Pass(integer_windows, adds_operators=True),
     Pass(pack_planes, adds_operators=True, takes=("rows",)),
     Pass(fuse_conv_epilogue, adds_operators=True),
     Pass(decompose, options={"with_kernels": False}),  # what is elementwise can then stay packed

@@ -34,9 +34,11 @@ def convolution(node: fx.Node, coupling: Coupling) -> None:
     """Channels are axis 1; of the constants only those that stand for 0 go, since others meet the border."""
     given = arguments(node)
     x, weight = given["x"], given["weight"]
-    if len(shape(node)) != 4 or coupling.program.constant(weight) is None:
+    if len(shape(node)) != 4 or given["groups"] != 1 or coupling.program.constant(weight) is None:
         for other in (node, *node.all_input_nodes):
-            coupling.pin_all(other, "a convolution of integers without a batch keeps its channels")
+            coupling.pin_all(
+                other, "a convolution of integers in groups, or without a batch, keeps its channels"
+            )
         return
     coupling.same(node, (node, 0), (x, 0))
     for axis in (2, 3):

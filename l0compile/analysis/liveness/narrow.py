@@ -68,7 +68,8 @@ def _convolution(node: fx.Node, view: View) -> Fact | None:
     """A channel is known if every input that is not zero meets zero weights; it is the bias then."""
     given = arguments(node)
     weight, bias = view.constant(given["weight"]), view.constant(given["bias"])
-    if weight is None or len(shape(node)) != 4 or (given["bias"] is not None and bias is None):
+    able = weight is not None and len(shape(node)) == 4 and given["groups"] == 1
+    if weight is None or not able or (given["bias"] is not None and bias is None):
         return None
     known = zero_channels(view.fact(given["x"]), shape(given["x"])[1], given["zero_point"])
     value = weight.new_zeros(len(weight), dtype=torch.float32) if bias is None else bias
@@ -78,7 +79,7 @@ def _convolution(node: fx.Node, view: View) -> Fact | None:
 def _convolution_reads(node: fx.Node, live: Tensor, view: View) -> Mapping[fx.Node, Tensor]:
     given = arguments(node)
     weight = view.constant(given["weight"])
-    if weight is None or len(shape(node)) != 4:
+    if weight is None or len(shape(node)) != 4 or given["groups"] != 1:
         return {}
     rows = channels_of(live, len(weight))
     columns = (_met(weight)[0] & rows.reshape(-1, 1)).any(0).reshape(1, -1, 1, 1)
