@@ -76,6 +76,7 @@ class _TokenLayout(Packing):
             **dict.fromkeys(_COMPACTED, self._compacted_norm),
             **dict.fromkeys(_UNARY, self._unary),
             **dict.fromkeys(_BINARY, self._binary),
+            aten.amax.default: self._largest,
             **dict.fromkeys(_RESHAPES, self._reshape),
         }
 
@@ -232,13 +233,22 @@ class _TokenLayout(Packing):
             return None
         return self.editor.call(node.target, operands, before=node, kwargs=node.kwargs)
 
+    def _largest(self, node: fx.Node) -> fx.Node | None:
+        """The largest feature of each token, which stays a feature."""
+        given = arguments(node)
+        x, axes = given["self"], [axis % len(shape(given["self"])) for axis in given["dim"]]
+        if x not in self.packed or axes != [len(shape(x)) - 1] or not given["keepdim"]:
+            return None
+        return self.editor.call(aten.amax.default, (self.packed[x], [1], True), before=node)
+
     def _operand(self, value: Any, node: fx.Node) -> Any:
         """The packed form of an operand: a tensor of the result's shape, a number, or a constant per feature."""
         if not isinstance(value, fx.Node):
             return value if isinstance(value, (int, float)) else None
         if not packable(value):
             return self._per_feature(value, node)
-        if same_shape(shape(value), shape(node)):
+        one_feature = [*shape(node)[:-1], 1]  # of each token, such as its scale
+        if same_shape(shape(value), shape(node)) or same_shape(shape(value), one_feature):
             return self.pack(value, node)
         return self._per_feature(value, node)
 
