@@ -120,7 +120,7 @@ def _rewritten(captured: Program, target: Target, ignore_zeros: bool) -> tuple[P
     _log.info("rewriting a graph of %d operators", len(captured.graph.nodes))
     with _threads_for(captured):
         dense = optimise_dense(captured, ignore_zeros=ignore_zeros)
-        program = dense if ignore_zeros else choose(dense, target, costs_of(target))
+        program = choose(dense, target, costs_of(target), ignore_zeros=ignore_zeros)
         if lost_denormals(dense):
             dense = optimise_dense(captured, ignore_zeros=ignore_zeros, denormals=True)
         return dense, program

@@ -11,6 +11,8 @@ from l0compile.ir.tensors import ORDINARY_TYPES, resolved
 from l0compile.quantization.layers import MOST
 
 _LARGEST_SUM = 2**31 - 1
+# Scales are chosen with the weight of all channels, whatever the groups.
+_LARGEST_MATRIX = 1 << 25
 
 
 def why_not_convolution(conv: nn.Conv2d) -> str | None:
@@ -21,8 +23,8 @@ def why_not_convolution(conv: nn.Conv2d) -> str | None:
         return "its weight is no plain tensor"
     if conv.weight.dtype != torch.float32:
         return f"its weight is {conv.weight.dtype}, and float32 is what is rounded"
-    if conv.groups != 1:
-        return f"it has {conv.groups} groups, and the kernels of 8-bit integers have one"
+    if conv.groups != 1 and conv.weight.numel() * conv.groups > _LARGEST_MATRIX:
+        return f"its {conv.groups} groups make a matrix of more than {_LARGEST_MATRIX} numbers"
     if 2 * conv.in_channels <= FEATURES:
         return (
             f"its {conv.in_channels} input channels would leave half of a word of {FEATURES} channels empty"

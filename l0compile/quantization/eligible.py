@@ -44,7 +44,7 @@ def check(model: nn.Module) -> None:
         found = found or (isinstance(module, nn.Conv2d) and why_not_convolution(module) is None)
     if not found:
         raise ConfigError(
-            f"quantize: expected a model with an nn.Linear, or an nn.Conv2d of one group and 3 or more input channels, "
+            f"quantize: expected a model with an nn.Linear, or an nn.Conv2d of 3 or more input channels, "
             f"got {type(model).__name__} without one; other layers stay as they are, so there is nothing to do"
         )
 
@@ -68,7 +68,7 @@ def why_not(layer: nn.Module) -> str | None:
         return f"{type(layer).__name__} has a forward of its own"
     if not all(gate.is_folded for gate in gates_of(layer)):
         return "its gates could not be folded into its weight, and act in every call"
-    if any(True for _ in _foreign_hooks(layer)):
+    if has_foreign_hooks(layer):
         return "a hook on it would be lost; remove it, or put it on the module around"
     return None
 
@@ -95,6 +95,11 @@ def bias_of(layer: nn.Module) -> nn.Parameter | None:
         return bias
     assert isinstance(bias, Tensor)
     return nn.Parameter(bias.detach().clone())
+
+
+def has_foreign_hooks(layer: nn.Module) -> bool:
+    """Return whether a hook is on the layer that is neither a gate's nor one of ``torch.nn.utils.prune``."""
+    return any(True for _ in _foreign_hooks(layer))
 
 
 def _foreign_hooks(layer: nn.Module) -> Iterator[object]:

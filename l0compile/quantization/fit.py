@@ -1,6 +1,7 @@
 """From what layers saw to the layers that replace them, each with its error."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Literal
 
@@ -9,8 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from l0compile.ir.ops.bfloat16 import rounded as bfloat16
+from l0compile.ir.ops.int8_conv import without_groups
 from l0compile.quantization.convolution import steps as steps_of
-from l0compile.quantization.layers import Bfloat16Linear, Quantized, QuantizedConv2d, QuantizedLinear
+from l0compile.quantization.layers import (
+    TOKEN_ZERO,
+    Bfloat16Linear,
+    Quantized,
+    QuantizedConv2d,
+    QuantizedLinear,
+    token_steps,
+)
 from l0compile.quantization.observe import Observed
 from l0compile.quantization.rounding import compensated, row_scales
 from l0compile.quantization.scales import InputScale, choose_scale
@@ -38,6 +47,7 @@ def fit_int8(
     seen: Sequence[Observed],
     rounding: Rounding,
     rough: bool = False,
+    per_token: bool = False,
 ) -> list[NarrowLayer]:
     """Make 8-bit layers of those that share an input; they share the buffer ``inverse``, too.
 
@@ -47,18 +57,26 @@ def fit_int8(
         seen: the inputs of each, at least one row.
         rounding, rough: see :func:`l0compile.quantization.quantize.quantize`.
     """
-    weights, taps = [weight.detach().flatten(1) for weight, _ in parameters], prod(seen[0].kernel)
+    # Zeros stand for the channels of other groups.
+    groups = [layer.groups if isinstance(layer, nn.Conv2d) else 1 for layer in layers]
+    weights = [
+        _matrix(weight.detach(), number) for (weight, _), number in zip(parameters, groups, strict=True)
+    ]
+    taps = prod(seen[0].kernel)
     scale = choose_scale(seen[0].rows, seen[0].peak, torch.cat(weights), taps, rough)
+    per_token = per_token and not seen[0].kernel
+    scale = replace(scale, zero_point=TOKEN_ZERO) if per_token else scale
     inverse = scale.inverse if scale.inverse.numel() == 1 else scale.inverse[::taps].contiguous()
     inverse = inverse.reshape(-1, 1, 1) if seen[0].kernel else inverse
     made: list[NarrowLayer] = []
     for layer, own, observed, weight in zip(layers, parameters, seen, weights, strict=True):
-        units = scale.rounded(observed.rows)
-        narrow = _int8_layer(layer, own, scale, inverse, units if rounding == "compensated" else None)
-        stands_for = narrow.rounded.flatten(1) * narrow.scale[:, None]
+        units = _by_token(observed.rows * scale.inverse) if per_token else scale.rounded(observed.rows)
+        compensates = rounding == "compensated" and getattr(layer, "groups", 1) == 1
+        narrow = _int8_layer(layer, own, weight, scale, inverse, units if compensates else None, per_token)
+        stands_for = _matrix(narrow.rounded, narrow.groups) * narrow.scale[:, None]
         exact = observed.rows @ weight.T
         change = units @ stands_for.T - exact
-        if narrow.bias is not None:
+        if narrow.bias is not None and not per_token:  # of tokens that differ much, the largest would decide
             # What rounding adds on average is known, and taking it away costs nothing.
             shift = change.mean(0)
             narrow.bias = nn.Parameter(narrow.bias.detach() - shift, narrow.bias.requires_grad)
@@ -78,11 +96,16 @@ def fit_bfloat16(parameters: Sequence[WeightAndBias], seen: Sequence[Observed]) 
 
 
 def _int8_layer(
-    layer: nn.Module, parameters: WeightAndBias, scale: InputScale, inverse: Tensor, units: Tensor | None
+    layer: nn.Module,
+    parameters: WeightAndBias,
+    matrix: Tensor,
+    scale: InputScale,
+    inverse: Tensor,
+    units: Tensor | None,
+    per_token: bool,
 ) -> Quantized:
-    """Round to the nearest, or so as to compensate for inputs ``units`` [rows, k]."""
+    """Round to the nearest, or so as to compensate for inputs ``units`` [rows, k]; ``matrix``: of the weight [n, k]."""
     weight, bias = parameters
-    matrix = weight.detach().flatten(1)
     values = matrix / scale.inverse
     steps = row_scales(values)
     if units is not None:
@@ -90,8 +113,18 @@ def _int8_layer(
         values = compensated(values, steps, gram, matrix != 0)
         weight = nn.Parameter((values * scale.inverse).reshape(weight.shape), weight.requires_grad)
     if isinstance(layer, nn.Conv2d):
-        return QuantizedConv2d(weight, bias, inverse, steps, scale.zero_point, *steps_of(layer))
-    return QuantizedLinear(weight, bias, inverse, steps, scale.zero_point)
+        return QuantizedConv2d(weight, bias, inverse, steps, scale.zero_point, *steps_of(layer), layer.groups)
+    return QuantizedLinear(weight, bias, inverse, steps, scale.zero_point, per_token)
+
+
+def _by_token(scaled: Tensor) -> Tensor:
+    """What the levels of tokens [rows, k] stand for."""
+    step = token_steps(scaled)
+    return (scaled / step).round() * step
+
+
+def _matrix(weight: Tensor, groups: int) -> Tensor:
+    return (weight if groups == 1 else without_groups(weight, groups)).flatten(1)
 
 
 def _share(change: Tensor, exact: Tensor) -> float:

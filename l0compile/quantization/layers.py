@@ -13,6 +13,9 @@ from l0compile.ir.ops.quantized import LEVELS  # the module registers the operat
 
 MOST = 127
 """The largest weight in int8; -128 is left out, so that w and -w round alike."""
+TOKEN_ZERO = 128
+"""What 0 becomes where each token has a level of its own: as many levels are below it as above."""
+_LEAST_PEAK = 1e-30
 
 
 class Quantized(nn.Module):
@@ -29,7 +32,13 @@ class Quantized(nn.Module):
     offset: Tensor
 
     def __init__(
-        self, weight: nn.Parameter, bias: nn.Parameter | None, inverse: Tensor, scale: Tensor, zero_point: int
+        self,
+        weight: nn.Parameter,
+        bias: nn.Parameter | None,
+        inverse: Tensor,
+        scale: Tensor,
+        zero_point: int,
+        groups: int = 1,
     ) -> None:
         """Round ``weight``; arguments as the attributes.
 
@@ -37,8 +46,8 @@ class Quantized(nn.Module):
             InputError: a scale is zero, negative or not finite, or shapes do not belong together.
         """
         super().__init__()
-        _check(type(self).__name__, weight, inverse, scale)
-        self.weight, self.bias, self.zero_point = weight, bias, zero_point
+        _check(type(self).__name__, weight, inverse, scale, groups)
+        self.weight, self.bias, self.zero_point, self.groups = weight, bias, zero_point, groups
         self.register_buffer("inverse", inverse)
         self.register_buffer("scale", scale)
         self.register_buffer("offset", torch.tensor(zero_point))
@@ -50,7 +59,7 @@ class Quantized(nn.Module):
         """Return the layer's output for an input; its name is that of PyTorch's layers."""
         if self.training:
             return self._straight_through(input)
-        return self._integers(torch.ops.l0compile.quantize(input, self.inverse, self.zero_point))
+        return self._integers(input)
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode; evaluation after training rounds the weights as they are now."""
@@ -65,9 +74,13 @@ class Quantized(nn.Module):
         self.scale.copy_(self._scale_now())
         self.rounded.copy_(self._rounded())
 
-    def _integers(self, q: Tensor) -> Tensor:
-        """The layer for a quantised input."""
+    def _integers(self, x: Tensor) -> Tensor:
+        """The layer with its input and weight in integers."""
         raise NotImplementedError
+
+    def _quantized(self, x: Tensor) -> Tensor:
+        q: Tensor = torch.ops.l0compile.quantize(x, self.inverse, self.zero_point)
+        return q
 
     def _floats(self, x: Tensor, weight: Tensor) -> Tensor:
         """The layer in float32."""
@@ -78,7 +91,14 @@ class Quantized(nn.Module):
         return scale.reshape(-1, *[1] * (self.weight.ndim - 1))
 
     def _units(self, weight: Tensor) -> Tensor:
-        return weight / self.inverse / self._rows(self.scale)
+        return weight / self._columns(self.inverse) / self._rows(self.scale)
+
+    def _columns(self, inverse: Tensor) -> Tensor:
+        """1 / scale of each input channel, as it is multiplied to a weight."""
+        if self.groups == 1 or inverse.numel() == 1:
+            return inverse
+        each = inverse.reshape(self.groups, -1, *inverse.shape[1:])
+        return each.repeat_interleave(len(self.weight) // self.groups, 0)
 
     def _peak(self, weight: Tensor) -> Tensor:
         return self._units(weight).flatten(1).abs().amax(1)
@@ -93,10 +113,17 @@ class Quantized(nn.Module):
         return self.scale * (peak / self.reach).clamp(min=1.0)
 
     def _straight_through(self, x: Tensor) -> Tensor:
-        scaled = (x * self.inverse).clamp(-self.zero_point, LEVELS - self.zero_point)
+        scaled = x * self.inverse
+        step = self._steps(scaled).detach()
+        scaled = (scaled / step).clamp(-self.zero_point, LEVELS - self.zero_point)
         scale = self._rows(self._scale_now())
-        units = (self.weight * self.kept / self.inverse / scale).clamp(-MOST, MOST)
-        return self._floats(_through(scaled) / self.inverse, _through(units) * self.inverse * scale)
+        columns = self._columns(self.inverse)
+        units = (self.weight * self.kept / columns / scale).clamp(-MOST, MOST)
+        return self._floats(_through(scaled) * step / self.inverse, _through(units) * columns * scale)
+
+    def _steps(self, scaled: Tensor) -> Tensor:
+        """What a level of the input is worth, in units of its features' scales."""
+        raise NotImplementedError
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
@@ -111,7 +138,8 @@ class Quantized(nn.Module):
 class QuantizedLinear(Quantized):
     """A linear layer of 8-bit integers; [..., k] float32 -> [..., n] float32.
 
-    In evaluation mode it calls ``l0compile::quantize`` and ``l0compile::int8_linear``, and nothing else. In training
+    In evaluation mode it calls ``l0compile::quantize`` and ``l0compile::int8_linear``, and nothing else but what finds
+    and applies the levels of tokens, where each has its own. In training
     mode it computes the same in float32 with straight-through gradients (arXiv 1308.3432): rounding counts as the
     identity, clipping as a clamp. Weights that are exactly 0 stay 0 through training. Going from training to
     evaluation mode rounds the trained weights again.
@@ -124,10 +152,19 @@ class QuantizedLinear(Quantized):
         rounded: [n, k] int8.
         zero_point: what an input of 0 becomes.
         kept: [n, k] bool, False where the weight stays 0; not saved, made from the weight.
+        one: [1] float32 where each token has a level of its own, 1/127 of its largest magnitude; else None.
     """
 
+    one: Tensor | None
+
     def __init__(
-        self, weight: nn.Parameter, bias: nn.Parameter | None, inverse: Tensor, scale: Tensor, zero_point: int
+        self,
+        weight: nn.Parameter,
+        bias: nn.Parameter | None,
+        inverse: Tensor,
+        scale: Tensor,
+        zero_point: int,
+        per_token: bool = False,
     ) -> None:
         """Round ``weight``; arguments as the attributes.
 
@@ -136,17 +173,29 @@ class QuantizedLinear(Quantized):
         """
         super().__init__(weight, bias, inverse, scale, zero_point)
         self.out_features, self.in_features = weight.shape
+        self.register_buffer("one", torch.ones(1) if per_token else None, persistent=False)
 
     def extra_repr(self) -> str:
         """Return the sizes, for ``print(model)``."""
         return f"in_features={self.in_features}, out_features={self.out_features}, {self._scales()}"
 
-    def _integers(self, q: Tensor) -> Tensor:
-        y: Tensor = torch.ops.l0compile.int8_linear(q, self.rounded, self.scale, self.bias, self.zero_point)
-        return y
+    def _integers(self, x: Tensor) -> Tensor:
+        call = torch.ops.l0compile.int8_linear
+        y: Tensor
+        if self.one is None:
+            y = call(self._quantized(x), self.rounded, self.scale, self.bias, self.zero_point)
+            return y
+        scaled = x * self.inverse
+        step = token_steps(scaled)
+        q = torch.ops.l0compile.quantize(scaled / step, self.one, self.zero_point)
+        y = call(q, self.rounded, self.scale, None, self.zero_point) * step
+        return y if self.bias is None else y + self.bias
 
     def _floats(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.linear(x, weight, self.bias)
+
+    def _steps(self, scaled: Tensor) -> Tensor:
+        return torch.ones((), dtype=scaled.dtype) if self.one is None else token_steps(scaled)
 
 
 class QuantizedConv2d(Quantized):
@@ -165,6 +214,7 @@ class QuantizedConv2d(Quantized):
         zero_point: what an input of 0 becomes, also around the image.
         kept: [n, C, kh, kw] bool, False where the weight stays 0; not saved, made from the weight.
         stride, padding, dilation: of both axes.
+        groups: of channels; the weight is [n, C / groups, kh, kw] then.
     """
 
     def __init__(
@@ -177,14 +227,15 @@ class QuantizedConv2d(Quantized):
         stride: Sequence[int] = (1, 1),
         padding: Sequence[int] = (0, 0),
         dilation: Sequence[int] = (1, 1),
+        groups: int = 1,
     ) -> None:
         """Round ``weight``; arguments as the attributes.
 
         Raises:
             InputError: a scale is zero, negative or not finite, or shapes do not belong together.
         """
-        super().__init__(weight, bias, inverse, scale, zero_point)
-        self.out_channels, self.in_channels = weight.shape[:2]
+        super().__init__(weight, bias, inverse, scale, zero_point, groups)
+        self.out_channels, self.in_channels = weight.shape[0], weight.shape[1] * groups
         self.stride, self.padding, self.dilation = tuple(stride), tuple(padding), tuple(dilation)
 
     def extra_repr(self) -> str:
@@ -194,14 +245,18 @@ class QuantizedConv2d(Quantized):
             f"stride={self.stride}, padding={self.padding}, dilation={self.dilation}, {self._scales()}"
         )
 
-    def _integers(self, q: Tensor) -> Tensor:
+    def _integers(self, x: Tensor) -> Tensor:
         y: Tensor = torch.ops.l0compile.int8_conv2d(
-            q, self.rounded, self.scale, self.bias, self.zero_point, self.stride, self.padding, self.dilation
-        )
+            self._quantized(x), self.rounded, self.scale, self.bias, self.zero_point, self.stride, self.padding,
+            self.dilation, self.groups,
+        )  # fmt: skip
         return y
 
     def _floats(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation)
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def _steps(self, scaled: Tensor) -> Tensor:
+        return torch.ones((), dtype=scaled.dtype)
 
 
 class Bfloat16Linear(nn.Module):
@@ -231,12 +286,17 @@ class Bfloat16Linear(nn.Module):
         )
 
 
+def token_steps(scaled: Tensor) -> Tensor:
+    """[..., k] -> [..., 1]: what a level of each token is worth, 1/127 of its largest magnitude."""
+    return scaled.abs().amax(-1, keepdim=True).clamp(min=_LEAST_PEAK) * (1.0 / MOST)
+
+
 def _through(x: Tensor) -> Tensor:
     return x + (x.round() - x).detach()
 
 
-def _check(layer: str, weight: Tensor, inverse: Tensor, scale: Tensor) -> None:
-    n, k = weight.shape[:2]
+def _check(layer: str, weight: Tensor, inverse: Tensor, scale: Tensor, groups: int) -> None:
+    n, k = weight.shape[0], weight.shape[1] * groups
     ones = (1,) * (weight.ndim - 2)
     if inverse.shape not in ((k, *ones), (1, *ones)) or scale.shape != (n,):
         raise InputError(

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from l0compile.quantization.fit import (
     fit_int8,
     shared_inputs,
 )
+from l0compile.quantization.multihead import project_attention
 from l0compile.quantization.observe import Observed, observe
 from l0compile.quantization.record import LayerPrecision
 
@@ -34,6 +36,7 @@ def quantize(
     precision: str | Mapping[str, str] = "int8",
     *,
     rounding: Rounding = "nearest",
+    activations: str = "static",
     attention: str = "float32",
     tolerance: float = 0.01,
     samples: int = 2048,
@@ -44,7 +47,8 @@ def quantize(
 
     The copy is an ordinary module in PyTorch that says exactly what the narrow model answers, and can be trained on.
     Every ``nn.Linear`` (and ``Conv1D`` of transformers) that the calibration data reaches is replaced, and in int8
-    every ``nn.Conv2d`` of one group and 3 or more channels, with a batch norm that alone reads it folded into it.
+    every ``nn.Conv2d`` of 3 or more channels, with a batch norm that alone reads it folded into it. An
+    ``nn.MultiheadAttention`` has four linear layers in the copy: ``query``, ``key``, ``value`` and ``out_proj``.
 
     ``"int8"``: inputs are unsigned, with one zero point for a tensor, and weights signed, with a scale for each row.
     What is exactly 0 stays so. Outliers of input features move into the weights before rounding (SmoothQuant, arXiv
@@ -59,6 +63,9 @@ def quantize(
             ``"float32"``.
         rounding: of int8 weights. ``"nearest"``; or ``"compensated"``: column by column, where later columns make up
             for the error of earlier ones on the calibration data (GPTQ, arXiv 2210.17323), which takes longer.
+        activations: of linear layers in int8. ``"static"``: scales come from the calibration data. ``"dynamic"``: each
+            token has a scale of its own, from its largest magnitude, in every call; for tokens that differ much, at
+            the price of finding it.
         attention: what both products of ``scaled_dot_product_attention`` multiply: ``"float32"``, or ``"bfloat16"``,
             which takes half of their time on a CPU that has instructions for it, and more on others.
         tolerance: a layer whose output changes by more than this stays float32: the sum of squared changes as a share
@@ -77,14 +84,15 @@ def quantize(
         DataError: no calibration batch, or one that leads to NaN or infinity at a layer.
         GateError: a gate is not hardened.
     """
-    _check_options(precision, rounding, attention, tolerance, samples)
+    _check_options(precision, rounding, activations, attention, tolerance, samples)
     check(model)
-    narrow = _copied(model)
+    narrow = project_attention(_copied(model))
     wanted = _by_layer(precision, layers := layers_of(narrow))
     reasons = {name: _why_not(layer, wanted[name]) for name, layer in layers.items()}
     able = {name: layers[name] for name, reason in reasons.items() if reason is None}
     seen = partial(observe, narrow, batches=calibration, forward=forward, samples=samples)
-    fitted, norms = _fitted(narrow, able, seen, wanted, rounding, rough)
+    how = _Fitting(wanted, rounding, rough, activations == "dynamic")
+    fitted, norms = _fitted(narrow, able, seen, how)
     records = tuple(_decide(n, reasons[n], fitted.get(n), wanted[n], tolerance) for n in layers)
     made = {layers[r.name]: fitted[r.name][0] for r in records if r.precision != "float32"}
     return _finished(narrow, made, norms, records, attention)
@@ -94,20 +102,31 @@ def _fitted(
     model: nn.Module,
     layers: Mapping[str, nn.Module],
     observed: Callable[..., dict[str, Observed]],
-    precisions: Mapping[str, str],
-    rounding: Rounding,
-    rough: bool,
+    how: "_Fitting",
 ) -> tuple[dict[str, NarrowLayer], Mapping[nn.Module, nn.Module]]:
     """Run the calibration; return a narrow layer for each that it reached, and the batch norms folded into them."""
     parameters = {name: (weight_of(layer), bias_of(layer)) for name, layer in layers.items()}
-    widths = {name: weight[0].numel() for name, (weight, _) in parameters.items()}
+    widths = {
+        name: parameters[name][0][0].numel() * (layer.groups if isinstance(layer, nn.Conv2d) else 1)
+        for name, layer in layers.items()
+    }
     watched = Watched((conv, norm) for conv, norm in norms_after(model) if conv in layers.values())
     seen = observed(layers=layers, widths=widths)
     norms = watched.confirmed()
     for name, layer in layers.items():
         if layer in norms:
             parameters[name] = folded(*parameters[name], norms[layer])
-    return _fit(layers, parameters, seen, precisions, rounding, rough), norms
+    return _fit(layers, parameters, seen, how), norms
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """How layers are made narrow: the precision of each, and what ``quantize`` was asked for."""
+
+    precisions: Mapping[str, str]
+    rounding: Rounding
+    rough: bool
+    per_token: bool
 
 
 def _why_not(layer: nn.Module, precision: str) -> str | None:
@@ -171,12 +190,19 @@ def _by_layer(precision: str | Mapping[str, str], layers: Mapping[str, nn.Module
 
 
 def _check_options(
-    precision: str | Mapping[str, str], rounding: str, attention: str, tolerance: float, samples: int
+    precision: str | Mapping[str, str],
+    rounding: str,
+    activations: str,
+    attention: str,
+    tolerance: float,
+    samples: int,
 ) -> None:
     if isinstance(precision, str) and precision not in PRECISIONS:
         raise ConfigError(f"quantize: expected a precision in {PRECISIONS}, got {precision!r}")
     if rounding not in _ROUNDINGS:
         raise ConfigError(f"quantize: expected a rounding in {_ROUNDINGS}, got {rounding!r}")
+    if activations not in ("static", "dynamic"):
+        raise ConfigError(f"quantize: expected activations that are static or dynamic, got {activations!r}")
     if attention not in ("float32", "bfloat16"):
         raise ConfigError(f"quantize: expected attention in float32 or bfloat16, got {attention!r}")
     if not tolerance >= 0:
@@ -189,17 +215,18 @@ def _fit(
     layers: Mapping[str, nn.Module],
     parameters: Mapping[str, WeightAndBias],
     seen: Mapping[str, Observed],
-    precisions: Mapping[str, str],
-    rounding: Rounding,
-    rough: bool,
+    how: _Fitting,
 ) -> dict[str, NarrowLayer]:
     fitted: dict[str, NarrowLayer] = {}
     for precision in PRECISIONS:
-        reached = {n: found for n, found in seen.items() if len(found.rows) and precisions[n] == precision}
+        reached = {
+            n: found for n, found in seen.items() if len(found.rows) and how.precisions[n] == precision
+        }
         for names in shared_inputs(reached):
             own, inputs = [parameters[name] for name in names], [reached[name] for name in names]
             if precision == "int8":
-                made = fit_int8([layers[name] for name in names], own, inputs, rounding, rough)
+                alike = [layers[name] for name in names]
+                made = fit_int8(alike, own, inputs, how.rounding, how.rough, how.per_token)
             else:
                 made = fit_bfloat16(own, inputs)
             fitted.update(zip(names, made, strict=True))

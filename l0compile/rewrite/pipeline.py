@@ -16,6 +16,7 @@ from l0compile.rewrite.formats.dense_attention import dense_attention
 from l0compile.rewrite.formats.dense_kernels import dense_kernels
 from l0compile.rewrite.formats.masks_beside_lists import masks_beside_lists
 from l0compile.rewrite.formats.undo_gathers import undo_gathers
+from l0compile.rewrite.formats.widen_bfloat16 import has_bfloat16, widen_bfloat16
 from l0compile.rewrite.fuse.fuse_attention import fuse_attention
 from l0compile.rewrite.fuse.fuse_complex_rope import fuse_complex_rope
 from l0compile.rewrite.fuse.fuse_eager_attention import fuse_eager_attention
@@ -24,9 +25,11 @@ from l0compile.rewrite.fuse.fuse_gelu import fuse_gelu
 from l0compile.rewrite.fuse.fuse_rms_norm import fuse_rms_norm
 from l0compile.rewrite.fuse.fuse_rope import fuse_rope
 from l0compile.rewrite.fuse.fuse_words import fuse_words
+from l0compile.rewrite.fuse.merge_roundings import merge_roundings
 from l0compile.rewrite.layout.decompose import decompose
 from l0compile.rewrite.layout.gpu_rows import gpu_rows
 from l0compile.rewrite.layout.integer_rows import integer_rows
+from l0compile.rewrite.layout.integer_windows import integer_windows
 from l0compile.rewrite.layout.narrow_norms import narrow_norms
 from l0compile.rewrite.layout.patches import patches_to_linear
 from l0compile.rewrite.layout.places import places_of_the_best
@@ -95,6 +98,16 @@ COMPACT = PassGroup("compact", "Remove what is dead; dense operators stay dense.
     Pass(flush_denormals, flushes_denormals=True),  # constants folded into biases
     Pass(canonicalize),
 ))  # fmt: skip
+WIDEN = PassGroup("widen", "For a model in bfloat16 on a CPU: float32 with roundings between products.", (
+    Pass(widen_bfloat16, adds_operators=True, takes=("target",)),
+    Pass(canonicalize),
+    Pass(cse),
+    Pass(merge_roundings),
+    Pass(fuse_rms_norm),
+    Pass(fuse_gelu),
+    Pass(fuse_attention, adds_operators=True),
+    Pass(canonicalize),  # cancels the transposes that attention no longer needs
+))  # fmt: skip
 FORMATS = PassGroup("formats", "Choose how each weight that is left is stored, and what attention walks.", (
     Pass(masks_beside_lists),
     Pass(dense_attention, takes=("costs",)),
@@ -103,6 +116,7 @@ FORMATS = PassGroup("formats", "Choose how each weight that is left is stored, a
 ))  # fmt: skip
 LAYOUT = PassGroup("layout", "Bring values into the memory layouts of the CPU kernels.", (
     Pass(transposed_conv_to_conv),
+    Pass(integer_windows, adds_operators=True),
     Pass(pack_planes, adds_operators=True, takes=("rows",)),
     Pass(fuse_conv_epilogue, adds_operators=True),
     Pass(decompose, options={"with_kernels": False}),  # what is elementwise can then stay packed
@@ -132,7 +146,7 @@ PYTORCH = PassGroup("pytorch", "Instead of formats and layout, where PyTorch run
     Pass(dense_kernels, adds_operators=True),
 ))  # fmt: skip
 
-PIPELINE = (NORMALIZE, FUSE, COMPACT, FORMATS, LAYOUT, LAYOUT_GPU, PYTORCH)
+PIPELINE = (NORMALIZE, FUSE, COMPACT, WIDEN, FORMATS, LAYOUT, LAYOUT_GPU, PYTORCH)
 """What ``compile`` runs, from the captured program to the kernels."""
 _DENSE = (NORMALIZE, FUSE, COMPACT)
 
@@ -157,7 +171,8 @@ def optimise(
     Raises:
         RewriteError: a pass broke the program; nothing is returned then.
     """
-    passes = select((*_DENSE, FORMATS), zeros=not ignore_zeros, target=target, costs=costs)
+    groups = (*_DENSE, *_for_target(program), FORMATS)
+    passes = select(groups, zeros=not ignore_zeros, target=target, costs=costs)
     return run(program, passes, max_rewrites=max_rewrites)
 
 
@@ -180,9 +195,16 @@ def dense_passes(denormals: bool = False) -> list[Pass]:
     return select(_DENSE, denormals=denormals)
 
 
-def choose(program: Program, target: Target, costs: Costs | None = None) -> Program:
-    """The rest of :func:`optimise` for a result of :func:`optimise_dense`: a format for each weight."""
-    return run(program, select([FORMATS], target=target, costs=costs))
+def choose(
+    program: Program, target: Target, costs: Costs | None = None, *, ignore_zeros: bool = False
+) -> Program:
+    """The rest of :func:`optimise` for a result of :func:`optimise_dense`: numbers and formats that suit the target."""
+    groups = (*_for_target(program), *(() if ignore_zeros else (FORMATS,)))
+    return run(program, select(groups, target=target, costs=costs))
+
+
+def _for_target(program: Program) -> tuple[PassGroup, ...]:
+    return (WIDEN,) if has_bfloat16(program) else ()
 
 
 def assign_layouts(program: Program, *, lanes: int, rows: int) -> Program:

@@ -1,6 +1,7 @@
 """``l0compile.search``: search a space with one of our tasks, or your own model with your own training step."""
 
 import dataclasses
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from l0compile.errors import ConfigError
 from l0compile.gates import Block
 from l0compile.studies.constraints.latency import LatencyBudget
 from l0compile.studies.constraints.quality import QualityTarget
+from l0compile.studies.pruning.level import Numbers
 from l0compile.studies.result import SearchResult
 from l0compile.studies.run import run_search
 from l0compile.studies.space.read import read_space
@@ -25,6 +27,7 @@ from l0compile.tasks.own import Args, OwnTask
 Patterns = Mapping[str, Block | Sequence[Block]]
 TrainStep = Callable[[nn.Module], Tensor]
 Score = Callable[[nn.Module], float]
+_NUMBERS: tuple[Numbers, ...] = typing.get_args(Numbers)
 
 
 @overload
@@ -60,6 +63,7 @@ def search(
     dynamic_shapes: Any = None,
     effort: Effort | None = None,
     training: TrainingPlan | None = None,
+    precision: str | Sequence[str] | None = None,
     resume: bool = False,
     progress: SearchProgress | None = None,
 ) -> SearchResult: ...
@@ -81,6 +85,7 @@ def search(  # type: ignore[misc]  # the first two positions differ in the two f
     dynamic_shapes: Any = None,
     effort: Effort | None = None,
     training: TrainingPlan | None = None,
+    precision: str | Sequence[str] | None = None,
     text: str | Path | None = None,
     quick: bool | None = None,
     resume: bool = False,
@@ -109,6 +114,7 @@ def search(  # type: ignore[misc]  # the first two positions differ in the two f
         "train_step": train_step, "evaluate": evaluate, "space": space, "args": args, "out": out,
         "budget_ms": budget_ms, "drop": drop, "artifact_mb": artifact_mb, "calibration": calibration,
         "dynamic_shapes": dynamic_shapes, "effort": effort, "training": training,
+        "precision": precision,
     }  # fmt: skip
     of_spaces = {"text": text, "quick": quick, "storage": storage, "study": study, "team": team}
     if isinstance(model, nn.Module):
@@ -210,6 +216,7 @@ def search_model(
     dynamic_shapes: Any = None,
     effort: Effort | None = None,
     training: TrainingPlan | None = None,
+    precision: str | Sequence[str] | None = None,
     resume: bool = False,
     progress: SearchProgress | None = None,
 ) -> SearchResult:
@@ -232,6 +239,9 @@ def search_model(
         dynamic_shapes: as in ``compile``.
         effort: how long to search.
         training: how to train.
+        precision: what the layers of ``space`` may multiply: one or several of "float32", "bfloat16" and "int8", each
+            chosen layer by layer beside the blocks; default: that of a ``Space``, else float32. Blocks have whole words
+            for columns then: four numbers of int8, two of bfloat16.
         resume: as in :func:`search_space`.
         progress: as in :func:`search_space`.
 
@@ -239,7 +249,8 @@ def search_model(
         What the search found.
 
     Raises:
-        ConfigError: ``space`` is no `Space`, and not exactly one of ``budget_ms`` and ``drop`` is given.
+        ConfigError: ``space`` is no `Space`, and not exactly one of ``budget_ms`` and ``drop`` is given; or a precision
+            is unknown, given twice, or one that the target has no instructions for.
         L0CompileError: as in :func:`search`.
     """
     found = space if isinstance(space, Space) else _space(space, budget_ms, drop, artifact_mb)
@@ -247,9 +258,20 @@ def search_model(
         found = dataclasses.replace(found, effort=effort)
     if training is not None:
         found = dataclasses.replace(found, training=training)
+    if precision is not None:
+        found = dataclasses.replace(found, precision=_precisions(precision))
     task = OwnTask(model, args, train_step, evaluate, calibration, dynamic_shapes)
     with _shown(progress, found) as bar:
         return run_search(found, Path(out), task=task, target=target, resume=resume, progress=bar)
+
+
+def _precisions(given: str | Sequence[str]) -> tuple[Numbers, ...]:
+    names = (given,) if isinstance(given, str) else tuple(given)
+    if not names or len(set(names)) < len(names) or not set(names) <= set(_NUMBERS):
+        raise ConfigError(
+            f"search: precision: expected one or several of {', '.join(_NUMBERS)}, each once, got {given!r}"
+        )
+    return tuple(name for name in _NUMBERS if name in names)
 
 
 def _space(

@@ -109,14 +109,41 @@ def test_integers_are_those_of_pytorch_for_any_batch() -> None:
             assert torch.equal(result(x), model(x))
 
 
-def test_images_of_any_size_run_in_pytorch() -> None:
+def test_images_of_any_size_are_linear_layers_of_windows() -> None:
     torch.manual_seed(2)
     model, x = l0.quantize(Chain().eval(), [torch.randn(2, 6, 13, 14)]), torch.randn(2, 6, 13, 14)
     sizes = ({2: torch.export.Dim("height", min=4), 3: torch.export.Dim("width", min=8)},)
     found = compiled(model, x, dynamic_shapes=sizes)
+    assert not found.explain().islands
     with torch.no_grad():
-        y = torch.randn(2, 6, 20, 11)
-        assert torch.equal(found(y), model(y))
+        for size in ((20, 11), (4, 8)):
+            y = torch.randn(2, 6, *size)
+            torch.testing.assert_close(found(y), model(y), rtol=1e-5, atol=1e-5)
+
+
+class Separable(nn.Module):
+    """A convolution for each channel between two of one tap, as in MobileNet; and one in two groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.each = nn.Conv2d(6, 24, 1), nn.Conv2d(24, 24, 3, 2, 1, groups=24)
+        self.two, self.back = nn.Conv2d(24, 16, 3, 1, 1, groups=2), nn.Conv2d(16, 5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.back(F.relu6(self.two(F.relu6(self.each(F.relu6(self.wide(x)))))))
+
+
+def test_groups() -> None:
+    torch.manual_seed(3)
+    model, x = l0.quantize(Separable().eval(), [torch.randn(4, 6, 13, 14)]), torch.randn(2, 6, 13, 14)
+    assert [layer.precision for layer in model.quantization] == ["int8"] * 4
+    found = compiled(model, x)
+    assert not found.explain().islands
+    with torch.no_grad():
+        torch.testing.assert_close(found(x), model(x), rtol=1e-5, atol=1e-5)
+    regions = {region.name: region for region in found.explain().regions}
+    assert regions["each"].format == "bsr" and regions["each"].precision == "int8"
+    assert launches(found).count("int8_conv") == 4 and launches(found).count("quantize_planes") == 1
 
 
 def test_a_layer_of_zeros_has_no_island() -> None:

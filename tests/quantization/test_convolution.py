@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 import l0compile as l0
 from l0compile.errors import ConfigError
+from l0compile.ir.ops.int8_conv import without_groups
 from l0compile.quantization import QuantizedConv2d, QuantizedLinear
-from l0compile.quantization.convolution import SeenWindows
+from l0compile.quantization.convolution import SeenWindows, why_not_convolution
 
 OPTIONS: list[dict[str, object]] = [
     {},
@@ -145,8 +146,6 @@ class Mirrored(nn.Conv2d):
 
 
 STAYING: list[tuple[Callable[[], nn.Module], str]] = [
-    (lambda: nn.Conv2d(6, 6, 3, groups=6), "6 groups"),
-    (lambda: nn.Conv2d(6, 4, 3, groups=2), "2 groups"),
     (lambda: nn.Conv2d(6, 4, 3, padding=1, padding_mode="reflect"), "'reflect'"),
     (lambda: nn.Conv2d(6, 4, 2, padding="same"), "two sides"),
     (lambda: Mirrored(6, 4, 1), "Mirrored has a forward of its own"),
@@ -171,6 +170,34 @@ def test_what_cannot_be_made_narrow_stays_and_says_why(make: Callable[[], nn.Mod
     assert reason in conv.reason
 
 
+def test_groups_whose_matrix_is_too_large_stay() -> None:
+    reason = why_not_convolution(nn.Conv2d(8192, 8192, 3, groups=8192))
+    assert reason is not None and "8192 groups" in reason
+
+
+def test_groups_are_zeros_of_a_larger_weight() -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(6, 12, 3, 2, 1, groups=3, bias=False)
+    wide = without_groups(conv.weight.detach(), 3)
+    (x,) = images(1)
+    torch.testing.assert_close(nn.functional.conv2d(x, wide, None, 2, 1), conv(x))
+    assert int((wide != 0).sum()) == conv.weight.numel()
+
+
+@pytest.mark.parametrize("groups", [2, 6])
+def test_grouped_convolutions_are_narrow(groups: int) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(6, 12, 3, padding=1, groups=groups), nn.ReLU(), nn.Conv2d(12, 5, 1)
+    ).eval()
+    narrow = l0.quantize(model, images())
+    (x,) = images(1, seed=1)
+    assert [layer.precision for layer in narrow.quantization] == ["int8"] * 2
+    assert relative(narrow(x), model(x)) < 1e-3
+    wanted = narrow(x)
+    assert torch.allclose(narrow.train()(x), wanted, atol=1e-3, rtol=1e-3)
+
+
 def test_the_first_layer_of_pictures_stays() -> None:
     model = nn.Sequential(nn.Conv2d(2, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1)).eval()
     records = l0.quantize(model, images(channels=2)).quantization
@@ -180,8 +207,8 @@ def test_the_first_layer_of_pictures_stays() -> None:
 
 
 def test_a_model_without_any_layer_to_narrow_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"nn\.Conv2d of one group and 3 or more input channels"):
-        l0.quantize(nn.Sequential(nn.Conv2d(6, 6, 1, groups=2)), images())
+    with pytest.raises(ConfigError, match=r"nn\.Conv2d of 3 or more input channels"):
+        l0.quantize(nn.Sequential(nn.Conv2d(2, 6, 1)), images(channels=2))
 
 
 def test_bfloat16_leaves_convolutions_alone() -> None:

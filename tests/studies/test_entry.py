@@ -55,6 +55,33 @@ def test_a_model_of_ones_own_is_searched(tmp_path: Path) -> None:
     assert all(torch.equal(value, before[name]) for name, value in dense.state_dict().items())
 
 
+@pytest.mark.slow
+def test_a_model_of_ones_own_gets_a_precision_for_each_layer(tmp_path: Path) -> None:
+    dense, x = model(), torch.randn(256, 32)
+    result = l0.search(
+        dense,
+        lambda found: distance(found, dense, x[torch.randint(0, 256, (32,))]),
+        lambda found: -float(distance(found, dense, x)),
+        {"0": l0.Block(4, 4), "2": l0.Block(4, 4)},
+        args=(x[:16],),
+        calibration=[(x,)],
+        budget_ms=1000.0,
+        precision="int8",
+        out=tmp_path,
+        effort=Effort(trials=2, seconds=3600, sweep=(), thorough=False),
+        training=TrainingPlan(candidate_steps=2, tune_steps=4),
+        progress=Silent(),
+    )
+    assert (
+        result.chosen is not None and [layer[-1] for layer in result.chosen.layers.values()] == ["int8"] * 2
+    )
+    loaded = l0.load(tmp_path / "model")
+    assert {region.name: region.precision for region in loaded.explain().regions} == {
+        "0": "int8", "2": "int8", "4": "float32",
+    }  # fmt: skip
+    assert torch.allclose(loaded(x[:16]), dense(x[:16]), atol=0.2)
+
+
 BLOCKS = {"0": l0.Block(4, 1)}
 
 
@@ -104,9 +131,17 @@ def test_arguments_of_the_other_form_are_refused(tmp_path: Path) -> None:
         ({}, {"budget_ms": 1.0}, "expected a pattern of modules"),
         ({"0": []}, {"budget_ms": 1.0}, "'0': expected Block"),
         ({"0": [l0.Head(2)]}, {"budget_ms": 1.0}, "'0': expected Block"),
+        (
+            BLOCKS,
+            {"budget_ms": 1.0, "precision": ["int8", "int4"]},
+            r"precision: .* float32, bfloat16, int8, .*'int4'",
+        ),
+        (BLOCKS, {"budget_ms": 1.0, "precision": []}, "precision: expected one or several"),
+        (BLOCKS, {"budget_ms": 1.0, "precision": ["int8", "int8"]}, "precision: .* each once"),
+        (BLOCKS, {"budget_ms": 1.0, "precision": "int8"}, "whole words of four"),
     ],
 )
-def test_wrong_input_is_told(tmp_path: Path, space: object, budget: dict[str, float], complaint: str) -> None:
+def test_wrong_input_is_told(tmp_path: Path, space: object, budget: dict[str, Any], complaint: str) -> None:
     dense = model()
     with pytest.raises(ConfigError, match=complaint):
         l0.search(

@@ -9,6 +9,7 @@ from torch import Tensor, fx
 from l0compile.analysis.coupling import contractions as _contractions  # noqa: F401  (each fills its part of the table)
 from l0compile.analysis.coupling import elementwise as _elementwise  # noqa: F401
 from l0compile.analysis.coupling import heads as _heads  # noqa: F401
+from l0compile.analysis.coupling import narrow as _narrow  # noqa: F401
 from l0compile.analysis.coupling import norms as _norms  # noqa: F401
 from l0compile.analysis.coupling import positions as _positions  # noqa: F401
 from l0compile.analysis.coupling import views as _views  # noqa: F401

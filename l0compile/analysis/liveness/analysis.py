@@ -10,6 +10,7 @@ from l0compile.analysis.liveness import attention as _attention  # noqa: F401  (
 from l0compile.analysis.liveness import convolution as _convolution  # noqa: F401
 from l0compile.analysis.liveness import creation as _creation  # noqa: F401
 from l0compile.analysis.liveness import linear as _linear  # noqa: F401
+from l0compile.analysis.liveness import narrow as _narrow  # noqa: F401
 from l0compile.analysis.liveness import norms as _norms  # noqa: F401
 from l0compile.analysis.liveness import pointwise as _pointwise  # noqa: F401
 from l0compile.analysis.liveness import products as _products  # noqa: F401
@@ -18,8 +19,10 @@ from l0compile.analysis.liveness import views as _views  # noqa: F401
 from l0compile.analysis.liveness import windows as _windows  # noqa: F401
 from l0compile.analysis.liveness.lattice import Fact, constant, fit, reduce_to, unknown
 from l0compile.analysis.liveness.table import View, everything, lookup
-from l0compile.ir.nodes import is_float, shape, tensor
+from l0compile.ir.nodes import is_float, is_op, shape, tensor
 from l0compile.ir.program import Program
+
+_INTEGERS = (torch.ops.l0compile.int8_linear.default, torch.ops.l0compile.int8_conv2d.default)
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Liveness:
     """The result of :func:`analyse`, by node of the analysed graph.
 
     Attributes:
-        facts: what is known of each floating-point tensor.
+        facts: what is known of each floating-point tensor, and of what is quantised of them.
         masks: which elements are live, that is not known, and read on a way to an output. Shaped like ``Fact.known``.
         unknown_ops: operators without a transfer function whose results are floating-point tensors, once each.
     """
@@ -60,11 +63,18 @@ def analyse(program: Program) -> Liveness:
     view = View(program, facts)
     missing: dict[str, None] = {}
     for node in program.graph.nodes:
-        if is_float(node):
+        if _followed(node):
             facts[node] = _forward(node, view)
             if node.op == "call_function" and lookup(node) is None:
                 missing[str(node.target)] = None
     return Liveness(facts, _backward(program, view), tuple(missing))
+
+
+def _followed(node: fx.Node) -> bool:
+    """Whether facts are kept of a node: floating-point tensors, what is quantised of them, and weights of integers."""
+    if node.op == "get_attr" and node.users:
+        return is_float(node) or all(is_op(user, *_INTEGERS) for user in node.users)
+    return is_float(node) or is_op(node, torch.ops.l0compile.quantize.default)
 
 
 def _forward(node: fx.Node, view: View) -> Fact:
@@ -104,14 +114,14 @@ def _spread(node: fx.Node, masks: dict[fx.Node, Tensor], view: View) -> None:
     """Mark the elements of a node's operands that its live elements depend on."""
     transfer = lookup(node)
     alive = bool(masks[node].any())
-    reads: Any = transfer.backward(node, masks[node], view) if transfer and is_float(node) and alive else {}
+    reads: Any = transfer.backward(node, masks[node], view) if transfer and _followed(node) and alive else {}
     for operand in node.all_input_nodes:
         if tensor(operand) is None:
             continue
         mask = reads.get(operand)
         if mask is not None:
             _join(masks, operand, reduce_to(mask, shape(operand)))
-        elif alive or not is_float(node):
+        elif alive or not _followed(node):
             _join(masks, operand, everything(operand))
 
 

@@ -1,7 +1,7 @@
 """The activations that operators compute together with a product: names, ATen operators and definitions, once."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from l0compile.ir.nodes import arguments, is_op
 
 aten = torch.ops.aten
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+_PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
     "": lambda x: x,
     "relu": F.relu,
     "relu6": F.relu6,
@@ -23,6 +23,34 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
 }
+ROUNDED = "bfloat16"
+"""Rounding to bfloat16, as an activation: before another, after it, or both."""
+
+
+def with_roundings(
+    functions: Mapping[str, Callable[[Any], Any]], rounded: Callable[[Any], Any]
+) -> dict[str, Callable[[Any], Any]]:
+    """Activations by name, and those with roundings: "bfloat16", "bfloat16/relu", "bfloat16/relu/bfloat16".
+
+    Args:
+        functions: by name; that of "" changes nothing.
+        rounded: rounds to bfloat16.
+    """
+    made = dict(functions) | {ROUNDED: rounded}
+    for name, function in functions.items():
+        if name:
+            made[f"{ROUNDED}/{name}"] = _in_turn(rounded, function)
+            made[f"{ROUNDED}/{name}/{ROUNDED}"] = _in_turn(rounded, function, rounded)
+    return made
+
+
+def _in_turn(*functions: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda x: reduce(lambda value, function: function(value), functions, x)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = with_roundings(
+    _PLAIN, lambda x: x.to(torch.bfloat16).to(x.dtype)
+)
 """Name -> PyTorch's own function. Kernels and operators of ours call an activation by this name.
 
 "prelu" is one too, for operators that take its slopes; see :func:`activate`.
@@ -54,6 +82,12 @@ def activation_of(node: Any) -> str | None:
     low, high = (*list(arguments(node).values())[1:3], None)[:2]
     numbers = all(limit is None or isinstance(limit, int | float) for limit in (low, high))
     return _BY_LIMITS.get((low, high)) if numbers else None
+
+
+def after(first: str, then: str) -> str | None:
+    """The name of one activation behind another; None where the table has no such pair."""
+    joined = "/".join(filter(None, (first, then)))
+    return joined if joined in ACTIVATIONS else None
 
 
 def activate(x: Tensor, activation: str, slope: Tensor | None = None) -> Tensor:

@@ -135,6 +135,20 @@ def rounded(x: Tensor) -> Tensor:
     return x.to(torch.bfloat16).to(torch.float32)
 
 
+@torch.library.custom_op("l0compile::round_bfloat16", mutates_args=())
+def round_bfloat16(x: Tensor) -> Tensor:
+    """x rounded to bfloat16, ties to even, and held in float32: any shape, float32 -> the same.
+
+    A value of a bfloat16 model, where it is computed in float32: whatever gives bfloat16 ends with this.
+    """
+    return rounded(x)
+
+
+@round_bfloat16.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
 def _check(x: Tensor, k: int) -> None:
     if x.shape[-1] != k:
         raise InputError(f"l0compile::bfloat16_linear: expected x of {k} features, got {tuple(x.shape)}")

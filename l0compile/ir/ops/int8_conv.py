@@ -40,16 +40,18 @@ def int8_conv2d(
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
+    groups: int = 1,
 ) -> Tensor:
     """conv2d(x - zero_point, W) * scale + bias: the sum of integers, then one rounding of the result to float32.
 
     Args:
         x: [N, C, H, W] or [C, H, W] uint8.
-        weight: [n, C, kh, kw] int8.
+        weight: [n, C / groups, kh, kw] int8.
         scale: [n] float32: that of the activation times that of the row.
         bias: [n] float32 or None.
         zero_point: of x.
         stride, padding, dilation: of both axes.
+        groups: of channels, as ``conv2d`` has them.
 
     Returns:
         [N, n, H', W'], or without N, float32.
@@ -57,15 +59,16 @@ def int8_conv2d(
     Raises:
         InputError: x has not C channels.
     """
-    _check_channels(x, weight.shape[1])
+    _check_channels(x, weight.shape[1] * groups)
     # Whole numbers of this size are exact in float64, whatever the order of adding.
-    sums = F.conv2d(x.double() - zero_point, weight.double(), None, stride, padding, dilation)
+    sums = F.conv2d(x.double() - zero_point, weight.double(), None, stride, padding, dilation, groups)
     return scaled(sums, scale[:, None, None], None if bias is None else bias[:, None, None])
 
 
 @int8_conv2d.register_fake
-def _(x, weight, scale, bias, zero_point, stride, padding, dilation):  # type: ignore[no-untyped-def]
-    return _empty_result(x, weight.shape, stride, padding, dilation)
+def _(x, weight, scale, bias, zero_point, stride, padding, dilation, groups=1):  # type: ignore[no-untyped-def]
+    n, channels, *kernel = weight.shape
+    return _empty_result(x, [n, channels * groups, *kernel], stride, padding, dilation)
 
 
 @torch.library.custom_op("l0compile::int8_bsr_conv2d", mutates_args=())
@@ -95,6 +98,15 @@ def int8_bsr_conv2d(
 @int8_bsr_conv2d.register_fake
 def _(x, data, indices, indptr, scale, bias, zero_point, weight, stride, padding, dilation):  # type: ignore[no-untyped-def]
     return _empty_result(x, weight, stride, padding, dilation)
+
+
+def without_groups(weight: Tensor, groups: int) -> Tensor:
+    """The weight [n, C, kh, kw] that computes with one group what [n, C / groups, kh, kw] does: zeros elsewhere."""
+    rows = len(weight) // groups
+    parts = weight.reshape(groups, rows, *weight.shape[1:])
+    result = weight.new_zeros(groups, rows, groups, *weight.shape[1:])
+    result.diagonal(dim1=0, dim2=2).copy_(parts.movedim(0, -1))
+    return result.reshape(len(weight), -1, *weight.shape[2:])
 
 
 def dense_weight(data: Tensor, indices: Tensor, indptr: Tensor, shape: Sequence[int]) -> Tensor:

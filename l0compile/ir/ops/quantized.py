@@ -48,8 +48,15 @@ def _(x: Tensor, inverse: Tensor, zero_point: int) -> Tensor:
 
 
 @torch.library.custom_op("l0compile::int8_linear", mutates_args=())
-def int8_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, zero_point: int) -> Tensor:
-    """((x - zero_point) Wᵀ) * scale + bias: the sum of integers, then one rounding of the result to float32.
+def int8_linear(
+    x: Tensor,
+    weight: Tensor,
+    scale: Tensor,
+    bias: Tensor | None,
+    zero_point: int,
+    start: Tensor | None = None,
+) -> Tensor:
+    """((x - zero_point) Wᵀ + start) * scale + bias: a sum of integers, then one rounding of the result to float32.
 
     Args:
         x: [..., k] uint8.
@@ -57,6 +64,7 @@ def int8_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, z
         scale: [n] float32: that of the activation times that of the row.
         bias: [n] float32 or None.
         zero_point: of x.
+        start: [n] int32 that sums begin with, or None: what inputs add that are constant and were removed.
 
     Returns:
         [..., n] float32.
@@ -65,11 +73,14 @@ def int8_linear(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, z
         InputError: x is not k wide.
     """
     _check_features(x, weight.shape[1])
-    return scaled(_sums(x, weight, zero_point), scale, bias)
+    sums = _sums(x, weight, zero_point)
+    return scaled(sums if start is None else sums.double() + start, scale, bias)
 
 
 @int8_linear.register_fake
-def _(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, zero_point: int) -> Tensor:
+def _(  # type: ignore[no-untyped-def]
+    x, weight, scale, bias, zero_point, start=None
+):  # fmt: skip
     _check_features(x, weight.shape[1])
     return x.new_empty(*x.shape[:-1], weight.shape[0], dtype=torch.float32)
 
@@ -85,6 +96,7 @@ def int8_bsr_linear(
     zero_point: int,
     n: int,
     k: int,
+    start: Tensor | None = None,
 ) -> Tensor:
     """``int8_linear`` with a weight that is held as its nonzero blocks.
 
@@ -96,12 +108,14 @@ def int8_bsr_linear(
         bias: [n] float32 or None.
         zero_point: of x.
         n, k: shape of the weight.
+        start: [n] int32 or None.
     """
-    return int8_linear(x, from_word_blocks(data, indices, indptr, n, k, torch.int8), scale, bias, zero_point)
+    weight = from_word_blocks(data, indices, indptr, n, k, torch.int8)
+    return int8_linear(x, weight, scale, bias, zero_point, start)
 
 
 @int8_bsr_linear.register_fake
-def _(x, data, indices, indptr, scale, bias, zero_point, n, k):  # type: ignore[no-untyped-def]
+def _(x, data, indices, indptr, scale, bias, zero_point, n, k, start=None):  # type: ignore[no-untyped-def]
     _check_features(x, k)
     return x.new_empty(*x.shape[:-1], n, dtype=torch.float32)
 

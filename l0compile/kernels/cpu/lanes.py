@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from l0compile.ir.ops.activation import with_roundings
 from l0compile.kernels.tir import TB, ir_builder, tirx
 from l0compile.kernels.token_tile import Tail, TokenTile
 
@@ -294,7 +295,26 @@ def prelu(x: Expr, slope: Expr) -> Expr:
     return TB.Select(x > const(0.0, x), x, x * broadcast(slope, _lanes(x)))
 
 
-ACTIVATIONS: dict[str, Callable[[Expr], Expr]] = {
+def bfloat16_bits(x: Expr) -> Expr:
+    """int32 bits whose high half is ``x`` in bfloat16, ties to even; what the low half holds is not said. NaN stays."""
+    lanes = _lanes(x)
+    bits = kept(TB.reinterpret("int32" if lanes == 1 else f"int32x{lanes}", x), lanes, "int32")
+    last = TB.bitwise_and(TB.shift_right(bits, const_int(16, lanes)), const_int(1, lanes))
+    rounded = bits + (last + const_int(32767, lanes))
+    # Adding may carry a NaN over to the numbers. As bits: TVM's simplifier takes x == x for true.
+    magnitude = TB.bitwise_and(bits, const_int(0x7FFFFFFF, lanes))
+    quiet = TB.bitwise_or(bits, const_int(1 << 22, lanes))
+    return TB.Select(magnitude <= const_int(0x7F800000, lanes), rounded, quiet)
+
+
+def rounded_to_bfloat16(x: Expr) -> Expr:
+    """``x`` in bfloat16, as float32."""
+    lanes = _lanes(x)
+    bits = TB.bitwise_and(bfloat16_bits(x), const_int(-65536, lanes))
+    return kept(TB.reinterpret("float32" if lanes == 1 else f"float32x{lanes}", bits), lanes)
+
+
+_PLAIN: dict[str, Callable[[Expr], Expr]] = {
     "": lambda x: x,
     "gelu": gelu,
     "gelu_tanh": gelu_tanh,
@@ -305,6 +325,8 @@ ACTIVATIONS: dict[str, Callable[[Expr], Expr]] = {
     "tanh": tanh,
     "sigmoid": sigmoid,
 }
+ACTIVATIONS = with_roundings(_PLAIN, rounded_to_bfloat16)
+"""Name -> function of a register; those of the operators."""
 
 
 def activated(value: Expr, activation: str, slope: Expr | None = None) -> Expr:

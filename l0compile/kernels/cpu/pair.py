@@ -8,7 +8,7 @@ import contextlib
 from typing import Any
 
 from l0compile.kernels.cpu.dot import lanes_of
-from l0compile.kernels.cpu.lanes import Expr, const_int, kept
+from l0compile.kernels.cpu.lanes import Expr, bfloat16_bits, const_int
 from l0compile.kernels.tir import TB, tirx
 from l0compile.kernels.token_tile import TokenTile
 
@@ -21,7 +21,6 @@ _INSTRUCTIONS = {
     "bf16": {4: "llvm.aarch64.neon.bfdot.v4f32.v8bf16"},
 }
 _HIGH_HALF = -65536
-_MAGNITUDE, _INFINITY = 0x7FFFFFFF, 0x7F800000
 
 
 def pair_dot(total: Expr, x: Expr, weight: Expr, width: int, tile: TokenTile) -> Expr:
@@ -73,22 +72,9 @@ define linkonce_odr {sums} @{_name(width)}({sums} %total, {words} %x, {words} %w
 
 def pair_word(low: Expr, high: Expr, width: int) -> Expr:
     """Two vectors of float32 numbers, rounded to bfloat16, as the halves of one vector of words."""
-    shifted = TB.shift_right(_rounded_bits(low, width), const_int(16, width))
+    shifted = TB.shift_right(bfloat16_bits(low), const_int(16, width))
     below = TB.bitwise_and(shifted, const_int(65535, width))
-    return TB.bitwise_or(below, TB.bitwise_and(_rounded_bits(high, width), const_int(_HIGH_HALF, width)))
-
-
-def _rounded_bits(value: Expr, width: int) -> Expr:
-    """Bits whose high half is ``value`` in bfloat16, ties to even. A NaN stays one."""
-    bits = kept(TB.reinterpret(lanes_of("int32", width), value), width, "int32")
-    last = TB.bitwise_and(TB.shift_right(bits, const_int(16, width)), const_int(1, width))
-    rounded = bits + (last + const_int(32767, width))
-    # Adding may carry a NaN over to the numbers. As bits: TVM's simplifier takes x == x for true.
-    magnitude, quiet = (
-        TB.bitwise_and(bits, const_int(_MAGNITUDE, width)),
-        TB.bitwise_or(bits, const_int(1 << 22, width)),
-    )
-    return TB.Select(magnitude <= const_int(_INFINITY, width), rounded, quiet)
+    return TB.bitwise_or(below, TB.bitwise_and(bfloat16_bits(high), const_int(_HIGH_HALF, width)))
 
 
 def _low(words: Expr, width: int) -> Expr:

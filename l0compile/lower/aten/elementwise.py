@@ -13,7 +13,7 @@ from l0compile.ir.nodes import arguments
 from l0compile.lower.aten import scalar_functions as f
 from l0compile.lower.aten.arithmetic import divide_mode, integer_division, power, scaled, times
 from l0compile.lower.aten.clamp_where import clamp, hardtanh, leaky_relu, masked_fill, where
-from l0compile.lower.aten.lowering import Conversion, Lowering, cast
+from l0compile.lower.aten.lowering import Conversion, Lowering, cast, round_bfloat16
 from l0compile.lower.aten.pointwise import Function, elementwise, pointwise
 
 aten = torch.ops.aten
@@ -131,6 +131,7 @@ def _table() -> dict[Any, Conversion]:
 
 
 ELEMENTWISE: dict[Any, Conversion] = {
+    torch.ops.l0compile.round_bfloat16.default: elementwise(round_bfloat16, "x"),
     **_table(),
     aten.floor_divide.default: integer_division(f.divide_floor),
     aten.maximum.default: elementwise(f.maximum, "self", "other"),

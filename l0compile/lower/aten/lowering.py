@@ -144,14 +144,28 @@ def _rounded_to_bfloat16(value: Any) -> Any:
 
     TVM's own cast turns some NaNs into numbers, and TVM drops a cast to bfloat16 and back.
     """
+    kept = _rounded_bits(value) >> tirx.const(16, "uint32")
+    return tirx.reinterpret("bfloat16", tirx.Cast("uint16", kept))
+
+
+def round_bfloat16(value: Any) -> Any:
+    """Round a float32 to bfloat16, and hold it in float32."""
+    if of_the_machine():
+        return tirx.Cast("float32", tirx.Cast("bfloat16", value))
+    return tirx.reinterpret(
+        "float32", tirx.bitwise_and(_rounded_bits(value), tirx.const(0xFFFF0000, "uint32"))
+    )
+
+
+def _rounded_bits(value: Any) -> Any:
+    """Bits whose high half is ``value`` in bfloat16."""
     bits = tirx.reinterpret("uint32", value)
 
     def number(of: int) -> Any:
         return tirx.const(of, "uint32")
 
     half = number(0x7FFF) + (tirx.bitwise_and(bits >> number(16), number(1)))
-    kept = tirx.Select(tirx.isnan(value), number(0x7FC0), (bits + half) >> number(16))
-    return tirx.reinterpret("bfloat16", tirx.Cast("uint16", kept))
+    return tirx.Select(tirx.isnan(value), number(0x7FC00000), bits + half)
 
 
 def broadcast(node: fx.Node, operand: fx.Node, index: Index) -> Index:

@@ -10,7 +10,8 @@ from l0compile.analysis.liveness import analyse
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, shape, tensor
 from l0compile.ir.program import Program
-from l0compile.rewrite.compact import shrink_norms as _shrink_norms  # noqa: F401  (each fills its part of the table)
+from l0compile.rewrite.compact import shrink_narrow as _shrink_narrow  # noqa: F401  (each fills its part of the table)
+from l0compile.rewrite.compact import shrink_norms as _shrink_norms  # noqa: F401
 from l0compile.rewrite.compact import shrink_sums as _shrink_sums  # noqa: F401
 from l0compile.rewrite.compact.shrink import Cutter, shrink
 from l0compile.rewrite.regions import ATTENTIONS, note, region_of
@@ -110,10 +111,10 @@ def _sides(node: fx.Node) -> list[tuple[TensorAxis, str, int]]:
     given = arguments(node)
     if is_op(node, *ATTENTIONS):
         return [((node, len(result) - 1), "heads", result[-1] // given["heads"])]
-    x = given.get("input")
+    x = given.get("input", given.get("x"))
     if tensor(x) is None:
         return [((node, 1), "heads", 1)] if "query" in given else []
-    feature = 1 if "groups" in given else -1
+    feature = 1 if "groups" in given or "dilation" in given else -1
     return [((node, feature % len(result)), "outputs", 1), ((x, feature % len(shape(x))), "inputs", 1)]
 
 

@@ -22,7 +22,7 @@ def _linear(cutter: Cutter, node: fx.Node) -> None:
     weight = cutter.editor.value(given["weight"])
     removed = cutter.removed(given["input"], -1)
     if weight is not None and bool((removed != 0).any()):
-        _add_to_bias(cutter, node, weight @ removed.to(weight.dtype), -1)
+        add_to_bias(cutter, node, weight @ removed.to(weight.dtype), -1)
 
 
 def _convolution(cutter: Cutter, node: fx.Node) -> None:
@@ -39,7 +39,7 @@ def _convolution(cutter: Cutter, node: fx.Node) -> None:
         if found is None:
             _carry(cutter, given, weight, removed.flatten(2)[0, :, 0])
         elif is_flat(found := without_repeats(found)):
-            _add_to_bias(cutter, node, found.reshape(-1), 1)
+            add_to_bias(cutter, node, found.reshape(-1), 1)
         else:
             _add_plane(cutter, node, found)
     kept = cutter.kept.size(given["weight"], 0)
@@ -86,7 +86,7 @@ def _carry(cutter: Cutter, given: dict[str, Any], weight: Tensor, removed: Tenso
     cutter.replace_constant(given["weight"], changed)
 
 
-def _add_to_bias(cutter: Cutter, node: fx.Node, share: Tensor, axis: int) -> None:
+def add_to_bias(cutter: Cutter, node: fx.Node, share: Tensor, axis: int) -> None:
     given = arguments(node)
     stem = str(given["weight"].target)
     bias = cutter.editor.value(given["bias"])

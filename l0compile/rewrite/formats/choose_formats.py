@@ -10,9 +10,9 @@ from torch import Tensor, fx
 from l0compile.hardware.costs import Costs
 from l0compile.hardware.targets import Target
 from l0compile.ir.editor import Editor
-from l0compile.ir.nodes import arguments, example_size, is_op, shape
+from l0compile.ir.nodes import arguments, example_size, is_op, set_argument, shape
 from l0compile.ir.ops.bsr import to_blocks
-from l0compile.ir.ops.int8_conv import conv_matrix
+from l0compile.ir.ops.int8_conv import conv_matrix, without_groups
 from l0compile.ir.ops.words import features_of, word_blocks
 from l0compile.ir.program import Program
 from l0compile.ir.records import ATTENTION_NOTE, Format, Region
@@ -44,7 +44,8 @@ def choose_formats(program: Program, target: Target, costs: Costs | None = None)
         target, as kept blocks * block size / weight size / efficiency(block). A convolution likewise, by the table,
         with its weight as a matrix [out channels, in channels * taps]: -> l0compile::bsr_conv2d. A layer of int8 or
         bfloat16 numbers likewise, in blocks whose columns are whole words: -> int8_bsr_linear, bfloat16_bsr_linear. A
-        convolution of int8 numbers, whose words are four channels at one tap: -> int8_bsr_conv2d.
+        convolution of int8 numbers, whose words are four channels at one tap: -> int8_bsr_conv2d; one of several
+        groups is one with zeros outside of them.
     Checks: W is a constant of float32, or of these, or of a floating type that the GPU's kernels take; the time is at
         most 0.95 of that of a dense W.
 
@@ -111,10 +112,12 @@ def _make_sparse(editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int
 def _make_sparse_words(editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int, int]) -> None:
     """Blocks of a weight of narrow numbers; the operator takes the other arguments of the dense one."""
     x, weight_node, *others = arguments(node).values()
-    operator = "int8_bsr_linear" if weight.dtype == torch.int8 else "bfloat16_bsr_linear"
+    integers = weight.dtype == torch.int8
+    operator = "int8_bsr_linear" if integers else "bfloat16_bsr_linear"
+    *others, start = others if integers else (*others, None)
     parts = zip(("blocks", "indices", "indptr"), word_blocks(weight, *block), strict=True)
     constants = [editor.add_constant(f"{weight_node.target}_{name}", part, node) for name, part in parts]
-    args = (x, *constants, *others, *map(int, weight.shape))
+    args = (x, *constants, *others, *map(int, weight.shape), *([start] if integers else ()))
     target = getattr(torch.ops.l0compile, operator).default
     editor.replace(node, editor.call(target, args, before=node, origin=node))
 
@@ -138,7 +141,9 @@ def _conv(editor: Editor, node: fx.Node, weight: Tensor, regions: dict[str, Regi
 def _narrow_conv(
     editor: Editor, node: fx.Node, weight: Tensor, regions: dict[str, Region], target: Target
 ) -> None:
-    name, matrix, features = region_of(node), conv_matrix(weight), features_of(weight.dtype)
+    name, features, groups = region_of(node), features_of(weight.dtype), arguments(node)["groups"]
+    whole = weight if groups == 1 else without_groups(weight, groups)
+    matrix = conv_matrix(whole)
     choice, reason = FormatChoice(None, 1.0, 1.0), ""
     if window_of(node) is None:
         reason = "dense: block-sparse convolutions want a batch of images of known size"
@@ -150,10 +155,15 @@ def _narrow_conv(
         constants = [
             editor.add_constant(f"{weight_node.target}_{part}", value, node) for part, value in parts
         ]
-        scale, bias, zero_point, *steps = others
-        args = (x, *constants, scale, bias, zero_point, [int(extent) for extent in weight.shape], *steps)
+        scale, bias, zero_point, *steps, _ = others
+        args = (x, *constants, scale, bias, zero_point, [int(extent) for extent in whole.shape], *steps)
         operator = torch.ops.l0compile.int8_bsr_conv2d.default
         editor.replace(node, editor.call(operator, args, before=node, origin=node))
+    elif groups != 1 and window_of(node) is not None:
+        wide = editor.add_constant(f"{arguments(node)['weight'].target}_ungrouped", whole, node)
+        set_argument(node, "weight", wide)
+        set_argument(node, "groups", 1)
+        editor.changed += 1
     before = regions.get(name) or replace(_fresh(name, CONV, weight), precision=PRECISIONS[weight.dtype])
     regions[name] = _record(before, weight, choice, reason)
 

@@ -8,7 +8,7 @@ from torch import fx
 
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, is_op, same_shape, set_argument, shape
-from l0compile.ir.ops.activation import activation_of
+from l0compile.ir.ops.activation import ROUNDED, activation_of, after
 from l0compile.ir.program import Program
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
@@ -26,7 +26,7 @@ def fuse_epilogue(program: Program) -> Program:
     """Fuse what follows a linear layer in the form that kernels take.
 
     Rewrite: act(packed_linear(x)) -> packed_linear(x, act); packed_linear(x) + r -> packed_linear(x, residual=r).
-        Likewise of narrow numbers, and of layers on rows.
+        Likewise of narrow numbers, and of layers on rows. A rounding to bfloat16 is an activation, alone or around one.
     Checks: nothing else reads the linear layer; an activation is fused before a residual, never after it; the other
         summand has the result's own shape and is computed before the linear layer.
     Returns: the program, itself when nothing follows.
@@ -34,9 +34,9 @@ def fuse_epilogue(program: Program) -> Program:
     editor = Editor(program)
     order = {node: position for position, node in enumerate(editor.graph.nodes)}
     for node in list(editor.graph.nodes):
-        activation = activation_of(node)
-        if activation and _takes(node.args[0], "activation", "residual", of=_LINEAR):
-            _fuse(editor, node, node.args[0], activation=activation)
+        activation = _activation(node)
+        if activation and _takes(node.args[0], "residual", of=_LINEAR):
+            _fuse_activation(editor, node, node.args[0], activation)
         elif _is_sum(node):
             _fuse_residual(editor, node, order, "residual", of=_LINEAR)
     return editor.finish()
@@ -54,14 +54,25 @@ def fuse_conv_epilogue(program: Program) -> Program:
     editor = Editor(program)
     order = {node: position for position, node in enumerate(editor.graph.nodes)}
     for node in list(editor.graph.nodes):
-        activation = activation_of(node)
-        if activation and _takes(node.args[0], "activation", of=_ON_PLANES):
-            _fuse(editor, node, node.args[0], activation=activation)
+        activation = _activation(node)
+        if activation and _takes(node.args[0], of=_ON_PLANES):
+            _fuse_activation(editor, node, node.args[0], activation)
         elif is_op(node, aten.prelu.default, aten.leaky_relu.default):
             _fuse_slopes(editor, node)
         elif _is_sum(node):
             _fuse_residual(editor, node, order, "residual", "activation", of=(*_CONVOLUTIONS, _INTEGER_CONV))
     return editor.finish()
+
+
+def _activation(node: fx.Node) -> str | None:
+    return ROUNDED if is_op(node, l0.round_bfloat16.default) else activation_of(node)
+
+
+def _fuse_activation(editor: Editor, node: fx.Node, layer: Any, activation: str) -> None:
+    """Rounding to bfloat16 may stand before another activation and behind it; two others make none."""
+    joined = after(arguments(layer)["activation"], activation)
+    if joined is not None:
+        _fuse(editor, node, layer, activation=joined)
 
 
 def _takes(node: Any, *names: str, of: tuple[Any, ...]) -> bool:

@@ -20,7 +20,7 @@ from l0compile.rewrite.windows import CONVOLUTIONS, MAXIMA, MEANS
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
 # Of a function with f(0) = 0 the zeros around the pixels stay zero.
-_UNARY = operators(elementwise=1, keeps_zero=True, moves=None)
+_UNARY = (*operators(elementwise=1, keeps_zero=True, moves=None), l0.round_bfloat16.default)
 _CLAMPS = (aten.hardtanh.default, aten.clamp.default, aten.clamp_min.default, aten.clamp_max.default)
 _WITH_ACTIVATION = (
     l0.packed_conv2d.default, l0.packed_winograd.default, l0.packed_window.default,

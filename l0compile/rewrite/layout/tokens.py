@@ -20,7 +20,9 @@ from l0compile.rewrite.layout.packing import Packing, packable
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 
 # Elementwise operators run on packed tensors as they are.
-_UNARY = (*ACTIVATION_OPERATORS, aten.neg.default, aten.exp.default, aten.abs.default)
+_UNARY = (
+    *ACTIVATION_OPERATORS, aten.neg.default, aten.exp.default, aten.abs.default, l0.round_bfloat16.default,
+)  # fmt: skip
 _BINARY = (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor)
 _RESHAPES = operators(moves="reshape")
 _COMPACTED = {
@@ -74,6 +76,7 @@ class _TokenLayout(Packing):
             **dict.fromkeys(_COMPACTED, self._compacted_norm),
             **dict.fromkeys(_UNARY, self._unary),
             **dict.fromkeys(_BINARY, self._binary),
+            aten.amax.default: self._largest,
             **dict.fromkeys(_RESHAPES, self._reshape),
         }
 
@@ -116,31 +119,33 @@ class _TokenLayout(Packing):
         return self.editor.call(l0.packed_linear.default, args, before=node)
 
     def _int8_linear(self, node: fx.Node) -> fx.Node | None:
-        x, weight_node, scale, bias, zero_point = node.args
+        x, weight_node, scale, bias, zero_point, start = arguments(node).values()
         weight = self.editor.value(weight_node)
-        if weight is None or not self.constants(scale, bias):
+        if weight is None or not self.constants(scale, bias, start):
             return None
         blocks = dense_word_blocks(weight, self.rows)
         data = self.editor.add_constant(f"{weight_node.target}_words", blocks, node)
-        return self._integers(node, (x, data, None, None, scale, bias), weight, zero_point)
+        return self._integers(node, (x, data, None, None, scale, bias), weight, zero_point, start)
 
     def _int8_bsr_linear(self, node: fx.Node) -> fx.Node | None:
-        x, data, indices, indptr, scale, bias, zero_point, n, k = node.args
-        if not self.constants(data, indices, indptr, scale, bias):
+        x, data, indices, indptr, scale, bias, zero_point, n, k, start = arguments(node).values()
+        if not self.constants(data, indices, indptr, scale, bias, start):
             return None
         blocks: list[Any] = [self.editor.value(part) for part in (data, indices, indptr)]
         weight = from_word_blocks(blocks[0], blocks[1], blocks[2], n, k, torch.int8)
-        return self._integers(node, (x, data, indices, indptr, scale, bias), weight, zero_point)
+        return self._integers(node, (x, data, indices, indptr, scale, bias), weight, zero_point, start)
 
     def _integers(
-        self, node: fx.Node, operands: tuple[Any, ...], weight: torch.Tensor, zero_point: int
+        self, node: fx.Node, operands: tuple[Any, ...], weight: torch.Tensor, zero_point: int, start: Any
     ) -> fx.Node | None:
         x, data, indices, indptr, scale, bias = operands
         words = self.quantized(x)
         if words is None:
             return None
-        start = (-zero_point * weight.int().sum(1)).to(torch.int32)
-        begins = self.editor.add_constant(f"{data.target}_start", start, node)
+        first = (-zero_point * weight.int().sum(1)).to(torch.int32)
+        if start is not None:
+            first = first + self.editor.value(start)
+        begins = self.editor.add_constant(f"{data.target}_start", first, node)
         epilogue = (None, None, int(weight.shape[0]), "", 0, self.tokens(x))
         args = (words, data, indices, indptr, begins, scale, bias, *epilogue)
         return self.editor.call(l0.packed_int8_linear.default, args, before=node)
@@ -229,13 +234,22 @@ class _TokenLayout(Packing):
             return None
         return self.editor.call(node.target, operands, before=node, kwargs=node.kwargs)
 
+    def _largest(self, node: fx.Node) -> fx.Node | None:
+        """The largest feature of each token, which stays a feature."""
+        given = arguments(node)
+        x, axes = given["self"], [axis % len(shape(given["self"])) for axis in given["dim"]]
+        if x not in self.packed or axes != [len(shape(x)) - 1] or not given["keepdim"]:
+            return None
+        return self.editor.call(aten.amax.default, (self.packed[x], [1], True), before=node)
+
     def _operand(self, value: Any, node: fx.Node) -> Any:
         """The packed form of an operand: a tensor of the result's shape, a number, or a constant per feature."""
         if not isinstance(value, fx.Node):
             return value if isinstance(value, (int, float)) else None
         if not packable(value):
             return self._per_feature(value, node)
-        if same_shape(shape(value), shape(node)):
+        one_feature = [*shape(node)[:-1], 1]  # of each token, such as its scale
+        if same_shape(shape(value), shape(node)) or same_shape(shape(value), one_feature):
             return self.pack(value, node)
         return self._per_feature(value, node)
 

@@ -100,6 +100,13 @@ def test_any_number_of_tokens(launch, tile: TokenTile, m: int, known: bool) -> N
         check(launch, tile, random_weight(32, 24, 0.5), (4, 4), m, tail=tail, zero_point=zero_point)
 
 
+@pytest.mark.parametrize("block", [None, *BLOCKS], ids=str)
+def test_one_token(launch, tile: TokenTile, block: tuple[int, int] | None) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(3)
+    check(launch, tile, random_weight(50, 35, 0.4), block, 1, residual=True)
+    check(launch, tile, random_weight(50, 35, 0.4), block, tile.lanes + 1, bias=False)
+
+
 @pytest.mark.parametrize("block", [None, (4, 4), (8, 4), (32, 32)], ids=str)
 @pytest.mark.parametrize("activation", ["", "gelu", "relu", "silu"])
 @pytest.mark.parametrize("zero_point", [0, 7, 128, 255])

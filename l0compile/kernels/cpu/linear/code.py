@@ -117,7 +117,7 @@ class _Task:
             then()
 
     def _known_tail(self, live: int) -> None:
-        if live == 1 and self.spec.numbers == "float32":
+        if live == 1 and self._takes_one_token:
             self._one_token()
         elif live <= half_register(self.tile):
             self._rows(self._one_register(), half_register(self.tile), 0)
@@ -137,7 +137,7 @@ class _Task:
             else:
                 some()
 
-        if self.spec.numbers == "float32":
+        if self._takes_one_token:
             _either(live == 1, self._one_token, few)
         else:
             few()
@@ -172,6 +172,11 @@ class _Task:
 
     def _kernel(self, schedule: LinearSchedule, t: Expr, width: int) -> Microkernel:
         return _MICROKERNELS[self.spec.numbers](self.spec, self.tile, schedule, self.to, t, width)
+
+    @property
+    def _takes_one_token(self) -> bool:
+        """Words of two tokens are written by the microkernel of registers of tokens."""
+        return self.spec.result is None or not self.spec.result.by_tokens
 
     def _one_token(self) -> None:
         one_token(self.spec, self.tile, self.schedule, self.to, self.last, self.begin, self.end)

@@ -1,15 +1,29 @@
 """A linear layer at a single token, outputs in lanes.
 
 The weights of a column of a block are one vector, and so are several columns side by side where that still fits a
-register: block after block is then one multiplication of what lies in memory.
+register: block after block is then one multiplication of what lies in memory. A column of narrow numbers is one of
+words.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from l0compile.kernels.cpu.lanes import ACTIVATIONS, Expr, broadcast, ramp, repeat, scratch, store, variable
+from l0compile.kernels.cpu.dot import as_float, dot
+from l0compile.kernels.cpu.lanes import (
+    ACTIVATIONS,
+    Expr,
+    broadcast,
+    kept,
+    ramp,
+    repeat,
+    scratch,
+    store,
+    variable,
+)
 from l0compile.kernels.cpu.linear.blocks import LinearBuffers, feature
 from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
+from l0compile.kernels.cpu.pair import pair_dot
+from l0compile.kernels.cpu.word_form import inverses_of
 from l0compile.kernels.tir import TB
 from l0compile.kernels.token_tile import TokenTile
 
@@ -26,7 +40,7 @@ def one_token(
     """Compute the first token of tile ``t``: the block rows of the units from ``begin`` to ``end``."""
     groups, columns = spec.rows // schedule.rows, _columns(spec, tile)
     # Features of one token lie a tile apart, and every row reads them.
-    x = scratch((spec.k,))
+    x = scratch((spec.k,), "float32" if spec.numbers == "float32" else "int32")
     with TB.serial(0, spec.k) as f:
         store(x, to.x[t, f, 0], f)
     # A block row that two shares have units of belongs to the one that has its first.
@@ -68,10 +82,12 @@ class _Rows:
     def emit(self) -> None:
         widths = self._widths()
         count = max(1, self.tile.core.latency // len(widths))
-        sums = [[variable(width) for width in widths] for _ in range(count)]
+        dtype = "int32" if self.spec.numbers == "int8" else "float32"
+        sums = [[variable(width, dtype) for width in widths] for _ in range(count)]
+        zero = TB.int32(0) if self.spec.numbers == "int8" else TB.float32(0)
         for accs in sums:
             for acc, width in zip(accs, widths, strict=True):
-                store(acc, broadcast(TB.float32(0), width), ramp(0, width))
+                store(acc, broadcast(zero, width), ramp(0, width))
         self._walk(sums)
         row = self.j * self.spec.rows + self.at
         for number, width in enumerate(widths):
@@ -116,7 +132,14 @@ class _Rows:
             lanes = ramp(0, width)
             x = repeat(self.x[ramp(f, columns)], width // columns)
             weights = self.to.data[begin + i, c, ramp(start + number * self.tile.vector, width)]
-            store(acc, acc[lanes] + weights * x, lanes)
+            store(acc, self._multiply_add(acc[lanes], weights, x, width), lanes)
+
+    def _multiply_add(self, total: Expr, weights: Expr, x: Expr, width: int) -> Expr:
+        if self.spec.numbers == "int8":
+            return dot(total, x, weights, width, self.tile)
+        if self.spec.numbers == "bfloat16":
+            return pair_dot(total, x, weights, width, self.tile)
+        return total + weights * x
 
     def _finish(self, sums: list[Any], width: int, row: Expr) -> None:
         total, lanes = sums[0], ramp(0, width)
@@ -126,30 +149,58 @@ class _Rows:
         lanes = ramp(0, rows)
         for c in range(1, self.columns):
             store(total, total[lanes] + total[ramp(c * rows, rows)], lanes)
-        if self.to.bias is not None:
-            store(total, total[lanes] + self._bias(row, rows), lanes)
+        if self.spec.numbers == "int8":
+            total = self._scaled(total, row, rows)
+        elif self.to.bias is not None:
+            store(total, total[lanes] + self._of_rows(self.to.bias, row, rows), lanes)
         store(total, ACTIVATIONS[self.spec.activation](total[lanes]), lanes)
+        if self.spec.result is not None:
+            self._write_words(total, row, rows)
+            return
         for r in range(rows):
             self._write(row + r, total[r])
 
-    def _bias(self, row: Expr, rows: int) -> Expr:
-        """The bias of some rows; those past n (ragged last block) have that of the last."""
+    def _scaled(self, total: Any, row: Expr, rows: int) -> Any:
+        """Sums of integers as float32, each with the scale of its row, and the bias in one rounding."""
+        lanes, result = ramp(0, rows), variable(rows)
+        whole = kept(total[lanes] + self._of_rows(self.to.start, row, rows, "int32"), rows, "int32")
+        value = as_float(whole, rows) * self._of_rows(self.to.scale, row, rows)
+        if self.to.bias is not None:
+            value = value + self._of_rows(self.to.bias, row, rows)
+        store(result, value, lanes)
+        return result
+
+    def _of_rows(self, buffer: Any, row: Expr, rows: int, dtype: str = "float32") -> Expr:
+        """A number of each of some rows; those past n (ragged last block) have that of the last."""
         if self.spec.n % self.spec.rows == 0:
-            return self.to.bias[ramp(row, rows)]
-        bias = variable(rows)
+            return buffer[ramp(row, rows)]
+        found = variable(rows, dtype)
         for r in range(rows):
-            store(bias, self.to.bias[TB.min(row + r, self.spec.n - 1)], r)
-        return bias[ramp(0, rows)]
+            store(found, buffer[TB.min(row + r, self.spec.n - 1)], r)
+        return found[ramp(0, rows)]
+
+    def _write_words(self, total: Any, row: Expr, rows: int) -> None:
+        """Results as words of features; n is a multiple of the rows of a block, and those are whole words."""
+        form = self.spec.result
+        assert form is not None
+        for r in range(0, rows, form.features):
+            values = [total[r + place] for place in range(form.features)]
+            word = form.words(values, inverses_of(self.to.inverse, row + r, form.features), 1)
+            self._first_lane(word, TB.int32(0), (row + r) // form.features)
+
+    def _first_lane(self, value: Expr, zero: Expr, row: Expr) -> None:
+        vector = self.tile.vector
+        # The rest of the register is zero: whoever reads it finds finite numbers.
+        first = ramp(TB.int32(0), vector) < broadcast(TB.int32(1), vector)
+        register = TB.Select(first, broadcast(value, vector), broadcast(zero, vector))
+        store(self.to.y, register, self.t, row, ramp(0, vector))
 
     def _write(self, row: Expr, value: Expr) -> None:
-        to, vector = self.to, self.tile.vector
+        to = self.to
 
         def write() -> None:
             result = value if to.residual is None else value + to.residual[self.t, row, 0]
-            # The rest of the register is zero: whoever reads it finds finite numbers.
-            first = ramp(TB.int32(0), vector) < broadcast(TB.int32(1), vector)
-            register = TB.Select(first, broadcast(result, vector), broadcast(TB.float32(0), vector))
-            store(to.y, register, self.t, row, ramp(0, vector))
+            self._first_lane(result, TB.float32(0), row)
 
         if self.spec.n % self.spec.rows == 0:
             write()
