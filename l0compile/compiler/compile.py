@@ -16,9 +16,17 @@ from l0compile.compiler.assembly import assemble, explanation
 from l0compile.compiler.gpu import check_engine, not_verified, through_gpu
 from l0compile.compiler.head_start import far_ahead
 from l0compile.compiler.predict import predict_program
-from l0compile.compiler.verification import CheckedCall, locate, read_calls, rounds, showing_state, tolerance
+from l0compile.compiler.verification import (
+    CheckedCall,
+    locate,
+    nan_weights,
+    read_calls,
+    rounds,
+    showing_state,
+    tolerance,
+)
 from l0compile.compiler.verification import verify as verify_calls
-from l0compile.errors import ArtifactError, BuildError, RewriteError
+from l0compile.errors import ArtifactError, BuildError, NoAnswerError, RewriteError
 from l0compile.frontend.dense_tensors import dense_weights
 from l0compile.frontend.export import capture
 from l0compile.gates import hardening
@@ -162,7 +170,7 @@ class _Compilation:
         try:
             compiled = self.in_tvm(EngineChoice("tvm", "asked for"))
         except (BuildError, RewriteError) as error:
-            if engine == "tvm":
+            if engine == "tvm" or isinstance(error, NoAnswerError):
                 raise
             return self.in_torch(_warned(without("tvm", error)))
         return compiled if engine == "tvm" else self.quicker(compiled)
@@ -235,6 +243,8 @@ class _Compilation:
                 ours = through_gpu(ours) if self.target.kind == "cuda" else ours
                 limit, integers = tolerance(self.captured), rounds(self.captured)
                 return finished(verify_calls(ours, own, self.calls, limit, integers))
+        except NoAnswerError as error:
+            raise NoAnswerError(f"{error}{nan_weights(self.model)}") from error
         except RewriteError as error:
             raise RewriteError(f"{error}. In {choice.engine}: {self._where(choice.engine)}") from error
 

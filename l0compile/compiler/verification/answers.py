@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from l0compile.compiler.verification.rounding import rounding_distance
-from l0compile.errors import ConfigError, RewriteError
+from l0compile.errors import ConfigError, NoAnswerError, RewriteError
 from l0compile.frontend.fast_path import has_fast_path, without_fast_path
 from l0compile.ir.nodes import is_op
 from l0compile.ir.program import Program
@@ -186,7 +186,7 @@ def _compare(where: str, want: Any, got: Any, limit: float) -> float:
         return 0.0
     wanted, given = want.detach().double(), got.detach().double()
     if bool(wanted.isnan().any()):
-        raise RewriteError(
+        raise NoAnswerError(
             f"{where}: the model itself gives NaN for this input, which compares with nothing; verify with inputs that "
             "it has an answer for, or compile with verify=False"
         )
