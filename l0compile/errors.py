@@ -23,7 +23,7 @@ class RewriteError(L0CompileError):
 
 
 class NoAnswerError(RewriteError):
-    """The model itself gives NaN for the inputs of verification, so there is nothing to compare with."""
+    """The model itself raises, or gives NaN, for the inputs of verification: there is nothing to compare with."""
 
 
 class TargetError(L0CompileError, ValueError):
