@@ -22,6 +22,10 @@ class RewriteError(L0CompileError):
     """A rewrite is inexact, or would be; the model is unchanged."""
 
 
+class NoAnswerError(RewriteError):
+    """The model itself raises, or gives NaN, for the inputs of verification: there is nothing to compare with."""
+
+
 class TargetError(L0CompileError, ValueError):
     """A target is unknown, malformed or unsuitable."""
 

@@ -17,11 +17,24 @@ from l0compile.compiler.gpu import check_engine, not_verified, through_gpu
 from l0compile.compiler.head_start import far_ahead
 from l0compile.compiler.heads import heads_of
 from l0compile.compiler.predict import predict_program
+<<<<<<< HEAD
 from l0compile.compiler.two_of_four import layers_in_two_of_four
 from l0compile.compiler.verification import CheckedCall, locate, read_calls, rounds, showing_state, tolerance
+=======
+from l0compile.compiler.verification import (
+    CheckedCall,
+    locate,
+    nan_weights,
+    read_calls,
+    rounds,
+    showing_state,
+    tolerance,
+)
+>>>>>>> finds
 from l0compile.compiler.verification import verify as verify_calls
-from l0compile.errors import ArtifactError, BuildError, RewriteError
+from l0compile.errors import ArtifactError, BuildError, NoAnswerError, RewriteError
 from l0compile.frontend.dense_tensors import dense_weights
+from l0compile.frontend.example_inputs import check_containers
 from l0compile.frontend.export import capture
 from l0compile.gates import hardening
 from l0compile.hardware.costs import GpuModel
@@ -102,6 +115,7 @@ def compile(
         RewriteError: verification found a difference above the tolerance.
     """
     check_threads(threads)
+    check_containers(args, kwargs)
     calls = read_calls(model, args, kwargs or {}, verify)
     target = target if isinstance(target, Target) else load_target(target)
     check_engine(engine, target)
@@ -164,7 +178,7 @@ class _Compilation:
         try:
             compiled = self.in_tvm(EngineChoice("tvm", "asked for"))
         except (BuildError, RewriteError) as error:
-            if engine == "tvm":
+            if engine == "tvm" or isinstance(error, NoAnswerError):
                 raise
             return self.in_torch(_warned(without("tvm", error)))
         return compiled if engine == "tvm" else self.quicker(compiled)
@@ -245,6 +259,8 @@ class _Compilation:
                 ours = through_gpu(ours) if self.target.kind == "cuda" else ours
                 limit, integers = tolerance(self.captured), rounds(self.captured)
                 return finished(verify_calls(ours, own, self.calls, limit, integers))
+        except NoAnswerError as error:
+            raise NoAnswerError(f"{error}{nan_weights(self.model)}") from error
         except RewriteError as error:
             raise RewriteError(f"{error}. In {choice.engine}: {self._where(choice.engine)}") from error
 

@@ -19,6 +19,7 @@ from l0compile.errors import CaptureError
 from l0compile.frontend.dense_tensors import dense_weights, refuse_unusual
 from l0compile.frontend.diagnose import explain
 from l0compile.frontend.dynamic_shapes import DynamicSpec, ExampleCall, enlarged, lookup, read_spec
+from l0compile.frontend.example_inputs import check_containers, check_inputs
 from l0compile.frontend.exported_program import from_exported_program
 from l0compile.frontend.flex.plain_mods import plain_mods
 from l0compile.frontend.flex.retrace import forgetting_earlier_calls
@@ -74,6 +75,7 @@ def capture(
             )
         return from_exported_program(_decompose(model, None), allow_state)
     _check_module(model)
+    check_containers(args, kwargs)
     with dense_weights(model) as stored, uncached_parametrizations():
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
             refuse_unusual(name, resolved(tensor))
@@ -112,9 +114,7 @@ def _check_module(model: nn.Module) -> None:
 
 
 def _bind(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExampleCall:
-    for path, leaf in pytree.tree_leaves_with_path((tuple(args), dict(kwargs))):
-        if isinstance(leaf, torch.Tensor):
-            refuse_unusual(f"example input {pytree.keystr(path[1:])}", resolved(leaf))
+    check_inputs(args, kwargs)
     fresh = pytree.tree_map_only(torch.Tensor, _OwnMarks(), (tuple(args), dict(kwargs)))
     call = ExampleCall(inspect.signature(model.forward), *fresh)
     try:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from l0compile.errors import InputError
 from l0compile.hardware.process import flushes_denormals
 from l0compile.measurement.protocol import Protocol
 from l0compile.measurement.result import Measurement
@@ -23,7 +24,14 @@ def measure(
         fn: what to call; its errors pass through.
         args: positional arguments.
         protocol: how to measure; default: ``Protocol()``.
+
+    Raises:
+        InputError: ``args`` is not a sequence of arguments, but a tensor, for example.
     """
+    if not isinstance(args, Sequence) or isinstance(args, str):
+        raise InputError(
+            f"measure: args: expected a tuple, got a {type(args).__name__}; write (x,) for a single one"
+        )
     protocol = protocol or Protocol()
     with quiet(protocol):
         run_for(fn, args, protocol.warmup_s, 1)

@@ -194,6 +194,22 @@ def test_training_mode_and_wrong_arguments(block: Block) -> None:
         capture("model")  # type: ignore[arg-type]
 
 
+def test_what_is_no_tuple_of_inputs(block: Block) -> None:
+    x = torch.randn(2, 3, 8)
+    for args, kwargs, words in (
+        (x, None, r"expected a tuple of them, got a Tensor; write \(x,\) for a single one"),
+        ({"x": x}, None, "got a dict; give it as kwargs="),
+        ((), [x], "expected kwargs to be a dict by argument name, got a list"),
+        (
+            (x.numpy(),),
+            None,
+            r"example input \[0\]: expected a torch.Tensor, got a NumPy array; torch.from_numpy",
+        ),
+    ):
+        with pytest.raises(CaptureError, match=words):
+            l0.compile(block.eval(), args, kwargs)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("shapes", "words"),
     [

@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 
+from l0compile.errors import InputError
 from l0compile.measurement import Protocol, measure
 
 FAST = Protocol(warmup_s=0.0, blocks=4, block_s=0.0, settle_s=0.0, min_calls=3)
@@ -50,3 +51,8 @@ def test_an_error_propagates_and_state_is_restored() -> None:
     with pytest.raises(ZeroDivisionError):
         measure(lambda: 1 // 0, (), FAST)
     assert gc.isenabled() and sys.float_info.min / 2 != 0.0
+
+
+def test_a_tensor_is_no_tuple_of_arguments() -> None:
+    with pytest.raises(InputError, match=r"args: expected a tuple, got a Tensor; write \(x,\)"):
+        measure(torch.relu, torch.ones(2))  # type: ignore[arg-type]

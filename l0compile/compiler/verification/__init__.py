@@ -10,12 +10,14 @@ from l0compile.compiler.verification.answers import (
     verify,
 )
 from l0compile.compiler.verification.fault import Flat, locate
+from l0compile.compiler.verification.nan_weights import nan_weights
 
 __all__ = [
     "TOLERANCES",
     "CheckedCall",
     "Flat",
     "locate",
+    "nan_weights",
     "read_calls",
     "rounds",
     "showing_state",

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from l0compile.compiler.verification.rounding import rounding_distance
-from l0compile.errors import ConfigError, RewriteError
+from l0compile.errors import ConfigError, NoAnswerError, RewriteError
 from l0compile.frontend.fast_path import has_fast_path, without_fast_path
 from l0compile.ir.nodes import is_op
 from l0compile.ir.program import Program
@@ -63,12 +63,13 @@ def verify(
 
     Raises:
         RewriteError: an answer differs; the message names call, output, tolerance and difference.
+        NoAnswerError: the model itself raises, or gives NaN.
     """
     allowed, worst, fast_path, rounding = limit, 0.0, 0.0, 0.0
     for number, (args, kwargs) in enumerate(calls):
         where = f"verification: call {number}, " if len(calls) > 1 else "verification: "
         with torch.no_grad(), without_fast_path():
-            expected = _leaves(reference(*args, **kwargs))
+            expected = _leaves(_own(where, reference, args, kwargs))
             if integers:
                 call = (args, kwargs)
                 rounding = max(rounding, rounding_distance(reference, call, expected, _apart))
@@ -89,6 +90,15 @@ def verify(
     }
     record |= {"rounding": rounding} if rounding > limit else {}
     return {**record, "fast_path": fast_path} if fast_path > limit else record
+
+
+def _own(where: str, reference: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    try:
+        return reference(*args, **kwargs)
+    except Exception as error:  # the user's code: anything can come out of it
+        raise NoAnswerError(
+            f"{where}the model itself raises {type(error).__name__}: {error}; give inputs that it takes"
+        ) from error
 
 
 def _apart(expected: Mapping[str, Any], other: Any) -> float:
@@ -186,7 +196,7 @@ def _compare(where: str, want: Any, got: Any, limit: float) -> float:
         return 0.0
     wanted, given = want.detach().double(), got.detach().double()
     if bool(wanted.isnan().any()):
-        raise RewriteError(
+        raise NoAnswerError(
             f"{where}: the model itself gives NaN for this input, which compares with nothing; verify with inputs that "
             "it has an answer for, or compile with verify=False"
         )

@@ -8,7 +8,7 @@ from torch import fx
 from l0compile.hardware._tvm import TB, tirx
 from l0compile.ir.nodes import arguments
 from l0compile.lower.aten.loops import nested_loops
-from l0compile.lower.aten.lowering import Lowering, cast, dtype_name
+from l0compile.lower.aten.lowering import Lowering, accumulator, cast
 
 
 def cumulative(combine: Callable[[Any, Any], Any], name: str) -> Any:
@@ -19,7 +19,7 @@ def cumulative(combine: Callable[[Any, Any], Any], name: str) -> Any:
         rank = source.meta["val"].ndim
         if not rank:
             return low.compute(node, lambda i, x: x(), source, name=name)
-        axis, dtype = arguments(node)["dim"] % rank, dtype_name(node.meta["val"].dtype)
+        axis, dtype = arguments(node)["dim"] % rank, accumulator(node)
 
         def body(out: Any, x: Any) -> None:
             before, after = list(x.shape[:axis]), list(x.shape[axis + 1 :])
@@ -30,6 +30,6 @@ def cumulative(combine: Callable[[Any, Any], Any], name: str) -> Any:
                 # The first element stays as it is; what is read before it is not used.
                 TB.buffer_store(out, tirx.if_then_else(k > 0, combine(out[last], value), value), list(index))
 
-        return low.extern(node, body, source, name=name)
+        return low.extern(node, body, source, name=name, dtype=dtype)
 
     return convert

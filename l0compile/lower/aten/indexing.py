@@ -16,7 +16,15 @@ from l0compile.hardware._tvm import TB, tirx
 from l0compile.ir.nodes import arguments, tensor
 from l0compile.lower.aten import scalar_functions as f
 from l0compile.lower.aten.loops import nested_loops
-from l0compile.lower.aten.lowering import Index, Lowering, broadcast_index, cast, dtype_name, from_front
+from l0compile.lower.aten.lowering import (
+    Index,
+    Lowering,
+    accumulator,
+    broadcast_index,
+    cast,
+    dtype_name,
+    from_front,
+)
 from l0compile.lower.aten.reducers import highest, lowest
 
 aten = torch.ops.aten
@@ -104,15 +112,19 @@ def _index(node: fx.Node, low: Lowering) -> Any:
 
 def _copy(out: Any, x: Any) -> None:
     with nested_loops(list(x.shape)) as index:
-        TB.buffer_store(out, x[tuple(index)] if index else x[()], list(index))
+        value = x[tuple(index)] if index else x[()]
+        TB.buffer_store(out, cast(value, str(out.dtype)), list(index))
 
 
-def _scatter(combine: Callable[[Any, Any], Any], neutral: Any = None) -> Any:
+def _scatter(
+    combine: Callable[[Any, Any], Any], neutral: Callable[[str], Any] | None = None, wide: bool = True
+) -> Any:
     """Convert a scatter: out = self; out[..., index[i], ...] = combine(out[...], src[i]) for every i in order.
 
     Args:
         combine: The old and the new element -> the element to write.
-        neutral: If given, elements that are written to start from this value instead of that of ``self``.
+        neutral: dtype -> the value that elements which are written to start from, instead of that of ``self``.
+        wide: Combine numbers of 16 bits in float32 and round once, as torch does in all of these.
     """
 
     def convert(node: fx.Node, low: Lowering) -> Any:
@@ -122,7 +134,8 @@ def _scatter(combine: Callable[[Any, Any], Any], neutral: Any = None) -> Any:
         rank = source.meta["val"].ndim
         if not rank:
             raise BuildError(f"{node.name}: scatter: expected a tensor of rank 1 or more, got rank 0")
-        axis, dtype = given["dim"] % rank, dtype_name(node.meta["val"].dtype)
+        axis = given["dim"] % rank
+        dtype = accumulator(node) if wide else dtype_name(node.meta["val"].dtype)
         dense = tensor(update) is not None
 
         def body(out: Any, x: Any, index: Any, *rest: Any) -> None:
@@ -131,7 +144,7 @@ def _scatter(combine: Callable[[Any, Any], Any], neutral: Any = None) -> Any:
                 with nested_loops(list(index.shape)) as i:
                     at = list(i)
                     at[axis] = position(index[tuple(i)], x.shape[axis])
-                    TB.buffer_store(out, neutral, at)
+                    TB.buffer_store(out, neutral(dtype), at)
             with nested_loops(list(index.shape)) as i:
                 at = list(i)
                 at[axis] = position(index[tuple(i)], x.shape[axis])
@@ -139,7 +152,7 @@ def _scatter(combine: Callable[[Any, Any], Any], neutral: Any = None) -> Any:
                 TB.buffer_store(out, combine(out[tuple(at)], cast(value, dtype)), at)
 
         operands = [source, places, *([update] if dense else [])]
-        return low.extern(node, body, *operands, name="scatter")
+        return low.extern(node, body, *operands, name="scatter", dtype=dtype)
 
     return convert
 
@@ -151,10 +164,9 @@ def _scatter_reduce(node: fx.Node, low: Lowering) -> Any:
         raise BuildError(
             f"{node.name}: scatter_reduce: expected {', '.join(sorted(_REDUCTIONS))}, got {how!r}"
         )
-    dtype = dtype_name(node.meta["val"].dtype)
     # Without include_self, every element that is written to starts from the neutral value of the reduction.
     combine, neutral = _REDUCTIONS[how]
-    return _scatter(combine, None if given["include_self"] else neutral(dtype))(node, low)
+    return _scatter(combine, None if given["include_self"] else neutral)(node, low)
 
 
 def _index_add(node: fx.Node, low: Lowering) -> Any:
@@ -163,8 +175,11 @@ def _index_add(node: fx.Node, low: Lowering) -> Any:
     rank = source.meta["val"].ndim
     if not rank or not places.meta["val"].ndim:
         raise BuildError(f"{node.name}: index_add of a tensor of rank 0")
-    axis, dtype = given["dim"] % rank, dtype_name(node.meta["val"].dtype)
-    factor = low.number(given["alpha"])
+    axis, factor = given["dim"] % rank, low.number(given["alpha"])
+    plain = isinstance(factor, int) and factor == 1
+    # Numbers of 16 bits: torch adds along the first and the last axis in float32, elsewhere it rounds each sum.
+    wide = plain and rank > 1 and axis in (0, rank - 1)
+    dtype = accumulator(node) if wide else dtype_name(node.meta["val"].dtype)
 
     def body(out: Any, x: Any, index: Any, new: Any) -> None:
         _copy(out, x)
@@ -174,12 +189,12 @@ def _index_add(node: fx.Node, low: Lowering) -> Any:
             i = [loops[order.index(d)] for d in range(rank)]
             at = list(i)
             at[axis] = position(index[i[axis]], x.shape[axis])
-            value = new[tuple(i)]
-            if not (isinstance(factor, int) and factor == 1):
+            value = cast(new[tuple(i)], dtype)
+            if not plain:
                 value = value * cast(factor, dtype)
             TB.buffer_store(out, out[tuple(at)] + value, at)
 
-    return low.extern(node, body, source, places, update, name="index_add")
+    return low.extern(node, body, source, places, update, name="index_add", dtype=dtype)
 
 
 def _index_put(node: fx.Node, low: Lowering) -> Any:
@@ -225,8 +240,8 @@ INDEXING: dict[Any, Any] = {
     aten._unsafe_index.Tensor: _index,
     aten.index_put.default: _index_put,
     aten.index_add.default: _index_add,
-    aten.scatter.src: _scatter(lambda old, new: new),
-    aten.scatter.value: _scatter(lambda old, new: new),
+    aten.scatter.src: _scatter(lambda old, new: new, wide=False),
+    aten.scatter.value: _scatter(lambda old, new: new, wide=False),
     aten.scatter_add.default: _scatter(lambda old, new: old + new),
     aten.scatter_reduce.two: _scatter_reduce,
 }

@@ -76,9 +76,20 @@ class Lowering:
 
         return self.emit(function, *operands, name=name)
 
-    def extern(self, node: fx.Node, body: Callable[..., None], *operands: fx.Node, name: str) -> Any:
-        """Emit a tensor of the node's shape and dtype that the statements of ``body(out, *operands)`` fill."""
-        shape, dtype = long(self.shape(node)), dtype_name(node.meta["val"].dtype)
+    def extern(
+        self,
+        node: fx.Node,
+        body: Callable[..., None],
+        *operands: fx.Node,
+        name: str,
+        dtype: str | None = None,
+    ) -> Any:
+        """Emit a tensor of the node's shape and dtype that the statements of ``body(out, *operands)`` fill.
+
+        With ``dtype`` the statements fill a tensor of that dtype, which is rounded to the node's once they are done.
+        """
+        shape, own = long(self.shape(node)), dtype_name(node.meta["val"].dtype)
+        filled = dtype or own
 
         def generate(inputs: Any, outputs: Any) -> Any:
             with IRBuilder() as builder:
@@ -87,9 +98,13 @@ class Lowering:
                 return builder.get()
 
         def function(*tensors: Any) -> Any:
-            return te.extern([shape], list(tensors), generate, dtype=dtype, name=name)
+            return te.extern([shape], list(tensors), generate, dtype=filled, name=name)
 
-        return self.emit_values(function, *map(self.value, operands), name=name, by_hand=True)
+        def rounded(wide: Any) -> Any:
+            return te.compute(shape, lambda *i: cast(wide(*i), own), name=f"{name}_rounded")
+
+        result = self.emit_values(function, *map(self.value, operands), name=name, by_hand=True)
+        return result if filled == own else self.emit_values(rounded, result, name=f"{name}_rounded")
 
     def reshape(self, value: Any, shape: list[Any]) -> Any:
         """Emit a reshape of a relax value."""
@@ -114,6 +129,12 @@ def slice_start(start: Any, size: Any) -> Any:
 def dtype_name(dtype: torch.dtype) -> str:
     """Return TVM's name of a dtype, such as ``"float32"``."""
     return str(dtype).removeprefix("torch.")
+
+
+def accumulator(node: fx.Node) -> str:
+    """Return the dtype in which a node's numbers are summed: float32 for bfloat16 and float16."""
+    dtype = node.meta["val"].dtype
+    return "float32" if dtype in (torch.bfloat16, torch.float16) else dtype_name(dtype)
 
 
 def type_of(value: Any) -> str:

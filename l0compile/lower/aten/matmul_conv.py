@@ -7,15 +7,9 @@ from torch import fx
 
 from l0compile.hardware._tvm import te, tirx
 from l0compile.ir.nodes import arguments
-from l0compile.lower.aten.lowering import Lowering, broadcast_index, cast, dtype_name, long
+from l0compile.lower.aten.lowering import Lowering, accumulator, broadcast_index, cast, dtype_name, long
 
 aten = torch.ops.aten
-
-
-def accumulator(node: fx.Node) -> str:
-    """Return the dtype in which products are summed: float32 for bfloat16 and float16."""
-    dtype = node.meta["val"].dtype
-    return "float32" if dtype in (torch.bfloat16, torch.float16) else dtype_name(dtype)
 
 
 def _matmul(node: fx.Node, low: Lowering) -> Any:

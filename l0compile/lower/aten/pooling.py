@@ -10,8 +10,8 @@ from torch import fx
 from l0compile.errors import BuildError
 from l0compile.hardware._tvm import te, tirx
 from l0compile.ir.nodes import arguments
-from l0compile.lower.aten.lowering import Lowering, cast, dtype_name, long
-from l0compile.lower.aten.matmul_conv import accumulator, per_axis
+from l0compile.lower.aten.lowering import Lowering, accumulator, cast, dtype_name, long
+from l0compile.lower.aten.matmul_conv import per_axis
 from l0compile.lower.aten.reducers import MAX, lowest
 
 aten = torch.ops.aten

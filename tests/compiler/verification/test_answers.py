@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import l0compile as l0
 from l0compile.compiler.verification import TOLERANCES, read_calls, tolerance, verify
-from l0compile.errors import ConfigError, RewriteError
+from l0compile.errors import ConfigError, NoAnswerError, RewriteError
 from l0compile.frontend.export import capture
 
 X = torch.tensor([1.0, -4.0])
@@ -52,6 +52,13 @@ def test_what_is_close_passes_and_the_worst_is_recorded() -> None:
 def test_what_differs_is_refused(reference: Any, got: Any, words: str) -> None:
     with pytest.raises(RewriteError, match=words):
         compared(reference, got)
+
+
+def test_a_model_that_raises_itself_is_told_so() -> None:
+    model = nn.Linear(4, 2).eval()
+    words = "the model itself raises RuntimeError: .*Half.*; give inputs that it takes"
+    with pytest.raises(NoAnswerError, match=words):  # it exports: shapes alone are looked at there
+        l0.compile(model, (torch.randn(1, 4, dtype=torch.float16),))
 
 
 def test_every_call_is_compared() -> None:
