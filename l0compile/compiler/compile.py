@@ -17,10 +17,7 @@ from l0compile.compiler.gpu import check_engine, not_verified, through_gpu
 from l0compile.compiler.head_start import far_ahead
 from l0compile.compiler.heads import heads_of
 from l0compile.compiler.predict import predict_program
-<<<<<<< HEAD
 from l0compile.compiler.two_of_four import layers_in_two_of_four
-from l0compile.compiler.verification import CheckedCall, locate, read_calls, rounds, showing_state, tolerance
-=======
 from l0compile.compiler.verification import (
     CheckedCall,
     locate,
@@ -30,7 +27,6 @@ from l0compile.compiler.verification import (
     showing_state,
     tolerance,
 )
->>>>>>> finds
 from l0compile.compiler.verification import verify as verify_calls
 from l0compile.errors import ArtifactError, BuildError, NoAnswerError, RewriteError
 from l0compile.frontend.dense_tensors import dense_weights
