@@ -26,15 +26,15 @@ from l0compile.rewrite.fuse.fuse_rms_norm import fuse_rms_norm
 from l0compile.rewrite.fuse.fuse_rope import fuse_rope
 from l0compile.rewrite.fuse.fuse_words import fuse_words
 from l0compile.rewrite.fuse.merge_roundings import merge_roundings
+from l0compile.rewrite.layout.computed.places import places_of_the_best
+from l0compile.rewrite.layout.computed.products import batched_products
 from l0compile.rewrite.layout.decompose import decompose
 from l0compile.rewrite.layout.gpu_rows import gpu_rows
 from l0compile.rewrite.layout.integer_rows import integer_rows
 from l0compile.rewrite.layout.integer_windows import integer_windows
 from l0compile.rewrite.layout.narrow_norms import narrow_norms
 from l0compile.rewrite.layout.patches import patches_to_linear
-from l0compile.rewrite.layout.places import places_of_the_best
 from l0compile.rewrite.layout.planes import pack_planes
-from l0compile.rewrite.layout.products import batched_products
 from l0compile.rewrite.layout.rows import keep_rows
 from l0compile.rewrite.layout.tokens import pack_tokens
 from l0compile.rewrite.layout.transposed_conv import transposed_conv_to_conv

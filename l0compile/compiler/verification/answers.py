@@ -9,6 +9,7 @@ from torch.utils import _pytree as pytree
 
 from l0compile.compiler.verification.rounding import rounding_distance
 from l0compile.errors import ConfigError, NoAnswerError, RewriteError
+from l0compile.frontend.example_inputs import check_containers
 from l0compile.frontend.fast_path import has_fast_path, without_fast_path
 from l0compile.ir.nodes import is_op
 from l0compile.ir.program import Program
@@ -145,7 +146,9 @@ def read_calls(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], wante
 
     Raises:
         ConfigError: ``wanted`` is neither a bool nor a list of calls.
+        CaptureError: ``args`` or ``kwargs`` is no container of inputs.
     """
+    check_containers(args, kwargs)
     if wanted is False:
         return []
     example = (tuple(args), dict(kwargs))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from l0compile.frontend.export import capture
 from l0compile.ir.program import Program
-from l0compile.rewrite.layout.products import batched_products
+from l0compile.rewrite.layout.computed.products import batched_products
 
 aten, l0 = torch.ops.aten, torch.ops.l0compile
 

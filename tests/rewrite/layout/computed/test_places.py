@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from l0compile.frontend.export import capture
 from l0compile.ir.program import Program
-from l0compile.rewrite.layout.places import places_of_the_best
+from l0compile.rewrite.layout.computed.places import places_of_the_best
 
 l0 = torch.ops.l0compile
 

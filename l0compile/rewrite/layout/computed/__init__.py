@@ -1,0 +1,1 @@
+"""Layouts of products and choices whose operands are all computed."""
