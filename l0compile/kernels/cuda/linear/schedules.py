@@ -22,6 +22,8 @@ _OF_WARPGROUPS = {16: (128, 8, 1, 4), 32: (128, 8, 1, 4), 64: (128, 8, 1, 4), 12
 _OF_MULTIPLY_ADDS = {16: (128, 4, 1, 5), 32: (128, 4, 1, 4), 64: (128, 4, 2, 2), 128: (64, 2, 4, 2)}
 # Bytes of k in a stage, and stages.
 _DEPTH, _MOST_STAGES = 64, 4
+# The largest tiles of warpgroups leave room for three such stages, with half of the barriers.
+_DEEPER = 128
 _STAGES = ((64, 4), (64, 3), (128, 3), (64, 2), (128, 2))
 # Tiles for few tokens are small, to be many; warps share their k.
 _FEW = CudaLinearSchedule(FEW_TOKENS, 16, 256, 1, 1, 4, slices=8, blocks=3)
@@ -44,8 +46,9 @@ def default_schedule(spec: CudaLinearSpec, target: Target) -> CudaLinearSchedule
     four = _multiplies_by_warpgroups(spec, target)
     tiles = _OF_MULTIPLY_ADDS if spec.dtype == "float32" and not spec.tf32 else _OF_TENSOR_CORES
     tokens, token_warps, output_warps, blocks = (_OF_WARPGROUPS if four else tiles)[outputs]
+    depth = _DEEPER if four and outputs == max(_OF_WARPGROUPS) else _DEPTH
     made = CudaLinearSchedule(
-        tokens, outputs, _DEPTH // each, token_warps, output_warps, _MOST_STAGES, blocks=blocks, warpgroups=four
+        tokens, outputs, depth // each, token_warps, output_warps, _MOST_STAGES, blocks=blocks, warpgroups=four
     )
     if spec.few:
         made = replace(_FEW, depth=_FEW.depth // each)

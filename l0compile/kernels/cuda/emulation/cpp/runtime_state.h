@@ -95,8 +95,10 @@ void must_align(const void* at, size_t alignment, const char* what);
 void mark_pending(char* to, size_t bytes);
 void end_pending(char* to, size_t bytes);
 Thread& thread_of(unsigned number);
-// wgmma reads `bytes` at a shared address, from now (`begins`) until it has been waited for.
-void read_by_products(uint64_t address, size_t bytes, bool begins);
+// wgmma reads `bytes` at a shared address, from the first call until the second, when it has been waited for.
+// `shown`: the earliest of the epochs in which the threads of its warpgroup last called fence.proxy.async.
+void begin_product_read(uint64_t address, size_t bytes, uint32_t shown);
+void end_product_read(uint64_t address, size_t bytes);
 void register_access(uintptr_t at, size_t bytes, bool writes);  // to the stack of `current`
 void start_products();        // before each block
 bool products_under_way();    // of the warpgroup of `current`

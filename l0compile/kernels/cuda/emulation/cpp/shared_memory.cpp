@@ -197,35 +197,42 @@ void end_pending(char* to, size_t bytes) {
 
 void show_writes() { current->shown.push_back(epoch); }
 
-// Products read past the generic proxy: who wrote has to show it (fence.proxy.async), and then a barrier has to come.
-static void begin_product_read(Cell& cell, size_t offset) {
-  const char* what = "reads by wgmma";
-  check_pending(cell, offset, what);
-  if (cell.write_epoch >= block_epoch) {
-    const auto& shown = thread_of(cell.writer).shown;
-    if (cell.write_epoch == epoch) race(offset, what, cell.writer, "wrote since the last barrier");
-    if (shown.size() <= cell.shown) race(offset, what, cell.writer, "wrote, with no fence.proxy.async behind it");
-    if (shown[cell.shown] == epoch) race(offset, what, cell.writer, "wrote, with no barrier behind its fence.proxy.async");
-  }
-  ++cell.products;
-  cell.product_group = current->number / WARPGROUP;
-}
-
-static void end_product_read(Cell& cell) {
-  --cell.products;
-  cell.read_epoch = epoch;
-  cell.reader = current->number;
-  cell.lanes_read = cell.warps_read = true;
-}
-
-void read_by_products(uint64_t address, size_t bytes, bool begins) {
+template <class F>
+static void cells_of_product(uint64_t address, size_t bytes, F each) {
   for (size_t offset = address; offset < address + bytes; ++offset) {
     Cell& cell = cells[offset < 2 * ARENA ? offset : 0];
     if (!cell.region || region_of(cell.region).block != block_run)
       fault("OutOfBounds", "a wgmma reads shared memory at address %zu (dynamic: %zu bytes from %zu on), which is no array's",
             offset, dynamic_size, dynamic.offset);
-    begins ? begin_product_read(cell, offset) : end_product_read(cell);
+    each(cell, offset);
   }
+}
+
+// Products read past the generic proxy. Between a write and them come a barrier and a fence.proxy.async: of the thread
+// that wrote, before the barrier, or of all threads of the warpgroup, behind it.
+void begin_product_read(uint64_t address, size_t bytes, uint32_t group_shown) {
+  const char* what = "reads by wgmma";
+  cells_of_product(address, bytes, [&](Cell& cell, size_t offset) {
+    check_pending(cell, offset, what);
+    if (cell.write_epoch >= block_epoch) {
+      const auto& shown = thread_of(cell.writer).shown;
+      if (cell.write_epoch == epoch) race(offset, what, cell.writer, "wrote since the last barrier");
+      const bool by_writer = shown.size() > cell.shown && shown[cell.shown] < epoch;
+      if (!by_writer && group_shown <= cell.write_epoch)
+        race(offset, what, cell.writer, "wrote, with no fence.proxy.async of its own before the barrier, or of the warpgroup behind it");
+    }
+    ++cell.products;
+    cell.product_group = current->number / WARPGROUP;
+  });
+}
+
+void end_product_read(uint64_t address, size_t bytes) {
+  cells_of_product(address, bytes, [](Cell& cell, size_t) {
+    --cell.products;
+    cell.read_epoch = epoch;
+    cell.reader = current->number;
+    cell.lanes_read = cell.warps_read = true;
+  });
 }
 
 }  // namespace emu

@@ -170,7 +170,12 @@ void begin(void** deposits) {
     for (Bits place : requests[i]->places) one.places.push_back(reinterpret_cast<uint32_t*>(place));
   }
   if (!same_sums(group.begun, 0, one.places)) take_registers(one, requests);
-  units_of(one, [](uint32_t at, unsigned, unsigned, bool) { read_by_products(at, UNIT, true); });
+  uint32_t shown = epoch;
+  for (unsigned i = 0; i < WARPGROUP; ++i) {
+    const auto& own = requests[i]->thread->shown;
+    shown = std::min(shown, own.empty() ? 0 : own.back());
+  }
+  units_of(one, [&](uint32_t at, unsigned, unsigned, bool) { begin_product_read(at, UNIT, shown); });
   group.begun.push_back(std::move(one));
   for (unsigned i = 0; i < WARPGROUP; ++i) keep_away(*requests[i]->thread, group);
 }
@@ -179,7 +184,7 @@ void finish(Group& group, size_t count) {
   for (size_t i = 0; i < count; ++i) {
     Begun& one = group.begun[i];
     perform(one);
-    units_of(one, [](uint32_t at, unsigned, unsigned, bool) { read_by_products(at, UNIT, false); });
+    units_of(one, [](uint32_t at, unsigned, unsigned, bool) { end_product_read(at, UNIT); });
     if (Begun* next = same_sums(group.begun, i + 1, one.places))
       next->sums = std::move(one.sums);
     else
