@@ -19,16 +19,27 @@ COPY_BYTES = (4, 8, 16)
 """Bytes that one ``cp_async`` copies."""
 
 
-def shared_memory(size: int, alignment: int = 64) -> Expr:
-    """The address of ``size`` bytes of shared memory; a kernel asks for all of its at once.
+SHARED_ALIGNMENT = 64
+"""Bytes that the address of shared memory is a multiple of.
+
+Only this much can be asked for: of the kernels in one file, the first one's declaration holds for all, says nvcc in a
+warning, and TVM's own declare 64.
+"""
+
+
+def shared_memory(size: int, alignment: int = SHARED_ALIGNMENT) -> Expr:
+    """The address of shared memory; a kernel asks for all of its at once.
 
     Args:
-        size: bytes.
-        alignment: bytes that the address is a multiple of.
+        size: bytes, with ``alignment - SHARED_ALIGNMENT`` to spare.
+        alignment: bytes that the address is rounded up to.
     """
-    memory = TB.alloc_buffer((size,), "uint8", scope="shared.dyn", layout=None, align=alignment)
+    memory = TB.alloc_buffer((size,), "uint8", scope="shared.dyn", layout=None)
     start = memory.access_ptr("rw", extent=size)
-    return kept(_value("int32", "ptx_shared_address", _SHARED_ADDRESS, start))
+    address = kept(_value("int32", "ptx_shared_address", _SHARED_ADDRESS, start))
+    if alignment <= SHARED_ALIGNMENT:
+        return address
+    return kept(TB.bitwise_and(address + (alignment - SHARED_ALIGNMENT), tirx.const(-alignment, "int32")))
 
 
 def least_blocks(count: int) -> Any:

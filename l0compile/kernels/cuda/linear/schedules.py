@@ -13,8 +13,8 @@ from l0compile.kernels.cuda.architecture import (
 )
 from l0compile.kernels.cuda.linear.spec import FEW_TOKENS, CudaLinearSchedule, CudaLinearSpec
 from l0compile.kernels.cuda.linear.tensors import bytes_of, per_chunk, piece
-from l0compile.kernels.cuda.ptx import COPY_BYTES
-from l0compile.kernels.cuda.warpgroup import ROWS
+from l0compile.kernels.cuda.ptx import COPY_BYTES, SHARED_ALIGNMENT
+from l0compile.kernels.cuda.warpgroup import ALIGNMENT, ROWS
 
 # Outputs of a tile -> its tokens, warps along tokens, warps along outputs, thread blocks of a multiprocessor.
 _OF_TENSOR_CORES = {16: (128, 4, 1, 5), 32: (128, 4, 1, 5), 64: (128, 4, 2, 4), 128: (128, 4, 2, 2)}
@@ -161,10 +161,14 @@ def _check_warpgroups(spec: CudaLinearSpec, target: Target, schedule: CudaLinear
 
 
 def kernel_bytes(spec: CudaLinearSpec, schedule: CudaLinearSchedule) -> int:
-    """Shared memory of a thread block: that of its stages, and then of 16 tokens' sums of each warp."""
+    """Shared memory of a thread block: that of its stages, and then of 16 tokens' sums of each warp.
+
+    Warpgroups want it to begin at an address that has to be rounded up to.
+    """
     stage = (schedule.tokens + schedule.outputs) * schedule.depth * bytes_of(spec.dtype)
     sums = schedule.threads // 32 * 16 * schedule.outputs // schedule.output_warps * 4
-    return max(stage * schedule.stages, sums)
+    spare = ALIGNMENT - SHARED_ALIGNMENT if schedule.warpgroups else 0
+    return max(stage * schedule.stages, sums) + spare
 
 
 def _outputs(spec: CudaLinearSpec) -> list[int]:

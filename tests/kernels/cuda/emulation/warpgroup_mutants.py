@@ -56,7 +56,7 @@ SPARSE = {
     "warpgroups take the other's tokens": Mutant(r"\(\(\(int\)threadIdx\.x\) >> 7\) \* 4096", "(((int)threadIdx.x) >> 7 ^ 1) * 4096"),
     "warps of a warpgroup name unlike matrices": Mutant(r"\(\(\(int\)threadIdx\.x\) >> 7\) \* 4096", "(((int)threadIdx.x) >> 6) * 2048"),
     "three of four warps multiply": Mutant(r"^(    )(ptx_wgmma_n64)", r"\1if ((threadIdx.x & 96) < 96) \2", 0),
-    "shared memory begins anywhere": Mutant(r"__align__\(1024\)", "__align__(64)"),
+    "shared memory begins anywhere": Mutant(r"\+ 960\) & -1024", "+ 0) & -64"),
     "copies do not swizzle": Mutant(r"(ptx_cp_async_16\(.*?)\^ \(\(\(\(int\)threadIdx\.x\) & 31\) >> 3\)", r"\1^ (0)", 0),
 }  # fmt: skip
 
