@@ -62,4 +62,4 @@ def target_of(card: Card) -> Target:
             f"gpu: {card.name} is {card.cpu}, and there are targets for {known}; write a file for it, see the page "
             "'Add a target'"
         )
-    return max(fits, key=lambda target: int(target.cpu.removeprefix("sm_")))
+    return max(fits, key=lambda target: int(target.cpu.removeprefix("sm_").rstrip("a")))
