@@ -25,7 +25,7 @@ from l0compile.kernels.cuda.toolchain import has_nvcc
 from l0compile.kernels.definition import schedule_data
 from l0compile.lower.cuda.library import CudaLibrary
 from l0compile.measurement.device import check_remote, device_and_target
-from l0compile.measurement.tune import TuningPlan, model_workloads, tune
+from l0compile.measurement.tune import model_workloads, tune
 from l0compile.measurement.tune.gpu_kernels import build_gpu_kernel
 from l0compile.measurement.tune.job import TuningJob
 from l0compile.measurement.tune.libraries import Libraries
@@ -152,7 +152,7 @@ def test_what_the_compiler_tells_chooses_what_is_timed(tmp_path: Path) -> None:
     key = CostKey(work, CostPlace("a card", 108, "1"))
     libraries = Libraries(tmp_path, SM80, SM80, 1.0)
     for number, schedule in enumerate((default, *others)):
-        verdict: dict[str, object] = {"spills": 0, "registers": 64, "warps": 8}
+        verdict: dict[str, object] = {"spills": 0, "registers": 64, "blocks": 1, "warps": 8}
         verdict |= {"warps": 2} if number % 2 else {}
         verdict |= {"spills": 4} if number == 2 else {}
         (libraries.path((work, schedule)).with_suffix(".json")).write_text(
@@ -174,5 +174,17 @@ def test_the_kernels_of_a_model_are_those_of_the_gpu() -> None:
     assert any(work.variant == "gelu" for work in works) and any(work.words == ["mask"] for work in works)
 
 
-def test_the_plan_is_kept_small() -> None:
-    assert len(candidates(FEW, SM80)) <= 192 and TuningPlan().schedules == 64
+def test_small_tiles_promise_more_where_there_are_few_tokens(tmp_path: Path) -> None:
+    """Large ones would leave most multiprocessors idle."""
+    libraries = Libraries(tmp_path, SM80, SM80, 1.0)
+    best = {}
+    for tokens in (64, 16384):
+        work = KernelWorkload("linear", (768, 768), tokens=tokens, dtype="float16")
+        schedules = candidates(work, SM80)[:128]
+        for schedule in schedules:
+            facts = {"spills": 0, "registers": 128, "blocks": 2, "warps": 2 * schedule.threads // 32}
+            libraries.path((work, schedule)).with_suffix(".json").write_text(json.dumps(facts))
+        key = CostKey(work, CostPlace("a card", 108, "1"))
+        best[tokens] = libraries.worth_timing(TuningJob(key, schedules), 2).schedules[1]
+    tile = {tokens: schedule.tokens * schedule.outputs for tokens, schedule in best.items()}
+    assert tile[64] < tile[16384]
