@@ -65,6 +65,28 @@ def test_larger_blocks_are_quicker_at_one_density_and_tensor_cores_pay() -> None
     assert ms(replace(LAYER, dtype="tf32")) < ms(replace(LAYER, dtype="float32"))
 
 
+def test_warpgroups_pay_where_they_multiply() -> None:
+    """Dense layers of 16-bit numbers on sm_90a; neither TF32, nor few tokens, nor attention, nor another architecture."""
+    hopper = load_target("cuda-sm90")
+    by_warps = GpuModel(replace(hopper, cpu="sm_90"))
+
+    def gain(work: KernelWorkload) -> float:
+        found, slower = GpuModel(hopper).predict(work), by_warps.predict(work)
+        assert found is not None and slower is not None
+        return slower.mid / found.mid
+
+    dense = replace(LAYER, block=None, density=1.0)
+    heads = KernelWorkload("attention", (16, 16, 64, 64, 8192, 8192), tokens=8192, dtype="bfloat16")
+    assert gain(dense) > 1.1
+    assert [gain(one) for one in (replace(dense, dtype="tf32"), replace(dense, tokens=16), heads)] == [
+        1.0
+    ] * 3
+    assert (
+        ms(dense, "cuda-sm100")
+        == GpuModel(load_target("cuda-sm100"), replace(OURS, warpgroups=False)).predict(dense).mid
+    )  # type: ignore[union-attr]
+
+
 def test_long_rows_take_longer_than_equal_ones() -> None:
     model = GpuModel(load_target("cuda-sm80"))
     work = replace(LAYER, tokens=128)
