@@ -102,10 +102,11 @@ class Libraries:
         is always among them, and so is what failed.
         """
         default, *others = job.schedules
-        works = [s for s in others if "warps" in self._verdict((job.key.work, s))]
+        variants = {schedule: (job.key.work, schedule) for schedule in others}
+        works = [s for s, v in variants.items() if self.failure(v) is None and "warps" in self._verdict(v)]
         if self._target.kind != "cuda" or len(works) < most:
             return job
-        best = sorted(works, key=lambda schedule: self._promise((job.key.work, schedule)))[: most - 1]
+        best = sorted(works, key=lambda schedule: self._promise(variants[schedule]))[: most - 1]
         return replace(job, schedules=(default, *(s for s in others if s in best or s not in works)))
 
     def _promise(self, variant: Variant) -> tuple[float, int]:
