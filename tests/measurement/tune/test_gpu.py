@@ -130,8 +130,16 @@ def test_a_split_that_was_quicker_is_lowered_and_computed_right(
     "work",
     [
         FEW,
-        KernelWorkload("linear", (64, 96), (32, 32), 0.5, 40, "gelu+residual", "float16"),
-        KernelWorkload("attention", (4, 2, 32, 16, 9, 33), tokens=18, variant="causal+mask", dtype="float32"),
+        pytest.param(
+            KernelWorkload("linear", (64, 96), (32, 32), 0.5, 40, "gelu+residual", "float16"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            KernelWorkload(
+                "attention", (4, 2, 32, 16, 9, 33), tokens=18, variant="causal+mask", dtype="float32"
+            ),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=str,
 )
