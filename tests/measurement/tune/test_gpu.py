@@ -111,7 +111,11 @@ def test_a_split_that_was_quicker_is_lowered_and_computed_right(
     with Database(a100) as database:
         database.add([record(FEW, 0.5), record(FEW, 0.25, splits=4)])
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(304, 72), nn.Softmax(-1), nn.Linear(72, 40)).eval().half()
+    model = (
+        nn.Sequential(nn.Linear(304, 72), nn.Softmax(-1), nn.Linear(72, 304), nn.Linear(304, 72))
+        .eval()
+        .half()
+    )
     x = torch.randn(3, 304).half()
     compiled = l0.compile(model, (x,), target="cuda-sm80", dynamic_shapes=({0: "tokens"},), verify=False)
     stage = compiled._plan.steps[0].stage
@@ -119,6 +123,8 @@ def test_a_split_that_was_quicker_is_lowered_and_computed_right(
     assert [name for name in stage.kernel_names if "linear" in name] == [
         "cuda_linear_0_kernel", "cuda_linear_0_kernel_1", "cuda_linear_1_kernel",
     ]  # fmt: skip
+    sums = 4 * 3 * 72 * 4  # bytes of four parts; both calls of the kernel have them in the same memory
+    assert stage._code.workspace([3]) < 2 * sums
     emulated = compiled.emulated()
     for tokens in (1, 3, 20):
         given = torch.randn(tokens, 304).half()
