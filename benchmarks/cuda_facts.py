@@ -43,17 +43,7 @@ def main() -> None:
     options = parser.parse_args()
     known = {key(row): row for row in on_record()}
     if options.table:
-        print(
-            "\n".join(
-                table(
-                    [
-                        row
-                        for row in known.values()
-                        if f"cuda-sm{key(row)[1]}" in options.targets
-                    ]
-                )
-            )
-        )
+        print("\n".join(table([row for row in known.values() if f"cuda-sm{key(row)[1]}" in options.targets])))
         return
     worse = []
     done = {each[:2] for each in known} if options.missing else set()
@@ -105,7 +95,9 @@ def worse_than(row: dict[str, Any], known: dict[str, Any] | None) -> list[str]:
     if known is None:
         return [*found, "there is nothing on record"]
     found += [
-        f"its {name} instructions are gone" for name in _KEPT if known["instructions"].get(name) and not now[name]
+        f"its {name} instructions are gone"
+        for name in _KEPT
+        if known["instructions"].get(name) and not now[name]
     ]
     if row["occupancy"] < known["occupancy"] - 1e-9:
         found.append(f"occupancy {row['occupancy']:.3f}, it was {known['occupancy']:.3f}")
@@ -121,8 +113,8 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
         many = row["instructions"]
         shared = (row["static_shared"] + row["dynamic_shared"]) / 1024
         cells = [row["case"], row["arch"], row["threads"], row["registers"], row["spill_bytes"], f"{shared:.1f}",
-                 f"{row['occupancy']:.0%}", many["hmma"] + many.get("hgmma", 0) + many["imma"], many["ldgsts"], many["ldsm"],
-                 many["ffma"]]  # fmt: skip
+                 f"{row['occupancy']:.0%}", many["hmma"] + many.get("hgmma", 0) + many["imma"], many["ldgsts"],
+                 many["ldsm"], many["ffma"]]  # fmt: skip
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
 

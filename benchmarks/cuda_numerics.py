@@ -2,9 +2,9 @@
 
     python benchmarks/cuda_numerics.py [--targets cuda-sm90 ...] [--blocks dense 64x64 ...] [--types float16 ...]
 
-A row for each block, type and kind of code (sm_75 has no asynchronous copies, and on sm_90a four warps multiply 16-bit
-numbers together): the largest difference from float64 over several sizes with tails, as it is, and as a fraction of what rounding allows (see
-``l0compile.kernels.cuda.linear.problem``). Rows replace those of the same case in ``results/cuda_numerics.jsonl``.
+A row for each block, type and kind of code (sm_75 has no asynchronous copies; on sm_90a four warps multiply together):
+the largest difference from float64 over several sizes with tails, as it is, and as a fraction of what rounding allows
+(see ``l0compile.kernels.cuda.linear.problem``). Rows replace those of the same case in ``results/cuda_numerics.jsonl``.
 """
 
 import argparse

@@ -45,7 +45,9 @@ def test_no_register_is_spilled_and_tensor_cores_are_used(row: dict[str, Any]) -
         "1" in row["kernel"].rpartition("_")[2]
     )  # a second kernel, which adds what others have multiplied
     if row["tensor_cores"] and not adds_parts:
-        by_warpgroups = row["arch"] == "sm_90a" and row["case"].startswith("linear") and "16" in row["case"].split()[2]
+        by_warpgroups = (
+            row["arch"] == "sm_90a" and row["case"].startswith("linear") and "16" in row["case"].split()[2]
+        )
         assert row["instructions"]["hgmma" if by_warpgroups else "hmma"] > 0
     if row["arch"] != "sm_75":
         assert row["instructions"]["ldgsts"] > 0 or adds_parts

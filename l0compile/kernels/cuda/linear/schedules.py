@@ -48,7 +48,14 @@ def default_schedule(spec: CudaLinearSpec, target: Target) -> CudaLinearSchedule
     tokens, token_warps, output_warps, blocks = (_OF_WARPGROUPS if four else tiles)[outputs]
     depth = _DEEPER if four and outputs == max(_OF_WARPGROUPS) else _DEPTH
     made = CudaLinearSchedule(
-        tokens, outputs, depth // each, token_warps, output_warps, _MOST_STAGES, blocks=blocks, warpgroups=four
+        tokens,
+        outputs,
+        depth // each,
+        token_warps,
+        output_warps,
+        _MOST_STAGES,
+        blocks=blocks,
+        warpgroups=four,
     )
     if spec.few:
         made = replace(_FEW, depth=_FEW.depth // each)

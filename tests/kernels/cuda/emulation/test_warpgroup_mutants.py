@@ -13,7 +13,12 @@ from tests.kernels.cuda.emulation.test_mutants import Subject
 from tests.kernels.cuda.emulation.warpgroup_mutants import OF_WARPGROUPS, SPARSE
 
 TARGET = load_target("cuda-sm90")
-QUICK = ("no wgmma.fence", "writes are not shown to products", "a wait for one group too few", "x has a wrong stride")
+QUICK = (
+    "no wgmma.fence",
+    "writes are not shown to products",
+    "a wait for one group too few",
+    "x has a wrong stride",
+)
 
 # Sizes leave rests of tokens, outputs and k; rows of the dense layer are copied through registers.
 SUBJECTS = {
@@ -39,7 +44,10 @@ def test_nothing_is_found_in_a_kernel_as_it_is(kernel: str) -> None:
 def test_the_warpgroup_may_show_what_others_wrote() -> None:
     """PTX orders writes and products by a fence on the way from one to the other, on either side of the barrier."""
     source = subject("sparse").program.source
-    here, there = "    ptx_wgmma_show_writes();\n    __syncthreads();\n", "    __syncthreads();\n    ptx_wgmma_show_writes();\n"
+    here, there = (
+        "    ptx_wgmma_show_writes();\n    __syncthreads();\n",
+        "    __syncthreads();\n    ptx_wgmma_show_writes();\n",
+    )
     assert here in source and subject("sparse").wrong(source.replace(here, there)) == ""
 
 

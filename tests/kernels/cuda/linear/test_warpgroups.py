@@ -31,10 +31,14 @@ SCHEDULE = CudaLinearSchedule(128, 64, 32, 8, 1, 4, warpgroups=True)
         (layer(150, 200, (64, 64), "float16", order=True), 131, {}),
         (layer(77, 51, DENSE, "bfloat16", "gelu", residual=True), 33, {}),  # copied through registers
         (layer(200, 136, (128, 64), "bfloat16"), 70, {"stages": 2}),
-        pytest.param(layer(72, 136, DENSE, "float16"), 140, {"splits": 2, "resident": 1}, marks=pytest.mark.slow),
+        pytest.param(
+            layer(72, 136, DENSE, "float16"), 140, {"splits": 2, "resident": 1}, marks=pytest.mark.slow
+        ),
         pytest.param(layer(96, 64, (32, 4), "float16"), 40, {"depth": 128}, marks=pytest.mark.slow),
         pytest.param(layer(96, 64, (16, 1), "bfloat16"), 40, {"depth": 16}, marks=pytest.mark.slow),
-        pytest.param(layer(64, 128, (64, 64), "float16"), 70, {"slices": 2, "depth": 64}, marks=pytest.mark.slow),
+        pytest.param(
+            layer(64, 128, (64, 64), "float16"), 70, {"slices": 2, "depth": 64}, marks=pytest.mark.slow
+        ),
         pytest.param(layer(96, 64, (48, 1), "float16"), 0, {}, marks=pytest.mark.slow),
     ],
     ids=str,
@@ -93,7 +97,10 @@ def test_a_tile_of_panels_has_each_chunk_once() -> None:
 
 
 def test_which_layers_multiply_by_warpgroups() -> None:
-    by_four = {dtype: default_schedule(layer(128, 128, (64, 64), dtype), SM90).warpgroups for dtype in ("float16", "bfloat16", "float32", "tf32")}
+    by_four = {
+        dtype: default_schedule(layer(128, 128, (64, 64), dtype), SM90).warpgroups
+        for dtype in ("float16", "bfloat16", "float32", "tf32")
+    }
     assert by_four == {"float16": True, "bfloat16": True, "float32": False, "tf32": False}
     assert not default_schedule(replace(SPEC, few=True), SM90).warpgroups
     for name in ("cuda-sm80", "cuda-sm100"):  # no such instructions
