@@ -29,8 +29,10 @@ SCHEDULE = CudaLinearSchedule(128, 64, 32, 8, 1, 4, warpgroups=True)
     ("spec", "tokens", "changed"),
     [
         (layer(150, 200, (64, 64), "float16", order=True), 131, {}),
-        (layer(77, 51, DENSE, "bfloat16", "gelu", residual=True), 33, {}),  # copied through registers
-        (layer(200, 136, (128, 64), "bfloat16"), 70, {"stages": 2}),
+        pytest.param(
+            layer(77, 51, DENSE, "bfloat16", "gelu", residual=True), 33, {}, marks=pytest.mark.slow
+        ),  # copied through registers
+        pytest.param(layer(200, 136, (128, 64), "bfloat16"), 70, {"stages": 2}, marks=pytest.mark.slow),
         pytest.param(
             layer(72, 136, DENSE, "float16"), 140, {"splits": 2, "resident": 1}, marks=pytest.mark.slow
         ),
