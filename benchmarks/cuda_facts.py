@@ -113,8 +113,8 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
         many = row["instructions"]
         shared = (row["static_shared"] + row["dynamic_shared"]) / 1024
         cells = [row["case"], row["arch"], row["threads"], row["registers"], row["spill_bytes"], f"{shared:.1f}",
-                 f"{row['occupancy']:.0%}", many["hmma"] + many.get("hgmma", 0) + many["imma"], many["ldgsts"], many["ldsm"],
-                 many["ffma"]]  # fmt: skip
+                 f"{row['occupancy']:.0%}", many["hmma"] + many.get("hgmma", 0) + many["imma"], many["ldgsts"],
+                 many["ldsm"], many["ffma"]]  # fmt: skip
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
 

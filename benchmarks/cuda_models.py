@@ -1,6 +1,8 @@
 """Claim: whole models lower and link for GPUs, with no operator left to PyTorch. Nothing runs: no GPU is needed.
 
-    python benchmarks/cuda_models.py [--model BERT-base] [--target cuda-sm80]
+    python benchmarks/cuda_models.py [--model BERT-base] [--target cuda-sm80] [--only float32|float16|bfloat16|zeros]
+
+    python benchmarks/cuda_models.py --table
 
 A row for each model, target and type of numbers: its kernels, what they launch in a call, islands, bytes of machine
 code, and what ptxas says of spills. Appends to ``benchmarks/results/cuda_models.jsonl``; needs nvcc.
@@ -19,7 +21,12 @@ import l0compile as l0
 from l0compile.kernels.cuda.toolchain import compile_source, find_toolchain
 from l0compile.runtime import CudaStage
 
-TYPES = (torch.float32, torch.float16, torch.bfloat16)
+VARIANTS = {
+    "float32": (torch.float32, False),
+    "float16": (torch.float16, False),
+    "bfloat16": (torch.bfloat16, False),
+    "zeros": (torch.bfloat16, True),
+}
 
 
 def main() -> None:
@@ -29,14 +36,18 @@ def main() -> None:
     )
     parser.add_argument("--model", choices=[case.name for case in gpu_models.CASES])
     parser.add_argument("--target", default=None)
+    parser.add_argument("--only", choices=list(VARIANTS), help="one row of each model and target")
+    parser.add_argument("--table", action="store_true", help="print the newest rows as a table")
     options = parser.parse_args()
+    if options.table:
+        print("\n".join(table(record.newest("cuda_models", ("model", "target", "dtype", "zeros")))))
+        return
     logging.disable(logging.WARNING)  # that nothing is verified is no news here
     for case in gpu_models.CASES:
         if options.model in (None, case.name):
             for target in [options.target] if options.target else ["cuda-sm80", "cuda-sm90"]:
-                for dtype in TYPES:
-                    record.append("cuda_models", row(case, target, dtype, zeros=False))
-                record.append("cuda_models", row(case, target, torch.bfloat16, zeros=True))
+                for dtype, zeros in [VARIANTS[options.only]] if options.only else VARIANTS.values():
+                    record.append("cuda_models", row(case, target, dtype, zeros))
 
 
 def row(case: gpu_models.GpuModelCase, target: str, dtype: torch.dtype, zeros: bool) -> dict[str, Any]:
@@ -66,6 +77,20 @@ def row(case: gpu_models.GpuModelCase, target: str, dtype: torch.dtype, zeros: b
         "seconds to compile": round(seconds, 1),
         "nvcc": find_toolchain().version,
     }
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """Make a Markdown table."""
+    head = ["model", "architecture", "numbers", "zeros", "kernels", "launches of ours", "islands", "machine code, KB",
+            "spilled"]  # fmt: skip
+    lines = [head, ["---", "---", "---", "---", *["---:"] * 5]]
+    for row in rows:
+        lines.append([
+            row["model"], row["target"].removeprefix("cuda-"), row["dtype"], row["zeros"], str(row["kernels"]),
+            str(row["launches of our kernels"]), str(row["islands"]), f"{row['machine code bytes'] / 1e3:.0f}",
+            str(row["spill bytes"]),
+        ])  # fmt: skip
+    return [f"| {' | '.join(line)} |" for line in lines]
 
 
 if __name__ == "__main__":

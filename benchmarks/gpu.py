@@ -1,34 +1,45 @@
 """Everything that is claimed of GPUs, measured on one: `make gpu`, under ten minutes on one card.
 
     python benchmarks/gpu.py [--minutes 9] [--parts correctness layers attention models]
+    python benchmarks/gpu.py --dry-run [--target cuda-sm90] [--plan small] [--out FOLDER]
     python benchmarks/gpu.py --rpc rpc://HOST:PORT/KEY?target=cuda-sm90
 
 Correctness against PyTorch in float64; block-sparse and dense layers beside cuBLAS, PyTorch's Triton kernel for
 blocks and torch.compile; attention beside scaled_dot_product_attention and FlexAttention; whole models beside both.
 Calls are replayed as CUDA graphs between events, with the second cache written over between two of them; clocks are
 logged with each row, beside what the analytic model had predicted. Over RPC only our layers run. Appends to
-``benchmarks/results/gpu.jsonl``. Ends with one line where there is no GPU, driver, compiler or PyTorch for CUDA.
+``benchmarks/results/gpu.jsonl``, prints a table and draws ``gpu.png`` beside it. Ends with one line where there is no
+GPU, driver, compiler or PyTorch for CUDA. A dry run does all of it without a GPU except launching: its rows say "not
+measured", and it writes to a folder of its own.
 """
 
 import argparse
 import dataclasses
-import os
+import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
+
+import torch
+from harness import gpu_remote, record
+from harness.gpu_kernels import AttentionEngines, LayerEngines
+from harness.gpu_models import GpuModelCase
+from harness.gpu_plan import PLANS, GpuPlan
+from harness.gpu_report import picture, table
+from harness.gpu_session import GpuSession, Row, dry_session, session_here
 
 import l0compile as l0
 from l0compile.errors import L0CompileError
 from l0compile.hardware.costs import GpuModel, KernelWorkload
 from l0compile.hardware.targets import Target
-from l0compile.measurement import Measurement, Protocol
-from l0compile.measurement.cuda import GpuHere, measured_row, read_clocks, require_gpu, throttled, time_calls
+from l0compile.measurement.cuda import measured_row
 from l0compile.measurement.device import device_and_target
 
-PARTS = ("correctness", "layers", "attention", "models")
-Row = dict[str, Any]
+CLAIM = "gpu"
 
 
 def main() -> None:
@@ -37,135 +48,126 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=9.0)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--plan", choices=PLANS, help="default: full, and small in a dry run")
+    parser.add_argument("--dry-run", action="store_true", help="everything but launches, without a GPU")
+    parser.add_argument("--target", default="cuda-sm90", help="of a dry run")
+    parser.add_argument("--out", type=Path, help="folder of a dry run's rows and picture; default: a new one")
     parser.add_argument("--rpc", metavar="URL")
     options = parser.parse_args()
     end = time.monotonic() + 60 * options.minutes
     if options.rpc:
         url, target = device_and_target(options.rpc)
-        append_all(remote(str(url), target), end, {"device": url})
+        written(remote(str(url), target, PLANS["full"](target)), end, {"device": url}, record.RESULTS)
         return
-    here = require_gpu()
-    # TVM asks nvcc for machine code; that of the wheel is on no PATH.
-    os.environ["TVM_CUDA_COMPILE_MODE"] = "nvcc"
-    os.environ["PATH"] = f"{here.tools.nvcc.parent}{os.pathsep}{os.environ['PATH']}"
-    card = {"card": dataclasses.asdict(here.card), "nvcc": here.tools.version}
-    for part in options.parts:
-        append_all(_PARTS[part](here), end, {"part": part, **card})
+    session = dry_session(options.target) if options.dry_run else session_here()
+    plan = PLANS[options.plan or ("small" if options.dry_run else "full")](session.target)
+    estimate = PLANS["full"](session.target).seconds(GpuModel(session.target))
+    print(f"estimated for all parts: {json.dumps({name: round(s) for name, s in estimate.items()})} seconds")
+    rows = (row for part in options.parts for row in _of_part(part, plan, session))
+    out = (
+        record.RESULTS if session.measures else options.out or Path(tempfile.mkdtemp(prefix="l0compile-gpu-"))
+    )
+    written(rows, end, session.facts(), out)
 
 
-def append_all(rows: Iterator[Row], end: float, more: Row) -> None:
-    """Append rows until ``end``."""
-    from harness import record
+def _of_part(part: str, plan: GpuPlan, session: GpuSession) -> Iterator[Row]:
+    for row in PARTS[part](plan, session):
+        yield {"part": part, **row}
 
+
+def written(rows: Iterator[Row], end: float, more: Row, folder: Path) -> None:
+    """Append rows to ``gpu.jsonl`` of a folder until ``end``, and show them."""
+    record.RESULTS = folder
+    found = []
     for row in rows:
-        record.append("gpu", {**row, **more})
+        found.append(row)
+        record.append(CLAIM, {**row, **more})
         if time.monotonic() > end:
             print("the time is over; give more --minutes, or fewer --parts", file=sys.stderr)
-            return
+            break
+    (folder / f"{CLAIM}.png").write_bytes(picture(found))
+    print(f"\n{table(found)}\n\n{len(found)} rows in {folder / CLAIM}.jsonl")
 
 
-def correctness(here: GpuHere) -> Iterator[Row]:
-    """Our kernels against PyTorch's products in float64, on the GPU."""
-    import torch
-    from harness import gpu_kernels
-
-    for case in gpu_kernels.layer_cases():
-        calls = dict(gpu_kernels.layer_calls(case, here.target))
-        torch.manual_seed(0)
-        found, wanted = calls["ours"]().double(), calls["F.linear (cuBLAS), dense"]().double()
-        yield {
-            **dataclasses.asdict(case),
-            "largest error": float((found - wanted).abs().max() / wanted.abs().max()),
-        }
+def correctness(plan: GpuPlan, session: GpuSession) -> Iterator[Row]:
+    """Our kernels against PyTorch in float64, on the GPU."""
+    for case in (*plan.layers, *plan.dense):
+        layer = LayerEngines(case, session, plan.dtype)
+        yield {**dataclasses.asdict(case), **session.error_of(layer.ours, layer.wanted)}
+    for each in plan.attention:
+        heads = AttentionEngines(each, session)
+        yield {**dataclasses.asdict(each), **session.error_of(heads.ours, heads.wanted)}
 
 
-def layers(here: GpuHere) -> Iterator[Row]:
+def layers(plan: GpuPlan, session: GpuSession) -> Iterator[Row]:
     """Linear layers in all engines."""
-    from harness import gpu_kernels
-
-    for case in gpu_kernels.layer_cases():
-        row = dataclasses.asdict(case)
-        shape = KernelWorkload(
-            "linear", (case.n, case.k), (case.block, case.block), case.density, case.tokens, dtype=case.dtype
-        )
-        yield from timed(gpu_kernels.layer_calls(case, here.target), here, row, shape)
+    for case in (*plan.dense, *plan.layers):
+        yield from _engines(LayerEngines(case, session, plan.dtype), case, session)
 
 
-def attention(here: GpuHere) -> Iterator[Row]:
+def attention(plan: GpuPlan, session: GpuSession) -> Iterator[Row]:
     """Attention in all engines."""
-    from harness import gpu_kernels
-
-    for heads, width, tokens in ((12, 64, 512), (12, 64, 4096), (32, 128, 8192)):
-        work = KernelWorkload(
-            "attention", (heads, heads, width, width, tokens, tokens), tokens=tokens, dtype="bfloat16"
-        )
-        calls = gpu_kernels.attention_calls(heads, width, tokens, here.target)
-        yield from timed(calls, here, {"heads": heads, "width": width, "tokens": tokens}, work)
+    for case in plan.attention:
+        yield from _engines(AttentionEngines(case, session), case, session)
 
 
-def models(here: GpuHere) -> Iterator[Row]:
-    """Whole models, compiled for the card, beside PyTorch and torch.compile."""
-    import torch
-    from harness import networks
-
-    for name in ("MiniLM 128", "BERT-base 128", "ViT-B/16"):
-        model, inputs = networks.make(name, 64, 64, 0.2)
-        yield {"model": name, "engine": "ours", **tried(partial(_own_model, model, inputs, here), here)}
-        model, inputs = model.to("cuda"), tuple(tensor.to("cuda") for tensor in inputs)
-        for engine, run in (("PyTorch", model), ("torch.compile", torch.compile(model))):
-            with torch.no_grad():
-                yield {"model": name, "engine": engine, **tried(partial(partial, run, *inputs), here)}
-
-
-def _own_model(model: Any, inputs: Any, here: GpuHere) -> Callable[[], object]:
-    compiled = l0.compile(model, inputs, target=here.target, verify=False, engine="tvm")
-    return partial(compiled, *(tensor.to("cuda") for tensor in inputs))
-
-
-def timed(
-    calls: Iterator[tuple[str, Callable[[], Any]]], here: GpuHere, row: Row, work: KernelWorkload
-) -> Iterator[Row]:
+def _engines(found: LayerEngines | AttentionEngines, case: Any, session: GpuSession) -> Iterator[Row]:
     """A row for each engine; ours with what was predicted."""
-    predicted = GpuModel(here.target).predict(work)
-    for engine, call in calls:
-        found = {**row, "engine": engine, **tried(partial(_itself, call), here)}
+    work: KernelWorkload = case.work
+    predicted = GpuModel(session.target).predict(work)
+    for engine, make in found.engines():
+        row = {**dataclasses.asdict(case), "engine": engine, **session.timed(make)}
         if engine == "ours" and predicted is not None:
-            found["predicted_ms"] = [predicted.low, predicted.mid, predicted.high]
-        yield found
+            row["predicted_ms"] = [predicted.low, predicted.mid, predicted.high]
+        yield row
 
 
-def _itself(call: Callable[[], Any]) -> Callable[[], Any]:
-    return call
+def models(plan: GpuPlan, session: GpuSession) -> Iterator[Row]:
+    """Whole models in half precision, dense and with zeros, compiled for the card, beside PyTorch and torch.compile."""
+    for case in plan.models:
+        for zeros in (False, True):
+            for row in _of_model(case, getattr(torch, plan.dtype), zeros, session):
+                yield {"model": case.name, "zeros": "90 % of the 64x64 blocks" if zeros else "none", **row}
 
 
-def tried(make: Callable[[], Callable[[], Any]], here: GpuHere) -> Row:
-    """The time of what ``make`` returns with the clocks around it, or the error: other engines may lack memory, too."""
-    import torch
+def _of_model(case: GpuModelCase, dtype: torch.dtype, zeros: bool, session: GpuSession) -> Iterator[Row]:
+    """A row for each engine."""
+    model, inputs = case.build(dtype, zeros), case.inputs(dtype)
+    given = {name: value.to(session.place) for name, value in inputs.items()}
+    ours = _compiled(case, model, inputs, given, session.target)
+    own = partial(model.to(session.place), **given)
+    with torch.no_grad():
+        gap = session.error_of(ours, lambda: _first(own()))
+        yield {"engine": "ours", **gap, **session.timed(ours)}
+        yield {"engine": "PyTorch", **session.timed(lambda: own)}
+        if not zeros:  # they change nothing for PyTorch
+            yield {"engine": "torch.compile", **session.timed(lambda: partial(torch.compile(model), **given))}
 
-    before = read_clocks()
-    try:
-        found = time_calls(make(), here.target.l2_bytes)
-    except (L0CompileError, RuntimeError, NotImplementedError) as error:
-        torch.cuda.empty_cache()
-        found = Measurement.failed(f"{type(error).__name__}: {str(error)[:300]}", Protocol.quick())
-    after = read_clocks()
-    clocks = [dataclasses.asdict(each) for each in (before, after)]
-    return measured_row({"clocks": clocks, "throttled": throttled((before, after))}, found)
+
+def _compiled(
+    case: GpuModelCase, model: torch.nn.Module, inputs: Row, given: Row, target: Target
+) -> Callable[[], Callable[[], torch.Tensor]]:
+    """Builds a call of the compiled model, once; it gives the first result."""
+    model = l0.compile(model, (), inputs, target=target, dynamic_shapes=case.dynamic_shapes, verify=False)
+    return lambda: lambda: _first(model(**given))
 
 
-def remote(url: str, target: Target) -> Iterator[Row]:
+def _first(results: Any) -> torch.Tensor:
+    """Of the tensors in a model's results the first, with all axes but the last as rows."""
+    leaves = [leaf for leaf in torch.utils._pytree.tree_leaves(results) if isinstance(leaf, torch.Tensor)]
+    return leaves[0].flatten(0, -2)
+
+
+def remote(url: str, target: Target, plan: GpuPlan) -> Iterator[Row]:
     """Our layers on a device behind a tracker."""
-    from harness import gpu_kernels, gpu_remote
-
-    cases = [case for case in gpu_kernels.layer_cases() if case.dtype == "bfloat16"]
-    wanted = [dataclasses.replace(case, dtype="float16") for case in cases]
-    for case, found, error in gpu_remote.remote_layers(url, target, wanted):
+    cases = [dataclasses.replace(case, dtype="float16") for case in plan.layers if case.dtype == plan.dtype]
+    for case, found, error in gpu_remote.remote_layers(url, target, cases):
         row = {"part": "layers", "engine": "ours", **dataclasses.asdict(case), "largest error": error}
         yield measured_row(row, found)
 
 
-_PARTS = {"correctness": correctness, "layers": layers, "attention": attention, "models": models}
+PARTS = {"correctness": correctness, "layers": layers, "attention": attention, "models": models}
 
 if __name__ == "__main__":
     try:

@@ -69,13 +69,13 @@ def _llama() -> nn.Module:
     )  # fmt: skip
 
 
-_TEXT_AXES: Any = {name: {0: "batch", 1: "tokens"} for name in ("input_ids", "attention_mask")}
+TEXT_AXES: Any = {name: {0: "batch", 1: "tokens"} for name in ("input_ids", "attention_mask")}
 
 CASES = (
-    GpuModelCase("BERT-base", lambda: BertModel(BertConfig()), lambda: _text(8, 128, 30522), _TEXT_AXES),
+    GpuModelCase("BERT-base", lambda: BertModel(BertConfig()), lambda: _text(8, 128, 30522), TEXT_AXES),
     GpuModelCase(
         "ViT-B/16", lambda: ViTModel(ViTConfig()), lambda: {"pixel_values": torch.randn(8, 3, 224, 224)},
         {"pixel_values": {0: "batch"}},
     ),
-    GpuModelCase("Llama 3 8B, one block", _llama, lambda: _text(2, 512, 1024), _TEXT_AXES),
+    GpuModelCase("Llama 3 8B, one block", _llama, lambda: _text(2, 512, 1024), TEXT_AXES),
 )  # fmt: skip

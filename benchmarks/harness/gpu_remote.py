@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.gpu_kernels import LayerCase, thinned
+from harness.gpu_kernels import spec_of, thinned
+from harness.gpu_plan import LayerCase
 from l0compile.hardware._tvm import runtime, tvm, tvm_target
 from l0compile.hardware.targets import Target
 from l0compile.ir.ops.bsr import heaviest_first, to_blocks
 from l0compile.kernels.cuda.linear.code import cuda_linear
-from l0compile.kernels.cuda.linear.spec import CudaLinearSpec
 from l0compile.measurement import Measurement, Protocol
 from l0compile.measurement.device import Device
 
@@ -50,18 +50,7 @@ def remote_layers(
 
 
 def _sent(session: Any, case: LayerCase, target: Target, number: int) -> tuple[Any, Any]:
-    spec = CudaLinearSpec(
-        case.n,
-        case.k,
-        case.block,
-        case.block,
-        "float16",
-        bias=False,
-        residual=False,
-        order=True,
-        activation="",
-    )
-    library = tvm.compile(cuda_linear(spec, target), target=tvm_target(target))
+    library = tvm.compile(cuda_linear(spec_of(case), target), target=tvm_target(target))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"layer{number}.tar"
         library.export_library(str(file))

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,13 @@ def last(claim: str, first_axis: str) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in text.splitlines()]
     begin = max(place for place, row in enumerate(rows) if row["axis"] == first_axis)
     return rows[begin:]
+
+
+def newest(claim: str, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Read the newest row of each combination of ``keys``, sorted by them."""
+    text = (RESULTS / f"{claim}.jsonl").read_text(encoding="utf-8")
+    found = {tuple(row[key] for key in keys): row for row in map(json.loads, text.splitlines())}
+    return [found[values] for values in sorted(found)]
 
 
 def commit() -> str | None:

@@ -13,6 +13,7 @@ from l0compile.cli.options import dynamic_shapes, sizes
 from l0compile.cli.output import print_json, print_lines
 from l0compile.compiler.advice.text import advice_lines
 from l0compile.errors import ArtifactError, ConfigError
+from l0compile.hardware.targets import host_supports
 from l0compile.report.pages.explanation_page import render_explanation
 from l0compile.report.write import write_page
 from l0compile.runtime import CompiledModel
@@ -78,6 +79,8 @@ def _saved(args: argparse.Namespace) -> tuple[dict[str, Any], Explanation, str |
     except ArtifactError as error:
         # A model can be explained on a machine that cannot run it.
         return manifest["target"], explanation, str(error)
+    if reason := host_supports(loaded.target):
+        return manifest["target"], explanation, reason
     return manifest["target"], loaded.explain(measure=True, sizes=sizes(args.size)), None
 
 
@@ -86,6 +89,8 @@ def _made(args: argparse.Namespace) -> tuple[dict[str, Any], Explanation, str | 
     model = compiled(args, example)
     if args.no_measure:
         return model.manifest["target"], model.explain(), "as asked"
+    if reason := host_supports(model.target):
+        return model.manifest["target"], model.explain(), reason
     explanation = model.explain(
         measure=True, dense=_dense(args, example, model) if args.measure_dense else None
     )

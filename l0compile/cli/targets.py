@@ -14,7 +14,7 @@ from l0compile.hardware.targets import (
     list_targets,
     load_target,
     read_cards,
-    runs_on,
+    target_of_card,
 )
 from l0compile.kernels.cuda.toolchain import has_nvcc
 
@@ -52,7 +52,7 @@ def _only_name(word: str, name: str | None) -> str:
 def _list(as_json: bool) -> int:
     targets = [load_target(name) for name in list_targets()]
     if as_json:
-        cards = [{**dataclasses.asdict(card), "target": _target_of(card, targets)} for card in read_cards()]
+        cards = [{**dataclasses.asdict(card), "target": _target_of(card)} for card in read_cards()]
         print_json({"targets": [_facts(target) for target in targets], "cards": cards})
         return 0
     width = max(len(target.name) for target in targets)
@@ -66,7 +66,7 @@ def _list(as_json: bool) -> int:
         here = "; ".join(note for note in notes if note)
         print(f"{target.name:{width}}  {target.cpu:12}  {target.vector_bits:5} bits  {here}".rstrip())
     for card in read_cards():
-        found = _target_of(card, targets)
+        found = _target_of(card)
         advice = f"use {found}" if found else "no shipped target is for it"
         print(f"here: {card.name}, {card.cpu}, {card.memory_mib} MiB, driver {card.driver}: {advice}")
     return 0
@@ -77,10 +77,10 @@ def _compiles(target: Target) -> bool:
     return target.kind == "llvm" or has_nvcc()
 
 
-def _target_of(card: Card, targets: list[Target]) -> str | None:
-    """The shipped target whose code runs on a card and knows most of it; None where there is none."""
-    fits = [target for target in targets if target.kind == "cuda" and runs_on(target.cpu, card.cpu)]
-    return max(fits, key=lambda target: int(target.cpu.removeprefix("sm_"))).name if fits else None
+def _target_of(card: Card) -> str | None:
+    """The name of the shipped target for a card."""
+    found = target_of_card(card)
+    return found.name if found else None
 
 
 def _show(target: Target, as_json: bool) -> int:

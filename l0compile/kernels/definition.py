@@ -1,5 +1,6 @@
 """What a kernel is: one value that lowering, pricing, tuning and tests ask about it."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -49,24 +50,26 @@ class Schedules:
         default: (spec, machine) -> the schedule to take when nothing was measured.
         legal: (spec, machine) -> the default schedule, then all others worth building.
         bound: (schedule, machine) -> least cycles of one multiplication, to leave hopeless schedules out.
+        blocks: of a kernel for a GPU: (spec, schedule, workload) -> thread blocks that its first launch has.
     """
 
     kind: Callable[..., Any]
     default: Callable[[Any, Any], Any]
     legal: Callable[[Any, Any], tuple[Any, ...]]
     bound: Callable[[Any, Any], float]
+    blocks: Callable[[Any, Any, KernelWorkload], int] | None = None
 
 
 @dataclass(frozen=True)
 class KernelOperands:
-    """The arguments of one call: arrays and whole numbers, the array of the result last.
+    """The arguments of one call: arrays (tensors for a GPU) and whole numbers, that of the result last.
 
     Attributes:
         values: the arguments in order.
         weights: places of a layer's weights, the largest first: a model reads other ones at each call.
     """
 
-    values: tuple[NDArray[Any] | int, ...]
+    values: tuple[NDArray[Any] | torch.Tensor | int, ...]
     weights: range = range(0)
 
 
@@ -75,20 +78,21 @@ class KernelCosts:
     """How the time of a kernel is recorded and predicted.
 
     Attributes:
-        workload: (node, call) -> what one launch computes, at the sizes of the example inputs.
-        spec: (workload, tile) -> a spec with that workload, None when the kernel has none. What does not change the
+        workload: (node, call) -> what one launch computes, at the sizes of the example inputs; None where no record
+            is kept of such.
+        spec: (workload, machine) -> a spec with that workload, None when the kernel has none. What does not change the
             time, such as the value of epsilon, is made up.
         counts: (workload, machine) -> counts of things done, each of which costs some time on a device; those of the
             thread with most to do. Kernels share the name of a count that costs them the same.
-        operands: (spec, workload, tile, random generator) -> arguments to time the kernel with.
+        operands: (spec, workload, machine, random generator) -> arguments to time the kernel with.
         words: words of ``KernelWorkload.variant`` whose kernels take similar times, so that a record of one helps to
             predict the other; without any, each variant is predicted from its own records.
     """
 
-    workload: Callable[[fx.Node, KernelCall], KernelWorkload]
-    spec: Callable[[KernelWorkload, TokenTile], Any]
+    workload: Callable[[fx.Node, KernelCall], KernelWorkload | None]
+    spec: Callable[[KernelWorkload, Any], Any]
     counts: Callable[[KernelWorkload, Machine], Mapping[str, float]]
-    operands: Callable[[Any, KernelWorkload, TokenTile, np.random.Generator], KernelOperands]
+    operands: Callable[[Any, KernelWorkload, Any, np.random.Generator], KernelOperands]
     words: tuple[str, ...] = ()
 
 
@@ -97,7 +101,7 @@ class KernelDef:
     """One kernel. Its oracles are its operators: their PyTorch code computes what the kernel must.
 
     Attributes:
-        name: of the kernel, and ``KernelWorkload.op`` of its cost records.
+        name: of the kernel.
         calls: operator of the namespace ``l0compile`` -> how a node of it launches the kernel; None where it can't.
         spec: class of the frozen value that says what one kernel computes.
         emit: (spec, machine[, schedule]) -> the scheduled ``tirx.PrimFunc``. The machine of a kernel for CPUs, here
@@ -107,6 +111,8 @@ class KernelDef:
         dtypes: types of the numbers that it computes with; narrow ones lie in words of int32.
         kind: "llvm" for CPUs or "cuda", as in ``Target.kind``.
         moves: it changes a layout for others and belongs to no region of the model.
+        op: ``KernelWorkload.op`` of its cost records; empty: its name. A GPU's have the names of a CPU's: what is
+            computed is the same, and the place of a record tells where.
         light: for each byte that it touches it computes no more than a product of matrices does.
     """
 
@@ -120,6 +126,7 @@ class KernelDef:
     kind: str = "llvm"
     moves: bool = False
     light: bool = False
+    op: str = ""
 
     def stamp(self, core: Core) -> str:
         """What a cost record remembers of the code for ``core``; see ``code_stamp``."""
@@ -170,6 +177,11 @@ def example_tokens(node: fx.Node, call: KernelCall) -> int:
     tiles, _, lanes = map(example_size, shape(node))
     tail = getattr(call.spec, "tail", 0)
     return int((tiles - 1) * lanes + tail if tail else tiles * lanes)
+
+
+def example_rows(node: fx.Node) -> int:
+    """Rows of a result [..., features] in the example inputs."""
+    return math.prod(map(example_size, shape(node)[:-1]))
 
 
 def example_number(value: Any) -> int:

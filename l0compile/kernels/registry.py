@@ -30,6 +30,7 @@ from l0compile.kernels.cuda.attention.definition import CUDA_ATTENTION, CUDA_BLO
 from l0compile.kernels.cuda.integers.definition import CUDA_INT8_LINEAR, CUDA_QUANTIZE
 from l0compile.kernels.cuda.linear.definition import CUDA_LINEAR
 from l0compile.kernels.cuda.norm import CUDA_NORM
+from l0compile.kernels.cuda.rope import CUDA_ROPE
 from l0compile.kernels.definition import KernelCall, KernelDef
 from l0compile.kernels.token_tile import TokenTile
 
@@ -58,6 +59,7 @@ KERNELS: tuple[KernelDef, ...] = (
     CUDA_INT8_LINEAR,
     CUDA_QUANTIZE,
     CUDA_NORM,
+    CUDA_ROPE,
 )
 
 _CALLS = {

@@ -1,8 +1,8 @@
 """Whole stages kept on disk: what was built for a program before is found without TVM's compiler.
 
 The key of a stage is a hash of all that its machine code depends on: the graph without the numbers in its constants,
-the schedules, the tile, the target, and the code of l0compile and TVM. Weights are no part of it, so a model that was
-trained on finds the code of its last state.
+the schedules, the tile, the target, the code of l0compile and TVM, and for a GPU NVIDIA's compiler. Weights are no part
+of it, so a model that was trained on finds the code of its last state.
 """
 
 import functools
@@ -23,6 +23,7 @@ from l0compile.hardware.targets import Target
 from l0compile.ir.nodes import example_size, expression
 from l0compile.ir.program import Program
 from l0compile.kernels import TokenTile, kernel_call, kind_of
+from l0compile.kernels.cuda.toolchain import compiler_stamp
 from l0compile.lower.workloads import schedule_for
 
 _CODE = ("hardware", "ir", "kernels", "lower")  # whose text decides what is generated for a program
@@ -58,6 +59,8 @@ class KeptStage:
 def stage_key(packed: Program, target: Target, machine: TokenTile | Target, costs: Costs | None) -> str:
     """Return the key of the stage that a packed program becomes."""
     lines = [*VERSIONS, _code(), repr(target), repr(machine), repr(dict(packed.symbols))]
+    if target.kind == "cuda":
+        lines.append(compiler_stamp())
     lines += (_line(node, packed, machine, costs) for node in packed.graph.nodes)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

@@ -86,13 +86,7 @@ def lower(
         BuildError: Neither engine can run some operator, or a result of the model is not a tensor; on a GPU: TVM cannot
             run some operator.
     """
-    if any(isinstance(result, fx.Node) and is_number(result) for result in program.output.args[0]):
-        raise BuildError("a result of the model is a number, which compiled code does not return")
-    refused = {**provable_bounds(program)[1], **static_refusals(program)}
-    refused |= {writer: f"it writes into {name}, in place" for name, writer in writers(program).items()}
-    backend = backend_of(target, machine)
-    if target.kind == "cuda":
-        _refuse_islands(target, refused)
+    refused, backend = _refused(program, target), backend_of(target, machine)
     while True:
         stages = split(program, refused)
         try:
@@ -102,6 +96,30 @@ def lower(
             if target.kind == "cuda" or not error.nodes.keys() - refused.keys():
                 raise
             refused |= {name: reason for name, reason in error.nodes.items() if name not in refused}
+
+
+def check_gpu(program: Program, target: Target, costs: Costs | None = None) -> None:
+    """Check, in a second or so, that an optimised program lowers for a GPU; no code is generated.
+
+    Raises:
+        BuildError: TVM cannot run some operator.
+    """
+    _translate_all(split(program, _refused(program, target)), backend_of(target, target), costs)
+
+
+def _refused(program: Program, target: Target) -> dict[str, str]:
+    """Return nodes that TVM is known not to run -> why.
+
+    Raises:
+        BuildError: A result is not a tensor; on a GPU: there are such nodes.
+    """
+    if any(isinstance(result, fx.Node) and is_number(result) for result in program.output.args[0]):
+        raise BuildError("a result of the model is a number, which compiled code does not return")
+    refused = {**provable_bounds(program)[1], **static_refusals(program)}
+    refused |= {writer: f"it writes into {name}, in place" for name, writer in writers(program).items()}
+    if target.kind == "cuda":
+        _refuse_islands(target, refused)
+    return refused
 
 
 def _refuse_islands(target: Target, refused: Mapping[str, str]) -> None:

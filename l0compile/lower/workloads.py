@@ -12,16 +12,17 @@ from l0compile.kernels import TokenTile, kernel_call, kernel_of, kind_of
 from l0compile.kernels.definition import KernelCall, schedule_data
 
 
-def workloads(program: Program) -> Iterator[KernelWorkload]:
-    """The kernel launches of a packed program, in order, at the sizes of the example inputs.
+def workloads(program: Program, kind: str = "llvm") -> Iterator[KernelWorkload]:
+    """The kernel launches of a program in the layouts of ``kind``, in order, at the sizes of the example inputs.
 
     Kernels whose costs are not recorded are left out.
     """
     for node in program.graph.nodes:
-        call = kernel_call(node) if node.op == "call_function" else None
-        costs = kernel_of(call.spec).costs if call else None
-        if call and costs:
-            yield costs.workload(node, call)
+        call = kernel_call(node, kind) if node.op == "call_function" else None
+        costs = kernel_of(call.spec, kind).costs if call else None
+        work = costs.workload(node, call) if call and costs else None
+        if work is not None:
+            yield work
 
 
 def schedule_for(node: fx.Node, call: KernelCall, machine: TokenTile | Target, costs: Costs | None) -> Any:
@@ -30,6 +31,7 @@ def schedule_for(node: fx.Node, call: KernelCall, machine: TokenTile | Target, c
     if kernel.schedules is None:
         return None
     default = kernel.schedules.default(call.spec, machine)
-    if costs is None or kernel.costs is None:
+    work = kernel.costs.workload(node, call) if costs is not None and kernel.costs is not None else None
+    if costs is None or work is None:
         return default
-    return kernel.schedule_from(costs.schedule(kernel.costs.workload(node, call), schedule_data(default)))
+    return kernel.schedule_from(costs.schedule(work, schedule_data(default)))

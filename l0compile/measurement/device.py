@@ -15,7 +15,7 @@ from l0compile.errors import ConfigError, DeviceError
 from l0compile.hardware.targets import Target, load_target
 from l0compile.measurement.protocol import Protocol
 from l0compile.measurement.workload import Workload, call_factory, load_inputs
-from l0compile.runtime.artifact import Bundle, read_bundle
+from l0compile.runtime.artifact import Bundle, read_bundle, read_manifest, target_of
 
 SCHEME = "rpc://"
 # Seconds after which a server takes the device back from a client that has died.
@@ -105,6 +105,20 @@ def device_and_target(text: str) -> tuple[str | None, Target]:
     return url, dataclasses.replace(load_target(name or "native"), device=Device.parse(url).key)
 
 
+def check_remote(target: Target) -> None:
+    """Check that whole models for ``target`` can be timed through TVM's RPC.
+
+    Raises:
+        DeviceError: they are for a GPU, whose models need PyTorch beside them.
+    """
+    if target.kind == "cuda":
+        raise DeviceError(
+            f"device: models for target {target.name} need PyTorch for their memory, which a server of TVM's RPC does "
+            "not have; run the same command on the machine with the GPU, or leave the address out to have times "
+            "predicted (single kernels are timed there: l0compile tune)"
+        )
+
+
 class RemoteModel:
     """A saved model on a device, with its inputs."""
 
@@ -112,10 +126,11 @@ class RemoteModel:
         """Send code, weights and inputs to the device.
 
         Raises:
-            DeviceError: the device does not answer, or the model is not one compiled stage.
+            DeviceError: the device does not answer, or the model is not one compiled stage, or for a GPU.
             ArtifactError: the saved model is damaged, or of another version.
         """
         tvm = importlib.import_module("l0compile.hardware._tvm")
+        check_remote(target_of(read_manifest(str(workload.artifact)), str(workload.artifact)))
         bundle = read_bundle(str(workload.artifact))
         parameters = _parameters(bundle)
         session = Device.parse(str(workload.device)).session()

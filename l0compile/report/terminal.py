@@ -93,10 +93,12 @@ def comparison_cells(row: Row) -> tuple[str, str, str, str]:
         return "–", row.note or "not measured", "–", quality
     word = row.latency.word
     interval = f"{word}{row.latency.low_ms:.3f} to {row.latency.high_ms:.3f}"
-    return f"{word}{row.latency.median_ms:.3f}", interval, _times(row.speedup), quality
+    return f"{word}{row.latency.median_ms:.3f}", interval, _times(row.speedup, row.latency.predicted), quality
 
 
-def _times(found: Ratio | None) -> str:
+def _times(found: Ratio | None, predicted: bool) -> str:
+    if found is not None and predicted:  # both bands move together, by no one knows how much
+        return f"predicted {found.value:.2f}×"
     return "–" if found is None else f"{found.value:.2f}× [{found.low:.2f}, {found.high:.2f}]"
 
 

@@ -25,6 +25,7 @@ from l0compile.rewrite.fuse.fuse_words import fuse_words
 from l0compile.rewrite.layout.decompose import decompose
 from l0compile.rewrite.layout.gpu_rows import gpu_rows
 from l0compile.rewrite.layout.integer_rows import integer_rows
+from l0compile.rewrite.layout.narrow_norms import narrow_norms
 from l0compile.rewrite.layout.patches import patches_to_linear
 from l0compile.rewrite.layout.planes import pack_planes
 from l0compile.rewrite.layout.rows import keep_rows
@@ -108,7 +109,9 @@ LAYOUT = PassGroup("layout", "Bring values into the memory layouts of the CPU ke
 LAYOUT_GPU = PassGroup("layout of a GPU", "Instead of the layout of CPUs: values stay in rows.", (
     Pass(transposed_conv_to_conv),
     Pass(patches_to_linear),
-    Pass(fuse_attention, adds_operators=True, options={"narrow": True}),  # CPUs have no kernel for such numbers
+    Pass(narrow_norms, adds_operators=True),
+    Pass(fuse_rope, adds_operators=True, options={"narrow": True}),  # CPUs have no kernel for such numbers
+    Pass(fuse_attention, adds_operators=True, options={"narrow": True}),  # nor here
     Pass(canonicalize),  # cancels the transposes that attention no longer needs
     Pass(gpu_rows, adds_operators=True),
     Pass(integer_rows, adds_operators=True),

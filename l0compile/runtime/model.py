@@ -146,6 +146,7 @@ class CompiledModel(InferenceModule):
         Raises:
             ConfigError: there is no such size.
             InputError: the model does not take these sizes.
+            TargetError: the model is for a GPU that is not here.
         """
         if not measure:
             return self._explanation
@@ -160,6 +161,7 @@ class CompiledModel(InferenceModule):
 
         Raises:
             InputError: as a call does.
+            TargetError: the model is for a GPU that is not here.
         """
         given = bool(args or kwargs)
         return self._profile(self.signature.flatten(args, kwargs) if given else self._made_up({}))
@@ -171,12 +173,15 @@ class CompiledModel(InferenceModule):
         return self.signature.flatten(args, kwargs)
 
     def _profile(self, leaves: list[Tensor]) -> Profile:
-        if self.target.kind == "cuda":
-            raise TargetError(
-                f"target {self.target.name}: the times of a GPU's kernels are not taken apart yet"
-            )
+        device = self._plan.ready_to_time()
+        leaves = [leaf.to(device) for leaf in leaves]
         args, kwargs = torch.utils._pytree.tree_unflatten(leaves, self.signature.in_spec)
-        total, repeats = time_call(lambda: self.rehearse(*args, **kwargs), _PROFILE_SECONDS)
+
+        def call() -> None:
+            self.rehearse(*args, **kwargs)
+            self._plan.wait()
+
+        total, repeats = time_call(call, _PROFILE_SECONDS)
         functions: list[FunctionTime] = []
         with self._lock:
             stages = self._plan.times([*leaves, *(tensor.clone() for tensor in self._first)], repeats)
@@ -195,7 +200,8 @@ class CompiledModel(InferenceModule):
             for dim, size in zip(spec.shape, leaf.shape, strict=True)
             if isinstance(dim, str) and dim != "?"
         }
-        return Profile(sizes, self.threads or worker_threads(self.target.cores), total, tuple(functions))
+        workers = 1 if self.target.kind == "cuda" else worker_threads(self.target.cores)
+        return Profile(sizes, self.threads or workers, total, tuple(functions))
 
     def chosen(self, choice: EngineChoice) -> "CompiledModel":
         """Return the same model with another account of why it runs in its engine."""

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from l0compile.errors import ArtifactError
@@ -93,11 +94,26 @@ class StagePlan:
         for step in self.steps:
             inputs = [values[name] for name in step.inputs]
             values.update(zip(step.outputs, step.stage(inputs), strict=True))
-            if isinstance(step.stage, TvmStage):
+            if not isinstance(step.stage, TorchStage):
                 found.append(step.stage.times(inputs, repeats))
             else:
                 found.append([("", _median_ms(partial(step.stage, inputs), repeats))])
         return found
+
+    def ready_to_time(self) -> torch.device:
+        """Return where inputs have to be when calls are timed.
+
+        Raises:
+            TargetError: the stages are for a GPU that is not here.
+        """
+        found = [step.stage.ready_to_time() for step in self.steps if isinstance(step.stage, CudaStage)]
+        return found[0] if found else torch.device("cpu")
+
+    def wait(self) -> None:
+        """Wait until calls are done; on a CPU they are when they return."""
+        for step in self.steps:
+            if isinstance(step.stage, CudaStage):
+                step.stage.wait()
 
     def emulated(self) -> "StagePlan":
         """Return the same plan with stages for a GPU on one that is emulated."""

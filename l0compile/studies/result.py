@@ -42,6 +42,11 @@ class Latency:
         return f"{self.word}{self.median_ms:.3g} ms [{self.low_ms:.3g}, {self.high_ms:.3g}]"
 
     @property
+    def short(self) -> str:
+        """The median alone."""
+        return f"predicted {self.median_ms:.3g} ms" if self.predicted else f"{self.median_ms:.2f} ms"
+
+    @property
     def word(self) -> str:
         """What stands before each number of it: "predicted ", or nothing if it was measured."""
         return "predicted " if self.predicted else ""

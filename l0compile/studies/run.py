@@ -6,7 +6,7 @@ from pathlib import Path
 
 from l0compile.errors import StorageError
 from l0compile.measurement import Stopwatch
-from l0compile.measurement.device import device_and_target
+from l0compile.measurement.device import check_remote, device_and_target
 from l0compile.studies.context import Phase, SearchOptions, SearchState
 from l0compile.studies.explore.finalists import fit_finalists, restore_finalists, sweep_budgets
 from l0compile.studies.explore.price import choose_price
@@ -55,6 +55,8 @@ def run_search(
     space = space.quick() if quick else space
     clock = Clock(time.monotonic(), space.effort.seconds)
     device, code = device_and_target(target)
+    if device is not None:
+        check_remote(code)
     options = SearchOptions(out, code, device, text, resume, storage, study, team)
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -79,9 +79,8 @@ def set_up(
     evaluator.team = options.team
     evaluator.seen.update(study.outcomes())
     fitter = Fitter(evaluator, bench, budget, [(evaluator.menu.float_ms, budget.scaled(dense[DENSE], dense))])
-    fitter.told = lambda fitted: progress.note(
-        f"  measured: {fitted.latency}, {fitted.load:.3f} of the budget"
-    )
+    said = "" if bench.predicts else "measured: "  # a prediction says so itself
+    fitter.told = lambda fitted: progress.note(f"  {said}{fitted.latency}, {fitted.load:.3f} of the budget")
     begun = time.monotonic()
     quality = task.quality(evaluator.origin, "validation")
     engines = ("l0compile",) if options.device or bench.predicts else space.engines
@@ -98,7 +97,11 @@ def measure_dense(
     Raises:
         BuildError: the dense model can't be compiled or measured.
     """
-    progress.phase("measuring the dense model and the budget's reference")
+    progress.phase(
+        "predicting the dense model"
+        if bench.predicts
+        else "measuring the dense model and the budget's reference"
+    )
     needed = {"l0compile"} | ({space.latency.reference} if space.latency.ratio is not None else set())
     jobs, failures = bench.dense_jobs(needed)
     if DENSE in failures:
@@ -109,6 +112,8 @@ def measure_dense(
     dense = bench.compare(jobs, failures, protocol, watched, width=ROUGH, until=until, told=progress.note)
     if bench.predicts:
         progress.note("  there is no GPU of the target here: all times are predicted, none is measured")
+        if reason := bench.refusal():
+            progress.note(f"  WARNING: the chosen model will be saved without code for the GPU: {reason}")
     for name, measurement in dense.items():
         progress.note(f"  {name}: {measurement}")
     if not dense[DENSE].ok:

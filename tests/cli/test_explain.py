@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from l0compile.runtime.artifact import read_manifest, write_bundle
 
@@ -88,3 +89,12 @@ def test_gates_before_training(cli, model_file: Path, artifact: Path) -> None:
     assert {group["granularity"] for group in found["groups"]} >= {"Neuron()", "Block(4, 1)"}
     code, _, err = cli("explain", artifact, "--gates")
     assert code == 1 and "before training" in err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_model_for_a_gpu_that_is_not_here_is_predicted(
+    cli, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("l0compile.lower.cuda.library.has_nvcc", lambda: False)
+    code, out, _ = cli("explain", f"{model_file}:make", "--target", "cuda-sm80")
+    assert code == 0 and "predicted" in out and "not measured: it needs an NVIDIA GPU (sm_80)" in out

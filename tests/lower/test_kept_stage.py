@@ -222,6 +222,14 @@ def test_keys_tell_the_machine_and_the_versions(monkeypatch: pytest.MonkeyPatch)
     assert len(keys | {key(program)}) == 4
 
 
+def test_keys_for_a_gpu_tell_its_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    program, gpu, keys = packed(mlp(0)), load_target("cuda-sm80"), set()
+    for stamp in ("nvcc 13.0.88", "nvcc 13.5.37"):
+        monkeypatch.setattr(kept_stage, "compiler_stamp", lambda said=stamp: said)
+        keys.add(stage_key(program, gpu, gpu, None))
+    assert len(keys) == 2
+
+
 def test_a_kept_stage_is_one_file() -> None:
     kept = KeptStage(b"\x7fELF\n\0\n", {"linear": "linear_0"}, ("cast",))
     assert KeptStage.of(kept.content()) == kept

@@ -12,14 +12,17 @@ from rich.console import Console
 from torch import nn
 
 import l0compile as l0
-from l0compile.errors import ConfigError, StorageError
+from l0compile.errors import ArtifactError, ConfigError, StorageError
 from l0compile.hardware.targets import load_target
+from l0compile.lower.cuda import library
 from l0compile.measurement import Measurement, Protocol, ratio
 from l0compile.report.pages.search_page import render_search
 from l0compile.report.terminal import asked_lines, comparison_table
+from l0compile.runtime.artifact import read_manifest
+from l0compile.studies.bench import predicted
 from l0compile.studies.bench.bench import Bench
 from l0compile.studies.bench.engines import CHOSEN, DENSE, PYTORCH
-from l0compile.studies.bench.predicted import predict_model, read_prediction
+from l0compile.studies.bench.predicted import predict_model, read_prediction, refusal, with_code
 from l0compile.studies.constraints.latency import LatencyBudget
 from l0compile.studies.fit.budget import budget_of, check_reference
 from l0compile.studies.result import Latency, SearchResult
@@ -69,6 +72,43 @@ def test_a_predicted_model_is_saved_without_code(tmp_path: Path) -> None:
         read_prediction(tmp_path / "absent", Protocol.quick())
 
 
+def test_the_chosen_model_is_saved_with_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in (library, predicted):
+        monkeypatch.setattr(place, "has_nvcc", lambda: False)
+    x, gpu = torch.randn(64, 256), load_target("cuda-sm90")
+    model = nn.Linear(256, 64).eval()
+    found = with_code(predict_model(model, (x,), gpu), model, (x,), gpu, None)
+    assert "there is no nvcc here" in found.told and found.explain().predicted == found.time
+    found.save(tmp_path / "made")
+    assert read_manifest(tmp_path / "made")["target"]["cpu"] == load_target("cuda-sm90").cpu
+    assert read_prediction(tmp_path / "made", Protocol.quick()).median_ms == found.time.mid_ms
+    with pytest.raises(ArtifactError, match="copy the folder to a machine that has one"):
+        l0.load(tmp_path / "made")
+
+
+def test_a_model_that_no_code_comes_out_of_is_still_predicted(tmp_path: Path) -> None:
+    """Its operator has no lowering for GPUs; a search that found it is not lost."""
+    x, gpu = torch.randn(8, 8), load_target("cuda-sm90")
+    model = Inverse().eval()
+    assert refusal(nn.Linear(8, 8).eval(), (x,), gpu, None) is None
+    assert "BuildError" in str(refusal(model, (x,), gpu, None))
+    found = with_code(predict_model(model, (x,), gpu), model, (x,), gpu, None)
+    assert found.compiled is None and found.told.startswith("weights, no code: BuildError: ")
+    found.save(tmp_path / "made")
+    assert read_prediction(tmp_path / "made", Protocol.quick()).predicted
+
+
+class Inverse(nn.Module):
+    """No kernel computes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.inv(self.layer(x))
+
+
 @pytest.mark.slow
 def test_a_search_for_a_gpu_says_predicted_at_each_number(tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -91,7 +131,8 @@ def test_a_search_for_a_gpu_says_predicted_at_each_number(tmp_path: Path) -> Non
     assert result.predicted and result.row(CHOSEN).latency is not None
     assert SearchResult.load(tmp_path / "result.json") == result
     assert all(item.found.startswith("predicted") for item in result.asked if item.kind == "latency")
-    assert not (tmp_path / "model" / "manifest.json").exists()
+    assert read_manifest(tmp_path / "model")["target"]["cpu"] == load_target("cuda-sm90").cpu
+    assert "has never run" in str(result.facts["predicted"]["artifact"])
     page = re.sub(r"<svg.*?</svg>", "", render_search(result), flags=re.DOTALL)
     assert "Nothing was measured on a GPU" in page and "measured, ms" not in page
     assert not re.search(r"(?<!predicted )(?<![\d.])\d[\d.]* ms \[", page)

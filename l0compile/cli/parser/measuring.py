@@ -28,6 +28,7 @@ _TUNE = """
       l0compile tune 768x768 3072x768 --tokens 64 512 --blocks 4x1               layers of given shapes
       l0compile tune model.py:make --target 'rpc://127.0.0.1:9190/box?target=x86-64-avx2'
                                                   on every free device `box` of a tracker of TVM's RPC
+      l0compile tune 3072x768 --tokens 4096 --precision bfloat16 --blocks 64x64 --target cuda-sm90       on a GPU
       l0compile tune --export here.jsonl          everything measured so far, one record a line
       l0compile tune --merge here.jsonl there.jsonl    add what was measured elsewhere; the best time stays
 
@@ -89,8 +90,8 @@ def add_tune(commands: "Commands") -> None:
         help="densities of the weights of --blocks (default: 0.5 0.2 0.1 0.05)",
     )  # fmt: skip
     parser.add_argument(
-        "--precision", nargs="+", default=[], choices=("bfloat16", "int8"), metavar="P",
-        help="also tune the linear layers in these: bfloat16, int8 (default: as the model has them)",
+        "--precision", nargs="+", default=[], choices=("bfloat16", "float16", "int8"), metavar="P",
+        help="also tune the linear layers in these: bfloat16, int8, on a GPU float16 (default: as the model has them)",
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="time only the default code of each kernel")
     parser.add_argument(

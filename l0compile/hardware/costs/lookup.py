@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import log
@@ -60,6 +61,7 @@ class Costs:
         self._kernels = {kernel.op: kernel for kernel in kernels}
         self._records = list(records)
         self._measured: dict[KernelWorkload, list[CostRecord]] = {}
+        self._corrections: dict[tuple[str, str], float] = {}
         for record in self._records:
             kernel = self._kernels.get(record.key.work.op)
             if record.ms is not None and kernel and record.key.place.versions == kernel.versions:
@@ -76,10 +78,29 @@ class Costs:
         if same:
             return Estimate(min(same), "measured")
         if self.analytic is not None:
-            found = self.analytic.predict(work)
-            return None if found is None else Estimate(found.mid, "predicted", found.low, found.high)
+            found, by = self.analytic.predict(work), self._correction(work.op, work.dtype)
+            if found is None:
+                return None
+            return Estimate(by * found.mid, "predicted", by * found.low, by * found.high)
         ms = self._model.predict(self._computed(work))
         return None if ms is None else Estimate(ms, "predicted")
+
+    def _correction(self, op: str, dtype: str) -> float:
+        """How much longer than predicted such kernels took on this card; 1 where none was measured.
+
+        A measured time and a predicted one are compared when a format is chosen; without this the one that the model
+        is further off with would win.
+        """
+        if (op, dtype) not in self._corrections and self.analytic is not None:
+            best: dict[KernelWorkload, float] = {}
+            for record in (r for same in self._measured.values() for r in same):
+                work = record.key.work
+                if (work.op, work.dtype) == (op, dtype) and record.ms is not None:
+                    best[work] = min(record.ms, best.get(work, record.ms))
+            predicted = {work: self.analytic.predict(work) for work in best}
+            ratios = [ms / found.mid for work, ms in best.items() if (found := predicted[work]) is not None]
+            self._corrections[op, dtype] = statistics.median(ratios) if ratios else 1.0
+        return self._corrections[op, dtype]
 
     def schedule(self, work: KernelWorkload, default: ScheduleData) -> ScheduleData:
         """The schedule that was quickest at the density nearest to that of ``work``.
@@ -115,9 +136,18 @@ def _apart(record: CostRecord, work: KernelWorkload) -> float:
     return abs(log(record.key.work.density / max(work.density, 1e-6)))
 
 
-def gpu_costs(target: Target) -> Costs:
-    """What is known of a GPU: an analytic model, as long as nothing was measured on one."""
-    return Costs((), Machine(target.cores, 1, 1, target.l2_bytes), (), GpuModel(target))
+def gpu_costs(target: Target, kernels: tuple[CountedKernel, ...] = ()) -> Costs:
+    """What is known of a GPU: records of its card, if it is here, and an analytic model for all else.
+
+    Args:
+        target: a GPU.
+        kernels: those whose records count.
+    """
+    path = default_path()
+    known = path is not None and place(target, "") is not None
+    changed = path.stat().st_mtime_ns if path and path.exists() else 0
+    records = _records_of(target, str(path), changed) if known and kernels else []
+    return Costs(records, Machine(target.cores, 1, 1, target.l2_bytes), kernels, GpuModel(target))
 
 
 def known_costs(
@@ -142,15 +172,19 @@ def known_costs(
 def _known_costs(
     target: Target, tokens: tuple[int, int], kernels: tuple[CountedKernel, ...], path: str, _changed: int
 ) -> Costs | None:
+    records = _records_of(target, path, _changed)
+    return Costs(records, Machine(target.cores, *tokens, target.l2_bytes), kernels) if records else None
+
+
+def _records_of(target: Target, path: str, changed: int) -> list[CostRecord]:
+    """Records of the device that runs code for ``target``, shipped and of the user."""
     here = place(target, "")
     assert here is not None
-    found = [*shipped_records(), *(_users(path) if _changed else ())]
-    records = [
+    return [
         record
-        for record in found
+        for record in (*shipped_records(), *(_users(path) if changed else ()))
         if (record.key.place.device, record.key.place.threads) == (here.device, here.threads)
     ]
-    return Costs(records, Machine(here.threads, *tokens, target.l2_bytes), kernels) if records else None
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from l0compile.hardware.targets.card import Card, read_cards, runs_on
 from l0compile.hardware.targets.gpu import Gpu
 from l0compile.hardware.targets.host import Host, available_cores, host_supports, read_host
-from l0compile.hardware.targets.load import list_targets, load_target, parse_target
+from l0compile.hardware.targets.load import list_targets, load_target, parse_target, target_of_card
 from l0compile.hardware.targets.native import native_target
 from l0compile.hardware.targets.occupancy import Occupancy, occupancy
 from l0compile.hardware.targets.shipped import shipped_folder
@@ -27,4 +27,5 @@ __all__ = [
     "read_host",
     "runs_on",
     "shipped_folder",
+    "target_of_card",
 ]

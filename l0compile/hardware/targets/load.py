@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from l0compile.errors import ConfigError, TargetError
+from l0compile.hardware.targets.card import Card, runs_on
 from l0compile.hardware.targets.gpu import Gpu
 from l0compile.hardware.targets.host import read_host
 from l0compile.hardware.targets.native import native_target
@@ -44,6 +45,15 @@ def load_target(name_or_path: str | os.PathLike[str]) -> Target:
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise TargetError(
         f"target: expected one of {', '.join(list_targets())} or a path ending in .toml, got {text!r}{hint}"
+    )
+
+
+def target_of_card(card: Card) -> Target | None:
+    """Return the shipped target that knows most of a card among those whose code runs on it; None: there is none."""
+    gpus = [load_target(name) for name in list_targets() if name.startswith("cuda")]
+    fits = [target for target in gpus if runs_on(target.cpu, card.cpu)]
+    return max(
+        fits, key=lambda target: (int(target.cpu.removeprefix("sm_").rstrip("a")), target.cpu), default=None
     )
 
 

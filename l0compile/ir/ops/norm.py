@@ -1,4 +1,4 @@
-"""Norms over part of a vector: ``l0compile::compacted_layer_norm`` and ``l0compile::compacted_rms_norm``.
+"""Norms over part of a vector: ``compacted_layer_norm``, ``compacted_rms_norm`` and ``narrow_rms_norm``.
 
 Channels of a normalised vector that are known constants need not be computed, but they still count in its mean and its
 variance. These operators take the channels that are left [..., C] and the few numbers by which the norm depends on the
@@ -85,6 +85,36 @@ def _(x, weight, eps, width, removed_square_sum):  # type: ignore[no-untyped-def
     return x.new_empty(x.shape)
 
 
+@torch.library.custom_op("l0compile::narrow_rms_norm", mutates_args=())
+def narrow_rms_norm(
+    x: Tensor, weight: Tensor | None, scale: Tensor | None, eps: float, width: int, removed_square_sum: float
+) -> Tensor:
+    """``compacted_rms_norm`` of float16 or bfloat16, computed in float32, as language models write it.
+
+    scale * round(weight * x / sqrt(...)): rounded to the type of x before the last product, and after it.
+
+    Args:
+        x: [..., C], float16 or bfloat16.
+        weight: [C] float32 or None.
+        scale: [C] of the type of x, or None.
+        eps, width, removed_square_sum: as of ``compacted_rms_norm``.
+
+    Returns:
+        [..., C], dtype of ``x``, contiguous.
+
+    Raises:
+        InputError: ``width`` is less than C, or weight or scale is not of shape [C].
+    """
+    _check("narrow_rms_norm", x, width, weight, scale)
+    return narrow_rms_norm_formula(x, weight, scale, eps, width, removed_square_sum).contiguous()
+
+
+@narrow_rms_norm.register_fake
+def _(x, weight, scale, eps, width, removed_square_sum):  # type: ignore[no-untyped-def]
+    _check("narrow_rms_norm", x, width, weight, scale)
+    return x.new_empty(x.shape)
+
+
 def _check(name: str, x: Tensor, width: int, *parameters: Tensor | None) -> None:
     channels = x.shape[-1] if x.ndim else 0
     if not x.ndim or width < channels or width < 1:
@@ -130,9 +160,18 @@ def rms_norm_formula(
     return result if weight is None else result * weight
 
 
+def narrow_rms_norm_formula(
+    x: Tensor, weight: Tensor | None, scale: Tensor | None, eps: float, width: int, removed_square_sum: float
+) -> Tensor:
+    """:func:`narrow_rms_norm` in plain ATen operators."""
+    result = rms_norm_formula(x.to(torch.float32), weight, eps, width, removed_square_sum).to(x.dtype)
+    return result if scale is None else result * scale
+
+
 # For consumers that know only ATen (PyTorch modules, ONNX): operator -> a function of the same arguments that traces to
 # ATen, as ``ExportedProgram.run_decompositions`` and ``make_fx(decomposition_table=...)`` take it.
 NORM_FORMULAS: dict[Any, Callable[..., Tensor]] = {
     torch.ops.l0compile.compacted_layer_norm.default: layer_norm_formula,
     torch.ops.l0compile.compacted_rms_norm.default: rms_norm_formula,
+    torch.ops.l0compile.narrow_rms_norm.default: narrow_rms_norm_formula,
 }

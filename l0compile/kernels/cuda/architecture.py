@@ -3,8 +3,8 @@
 from l0compile.errors import BuildError
 from l0compile.hardware.targets import Target
 
-_SHARED_BYTES = {75: 64 << 10, 80: 163 << 10, 86: 99 << 10, 89: 99 << 10, 90: 227 << 10, 100: 227 << 10}
-"""The most shared memory of a thread block (CUDA programming guide, technical specifications)."""
+_OLDEST = 75
+"""Instructions of older architectures are others, and nvcc 13 knows none of them."""
 
 RESERVED_BYTES = 1024
 """Shared memory that each thread block takes for the system, from sm_80 on."""
@@ -31,10 +31,8 @@ def shared_bytes(target: Target) -> int:
     """The most shared memory of a thread block, in bytes.
 
     Raises:
-        BuildError: the architecture is not known.
+        BuildError: the target is no GPU, or one that no kernel is written for.
     """
-    found = _SHARED_BYTES.get(capability(target))
-    if found is None:
-        known = ", ".join(f"sm_{number}" for number in _SHARED_BYTES)
-        raise BuildError(f"target {target.name}: expected one of {known}, got {target.cpu}")
-    return found
+    if target.gpu is None or capability(target) < _OLDEST:
+        raise BuildError(f"target {target.name}: expected sm_{_OLDEST} or later, got {target.cpu}")
+    return target.gpu.shared_per_block

@@ -1,4 +1,4 @@
-"""LayerNorm and RMSNorm of rows on a GPU (oracles: ``l0compile::compacted_layer_norm``, ``compacted_rms_norm``).
+"""LayerNorm and RMSNorm of rows on a GPU (oracles: the operators of ``l0compile.ir.ops.norm``).
 
 One block of threads normalises one row. Its numbers stay in registers between the passes over them, so the row is read
 from memory once; sums are float32 for all types, first within a thread, then within a warp, then over warps.
@@ -14,6 +14,7 @@ from torch import fx
 from l0compile.hardware.targets import Target
 from l0compile.ir.nodes import arguments, is_static, shape
 from l0compile.kernels.cpu.lanes import body, kernel, local, param, store, symbol
+from l0compile.kernels.cuda import ptx
 from l0compile.kernels.definition import KernelCall, KernelDef, given
 from l0compile.kernels.tir import TB, tirx
 
@@ -37,6 +38,8 @@ class CudaNormSpec:
         removed_mean: mean of the width - features other channels.
         removed_squares: sum of their squares, taken from their mean when ``centred``.
         dtype: of all tensors.
+        wide_weight: but the weight is float32.
+        scale: the result is rounded, and then multiplied by a vector.
     """
 
     features: int
@@ -48,6 +51,8 @@ class CudaNormSpec:
     removed_mean: float = 0.0
     removed_squares: float = 0.0
     dtype: str = "float32"
+    wide_weight: bool = False
+    scale: bool = False
 
     @property
     def threads(self) -> int:
@@ -59,13 +64,15 @@ class CudaNormSpec:
 
 
 def cuda_norm(spec: CudaNormSpec, _: Target | None = None) -> Any:
-    """PrimFunc(x [M, features], weight, bias, y [M, features]); M is symbolic."""
+    """PrimFunc(x [M, features], weight, bias, scale, y [M, features]); M is symbolic."""
     threads, numbers = spec.threads, -(-spec.features // spec.threads)
     with kernel("norm") as builder:
         rows = symbol("rows")
         x = param("x", (rows, spec.features), spec.dtype)
-        weight = param("weight", (spec.features,), spec.dtype) if spec.weight else None
+        of_weight = "float32" if spec.wide_weight else spec.dtype
+        weight = param("weight", (spec.features,), of_weight) if spec.weight else None
         bias = param("bias", (spec.features,), spec.dtype) if spec.bias else None
+        factor = param("scale", (spec.features,), spec.dtype) if spec.scale else None
         y = param("y", (rows, spec.features), spec.dtype)
         with (
             body(),
@@ -75,7 +82,7 @@ def cuda_norm(spec: CudaNormSpec, _: Target | None = None) -> Any:
             own = _NormRow(spec, thread, numbers, local((numbers,)))
             own.load(x, row)
             mean = own.mean() if spec.centred else None
-            own.write(y, row, mean, own.scale(mean), weight, bias)
+            own.write(y, row, mean, own.scale(mean), weight, bias, factor)
     return builder.get()
 
 
@@ -110,13 +117,16 @@ class _NormRow:
         total = self._total(square, "squares")
         return _held(_number(1) / tirx.sqrt((total + more) * _number(1 / spec.width) + _number(spec.eps)))
 
-    def write(self, y: Any, row: Any, mean: Any, scale: Any, weight: Any, bias: Any) -> None:
+    def write(self, y: Any, row: Any, mean: Any, scale: Any, weight: Any, bias: Any, factor: Any) -> None:
         def put(i: Any, at: Any) -> None:
             value = self.values[i] if mean is None else self.values[i] - mean
             value = value * scale
             value = value if weight is None else value * _wide(weight[at])
             value = value if bias is None else value + _wide(bias[at])
-            store(y, tirx.Cast(self.spec.dtype, value) if self.spec.dtype != "float32" else value, row, at)
+            dtype = self.spec.dtype
+            if factor is not None:
+                value = ptx.kept(ptx.widened(ptx.rounded(value, dtype), dtype), "float32") * _wide(factor[at])
+            store(y, value if dtype == "float32" else tirx.Cast(dtype, value), row, at)
 
         self._each(put)
 
@@ -191,9 +201,23 @@ def _call(node: fx.Node) -> KernelCall | None:
     return KernelCall(spec, given(x, weight, bias), rows_in=True, rows_out=True)
 
 
+def _narrow_call(node: fx.Node) -> KernelCall | None:
+    own = arguments(node)
+    x, weight, scale = own["x"], own["weight"], own["scale"]
+    dtype, features = str(x.meta["val"].dtype).removeprefix("torch."), shape(x)[-1]
+    if dtype not in _TYPES or not is_static(features) or not math.isfinite(own["eps"]):
+        return None
+    spec = CudaNormSpec(
+        features=int(features), eps=float(own["eps"]), centred=False, weight=weight is not None, bias=False,
+        width=int(own["width"]), removed_squares=float(own["removed_square_sum"]), dtype=dtype, wide_weight=True,
+        scale=scale is not None,
+    )  # fmt: skip
+    return KernelCall(spec, given(x, weight, scale), rows_in=True, rows_out=True)
+
+
 CUDA_NORM = KernelDef(
     name="cuda_norm",
-    calls={"compacted_layer_norm": _call, "compacted_rms_norm": _call},
+    calls={"compacted_layer_norm": _call, "compacted_rms_norm": _call, "narrow_rms_norm": _narrow_call},
     spec=CudaNormSpec,
     emit=cuda_norm,
     costs=None,

@@ -1,8 +1,9 @@
 """PTX instructions of a warpgroup, four warps that multiply together (``wgmma``); sm_90a only.
 
-Products are asynchronous: ``mma`` begins one, ``commit`` makes a group of those begun since the last, and ``wait`` waits
-for groups. Until then nothing may touch the sums, nor write what is read. Matrices are read from shared memory past the
-generic proxy, by which all else is written: threads that wrote call ``show_writes`` before the barrier that hands over.
+Products are asynchronous: ``mma`` begins one, ``commit`` makes a group of those begun since the last, and ``wait``
+waits for groups. Until then nothing may touch the sums, nor write what is read. Matrices are read from shared memory
+past the generic proxy, by which all else is written: threads that wrote call ``show_writes`` before the barrier that
+hands over.
 
 Where a matrix lies is told by a descriptor. Its rows are 32, 64 or 128 bytes long, and 16 bytes of them change places
 by the row ("swizzle"), as in ``SharedTile``; wider ones are several such panels. "K-major" is a matrix whose rows run
@@ -33,7 +34,7 @@ def descriptor(address: Expr, row_bytes: int, panel_bytes: int = 16) -> Expr:
         address: shared address of its first row, of which eight begin at a multiple of ``8 * row_bytes``; or, of a
             K-major one, of a later 32 bytes of that row.
         row_bytes: 32, 64 or 128.
-        panel_bytes: from one panel of an MN-major matrix to the next; K-major ones and single panels have no use for it.
+        panel_bytes: from one panel of an MN-major matrix to the next; K-major ones and single panels don't use it.
     """
     stride = 8 * row_bytes  # to the next eight rows
     fixed = _SWIZZLES[row_bytes] << 62 | stride >> 4 << 32 | panel_bytes >> 4 << 16
@@ -77,7 +78,7 @@ def wait(pending: int) -> None:
 
 
 def show_writes() -> None:
-    """What this thread wrote to shared memory, asynchronous copies that it waited for included, is there for products."""
+    """What this thread wrote to shared memory, or copied there and waited for, is there for products."""
     _do("show_writes", "fence.proxy.async.shared::cta;")
 
 

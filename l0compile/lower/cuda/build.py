@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from l0compile.errors import BuildError, L0CompileError
-from l0compile.hardware._tvm import cc, relax, tirx, tvm, tvm_target
+from l0compile.hardware._tvm import cc, relax, tirx, tvm_target
 from l0compile.hardware.targets import Target
 from l0compile.lower.cuda.device_code import DeviceCode, device_code
 from l0compile.lower.cuda.host_code import host_code
 from l0compile.lower.cuda.library import CudaLibrary, device_image, linked
 from l0compile.lower.cuda.threads import bind_threads
 from l0compile.lower.tvm.code_cache import user_cache
+from l0compile.lower.tvm.fusion import allocating, fused
 from l0compile.lower.tvm.memory_plan import plan_memory
 
 
@@ -58,22 +59,10 @@ def code_of(ready: GpuModule, target: Target) -> DeviceCode:
 def scheduled_cuda(module: Any, target: Target) -> GpuModule:
     """Lower ``module`` to a host function that allocates and calls, and functions with threads."""
     with tvm_target(target):
-        module = tvm.transform.Sequential([
-            relax.transform.LegalizeOps(),
-            relax.transform.AnnotateTIROpPattern(),
-            relax.transform.FoldConstant(),
-            relax.transform.FuseOps(),
-            relax.transform.FuseTIR(),
-            relax.transform.RewriteDataflowReshape(),
-            relax.transform.DeadCodeElimination(),
-        ])(module)  # fmt: skip
-        module = bind_threads(module, target)
-        module = tvm.transform.Sequential([
-            relax.transform.ToNonDataflow(),
-            relax.transform.RemovePurityChecking(),
-            relax.transform.CallTIRRewrite(),
-        ])(module)  # fmt: skip
-        module = plan_memory(module)
+        # A reshape is another name for memory here; its loops would get threads if they were left in the module.
+        module = relax.transform.RewriteDataflowReshape()(fused(module))
+        module = bind_threads(relax.transform.DeadCodeElimination()(module), target)
+        module = plan_memory(allocating(module))
     functions = {
         str(name.name_hint): function
         for name, function in module.functions.items()

@@ -6,6 +6,7 @@ kernels; ``l0_facts()`` describes the rest as JSON. ``sizes`` are the symbols of
 read off the inputs.
 """
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class _HostWriter:
         self.places: list[tuple[int, int]] = []  # of each symbol: the input and its axis
         self.values: dict[Any, str] = {}  # relax variable -> a pointer in C
         self.blocks: list[str] = []  # bytes of each block of memory, in C
+        self.scratch: list[list[str]] = []  # bytes that each call needs of each block that all of them share
         self.numbers: dict[Any, int] = {}  # relax variable of a block -> its number
         self.constants: list[dict[str, Any]] = []
         self.results: list[Any] = []
@@ -112,7 +114,8 @@ class _HostWriter:
     def _bind(self, binding: Any) -> None:
         value, name = binding.value, _name(binding.value)
         if name == "relax.memory.alloc_storage":
-            self.numbers[binding.var] = self._block(c_expression(value.args[0].values[0], self.symbols))
+            self.numbers[binding.var] = len(self.blocks)
+            self.blocks.append(c_expression(value.args[0].values[0], self.symbols))
         elif name == "relax.memory.alloc_tensor":
             self.values[binding.var] = f"(workspace + o{self.numbers[value.args[0]]})"
         elif name == "relax.reshape":
@@ -125,10 +128,6 @@ class _HostWriter:
             self._call(str(value.op.name_hint), list(value.args))
         else:
             raise BuildError(f"host code: expected launches, memory and other names for it, got {value}")
-
-    def _block(self, size: str) -> int:
-        self.blocks.append(size)
-        return len(self.blocks) - 1
 
     def _pointer(self, value: Any) -> str:
         if isinstance(value, tvm.ir.GenericConst):
@@ -148,13 +147,19 @@ class _HostWriter:
             names[variable] = f"v{number}"
         pointers = {place: self._pointer(arg) for place, arg in enumerate(args) if _is_tensor(arg)}
         for number, size in enumerate(self._temporaries(host, args)):
-            pointers[len(args) + number] = f"(workspace + o{self._block(size)})"
+            if number == len(self.scratch):
+                self.scratch.append([])
+            self.scratch[number].append(size)
+            pointers[len(args) + number] = f"(workspace + t{number})"
         for launch in host.launches:
             self._launch(launch, pointers, names)
         self.lines.append("  }")
 
     def _temporaries(self, host: HostFunction, args: Sequence[Any]) -> list[str]:
-        """Bytes of what the kernels of a function pass on, in the symbols of the program alone."""
+        """Bytes of what the kernels of a function pass on, in the symbols of the program alone.
+
+        It is not read after the call, and calls follow one another on the stream, so all of them share this memory.
+        """
         names = self._names(host, args)
         for variable, value in host.bindings if host.temporaries else ():
             names[variable] = c_expression(value, names)
@@ -196,6 +201,9 @@ class _HostWriter:
         lines = ["  int64_t end = 0;"]
         for number, size in enumerate(self.blocks):
             lines.append(f"  const int64_t o{number} = end; (void)o{number}; end += l0_aligned({size});")
+        for number, sizes in enumerate(self.scratch):
+            most = functools.reduce(lambda one, other: f"l0_max({one}, {other})", dict.fromkeys(sizes))
+            lines.append(f"  const int64_t t{number} = end; (void)t{number}; end += l0_aligned({most});")
         return lines
 
     def shapes(self) -> list[str]:
@@ -207,7 +215,18 @@ class _HostWriter:
             {"dtype": str(result.ty.dtype.dtype), "rank": len(result.ty.shape.values), "copy": copy}
             for result, copy in zip(self.results, self.copies, strict=True)
         ]
-        kernels = [{"name": name, "parameters": list(self.device.parameters[name])} for name in self.kernels]
+        own = {
+            launch.kernel: (function, number)
+            for function, host in self.device.functions.items()
+            for number, launch in enumerate(host.launches)
+        }
+        kernels = [
+            {
+                "name": name, "parameters": list(self.device.parameters[name]), "function": own[name][0],
+                "number": own[name][1],
+            }
+            for name in self.kernels
+        ]  # fmt: skip
         return {"kernels": kernels, "sizes": self.places, "results": results, "constants": self.constants}
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from l0compile.errors import BuildError, L0CompileError, MissingDependency
 from l0compile.hardware._tvm_runtime import VERSIONS
 from l0compile.hardware.targets import Target
-from l0compile.kernels.cuda.toolchain import cubin, find_toolchain, has_nvcc
+from l0compile.kernels.cuda.toolchain import compiler_stamp, cubin, has_nvcc
 from l0compile.lower.tvm.code_cache import CodeCache
 
 _OPTIONS = ("-x", "c", "-std=gnu11", "-O1", "-fPIC", "-shared", "-w")
@@ -47,7 +47,7 @@ def device_image(source: str, target: Target, cache: CodeCache | None) -> Device
     """Compile device code; without nvcc there is no machine code, and no GPU can run it yet."""
     if not has_nvcc():
         return DeviceImage(source, b"")
-    parts = (*VERSIONS, f"nvcc {find_toolchain().version}", target.cpu, source)
+    parts = (*VERSIONS, compiler_stamp(), target.cpu, source)
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     kept = cache.get(key) if cache else None
     if kept is None:
@@ -89,10 +89,14 @@ class KernelFact:
     Attributes:
         name: its name there.
         parameters: C types; "*" for a pointer.
+        function: the one that launches it, as ``Launch.function`` of our kernels.
+        number: of the launch in that function.
     """
 
     name: str
     parameters: tuple[str, ...]
+    function: str
+    number: int
 
 
 class _HostState(ctypes.Structure):
@@ -150,7 +154,10 @@ class CudaLibrary:
     @functools.cached_property
     def kernels(self) -> tuple[KernelFact, ...]:
         """The kernels, in the order in which the host code numbers them."""
-        return tuple(KernelFact(each["name"], tuple(each["parameters"])) for each in self.facts["kernels"])
+        return tuple(
+            KernelFact(each["name"], tuple(each["parameters"]), each["function"], each["number"])
+            for each in self.facts["kernels"]
+        )
 
     @functools.cached_property
     def machine_code(self) -> bytes:

@@ -11,6 +11,7 @@ from l0compile.hardware.targets import Target
 from l0compile.kernels.cpu.lanes import SCHEDULED
 from l0compile.kernels.token_tile import TokenTile
 from l0compile.lower.tvm.code_cache import user_cache
+from l0compile.lower.tvm.fusion import allocating, fused
 from l0compile.lower.tvm.launch_functions import with_launches
 from l0compile.lower.tvm.launch_source import LinkError
 from l0compile.lower.tvm.launches import Joined, join_launches
@@ -84,23 +85,10 @@ def _plain(ready: Joined) -> Iterator[str]:
 def scheduled(module: Any, target: Target, tile: TokenTile) -> Joined:
     """Lower ``module`` to what the code generator takes: VM calls, and scheduled PrimFuncs without aliases."""
     with tvm_target(target):
-        module = tvm.transform.Sequential([
-            relax.transform.LegalizeOps(),
-            relax.transform.AnnotateTIROpPattern(),
-            relax.transform.FoldConstant(),
-            relax.transform.FuseOps(),
-            relax.transform.FuseTIR(),
-            relax.transform.DeadCodeElimination(),
-        ])(module)  # fmt: skip
-        module = schedule_ordinary(module, tile)
+        module = schedule_ordinary(fused(module), tile)
         check_scheduled(module)
         module = relax.transform.BundleModelParams("parameters")(module)
-        module = tvm.transform.Sequential([
-            relax.transform.RewriteDataflowReshape(),
-            relax.transform.ToNonDataflow(),
-            relax.transform.RemovePurityChecking(),
-            relax.transform.CallTIRRewrite(),
-        ])(module)  # fmt: skip
+        module = allocating(relax.transform.RewriteDataflowReshape()(module))
         joined = join_launches(plan_memory(module))
         module = tvm.transform.Sequential([
             relax.transform.LowerAllocTensor(),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from l0compile.errors import DeviceError, MissingDependency, TargetError
-from l0compile.hardware.targets import Card, Target, list_targets, load_target, read_cards, runs_on
+from l0compile.hardware.targets import Card, Target, list_targets, load_target, read_cards, target_of_card
 from l0compile.kernels.cuda.toolchain import Toolchain, find_toolchain
 
 
@@ -54,12 +54,11 @@ def target_of(card: Card) -> Target:
     Raises:
         TargetError: there is none.
     """
-    gpus = [load_target(name) for name in list_targets() if name.startswith("cuda")]
-    fits = [target for target in gpus if runs_on(target.cpu, card.cpu)]
-    if not fits:
-        known = ", ".join(target.cpu for target in gpus)
+    found = target_of_card(card)
+    if found is None:
+        known = ", ".join(load_target(name).cpu for name in list_targets() if name.startswith("cuda"))
         raise TargetError(
             f"gpu: {card.name} is {card.cpu}, and there are targets for {known}; write a file for it, see the page "
             "'Add a target'"
         )
-    return max(fits, key=lambda target: int(target.cpu.removeprefix("sm_").rstrip("a")))
+    return found

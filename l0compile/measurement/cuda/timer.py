@@ -38,28 +38,47 @@ def time_calls(call: Callable[[], object], l2_bytes: int, protocol: GpuProtocol 
         l2_bytes: of the second cache.
         protocol: how; default: ``GpuProtocol()``.
     """
-    import torch
-
     protocol = protocol or GpuProtocol()
-    run = _captured(call, protocol.warmup) if protocol.graph else call
-    waste = torch.empty(flushed_numbers(l2_bytes) if protocol.flush else 1, dtype=torch.int32, device="cuda")
-    for _ in range(protocol.warmup):
-        run()
-    blocks = []
-    for _ in range(protocol.blocks):
+    timed = TimedCall(call, l2_bytes, protocol)
+    blocks = [timed.block(protocol.calls) for _ in range(protocol.blocks)]
+    return Measurement.from_blocks(blocks, Protocol(blocks=protocol.blocks, min_calls=protocol.calls))
+
+
+class TimedCall:
+    """A call that is ready to be timed; needs a GPU.
+
+    Args:
+        call: as ``time_calls`` takes it.
+        l2_bytes: of the second cache.
+        protocol: how; default: ``GpuProtocol()``. Its numbers of blocks and calls are the caller's business.
+    """
+
+    def __init__(
+        self, call: Callable[[], object], l2_bytes: int, protocol: GpuProtocol | None = None
+    ) -> None:
+        import torch
+
+        protocol = protocol or GpuProtocol()
+        self._run = _captured(call, protocol.warmup) if protocol.graph else call
+        numbers = flushed_numbers(l2_bytes) if protocol.flush else 0
+        self._waste = torch.empty(numbers, dtype=torch.int32, device="cuda")
+        for _ in range(protocol.warmup):
+            self._run()
+
+    def block(self, calls: int) -> list[float]:
+        """Milliseconds of each of some calls, between two events of PyTorch's current stream."""
+        import torch
+
         pairs = [
-            (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
-            for _ in range(protocol.calls)
+            (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(calls)
         ]
         for start, end in pairs:
-            if protocol.flush:
-                waste.zero_()
+            self._waste.zero_()
             start.record()
-            run()
+            self._run()
             end.record()
         torch.cuda.synchronize()
-        blocks.append([start.elapsed_time(end) for start, end in pairs])
-    return Measurement.from_blocks(blocks, Protocol(blocks=protocol.blocks, min_calls=protocol.calls))
+        return [start.elapsed_time(end) for start, end in pairs]
 
 
 def flushed_numbers(l2_bytes: int) -> int:

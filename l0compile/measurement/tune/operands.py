@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from l0compile.hardware.costs import KernelWorkload
-from l0compile.kernels import TokenTile
+from l0compile.hardware.targets import Target
+from l0compile.kernels import TokenTile, kind_of
 from l0compile.kernels.costs import costed_kernel, spec_of
 
 # Weights of a model's layers take turns in the caches: those of one kernel are rotated through this much memory, more
@@ -16,21 +18,27 @@ _ROTATED_BYTES = 8 << 20
 _MOST_SETS = 32
 
 
-Make = Callable[[NDArray[Any]], Any]
+Make = Callable[[NDArray[Any] | Tensor], Any]
 
 
-def operands(work: KernelWorkload, tile: TokenTile, make: Make, seed: int = 0) -> list[tuple[Any, ...]]:
+def operands(
+    work: KernelWorkload, machine: TokenTile | Target, make: Make, seed: int = 0
+) -> list[tuple[Any, ...]]:
     """Arguments of the kernel for calls that take turns, the result last: the same activations, other weights.
+
+    For a GPU there is one call: what it finds in the caches is written over before it.
 
     Args:
         work: what the kernel computes.
-        tile: token tile of the target.
-        make: a tensor of a contiguous array, each time in memory of its own.
+        machine: what it is emitted for.
+        make: a tensor of a contiguous array or tensor, each time in memory of its own.
         seed: of the random numbers.
     """
-    costs = costed_kernel(work.op).costs
+    costs = costed_kernel(work.op, kind_of(machine)).costs
     assert costs is not None
-    made = costs.operands(spec_of(work, tile), work, tile, np.random.default_rng(seed))
+    made = costs.operands(spec_of(work, machine), work, machine, np.random.default_rng(seed))
+    if isinstance(machine, Target):
+        return [tuple(value if isinstance(value, int) else make(value) for value in made.values)]
     weights = [np.asarray(made.values[place]) for place in made.weights]
     # Other places in memory, the same numbers: only the first matter to the time, and the second take long to draw.
     sets = min(_MOST_SETS, 1 + _ROTATED_BYTES // weights[0].nbytes) if weights else 1

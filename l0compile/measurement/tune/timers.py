@@ -3,30 +3,21 @@
 import queue
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 from l0compile.errors import DeviceError
 from l0compile.hardware.costs import CostKey, CostRecord
 from l0compile.hardware.costs.text import work_fields
 from l0compile.hardware.targets import Target
-from l0compile.kernels import TokenTile
 from l0compile.kernels.definition import schedule_data
 from l0compile.measurement.json_process import JsonProcess
+from l0compile.measurement.tune.job import TuningJob
 from l0compile.measurement.tune.libraries import Libraries, Variant, worker
 
 _FINALISTS = 3
 _QUIET = 1.1  # blocks, and turns, of an undisturbed timing differ by less than this ratio
 # A kernel that a device died under twice is one that kills devices.
 _TRIES = 2
-
-
-@dataclass(frozen=True)
-class TuningJob:
-    """A workload with those of its schedules that have no record yet."""
-
-    key: CostKey
-    schedules: tuple[Any, ...]
 
 
 Times = Mapping[tuple[CostKey, Any], Mapping[str, Any]]
@@ -104,7 +95,7 @@ class Timers:
     Args:
         libraries: where what is built lies.
         target: what it is built for.
-        tile: its token tile.
+        threads: that kernels run on.
         seconds: of timing a schedule at first; finalists get five times as much.
         limit_s: seconds that one timing may take.
         device: ``rpc://`` address of the devices; None: here.
@@ -112,11 +103,11 @@ class Timers:
     """
 
     def __init__(
-        self, libraries: Libraries, target: Target, tile: TokenTile, seconds: float, limit_s: float,
+        self, libraries: Libraries, target: Target, threads: int, seconds: float, limit_s: float,
         device: str | None = None, count: int = 1,
     ) -> None:  # fmt: skip
         self._seconds = seconds
-        self._timers = [Timer(libraries, target, tile.threads, limit_s, device) for _ in range(count)]
+        self._timers = [Timer(libraries, target, threads, limit_s, device) for _ in range(count)]
 
     def close(self) -> None:
         """End the processes."""

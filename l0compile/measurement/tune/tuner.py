@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from l0compile.errors import TargetError
-from l0compile.hardware.costs import CostKey, Database, KernelWorkload
-from l0compile.hardware.targets import Target
-from l0compile.kernels import TokenTile, token_tile
-from l0compile.kernels.costs import place_of
+from l0compile.hardware.costs import CostKey, CostRecord, Database, KernelWorkload
+from l0compile.hardware.targets import Target, host_supports
+from l0compile.kernels import TokenTile
+from l0compile.kernels.costs import machine_of, place_of, threads_of
 from l0compile.kernels.definition import schedule_data
 from l0compile.measurement.device import Device
+from l0compile.measurement.tune.job import TuningJob
 from l0compile.measurement.tune.libraries import Libraries
 from l0compile.measurement.tune.space import candidates
-from l0compile.measurement.tune.timers import Timers, TuningJob
+from l0compile.measurement.tune.timers import Timers
 
 _BATCH = 48  # schedules built before any is timed on one machine
+_NOT_PROMISING = "not timed: what the compiler tells speaks for other schedules"
+_BUILT = 128  # schedules of a workload for a GPU that are built, for the compiler's facts to choose from
 
 
 @dataclass(frozen=True)
@@ -81,19 +84,23 @@ def tune(
         ConfigError: no kernel does some of the work.
         DeviceError: there is no device, or none is left; what was measured until then is kept.
     """
-    tile, plan = token_tile(target), plan or TuningPlan()
-    jobs = missing(works, target, tile, database, plan.schedules)
+    machine, plan = machine_of(target), plan or TuningPlan()
+    chosen_by_facts = target.kind == "cuda" and plan.schedules > 1
+    most = max(plan.schedules, _BUILT) if chosen_by_facts else plan.schedules
+    jobs = missing(works, target, machine, database, most)
     count = 1 if device is None else max(1, Device.parse(device).free())
     added = 0
     with tempfile.TemporaryDirectory(prefix="l0compile-") as folder:
-        built = Libraries(libraries or Path(folder), target, tile, plan.limit_s)
-        timers = Timers(built, target, tile, plan.seconds, plan.limit_s, device, count)
+        built = Libraries(libraries or Path(folder), target, machine, plan.limit_s)
+        threads = 1 if target.kind == "cuda" else threads_of(machine)
+        timers = Timers(built, target, threads, plan.seconds, plan.limit_s, device, count)
         try:
             for done, batch in batches(jobs, count * _BATCH):
                 progress(TuningProgress(done, len(jobs), "building kernels"))
                 built.build([(job.key.work, s) for job in batch for s in job.schedules])
                 progress(TuningProgress(done, len(jobs), "timing kernels"))
-                added += database.add(timers.measure(batch))
+                timed = [built.worth_timing(job, plan.schedules) for job in batch]
+                added += database.add([*timers.measure(timed), *_left_out(batch, timed)])
             progress(TuningProgress(len(jobs), len(jobs), "done"))
         finally:
             built.close()
@@ -101,8 +108,20 @@ def tune(
     return added
 
 
+def _left_out(batch: Sequence[TuningJob], timed: Sequence[TuningJob]) -> Iterator[CostRecord]:
+    """Records of what was built and is not timed, so that the same command has nothing left to do."""
+    for all_of_it, chosen in zip(batch, timed, strict=True):
+        for schedule in all_of_it.schedules:
+            if schedule not in chosen.schedules:
+                yield CostRecord(chosen.key, schedule_data(schedule), None, error=_NOT_PROMISING)
+
+
 def missing(
-    works: Sequence[KernelWorkload], target: Target, tile: TokenTile, database: Database, most: int
+    works: Sequence[KernelWorkload],
+    target: Target,
+    machine: TokenTile | Target,
+    database: Database,
+    most: int,
 ) -> list[TuningJob]:
     """What is left to measure of ``works``, each once, at most ``most`` schedules of each.
 
@@ -112,12 +131,16 @@ def missing(
     """
     jobs = []
     for work in dict.fromkeys(works):
-        place = place_of(target, work.op, tile.threads)
+        place = place_of(target, work.op, threads_of(machine))
         if place is None:
-            raise TargetError(f"tune: code for target {target.name} does not run on this machine")
+            raise TargetError(
+                f"tune: code for target {target.name} does not run on this machine: {host_supports(target)}; run this "
+                "where it does, or give a device behind a tracker: --target "
+                f"'rpc://HOST:PORT/KEY?target={target.name}'"
+            )
         key = CostKey(work, place)
         known = {record.schedule for record in database.of(key)}
-        schedules = tuple(s for s in candidates(work, tile)[:most] if schedule_data(s) not in known)
+        schedules = tuple(s for s in candidates(work, machine)[:most] if schedule_data(s) not in known)
         if schedules:
             jobs.append(TuningJob(key, schedules))
     return jobs

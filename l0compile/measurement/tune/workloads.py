@@ -13,9 +13,10 @@ from l0compile.hardware.costs import KernelWorkload
 from l0compile.hardware.costs.record import density_class
 from l0compile.hardware.targets import Target
 from l0compile.ir.ops.words import features_of
-from l0compile.kernels import token_tile
+from l0compile.kernels.costs import machine_of
+from l0compile.lower.backends import backend_of
 from l0compile.lower.workloads import workloads
-from l0compile.rewrite.pipeline import assign_layouts, optimise
+from l0compile.rewrite.pipeline import optimise
 
 
 def model_workloads(
@@ -37,10 +38,9 @@ def model_workloads(
     Raises:
         CaptureError: the model cannot be exported.
     """
-    tile = token_tile(target)
     program = optimise(capture(model, args, kwargs, dynamic_shapes=dynamic_shapes), target)
-    packed = assign_layouts(program, lanes=tile.lanes, rows=tile.rows)
-    found = (replace(work, density=density_class(work.density)) for work in workloads(packed))
+    laid_out = backend_of(target, machine_of(target)).laid_out(program)
+    found = (replace(work, density=density_class(work.density)) for work in workloads(laid_out, target.kind))
     return tuple(dict.fromkeys(found))
 
 

@@ -10,9 +10,10 @@ from l0compile.ir.nodes import arguments, is_op, is_static, same_shape, same_siz
 from l0compile.ir.program import Program
 
 aten = torch.ops.aten
+_NARROW = (torch.float16, torch.bfloat16)
 
 
-def fuse_rope(program: Program) -> Program:
+def fuse_rope(program: Program, narrow: bool = False) -> Program:
     """Recognise rotary position embedding on [batch, head, token, feature] tensors.
 
     Rewrite: x * cos + cat([-x[..., D/2:], x[..., :D/2]]) * sin -> l0compile::rope: x [B, H, S, D], cos and sin
@@ -21,12 +22,18 @@ def fuse_rope(program: Program) -> Program:
         the model.
     Checks: float32, H and D are numbers, D is even, the two halves are those of the same x, in this order and with this
         sign; cos and sin are the same for all heads and have the batch of x or 1.
-    Returns: the program, itself when there is no such embedding.
+
+    Args:
+        program: normalized.
+        narrow: in place of float32, float16 or bfloat16, of all operands.
+
+    Returns:
+        The program, itself when there is no such embedding.
     """
-    editor = Editor(program)
+    editor, types = Editor(program), _NARROW if narrow else (torch.float32,)
     tables: dict[fx.Node, fx.Node] = {}
     for node in list(editor.graph.nodes):
-        found = _operands(node)
+        found = _operands(node, types)
         if found is not None:
             x, *pair = found
             for table in pair:
@@ -47,12 +54,12 @@ def _fused(editor: Editor, node: fx.Node, x: fx.Node, tables: list[fx.Node]) -> 
     return call(aten.transpose.int, call(aten.unflatten.int, turned, -1, [heads, width]), 1, 2)
 
 
-def _operands(node: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node] | None:
+def _operands(node: fx.Node, types: tuple[torch.dtype, ...]) -> tuple[fx.Node, fx.Node, fx.Node] | None:
     """(x, cos, sin) of a node that is x * cos + rotate_half(x) * sin."""
     value = tensor(node)
     if not is_op(node, aten.add.Tensor) or node.kwargs or value is None or value.ndim != 4:
         return None
-    if value.dtype != torch.float32 or not is_static(value.shape[1]) or not is_static(value.shape[3]):
+    if value.dtype not in types or not is_static(value.shape[1]) or not is_static(value.shape[3]):
         return None
     for straight, turned in (node.args[:2], node.args[1::-1]):
         for half, sin in factors(turned):
@@ -99,7 +106,7 @@ def _half(node: Any) -> tuple[fx.Node, int] | None:
 
 def _is_table(node: fx.Node, x: fx.Node) -> bool:
     value = tensor(node)
-    if value is None or value.dtype != torch.float32 or value.ndim != 4:
+    if value is None or value.dtype != x.meta["val"].dtype or value.ndim != 4:
         return False
     batch, heads, *rest = value.shape
     return (

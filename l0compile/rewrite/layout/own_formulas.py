@@ -8,7 +8,7 @@ import torch
 from l0compile.errors import RewriteError
 from l0compile.ir.ops.activation import activate
 from l0compile.ir.ops.attention.multi_head import key_heads
-from l0compile.ir.ops.norm import layer_norm_formula, rms_norm_formula
+from l0compile.ir.ops.norm import layer_norm_formula, narrow_rms_norm_formula, rms_norm_formula
 from l0compile.ir.ops.results import LEVELS
 from l0compile.rewrite.layout.decompositions import in_float32
 
@@ -47,7 +47,6 @@ def _attention(
     return weighted.transpose(1, 2).reshape(batch, queries, v.shape[2] // kv * heads)
 
 
-@in_float32
 def _rope(x: Any, cos: Any, sin: Any, heads: int, interleaved: bool = False) -> Any:
     batch, tokens, width = x.shape[0], x.shape[1], x.shape[2] // heads
     cos, sin = cos.unsqueeze(2), sin.unsqueeze(2)
@@ -104,5 +103,6 @@ OWN_FORMULAS: dict[Any, Callable[..., Any]] = {
     l0.int8_conv2d.default: _int8_conv2d,
     l0.compacted_layer_norm.default: in_float32(layer_norm_formula),
     l0.compacted_rms_norm.default: in_float32(rms_norm_formula),
+    l0.narrow_rms_norm.default: narrow_rms_norm_formula,
 }
 """Operator -> a function of the same arguments in ATen operators."""

@@ -27,7 +27,8 @@ def check_host(target: Target, where: str) -> None:
     """
     reason = host_supports(target)
     if reason is not None:
+        there = "copy the folder to a machine that has one, or " if target.kind == "cuda" else ""
         raise ArtifactError(
-            f"{where}: made for target {target.name!r}, which cannot run here: {reason}; "
+            f"{where}: made for target {target.name!r}, which cannot run here: {reason}; {there}"
             "compile the model again with target='native' on this machine"
         )

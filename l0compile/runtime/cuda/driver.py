@@ -20,6 +20,7 @@ from l0compile.runtime.cuda.gpu import LoadedKernels
 
 _MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 _STATIC_SHARED = 1  # CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES
+_CYCLES_OF_A_LAUNCH = 100_000  # 50 microseconds and more
 _OPT_IN_SHARED = 97  # CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
 
 
@@ -107,6 +108,21 @@ class NvidiaGpu:
         self, loaded: LoadedKernels, given: Sequence[torch.Tensor], made: Sequence[torch.Tensor]
     ) -> None:
         """Do nothing: the stream goes on by itself."""
+
+    def event(self) -> torch.cuda.Event:
+        """Put an event on PyTorch's current stream."""
+        found = torch.cuda.Event(enable_timing=True)
+        found.record(torch.cuda.current_stream(self._device))
+        return found
+
+    def hold(self, launches: int) -> None:
+        """Let the stream do nothing for a while: a launch with its events takes the host some microseconds."""
+        with torch.cuda.device(self._device):
+            torch.cuda._sleep(launches * _CYCLES_OF_A_LAUNCH)
+
+    def wait(self) -> None:
+        """Wait for PyTorch's current stream."""
+        torch.cuda.current_stream(self._device).synchronize()
 
     def describe(self, code: int) -> str:
         """Return the driver's name of an error and its description."""

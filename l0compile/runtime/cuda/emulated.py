@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 
-from l0compile.errors import DeviceError
+from l0compile.errors import DeviceError, TargetError
 from l0compile.hardware.targets import Target
 from l0compile.kernels.cuda.emulation.kernel import ORDERS, KernelLaunch, Order, run_launches
 from l0compile.kernels.cuda.emulation.toolchain import executable
 from l0compile.lower.cuda.library import CudaLibrary, KernelFact
 from l0compile.runtime.cuda.gpu import LoadedKernels
+from l0compile.runtime.cuda.timed import StreamEvent
 
 _LAUNCH = ctypes.CFUNCTYPE(
     ctypes.c_int,
@@ -119,6 +120,22 @@ class EmulatedGpu:
             module.program, buffers.launches(), buffers.arrays(), self.orders, self.seconds
         )
         buffers.write_back(results)
+
+    def event(self) -> StreamEvent:
+        """Refuse.
+
+        Raises:
+            TargetError: always.
+        """
+        raise TargetError(
+            "emulated: an emulation's times say nothing of a GPU's; measure where there is a GPU"
+        )
+
+    def hold(self, launches: int) -> None:
+        """Do nothing: there is no stream."""
+
+    def wait(self) -> None:
+        """Do nothing: launches are done when they are made."""
 
     def describe(self, code: int) -> str:
         """Return the code; the emulation raises its faults itself."""

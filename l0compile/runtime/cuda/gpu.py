@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 
 from l0compile.lower.cuda.library import CudaLibrary
+from l0compile.runtime.cuda.timed import StreamEvent
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,19 @@ class GpuDevice(Protocol):
             given: inputs, weights and constants.
             made: memory that the launches write: results, and values in between.
         """
+
+    def event(self) -> StreamEvent:
+        """Put an event on the stream.
+
+        Raises:
+            TargetError: it is an emulation, whose times say nothing of a GPU's.
+        """
+
+    def hold(self, launches: int) -> None:
+        """Keep the stream busy until the host has made that many launches, so that none of them waits for the host."""
+
+    def wait(self) -> None:
+        """Wait until everything on the stream is done."""
 
     def describe(self, code: int) -> str:
         """Say what an error code of the driver means."""

@@ -14,6 +14,7 @@ from l0compile.lower.cuda.library import CudaLibrary, HostError
 from l0compile.runtime.cuda.driver import nvidia_gpu
 from l0compile.runtime.cuda.emulated import EmulatedGpu
 from l0compile.runtime.cuda.gpu import GpuDevice, LoadedKernels
+from l0compile.runtime.cuda.timed import TimedLaunches, by_function
 
 _TOO_MANY_BLOCKS = -1  # of host.c
 _ALIGNMENT = 16  # bytes of the widest load
@@ -65,10 +66,16 @@ class CudaStage:
             InputError: the inputs are on several devices, or there are too many for the GPU's grid.
             DeviceError: the driver refused a launch.
         """
+        return self._run(inputs, self._resident_of(inputs))
+
+    def _resident_of(self, inputs: Sequence[Tensor]) -> _Resident:
         devices = {tensor.device for tensor in inputs}
         if len(devices) > 1:
             raise InputError(f"inputs: expected tensors on one device, got {sorted(map(str, devices))}")
-        resident = self._on(next(iter(devices), None))
+        return self._on(next(iter(devices), None))
+
+    def _run(self, inputs: Sequence[Tensor], resident: _Resident, launch: int | None = None) -> list[Any]:
+        """Make a call; ``launch``: address of what launches, in place of the driver's own function."""
         device, library = resident.gpu.device, self._code
         given = [_ready(tensor) for tensor in inputs]
         sizes = library.sizes([tensor.shape for tensor in (*given, *self.constants.values())])
@@ -80,8 +87,8 @@ class CudaStage:
         try:
             with resident.gpu.current():
                 library.run(
-                    resident.kernels.launch, resident.kernels.handles, resident.gpu.stream(), sizes, space.data_ptr(),
-                    places, [tensor.data_ptr() for tensor in results],
+                    launch or resident.kernels.launch, resident.kernels.handles, resident.gpu.stream(), sizes,
+                    space.data_ptr(), places, [tensor.data_ptr() for tensor in results],
                 )  # fmt: skip
         except HostError as error:
             raise _explained(error, resident.gpu) from error
@@ -103,6 +110,35 @@ class CudaStage:
                 gpu, kernels, tuple(tensor.to(gpu.device, copy=True) for tensor in own)
             )
         return self._resident[device]
+
+    def ready_to_time(self) -> torch.device:
+        """Return where calls can be timed.
+
+        Raises:
+            TargetError: no such GPU here, or it is emulated.
+        """
+        gpu = self._gpu_of(self._target, None)
+        gpu.event()
+        return gpu.device
+
+    def wait(self) -> None:
+        """Wait until the GPU has done what calls have put on its stream."""
+        for resident in self._resident.values():
+            resident.gpu.wait()
+
+    def times(self, inputs: Sequence[Tensor], repeats: int) -> list[tuple[str, float]]:
+        """Return (name, median ms) of each function that a call runs, in order, by events around its launches."""
+        resident, runs = self._resident_of(inputs), []
+        gpu, launches = resident.gpu, 2 * len(self._code.kernels)
+        for _ in range(repeats + 1):
+            timed = TimedLaunches(resident.kernels.launch, gpu.event)
+            gpu.hold(launches)
+            self._run(inputs, resident, timed.address)
+            gpu.wait()
+            runs.append(timed.times())
+            launches = len(timed.noted)
+        # Nobody knew before the first run how many launches there are.
+        return by_function(runs[1:], resident.kernels.handles, self._code.kernels)
 
     @property
     def source(self) -> str:

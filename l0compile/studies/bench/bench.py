@@ -29,7 +29,13 @@ from l0compile.studies.bench.engines import (
     refused_by_predictions,
 )
 from l0compile.studies.bench.narrow_engines import NarrowFiles
-from l0compile.studies.bench.predicted import PredictedModel, predict_model, read_prediction
+from l0compile.studies.bench.predicted import (
+    PredictedModel,
+    predict_model,
+    read_prediction,
+    refusal,
+    with_code,
+)
 from l0compile.tasks import Task
 
 # A comparison ends when the intervals of the ratios that matter are this narrow, and not before this many blocks.
@@ -77,24 +83,32 @@ class Bench:
         save_file(tensors, self._inputs)
 
     def build(
-        self, model: nn.Module, name: str, *, dynamic: bool = True, verify: bool = True
+        self, model: nn.Module, name: str, *, dynamic: bool = True, verify: bool = True, code: bool = False
     ) -> CompiledModel | PredictedModel:
         """Compile a hardened (or dense) model, and save it as ``folder / name``. See ``predicts`` for the exception.
 
         dynamic: compile for all sizes that the task wants; False: for the example's sizes only, which is faster.
         verify: compare it with the model.
+        code: compile a model that is only predicted, too.
         """
+        shapes = self.task.dynamic_shapes() if dynamic else None
         if self.predicts:
             assert isinstance(self.target, Target)
             predicted = predict_model(model, self.task.example(), self.target)
+            if code:
+                predicted = with_code(predicted, model, self.task.example(), self.target, shapes)
             predicted.save(self.folder / name)
             return predicted
-        shapes = self.task.dynamic_shapes() if dynamic else None
         compiled = compile_model(
             model, self.task.example(), dynamic_shapes=shapes, engine="tvm", target=self.target, verify=verify
         )
         compiled.save(self.folder / name)
         return compiled
+
+    def refusal(self) -> str | None:
+        """Return why no code for a GPU that is not here comes out of the task's model; None if it should."""
+        assert isinstance(self.target, Target)
+        return refusal(self.task.dense(), self.task.example(), self.target, self.task.dynamic_shapes())
 
     def job(self, artifact: Path) -> Job:
         """Return the job of timing a compiled model."""

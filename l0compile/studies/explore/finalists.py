@@ -31,7 +31,8 @@ def restore_finalists(context: SearchContext, state: SearchState) -> SearchState
 
 def fit_finalists(context: SearchContext, state: SearchState) -> SearchState:
     """Fit the best trials to the budget; if that works with none of them, go on until it works with one."""
-    context.progress.phase("finalists: fitted to the budget, measured, trained briefly")
+    how = "predicted" if context.bench.predicts else "measured"
+    context.progress.phase(f"finalists: fitted to the budget, {how}, trained briefly")
     best, count = context.study.best(len(context.study.trials())), context.space.effort.finalists
     until = context.clock.until(FINALISTS_UNTIL)
     state = _fit_all(context, state, [(trial, state.wanted) for trial in best[:count]], until)

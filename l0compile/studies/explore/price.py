@@ -19,7 +19,8 @@ def choose_price(context: SearchContext, state: SearchState) -> SearchState:
 
 def _first_price(context: SearchContext, wanted: float) -> float:
     """Learn the price from an allocation that meets the budget: trials should compare such allocations."""
-    context.progress.phase("a first allocation, compiled and measured until it meets the budget")
+    how = "predicted" if context.bench.predicts else "compiled and measured"
+    context.progress.phase(f"a first allocation, {how} until it meets the budget")
     fitter, wanted_ms = context.fitter, wanted * context.budget.ms
     until = context.clock.until(FIRST_UNTIL)
     fitted = fitter.fit(context.study.neutral(), wanted_ms, _ROUNDS, band=_BAND, until=until)

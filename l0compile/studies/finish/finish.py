@@ -38,15 +38,19 @@ def finish(context: SearchContext, state: SearchState) -> SearchState:
     """Compile the winner to ``model``, compare it with the dense engines, and leave no working files."""
     winner, bench, task, progress = state.winner, context.bench, context.task, context.progress
     assert winner is not None, "train_chosen comes first"
-    progress.phase("compiling and verifying the chosen candidate")
+    progress.phase(f"compiling{'' if bench.predicts else ' and verifying'} the chosen candidate")
     # Patterns of heads are lists for one length.
     fixed = task.dynamic_shapes() is None or bool(context.space.attention)
-    compiled = bench.build(winner.final, MODEL, dynamic=not fixed)
+    compiled = bench.build(winner.final, MODEL, dynamic=not fixed, code=True)
+    if isinstance(compiled, PredictedModel):
+        progress.note(f"  {MODEL}: {compiled.told}")
     artifact = _publish(bench.folder / MODEL, context.options.out / MODEL)
     runs = compiled if isinstance(compiled, CompiledModel) and not fixed else winner.final
     quality = task.quality(runs, "held_out")
     dense = task.quality(context.evaluator.origin, "held_out")
-    progress.phase("final measurement: every engine in a process of its own")
+    progress.phase(
+        "final prediction" if bench.predicts else "final measurement: every engine in a process of its own"
+    )
     measured, reference = _compared(context, artifact)
     chosen = Chosen(winner.model, artifact, quality, dense, measured, context.budget)
     requirements = _requirements(context, chosen)
@@ -214,7 +218,5 @@ def _predicted_for(compiled: CompiledModel | PredictedModel) -> dict[str, dict[s
     """Say for which card times were predicted; nothing if they were measured."""
     if isinstance(compiled, CompiledModel):
         return {}
-    said = "an analytic model; nothing was compiled, run or measured on a GPU"
-    return {
-        "predicted": {"card": compiled.time.card, "by": said, "artifact": "weights and prediction, no code"}
-    }
+    said = "an analytic model; nothing was run or measured on a GPU"
+    return {"predicted": {"card": compiled.time.card, "by": said, "artifact": compiled.told}}

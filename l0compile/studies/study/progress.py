@@ -100,7 +100,7 @@ class RichProgress:
     def candidate(self, candidate: Candidate, best: Candidate | None) -> None:
         """Print a line for the candidate."""
         if best is not None and best.latency is not None and best.quality is not None:
-            self._best = f"best {best.quality:.4f} in {best.latency.median_ms:.2f} ms"
+            self._best = f"best {best.quality:.4f} in {best.latency.short}"
         self.note(f"  trial {candidate.number}: {describe(candidate)}")
 
     def note(self, text: str) -> None:
@@ -117,7 +117,7 @@ def describe(candidate: Candidate) -> str:
     """Describe a candidate in one line: outcome, latency, quality, choices."""
     if candidate.error is not None:
         return f"{candidate.outcome}: {candidate.error}"
-    latency = f"{candidate.latency.median_ms:.2f} ms" if candidate.latency else "not measured"
+    latency = candidate.latency.short if candidate.latency else "not measured"
     quality = "–" if candidate.quality is None else f"{candidate.quality:.4f}"
     choices = ", ".join(f"{key} {value}" for key, value in candidate.choices.items())
     return f"{candidate.outcome}, {latency}, quality {quality} ({choices})"

@@ -147,3 +147,15 @@ def test_dead_heads_go_with_their_group(unread: set[int], seed: int, agree: Call
     )
     if len(unread) < 4:
         assert widths == [4 * groups, 8 * groups]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_narrow_numbers_where_kernels_take_them(dtype: torch.dtype, count: Callable[..., int]) -> None:
+    """Tables are made in float32 and rounded; the operator rounds where the model does."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 6).to(dtype)
+    model = Turn(lambda q, cos, sin: llama(q, cos.to(dtype), sin.to(dtype)))
+    program = run(capture(model.to(dtype).eval(), (x,)), [canonicalize])
+    assert count(fuse_rope(program), ROPE) == 0
+    fused = fuse_rope(program, narrow=True)
+    assert count(fused, ROPE) == 1 and torch.equal(fused.run(x), model(x))

@@ -80,3 +80,15 @@ def test_norms() -> None:
     x, weight, bias = torch.randn(2, 3, 8), torch.randn(8), torch.randn(8)
     check(Call(l0.compacted_layer_norm, 1e-5, 12, 0.3, 2.0), x, weight, bias)
     check(Call(l0.compacted_rms_norm, 1e-5, 12, 2.0), x, weight)
+
+
+def test_what_rounds_in_between_rounds_there_too() -> None:
+    """In half precision the formulas give the operators' numbers, bit by bit."""
+    x, weight, scale = torch.randn(2, 3, 8).half(), torch.randn(8), torch.randn(8).half()
+    cos, sin = torch.randn(1, 3, 4).half(), torch.randn(1, 3, 4).half()
+    for module, tensors in (
+        (Call(l0.narrow_rms_norm, 1e-5, 12, 2.0), (x, weight, scale)),
+        (Call(l0.rope, 2, False), (x, cos, sin)),
+    ):
+        program = decompose(capture(module.eval(), tensors), has_kernel=lambda node: False)
+        assert torch.equal(program.run(*tensors), module(*tensors))

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import l0compile as l0
-from l0compile.errors import DeviceError, InputError
+from l0compile.errors import DeviceError, InputError, TargetError
 from l0compile.lower.cuda.library import CudaLibrary
 from l0compile.runtime import CompiledModel, CudaStage
 from l0compile.runtime.cuda import LoadedKernels
@@ -32,7 +32,7 @@ class RefusingGpu:
         callback = _LAUNCH(lambda *_: self.code)
         address = ctypes.cast(callback, ctypes.c_void_p).value
         assert address is not None
-        return LoadedKernels(address, tuple(range(len(library.kernels))), callback)
+        return LoadedKernels(address, tuple(range(1, len(library.kernels) + 1)), callback)
 
     def current(self) -> AbstractContextManager[Any]:
         return nullcontext()
@@ -43,8 +43,48 @@ class RefusingGpu:
     def finish(self, loaded: LoadedKernels, given: Any, made: Any) -> None:
         raise AssertionError("nothing was launched")
 
+    def event(self) -> Any:
+        raise AssertionError("nothing was launched")
+
+    def hold(self, launches: int) -> None:
+        raise AssertionError("nothing was launched")
+
+    def wait(self) -> None:
+        raise AssertionError("nothing was launched")
+
     def describe(self, code: int) -> str:
         return f"refused with {code}"
+
+
+class TickingGpu(RefusingGpu):
+    """A GPU that launches nothing, and whose clock goes on by a millisecond with each event."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        object.__setattr__(self, "ticks", [0])
+
+    def finish(self, loaded: LoadedKernels, given: Any, made: Any) -> None:
+        pass
+
+    def event(self) -> Any:
+        self.ticks.append(len(self.ticks))
+        return Tick(self.ticks[-1])
+
+    def hold(self, launches: int) -> None:
+        pass
+
+    def wait(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Tick:
+    """An event."""
+
+    at: int
+
+    def elapsed_time(self, end: "Tick") -> float:
+        return float(end.at - self.at)
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +135,20 @@ def test_wrong_inputs_are_refused_before_anything_runs(compiled: CompiledModel) 
         compiled.emulated()(torch.randn(4, 8).double())
     with pytest.raises(InputError, match="got size 9 at axis 1"):
         compiled.emulated()(torch.randn(4, 9))
+
+
+def test_launches_are_timed_function_by_function(compiled: CompiledModel) -> None:
+    own, gpu = stage(compiled), TickingGpu()
+    ticking = CudaStage(own._code, own.constants, compiled.target, lambda *_: gpu)
+    times = ticking.times([torch.randn(4, 8)], repeats=3)
+    functions = [launch.function for launch in compiled.explain().launches]
+    assert [name for name, _ in times] == functions and functions[0].startswith("cuda_linear")
+    assert [ms for _, ms in times] == [1.0] * len(functions)
+    assert len(gpu.ticks) == 1 + 4 * 2 * len(functions)  # the first call is not counted
+
+
+def test_times_of_kernels_need_the_gpu(compiled: CompiledModel) -> None:
+    with pytest.raises(TargetError, match="needs an NVIDIA GPU"):
+        compiled.explain(measure=True)
+    with pytest.raises(TargetError, match="an emulation's times"):
+        compiled.emulated().explain(measure=True)

@@ -25,8 +25,8 @@ class Efficiencies:
         block_columns: a block of a weight takes as long as if it had this many more columns.
         warp_level: its products are those that one warp starts (``mma.sync``); tensor cores of sm_90 and later reach
             their stated speed only by instructions for four warps.
-        warpgroups: but those of 16-bit numbers in linear layers, of tiles of 64 tokens and more, are begun by four warps
-            where there are such instructions: on sm_90a.
+        warpgroups: but four warps begin those of 16-bit numbers in linear layers, in tiles of 64 tokens and more, where
+            there are such instructions: on sm_90a.
         sharing: how many multiprocessors get the operands of a tile by one read of the second cache.
         passes: times that activations go through memory: 1 where the kernel reads and writes them as they are.
         padding_kernels: launches beside its own for fewer than 16 tokens.
@@ -70,8 +70,9 @@ L2_BYTES_PER_CYCLE = 32 * 0.75
 """Bytes that a multiprocessor gets from the second cache in a cycle: half of the 64 that A100 is stated to read, less a
 quarter. On A100 that is 3.7, on H100 5.8 TB/s; measured ones in the same paper lie between 3.6 and 5.7.
 
-Shared memory, which gives and takes 128 bytes in a cycle, is no resource of the model, as it never is the slowest: a
-product of a 128x64 tile takes 0.047 bytes of the second cache, and 0.11 of shared memory by warpgroups, 0.17 by warps."""
+Shared memory gives or takes 128 bytes in a cycle. It is no resource of the model, since it never is the slowest one: a
+product of a 128x64 tile moves 0.047 bytes from the second cache, and 0.11 in shared memory by warpgroups, or 0.17 by
+warps."""
 
 TWO_OF_FOUR = "2:4"
 """The word of a workload whose weight has two zeros in each group of four, in products that skip them."""

@@ -17,6 +17,7 @@ from l0compile.kernels.cuda.attention.spec import (
     DistanceBias,
     MaskOperand,
 )
+from l0compile.kernels.cuda.costs.attention import CUDA_ATTENTION_COSTS
 from l0compile.kernels.definition import KernelCall, KernelDef, given
 
 _TYPES = ("float32", "float16", "bfloat16")
@@ -89,7 +90,8 @@ CUDA_ATTENTION = KernelDef(
     calls={"attention": _dense_call},
     spec=CudaAttentionSpec,
     emit=cuda_attention,
-    costs=None,
+    costs=CUDA_ATTENTION_COSTS,
+    op="attention",
     schedules=ATTENTION_SCHEDULES,
     dtypes=_TYPES,
     kind="cuda",

@@ -96,7 +96,9 @@ def _wgmma(found: re.Match[str], operands: list[list[str]], line: int) -> str:
     if (a_type, int(k)) not in _WGMMA or a_type != b_type or columns % 8 or not 8 <= columns <= 256:
         raise ValueError("no such wgmma")
     if len(places) != columns // 2 or len(turned) != 2 * (a_type != "tf32"):
-        raise ValueError(f"{columns // 2} registers and, of 16-bit numbers, which matrices are transposed, are expected")
+        raise ValueError(
+            f"{columns // 2} registers and, of 16-bit numbers, which matrices are transposed, are expected"
+        )
     if a_sign not in whole or b_sign not in whole:
         raise ValueError("signs are 1 or -1")
     more = ", ".join(one for (one,) in turned) or "0, 0"

@@ -1,9 +1,9 @@
 """The code of CUDA's linear kernels: tiles of results, each the sum of stages of products.
 
 A thread block computes a tile of tokens x outputs. Its threads copy tiles of x and of the weight to shared memory, some
-stages ahead (``pipeline``); warps multiply their part of them (``tensor_cores``, ``warpgroups``, ``multiply_add``); and the sums
-go to memory with bias, activation and residual (``results``). A sparse layer differs from a dense one in the columns of k
-that a tile goes through (``stream``), and in how a tile of the weight lies.
+stages ahead (``pipeline``); warps multiply their part of them (``tensor_cores``, ``warpgroups``, ``multiply_add``);
+and the sums go to memory with bias, activation and residual (``results``). A sparse layer differs from a dense one in
+the columns of k that a tile goes through (``stream``), and in how a tile of the weight lies.
 """
 
 from dataclasses import dataclass

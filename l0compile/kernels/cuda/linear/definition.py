@@ -5,6 +5,7 @@ from math import prod
 from torch import fx
 
 from l0compile.ir.nodes import arguments, example_size, shape
+from l0compile.kernels.cuda.costs.linear import CUDA_LINEAR_COSTS, thread_blocks
 from l0compile.kernels.cuda.linear.code import cuda_linear
 from l0compile.kernels.cuda.linear.schedules import cuda_cycles_bound, default_schedule, legal_schedules
 from l0compile.kernels.cuda.linear.spec import FEW_TOKENS, CudaLinearSchedule, CudaLinearSpec
@@ -39,8 +40,11 @@ CUDA_LINEAR = KernelDef(
     calls={"dense_linear": _call, "rows_bsr_linear": _call, "bsr_linear": _call},
     spec=CudaLinearSpec,
     emit=cuda_linear,
-    costs=None,
-    schedules=Schedules(CudaLinearSchedule, default_schedule, legal_schedules, cuda_cycles_bound),
+    costs=CUDA_LINEAR_COSTS,
+    op="linear",
+    schedules=Schedules(
+        CudaLinearSchedule, default_schedule, legal_schedules, cuda_cycles_bound, thread_blocks
+    ),
     dtypes=_TYPES,
     kind="cuda",
 )

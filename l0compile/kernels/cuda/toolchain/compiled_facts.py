@@ -1,11 +1,12 @@
 """What is known of a compiled CUDA kernel without running it: one ``CompiledFacts`` per kernel and architecture."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from l0compile.errors import BuildError
 from l0compile.hardware.targets import Target, occupancy
-from l0compile.kernels.cuda.toolchain.cubin import compile_source
+from l0compile.kernels.cuda.toolchain.cubin import Compiled, compile_source
 from l0compile.kernels.cuda.toolchain.find import find_toolchain
 from l0compile.kernels.cuda.toolchain.sass import Instructions, count_instructions
 from l0compile.kernels.cuda.toolchain.source import CudaCode, CudaLaunch
@@ -63,11 +64,15 @@ def compiled_facts(code: CudaCode, target: Target) -> tuple[CompiledFacts, ...]:
         BuildError: nvcc refuses the code, or says nothing of a kernel.
         TargetError: the target is not a GPU.
     """
-    made = compile_source(code.source, target)
+    return facts_of(compile_source(code.source, target), code.launches, target)
+
+
+def facts_of(made: Compiled, launches: Sequence[CudaLaunch], target: Target) -> tuple[CompiledFacts, ...]:
+    """The facts of kernels that were compiled already; errors as of ``compiled_facts``."""
     remarks, counted = dict(_ENTRY.findall(made.remarks)), count_instructions(made.cubin)
     serialized = _SERIALIZED.findall(made.remarks)
     facts = []
-    for launch in code.launches:
+    for launch in launches:
         if launch.name not in remarks or launch.name not in counted:
             raise BuildError(
                 f"target {target.name}: expected facts of the kernel {launch.name}, nvcc told of {sorted(remarks)}"

@@ -58,6 +58,16 @@ def has_nvcc() -> bool:
     return _nvcc() is not None
 
 
+def compiler_stamp() -> str:
+    """Such as "nvcc 13.5.37", or "no nvcc": what machine code depends on beside its source.
+
+    Raises:
+        BuildError: nvcc does not start.
+    """
+    nvcc = _nvcc()
+    return "no nvcc" if nvcc is None else f"nvcc {_version(nvcc)}"
+
+
 def find_toolchain() -> Toolchain:
     """The tools of this machine. The wheels go first: they are there because someone installed them for this.
 

@@ -11,7 +11,14 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from l0compile.kernels.cuda.emulation.faults import Deadlock, DivergentBarrier, KernelFault, Misaligned, Race, UnknownInstruction
+from l0compile.kernels.cuda.emulation.faults import (
+    Deadlock,
+    DivergentBarrier,
+    KernelFault,
+    Misaligned,
+    Race,
+    UnknownInstruction,
+)
 from l0compile.kernels.cuda.emulation.kernel import EmulatedKernel, KernelArray
 
 SIZE = 32 << 10
@@ -49,7 +56,9 @@ class Layout:
         """Byte of each element [rows, depth] of ``size`` bytes: of A, or of B transposed."""
         t, lead, step = 16 // size, self.leading // size, self.stride // size
         w = max(self.width, 16) // 16
-        if self.transposed:  # ((T, w, m), (8, k)) : ((1, T, LBO), (wT, SBO)); interleaved: the strides change places
+        if (
+            self.transposed
+        ):  # ((T, w, m), (8, k)) : ((1, T, LBO), (wT, SBO)); interleaved: the strides change places
             outer, beyond = (lead, step) if self.width else (step, lead)
             of_row = _coordinates(rows, (t, w, rows), (1, t, outer))
             of_k = _coordinates(depth, (8, depth), (w * t, beyond))
@@ -123,7 +132,9 @@ def _turned(kind: str, a: Layout, b: Layout) -> str:
 
 
 # Compiled together, which is quicker.
-SOURCE = "".join(kernel(n, kind, _turned(kind, a, b), name=f"case_{i}") for i, (kind, n, a, b) in enumerate(CASES))
+SOURCE = "".join(
+    kernel(n, kind, _turned(kind, a, b), name=f"case_{i}") for i, (kind, n, a, b) in enumerate(CASES)
+)
 
 
 @pytest.mark.parametrize("case", range(len(CASES)))
@@ -140,7 +151,12 @@ def test_products(case: int) -> None:
         places = layout.places(len(matrix), depth, size)
         for byte in range(size):
             image[start + places + byte] = matrix.view(np.uint8).reshape(*matrix.shape, size)[..., byte]
-    given: list[Any] = [image.view(np.uint32), np.zeros(64 * n, np.float32), a.descriptor(), b.descriptor(second)]
+    given: list[Any] = [
+        image.view(np.uint32),
+        np.zeros(64 * n, np.float32),
+        a.descriptor(),
+        b.descriptor(second),
+    ]
     _, found = EmulatedKernel(SOURCE, f"case_{case}").launch((1,), (128,), given, SIZE, FORWARD)
     rows, columns = sum_places(n)
     expected = (x.astype(np.float64) @ y.astype(np.float64).T)[rows, columns] + np.arange(n // 2)
@@ -159,7 +175,11 @@ UNORDERED: tuple[tuple[tuple[str, ...], type[KernelFault], str], ...] = (
     ((*READY, "PRODUCT", COMMIT, "memory[0] = 0;", WAIT), Race, "nothing has waited for"),
     ((*READY, "PRODUCT", COMMIT, WAIT, "memory[threadIdx.x] = 0;"), Race, "read since the last barrier"),
     ((*READY, "PRODUCT", COMMIT, "return;"), Race, "has not been waited for"),
-    ((*READY, "if (threadIdx.x < 64) {", "PRODUCT", "}", COMMIT, WAIT), DivergentBarrier, "others of its warpgroup"),
+    (
+        (*READY, "if (threadIdx.x < 64) {", "PRODUCT", "}", COMMIT, WAIT),
+        DivergentBarrier,
+        "others of its warpgroup",
+    ),
     ((*READY, "a += threadIdx.x / 64;", "PRODUCT", COMMIT, WAIT), DivergentBarrier, "unlike descriptors"),
     ((*READY, "if (threadIdx.x < 96) {", "PRODUCT", COMMIT, WAIT, "}"), Deadlock, "only 96 came"),
 )
@@ -200,6 +220,11 @@ def test_descriptors_that_mean_nothing_are_refused(wrong: int) -> None:
 
 
 def test_products_that_do_not_exist_are_not_understood() -> None:
-    for source in (kernel(12, "f16", ", 0, 0"), kernel(8, "tf32", ", 0, 0"), kernel(8, "f16", ""), kernel(8, "s8", "")):
+    for source in (
+        kernel(12, "f16", ", 0, 0"),
+        kernel(8, "tf32", ", 0, 0"),
+        kernel(8, "f16", ""),
+        kernel(8, "s8", ""),
+    ):
         with pytest.raises(UnknownInstruction, match="not understood"):
             EmulatedKernel(source)

@@ -18,7 +18,9 @@ _SUMS = "(wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 )"
 
 SPARSE = {
     "no wgmma.fence": Mutant(_line("fence"), ";"),
-    "a sum is written behind wgmma.fence": Mutant(_line("fence"), r"    ptx_wgmma_fence(); _ptr_10[3] = 0.0f;"),
+    "a sum is written behind wgmma.fence": Mutant(
+        _line("fence"), r"    ptx_wgmma_fence(); _ptr_10[3] = 0.0f;"
+    ),
     "writes are not shown to products": Mutant(_line("show_writes"), ";"),
     "writes are shown before copies have arrived": Mutant(
         r"^    ptx_wait_group_1\(\);\n    ptx_wgmma_show_writes\(\);$",
@@ -30,7 +32,9 @@ SPARSE = {
     "no wait for copies": Mutant(r"^    ptx_wait_group_1\(\);$", ";", 0),
     "no barrier before a stage is multiplied": Mutant(r"^    __syncthreads\(\);$", ";", 0),
     "products are not waited for": Mutant(_line("wait_0"), ";"),
-    "a wait for one group too few": Mutant(r"wgmma\.wait_group\.sync\.aligned 0;", "wgmma.wait_group.sync.aligned 1;"),
+    "a wait for one group too few": Mutant(
+        r"wgmma\.wait_group\.sync\.aligned 0;", "wgmma.wait_group.sync.aligned 1;"
+    ),
     "products are not committed": Mutant(_line("commit"), ";"),
     "products are committed before the last": Mutant(
         r"^(    ptx_wgmma_n64.*\n)    ptx_wgmma_commit\(\);$", r"    ptx_wgmma_commit();\n\1"
@@ -53,12 +57,20 @@ SPARSE = {
     "numbers of the other type": Mutant(r"k16\.f32\.f16\.f16", "k16.f32.bf16.bf16"),
     "the first k of x twice": Mutant(r"\+ 32\)\) >> \(uint\)4", "+ 0)) >> (uint)4"),
     "the first k of the weight twice": Mutant(r"\(_ptr_(\d+)\[0\] \+ 10240\)", r"(_ptr_\1[0] + 8192)"),
-    "warpgroups take the other's tokens": Mutant(r"\(\(\(int\)threadIdx\.x\) >> 7\) \* 4096", "(((int)threadIdx.x) >> 7 ^ 1) * 4096"),
-    "warps of a warpgroup name unlike matrices": Mutant(r"\(\(\(int\)threadIdx\.x\) >> 7\) \* 4096", "(((int)threadIdx.x) >> 6) * 2048"),
-    "three of four warps multiply": Mutant(r"^(    )(ptx_wgmma_n64)", r"\1if ((threadIdx.x & 96) < 96) \2", 0),
+    "warpgroups take the other's tokens": Mutant(
+        r"\(\(\(int\)threadIdx\.x\) >> 7\) \* 4096", "(((int)threadIdx.x) >> 7 ^ 1) * 4096"
+    ),
+    "warps of a warpgroup name unlike matrices": Mutant(
+        r"\(\(\(int\)threadIdx\.x\) >> 7\) \* 4096", "(((int)threadIdx.x) >> 6) * 2048"
+    ),
+    "three of four warps multiply": Mutant(
+        r"^(    )(ptx_wgmma_n64)", r"\1if ((threadIdx.x & 96) < 96) \2", 0
+    ),
     "shared memory begins anywhere": Mutant(r"\+ 960\) & -1024", "+ 0) & -64"),
-    "copies do not swizzle": Mutant(r"(ptx_cp_async_16\(.*?)\^ \(\(\(\(int\)threadIdx\.x\) & 31\) >> 3\)", r"\1^ (0)", 0),
-}  # fmt: skip
+    "copies do not swizzle": Mutant(
+        r"(ptx_cp_async_16\(.*?)\^ \(\(\(\(int\)threadIdx\.x\) & 31\) >> 3\)", r"\1^ (0)", 0
+    ),
+}
 
 WIDE = {
     "the weight's panels lie elsewhere": Mutant(_WIDE, _descriptor(1, 1024, 2048)),

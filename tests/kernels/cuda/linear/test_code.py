@@ -11,7 +11,7 @@ from l0compile.kernels.cuda.linear.spec import CudaLinearSpec
 from l0compile.kernels.cuda.toolchain import cuda_source
 
 SM80 = load_target("cuda-sm80")
-SM75 = replace(SM80, name="cuda-sm75", cpu="sm_75")
+SM75 = load_target("cuda-sm75")
 SPEC = CudaLinearSpec(96, 64, 32, 32, "float16", True, False, False, "")
 
 

@@ -20,7 +20,7 @@ from l0compile.kernels.cuda.linear.schedules import default_schedule, legal_sche
 from l0compile.kernels.cuda.linear.spec import CudaLinearSchedule, CudaLinearSpec
 
 SM80 = load_target("cuda-sm80")
-SM75 = replace(SM80, name="cuda-sm75", cpu="sm_75")
+SM75 = load_target("cuda-sm75")
 
 DENSE = (0, 0)
 BLOCKS = ((16, 16), (32, 32), (64, 64), (128, 64), (128, 128), (16, 1), (64, 1), (32, 4))

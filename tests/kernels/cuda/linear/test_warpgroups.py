@@ -17,7 +17,8 @@ from l0compile.kernels.cuda.linear.schedules import (
 )
 from l0compile.kernels.cuda.linear.shared_tile import SharedTile
 from l0compile.kernels.cuda.linear.spec import CudaLinearSchedule, CudaLinearSpec
-from l0compile.kernels.cuda.toolchain import compiled_facts, cuda_code, cuda_source, has_nvcc
+from l0compile.kernels.cuda.toolchain import compiled_facts, cubin, cuda_code, cuda_source, has_nvcc
+from l0compile.kernels.cuda.toolchain.sass import disassemble
 from tests.kernels.cuda.linear.test_numerics import DENSE, check, layer
 
 SM90 = load_target("cuda-sm90")
@@ -29,8 +30,10 @@ SCHEDULE = CudaLinearSchedule(128, 64, 32, 8, 1, 4, warpgroups=True)
     ("spec", "tokens", "changed"),
     [
         (layer(150, 200, (64, 64), "float16", order=True), 131, {}),
-        (layer(77, 51, DENSE, "bfloat16", "gelu", residual=True), 33, {}),  # copied through registers
-        (layer(200, 136, (128, 64), "bfloat16"), 70, {"stages": 2}),
+        pytest.param(
+            layer(77, 51, DENSE, "bfloat16", "gelu", residual=True), 33, {}, marks=pytest.mark.slow
+        ),  # copied through registers
+        pytest.param(layer(200, 136, (128, 64), "bfloat16"), 70, {"stages": 2}, marks=pytest.mark.slow),
         pytest.param(
             layer(72, 136, DENSE, "float16"), 140, {"splits": 2, "resident": 1}, marks=pytest.mark.slow
         ),
@@ -138,6 +141,31 @@ def test_products_are_begun_side_by_side() -> None:
     (facts,) = compiled_facts(cuda_code(cuda_linear(SPEC, SM90), SM90), SM90)
     assert facts.instructions.hgmma > 0 and facts.instructions.hmma == 0
     assert facts.spill_bytes == 0 and facts.occupancy >= 0.5 and not facts.serialized
+
+
+def touched(listing: str) -> list[str]:
+    """Instructions that name a register of the sums while products run: of the last stage in the code."""
+    lines = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(.*?);", listing)
+    first = max(i for i, line in enumerate(lines) if "WARPGROUP.ARRIVE" in line)
+    end = next(i for i in range(first, len(lines)) if "WARPGROUP.DEPBAR" in lines[i])
+    sums = next(
+        re.search(r"HGMMA\.64x(\d+)x16\S* R(\d+)", line) for line in lines[first:end] if "HGMMA" in line
+    )
+    assert sums
+    mine = range(int(sums[2]), int(sums[2]) + int(sums[1]) // 2)
+    others = [line for line in lines[first:end] if "HGMMA" not in line]
+    return [line for line in others if any(int(number) in mine for number in re.findall(r"\bR(\d+)", line))]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_nvcc(), reason="nvcc is neither on PATH nor in a wheel")
+@pytest.mark.parametrize("block", [DENSE, (64, 64)], ids=str)
+def test_nothing_touches_sums_before_the_wait(block: tuple[int, int]) -> None:
+    """To the compiler the wait has nothing to do with sums: it could move a copy of one before it."""
+    source = cuda_source(cuda_linear(layer(768, 768, block, "bfloat16", "gelu"), SM90), SM90)
+    listing = disassemble(cubin(source, SM90))
+    assert listing.count("HGMMA") > 1 and touched(listing) == []
+    assert touched(re.sub(r"(HGMMA\S* (R\d+).*?;)", r"\1\n /*0000*/ MOV R0, \2 ;", listing, count=1))
 
 
 @pytest.mark.slow
