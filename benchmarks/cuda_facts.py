@@ -21,11 +21,12 @@ from typing import Any
 from harness import cuda_cases, record
 
 from l0compile.hardware.targets import list_targets, load_target
+from l0compile.kernels.cuda.architecture import capability
 from l0compile.kernels.cuda.toolchain import compiled_facts, cuda_code
 
 FILE = record.RESULTS / "cuda_facts.jsonl"
 GPUS = tuple(name for name in list_targets() if name.startswith("cuda"))
-_KEPT = ("hmma", "imma", "ldgsts", "ldsm")
+_KEPT = ("hmma", "hgmma", "imma", "ldgsts", "ldsm")
 
 
 def main() -> None:
@@ -42,17 +43,7 @@ def main() -> None:
     options = parser.parse_args()
     known = {key(row): row for row in on_record()}
     if options.table:
-        print(
-            "\n".join(
-                table(
-                    [
-                        row
-                        for row in known.values()
-                        if f"cuda-{row['arch'].replace('_', '')}" in options.targets
-                    ]
-                )
-            )
-        )
+        print("\n".join(table([row for row in known.values() if f"cuda-sm{key(row)[1]}" in options.targets])))
         return
     worse = []
     done = {each[:2] for each in known} if options.missing else set()
@@ -70,7 +61,7 @@ def main() -> None:
 
 def key(row: dict[str, Any]) -> tuple[str, int, str]:
     """What a row is found by."""
-    return row["case"], int(row["arch"].removeprefix("sm_")), row["kernel"]
+    return row["case"], int(row["arch"].removeprefix("sm_").rstrip("a")), row["kernel"]
 
 
 def on_record() -> list[dict[str, Any]]:
@@ -85,8 +76,7 @@ def rows(
     for name in targets:
         target = load_target(name)
         for case in cases:
-            capability = int(target.cpu.removeprefix("sm_"))
-            if capability < case.least or (case.name, capability) in done:
+            if capability(target) < case.least or (case.name, capability(target)) in done:
                 continue
             for facts in compiled_facts(cuda_code(case.emit(target), target), target):
                 yield {"case": case.name, "tensor_cores": case.tensor_cores, **dataclasses.asdict(facts)}
@@ -98,12 +88,16 @@ def worse_than(row: dict[str, Any], known: dict[str, Any] | None) -> list[str]:
     now = row["instructions"]
     if row["spill_bytes"] > (known or {}).get("spill_bytes", 0):
         found.append(f"{row['spill_bytes']} bytes of registers are spilled")
+    if row.get("serialized"):
+        found.append("products of warpgroups wait for one another")
     if row["blocks_per_sm"] == 0:
         found.append(f"no thread block fits a multiprocessor: {row['limit']}")
     if known is None:
         return [*found, "there is nothing on record"]
     found += [
-        f"its {name} instructions are gone" for name in _KEPT if known["instructions"][name] and not now[name]
+        f"its {name} instructions are gone"
+        for name in _KEPT
+        if known["instructions"].get(name) and not now[name]
     ]
     if row["occupancy"] < known["occupancy"] - 1e-9:
         found.append(f"occupancy {row['occupancy']:.3f}, it was {known['occupancy']:.3f}")
@@ -119,8 +113,8 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
         many = row["instructions"]
         shared = (row["static_shared"] + row["dynamic_shared"]) / 1024
         cells = [row["case"], row["arch"], row["threads"], row["registers"], row["spill_bytes"], f"{shared:.1f}",
-                 f"{row['occupancy']:.0%}", many["hmma"] + many["imma"], many["ldgsts"], many["ldsm"],
-                 many["ffma"]]  # fmt: skip
+                 f"{row['occupancy']:.0%}", many["hmma"] + many.get("hgmma", 0) + many["imma"], many["ldgsts"],
+                 many["ldsm"], many["ffma"]]  # fmt: skip
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
 

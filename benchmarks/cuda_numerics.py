@@ -1,11 +1,12 @@
 """Claim: CUDA's linear kernels compute right. Executed on the CPU by emulation; no GPU is needed, nothing is timed.
 
-    python benchmarks/cuda_numerics.py [--blocks dense 64x64 ...] [--types float16 ...]
+    python benchmarks/cuda_numerics.py [--targets cuda-sm90 ...] [--blocks dense 64x64 ...] [--types float16 ...]
 
-A row for each block, type and kind of code (with asynchronous copies, or without, as on sm_75): the largest difference
-from float64 over several sizes with tails, as it is, and as a fraction of what rounding allows (see
-``l0compile.kernels.cuda.linear.problem``). Of int8 it is that from PyTorch's operator, of which no bit may differ, and
-how many numbers do. Rows replace those of the same case in ``results/cuda_numerics.jsonl``.
+A row for each block, type and kind of code (sm_75 has no asynchronous copies, and on sm_90a four warps multiply 16-bit
+numbers together): the largest difference from float64 over several sizes with tails, as it is, and as a fraction of
+what rounding allows (see ``l0compile.kernels.cuda.linear.problem``). Of int8 it is that from PyTorch's operator, of
+which no bit may differ, and how many numbers do. Rows replace those of the same case in
+``results/cuda_numerics.jsonl``.
 """
 
 import argparse
@@ -29,8 +30,7 @@ from l0compile.kernels.cuda.linear.spec import CudaLinearSpec
 FILE = record.RESULTS / "cuda_numerics.jsonl"
 BLOCKS = ("dense", "16x16", "32x32", "64x64", "128x64", "128x128", "16x1", "32x1", "64x1", "128x1")
 TYPES = ("float16", "bfloat16", "tf32", "float32", "int8")
-SM80 = load_target("cuda-sm80")
-TARGETS = (SM80, load_target("cuda-sm75"))
+TARGETS = {name: load_target(name) for name in ("cuda-sm75", "cuda-sm80", "cuda-sm90")}
 
 # n, k, tokens, whether tiles are for few tokens: all sizes whole chunks; none; few tokens.
 SIZES = ((144, 136, 140, False), (83, 75, 5, False), (72, 304, 3, True))
@@ -106,10 +106,11 @@ def main() -> None:
     )
     parser.add_argument("--blocks", nargs="+", choices=BLOCKS, default=BLOCKS)
     parser.add_argument("--types", nargs="+", choices=TYPES, default=TYPES)
+    parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS))
     options = parser.parse_args()
     rows = [json.loads(line) for line in FILE.read_text().splitlines()] if FILE.exists() else []
     known = {(row["block"], row["type"], row["arch"]): row for row in rows}
-    for target in TARGETS:
+    for target in map(TARGETS.__getitem__, options.targets):
         for block in options.blocks:
             for dtype in options.types:
                 if dtype == "int8":

@@ -25,6 +25,7 @@ from typing import Any
 from harness import record, triton_bsr
 
 from l0compile.hardware.targets import load_target, occupancy
+from l0compile.kernels.cuda.architecture import capability
 from l0compile.kernels.cuda.linear.code import cuda_linear
 from l0compile.kernels.cuda.linear.schedules import default_schedule
 from l0compile.kernels.cuda.linear.spec import CudaLinearSpec
@@ -71,7 +72,7 @@ def ours(name: str, dtype: str) -> dict[str, Any]:
 def theirs(name: str, dtype: str, tokens: int, warps: int, stages: int, folder: Path) -> dict[str, Any]:
     """Facts of PyTorch's kernel."""
     target = load_target(name)
-    made = triton_bsr.compiled(int(target.cpu[3:]), dtype, BLOCK, tokens, warps, stages, folder)
+    made = triton_bsr.compiled(capability(target), dtype, BLOCK, tokens, warps, stages, folder)
     (found,) = opcodes(made.asm["cubin"]).values()
     (registers,) = registers_of(made.asm["cubin"]).values()
     held = occupancy(target, 32 * warps, registers, made.metadata.shared)

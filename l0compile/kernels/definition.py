@@ -50,12 +50,14 @@ class Schedules:
         default: (spec, machine) -> the schedule to take when nothing was measured.
         legal: (spec, machine) -> the default schedule, then all others worth building.
         bound: (schedule, machine) -> least cycles of one multiplication, to leave hopeless schedules out.
+        blocks: of a kernel for a GPU: (spec, schedule, workload) -> thread blocks that its first launch has.
     """
 
     kind: Callable[..., Any]
     default: Callable[[Any, Any], Any]
     legal: Callable[[Any, Any], tuple[Any, ...]]
     bound: Callable[[Any, Any], float]
+    blocks: Callable[[Any, Any, KernelWorkload], int] | None = None
 
 
 @dataclass(frozen=True)

@@ -272,6 +272,24 @@ def cuda_linear(_: TokenTile) -> Iterator[Example]:
         yield Example("dense_linear", (x, weight, None, residual, 37, "silu"))
 
 
+def cuda_int8_linear(_: TokenTile) -> Iterator[Example]:
+    def words(*extents: int) -> torch.Tensor:
+        return torch.randint(-(2**31), 2**31 - 1, extents).to(torch.int32)
+
+    x, start, scale, bias = words(37, 16), words(32) // 2**20, torch.rand(32) / 1e4, torch.randn(32)
+    layer = (None, None, None, start, scale)
+    yield Example(
+        "rows_int8_linear", (x, words(32, 16), *layer, bias, torch.randn(37, 32), None, 32, 37, "gelu")
+    )
+    indices, indptr, order = (torch.tensor(numbers).int() for numbers in ([0, 2, 1], [0, 2, 3], [0, 1]))
+    blocks = (words(3, 1, 16, 4), indices, indptr, order, start, scale)  # 16 rows and 16 features each
+    yield Example("rows_int8_linear", (x, *blocks, None, None, torch.full((32,), 9.0), 32, 37, "", 7))
+
+
+def cuda_quantize(_: TokenTile) -> Iterator[Example]:
+    yield Example("rows_quantize", (torch.randn(5, 10), torch.full((10,), 30.0), 3))
+
+
 def cuda_norm(_: TokenTile) -> Iterator[Example]:
     for features, dtype in ((40, torch.float32), (700, torch.bfloat16)):
         x, weight, bias = (
@@ -331,5 +349,6 @@ EXAMPLES: dict[str, Callable[[TokenTile], Iterator[Example]]] = {
     "copy_planes": copy_planes, "window": window, "winograd_planes": winograd_planes,
     "winograd": winograd, "cuda_linear": cuda_linear, "cuda_attention": cuda_attention,
     "cuda_block_attention": cuda_block_attention, "cuda_norm": cuda_norm, "cuda_rope": cuda_rope,
+    "cuda_int8_linear": cuda_int8_linear, "cuda_quantize": cuda_quantize,
 }  # fmt: skip
 """Kernel -> examples. A new kernel has a line here."""

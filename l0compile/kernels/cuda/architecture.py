@@ -22,6 +22,11 @@ def has_ampere_instructions(target: Target) -> bool:
     return capability(target) >= _AMPERE
 
 
+def has_warpgroups(target: Target) -> bool:
+    """Products of four warps (``wgmma``): instructions of the architecture sm_90a alone, which sm_90 code lacks."""
+    return target.cpu == "sm_90a"
+
+
 def shared_bytes(target: Target) -> int:
     """The most shared memory of a thread block, in bytes.
 

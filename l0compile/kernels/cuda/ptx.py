@@ -19,11 +19,27 @@ COPY_BYTES = (4, 8, 16)
 """Bytes that one ``cp_async`` copies."""
 
 
-def shared_memory(size: int) -> Expr:
-    """The address, a multiple of 16, of ``size`` bytes of shared memory; a kernel asks for all of its at once."""
+SHARED_ALIGNMENT = 64
+"""Bytes that the address of shared memory is a multiple of.
+
+Only this much can be asked for: of the kernels in one file, the first one's declaration holds for all, says nvcc in a
+warning, and TVM's own declare 64.
+"""
+
+
+def shared_memory(size: int, alignment: int = SHARED_ALIGNMENT) -> Expr:
+    """The address of shared memory; a kernel asks for all of its at once.
+
+    Args:
+        size: bytes, with ``alignment - SHARED_ALIGNMENT`` to spare.
+        alignment: bytes that the address is rounded up to.
+    """
     memory = TB.alloc_buffer((size,), "uint8", scope="shared.dyn", layout=None)
     start = memory.access_ptr("rw", extent=size)
-    return kept(_value("int32", "ptx_shared_address", _SHARED_ADDRESS, start))
+    address = kept(_value("int32", "ptx_shared_address", _SHARED_ADDRESS, start))
+    if alignment <= SHARED_ALIGNMENT:
+        return address
+    return kept(TB.bitwise_and(address + (alignment - SHARED_ALIGNMENT), tirx.const(-alignment, "int32")))
 
 
 def least_blocks(count: int) -> Any:
@@ -73,8 +89,8 @@ def ldmatrix(to: Expr, source: Expr, count: int, transposed: bool = False) -> No
     """
     name = f"ptx_ldmatrix_x{count}" + ("_trans" if transposed else "")
     form = f"ldmatrix.sync.aligned.m8n8.x{count}" + (".trans" if transposed else "") + ".shared.b16"
-    code = _asm(f"{form} {_braces(0, count)}, [%{count}];", _outputs("to", count), '"r"(source)')
-    _do(name, f"void {name}(unsigned int* to, int source)", code, to, source)
+    code = asm(f"{form} {braces(0, count)}, [%{count}];", _outputs("to", count), '"r"(source)')
+    call(name, f"void {name}(unsigned int* to, int source)", code, to, source)
 
 
 def mma(dtype: str, sums: Expr, a: Expr, b: Expr) -> None:
@@ -110,21 +126,21 @@ _MMA = {
 def _mma(
     shape: str, dtype: str, types: str, kind: str, of_a: int, of_b: int, sums: Expr, a: Expr, b: Expr, of_sums: int = 4
 ) -> None:  # fmt: skip
-    name, number, d = f"ptx_mma_{shape}_{dtype}", "float" if kind == "f" else "int", _braces(0, of_sums)
-    places = ", ".join((d, _braces(of_sums, of_a), _braces(of_sums + of_a, of_b), d))
-    code = _asm(
+    name, number, d = f"ptx_mma_{shape}_{dtype}", "float" if kind == "f" else "int", braces(0, of_sums)
+    places = ", ".join((d, braces(of_sums, of_a), braces(of_sums + of_a, of_b), d))
+    code = asm(
         f"mma.sync.aligned.{shape}.row.col.{types} {places};",
         ", ".join(f'"+{kind}"(sums[{i}])' for i in range(of_sums)),
         ", ".join([*(f'"r"(a[{i}])' for i in range(of_a)), *(f'"r"(b[{i}])' for i in range(of_b))]),
         memory=False,
     )
     head = f"void {name}({number}* sums, const unsigned int* a, const unsigned int* b)"
-    _do(name, head, code, sums, a, b)
+    call(name, head, code, sums, a, b)
 
 
 def to_tf32(value: Expr) -> Expr:
     """The bits (uint32) of a float32 rounded to TF32, to nearest. Needs sm_80."""
-    code = _returned(_asm("cvt.rna.tf32.f32 %0, %1;", '"=r"(result)', '"f"(value)', memory=False))
+    code = _returned(asm("cvt.rna.tf32.f32 %0, %1;", '"=r"(result)', '"f"(value)', memory=False))
     return _value("uint32", "ptx_to_tf32", f"unsigned int ptx_to_tf32(float value) {{{code}}}", value)
 
 
@@ -138,64 +154,64 @@ def cp_async(to: Expr, source: Expr, size: int, live: Expr) -> None:
         live: a condition.
     """
     name, cache = f"ptx_cp_async_{size}", "cg" if size == 16 else "ca"
-    code = _asm(
+    code = asm(
         f"cp.async.{cache}.shared.global [%0], [%1], {size}, %2;", "", '"r"(to), "l"(source), "r"(live)'
     )
     head = f"void {name}(int to, const void* source, int live)"
-    _do(name, head, code, to, source, TB.Select(live, size, 0))
+    call(name, head, code, to, source, TB.Select(live, size, 0))
 
 
 def commit_group() -> None:
     """What this thread began to copy since the last call is one group. Needs sm_80."""
-    _do("ptx_commit_group", "void ptx_commit_group()", _asm("cp.async.commit_group;"))
+    call("ptx_commit_group", "void ptx_commit_group()", asm("cp.async.commit_group;"))
 
 
 def warp_barrier() -> None:
     """Wait for all threads of the warp, and see what they wrote to shared memory."""
-    _do("ptx_warp_barrier", "void ptx_warp_barrier()", _asm("bar.warp.sync 0xffffffff;"))
+    call("ptx_warp_barrier", "void ptx_warp_barrier()", asm("bar.warp.sync 0xffffffff;"))
 
 
 def wait_group(pending: int) -> None:
     """Wait until all groups of this thread but the last ``pending`` have arrived. Needs sm_80."""
     name = f"ptx_wait_group_{pending}"
-    _do(name, f"void {name}()", _asm(f"cp.async.wait_group {pending};"))
+    call(name, f"void {name}()", asm(f"cp.async.wait_group {pending};"))
 
 
 def load_shared(to: Expr, source: Expr, count: int = 4, dtype: str = "uint32") -> None:
     """``count`` (1, 2, 4) registers from shared memory, at an address that is a multiple of their bytes."""
     name = f"ptx_load_shared_{dtype}x{count}"
     form = f"ld.shared{_vector(count)} {_list(0, count)}, [%{count}];"
-    code = _asm(form, _outputs("to", count, dtype), '"r"(source)')
-    _do(name, f"void {name}({_C[dtype]}* to, int source)", code, to, source)
+    code = asm(form, _outputs("to", count, dtype), '"r"(source)')
+    call(name, f"void {name}({_C[dtype]}* to, int source)", code, to, source)
 
 
 def store_shared(to: Expr, source: Expr, count: int = 4, dtype: str = "uint32") -> None:
     """``count`` (1, 2, 4) registers to shared memory, at an address that is a multiple of their bytes."""
     name = f"ptx_store_shared_{dtype}x{count}"
     inputs = ", ".join(['"r"(to)', _inputs("source", count, dtype)])
-    code = _asm(f"st.shared{_vector(count)} [%0], {_list(1, count)};", "", inputs)
-    _do(name, f"void {name}(int to, const {_C[dtype]}* source)", code, to, source)
+    code = asm(f"st.shared{_vector(count)} [%0], {_list(1, count)};", "", inputs)
+    call(name, f"void {name}(int to, const {_C[dtype]}* source)", code, to, source)
 
 
 def load_global(to: Expr, source: Expr, count: int = 4, dtype: str = "uint32") -> None:
     """``count`` (1, 2, 4) registers from memory that the kernel does not write, at a multiple of their bytes."""
     name = f"ptx_load_global_{dtype}x{count}"
     form = f"ld.global.nc{_vector(count)} {_list(0, count)}, [%{count}];"
-    code = _asm(form, _outputs("to", count, dtype), '"l"(source)')
-    _do(name, f"void {name}({_C[dtype]}* to, const void* source)", code, to, source)
+    code = asm(form, _outputs("to", count, dtype), '"l"(source)')
+    call(name, f"void {name}({_C[dtype]}* to, const void* source)", code, to, source)
 
 
 def store_global(to: Expr, source: Expr, count: int = 4, dtype: str = "uint32") -> None:
     """``count`` (1, 2, 4) registers to memory, at a multiple of their bytes."""
     name = f"ptx_store_global_{dtype}x{count}"
     inputs = ", ".join(['"l"(to)', _inputs("source", count, dtype)])
-    code = _asm(f"st.global{_vector(count)} [%0], {_list(1, count)};", "", inputs)
-    _do(name, f"void {name}(void* to, const {_C[dtype]}* source)", code, to, source)
+    code = asm(f"st.global{_vector(count)} [%0], {_list(1, count)};", "", inputs)
+    call(name, f"void {name}(void* to, const {_C[dtype]}* source)", code, to, source)
 
 
 def load_global_16(source: Expr) -> Expr:
     """The 16 bits at ``source``, in memory that the kernel does not write, as uint32."""
-    instruction = _asm("ld.global.nc.u16 %0, [%1];", '"=h"(bits)', '"l"(source)')
+    instruction = asm("ld.global.nc.u16 %0, [%1];", '"=h"(bits)', '"l"(source)')
     head = "unsigned int ptx_load_global_16(const void* source)"
     code = f"{{ unsigned short bits; {instruction} return bits; }}"
     return _value("uint32", "ptx_load_global_16", f"{head} {code}", source)
@@ -203,14 +219,14 @@ def load_global_16(source: Expr) -> Expr:
 
 def store_global_16(to: Expr, bits: Expr) -> None:
     """The low 16 bits of a uint32 to memory."""
-    code = _asm("st.global.u16 [%0], %1;", "", '"l"(to), "h"((unsigned short)bits)')
-    _do("ptx_store_global_16", "void ptx_store_global_16(void* to, unsigned int bits)", code, to, bits)
+    code = asm("st.global.u16 [%0], %1;", "", '"l"(to), "h"((unsigned short)bits)')
+    call("ptx_store_global_16", "void ptx_store_global_16(void* to, unsigned int bits)", code, to, bits)
 
 
 def rounded(value: Expr, dtype: str) -> Expr:
     """The bits (uint32, the upper half zero) of a float32 rounded to "float16" or, from sm_80 on, "bfloat16"."""
     short, name = _SHORT[dtype], f"ptx_to_{dtype}"
-    instruction = _asm(f"cvt.rn.{short}.f32 %0, %1;", '"=h"(bits)', '"f"(value)', memory=False)
+    instruction = asm(f"cvt.rn.{short}.f32 %0, %1;", '"=h"(bits)', '"f"(value)', memory=False)
     code = f"{{ unsigned short bits; {instruction} return bits; }}"
     return _value("uint32", name, f"unsigned int {name}(float value) {code}", value)
 
@@ -219,7 +235,7 @@ def rounded_pair(low: Expr, high: Expr, dtype: str) -> Expr:
     """Two float32 as two numbers of 16 bits, ``low`` in the lower half. Needs sm_80."""
     name = f"ptx_to_{dtype}x2"
     instruction = f"cvt.rn.{_SHORT[dtype]}x2.f32 %0, %1, %2;"
-    code = _returned(_asm(instruction, '"=r"(result)', '"f"(high), "f"(low)', memory=False))
+    code = _returned(asm(instruction, '"=r"(result)', '"f"(high), "f"(low)', memory=False))
     return _value("uint32", name, f"unsigned int {name}(float low, float high) {{{code}}}", low, high)
 
 
@@ -227,7 +243,7 @@ def widened(bits: Expr, dtype: str) -> Expr:
     """The float32 of the lower 16 bits of a uint32, which are a "float16" or "bfloat16"."""
     if dtype == "bfloat16":
         return TB.reinterpret("float32", TB.shift_left(bits, tirx.const(16, "uint32")))
-    instruction = _asm("cvt.f32.f16 %0, %1;", '"=f"(value)', '"h"((unsigned short)bits)', memory=False)
+    instruction = asm("cvt.f32.f16 %0, %1;", '"=f"(value)', '"h"((unsigned short)bits)', memory=False)
     code = f"{{ float value; {instruction} return value; }}"
     return _value("float32", "ptx_from_float16", f"float ptx_from_float16(unsigned int bits) {code}", bits)
 
@@ -261,7 +277,8 @@ _KIND = {"uint32": "r", "float32": "f", "int32": "r"}
 _SHARED_ADDRESS = "int ptx_shared_address(void* start) { return (int)__cvta_generic_to_shared(start); }"
 
 
-def _do(name: str, head: str, code: str, *arguments: Expr) -> None:
+def call(name: str, head: str, code: str, *arguments: Expr) -> None:
+    """Call a device function without a result: its name, its head in C, the code in its braces, what it is given."""
     TB.evaluate(_value("void", name, f"{head} {{ {code} }}", *arguments))
 
 
@@ -270,7 +287,7 @@ def _value(dtype: str, name: str, source: str, *arguments: Expr) -> Expr:
     return tirx.call_intrin(dtype, "tirx.cuda.func_call", name, *arguments, definition)
 
 
-def _asm(instruction: str, outputs: str = "", inputs: str = "", memory: bool = True) -> str:
+def asm(instruction: str, outputs: str = "", inputs: str = "", memory: bool = True) -> str:
     """One instruction. memory: it reads or writes some, or orders those that do; the compiler moves none across."""
     return f'asm volatile("{instruction}" : {outputs} : {inputs}' + (' : "memory");' if memory else ");")
 
@@ -289,10 +306,11 @@ def _inputs(name: str, count: int, dtype: str) -> str:
 
 def _list(first: int, count: int) -> str:
     """Operands from number ``first`` on; several are in braces."""
-    return f"%{first}" if count == 1 else _braces(first, count)
+    return f"%{first}" if count == 1 else braces(first, count)
 
 
-def _braces(first: int, count: int) -> str:
+def braces(first: int, count: int) -> str:
+    """Operands from number ``first`` on, as a vector."""
     return "{" + ", ".join(f"%{i}" for i in range(first, first + count)) + "}"
 
 

@@ -40,11 +40,12 @@ def told(facts: Sequence[CompiledFacts]) -> Mapping[str, int]:
 
     Returns:
         spills: bytes that threads store and load for registers that there were too few of. registers: of a thread.
-        warps: that a multiprocessor holds of the kernel that is launched first, which does the products.
+        blocks, warps: that a multiprocessor holds of the kernel that is launched first, which does the products.
     """
     first = facts[0]
     return {
         "spills": sum(each.spill_bytes for each in facts),
         "registers": first.registers,
+        "blocks": first.blocks_per_sm,
         "warps": first.blocks_per_sm * first.threads // 32,
     }

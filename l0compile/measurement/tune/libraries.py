@@ -18,6 +18,7 @@ from l0compile.kernels.costs import costed_kernel, spec_of, versions
 from l0compile.kernels.definition import schedule_data
 from l0compile.measurement.json_process import JsonProcess
 from l0compile.measurement.tune.job import TuningJob
+from l0compile.measurement.tune.space import promise
 
 # Registers stored to the stack (of a GPU: bytes) that are no fault: those that a called function keeps for its caller.
 _SPILLS_ALLOWED = {"llvm": 8, "cuda": 0}
@@ -97,21 +98,24 @@ class Libraries:
 
         A schedule for a GPU is compiled in seconds and timed in a second, and hundreds fit. What the compiler tells of
         each stands for what was not timed: numbers that a warp reads for each product, times what is missing of the
-        warps that keep a multiprocessor busy. The first schedule is always among them, and so is what failed.
+        warps that keep a multiprocessor busy, and of the thread blocks that keep all of them busy. The first schedule
+        is always among them, and so is what failed.
         """
         default, *others = job.schedules
-        works = [s for s in others if "warps" in self._verdict((job.key.work, s))]
+        variants = {schedule: (job.key.work, schedule) for schedule in others}
+        works = [s for s, v in variants.items() if self.failure(v) is None and "warps" in self._verdict(v)]
         if self._target.kind != "cuda" or len(works) < most:
             return job
-        best = sorted(works, key=lambda schedule: self._promise((job.key.work, schedule)))[: most - 1]
+        best = sorted(works, key=lambda schedule: self._promise(variants[schedule]))[: most - 1]
         return replace(job, schedules=(default, *(s for s in others if s in best or s not in works)))
 
     def _promise(self, variant: Variant) -> tuple[float, int]:
         """Orders schedules for a GPU, best first."""
-        facts, schedules = self._verdict(variant), costed_kernel(variant[0].op, "cuda").schedules
-        assert schedules is not None and isinstance(self._machine, Target)
+        facts, machine = self._verdict(variant), self._machine
+        assert isinstance(machine, Target)
         missing = max(1.0, _BUSY_WARPS / max(1, int(facts["warps"])))
-        return schedules.bound(variant[1], self._machine) * missing, int(facts["registers"])
+        at_once = machine.cores * max(1, int(facts["blocks"]))
+        return missing * promise(*variant, machine, at_once), int(facts["registers"])
 
     def _verdict(self, variant: Variant) -> dict[str, Any]:
         """What building a schedule said."""

@@ -24,9 +24,7 @@ from l0compile.measurement.tune.timers import Timers
 
 _BATCH = 48  # schedules built before any is timed on one machine
 _NOT_PROMISING = "not timed: what the compiler tells speaks for other schedules"
-_BUILT_FOR_GPUS = (
-    192  # schedules of a workload that are built, to time those that the compiler's facts speak for
-)
+_BUILT = 128  # schedules of a workload for a GPU that are built, for the compiler's facts to choose from
 
 
 @dataclass(frozen=True)
@@ -87,11 +85,8 @@ def tune(
         DeviceError: there is no device, or none is left; what was measured until then is kept.
     """
     machine, plan = machine_of(target), plan or TuningPlan()
-    most = (
-        max(plan.schedules, _BUILT_FOR_GPUS * (plan.schedules > 1))
-        if target.kind == "cuda"
-        else plan.schedules
-    )
+    chosen_by_facts = target.kind == "cuda" and plan.schedules > 1
+    most = max(plan.schedules, _BUILT) if chosen_by_facts else plan.schedules
     jobs = missing(works, target, machine, database, most)
     count = 1 if device is None else max(1, Device.parse(device).free())
     added = 0

@@ -81,7 +81,7 @@ class _IntegerRows:
         inverse = self.editor.value(scales)
         if inverse is None or not tiles_image(tensor(x), list(weight.shape[2:]), *steps):
             return None
-        if row_starts(weight.flatten(1), zero_point) is None or not self._constant(given):
+        if self._starts(given, weight.flatten(1)) is None or given.get("groups", 1) != 1:
             return None
         cut = patches_of(self.editor, self.sizes, x, weight, node)
         each = inverse.expand(weight.shape[1:]).flatten()
@@ -96,8 +96,8 @@ class _IntegerRows:
     def _layer(
         self, node: fx.Node, x: fx.Node, given: dict[str, Any], weight: torch.Tensor
     ) -> fx.Node | None:
-        start = row_starts(weight, given["zero_point"])
-        if start is None or not self._constant(given):
+        start = self._starts(given, weight)
+        if start is None:
             return None
         stem, editor = str(given["weight" if "weight" in given else "data"].target), self.editor
         indices, indptr, order = given.get("indices"), given.get("indptr"), None
@@ -115,10 +115,13 @@ class _IntegerRows:
             l0.rows_int8_linear.default, (*args, int(weight.shape[0]), rows, ""), before=node, origin=node
         )
 
-    def _constant(self, given: dict[str, Any]) -> bool:
-        return all(
-            given[name] is None or self.editor.value(given[name]) is not None for name in ("scale", "bias")
-        )
+    def _starts(self, given: dict[str, Any], weight: torch.Tensor) -> torch.Tensor | None:
+        """What sums begin with; None also where something is no constant."""
+        more = given.get("start")
+        others = (given["scale"], given["bias"], more)
+        if any(other is not None and self.editor.value(other) is None for other in others):
+            return None
+        return row_starts(weight, given["zero_point"], self.editor.value(more))
 
     def _quantized(self, q: Any) -> fx.Node | None:
         """The words of a result of quantize over the last axis."""

@@ -77,19 +77,21 @@ def _quantize(x: Any, inverse: Any, zero_point: int) -> Any:
     return (within.round() + zero_point).to(torch.uint8)
 
 
-def _int8_linear(x: Any, weight: Any, scale: Any, bias: Any, zero_point: int) -> Any:
+def _int8_linear(x: Any, weight: Any, scale: Any, bias: Any, zero_point: int, start: Any = None) -> Any:
     sums = torch.matmul(x.to(torch.int32) - zero_point, weight.to(torch.int32).transpose(0, 1))
+    sums = sums if start is None else sums + start
     y = sums.to(torch.float32) * scale
     return y if bias is None else y + bias
 
 
 def _int8_conv2d(
-    x: Any, weight: Any, scale: Any, bias: Any, zero_point: int, stride: Any, padding: Any, dilation: Any
-) -> Any:
+    x: Any, weight: Any, scale: Any, bias: Any, zero_point: int, stride: Any, padding: Any, dilation: Any,
+    groups: int = 1,
+) -> Any:  # fmt: skip
     """In whole numbers of 32 bits, which hold the sums that ``quantize`` makes layers for."""
     steps = list(stride), list(padding), list(dilation)
     sums = torch.convolution(
-        x.to(torch.int32) - zero_point, weight.to(torch.int32), None, *steps, False, [0, 0], 1
+        x.to(torch.int32) - zero_point, weight.to(torch.int32), None, *steps, False, [0, 0], groups
     )
     y = sums.to(torch.float32) * scale[:, None, None]
     return y if bias is None else y + bias[:, None, None]

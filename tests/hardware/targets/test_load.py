@@ -31,7 +31,7 @@ def test_isa_facts() -> None:
     assert (load_target("x86-64-avx2").vector_bits, load_target("x86-64-avx2").registers) == (256, 16)
     assert (load_target("x86-64-avx512").vector_bits, load_target("x86-64-avx512").registers) == (512, 32)
     assert (load_target("aarch64-neon").vector_bits, load_target("aarch64-neon").arch) == (128, "aarch64")
-    assert [load_target(f"cuda-sm{n}").cpu for n in (80, 90)] == ["sm_80", "sm_90"]
+    assert [load_target(f"cuda-sm{n}").cpu for n in (80, 90)] == ["sm_80", "sm_90a"]
 
 
 def test_a_path_is_loaded_and_named_after_the_file(tmp_path: Path) -> None:

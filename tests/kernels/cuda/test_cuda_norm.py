@@ -57,8 +57,7 @@ def test_a_norm_is_what_its_operator_is(case: CudaNormSpec) -> None:
     assert gap < LIMITS[case.dtype]
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("weight", [True, False])
+@pytest.mark.parametrize(("dtype", "weight"), [("float16", True), ("bfloat16", False)])
 def test_a_narrow_norm_rounds_where_its_operator_does(dtype: str, weight: bool) -> None:
     torch.manual_seed(0)
     kind, features = getattr(torch, dtype), 300
@@ -92,7 +91,10 @@ MUTANTS = {
 }
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if place else []) for place, name in enumerate(MUTANTS)],
+)
 def test_faults_planted_in_the_source_are_found(name: str) -> None:
     torch.manual_seed(0)
     case = spec(300, "float16", centred=False, weight=False, wide_weight=True, scale=True)

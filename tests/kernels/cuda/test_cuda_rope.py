@@ -45,13 +45,18 @@ def wrong(program: CudaProgram, spec: CudaRopeSpec, given: dict[str, torch.Tenso
     return "" if gap <= (2e-7 if spec.dtype == "float32" else 0.0) else f"off by {gap:.3g}"
 
 
-@pytest.mark.parametrize(("spec", "sizes", "target"), CASES, ids=str)
+@pytest.mark.parametrize(
+    ("spec", "sizes", "target"),
+    [pytest.param(*case, marks=[] if case in CASES[:3] else pytest.mark.slow) for case in CASES],
+    ids=str,
+)
 def test_rope_is_what_its_operator_is(spec: CudaRopeSpec, sizes: tuple[int, int], target: str) -> None:
     machine = load_target(target)
     assert wrong(cuda_program(cuda_rope(spec, machine), machine), spec, operands(spec, *sizes)) == ""
 
 
 # What they are called is a pattern of the source, what it becomes, and the number of the place.
+QUICK = ("a product is not rounded", "one item too many")  # the others are slow together
 MUTANTS = {
     "the wrong sign": (r"(_ptr_\d+\[0\]) - (_ptr_\d+\[0\])\)", r"\1 + \2)", 0),
     "a product is not rounded": (r"ptx_from_float16\(ptx_to_float16\((\(.*?\))\)\)", r"\1", 2),
@@ -64,7 +69,9 @@ MUTANTS = {
 }
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in MUTANTS]
+)
 def test_faults_planted_in_the_source_are_found(name: str) -> None:
     spec, sizes, _ = CASES[0]
     program = cuda_program(cuda_rope(spec, SM80), SM80)

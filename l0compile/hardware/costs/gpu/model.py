@@ -28,6 +28,8 @@ from l0compile.hardware.costs.record import KernelWorkload
 from l0compile.hardware.targets import Gpu, Target
 
 _BYTES = {"float32": 4, "tf32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "float8": 1}
+# The architecture whose instructions begin products of four warps, and the least tokens of one.
+_WARPGROUPS, _GROUP_TOKENS = "sm_90a", 64
 _STEP = 16  # columns of a product that one instruction of tensor cores takes
 # Tokens and outputs of a tile of a dense layer, and tokens of a tile beside a row of blocks.
 _DENSE_TILES = ((256, 128), (128, 128), (128, 64), (64, 64), (16, 128), (16, 64))
@@ -150,17 +152,18 @@ class GpuModel:
     ) -> tuple[float, str]:
         """Milliseconds of ``tokens x rows`` results that sum over ``columns`` on one multiprocessor."""
         operations = 2.0 * tokens * rows * (columns + more_columns)
-        multiply = 1e3 * operations / (self._speed(dtype) / self.target.cores)
+        multiply = 1e3 * operations / (self._speed(dtype, tokens) / self.target.cores)
         fetched = (tokens + rows) * columns * _BYTES[dtype]
         fetch = 1e3 * fetched / (self.profile.sharing * L2_BYTES_PER_CYCLE * 1e6 * self.gpu.boost_mhz)
         return (multiply, "multiplications") if multiply >= fetch else (fetch, "second cache")
 
-    def _speed(self, dtype: str) -> float:
-        """Operations a second that products of ``dtype`` reach on the whole card."""
+    def _speed(self, dtype: str, tokens: int) -> float:
+        """Operations a second that products of ``dtype`` reach on the whole card, in tiles of so many tokens."""
         stated, profile = 1e12 * self.gpu.tflops(dtype), self.profile
         if dtype not in dict(self.gpu.tensor_tflops):
             return stated * profile.plain
-        return stated * profile.tensor * self._instructions()
+        four = profile.warpgroups and self.target.cpu == _WARPGROUPS and _BYTES[dtype] == 2
+        return stated * profile.tensor * (1.0 if four and tokens >= _GROUP_TOKENS else self._instructions())
 
     def _instructions(self) -> float:
         return WARP_LEVEL.get(self.target.cpu.rstrip("a"), 1.0) if self.profile.warp_level else 1.0

@@ -90,11 +90,17 @@ def chunk_blocks(data: Tensor) -> Tensor:
     return data.reshape(nnz, words // WORDS, WORDS, rows).transpose(2, 3).contiguous()
 
 
-def row_starts(weight: Tensor, zero_point: int) -> Tensor | None:
-    """-zero_point times the sum of each row of W [n, k] int8: [n] int32. None where 32 bits may not hold a sum."""
+def row_starts(weight: Tensor, zero_point: int, more: Tensor | None = None) -> Tensor | None:
+    """-zero_point times the sum of each row of W [n, k] int8, and ``more`` [n] int32 on top: [n] int32.
+
+    None where 32 bits may not hold a sum, or a part of one, of some activations.
+    """
     wide = weight.long()
-    largest = LEVELS * int(wide.abs().sum(1).amax()) if wide.numel() else 0
-    return (-zero_point * wide.sum(1)).to(torch.int32) if largest <= LARGEST_SUM else None
+    own = torch.zeros(len(wide), dtype=torch.int64) if more is None else more.long()
+    largest = LEVELS * wide.abs().sum(1) + own.abs()
+    if len(wide) and int(largest.amax()) > LARGEST_SUM:
+        return None
+    return (own - zero_point * wide.sum(1)).to(torch.int32)
 
 
 def _weight(data: Tensor, indices: Tensor | None, indptr: Tensor | None, n: int, words: int) -> Tensor:

@@ -10,7 +10,6 @@ from l0compile.ir.ops.attention.multi_head import key_heads
 from l0compile.kernels.cpu.attention.block.spec import ListAxes
 from l0compile.kernels.cpu.mask import mask_spec
 from l0compile.kernels.cuda.attention.code import cuda_attention, cuda_block_attention
-from l0compile.kernels.cuda.attention.costs import CUDA_ATTENTION_COSTS
 from l0compile.kernels.cuda.attention.schedules import ATTENTION_SCHEDULES
 from l0compile.kernels.cuda.attention.spec import (
     CudaAttentionSpec,
@@ -18,6 +17,7 @@ from l0compile.kernels.cuda.attention.spec import (
     DistanceBias,
     MaskOperand,
 )
+from l0compile.kernels.cuda.costs.attention import CUDA_ATTENTION_COSTS
 from l0compile.kernels.definition import KernelCall, KernelDef, given
 
 _TYPES = ("float32", "float16", "bfloat16")

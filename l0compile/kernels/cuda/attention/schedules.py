@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from l0compile.errors import BuildError, ScheduleError
+from l0compile.hardware.costs import KernelWorkload
 from l0compile.hardware.targets import Target
 from l0compile.kernels.cuda.architecture import has_ampere_instructions, shared_bytes
 from l0compile.kernels.cuda.attention.spec import CudaAttentionSpec, CudaBlockAttentionSpec
@@ -187,4 +188,10 @@ def _bound(schedule: CudaAttentionSchedule, _: Target) -> float:
     return 1 / schedule.warp_rows
 
 
-ATTENTION_SCHEDULES = Schedules(CudaAttentionSchedule, _default, _legal, _bound)
+def _blocks(spec: AnyAttentionSpec, schedule: CudaAttentionSchedule, workload: KernelWorkload) -> int:
+    """One for each tile of queries of a head of a sequence."""
+    queries = workload.shape[4]
+    return workload.tokens // queries * attention_of(spec).heads * -(-queries // schedule.queries)
+
+
+ATTENTION_SCHEDULES = Schedules(CudaAttentionSchedule, _default, _legal, _bound, _blocks)

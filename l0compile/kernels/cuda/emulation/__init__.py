@@ -34,15 +34,34 @@ What it refuses (``faults.py``, each a ``KernelFault`` with kernel, block, threa
 - ``Race``: two threads on one address of shared memory without a barrier between (within a warp: without a
   ``__syncwarp``), or two blocks on one address of global memory; a place that is read or written while an
   asynchronous copy to it has not been waited for;
-- ``DivergentBarrier``: a barrier that not all threads reach, or reach at different lines; ``Deadlock``: warp
-  instructions whose lanes never all come; ``Unending``: no end within ``seconds``;
+- ``DivergentBarrier``: a barrier that not all threads reach, or reach at different lines; ``Deadlock``: instructions of
+  a warp or warpgroup whose threads never all come; ``Unending``: no end within ``seconds``;
 - ``UnstableResult``: two orders of threads gave different results;
 - ``LaunchFault``: a launch that a GPU would refuse; ``Crash``: a trap, or a signal of the operating system.
 
 Before anything runs: ``UnknownInstruction`` (a ``BuildError``) for inline PTX or a CUDA name that the emulation has
 not, which is never ignored; ``MissingDependency`` without g++ 12.
 
-What is not emulated: the speed of anything, blocks that wait for one another, ``wgmma``, TMA, clusters, and the
-hardware's own order of additions within an ``mma`` (here: float32, in order of k; products exact). Functions that a
-GPU approximates (``ex2.approx``, ``__expf``) are exact to float32.
+``wgmma`` (``cpp/warpgroups.cpp``): products of two matrices in shared memory, float16, bfloat16 or TF32, with sums of
+float32. All 128 threads of a warpgroup have to come to each of its instructions, with the same descriptors. These are
+decoded by the PTX ISA, with every swizzle, K-major and MN-major; bits that mean nothing, a base offset, and rows that
+do not begin where their swizzle does are faults (``Misaligned``). A product runs from its start to the ``wait_group``
+that waits for its committed group, and this is what may not happen meanwhile, or before (``Race``):
+
+- *Sums* are undefined: their registers hold NaN, and a read or a write of one is a fault. Another product may add to
+  the same registers in the same shape. Else a ``wgmma.fence`` has to come before a product, behind the last wait and
+  behind the last write of its registers.
+- *Shared memory that is read* may not be written, nor in the same epoch of barriers after the wait.
+- *Proxies.* Products read past the generic proxy, by which stores and ``cp.async`` write. From a write to a product
+  there has to be a ``__syncthreads``, and a ``fence.proxy.async``: either of the thread that wrote, behind the write
+  (or the wait for the copy) and before the barrier; or of every thread of the warpgroup, behind that barrier. A
+  ``cp.async`` is a write like any other.
+- A thread that ends before its products have.
+
+Stricter than PTX: no barriers but that of the whole block order writes and products, a fence is wanted after each wait
+even if nobody touched the registers, and A may not come from registers.
+
+What is not emulated: the speed of anything, blocks that wait for one another, TMA, clusters, and the hardware's own
+order of additions within an ``mma`` or ``wgmma`` (here: float32, in order of k; products exact). Functions that a GPU
+approximates (``ex2.approx``, ``__expf``) are exact to float32.
 """

@@ -89,12 +89,17 @@ def _block(statement: str, line: int) -> str:
             names[f"%{name}" if name else ""] = f"emu_{len(operands)}"
             names[f"%{len(operands)}"] = f"emu_{len(operands)}"
             operands.append(operand)
+    # What wgmma computes is there later: it takes the places of registers, and what is in them only then.
+    later = "wgmma.mma_async" in code
     lines = []
     for i, operand in enumerate(operands):
         start = f"emu::get({operand.expression})" if operand.read else "emu::UNSET"
+        if later and operand.written:
+            start = f"emu::place({operand.expression})"
         lines.append(f"emu::Bits emu_{i} = {start};")
     lines += _instructions(code, names, line)
-    lines += [f"emu::put({o.expression}, emu_{i});" for i, o in enumerate(operands) if o.written]
+    if not later:
+        lines += [f"emu::put({o.expression}, emu_{i});" for i, o in enumerate(operands) if o.written]
     return "do { " + " ".join(lines) + " } while (0)"
 
 

@@ -13,6 +13,7 @@ _SHAPES = {
     ("f16", 16, 16), ("f16", 16, 8), ("bf16", 16, 16), ("bf16", 16, 8), ("tf32", 16, 8), ("tf32", 16, 4),
     ("s8", 16, 32), ("u8", 16, 32), ("s8", 16, 16), ("u8", 16, 16), ("s8", 8, 16), ("u8", 8, 16),
 }  # fmt: skip
+_WGMMA = {("f16", 16), ("bf16", 16), ("tf32", 8)}
 _ELEMENTS = {"f16": 2, "bf16": 2, "tf32": 1, "s8": 4, "u8": 4}  # in a register, along k
 _LITERAL = re.compile(r"-?(?:0[xX][0-9a-fA-F]+|\d+)[uU]?")
 
@@ -86,6 +87,23 @@ def _mma(found: re.Match[str], operands: list[list[str]], line: int) -> str:
         raise ValueError(f"no such mma, or it takes {expected} registers where {given} are given")
     types = ", ".join(f"emu::Type::{name}" for name in (d_type, a_type, b_type))
     return f"emu::mma({line}, {rows}, {depth}, {types}, {_out(d)}, {_in(a)}, {_in(b)}, {_in(c)});"
+
+
+def _wgmma(found: re.Match[str], operands: list[list[str]], line: int) -> str:
+    n, k, a_type, b_type = found.groups()
+    places, (a,), (b,), (accumulate,), (a_sign,), (b_sign,), *turned = operands
+    columns, whole = int(n), ("emu::Bits(1)", "emu::Bits(-1)")
+    if (a_type, int(k)) not in _WGMMA or a_type != b_type or columns % 8 or not 8 <= columns <= 256:
+        raise ValueError("no such wgmma")
+    if len(places) != columns // 2 or len(turned) != 2 * (a_type != "tf32"):
+        raise ValueError(
+            f"{columns // 2} registers and, of 16-bit numbers, which matrices are transposed, are expected"
+        )
+    if a_sign not in whole or b_sign not in whole:
+        raise ValueError("signs are 1 or -1")
+    more = ", ".join(one for (one,) in turned) or "0, 0"
+    what = f"{{{line}, {n}, emu::Type::{a_type}, {a}, {b}, {accumulate}, {a_sign}, {b_sign}, {more}}}"
+    return f"emu::begin_product({what}, {_in(places)});"
 
 
 def _ldmatrix(found: re.Match[str], operands: list[list[str]], line: int) -> str:
@@ -187,6 +205,11 @@ _TABLE: tuple[tuple[re.Pattern[str], InstructionWriter], ...] = tuple(
     (re.compile(pattern), writer)
     for pattern, writer in (
         (r"mma\.sync\.aligned\.m(16|8)n8k(\d+)\.row\.col\.(\w+)\.(\w+)\.(\w+)\.(\w+)", _mma),
+        (r"wgmma\.mma_async\.sync\.aligned\.m64n(\d+)k(\d+)\.f32\.(\w+)\.(\w+)", _wgmma),
+        (r"wgmma\.fence\.sync\.aligned", _do("emu::fence_registers({line});")),
+        (r"wgmma\.commit_group\.sync\.aligned", _do("emu::commit_products({line});")),
+        (r"wgmma\.wait_group\.sync\.aligned", _do("emu::wait_products({line}, {0});")),
+        (r"fence\.proxy\.async(?:\.shared::cta)?", _do("emu::show_writes();")),
         (rf"ldmatrix\.sync\.aligned\.(?:m8n8\.)?x([124])(\.trans)?\.{_SHARED}\.b16", _ldmatrix),
         (rf"ldmatrix\.sync\.aligned\.m8n8\.x([124])(\.trans)?\.{_SHARED}\.b16", _ldmatrix),
         (rf"stmatrix\.sync\.aligned\.m8n8\.x([124])(\.trans)?\.{_SHARED}\.b16", _stmatrix),

@@ -150,7 +150,7 @@ def _argument(value: Any) -> bytes:
         return struct.pack("<qq", 0, value[1])
     if isinstance(value, float | np.floating):
         return struct.pack("<qd", 2, float(value))
-    return struct.pack("<qq", 1, int(value))
+    return struct.pack("<qQ", 1, int(value) & (1 << 64) - 1)
 
 
 def _written(launches: Sequence[KernelLaunch], arrays: dict[str, KernelArray]) -> tuple[bytes, int]:

@@ -44,7 +44,7 @@ CUDA_INT8_LINEAR = KernelDef(
     schedules=Schedules(
         CudaLinearSchedule, default_integer_schedule, legal_integer_schedules, cuda_cycles_bound
     ),
-    dtypes=("int8",),
+    dtypes=("float32", "int8"),
     kind="cuda",
 )
 CUDA_QUANTIZE = KernelDef(
@@ -53,6 +53,6 @@ CUDA_QUANTIZE = KernelDef(
     spec=CudaQuantizeSpec,
     emit=cuda_quantize,
     costs=None,
-    dtypes=("int8",),
+    dtypes=("float32", "int8"),
     kind="cuda",
 )

@@ -1,9 +1,9 @@
 """The code of CUDA's linear kernels: tiles of results, each the sum of stages of products.
 
 A thread block computes a tile of tokens x outputs. Its threads copy tiles of x and of the weight to shared memory, some
-stages ahead (``pipeline``); warps multiply their part of them (``tensor_cores``, ``multiply_add``); and the sums go to
-memory with bias, activation and residual (``results``). A sparse layer differs from a dense one in the columns of k
-that a tile goes through (``stream``), and in how a tile of the weight lies.
+stages ahead (``pipeline``); warps multiply their part of them (``tensor_cores``, ``warpgroups``, ``multiply_add``);
+and the sums go to memory with bias, activation and residual (``results``). A sparse layer differs from a dense one in
+the columns of k that a tile goes through (``stream``), and in how a tile of the weight lies.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Any
 
 from l0compile.hardware.targets import Target
 from l0compile.kernels.cpu.lanes import Expr, body, kernel, scratch, store
-from l0compile.kernels.cuda import ptx
+from l0compile.kernels.cuda import ptx, warpgroup
 from l0compile.kernels.cuda.architecture import has_ampere_instructions
 from l0compile.kernels.cuda.linear.copies import TileCopy
 from l0compile.kernels.cuda.linear.factors import factors
@@ -26,6 +26,7 @@ from l0compile.kernels.cuda.linear.spec import CudaLinearSchedule, CudaLinearSpe
 from l0compile.kernels.cuda.linear.tensor_cores import TensorCoreProduct
 from l0compile.kernels.cuda.linear.tensors import CudaLinearTensors, per_chunk, piece, tensors
 from l0compile.kernels.cuda.linear.warp import WarpPart, warp_part
+from l0compile.kernels.cuda.linear.warpgroups import WarpgroupProduct
 from l0compile.kernels.cuda.linear.work import Work
 from l0compile.kernels.tir import TB, tirx
 
@@ -75,7 +76,7 @@ class _Tiles:
             ptx.least_blocks(self.schedule.blocks),
         ):
             part = warp_part(self.schedule, thread)
-            memory = ptx.shared_memory(kernel_bytes(self.spec, self.schedule))
+            memory = self._memory()
             if not self.schedule.resident:
                 self._compute(work, TB.cast(block, "int32"), part, thread, memory)
                 return
@@ -83,6 +84,14 @@ class _Tiles:
             with TB.serial(0, (work.items - first + blocks - 1) // blocks) as turn:
                 self._compute(work, TB.cast(first + turn * blocks, "int32"), part, thread, memory)
                 ptx.barrier()  # the next tile's stages take the place of these results
+
+    def _memory(self) -> Expr:
+        size = kernel_bytes(self.spec, self.schedule)
+        return (
+            ptx.shared_memory(size, warpgroup.ALIGNMENT)
+            if self.schedule.warpgroups
+            else ptx.shared_memory(size)
+        )
 
     def _compute(self, work: Work, item: Expr, part: WarpPart, thread: Expr, memory: Expr) -> None:
         place, pipeline = work.place(item), self._pipeline(part, thread, memory)
@@ -98,12 +107,13 @@ class _Tiles:
 
     def _pipeline(self, part: WarpPart, thread: Expr, memory: Expr) -> Pipeline:
         spec, schedule, numbers = self.spec, self.schedule, per_chunk(self.spec.dtype)
-        x = SharedTile(schedule.tokens, schedule.depth // numbers)
+        panels = schedule.warpgroups
+        x = SharedTile(schedule.tokens, schedule.depth // numbers, in_panels=panels)
         of_x = of_weight = piece(spec.dtype, spec.k)
-        weight = SharedTile(schedule.outputs, schedule.depth // numbers)
+        weight = SharedTile(schedule.outputs, schedule.depth // numbers, in_panels=panels)
         if not spec.dense:
             of_x, of_weight = piece(spec.dtype, spec.k, spec.cols), numbers
-            weight = SharedTile(schedule.depth, schedule.outputs // numbers, in_pairs=spec.tf32)
+            weight = SharedTile(schedule.depth, schedule.outputs // numbers, spec.tf32, panels)
         copies = self._copy(x, thread, of_x), self._copy(weight, thread, of_weight)
         return Pipeline(schedule, self._product(part, x, weight), *copies, memory)
 
@@ -111,6 +121,8 @@ class _Tiles:
         spec = self.spec
         if spec.dtype == "float32" and not spec.tf32:
             return MultiplyAddProduct(part, x, weight, spec.dense)
+        if self.schedule.warpgroups:
+            return WarpgroupProduct(part, x, weight, spec.dense, spec.dtype)
         dtype = "tf32" if spec.tf32 else spec.dtype
         return TensorCoreProduct(part, x, weight, spec.dense, dtype, not has_ampere_instructions(self.target))
 

@@ -5,8 +5,8 @@ from math import prod
 from torch import fx
 
 from l0compile.ir.nodes import arguments, example_size, shape
+from l0compile.kernels.cuda.costs.linear import CUDA_LINEAR_COSTS, thread_blocks
 from l0compile.kernels.cuda.linear.code import cuda_linear
-from l0compile.kernels.cuda.linear.costs import CUDA_LINEAR_COSTS
 from l0compile.kernels.cuda.linear.schedules import cuda_cycles_bound, default_schedule, legal_schedules
 from l0compile.kernels.cuda.linear.spec import FEW_TOKENS, CudaLinearSchedule, CudaLinearSpec
 from l0compile.kernels.definition import KernelCall, KernelDef, Schedules, given
@@ -42,7 +42,9 @@ CUDA_LINEAR = KernelDef(
     emit=cuda_linear,
     costs=CUDA_LINEAR_COSTS,
     op="linear",
-    schedules=Schedules(CudaLinearSchedule, default_schedule, legal_schedules, cuda_cycles_bound),
+    schedules=Schedules(
+        CudaLinearSchedule, default_schedule, legal_schedules, cuda_cycles_bound, thread_blocks
+    ),
     dtypes=_TYPES,
     kind="cuda",
 )

@@ -4,16 +4,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from l0compile.kernels.cpu.lanes import Expr
-from l0compile.kernels.cuda import ptx
+from l0compile.kernels.cuda import ptx, warpgroup
 from l0compile.kernels.cuda.integers.product import IntegerProduct
 from l0compile.kernels.cuda.linear.copies import TileCopy
 from l0compile.kernels.cuda.linear.factors import Factors
 from l0compile.kernels.cuda.linear.multiply_add import MultiplyAddProduct
 from l0compile.kernels.cuda.linear.spec import CudaLinearSchedule
 from l0compile.kernels.cuda.linear.tensor_cores import TensorCoreProduct
+from l0compile.kernels.cuda.linear.warpgroups import WarpgroupProduct
 from l0compile.kernels.tir import TB
 
-WarpProduct = TensorCoreProduct | MultiplyAddProduct | IntegerProduct
+WarpProduct = TensorCoreProduct | WarpgroupProduct | MultiplyAddProduct | IntegerProduct
 
 
 @dataclass(frozen=True)
@@ -50,18 +51,32 @@ class Pipeline:
         columns = self._found(factors, first + ahead)
         with ptx.loop(count) as number:
             self._wait()
+            if self._by_warpgroups:
+                warpgroup.show_writes()
             ptx.barrier()
             place, then = ptx.kept(number % (ahead + 1)), ptx.kept((number + ahead) % (ahead + 1))
+            if self._by_warpgroups:  # first, since what follows runs meanwhile
+                self._multiply(sums, place)
             with TB.If(number + ahead < count), TB.Then():
                 self._fetch(factors, columns, registers, first + number + ahead, then)
             self._commit()
             self._find(factors, columns, first + number + ahead + 1)
-            x = ptx.kept(self._address(place))
-            self.product.multiply(sums, x, x + self.x_copy.tile.bytes)
+            if not self._by_warpgroups:
+                self._multiply(sums, place)
             if not self._asynchronous_only:
                 with TB.If(number + ahead < count), TB.Then():
                     self._put(registers, then)
+            if self._by_warpgroups:
+                warpgroup.wait(0)
         ptx.barrier()
+
+    def _multiply(self, sums: Any, place: Expr) -> None:
+        x = ptx.kept(self._address(place))
+        self.product.multiply(sums, x, x + self.x_copy.tile.bytes)
+
+    @property
+    def _by_warpgroups(self) -> bool:
+        return isinstance(self.product, WarpgroupProduct)
 
     @property
     def _copies(self) -> tuple[TileCopy, TileCopy]:

@@ -5,21 +5,32 @@ from itertools import product
 
 from l0compile.errors import BuildError, ScheduleError
 from l0compile.hardware.targets import Target
-from l0compile.kernels.cuda.architecture import RESERVED_BYTES, has_ampere_instructions, shared_bytes
+from l0compile.kernels.cuda.architecture import (
+    RESERVED_BYTES,
+    has_ampere_instructions,
+    has_warpgroups,
+    shared_bytes,
+)
 from l0compile.kernels.cuda.linear.spec import FEW_TOKENS, CudaLinearSchedule, CudaLinearSpec
 from l0compile.kernels.cuda.linear.tensors import bytes_of, per_chunk, piece
-from l0compile.kernels.cuda.ptx import COPY_BYTES
+from l0compile.kernels.cuda.ptx import COPY_BYTES, SHARED_ALIGNMENT
+from l0compile.kernels.cuda.warpgroup import ALIGNMENT, ROWS
 
 # Outputs of a tile -> its tokens, warps along tokens, warps along outputs, thread blocks of a multiprocessor.
 _OF_TENSOR_CORES = {16: (128, 4, 1, 5), 32: (128, 4, 1, 5), 64: (128, 4, 2, 4), 128: (128, 4, 2, 2)}
+_OF_WARPGROUPS = {16: (128, 8, 1, 4), 32: (128, 8, 1, 4), 64: (128, 8, 1, 4), 128: (128, 8, 1, 2)}
 _OF_MULTIPLY_ADDS = {16: (128, 4, 1, 5), 32: (128, 4, 1, 4), 64: (128, 4, 2, 2), 128: (64, 2, 4, 2)}
 # Bytes of k in a stage, and stages.
 _DEPTH, _MOST_STAGES = 64, 4
+# The largest tiles of warpgroups leave room for three such stages, with half of the barriers.
+_DEEPER = 128
 _STAGES = ((64, 4), (64, 3), (128, 3), (64, 2), (128, 2))
 # Tiles for few tokens are small, to be many; warps share their k.
 _FEW = CudaLinearSchedule(FEW_TOKENS, 16, 256, 1, 1, 4, slices=8, blocks=3)
 _WARPS = ((1, 1), (1, 2), (2, 1), (1, 4), (2, 2), (4, 1), (2, 4), (4, 2))
 _SPLITS = (2, 4, 8)
+# Warps along the tokens of tiles for warpgroups.
+_OF_FOUR = (4, 8, 16)
 _RESIDENT = 2
 # Registers of a thread for its sums: half of all leave room for factors and addresses.
 _SUMS = 128
@@ -32,10 +43,19 @@ def default_schedule(spec: CudaLinearSpec, target: Target) -> CudaLinearSchedule
         BuildError: blocks have rows that no tile divides.
     """
     outputs, each = max(_outputs(spec)), bytes_of(spec.dtype)
+    four = _multiplies_by_warpgroups(spec, target)
     tiles = _OF_MULTIPLY_ADDS if spec.dtype == "float32" and not spec.tf32 else _OF_TENSOR_CORES
-    tokens, token_warps, output_warps, blocks = tiles[outputs]
+    tokens, token_warps, output_warps, blocks = (_OF_WARPGROUPS if four else tiles)[outputs]
+    depth = _DEEPER if four and outputs == max(_OF_WARPGROUPS) else _DEPTH
     made = CudaLinearSchedule(
-        tokens, outputs, _DEPTH // each, token_warps, output_warps, _MOST_STAGES, blocks=blocks
+        tokens,
+        outputs,
+        depth // each,
+        token_warps,
+        output_warps,
+        _MOST_STAGES,
+        blocks=blocks,
+        warpgroups=four,
     )
     if spec.few:
         made = replace(_FEW, depth=_FEW.depth // each)
@@ -73,11 +93,17 @@ def legal_schedules(spec: CudaLinearSpec, target: Target) -> tuple[CudaLinearSch
             CudaLinearSchedule(tokens, outputs, depth // each, *warps, stages)
             for tokens, outputs, (depth, stages), warps in tiles
         ]
+        made += [
+            CudaLinearSchedule(16 * warps, outputs, depth // each, warps, 1, stages, warpgroups=True)
+            for warps, outputs, (depth, stages) in product(_OF_FOUR, _outputs(spec), _STAGES)
+        ]
     return tuple(dict.fromkeys(one for one in made if one == default or _worth_a_try(spec, target, one)))
 
 
 def cuda_cycles_bound(schedule: CudaLinearSchedule, target: Target) -> float:
-    """Numbers that a warp reads from shared memory for each product of its tile."""
+    """Numbers that a warp, or a warpgroup, reads from shared memory for each product of its tile."""
+    if schedule.warpgroups:
+        return 1 / ROWS + 1 / schedule.outputs
     return schedule.token_warps / schedule.tokens + schedule.output_warps / schedule.outputs
 
 
@@ -116,17 +142,40 @@ def check_schedule(spec: CudaLinearSpec, target: Target, schedule: CudaLinearSch
         raise ScheduleError(
             f"{schedule}: expected 16 tokens and 16 outputs a warp or more, and a depth of 32 bytes a slice"
         )
+    if schedule.warpgroups:
+        _check_warpgroups(spec, target, schedule)
     if schedule.threads > 1024 or kernel_bytes(spec, schedule) > shared_bytes(target):
         raise ScheduleError(
             f"{schedule}: expected at most 1024 threads and {shared_bytes(target)} bytes of stages"
         )
 
 
+def _multiplies_by_warpgroups(spec: CudaLinearSpec, target: Target) -> bool:
+    """Whether four warps may multiply together: 16-bit numbers, and tiles of 64 tokens and more."""
+    return has_warpgroups(target) and bytes_of(spec.dtype) == 2 and not spec.few
+
+
+def _check_warpgroups(spec: CudaLinearSpec, target: Target, schedule: CudaLinearSchedule) -> None:
+    if not has_warpgroups(target) or bytes_of(spec.dtype) != 2:
+        raise ScheduleError(
+            f"{schedule}: warpgroups expected sm_90a and numbers of 16 bits, got {target.cpu} and {spec.dtype}"
+        )
+    warps = schedule.token_warps
+    if warps % 4 or schedule.tokens != 16 * warps or schedule.output_warps != 1:
+        raise ScheduleError(
+            f"{schedule}: warpgroups expected four warps for each 64 tokens, and one along the outputs"
+        )
+
+
 def kernel_bytes(spec: CudaLinearSpec, schedule: CudaLinearSchedule) -> int:
-    """Shared memory of a thread block: that of its stages, and then of 16 tokens' sums of each warp."""
+    """Shared memory of a thread block: that of its stages, and then of 16 tokens' sums of each warp.
+
+    Warpgroups want it to begin at an address that has to be rounded up to.
+    """
     stage = (schedule.tokens + schedule.outputs) * schedule.depth * bytes_of(spec.dtype)
     sums = schedule.threads // 32 * 16 * schedule.outputs // schedule.output_warps * 4
-    return max(stage * schedule.stages, sums)
+    spare = ALIGNMENT - SHARED_ALIGNMENT if schedule.warpgroups else 0
+    return max(stage * schedule.stages, sums) + spare
 
 
 def _outputs(spec: CudaLinearSpec) -> list[int]:

@@ -56,6 +56,7 @@ class CudaLinearSchedule:
         blocks: thread blocks that a multiprocessor's registers have to be enough for; 0: the compiler's choice.
         resident: thread blocks of a multiprocessor that compute one tile after the other; 0: one tile each, so that the
             hardware hands them out, which evens out rows with unlike numbers of blocks.
+        warpgroups: four warps along the tokens multiply together, each 16 of them with all outputs (``wgmma``).
     """
 
     tokens: int
@@ -68,6 +69,7 @@ class CudaLinearSchedule:
     splits: int = 1
     blocks: int = 0
     resident: int = 0
+    warpgroups: bool = False
 
     @property
     def threads(self) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from l0compile.kernels.cpu.lanes import Expr, store
 from l0compile.kernels.cuda import ptx
 from l0compile.kernels.cuda.linear.shared_tile import SharedTile
-from l0compile.kernels.cuda.linear.warp import WarpPart
+from l0compile.kernels.cuda.linear.warp import WarpPart, write_sums
 from l0compile.kernels.tir import TB
 
 
@@ -49,12 +49,7 @@ class TensorCoreProduct:
 
     def write(self, sums: Any, tokens: int, to: Expr, tile: SharedTile) -> None:
         """The sums of the 16 tokens from ``tokens`` on to a tile [16, chunks of outputs] of float32."""
-        lane, across = self.part.lane, self.part.outputs // 8
-        for j in range(across):
-            for half in range(2):  # of the 16 tokens
-                place = tile.place(lane // 4 + 8 * half, j * 2 + lane % 4 // 2) + lane % 2 * 8
-                first = 4 * (tokens // 16 * across + j) + 2 * half
-                ptx.store_shared(to + place, ptx.at(sums, first), 2, "float32")
+        write_sums(sums, self.part, tokens, to, tile)
 
     def _load_x(self, fragments: Any, i: int, x: Expr, step: Expr) -> None:
         lane = self.part.lane

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from l0compile.errors import BuildError
 from l0compile.hardware.targets import Target, occupancy
@@ -16,13 +16,16 @@ _ENTRY = re.compile(
 )
 
 
+_SERIALIZED = re.compile(r"wgmma\.mma_async instructions are serialized .* in the function '(\S+)'")
+
+
 @dataclass(frozen=True)
 class CompiledFacts:
     """Facts of ptxas, of the machine code, and of the limits of the architecture. Nothing was run.
 
     Attributes:
         kernel: name of the ``__global__`` function.
-        arch: such as "sm_80".
+        arch: such as "sm_80" or "sm_90a".
         nvcc: version of the compiler.
         threads: of a thread block.
         registers: of a thread.
@@ -34,6 +37,7 @@ class CompiledFacts:
         occupancy: warps that it then holds, of the most it could, 0 to 1.
         limit: what keeps it from holding one more block.
         instructions: counted in the machine code.
+        serialized: ptxas waits for each product of a warpgroup before it begins the next.
     """
 
     kernel: str
@@ -49,6 +53,7 @@ class CompiledFacts:
     occupancy: float
     limit: str
     instructions: Instructions
+    serialized: bool
 
 
 def compiled_facts(code: CudaCode, target: Target) -> tuple[CompiledFacts, ...]:
@@ -65,13 +70,15 @@ def compiled_facts(code: CudaCode, target: Target) -> tuple[CompiledFacts, ...]:
 def facts_of(made: Compiled, launches: Sequence[CudaLaunch], target: Target) -> tuple[CompiledFacts, ...]:
     """The facts of kernels that were compiled already; errors as of ``compiled_facts``."""
     remarks, counted = dict(_ENTRY.findall(made.remarks)), count_instructions(made.cubin)
+    serialized = _SERIALIZED.findall(made.remarks)
     facts = []
     for launch in launches:
         if launch.name not in remarks or launch.name not in counted:
             raise BuildError(
                 f"target {target.name}: expected facts of the kernel {launch.name}, nvcc told of {sorted(remarks)}"
             )
-        facts.append(_facts(launch, remarks[launch.name], counted[launch.name], target))
+        one = _facts(launch, remarks[launch.name], counted[launch.name], target)
+        facts.append(replace(one, serialized=launch.name in serialized))
     return tuple(facts)
 
 
@@ -93,6 +100,7 @@ def _facts(launch: CudaLaunch, remarks: str, instructions: Instructions, target:
         occupancy=held.share,
         limit=held.limit,
         instructions=instructions,
+        serialized=False,
     )
 
 

@@ -24,6 +24,7 @@ class Instructions:
 
     Attributes:
         hmma: products of tensor cores of 16-bit and TF32 numbers (HMMA).
+        hgmma: the same, begun by four warps together (HGMMA, sm_90a only).
         imma: of 8-bit whole numbers (IMMA).
         ldgsts: asynchronous copies from global to shared memory (LDGSTS, from sm_80 on).
         ldsm: loads of fragments for tensor cores from shared memory (LDSM).
@@ -37,6 +38,7 @@ class Instructions:
     """
 
     hmma: int
+    hgmma: int
     imma: int
     ldgsts: int
     ldsm: int
@@ -108,6 +110,7 @@ def _counted(found: Mapping[str, int]) -> Instructions:
 
     return Instructions(
         hmma=of("HMMA"),
+        hgmma=of("HGMMA"),
         imma=of("IMMA"),
         ldgsts=of("LDGSTS"),
         ldsm=of("LDSM"),

@@ -65,6 +65,28 @@ def test_larger_blocks_are_quicker_at_one_density_and_tensor_cores_pay() -> None
     assert ms(replace(LAYER, dtype="tf32")) < ms(replace(LAYER, dtype="float32"))
 
 
+def test_warpgroups_pay_where_they_multiply() -> None:
+    """Dense layers of 16-bit numbers on sm_90a: not TF32, few tokens, attention, or another architecture."""
+
+    def gain(work: KernelWorkload, name: str = "cuda-sm90") -> float:
+        return by_warps(work, name) / ms(work, name)
+
+    def by_warps(work: KernelWorkload, name: str) -> float:
+        found = GpuModel(load_target(name), replace(OURS, warpgroups=False)).predict(work)
+        assert found is not None
+        return found.mid
+
+    dense = replace(LAYER, block=None, density=1.0)
+    heads = KernelWorkload("attention", (16, 16, 64, 64, 8192, 8192), tokens=8192, dtype="bfloat16")
+    assert gain(dense) > 1.1
+    assert [gain(one) for one in (replace(dense, dtype="tf32"), replace(dense, tokens=16), heads)] == [
+        1,
+        1,
+        1,
+    ]
+    assert gain(dense, "cuda-sm100") == gain(dense, "cuda-sm80") == 1
+
+
 def test_long_rows_take_longer_than_equal_ones() -> None:
     model = GpuModel(load_target("cuda-sm80"))
     work = replace(LAYER, tokens=128)

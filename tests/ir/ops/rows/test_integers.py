@@ -82,3 +82,5 @@ def test_starts_are_refused_where_sums_might_not_fit() -> None:
     wide = torch.full((1, LARGEST_SUM // (255 * 127)), 127, dtype=torch.int8)
     assert row_starts(wide, 0) is not None
     assert row_starts(F.pad(wide, (0, 1), value=127), 0) is None
+    assert row_starts(wide, 0, torch.tensor([LARGEST_SUM])) is None
+    assert row_starts(torch.ones(2, 3, dtype=torch.int8), 5, torch.tensor([7, -7])).tolist() == [-8, -22]

@@ -17,7 +17,7 @@ from tests.kernels.cuda.integers.mutants import OF_EACH
 
 TARGET = replace(load_target("cuda-sm80"), cores=2)
 TURING = replace(load_target("cuda-sm75"), cores=2)
-QUICK = 4  # of them; the others are slow together, since each is compiled
+QUICK = 2  # of them; the others are slow together, since each is compiled
 
 # Sizes leave rests everywhere, and there are more stages than places.
 SUBJECTS = {

@@ -47,27 +47,30 @@ def computed(problem: CudaIntegerProblem, tokens: int, target: Target, schedule:
     return problem.wrong(torch.from_numpy(result))
 
 
+DEFAULTS = (
+    (layer(72, 33, (16, 16), "gelu", residual=True), 37),
+    (layer(132, 40, DENSE, "relu", residual=True, zero_point=255), 130),
+    (layer(70, 25, DENSE), 37),  # odd rows everywhere: single words are copied, single numbers written
+    (layer(150, 40, (64, 64), bias=False, zero_point=None, order=False), 131),
+    (layer(156, 36, (48, 16), zero_point=0), 20),
+)
+
+
 @pytest.mark.parametrize(
     ("spec", "tokens"),
-    [
-        (layer(70, 25, DENSE), 37),  # odd rows everywhere: single words are copied, single numbers written
-        (layer(132, 40, DENSE, "relu", residual=True, zero_point=255), 130),
-        (layer(72, 33, (16, 16), "gelu", residual=True), 37),
-        (layer(150, 40, (64, 64), bias=False, zero_point=None, order=False), 131),
-        (layer(156, 36, (48, 16), zero_point=0), 20),
-    ],
+    [pytest.param(*one, marks=[pytest.mark.slow] * (number > 1)) for number, one in enumerate(DEFAULTS)],
     ids=str,
 )
 def test_default_schedules(spec: CudaIntegerLinearSpec, tokens: int) -> None:
     check(spec, tokens)
 
 
-@pytest.mark.parametrize("block", [DENSE, (32, 32)], ids=str)
+@pytest.mark.parametrize("block", [pytest.param(DENSE, marks=pytest.mark.slow), (32, 32)], ids=str)
 def test_instructions_of_turing(block: tuple[int, int]) -> None:
     check(layer(68, 28, block, residual=True, zero_point=100), 21, SM75)
 
 
-@pytest.mark.parametrize("block", [DENSE, (32, 32)], ids=str)
+@pytest.mark.parametrize("block", [pytest.param(DENSE, marks=pytest.mark.slow), (32, 32)], ids=str)
 def test_few_tokens(block: tuple[int, int]) -> None:
     """Warps share k, and so can thread blocks; more tokens than expected are right as well."""
     spec = layer(70, 152, block, residual=True, few=True)
@@ -89,6 +92,7 @@ def test_the_largest_sums_are_exact() -> None:
     assert computed(one, 3, SM80, None, ORDERS[:1]) == ""
 
 
+@pytest.mark.slow
 def test_thread_blocks_that_compute_several_tiles() -> None:
     check(layer(70, 16, (16, 16)), 300, replace(SM80, cores=2), resident=2)
 

@@ -17,10 +17,11 @@ Thread* current = nullptr;
 Index current_block;
 void* caller = nullptr;
 const Launch* launch = nullptr;
-uint32_t epoch = 1, block_run = 0, launch_epoch = 1;
+uint32_t epoch = 1, block_run = 0, block_epoch = 1, launch_epoch = 1;
 
 static std::vector<Thread> threads;
 static std::vector<Warp> warps;
+static std::vector<Meeting> meetings;  // by warpgroup
 static std::vector<unsigned> warp_order;
 static unsigned lane_order[WARP];
 static char* stacks = nullptr;
@@ -35,6 +36,8 @@ Index block_size() { return launch->block; }
 Index grid_size() { return launch->grid; }
 unsigned lane() { return current->lane; }
 uint32_t live_lanes() { return current->warp->live; }
+
+Thread& thread_of(unsigned number) { return threads[number]; }
 
 unsigned block_number() {
   return (current_block.z * launch->grid.y + current_block.y) * launch->grid.x + current_block.x;
@@ -100,6 +103,25 @@ void collect(const char* what, int line, uint32_t mask, void* deposit, Join join
   if (!complete(warp, at)) wait_in(State::at_collective, what, line);
 }
 
+void collect_group(const char* what, int line, void* deposit, GroupJoin join) {
+  const unsigned group = current->number / WARPGROUP, first = group * WARPGROUP;
+  if (first + WARPGROUP > threads.size())
+    fault("DivergentBarrier", "%s at line %d needs the 128 threads of a warpgroup, the block has %zu threads", what, line, threads.size());
+  if (meetings.size() <= group) meetings.resize(group + 1);
+  Meeting& meeting = meetings[group];
+  if (!meeting.arrived)
+    meeting.what = what, meeting.line = line;
+  else if (meeting.line != line || strcmp(meeting.what, what))
+    fault("DivergentBarrier", "comes to %s at line %d, others of its warpgroup wait in %s at line %d", what, line, meeting.what, meeting.line);
+  meeting.deposits[current->number - first] = deposit;
+  if (++meeting.arrived < WARPGROUP) return wait_in(State::at_collective, what, line);
+  meeting.arrived = 0;
+  Meeting whole = meeting;
+  join(whole.deposits);
+  for (unsigned i = 0; i < WARPGROUP; ++i)
+    if (&threads[first + i] != current) threads[first + i].state = State::ready;
+}
+
 void warp_barrier(int line, uint32_t mask) {
   // Only a barrier of all lanes orders what they do; after one of some lanes an access still counts as unordered.
   collect("__syncwarp", line, mask, current->warp, [](void** deposits, uint32_t came) {
@@ -112,6 +134,7 @@ void barrier(int line) { wait_in(State::at_barrier, "__syncthreads", line); }
 
 static void fiber_main() {
   body();
+  if (products_under_way()) fault("Race", "ends, and a wgmma of its warpgroup has not been waited for");
   Warp& warp = *current->warp;
   current->state = State::done;
   warp.live &= ~(1u << current->lane);
@@ -160,6 +183,11 @@ static bool release_barrier() {
     if (thread.state == State::at_barrier && !first) first = &thread;
   }
   if (!first && !stuck) return false;
+  if (stuck && !first && stuck->warp->gatherings.empty()) {
+    current = const_cast<Thread*>(stuck);
+    fault("Deadlock", "waits in %s at line %d for the other threads of its warpgroup, of which only %u came", stuck->what, stuck->line,
+          meetings[stuck->number / WARPGROUP].arrived);
+  }
   if (stuck && !first) {
     const Gathering& gathering = stuck->warp->gatherings[0];
     current = const_cast<Thread*>(stuck);
@@ -209,14 +237,20 @@ static void prepare_block() {
     thread.depth = 0;
     thread.copies.clear();
     thread.groups.clear();
+    thread.shown.clear();
+    thread.computed.clear();
+    thread.touched.clear();
+    thread.fenced = false;
     prepare_fiber(thread, fiber_main);
   }
 }
 
 static void run_block() {
-  ++epoch;
+  block_epoch = ++epoch;
   ++block_run;
+  meetings.clear();
   prepare_block();
+  start_products();
   start_shared(launch->dynamic_bytes);
   do {
     shuffle_orders();

@@ -57,7 +57,8 @@ static void global_access(Global& buffer, uintptr_t at, size_t bytes, bool write
 
 static void access(uintptr_t at, size_t bytes, bool writes, bool atomic = false) {
   static size_t last = 0;
-  if (!current || at - reinterpret_cast<uintptr_t>(current->stack) < STACK) return;
+  if (!current) return;
+  if (at - reinterpret_cast<uintptr_t>(current->stack) < STACK) return register_access(at, bytes, writes);
   if (at - reinterpret_cast<uintptr_t>(arena) < 2 * ARENA) return shared_access(at, bytes, writes, atomic);
   auto inside = [&](const Global& buffer) {
     return at - reinterpret_cast<uintptr_t>(buffer.data) < (buffer.bytes + PAGE - 1) / PAGE * PAGE;

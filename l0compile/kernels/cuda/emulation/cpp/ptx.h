@@ -25,12 +25,30 @@ void put(T& x, Bits bits) {
   memcpy(&x, &bits, sizeof x);
 }
 
+// The place of a register, for instructions that read and write it later.
+template <class T>
+Bits place(T& x) {
+  static_assert(sizeof(T) == 4, "an accumulator of wgmma is no register of 32 bits");
+  return reinterpret_cast<uintptr_t>(&x);
+}
+
 enum class Type { f16, bf16, tf32, s8, u8, f32, s32 };
 
 // mma.sync m{16,8}n8k{k}: d = a b + c.
 void mma(int line, int m, int k, Type d, Type a, Type b, Out to, In of_a, In of_b, In of_c);
 void ldmatrix(int line, bool transposed, Out to, Bits address);
 void stmatrix(int line, bool transposed, Bits address, In of);
+
+// wgmma.mma_async m64n{n}: both matrices by descriptors, sums of float in n / 2 registers at `places`.
+struct Wgmma {
+  int line, n;
+  Type type;
+  Bits a, b, accumulate, a_sign, b_sign, a_transposed, b_transposed;
+};
+void begin_product(const Wgmma& what, In places);
+void fence_registers(int line);
+void commit_products(int line);
+void wait_products(int line, unsigned left);
 
 // Loads and stores of 1 to 4 registers; `shared`: the address is one of shared memory; `cached`: by ld.global.nc.
 void load(bool shared, bool cached, unsigned bytes, Out to, Bits address);

@@ -23,6 +23,9 @@ void barrier(int line);
 // Calls `join` once, when every live lane of `mask` has come with its deposit; returns when it has.
 using Join = void (*)(void** deposits, uint32_t mask);
 void collect(const char* what, int line, uint32_t mask, void* deposit, Join join, bool whole_warp);
+// The same for the four warps of a warpgroup; `join` gets 128 deposits.
+using GroupJoin = void (*)(void** deposits);
+void collect_group(const char* what, int line, void* deposit, GroupJoin join);
 void warp_barrier(int line, uint32_t mask);
 uint32_t live_lanes();
 
@@ -41,5 +44,6 @@ void copy_async(uint64_t shared, const void* from, unsigned bytes, unsigned give
 void commit_copies();
 void wait_copies(unsigned groups_left);
 void wait_all_copies();
+void show_writes();  // fence.proxy.async
 
 }  // namespace emu

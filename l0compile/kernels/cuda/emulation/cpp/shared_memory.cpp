@@ -11,7 +11,9 @@ namespace {
 struct Cell {
   uint32_t write_epoch, write_warp_epoch, read_epoch, read_warp_epoch;
   uint32_t pending;  // the block that is copying to it asynchronously
+  uint32_t shown;    // how often the writer had shown its writes to the async proxy before this one
   uint16_t writer, reader, copier;
+  uint16_t products, product_group;    // wgmma under way that read it; the last of their warpgroups
   uint16_t region;                     // 0: belongs to no array
   bool atomic;                         // it was written by an atomic operation
   bool lanes_read, warps_read;         // by more than one lane of the reader's warp; by more than one warp
@@ -43,7 +45,7 @@ void prepare_arena() {
 static void place(size_t offset, size_t bytes, uint16_t number) {
   if (offset + bytes > 2 * ARENA) fault("LaunchFault", "%zu bytes of shared memory, a block has %zu", bytes, MOST_SHARED);
   memset(arena + offset, 0xff, bytes);
-  for (size_t i = 0; i < bytes; ++i) cells[offset + i].region = number;
+  for (size_t i = 0; i < bytes; ++i) cells[offset + i].region = number, cells[offset + i].products = 0;
 }
 
 void start_shared(size_t dynamic_bytes) {
@@ -142,6 +144,8 @@ static void write_cell(Cell& cell, size_t offset, bool atomic) {
   unsigned own = current->number;
   uint32_t warp_epoch = current->warp->epoch;
   check_pending(cell, offset, "writes");
+  if (cell.products)
+    race(offset, "writes", cell.product_group * WARPGROUP, "and its warpgroup read by a wgmma that nothing has waited for");
   if (cell.write_epoch == epoch && cell.writer != own && !(atomic && cell.atomic) && !(same_warp(cell.writer) && cell.write_warp_epoch != warp_epoch))
     race(offset, "writes", cell.writer, "wrote since the last barrier");
   if (cell.read_epoch == epoch) {
@@ -153,6 +157,7 @@ static void write_cell(Cell& cell, size_t offset, bool atomic) {
   cell.writer = own;
   cell.write_warp_epoch = warp_epoch;
   cell.atomic = atomic;
+  cell.shown = current->shown.size();
 }
 
 void shared_access(uintptr_t at, size_t bytes, bool writes, bool atomic) {
@@ -186,7 +191,48 @@ void end_pending(char* to, size_t bytes) {
     cell.write_epoch = epoch;
     cell.write_warp_epoch = current->warp->epoch;
     cell.writer = current->number;
+    cell.shown = current->shown.size();
   }
+}
+
+void show_writes() { current->shown.push_back(epoch); }
+
+template <class F>
+static void cells_of_product(uint64_t address, size_t bytes, F each) {
+  for (size_t offset = address; offset < address + bytes; ++offset) {
+    Cell& cell = cells[offset < 2 * ARENA ? offset : 0];
+    if (!cell.region || region_of(cell.region).block != block_run)
+      fault("OutOfBounds", "a wgmma reads shared memory at address %zu (dynamic: %zu bytes from %zu on), which is no array's",
+            offset, dynamic_size, dynamic.offset);
+    each(cell, offset);
+  }
+}
+
+// Products read past the generic proxy. Between a write and them come a barrier and a fence.proxy.async: of the thread
+// that wrote, before the barrier, or of all threads of the warpgroup, behind it.
+void begin_product_read(uint64_t address, size_t bytes, uint32_t group_shown) {
+  const char* what = "reads by wgmma";
+  cells_of_product(address, bytes, [&](Cell& cell, size_t offset) {
+    check_pending(cell, offset, what);
+    if (cell.write_epoch >= block_epoch) {
+      const auto& shown = thread_of(cell.writer).shown;
+      if (cell.write_epoch == epoch) race(offset, what, cell.writer, "wrote since the last barrier");
+      const bool by_writer = shown.size() > cell.shown && shown[cell.shown] < epoch;
+      if (!by_writer && group_shown <= cell.write_epoch)
+        race(offset, what, cell.writer, "wrote, with no fence.proxy.async of its own before the barrier, or of the warpgroup behind it");
+    }
+    ++cell.products;
+    cell.product_group = current->number / WARPGROUP;
+  });
+}
+
+void end_product_read(uint64_t address, size_t bytes) {
+  cells_of_product(address, bytes, [](Cell& cell, size_t) {
+    --cell.products;
+    cell.read_epoch = epoch;
+    cell.reader = current->number;
+    cell.lanes_read = cell.warps_read = true;
+  });
 }
 
 }  // namespace emu

@@ -12,7 +12,7 @@ from l0compile.hardware.targets import Target
 from l0compile.ir.nodes import example_size, shape
 from l0compile.ir.ops.activation import ACTIVATIONS
 from l0compile.ir.ops.bsr import heaviest_first
-from l0compile.kernels.cuda.linear.spec import FEW_TOKENS, CudaLinearSpec
+from l0compile.kernels.cuda.linear.spec import FEW_TOKENS, CudaLinearSchedule, CudaLinearSpec
 from l0compile.kernels.definition import KernelCall, KernelCosts, KernelOperands, example_rows
 from l0compile.kernels.token_tile import TokenTile
 
@@ -49,6 +49,11 @@ def _spec(workload: KernelWorkload, _: TokenTile | Target) -> CudaLinearSpec | N
 def _counts(_: KernelWorkload, __: Machine) -> Mapping[str, float]:
     """Nothing is counted: what was not measured on a GPU is predicted by an analytic model."""
     return {}
+
+
+def thread_blocks(spec: CudaLinearSpec, schedule: CudaLinearSchedule, workload: KernelWorkload) -> int:
+    """Thread blocks that multiply: one for each tile, or for each part of its k."""
+    return ceil(workload.tokens / schedule.tokens) * ceil(spec.n / schedule.outputs) * schedule.splits
 
 
 def _operands(
