@@ -341,10 +341,23 @@ def bag(_: TokenTile) -> Iterator[Example]:
         yield Example("bag", (x, indices, starts.to(index)))
 
 
+def product(_: TokenTile) -> Iterator[Example]:
+    left, right = torch.randn(3, 37, 70), torch.randn(3, 70, 45)
+    yield Example("product", (left, right, False))
+    yield Example("product", (left, right.mT.contiguous(), True))
+    yield Example("product", (left, right[:1], False))
+
+
+def top_places(_: TokenTile) -> Iterator[Example]:
+    for x in (torch.randn(7, 37), torch.randint(-9, 9, (7, 37), dtype=torch.int32)):
+        yield Example("top_places", (x, 5, True, True))
+        yield Example("top_places", (x, 37, False, True))
+
+
 EXAMPLES: dict[str, Callable[[TokenTile], Iterator[Example]]] = {
     "linear": linear, "rows_linear": rows_linear, "rows_bsr_linear": rows_bsr_linear, "narrow": narrow,
     "attention": attention, "block_attention": block_attention, "mask": mask, "norm": norm, "rope": rope,
-    "pack": pack, "bag": bag,
+    "pack": pack, "bag": bag, "product": product, "top_places": top_places,
     "conv": conv, "int8_conv": int8_conv, "quantize_planes": quantize_planes,
     "copy_planes": copy_planes, "window": window, "winograd_planes": winograd_planes,
     "winograd": winograd, "cuda_linear": cuda_linear, "cuda_attention": cuda_attention,
