@@ -227,10 +227,13 @@ def _kinds(leaves: Sequence[Any]) -> tuple[Any, ...] | None:
 
     None if that takes a closer look.
     """
-    if not _ORDINARY_TYPES.issuperset(map(type, leaves)):
-        return None
+    found: list[Any] = []
     try:
-        return tuple([(t.shape, t.dtype, t.device, t.is_neg(), t.data_ptr() == 0) for t in leaves])
+        for t in leaves:
+            if type(t) not in _ORDINARY_TYPES:
+                return None
+            found += (t.shape, t.dtype, t.device, t.is_neg(), t.data_ptr() == 0)
+        return tuple(found)
     except RuntimeError:  # sparse, nested, or inside torch.vmap: no address
         return None
 

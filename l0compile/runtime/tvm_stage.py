@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from l0compile.errors import InputError
-from l0compile.hardware._tvm_runtime import VirtualMachine, from_dlpack, tvm_threads, use_all_threads
+from l0compile.hardware._tvm_runtime import (
+    VirtualMachine,
+    array_of,
+    from_dlpack,
+    items_of,
+    tvm_threads,
+    use_all_threads,
+)
 from l0compile.lower.tvm.library import MachineCode
 from l0compile.runtime.profile import time_functions
 
@@ -29,7 +36,7 @@ class TvmStage:
         self._code = code
         self.constants = {name: aligned(tensor.detach()) for name, tensor in parameters.items()}
         self._owned = {tensor.data_ptr() for tensor in self.constants.values()}
-        self._bundle = [from_dlpack(tensor) for tensor in self.constants.values()]
+        self._bundle = array_of([from_dlpack(tensor) for tensor in self.constants.values()])
         self._main = VirtualMachine(code.module)["main"]
         self._threads: int | None = None
         self._machines = threading.local()
@@ -37,20 +44,24 @@ class TvmStage:
     def __call__(self, inputs: Sequence[Tensor]) -> list[Any]:
         """New tensors. Inputs must already have the shapes and dtypes that the stage was compiled for."""
         # Results come as torch tensors where an input is one.
-        arrays = [aligned(tensor) for tensor in inputs]
+        arrays, given = [], []
+        for tensor in inputs:
+            address = tensor.data_ptr()
+            given.append(address)
+            arrays.append(tensor if address % _ALIGNMENT == 0 and tensor.is_contiguous() else aligned(tensor))
         if self._threads is None:
             use_all_threads()
             found = self._main(*arrays, self._bundle)
         else:
             with tvm_threads(self._threads):
                 found = self._own_main()(*arrays, self._bundle)
-        given = [tensor.data_ptr() for tensor in inputs]
-        return [self._fresh(_torch(result), given) for result in found]
-
-    def _fresh(self, result: Tensor, given: Sequence[int]) -> Tensor:
-        """The result, or a copy where it is a constant or an input."""
-        address = result.data_ptr()
-        return result.clone() if address in self._owned or address in given else result
+        results = []
+        for item in items_of(found):
+            result = item if isinstance(item, Tensor) else torch.utils.dlpack.from_dlpack(item)
+            address = result.data_ptr()
+            # A constant or an input is copied.
+            results.append(result.clone() if address in self._owned or address in given else result)
+        return results
 
     def limit(self, threads: int | None) -> None:
         """Run kernels on that many threads from now on; None: on all."""
@@ -74,10 +85,6 @@ class TvmStage:
         use_all_threads()
         with nullcontext() if self._threads is None else tvm_threads(self._threads):
             return time_functions(self._code.module, [*_arrays(inputs), self._bundle], repeats)
-
-
-def _torch(result: Any) -> Tensor:
-    return result if isinstance(result, Tensor) else torch.utils.dlpack.from_dlpack(result)
 
 
 def _arrays(inputs: Sequence[Tensor]) -> list[Any]:

@@ -11,7 +11,6 @@ from typing import Any
 from l0compile.kernels.cpu.lanes import (
     ACTIVATIONS,
     Expr,
-    ahead,
     body,
     broadcast,
     held,
@@ -110,11 +109,8 @@ class _Tokens:
 
     def _add(self, sums: list[list[Any]], f: Expr) -> None:
         """Add the products with feature ``f``."""
-        size, core = self.tile.vector, self.tile.core
+        size = self.tile.vector
         lanes, row = ramp(0, size), self.group * self.spec.k + f
-        later, line = row + max(1, core.prefetch_bytes // (4 * self.spec.rows)), core.line_bytes // 4
-        for place in range(0, self.spec.rows, line):
-            ahead(self.data, later, 0, place)
         for number, token in enumerate(sums):
             x = broadcast(self.x[self.first + number, f], size)
             for v, register in enumerate(token):
