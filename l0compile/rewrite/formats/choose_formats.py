@@ -16,7 +16,14 @@ from l0compile.ir.ops.int8_conv import conv_matrix, without_groups
 from l0compile.ir.ops.words import features_of, word_blocks
 from l0compile.ir.program import Program
 from l0compile.ir.records import ATTENTION_NOTE, Format, Region
-from l0compile.rewrite.formats.format_choice import FormatChoice, Layers, choose, for_words, type_name
+from l0compile.rewrite.formats.format_choice import (
+    FormatChoice,
+    Layers,
+    choose,
+    for_words,
+    told_of_instructions,
+    type_name,
+)
 from l0compile.rewrite.formats.lists_of_attention import constant_program, listed_shares
 from l0compile.rewrite.formats.winograd import dense_time
 from l0compile.rewrite.linear_layers import PRECISIONS, linear_weight, narrow_weight
@@ -78,6 +85,7 @@ def choose_formats(program: Program, target: Target, costs: Costs | None = None)
             precision = PRECISIONS[narrow.dtype]
             layer = Layers(costs, prod(map(example_size, shape(node)[:-1])), precision) if costs else None
             choice, reason = choose(narrow, for_words(target, features_of(narrow.dtype)), layer)
+            reason = told_of_instructions(target, precision, reason)
             before = regions.get(name) or replace(_fresh(name, LINEAR, narrow), precision=precision)
             regions[name] = _record(before, narrow, choice, reason, layer)
             if choice.block is not None:
@@ -164,6 +172,7 @@ def _narrow_conv(
         set_argument(node, "weight", wide)
         set_argument(node, "groups", 1)
         editor.changed += 1
+    reason = told_of_instructions(target, PRECISIONS[weight.dtype], reason)
     before = regions.get(name) or replace(_fresh(name, CONV, weight), precision=PRECISIONS[weight.dtype])
     regions[name] = _record(before, weight, choice, reason)
 

@@ -142,3 +142,13 @@ def test_zeros_of_a_bfloat16_model_become_blocks() -> None:
     regions = compiled.explain().regions
     assert {(region.format, region.precision) for region in regions} == {("bsr", "bfloat16")}
     assert apart(compiled(x), model(x)) < 0.02
+
+
+@pytest.mark.parametrize("precision", ["int8", "bfloat16"])
+def test_what_a_target_lacks_is_told(precision: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4)).eval()
+    program = capture(l0.quantize(model, [torch.randn(16, 8)], precision), (torch.randn(2, 8),))
+    for target, lacks in ((ZEN4, False), (PLAIN, True)):
+        reasons = [region.reason for region in optimise(program, target).regions]
+        assert [f"no instruction for products in {precision}" in reason for reason in reasons] == [lacks] * 2
