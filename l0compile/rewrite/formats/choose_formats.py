@@ -82,14 +82,7 @@ def choose_formats(program: Program, target: Target, costs: Costs | None = None)
             if choice.block is not None:
                 _make_sparse(editor, node, found[0], choice.block)
         elif (narrow := narrow_weight(editor, node)) is not None:
-            precision = PRECISIONS[narrow.dtype]
-            layer = Layers(costs, prod(map(example_size, shape(node)[:-1])), precision) if costs else None
-            choice, reason = choose(narrow, for_words(target, features_of(narrow.dtype)), layer)
-            reason = told_of_instructions(target, precision, reason)
-            before = regions.get(name) or replace(_fresh(name, LINEAR, narrow), precision=precision)
-            regions[name] = _record(before, narrow, choice, reason, layer)
-            if choice.block is not None:
-                _make_sparse_words(editor, node, narrow, choice.block)
+            _narrow_layer(editor, node, narrow, regions, target, costs)
             present.add(name)
         elif (kernel := conv_weight(editor, node)) is not None:
             _conv(editor, node, kernel, regions, target)
@@ -105,6 +98,24 @@ def choose_formats(program: Program, target: Target, costs: Costs | None = None)
     usual = Counter(layers).most_common(1)[0][0] if layers else None
     final = tuple(region if name in present else _dropped(region, usual) for name, region in regions.items())
     return result if final == program.regions else replace(result, regions=final)
+
+
+def _narrow_layer(
+    editor: Editor,
+    node: fx.Node,
+    weight: Tensor,
+    regions: dict[str, Region],
+    target: Target,
+    costs: Costs | None,
+) -> None:
+    name, precision = region_of(node), PRECISIONS[weight.dtype]
+    layer = Layers(costs, prod(map(example_size, shape(node)[:-1])), precision) if costs else None
+    choice, reason = choose(weight, for_words(target, features_of(weight.dtype)), layer)
+    reason = told_of_instructions(target, precision, reason)
+    before = regions.get(name) or replace(_fresh(name, LINEAR, weight), precision=precision)
+    regions[name] = _record(before, weight, choice, reason, layer)
+    if choice.block is not None:
+        _make_sparse_words(editor, node, weight, choice.block)
 
 
 def _make_sparse(editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int, int]) -> None:
