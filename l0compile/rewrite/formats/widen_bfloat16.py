@@ -71,7 +71,7 @@ class _Widening:
     """The values that exist in float32: of a node in bfloat16, its numbers.
 
     Attributes:
-        regions: name -> what its products multiply, and why.
+        regions: name -> whether its products are of bfloat16 numbers.
     """
 
     def __init__(self, editor: Editor, products: bool) -> None:
@@ -84,6 +84,10 @@ class _Widening:
         if node.op != "call_function":
             return
         if not _narrow(node) and not any(map(_narrow, node.all_input_nodes)):
+            return
+        if is_op(node, aten.sym_size.int):
+            if node.args[0] in self.widened:
+                self.editor.replace(node, self._copy(node, self.widened))
             return
         rule = self._rule(node)
         result = rule(node) if rule is not None else None
@@ -234,7 +238,7 @@ def _told(program: Program, products: Mapping[str, bool]) -> Program:
         _region(region, products[region.name]) if region.name in products else region
         for region in program.regions
     )
-    return replace(program, regions=regions)
+    return program if regions == program.regions else replace(program, regions=regions)
 
 
 def _region(region: Region, products: bool) -> Region:
