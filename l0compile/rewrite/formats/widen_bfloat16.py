@@ -134,7 +134,7 @@ class _Widening:
         return self._round(self._same(node), node)
 
     def _part(self, node: fx.Node) -> fx.Node | None:
-        return self._call(node.target, (self.widened[node.args[0]], node.args[1]), node, node)  # type: ignore[index]
+        return self._call(node.target, (self.widened[node.args[0]], node.args[1]), node, node)
 
     def _cast(self, node: fx.Node) -> fx.Node | None:
         source = node.args[0]
@@ -184,7 +184,7 @@ class _Widening:
         return self._copy(node, wide)
 
     def _copy(self, node: fx.Node, by: dict[fx.Node, fx.Node]) -> fx.Node:
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda operand: by.get(operand, operand))  # type: ignore[misc]
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda operand: by.get(operand, operand))
         made = self._call(node.target, args, node, node, kwargs)
         made.meta["val"] = _in_float32(node) if by else node.meta.get("val")
         return made
