@@ -16,6 +16,9 @@ class ProjectedAttention(nn.Module):
         batch_first: whether the batch is the first axis, or the second.
     """
 
+    query: nn.Linear
+    key: nn.Linear
+    value: nn.Linear
     # What ``nn.TransformerEncoder`` reads to see whether its fast path, which reads weights itself, can be taken.
     in_proj_bias = None
     _qkv_same_embed_dim = False

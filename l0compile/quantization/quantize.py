@@ -46,41 +46,37 @@ def quantize(
     """Make a copy of a trained model whose linear layers and convolutions compute with 8 or 16 bits.
 
     The copy is an ordinary module in PyTorch that says exactly what the narrow model answers, and can be trained on.
-    Every ``nn.Linear`` (and ``Conv1D`` of transformers) that the calibration data reaches is replaced, and in int8
-    every ``nn.Conv2d`` of 3 or more channels, with a batch norm that alone reads it folded into it. An
-    ``nn.MultiheadAttention`` has four linear layers in the copy: ``query``, ``key``, ``value`` and ``out_proj``.
+    Every ``nn.Linear`` (and ``Conv1D`` of transformers) that the calibration data reaches is replaced, the four of an
+    ``nn.MultiheadAttention`` too, and in int8 ``nn.Conv2d`` of 3 or more channels, with batch norms folded into them.
 
     ``"int8"``: inputs are unsigned, with one zero point for a tensor, and weights signed, with a scale for each row.
     What is exactly 0 stays so. Outliers of input features move into the weights before rounding (SmoothQuant, arXiv
-    2211.10438), and scales are those of least squared error of each layer's output. Layers that get the very same
-    tensor share its scales. ``"bfloat16"``: both factors are rounded to bfloat16, sums are float32.
+    2211.10438); scales are those of least squared error of a layer's output, and shared by layers that get the very
+    same tensor. ``"bfloat16"``: both factors are rounded to bfloat16, sums are float32.
 
     Args:
         model: a trained float32 model; gates, if any, are hardened. It is not changed.
         calibration: batches of typical inputs without padding, which would count as input: mappings (called as
             ``model(**batch)``), tuples or lists (``model(*batch)``), or single inputs. Read once; 100 items are good.
-        precision: ``"int8"`` or ``"bfloat16"``; or the precision of each layer by its name: those left out stay
-            ``"float32"``.
+        precision: ``"int8"`` or ``"bfloat16"``; or that of each layer by its name: those left out stay ``"float32"``.
         rounding: of int8 weights. ``"nearest"``; or ``"compensated"``: column by column, where later columns make up
             for the error of earlier ones on the calibration data (GPTQ, arXiv 2210.17323), which takes longer.
-        activations: of linear layers in int8. ``"static"``: scales come from the calibration data. ``"dynamic"``: each
-            token has a scale of its own, from its largest magnitude, in every call; for tokens that differ much, at
-            the price of finding it.
-        attention: what both products of ``scaled_dot_product_attention`` multiply: ``"float32"``, or ``"bfloat16"``,
-            which takes half of their time on a CPU that has instructions for it, and more on others.
-        tolerance: a layer whose output changes by more than this stays float32: the sum of squared changes as a share
-            of the sum of squared outputs.
+        activations: of linear layers in int8: ``"static"`` scales come from the calibration data, with ``"dynamic"``
+            ones each token has its own, from its largest magnitude, in every call.
+        attention: what both products of ``scaled_dot_product_attention`` multiply, ``"float32"`` or ``"bfloat16"``.
+        tolerance: the sum of squared changes of a layer's output, as a share of the sum of squared outputs, above
+            which it stays float32.
         samples: inputs of each layer [k] to keep for the choice of scales, drawn from all that it gets.
-        forward: called as ``forward(model, batch)`` instead, for batches of another form.
-        rough: take the first scales that do: the model takes as long as with better ones.
+        forward: called as ``forward(model, batch)``.
+        rough: take the first scales that do.
 
     Returns:
-        The copy in evaluation mode; its ``quantization`` holds a
-        :class:`l0compile.quantization.LayerPrecision` for each linear layer and ``nn.Conv2d``, in their order.
+        The copy in evaluation mode; its ``quantization`` holds a :class:`l0compile.quantization.LayerPrecision` for
+        each linear layer and ``nn.Conv2d``, in their order.
 
     Raises:
-        ConfigError: an argument is unknown or a single batch; the model has no layer to make narrow, weights that are
-            not float32, or is quantised already.
+        ConfigError: an argument is unknown or a single batch; nothing can be narrow, weights are not float32, or it is
+            quantised already.
         DataError: no calibration batch, or one that leads to NaN or infinity at a layer.
         GateError: a gate is not hardened.
     """
@@ -91,11 +87,9 @@ def quantize(
     reasons = {name: _why_not(layer, wanted[name]) for name, layer in layers.items()}
     able = {name: layers[name] for name, reason in reasons.items() if reason is None}
     seen = partial(observe, narrow, batches=calibration, forward=forward, samples=samples)
-    how = _Fitting(wanted, rounding, rough, activations == "dynamic")
-    fitted, norms = _fitted(narrow, able, seen, how)
+    fitted, norms = _fitted(narrow, able, seen, _Fitting(wanted, rounding, rough, activations == "dynamic"))
     records = tuple(_decide(n, reasons[n], fitted.get(n), wanted[n], tolerance) for n in layers)
-    made = {layers[r.name]: fitted[r.name][0] for r in records if r.precision != "float32"}
-    return _finished(narrow, made, norms, records, attention)
+    return _finished(narrow, layers, fitted, norms, records, attention)
 
 
 def _fitted(
@@ -139,7 +133,8 @@ def _why_not(layer: nn.Module, precision: str) -> str | None:
 
 def _finished(
     model: nn.Module,
-    narrow: Mapping[nn.Module, nn.Module],
+    layers: Mapping[str, nn.Module],
+    fitted: Mapping[str, NarrowLayer],
     norms: Mapping[nn.Module, nn.Module],
     records: tuple[LayerPrecision, ...],
     attention: str,
@@ -147,8 +142,9 @@ def _finished(
     """Put each narrow layer in the place of its own, nothing in that of its batch norm, the records on the model."""
     if attention == "bfloat16":
         multiply_in_bfloat16(model)
-    for layer, by in narrow.items():
-        model = _replaced(model, layer, by)
+    for name in (record.name for record in records if record.precision != "float32"):
+        layer = layers[name]
+        model = _replaced(model, layer, fitted[name][0])
         if layer in norms:
             model = _replaced(model, norms[layer], nn.Identity())
     _leave_fast_path(model)
@@ -219,9 +215,9 @@ def _fit(
 ) -> dict[str, NarrowLayer]:
     fitted: dict[str, NarrowLayer] = {}
     for precision in PRECISIONS:
-        reached = {
-            n: found for n, found in seen.items() if len(found.rows) and how.precisions[n] == precision
-        }
+        # Of zeros alone there is no scale that would suit other inputs.
+        told = {n: found for n, found in seen.items() if len(found.rows) and bool(found.peak.any())}
+        reached = {n: found for n, found in told.items() if how.precisions[n] == precision}
         for names in shared_inputs(reached):
             own, inputs = [parameters[name] for name in names], [reached[name] for name in names]
             if precision == "int8":
@@ -239,7 +235,7 @@ def _decide(
     if reason is not None:
         return LayerPrecision(name, "float32", reason=reason)
     if fitted is None:
-        return LayerPrecision(name, "float32", reason="no calibration batch reached it")
+        return LayerPrecision(name, "float32", reason="no calibration batch reached it, or only with zeros")
     error = fitted[1]
     if not error <= tolerance:
         return LayerPrecision(

@@ -171,7 +171,7 @@ def optimise(
     Raises:
         RewriteError: a pass broke the program; nothing is returned then.
     """
-    groups = (*_DENSE, *_for_target(program), FORMATS)
+    groups = (*_DENSE, *_for_target(program, target), FORMATS)
     passes = select(groups, zeros=not ignore_zeros, target=target, costs=costs)
     return run(program, passes, max_rewrites=max_rewrites)
 
@@ -199,12 +199,12 @@ def choose(
     program: Program, target: Target, costs: Costs | None = None, *, ignore_zeros: bool = False
 ) -> Program:
     """The rest of :func:`optimise` for a result of :func:`optimise_dense`: numbers and formats that suit the target."""
-    groups = (*_for_target(program), *(() if ignore_zeros else (FORMATS,)))
+    groups = (*_for_target(program, target), *(() if ignore_zeros else (FORMATS,)))
     return run(program, select(groups, target=target, costs=costs))
 
 
-def _for_target(program: Program) -> tuple[PassGroup, ...]:
-    return (WIDEN,) if has_bfloat16(program) else ()
+def _for_target(program: Program, target: Target) -> tuple[PassGroup, ...]:
+    return (WIDEN,) if target.kind == "llvm" and has_bfloat16(program) else ()
 
 
 def assign_layouts(program: Program, *, lanes: int, rows: int) -> Program:

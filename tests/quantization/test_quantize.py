@@ -347,3 +347,10 @@ def test_rough_scales_change_neither_zeros_nor_what_is_computed() -> None:
     for narrow in (best, rough):
         errors.append(float((narrow(batches[0]) - wanted).square().sum() / wanted.square().sum()))
     assert errors[0] <= errors[1] < 0.01
+
+
+def test_zeros_alone_give_no_scale() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+    narrow = l0.quantize(model, [torch.zeros(8, 4)])
+    assert [record.precision for record in narrow.quantization] == ["float32", "int8"]
+    assert "only with zeros" in narrow.quantization[0].reason

@@ -16,7 +16,14 @@ from l0compile.ir.ops.int8_conv import conv_matrix, without_groups
 from l0compile.ir.ops.words import features_of, word_blocks
 from l0compile.ir.program import Program
 from l0compile.ir.records import ATTENTION_NOTE, Format, Region
-from l0compile.rewrite.formats.format_choice import FormatChoice, Layers, choose, for_words, type_name
+from l0compile.rewrite.formats.format_choice import (
+    FormatChoice,
+    Layers,
+    choose,
+    for_words,
+    told_of_instructions,
+    type_name,
+)
 from l0compile.rewrite.formats.lists_of_attention import constant_program, listed_shares
 from l0compile.rewrite.formats.winograd import dense_time
 from l0compile.rewrite.linear_layers import PRECISIONS, linear_weight, narrow_weight
@@ -75,13 +82,7 @@ def choose_formats(program: Program, target: Target, costs: Costs | None = None)
             if choice.block is not None:
                 _make_sparse(editor, node, found[0], choice.block)
         elif (narrow := narrow_weight(editor, node)) is not None:
-            precision = PRECISIONS[narrow.dtype]
-            layer = Layers(costs, prod(map(example_size, shape(node)[:-1])), precision) if costs else None
-            choice, reason = choose(narrow, for_words(target, features_of(narrow.dtype)), layer)
-            before = regions.get(name) or replace(_fresh(name, LINEAR, narrow), precision=precision)
-            regions[name] = _record(before, narrow, choice, reason, layer)
-            if choice.block is not None:
-                _make_sparse_words(editor, node, narrow, choice.block)
+            _narrow_layer(editor, node, narrow, regions, target, costs)
             present.add(name)
         elif (kernel := conv_weight(editor, node)) is not None:
             _conv(editor, node, kernel, regions, target)
@@ -97,6 +98,24 @@ def choose_formats(program: Program, target: Target, costs: Costs | None = None)
     usual = Counter(layers).most_common(1)[0][0] if layers else None
     final = tuple(region if name in present else _dropped(region, usual) for name, region in regions.items())
     return result if final == program.regions else replace(result, regions=final)
+
+
+def _narrow_layer(
+    editor: Editor,
+    node: fx.Node,
+    weight: Tensor,
+    regions: dict[str, Region],
+    target: Target,
+    costs: Costs | None,
+) -> None:
+    name, precision = region_of(node), PRECISIONS[weight.dtype]
+    layer = Layers(costs, prod(map(example_size, shape(node)[:-1])), precision) if costs else None
+    choice, reason = choose(weight, for_words(target, features_of(weight.dtype)), layer)
+    reason = told_of_instructions(target, precision, reason)
+    before = regions.get(name) or replace(_fresh(name, LINEAR, weight), precision=precision)
+    regions[name] = _record(before, weight, choice, reason, layer)
+    if choice.block is not None:
+        _make_sparse_words(editor, node, weight, choice.block)
 
 
 def _make_sparse(editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int, int]) -> None:
@@ -164,6 +183,7 @@ def _narrow_conv(
         set_argument(node, "weight", wide)
         set_argument(node, "groups", 1)
         editor.changed += 1
+    reason = told_of_instructions(target, PRECISIONS[weight.dtype], reason)
     before = regions.get(name) or replace(_fresh(name, CONV, weight), precision=PRECISIONS[weight.dtype])
     regions[name] = _record(before, weight, choice, reason)
 

@@ -155,3 +155,13 @@ def _block_choices(
     scale = max(1.0, min((told.time / table.time for told, table in pairs), default=1.0))
     for told, table in zip(known, by_table, strict=True):
         yield told or replace(table, time=table.time * scale)
+
+
+def told_of_instructions(target: Target, precision: str, reason: str) -> str:
+    """``reason``, behind a warning where ``target`` has no instructions for products of this precision."""
+    if target.multiplies(precision):
+        return reason
+    lacking = (
+        f"{target.name} has no instruction for products in {precision}: plain arithmetic, slower than float32"
+    )
+    return "; ".join(filter(None, (lacking, reason)))

@@ -71,7 +71,7 @@ class _Widening:
     """The values that exist in float32: of a node in bfloat16, its numbers.
 
     Attributes:
-        regions: name -> what its products multiply, and why.
+        regions: name -> whether its products are of bfloat16 numbers.
     """
 
     def __init__(self, editor: Editor, products: bool) -> None:
@@ -84,6 +84,10 @@ class _Widening:
         if node.op != "call_function":
             return
         if not _narrow(node) and not any(map(_narrow, node.all_input_nodes)):
+            return
+        if is_op(node, aten.sym_size.int):
+            if node.args[0] in self.widened:
+                self.editor.replace(node, self._copy(node, self.widened))
             return
         rule = self._rule(node)
         result = rule(node) if rule is not None else None
@@ -130,7 +134,7 @@ class _Widening:
         return self._round(self._same(node), node)
 
     def _part(self, node: fx.Node) -> fx.Node | None:
-        return self._call(node.target, (self.widened[node.args[0]], node.args[1]), node, node)  # type: ignore[index]
+        return self._call(node.target, (self.widened[node.args[0]], node.args[1]), node, node)
 
     def _cast(self, node: fx.Node) -> fx.Node | None:
         source = node.args[0]
@@ -180,7 +184,7 @@ class _Widening:
         return self._copy(node, wide)
 
     def _copy(self, node: fx.Node, by: dict[fx.Node, fx.Node]) -> fx.Node:
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda operand: by.get(operand, operand))  # type: ignore[misc]
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda operand: by.get(operand, operand))
         made = self._call(node.target, args, node, node, kwargs)
         made.meta["val"] = _in_float32(node) if by else node.meta.get("val")
         return made
@@ -234,7 +238,7 @@ def _told(program: Program, products: Mapping[str, bool]) -> Program:
         _region(region, products[region.name]) if region.name in products else region
         for region in program.regions
     )
-    return replace(program, regions=regions)
+    return program if regions == program.regions else replace(program, regions=regions)
 
 
 def _region(region: Region, products: bool) -> Region:

@@ -34,7 +34,7 @@ def merge_roundings(program: Program) -> Program:
             continue
         for user in list(node.users):
             if _rounds(user, node) or _only_viewed(user):
-                user.replace_input_with(node, node.args[0])  # type: ignore[arg-type]
+                user.replace_input_with(node, node.args[0])
                 editor.changed += 1
     return editor.finish()
 
@@ -43,7 +43,7 @@ def _rounds(user: fx.Node, node: Any) -> bool:
     """Whether ``user`` reads ``node`` as operands that it rounds, and as nothing else."""
     if not is_op(user, *_ROUND):
         return False
-    names = _ROUND[user.target]  # type: ignore[index]
+    names = _ROUND[user.target]
     return not any(value is node for name, value in arguments(user).items() if name not in names)
 
 

@@ -143,8 +143,8 @@ class _TokenLayout(Packing):
         if words is None:
             return None
         first = (-zero_point * weight.int().sum(1)).to(torch.int32)
-        if start is not None:
-            first = first + self.editor.value(start)
+        if (removed := self.editor.value(start)) is not None:
+            first = first + removed
         begins = self.editor.add_constant(f"{data.target}_start", first, node)
         epilogue = (None, None, int(weight.shape[0]), "", 0, self.tokens(x))
         args = (words, data, indices, indptr, begins, scale, bias, *epilogue)

@@ -70,6 +70,16 @@ def test_values_are_wide_and_rounded(target: Any) -> None:
         assert found_value.dtype == wanted.dtype and apart(found_value, wanted) < 0.02
 
 
+def test_sizes_that_vary() -> None:
+    torch.manual_seed(0)
+    model, ids = narrowed(Block()), torch.randint(0, 10, (2, 5))
+    program = optimise(capture(model, (ids,), dynamic_shapes={0: "batch", 1: "tokens"}), ZEN4)
+    assert calls(program)[_MULTIPLIES] == 5
+    for other in (ids, torch.randint(0, 10, (3, 9))):
+        for found_value, wanted in zip(program.run(other), model(other), strict=True):
+            assert found_value.dtype == wanted.dtype and apart(found_value, wanted) < 0.02
+
+
 def test_what_is_not_in_bfloat16_stays_the_same_program() -> None:
     program = optimise(capture(nn.Linear(8, 8).eval(), (torch.randn(2, 8),)), ZEN4)
     assert "widen_bfloat16" not in {record.name for record in program.history}
@@ -142,3 +152,13 @@ def test_zeros_of_a_bfloat16_model_become_blocks() -> None:
     regions = compiled.explain().regions
     assert {(region.format, region.precision) for region in regions} == {("bsr", "bfloat16")}
     assert apart(compiled(x), model(x)) < 0.02
+
+
+@pytest.mark.parametrize("precision", ["int8", "bfloat16"])
+def test_what_a_target_lacks_is_told(precision: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4)).eval()
+    program = capture(l0.quantize(model, [torch.randn(16, 8)], precision), (torch.randn(2, 8),))
+    for target, lacks in ((ZEN4, False), (PLAIN, True)):
+        reasons = [region.reason for region in optimise(program, target).regions]
+        assert [f"no instruction for products in {precision}" in reason for reason in reasons] == [lacks] * 2
