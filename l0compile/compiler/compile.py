@@ -28,7 +28,6 @@ from l0compile.compiler.verification import (
 from l0compile.compiler.verification import verify as verify_calls
 from l0compile.errors import ArtifactError, BuildError, NoAnswerError, RewriteError
 from l0compile.frontend.dense_tensors import dense_weights
-from l0compile.frontend.example_inputs import check_containers
 from l0compile.frontend.export import capture
 from l0compile.gates import hardening
 from l0compile.hardware.costs import GpuModel
@@ -109,7 +108,6 @@ def compile(
         RewriteError: verification found a difference above the tolerance.
     """
     check_threads(threads)
-    check_containers(args, kwargs)
     calls = read_calls(model, args, kwargs or {}, verify)
     target = target if isinstance(target, Target) else load_target(target)
     check_engine(engine, target)

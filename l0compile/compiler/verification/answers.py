@@ -9,6 +9,7 @@ from torch.utils import _pytree as pytree
 
 from l0compile.compiler.verification.rounding import rounding_distance
 from l0compile.errors import ConfigError, NoAnswerError, RewriteError
+from l0compile.frontend.example_inputs import check_containers
 from l0compile.frontend.fast_path import has_fast_path, without_fast_path
 from l0compile.ir.nodes import is_op
 from l0compile.ir.program import Program
@@ -144,8 +145,10 @@ def read_calls(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], wante
         wanted: ``verify`` of ``compile``: False for no call, True for the example, or more calls beside the example.
 
     Raises:
+        CaptureError: the example is no tuple with a dict.
         ConfigError: ``wanted`` is neither a bool nor a list of calls.
     """
+    check_containers(args, kwargs)
     if wanted is False:
         return []
     example = (tuple(args), dict(kwargs))
@@ -192,7 +195,11 @@ def _compare(where: str, want: Any, got: Any, limit: float) -> float:
         want, got = (torch.view_as_real(value.detach().resolve_conj()) for value in (want, got))
     if not want.dtype.is_floating_point:
         if not torch.equal(want, got):
-            raise RewriteError(f"{where}: expected {want.dtype} values equal to the model's, got others")
+            ties = "; of equal values topk and sort of PyTorch name any place, and ours the first"
+            hint = ties if want.dtype == torch.int64 else ""
+            raise RewriteError(
+                f"{where}: expected {want.dtype} values equal to the model's, got others{hint}"
+            )
         return 0.0
     wanted, given = want.detach().double(), got.detach().double()
     if bool(wanted.isnan().any()):
