@@ -102,7 +102,8 @@ def _binary(state: PlanePacking, node: fx.Node) -> fx.Node | None:
         constants = [state.editor.add_constant(f"{node.name}_{name}", part, node) for name, part in names]
         args = (state.packed[x], *constants, len(parts[1]), [planes.lead], planes.numbers(), "")
         return state.editor.call(l0.packed_window.default, args, before=node)
-    if not any(argument in state.packed for argument in node.args[:2]):
+    # An operand in planes may be smaller than the result: columns that gate a whole image.
+    if image_size(node) not in state.layouts or not any(a in state.packed for a in node.args[:2]):
         return None
     operands = tuple(_operand(state, argument, node) for argument in node.args[:2])
     if None in operands:

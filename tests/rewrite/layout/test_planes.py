@@ -196,6 +196,25 @@ def test_neighbours(captured, agree, count: Count, name: str) -> None:  # type: 
     assert bool(outside) == (name in STAYS and name not in ("mean over rows",))
 
 
+class Gates(nn.Module):
+    """Rows and columns through 1x1 convolutions, which gate a whole image, as in coordinate attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows, self.columns = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.rows(x.mean(3, keepdim=True)).sigmoid() * self.columns(x.mean(2, keepdim=True))
+
+
+@settings(max_examples=20, deadline=None)
+@given(size=sizes(1, 6))
+def test_planes_smaller_than_what_they_gate(size: tuple[int, int]) -> None:
+    model, x = Gates().eval(), torch.randn(2, 4, *size)
+    program = capture(model, (x,))
+    torch.testing.assert_close(run(program, PASSES).module()(x)[0], model(x))
+
+
 def test_symbolic_batch_is_packed_and_a_symbolic_image_is_not(agree, count: Count) -> None:  # type: ignore[no-untyped-def]
     x = torch.randn(3, 3, 8, 8)
     batch = run(capture(Block().eval(), (x,), dynamic_shapes={"x": {0: "n"}}), PASSES)

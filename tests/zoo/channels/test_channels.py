@@ -42,14 +42,8 @@ def test_dead_channels_of_every_net_go(name: str) -> None:
     check(name)
 
 
-# x * sigmoid(rows) * sigmoid(columns) of a square image is compiled wrongly, with or without zeros: it is refused.
-GATES = pytest.mark.xfail(strict=True, reason="two broadcast gates of as many elements in one fused kernel")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=GATES) if n == "coordinate_attention" else n for n in NETS]
-)
+@pytest.mark.parametrize("name", NETS)
 def test_every_net_compiles(name: str) -> None:
     model, inputs = pruned(NETS[name])
     compiled = l0.compile(model, inputs, engine="tvm", verify=False)
