@@ -145,6 +145,7 @@ def read_calls(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], wante
         wanted: ``verify`` of ``compile``: False for no call, True for the example, or more calls beside the example.
 
     Raises:
+        CaptureError: the example is no tuple with a dict.
         ConfigError: ``wanted`` is neither a bool nor a list of calls.
         CaptureError: ``args`` or ``kwargs`` is no container of inputs.
     """
@@ -195,7 +196,11 @@ def _compare(where: str, want: Any, got: Any, limit: float) -> float:
         want, got = (torch.view_as_real(value.detach().resolve_conj()) for value in (want, got))
     if not want.dtype.is_floating_point:
         if not torch.equal(want, got):
-            raise RewriteError(f"{where}: expected {want.dtype} values equal to the model's, got others")
+            ties = "; of equal values topk and sort of PyTorch name any place, and ours the first"
+            hint = ties if want.dtype == torch.int64 else ""
+            raise RewriteError(
+                f"{where}: expected {want.dtype} values equal to the model's, got others{hint}"
+            )
         return 0.0
     wanted, given = want.detach().double(), got.detach().double()
     if bool(wanted.isnan().any()):

@@ -22,10 +22,11 @@ def nan_weights(model: Any) -> str:
 
 
 def _weights(module: nn.Module) -> Iterator[tuple[str, list[Tensor]]]:
-    """Give the names of a module's tensors, with the tensors that each is made from, if it is made."""
-    if parametrize.is_parametrized(module):
-        for name, made in module.parametrizations.items():
-            yield name, list(made.parameters(recurse=False))
+    """Give the names of a module's tensors, with the tensors that weight_norm makes each from, if it does."""
+    if parametrize.is_parametrized(module) and isinstance(module.parametrizations, nn.ModuleDict):
+        for name, steps in module.parametrizations.items():
+            normed = any(type(step).__name__ == "_WeightNorm" for step in steps.children())
+            yield name, list(steps.parameters(recurse=False)) if normed else []
     for hook in module._forward_pre_hooks.values():
         if isinstance(hook, WeightNorm):
             yield hook.name, [getattr(module, hook.name + part) for part in ("_g", "_v")]
@@ -39,5 +40,5 @@ def _cause(made: list[Tensor], value: Tensor) -> str:
     which = f" in {'row' if len(rows) == 1 else 'rows'} {', '.join(map(str, rows[:8]))}" if rows else ""
     return (
         f"{which}, though what it is made from does not: weight_norm divides a row of zeros by its length, 0 / 0. "
-        "torch.nn.utils.parametrize.remove_parametrizations before rows become zero avoids that"
+        "Remove weight_norm before rows become zero"
     )
