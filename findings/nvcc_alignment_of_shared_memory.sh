@@ -28,5 +28,5 @@ for file in small_first large_first; do
     echo "$file: $(declared "$folder/$file")"
     grep -q 'warning #1886-D' "$folder/$file.said"
 done
-[[ $(declared "$folder/small_first") == 'extern .shared .align 64' ]]
-[[ $(declared "$folder/large_first") == 'extern .shared .align 1024' ]]
+test "$(declared "$folder/small_first")" = 'extern .shared .align 64'
+test "$(declared "$folder/large_first")" = 'extern .shared .align 1024'
