@@ -232,16 +232,14 @@ def search_model(
         args: positional example inputs, at the size whose latency counts.
         out: as in :func:`search_space`.
         budget_ms: the milliseconds that a call may take.
-        drop: instead of ``budget_ms``: the share of the dense quality that may be lost, such as 0.01; the model is
-            then as fast as possible.
+        drop: instead, the share of the dense quality that may be lost, such as 0.01, for the fastest possible model.
         artifact_mb: the most that the saved model may have, in millions of bytes.
         calibration: tuples of arguments like ``args``, without padding, for the statistics of every layer.
         dynamic_shapes: as in ``compile``.
         effort: how long to search.
         training: how to train.
-        precision: what the layers of ``space`` may multiply: one or several of "float32", "bfloat16" and "int8", each
-            chosen layer by layer beside the blocks; default: that of a ``Space``, else float32. Blocks have whole words
-            for columns then: four numbers of int8, two of bfloat16.
+        precision: one or several of "float32", "bfloat16" and "int8", to choose from for each layer; blocks
+            have whole words for columns then: four numbers of int8, two of bfloat16. Default: that of a ``Space``.
         resume: as in :func:`search_space`.
         progress: as in :func:`search_space`.
 
@@ -249,8 +247,7 @@ def search_model(
         What the search found.
 
     Raises:
-        ConfigError: ``space`` is no `Space`, and not exactly one of ``budget_ms`` and ``drop`` is given; or a precision
-            is unknown, given twice, or one that the target has no instructions for.
+        ConfigError: not exactly one of ``budget_ms`` and ``drop`` is given with patterns, or no such precision.
         L0CompileError: as in :func:`search`.
     """
     found = space if isinstance(space, Space) else _space(space, budget_ms, drop, artifact_mb)
