@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import l0compile as l0
 from l0compile.frontend.export import capture
 from l0compile.hardware.targets import load_target
-from l0compile.ir.ops.activation import ACTIVATIONS, activation_of
+from l0compile.ir.ops.activation import PLAIN, activation_of
 from l0compile.rewrite.pipeline import assign_layouts, optimise
 
 CORNERS = [math.nan, math.inf, 0.0, -0.0, 3.0, -3.0, 6.0, -6.0, 2.5, -2.5, 7.0, -0.1]
@@ -25,7 +25,7 @@ class Layers(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        return [f(layer(x)) for layer, f in zip(self.layers, ACTIVATIONS.values(), strict=True)]
+        return [f(layer(x)) for layer, f in zip(self.layers, PLAIN.values(), strict=True)]
 
 
 def with_corners(layer: Any, density: float = 1.0) -> Any:
@@ -53,7 +53,7 @@ KINDS: dict[str, tuple[Any, tuple[int, ...]]] = {
 def model(request: pytest.FixtureRequest) -> tuple[nn.Module, Tensor]:
     torch.manual_seed(0)
     make, sizes = KINDS[request.param]
-    return Layers(*(make() for _ in ACTIVATIONS)).eval(), torch.randn(sizes)
+    return Layers(*(make() for _ in PLAIN)).eval(), torch.randn(sizes)
 
 
 def test_every_activation_is_part_of_a_kernel(model: tuple[nn.Module, Tensor]) -> None:
@@ -70,7 +70,7 @@ def test_compiled_they_agree_with_pytorch(model: tuple[nn.Module, Tensor]) -> No
     with torch.no_grad():
         # In float32 PyTorch 2.13 gives NaN for GELU of infinity on some CPUs.
         expected = [result.float() for result in copy.deepcopy(network).double()(x.double())]
-    for name, want, got in zip(ACTIVATIONS, expected, compiled(x), strict=True):
+    for name, want, got in zip(PLAIN, expected, compiled(x), strict=True):
         torch.testing.assert_close(
             got, want, rtol=1e-4, atol=1e-5, equal_nan=True, msg=lambda m, n=name: f"{n}: {m}"
         )

@@ -12,7 +12,7 @@ from l0compile.ir.nodes import arguments, is_op
 
 aten = torch.ops.aten
 
-_PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
+PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
     "": lambda x: x,
     "relu": F.relu,
     "relu6": F.relu6,
@@ -23,6 +23,7 @@ _PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
 }
+"""Name -> PyTorch's own function."""
 ROUNDED = "bfloat16"
 """Rounding to bfloat16, as an activation: before another, after it, or both."""
 
@@ -49,9 +50,9 @@ def _in_turn(*functions: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = with_roundings(
-    _PLAIN, lambda x: x.to(torch.bfloat16).to(x.dtype)
+    PLAIN, lambda x: x.to(torch.bfloat16).to(x.dtype)
 )
-"""Name -> PyTorch's own function. Kernels and operators of ours call an activation by this name.
+"""Those of :data:`PLAIN`, and with roundings. Kernels and operators of ours call an activation by this name.
 
 "prelu" is one too, for operators that take its slopes; see :func:`activate`.
 """
