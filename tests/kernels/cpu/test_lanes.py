@@ -9,11 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l0compile.hardware._tvm import runtime, te
+from l0compile.hardware._tvm import runtime
 from l0compile.ir.ops.activation import ACTIVATIONS
 from l0compile.kernels.cpu import lanes
+from l0compile.kernels.tir import TB
 from tests.kernels.kept_code import kept_code
 
+LANES = 4
 REFERENCES = {
     "exp": (torch.exp, -80.0, 80.0),
     "erf": (torch.erf, -6.0, 6.0),
@@ -25,11 +27,13 @@ REFERENCES = {
 
 @cache
 def compiled(name: str, size: int) -> Any:
-    a = te.placeholder((size,), "float32", name="a")
     function = lanes.ACTIVATIONS.get(name) or getattr(lanes, name)
-    b = te.compute(a.shape, lambda i: function(a(i)), name="b")
-    code = te.create_prim_func([a, b])
-    return kept_code(code)
+    with lanes.kernel("activation") as builder:
+        a, b = lanes.param("a", (size,)), lanes.param("b", (size,))
+        with lanes.body(), TB.serial(0, size // LANES) as i:
+            register = lanes.ramp(i * LANES, LANES)
+            lanes.store(b, function(a[register]), register)
+    return kept_code(builder.get())
 
 
 def computed(name: str, x: torch.Tensor) -> torch.Tensor:
@@ -62,7 +66,7 @@ def test_exponentials_of_differences_to_a_maximum() -> None:
 CORNERS = torch.tensor([math.nan, math.inf, 0.0, -0.0, 3.0, -3.0, 6.0, -6.0, 2.9999998, -2.9999998, 6.0000005,
                         1e-38, -1e-38, 10.0, -10.0, 1e30])  # fmt: skip
 # Far below zero they multiply by a factor that PyTorch rounds to 0; the kernels' factor is not quite 0.
-NOT_FAR_BELOW = ("gelu", "gelu_tanh", "silu")
+NOT_FAR_BELOW = {"gelu", "gelu_tanh", "silu"}
 
 
 def test_kernels_have_every_activation_that_operators_have() -> None:
@@ -71,7 +75,7 @@ def test_kernels_have_every_activation_that_operators_have() -> None:
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations_at_their_corners(name: str) -> None:
-    more = torch.tensor([] if name in NOT_FAR_BELOW else [-1e30, -math.inf])
+    more = torch.tensor([] if NOT_FAR_BELOW.intersection(name.split("/")) else [-1e30, -math.inf])
     x = torch.cat([CORNERS, more]).repeat(16)
     # In float32 PyTorch 2.13 gives NaN for GELU of infinity on some CPUs.
     expected, got = ACTIVATIONS[name](x.double()).float(), computed(name, x)
@@ -87,5 +91,6 @@ def test_activations_at_their_corners(name: str) -> None:
 def test_activations_are_those_of_pytorch(x: list[float], name: str) -> None:
     values = torch.tensor(x)
     values = torch.cat([values, torch.zeros(64 - len(values))])
-    # x times a function whose last bit may differ: 50 * 2^-23.
-    torch.testing.assert_close(computed(name, values), ACTIVATIONS[name](values), rtol=2e-6, atol=6e-6)
+    # x times a function whose last bit may differ: 50 * 2^-23; a rounding may then go to the other neighbour.
+    step = 2.0**-7 if name.endswith("/bfloat16") else 2e-6
+    torch.testing.assert_close(computed(name, values), ACTIVATIONS[name](values), rtol=step, atol=6e-6)

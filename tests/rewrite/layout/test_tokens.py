@@ -72,6 +72,7 @@ PACKED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "constant number": (lambda m, x: m.number * m.a(x), "pack packed_linear mul unpack"),
     "constant with factor": (lambda m, x: torch.add(m.vector, m.a(x), alpha=3), "pack packed_linear add unpack"),
     "one feature": (lambda m, x: m.one(x) * m.number, "pack packed_linear mul unpack"),
+    "a feature axis of one": (lambda m, x: m.one(x) * m.vector, "pack packed_linear mul unpack"),
     "operand from rows on the left": (lambda m, x: x.sin() - m.a(x), "pack sin pack packed_linear sub unpack"),
     "nothing to gain": (lambda m, x: x.relu() + m.vector, "relu add"),
 }  # fmt: skip
@@ -96,7 +97,6 @@ ROWS: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "norm with computed weight": (lambda m, x: F.layer_norm(x, (6,), x[0, 0], x[0, 1]), "layer_norm"),
     "positions": (lambda m, x: m.a(x) + m.matrix, "unpack add"),
     "a column": (lambda m, x: m.a(x[:, :1].expand(-1, 6, -1)) + m.column, "unpack add"),
-    "a feature axis of one": (lambda m, x: m.one(x) * m.vector, "unpack mul"),
     "a batch of one": (lambda m, x: m.a(x[:1]) + x, "unpack add"),
     "a computed vector": (lambda m, x: m.a(x) + x[0, 0], "select add"),
     "another dtype": (lambda m, x: m.a(x) * m.wide, "unpack mul"),
