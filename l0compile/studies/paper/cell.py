@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,17 +81,20 @@ def run_cells(
         told(cell_name(series.name, seed, fraction))
         model = task.train_dense(seed) if plan.shorten == 1.0 else _shortened(task, seed, plan)
         cell = Cell(series.name, seed, fraction, 1.0, 0, 0.0, 0.0)
+        unfinished = folder / "unfinished" / cell.name
         if fraction is not None:
             done = train_gated(
                 task, model, representation_gate(task), fraction, _scaled(task.gate_recipe(seed), plan),
                 values=task.gate_values,
-                folder=folder / "unfinished" / cell.name,
+                folder=unfinished,
             )  # fmt: skip
             steps, seconds = (
                 getattr(done.gates, part) + getattr(done.weights, part) for part in ("steps", "seconds")
             )
             cell = dataclasses.replace(cell, active=done.achieved, steps=steps, seconds=seconds)
         _finish(cell, task, model, folder, compiled=seed == 0)
+        if unfinished.exists():
+            shutil.rmtree(unfinished)  # with the cell on disk, nothing reads the training any more
 
 
 def load_cell(folder: Path, name: str) -> Cell:

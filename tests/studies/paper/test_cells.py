@@ -42,6 +42,7 @@ def test_each_cell_has_facts_and_logits(folder: Path) -> None:
             assert len(logits["validation"]) == len(task.labels("validation"))
             compiled = seed == 0
             assert (cell.flips == 0, cell.size is not None) == (compiled, compiled)
+    assert not any((folder / "cells" / "unfinished").iterdir())  # the folder is made, and emptied
 
 
 def test_what_is_there_is_not_repeated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
