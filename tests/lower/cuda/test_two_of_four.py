@@ -69,6 +69,6 @@ def test_what_does_not_fit_stays_as_it_was(case: str) -> None:
     elif case == "float32":
         weight, layers = weight.float(), replace(layers, dtype="float32")
     else:
-        target = load_target("avx512")
+        target = load_target("x86-64-avx512")
     choice, reason = choose(weight, target, layers)
     assert not choice.two_of_four and "of each four" not in reason

@@ -157,8 +157,8 @@ def _attend(given: CudaOperands, tile: QueryTile, keys: KeySource) -> None:
 
 def _anew(engine: ProductEngine) -> ProductEngine:
     """The same engine, whose addresses the compiler computes where they are used: they stay in no register."""
-    if not isinstance(engine, TensorCores):
-        return engine
+    if not isinstance(engine, TensorCores) or not engine.given.asynchronous:
+        return engine  # copies through registers are what takes most of them
     return replace(engine, tile=replace(engine.tile, lane=kept(fresh(engine.tile.lane))))
 
 
@@ -193,7 +193,9 @@ def _load_queries(given: CudaOperands, tile: QueryTile) -> None:
 
 def _load_step(given: CudaOperands, tile: QueryTile, keys: KeySource, step: Expr) -> None:
     """Begin to load the keys and values of a step."""
-    step, tile = kept(fresh(step)), replace(tile, thread=kept(fresh(tile.thread)))
+    step = kept(fresh(step))
+    if given.asynchronous and given.spec.tensor_cores:
+        tile = replace(tile, thread=kept(fresh(tile.thread)))
 
     def row_of(slot: Expr) -> tuple[Expr, Expr]:
         return keys.row_of(step, slot)
