@@ -200,8 +200,8 @@ def test_ptx_in_inline_assembly() -> None:
     ("code", "words"),
     [
         (
-            'asm volatile("wgmma.fence.sync.aligned;");',
-            "line 6: the emulation has no PTX instruction `wgmma.fence",
+            'asm volatile("griddepcontrol.wait;");',
+            "line 6: the emulation has no PTX instruction `griddepcontrol.wait",
         ),
         (
             'asm volatile("mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32 {%0}, {%0}, {%0}, {%0};" : "+r"(n));',
