@@ -26,7 +26,7 @@ from l0compile.kernels.cuda.toolchain import compiled_facts, cuda_code
 
 FILE = record.RESULTS / "cuda_facts.jsonl"
 GPUS = tuple(name for name in list_targets() if name.startswith("cuda"))
-_KEPT = ("hmma", "hgmma", "imma", "ldgsts", "ldsm")
+_KEPT = ("hmma", "hgmma", "hmma_sp", "imma", "ldgsts", "ldsm")
 
 
 def main() -> None:

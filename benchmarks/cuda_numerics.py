@@ -24,11 +24,27 @@ from l0compile.kernels.cuda.integers.code import cuda_int8_linear
 from l0compile.kernels.cuda.integers.problem import cuda_integer_problem
 from l0compile.kernels.cuda.integers.spec import CudaIntegerLinearSpec
 from l0compile.kernels.cuda.linear.code import cuda_linear
-from l0compile.kernels.cuda.linear.problem import cuda_linear_problem
+from l0compile.kernels.cuda.linear.problem import CudaLinearProblem, cuda_linear_problem
 from l0compile.kernels.cuda.linear.spec import CudaLinearSpec
+from l0compile.kernels.cuda.two_of_four.code import cuda_two_of_four_linear
+from l0compile.kernels.cuda.two_of_four.problem import two_of_four_problem
+from l0compile.kernels.cuda.two_of_four.spec import CudaTwoOfFourSpec
 
 FILE = record.RESULTS / "cuda_numerics.jsonl"
-BLOCKS = ("dense", "16x16", "32x32", "64x64", "128x64", "128x128", "16x1", "32x1", "64x1", "128x1")
+TWO_OF_FOUR = "2:4"
+BLOCKS = (
+    "dense",
+    TWO_OF_FOUR,
+    "16x16",
+    "32x32",
+    "64x64",
+    "128x64",
+    "128x128",
+    "16x1",
+    "32x1",
+    "64x1",
+    "128x1",
+)
 TYPES = ("float16", "bfloat16", "tf32", "float32", "int8")
 TARGETS = {name: load_target(name) for name in ("cuda-sm75", "cuda-sm80", "cuda-sm90")}
 
@@ -45,12 +61,22 @@ def specs(block: str, dtype: str) -> Iterator[tuple[CudaLinearSpec, int]]:
         yield made, tokens
 
 
+def problems(block: str, dtype: str, target: Target) -> Iterator[tuple[Any, CudaLinearProblem]]:
+    """Give the functions of a case, each with what it gets and has to compute."""
+    for spec, tokens in specs("dense" if block == TWO_OF_FOUR else block, dtype):
+        if block != TWO_OF_FOUR:
+            yield cuda_linear(spec, target), cuda_linear_problem(spec, tokens)
+            continue
+        last = (spec.dtype, spec.bias, spec.residual, spec.activation, spec.few)
+        made = CudaTwoOfFourSpec(spec.n, spec.k, *last)
+        yield cuda_two_of_four_linear(made, target), two_of_four_problem(made, tokens)
+
+
 def case(block: str, dtype: str, target: Target) -> dict[str, Any]:
     """Run the layers of a case, and compare."""
     largest, fraction = 0.0, 0.0
-    for spec, tokens in specs(block, dtype):
-        problem = cuda_linear_problem(spec, tokens)
-        found = emulate(cuda_linear(spec, target), target, problem.arrays)["y"]
+    for function, problem in problems(block, dtype, target):
+        found = emulate(function, target, problem.arrays)["y"]
         result = torch.from_numpy(np.asarray(found, np.float64))
         largest = max(largest, float((result - problem.expected).abs().max()))
         fraction = max(fraction, problem.error(result))
@@ -113,6 +139,8 @@ def main() -> None:
     for target in map(TARGETS.__getitem__, options.targets):
         for block in options.blocks:
             for dtype in options.types:
+                if block == TWO_OF_FOUR and (dtype not in ("float16", "bfloat16") or target.cpu == "sm_75"):
+                    continue  # no such kernel
                 if dtype == "int8":
                     if block != "dense" and int(block.split("x")[1]) % 16:
                         continue  # such blocks are stored dense

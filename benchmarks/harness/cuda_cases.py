@@ -12,6 +12,8 @@ from l0compile.kernels.cuda.integers.code import cuda_int8_linear
 from l0compile.kernels.cuda.integers.spec import CudaIntegerLinearSpec
 from l0compile.kernels.cuda.linear.code import cuda_linear
 from l0compile.kernels.cuda.linear.spec import CudaLinearSpec
+from l0compile.kernels.cuda.two_of_four.code import cuda_two_of_four_linear
+from l0compile.kernels.cuda.two_of_four.spec import CudaTwoOfFourSpec
 
 _BLOCKS = ((0, 0), (16, 16), (32, 32), (64, 64), (128, 64), (128, 128), (64, 1))
 _NUMBERS = ("float16", "bfloat16", "tf32", "float32")
@@ -39,6 +41,7 @@ def cuda_cases() -> dict[str, CudaCase]:
     made = [_linear(block, numbers) for block in _BLOCKS for numbers in _NUMBERS]
     made += [_integers(block, rounded=False) for block in _BLOCKS if block[1] % 16 == 0]
     made += [_integers(block, rounded=True) for block in ((0, 0), (64, 64))]
+    made += [_two_of_four(numbers, few) for numbers in ("float16", "bfloat16") for few in (False, True)]
     made += [_attention(width, numbers) for width in (64, 128) for numbers in _NUMBERS if numbers != "tf32"]
     made += [_listed(width, numbers) for width in (64, 128) for numbers in ("float16", "bfloat16")]
     return {case.name: case for case in made}
@@ -70,6 +73,13 @@ def _integers(block: tuple[int, int], rounded: bool) -> CudaCase:
         "int8 to int8" if rounded else "int8",
     )
     return CudaCase(f"linear {shape} {numbers}", True, 75, lambda target: cuda_int8_linear(spec, target))
+
+
+def _two_of_four(numbers: str, few: bool) -> CudaCase:
+    """A layer with two of each four weights; ``few``: of no more than 16 tokens."""
+    spec = CudaTwoOfFourSpec(768, 768, numbers, bias=True, residual=True, activation="gelu", few=few)
+    name = f"linear 2:4 {numbers}{' few' if few else ''}"
+    return CudaCase(name, True, 80, lambda target: cuda_two_of_four_linear(spec, target))
 
 
 def _attention(width: int, numbers: str) -> CudaCase:

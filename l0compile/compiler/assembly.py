@@ -163,8 +163,8 @@ def _size_rules(program: Program) -> tuple[str, ...]:
 
 
 def dense_regions(regions: Sequence[Region]) -> tuple[Region, ...]:
-    """Return the regions as PyTorch runs them: dense where they were to be block-sparse."""
-    return tuple(_dense(region) if region.format == "bsr" else region for region in regions)
+    """Return the regions as PyTorch runs them: dense where they were to be sparse."""
+    return tuple(_dense(region) if region.format in ("bsr", "2:4") else region for region in regions)
 
 
 def _dense(region: Region) -> Region:

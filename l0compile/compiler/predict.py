@@ -8,6 +8,7 @@ import torch
 from torch import fx
 
 from l0compile.hardware.costs import GpuModel, KernelWorkload, Prediction
+from l0compile.hardware.costs.gpu import TWO_OF_FOUR
 from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, example_size, is_op, shape, tensor
 from l0compile.ir.operator_facts import facts_of
@@ -79,6 +80,8 @@ def _predict(editor: Editor, node: fx.Node, model: GpuModel) -> Prediction | Non
         return None
     if node.target in _LAYERS or node.target in _SPARSE_LAYERS:
         return _layer(editor, node, model)
+    if is_op(node, l0.two_of_four_linear.default):
+        return _two_of_four(node, model)
     if is_op(node, l0.attention.default):
         return model.predict(_attention(node))
     if is_op(node, l0.block_attention.default):
@@ -92,6 +95,15 @@ def _predict(editor: Editor, node: fx.Node, model: GpuModel) -> Prediction | Non
     if facts_of(node).window == "convolution" or is_op(node, l0.bsr_conv2d.default, aten.convolution.default):
         return _convolution(node, model)
     return _ordinary(node, model)
+
+
+def _two_of_four(node: fx.Node, model: GpuModel) -> Prediction | None:
+    given = arguments(node)
+    tokens, k = prod(map(example_size, shape(given["x"])[:-1])), example_size(shape(given["x"])[-1])
+    dtype = _precision(given["x"], "float32")
+    return model.predict(
+        KernelWorkload("linear", (given["n"], k), tokens=tokens, variant=TWO_OF_FOUR, dtype=dtype)
+    )
 
 
 def _layer(editor: Editor, node: fx.Node, model: GpuModel) -> Prediction | None:

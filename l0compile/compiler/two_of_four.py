@@ -1,7 +1,7 @@
 """Find layers that a GPU would compute faster in its 2:4 format: two zeros in each four neighbours of a row.
 
-No kernel of this package uses it. It is told because zeros that training or pruning left one by one, which no block
-format gains from, may already fit it.
+Layers of 16-bit numbers that fit exactly are stored so where that is predicted to pay (``choose_formats``). The others
+are told of: zeros that training or pruning left one by one, which no block format gains from, may nearly fit.
 """
 
 from dataclasses import replace

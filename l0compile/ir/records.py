@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Format = Literal["dense", "compact", "bsr", "dropped"]
+Format = Literal["dense", "compact", "bsr", "2:4", "dropped"]
 Engine = Literal["tvm", "torch"]
 
 
@@ -27,7 +27,8 @@ class Region:
             head width).
         shape_after: the same after compaction; zeros when it is dropped.
         density: share of nonzero elements in the weight of ``shape_before``, in 0..1.
-        format: ``dense`` (left as it was), ``compact`` (smaller but dense), ``bsr`` (block sparse), ``dropped``.
+        format: ``dense`` (left as it was), ``compact`` (smaller but dense), ``bsr`` (block sparse), ``2:4``
+            (two of each four neighbours of a row), ``dropped``.
         block: (rows, cols) of the block-sparse format, else None.
         reason: one sentence that says why it has this format, with the rule that blocked a better one.
         predicted: time in the chosen format over that of the dense, uncut layer, by measured costs or by the table of

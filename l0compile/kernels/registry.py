@@ -33,6 +33,7 @@ from l0compile.kernels.cuda.integers.definition import CUDA_INT8_LINEAR, CUDA_QU
 from l0compile.kernels.cuda.linear.definition import CUDA_LINEAR
 from l0compile.kernels.cuda.norm import CUDA_NORM
 from l0compile.kernels.cuda.rope import CUDA_ROPE
+from l0compile.kernels.cuda.two_of_four.definition import CUDA_TWO_OF_FOUR_LINEAR
 from l0compile.kernels.definition import KernelCall, KernelDef
 from l0compile.kernels.token_tile import TokenTile
 
@@ -62,6 +63,7 @@ KERNELS: tuple[KernelDef, ...] = (
     CUDA_LINEAR,
     CUDA_INT8_LINEAR,
     CUDA_QUANTIZE,
+    CUDA_TWO_OF_FOUR_LINEAR,
     CUDA_NORM,
     CUDA_ROPE,
 )

@@ -12,6 +12,7 @@ from l0compile.ir.ops.attention.packed_block import packed_distances, packed_pat
 from l0compile.ir.ops.attention.row_program import RowLists, RowProgram
 from l0compile.ir.ops.bsr import dense_blocks, heaviest_first, to_blocks
 from l0compile.ir.ops.int8_conv import conv_matrix
+from l0compile.ir.ops.two_of_four import to_two_of_four
 from l0compile.kernels import TokenTile
 from l0compile.rewrite.formats.winograd import winograd_layout, winograd_weight
 from tests.kernels.cpu.test_conv import layout, taps, to_planes
@@ -286,6 +287,14 @@ def cuda_int8_linear(_: TokenTile) -> Iterator[Example]:
     yield Example("rows_int8_linear", (x, *blocks, None, None, torch.full((32,), 9.0), 32, 37, "", 7))
 
 
+def cuda_two_of_four_linear(_: TokenTile) -> Iterator[Example]:
+    for dtype, bias in ((torch.float16, torch.randn(70).half()), (torch.bfloat16, None)):
+        weight, x = _weight(70, 40).to(dtype), torch.randn(37, 40).to(dtype)
+        weight[:, ::4], weight[:, 2::4] = 0.0, 0.0
+        stored, residual = to_two_of_four(weight), torch.randn(37, 70).to(dtype)
+        yield Example("two_of_four_linear", (x, *stored, bias, residual, 70, "gelu"))
+
+
 def cuda_quantize(_: TokenTile) -> Iterator[Example]:
     yield Example("rows_quantize", (torch.randn(5, 10), torch.full((10,), 30.0), 3))
 
@@ -363,5 +372,6 @@ EXAMPLES: dict[str, Callable[[TokenTile], Iterator[Example]]] = {
     "winograd": winograd, "cuda_linear": cuda_linear, "cuda_attention": cuda_attention,
     "cuda_block_attention": cuda_block_attention, "cuda_norm": cuda_norm, "cuda_rope": cuda_rope,
     "cuda_int8_linear": cuda_int8_linear, "cuda_quantize": cuda_quantize,
+    "cuda_two_of_four_linear": cuda_two_of_four_linear,
 }  # fmt: skip
 """Kernel -> examples. A new kernel has a line here."""

@@ -15,6 +15,7 @@ from l0compile.ir.ops import planes as planes
 from l0compile.ir.ops import quantized as quantized
 from l0compile.ir.ops import rope as rope
 from l0compile.ir.ops import rows as rows
+from l0compile.ir.ops import two_of_four as two_of_four
 from l0compile.ir.ops import winograd as winograd
 from l0compile.ir.ops import word_planes as word_planes
 from l0compile.ir.ops.attention import packed_block as packed_block

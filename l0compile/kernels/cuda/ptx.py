@@ -115,6 +115,31 @@ def mma_8_rows(sums: Expr, a: Expr, b: Expr) -> None:
     _mma("m8n8k16", "int8", _MMA["int8"][1], "r", 1, 1, sums, a, b, of_sums=2)
 
 
+def mma_sp(dtype: str, sums: Expr, a: Expr, b: Expr, places: Expr, selector: int) -> None:
+    """sums += A B: 16 x 8 sums of float32 and k 32, where A has two of each four neighbours in a row. Needs sm_80.
+
+    Args:
+        dtype: "float16" or "bfloat16".
+        sums, a, b: places of 4, 4 and 4 registers. Of A, registers as of a dense 16 x 16 matrix of what it has.
+        places: uint32. Of the lanes 4 g + t with t / 2 = ``selector`` that of t % 2 tells of columns 16 (t % 2) to
+            16 (t % 2) + 15 of row g in its lower and of row g + 8 in its upper half, in 4 bits for each four
+            neighbours: two ascending numbers of two bits, the first one lowest.
+        selector: 0 or 1, whose lanes tell.
+    """
+    short = _SHORT[dtype]
+    form = f"mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.f32.{short}.{short}.f32"
+    d, more = braces(0, 4), f"%12, {selector}"
+    code = asm(
+        f"{form} {d}, {braces(4, 4)}, {braces(8, 4)}, {d}, {more};",
+        ", ".join(f'"+f"(sums[{i}])' for i in range(4)),
+        ", ".join([*(f'"r"({name}[{i}])' for name in "ab" for i in range(4)), '"r"(places)']),
+        memory=False,
+    )
+    name = f"ptx_mma_sp_{dtype}_{selector}"
+    head = f"void {name}(float* sums, const unsigned int* a, const unsigned int* b, unsigned int places)"
+    call(name, head, code, sums, a, b, places)
+
+
 _MMA = {
     "float16": (16, "f32.f16.f16.f32", "f"),
     "bfloat16": (16, "f32.bf16.bf16.f32", "f"),

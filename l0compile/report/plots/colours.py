@@ -6,7 +6,13 @@ import functools
 CHOSEN, FRONT, OTHER, TRIAL = "#c2410c", "#1d4ed8", "#52606d", "#7b8794"
 INK, FAINT, GRID, PAPER, DARK_PAPER = "#1f2933", "#7b8794", "#e4e7eb", "#ffffff", "#14181d"
 BUDGET, WITHIN_BUDGET = "#0f766e", "#d3eee1"
-FORMAT_COLOURS = {"bsr": "#1d4ed8", "compact": "#0f766e", "dropped": "#9aa5b1", "dense": "#a16207"}
+FORMAT_COLOURS = {
+    "bsr": "#1d4ed8",
+    "2:4": "#6d28d9",
+    "compact": "#0f766e",
+    "dropped": "#9aa5b1",
+    "dense": "#a16207",
+}
 _DENSITY = ("#f3f7fc", "#6aaed6", "#08306b")
 _QUALITY = ("#c26a3d", "#8f7d94", "#173f8a")
 

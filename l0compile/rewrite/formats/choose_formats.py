@@ -13,6 +13,7 @@ from l0compile.ir.editor import Editor
 from l0compile.ir.nodes import arguments, example_size, is_op, set_argument, shape
 from l0compile.ir.ops.bsr import to_blocks
 from l0compile.ir.ops.int8_conv import conv_matrix, without_groups
+from l0compile.ir.ops.two_of_four import to_two_of_four
 from l0compile.ir.ops.words import features_of, word_blocks
 from l0compile.ir.program import Program
 from l0compile.ir.records import ATTENTION_NOTE, Format, Region
@@ -35,6 +36,7 @@ _HAS_REGION = (
     torch.ops.l0compile.int8_linear.default, torch.ops.l0compile.int8_bsr_linear.default,
     torch.ops.l0compile.int8_bsr_conv2d.default,
     torch.ops.l0compile.bfloat16_linear.default, torch.ops.l0compile.bfloat16_bsr_linear.default,
+    torch.ops.l0compile.two_of_four_linear.default,
     *ATTENTIONS, SDPA,
 )  # fmt: skip
 
@@ -52,7 +54,8 @@ def choose_formats(program: Program, target: Target, costs: Costs | None = None)
         with its weight as a matrix [out channels, in channels * taps]: -> l0compile::bsr_conv2d. A layer of int8 or
         bfloat16 numbers likewise, in blocks whose columns are whole words: -> int8_bsr_linear, bfloat16_bsr_linear. A
         convolution of int8 numbers, whose words are four channels at one tap: -> int8_bsr_conv2d; one of several
-        groups is one with zeros outside of them.
+        groups is one with zeros outside of them. A layer of 16-bit numbers on a GPU that has at most two nonzero ones
+        in each four neighbours of a row -> l0compile::two_of_four_linear, where that is predicted to be faster yet.
     Checks: W is a constant of float32, or of these, or of a floating type that the GPU's kernels take; the time is at
         most 0.95 of that of a dense W.
 
@@ -79,7 +82,9 @@ def choose_formats(program: Program, target: Target, costs: Costs | None = None)
             choice, reason = choose(found[0], target, layers[-1] if costs else None)
             before = regions.get(name) or _fresh(name, LINEAR, found[0])
             regions[name] = _record(before, found[0], choice, reason, layers[-1] if costs else None)
-            if choice.block is not None:
+            if choice.two_of_four:
+                _make_two_of_four(editor, node, found[0])
+            elif choice.block is not None:
                 _make_sparse(editor, node, found[0], choice.block)
         elif (narrow := narrow_weight(editor, node)) is not None:
             _narrow_layer(editor, node, narrow, regions, target, costs)
@@ -126,6 +131,16 @@ def _make_sparse(editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int
     constants = [editor.add_constant(f"{stem}_{name}", part, node) for name, part in parts]
     args = (given["input"], *constants, given["bias"], int(weight.shape[0]), int(weight.shape[1]))
     editor.replace(node, editor.call(torch.ops.l0compile.bsr_linear.default, args, before=node, origin=node))
+
+
+def _make_two_of_four(editor: Editor, node: fx.Node, weight: Tensor) -> None:
+    given = arguments(node)
+    parts = zip(("kept", "places"), to_two_of_four(weight), strict=True)
+    constants = [editor.add_constant(f"{given['weight'].target}_{name}", part, node) for name, part in parts]
+    args = (given["input"], *constants, given["bias"], None, int(weight.shape[0]), "")
+    editor.replace(
+        node, editor.call(torch.ops.l0compile.two_of_four_linear.default, args, before=node, origin=node)
+    )
 
 
 def _make_sparse_words(editor: Editor, node: fx.Node, weight: Tensor, block: tuple[int, int]) -> None:
@@ -220,7 +235,9 @@ def _record(
     after = tuple(int(extent) for extent in weight.shape)
     smaller = after != before.shape_before
     text = before.reason if reason in before.reason else "; ".join(filter(None, (before.reason, reason)))
-    form: Format = "bsr" if choice.block else ("compact" if smaller else "dense")
+    form: Format = (
+        "2:4" if choice.two_of_four else "bsr" if choice.block else ("compact" if smaller else "dense")
+    )
     predicted = choice.time * weight.numel() / max(1, prod(before.shape_before))
     uncut = layers.dense_ms(before.shape_before) if layers else None
     dense = layers.dense_ms(after) if layers else None

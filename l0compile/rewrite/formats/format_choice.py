@@ -8,13 +8,17 @@ import torch
 from torch import Tensor
 
 from l0compile.hardware.costs import Costs, KernelWorkload
+from l0compile.hardware.costs.gpu import TWO_OF_FOUR
 from l0compile.hardware.targets import Target
 from l0compile.ir.ops.bsr import nonzero_blocks
+from l0compile.ir.ops.two_of_four import fits_two_of_four
 from l0compile.rewrite.linear_layers import PRECISIONS
 
 # A block-sparse kernel must take at most this share of the dense time: a tie is not worth another format.
 HYSTERESIS = 0.95
 _CHUNK_WORDS = 4
+TWO_OF_FOUR_TYPES = ("float16", "bfloat16")
+"""Types of the weights that are stored as two of each four."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,14 @@ class FormatChoice:
         kept: share of the blocks that are stored.
         time: of a call, over that of the dense kernel.
         source: whether the time was measured or predicted.
+        two_of_four: two of each four neighbours of a row are stored.
     """
 
     block: tuple[int, int] | None
     kept: float
     time: float
     source: Literal["measured", "predicted"] = "predicted"
+    two_of_four: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,16 @@ class Layers:
             else None
         )
         return found.ms if found else None
+
+    def two_of_four(self, shape: tuple[int, ...]) -> FormatChoice | None:
+        """The choice to store two of each four neighbours of a row; None where nothing tells its time."""
+        work = KernelWorkload("linear", shape, tokens=self.tokens, dtype=self.dtype)
+        dense, sparse = self.costs.estimate(work), self.costs.estimate(replace(work, variant=TWO_OF_FOUR))
+        if dense is None or sparse is None:
+            return None
+        measured = dense.source == sparse.source == "measured"
+        source: Literal["measured", "predicted"] = "measured" if measured else "predicted"
+        return FormatChoice(None, 1.0, sparse.ms / dense.ms, source, two_of_four=True)
 
     def sparse(self, shape: tuple[int, ...], block: tuple[int, int], kept: float) -> FormatChoice | None:
         """The choice to store a share ``kept`` of the blocks; None where nothing tells its time."""
@@ -84,7 +100,7 @@ def choose(
             dense,
             f"dense: block-sparse kernels take {', '.join(taken_types)}, the weight is {weight.dtype}",
         )
-    choices = list(_block_choices(weight, target, layers, dense_time))
+    choices = [*_block_choices(weight, target, layers, dense_time), *_two_of_four(weight, target, layers)]
     if not choices:
         return dense, f"dense: target {target.name} has no block-sparse kernel"
     best = min(choices, key=lambda choice: choice.time)
@@ -112,6 +128,13 @@ def for_words(target: Target, features: int) -> Target:
 
 def in_words(best: FormatChoice, taken: bool) -> str:
     """A sentence that says why the best block-sparse choice is ``taken``, or why it is not."""
+    if best.two_of_four:
+        fits = "at most two of each four neighbours of a row are left"
+        if taken:
+            return f"{fits}: {best.time:.2f} of the dense time ({best.source})"
+        return (
+            f"dense: {fits}, and skipping the others would take {best.time:.2f} of its time ({best.source})"
+        )
     rows, cols = best.block or (1, 1)
     blocks = f"{rows}×{cols} blocks"
     if taken and best.kept == 1.0:
@@ -155,6 +178,14 @@ def _block_choices(
     scale = max(1.0, min((told.time / table.time for told, table in pairs), default=1.0))
     for told, table in zip(known, by_table, strict=True):
         yield told or replace(table, time=table.time * scale)
+
+
+def _two_of_four(weight: Tensor, target: Target, layers: Layers | None) -> Iterator[FormatChoice]:
+    """The format of sparse tensor cores, where they have such numbers and the zeros fit it exactly."""
+    if target.kind == "cuda" and layers is not None and type_name(weight) in TWO_OF_FOUR_TYPES:
+        found = layers.two_of_four(tuple(weight.shape)) if fits_two_of_four(weight) else None
+        if found is not None:
+            yield found
 
 
 def told_of_instructions(target: Target, precision: str, reason: str) -> str:

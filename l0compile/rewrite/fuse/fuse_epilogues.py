@@ -16,6 +16,7 @@ aten, l0 = torch.ops.aten, torch.ops.l0compile
 _LINEAR = (
     l0.packed_linear.default, l0.packed_bfloat16_linear.default, l0.packed_int8_linear.default,
     l0.dense_linear.default, l0.rows_bsr_linear.default, l0.rows_int8_linear.default,
+    l0.two_of_four_linear.default,
 )  # fmt: skip
 _INTEGER_CONV = l0.packed_int8_conv2d.default
 _CONVOLUTIONS = (l0.packed_conv2d.default, l0.packed_winograd.default)

@@ -15,6 +15,8 @@ from tests.kernels.cuda.attention_cases import ALL, BY_HEAD, ONE, AttentionCase,
 
 OWN = CudaAttentionSpec(2, 1, 40, 40, 0.3, "float16")
 DENSE = AttentionCase(replace(OWN, after=0), (1, 129, 129))
+# Its warps read their queries again in each step.
+AGAIN = AttentionCase(replace(OWN, dim=64, value_dim=64), (1, 129, 129))
 LISTED = AttentionCase(CudaBlockAttentionSpec(OWN, 64, 16, ALL, BY_HEAD, BY_HEAD, ONE), (1, 100, 194))
 
 
@@ -57,6 +59,24 @@ PLANTED = {
     **{f"dense: {name}": (DENSE, mutate) for name, mutate in EACH.items()},
     **{f"dense: no barrier {i}": (DENSE, without("__syncthreads();", i)) for i in range(3)},
     **{f"listed: no barrier {i}": (LISTED, without("__syncthreads();", i)) for i in range(4)},
+    "again: no barrier in the loop": (AGAIN, without("__syncthreads();", 1)),
+    "again: queries of features before": (
+        AGAIN,
+        instead(r"(_ptr_\d+\[4\]\)\), \(_ptr_\d+\[0\] \+ )2368", r"\g<1>2336"),
+    ),
+    "again: queries of the other tile": (
+        AGAIN,
+        instead(r"(_ptr_\d+\[4\]\)\), \(_ptr_\d+\[0\] \+ )2304", r"\g<1>0"),
+    ),
+    "again: queries are not read": (AGAIN, instead(r"ptx_ldmatrix_x4\(\(&\(_ptr_\d+\[4\]\)\), .*\);", ";")),
+    "again: keys in the place of queries": (
+        AGAIN,
+        instead(r"\+ 18432\);\n    ptx_ldmatrix", "+ 9216);\n    ptx_ldmatrix"),
+    ),
+    "again: queries in the place of keys": (
+        AGAIN,
+        instead(r"(ptx_cp_async_16\(.*) \+ 18432\)", r"\1 + 9216)"),
+    ),
     "dense: no barrier of a warp": (DENSE, without("  ptx_warp_barrier();", 0)),
     "dense: a key too many": (DENSE, instead(r"(/ 4\)\) \+ _ptr_\d+\[0\]\) \+) 9\)", r"\1 10)")),
     "listed: numbers of another step": (LISTED, instead(r"\(\(v \+ 2\) % 3\)", "((v + 1) % 3)")),
@@ -85,7 +105,7 @@ def test_a_planted_fault_is_caught(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [DENSE, LISTED], ids=["dense", "listed"])
+@pytest.mark.parametrize("case", [DENSE, AGAIN, LISTED], ids=["dense", "again", "listed"])
 def test_without_a_fault_nothing_is_caught(case: AttentionCase) -> None:
     emit = cuda_block_attention if case is LISTED else cuda_attention
     arrays, lists = operands(case, seed=1)

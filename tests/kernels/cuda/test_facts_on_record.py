@@ -31,9 +31,9 @@ def _check(*options: str) -> subprocess.CompletedProcess[str]:
 def test_every_kernel_is_on_record_for_every_architecture_that_has_its_numbers() -> None:
     found = {(row["case"], row["arch"]) for row in ROWS}
     cases = {row["case"] for row in ROWS}
-    assert len(cases) >= 46
+    assert len(cases) >= 50
     for case in cases:
-        later = case.endswith(("bfloat16", "tf32"))
+        later = case.endswith(("bfloat16", "tf32")) or "2:4" in case
         wanted = {load_target(name).cpu for name in GPUS} - ({"sm_75"} if later else set())
         assert {arch for name, arch in found if name == case} == wanted, case
 
@@ -47,6 +47,9 @@ def test_no_register_is_spilled_and_tensor_cores_are_used(row: dict[str, Any]) -
     if row["tensor_cores"] and not adds_parts:
         if "int8" in row["case"]:
             assert row["instructions"]["imma"] > 0
+            return
+        if "2:4" in row["case"]:
+            assert row["instructions"]["hmma_sp"] == row["instructions"]["hmma"] > 0
             return
         by_warpgroups = (
             row["arch"] == "sm_90a" and row["case"].startswith("linear") and "16" in row["case"].split()[2]

@@ -30,6 +30,7 @@ from l0compile.hardware.targets import Gpu, Target
 _BYTES = {"float32": 4, "tf32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "float8": 1}
 # The architecture whose instructions begin products of four warps, and the least tokens of one.
 _WARPGROUPS, _GROUP_TOKENS = "sm_90a", 64
+_SPARSE_TENSOR_CORES = 80
 _STEP = 16  # columns of a product that one instruction of tensor cores takes
 # Tokens and outputs of a tile of a dense layer, and tokens of a tile beside a row of blocks.
 _DENSE_TILES = ((256, 128), (128, 128), (128, 64), (64, 64), (16, 128), (16, 64))
@@ -111,17 +112,25 @@ class GpuModel:
             raise TargetError(f"target {self.target.name}: expected a GPU, got kind {self.target.kind!r}")
         return self.target.gpu
 
-    def _linear(self, work: KernelWorkload, lengths: Sequence[int] | None) -> Prediction:
+    @property
+    def _skips_zeros(self) -> bool:
+        """Tensor cores from sm_80 on multiply two of each four numbers."""
+        return int(self.target.cpu.removeprefix("sm_").rstrip("af")) >= _SPARSE_TENSOR_CORES
+
+    def _linear(self, work: KernelWorkload, lengths: Sequence[int] | None) -> Prediction | None:
         (n, k), e, profile = work.shape, _BYTES[work.dtype], self.profile
         activations = work.tokens * (n * _RESULT_BYTES.get(work.dtype, e) + k * e)
         weights = n * k * e * work.density
         if work.block is None:
-            busy, bound = min(self._dense(work.tokens, n, k, work.dtype, tile) for tile in _DENSE_TILES)
-            if TWO_OF_FOUR in work.words:
-                busy, weights = (
-                    busy / TWO_OF_FOUR_SPEED,
-                    weights / 2 + n * k / 8,
-                )  # two bits for each that is kept
+            skips = TWO_OF_FOUR in work.words
+            if skips and not self._skips_zeros:
+                return None
+            # Those that skip zeros are begun by single warps.
+            model = replace(self, profile=replace(profile, warpgroups=False)) if skips else self
+            busy, bound = min(
+                model._dense(work.tokens, n, k, work.dtype, tile, skips) for tile in _DENSE_TILES
+            )
+            weights *= _stored(work.dtype, skips)
         else:
             weights += 4 * work.density * n * k / (work.block[0] * work.block[1])
             busy, bound = min(self._sparse(work, tokens, lengths) for tokens in _SPARSE_TOKENS)
@@ -132,11 +141,13 @@ class GpuModel:
         padding = profile.padding_kernels if work.tokens < _STEP else 0
         return self._longer(found, copies + padding * (self.gpu.launch_us + profile.fixed_us) / 1e3)
 
-    def _dense(self, tokens: int, n: int, k: int, dtype: str, tile: tuple[int, int]) -> tuple[float, str]:
+    def _dense(
+        self, tokens: int, n: int, k: int, dtype: str, tile: tuple[int, int], skips: bool
+    ) -> tuple[float, str]:
         """Milliseconds of the busiest multiprocessor, and what it waits for."""
         tiles = ceil(tokens / tile[0]) * ceil(n / tile[1])
         parts = splits(tiles, self.target.cores)
-        each, bound = self._tile(tile[0], tile[1], k / parts, dtype, 0)
+        each, bound = self._tile(tile[0], tile[1], k / parts, dtype, 0, skips)
         return makespan([each], tiles * parts, self.target.cores), bound
 
     def _sparse(self, work: KernelWorkload, tokens: int, lengths: Sequence[int] | None) -> tuple[float, str]:
@@ -148,12 +159,16 @@ class GpuModel:
         return makespan([each * length / parts for length in kept], across * parts, self.target.cores), bound
 
     def _tile(
-        self, tokens: int, rows: int, columns: float, dtype: str, more_columns: float
+        self, tokens: int, rows: int, columns: float, dtype: str, more_columns: float, skips: bool = False
     ) -> tuple[float, str]:
-        """Milliseconds of ``tokens x rows`` results that sum over ``columns`` on one multiprocessor."""
+        """Milliseconds of ``tokens x rows`` results that sum over ``columns`` on one multiprocessor.
+
+        skips: two of each four are zeros, neither fetched nor multiplied.
+        """
         operations = 2.0 * tokens * rows * (columns + more_columns)
         multiply = 1e3 * operations / (self._speed(dtype, tokens) / self.target.cores)
-        fetched = (tokens + rows) * columns * _BYTES[dtype]
+        multiply /= TWO_OF_FOUR_SPEED if skips else 1.0
+        fetched = (tokens + rows * _stored(dtype, skips)) * columns * _BYTES[dtype]
         fetch = 1e3 * fetched / (self.profile.sharing * L2_BYTES_PER_CYCLE * 1e6 * self.gpu.boost_mhz)
         return (multiply, "multiplications") if multiply >= fetch else (fetch, "second cache")
 
@@ -210,3 +225,8 @@ class GpuModel:
     def _longer(self, found: Prediction, ms: float) -> Prediction:
         band = self.profile.band
         return replace(found, low=found.low + ms / band, mid=found.mid + ms, high=found.high + ms * band)
+
+
+def _stored(dtype: str, skips: bool) -> float:
+    """Bytes of a weight, over those of all its numbers: with 2:4 half of these, and two bits for each that is kept."""
+    return 0.5 + 0.125 / _BYTES[dtype] if skips else 1.0

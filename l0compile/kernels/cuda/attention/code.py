@@ -8,6 +8,7 @@ The grid has one axis: it may have 2^31 - 1 thread blocks, where the others end 
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from l0compile.hardware.targets import Target
@@ -17,7 +18,7 @@ from l0compile.kernels.cuda.architecture import has_ampere_instructions
 from l0compile.kernels.cuda.attention.copies import TileRows, commit, copy_tile, wait
 from l0compile.kernels.cuda.attention.dense_keys import DenseKeys
 from l0compile.kernels.cuda.attention.device_functions import fresh
-from l0compile.kernels.cuda.attention.engine import engine_of
+from l0compile.kernels.cuda.attention.engine import ProductEngine, engine_of
 from l0compile.kernels.cuda.attention.key_source import KeySource
 from l0compile.kernels.cuda.attention.listed_keys import ListedKeys
 from l0compile.kernels.cuda.attention.results import write_results
@@ -42,6 +43,7 @@ from l0compile.kernels.cuda.attention.task import (
     result,
     sizes_of_call,
 )
+from l0compile.kernels.cuda.attention.tensor_cores import TensorCores
 from l0compile.kernels.cuda.ptx import kept
 from l0compile.kernels.tir import TB
 
@@ -121,6 +123,7 @@ def _blocks(given: CudaOperands, count: Expr) -> Iterator[tuple[Expr, Expr]]:
     with (
         TB.launch_thread("blockIdx.x", count) as block,
         TB.launch_thread("threadIdx.x", given.schedule.threads) as thread,
+        ptx.least_blocks(given.schedule.blocks),
     ):
         yield kept(block, "int64"), kept(thread)
 
@@ -145,11 +148,18 @@ def _attend(given: CudaOperands, tile: QueryTile, keys: KeySource) -> None:
     engine.take_queries()
     with TB.serial(0, keys.steps) as step:
         stage = _advance(given, tile, keys, step)
-        engine.multiply_keys(stage)
-        finish_scores(given, tile, engine, keys, step)
+        _anew(engine).multiply_keys(stage)
+        finish_scores(given, tile, _anew(engine), keys, step)
         softmax.take()
-        engine.add_values(stage + given.schedule.keys * given.plan.key_row * given.spec.bytes)
+        _anew(engine).add_values(stage + given.schedule.keys * given.plan.key_row * given.spec.bytes)
     write_results(given, tile, engine, softmax)
+
+
+def _anew(engine: ProductEngine) -> ProductEngine:
+    """The same engine, whose addresses the compiler computes where they are used: they stay in no register."""
+    if not isinstance(engine, TensorCores) or not engine.given.asynchronous:
+        return engine  # copies through registers are what takes most of them
+    return replace(engine, tile=replace(engine.tile, lane=kept(fresh(engine.tile.lane))))
 
 
 def _advance(given: CudaOperands, tile: QueryTile, keys: KeySource, step: Expr) -> Expr:
@@ -184,6 +194,8 @@ def _load_queries(given: CudaOperands, tile: QueryTile) -> None:
 def _load_step(given: CudaOperands, tile: QueryTile, keys: KeySource, step: Expr) -> None:
     """Begin to load the keys and values of a step."""
     step = kept(fresh(step))
+    if given.asynchronous and given.spec.tensor_cores:
+        tile = replace(tile, thread=kept(fresh(tile.thread)))
 
     def row_of(slot: Expr) -> tuple[Expr, Expr]:
         return keys.row_of(step, slot)

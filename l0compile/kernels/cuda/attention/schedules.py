@@ -1,11 +1,11 @@
 """How an attention kernel cuts its work: tiles, warps, and where everything lies in shared memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from l0compile.errors import BuildError, ScheduleError
 from l0compile.hardware.costs import KernelWorkload
 from l0compile.hardware.targets import Target
-from l0compile.kernels.cuda.architecture import has_ampere_instructions, shared_bytes
+from l0compile.kernels.cuda.architecture import RESERVED_BYTES, has_ampere_instructions, shared_bytes
 from l0compile.kernels.cuda.attention.spec import CudaAttentionSpec, CudaBlockAttentionSpec
 from l0compile.kernels.definition import Schedules
 
@@ -13,6 +13,7 @@ AnyAttentionSpec = CudaAttentionSpec | CudaBlockAttentionSpec
 
 _FRAGMENT = 16  # rows, and depth, of a product of tensor cores
 _CHUNK_BYTES = 16  # of the widest copy
+_WIDEST = 128  # features of a head
 _HELD = 32  # registers of a lane for queries, of which sums and scores leave no more
 RING = 3  # steps whose numbers of keys are kept: one in use, one loading, one ahead
 
@@ -26,12 +27,16 @@ class CudaAttentionSchedule:
         keys: of a step.
         warps: of a thread block.
         stages: steps whose keys and values are in shared memory: 2 load one while they compute another.
+        held: fragments of each of its tiles of queries that a warp has in registers; it reads others in each step.
+        blocks: thread blocks that a multiprocessor's registers have to be enough for; 0: the compiler's choice.
     """
 
     queries: int
     keys: int
     warps: int
     stages: int
+    held: int = _WIDEST // _FRAGMENT
+    blocks: int = 0
 
     @property
     def threads(self) -> int:
@@ -90,7 +95,9 @@ def shared_plan(spec: AnyAttentionSpec, schedule: CudaAttentionSchedule) -> Shar
 
 def held_depth(spec: CudaAttentionSpec, schedule: CudaAttentionSchedule) -> int:
     """How many fragments of each of its tiles of queries a warp holds in registers; it reads others in each step."""
-    return min(_up(spec.dim, _FRAGMENT) // _FRAGMENT, _HELD // (4 * schedule.warp_rows // _FRAGMENT))
+    return min(
+        _up(spec.dim, _FRAGMENT) // _FRAGMENT, schedule.held, _HELD // (4 * schedule.warp_rows // _FRAGMENT)
+    )
 
 
 def weight_row(schedule: CudaAttentionSchedule) -> int:
@@ -145,19 +152,37 @@ def _light(spec: AnyAttentionSpec) -> bool:
     return not added and not (isinstance(spec, CudaBlockAttentionSpec) and spec.partial)
 
 
-def _shapes(spec: AnyAttentionSpec, target: Target, queries: int) -> list[tuple[int, int]]:
-    """(keys of a step, queries of a warp), best first of those that registers are enough for, as ptxas tells.
+def _shapes(spec: AnyAttentionSpec, target: Target, queries: int) -> list[CudaAttentionSchedule]:
+    """Schedules of so many queries, best first of those that registers are enough for, as ptxas tells.
 
-    Warps with 32 queries read each key and value for twice as many products as those with 16.
+    Warps with 32 queries read each key and value for twice as many products as those with 16. What they leave of
+    registers is divided by ``benchmarks/attention_bounds.py``: thread blocks whose products hide the exponentials of
+    others, or queries that need not be read again.
     """
     own, light = attention_of(spec), _light(spec)
     widest = max(own.dim, own.value_dim)
+
+    def made(
+        keys: int, share: int, held: int = _WIDEST // _FRAGMENT, blocks: int = 0
+    ) -> CudaAttentionSchedule:
+        return CudaAttentionSchedule(queries, keys, queries // share, 2, held, blocks)
+
     if not own.tensor_cores:
-        return [(32, 16)] if light else [(16, 16), (32, 16)]
-    narrow = [(32, 16)] if widest > 96 and not light else [(64, 16), (32, 16)]
-    if queries < 128 or not light or widest > 96 or not has_ampere_instructions(target):
+        return [made(32, 16)] if light else [made(16, 16), made(32, 16)]
+    narrow = [made(32, 16)] if widest > 96 and not light else [made(64, 16), made(32, 16)]
+    if queries < 128 or not light or not has_ampere_instructions(target):
         return narrow
-    return [(64 if widest <= 64 else 32, 32), *narrow]
+    if widest > 96:
+        tight = own.mask is not None  # what remains for it beside the sums of 32 queries is not enough
+        return [*([] if tight else [made(32, 32, 0, 2)]), *narrow, made(32, 16, 2, 2)]
+    if widest > 64:
+        return [made(32, 32), *narrow]
+    if any(128 % (_up(size, _FRAGMENT) // 8) for size in (own.dim, own.value_dim)):
+        return [made(64, 32), *narrow]  # places of chunks that are not in columns take registers, too
+    if own.mask is not None:
+        return [made(32, 32, 2, 3), made(64, 32), *narrow]
+    whole = widest <= 32 or (own.before is None and own.after is None)
+    return [*([made(32, 32, 0, 4)] if whole else []), made(32, 32, blocks=3), made(64, 32), *narrow]
 
 
 def _candidates(spec: AnyAttentionSpec, target: Target) -> list[CudaAttentionSchedule]:
@@ -166,13 +191,18 @@ def _candidates(spec: AnyAttentionSpec, target: Target) -> list[CudaAttentionSch
     narrow = own.tensor_cores or max(own.dim, own.value_dim) <= 64
     stages = (1,) if not has_ampere_instructions(target) else (2, 1) if narrow else (1, 2)
     found = [
-        CudaAttentionSchedule(queries, keys, queries // share, stage)
+        replace(schedule, stages=stage)
         for queries in _tiles(spec)
-        for keys, share in _shapes(spec, target, queries)
+        for schedule in _shapes(spec, target, queries)
         for stage in stages
     ]
-    most = shared_bytes(target)
-    return [schedule for schedule in found if shared_plan(spec, schedule).bytes <= most]
+    return [schedule for schedule in found if _fits(spec, target, schedule)]
+
+
+def _fits(spec: AnyAttentionSpec, target: Target, schedule: CudaAttentionSchedule) -> bool:
+    """Whether shared memory is enough for a thread block, and for as many as registers are to be enough for."""
+    size, most = shared_plan(spec, schedule).bytes, shared_bytes(target)
+    return size <= most and schedule.blocks * (size + RESERVED_BYTES) <= most + RESERVED_BYTES
 
 
 def _default(spec: AnyAttentionSpec, target: Target) -> CudaAttentionSchedule:

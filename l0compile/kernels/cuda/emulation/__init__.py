@@ -42,6 +42,9 @@ What it refuses (``faults.py``, each a ``KernelFault`` with kernel, block, threa
 Before anything runs: ``UnknownInstruction`` (a ``BuildError``) for inline PTX or a CUDA name that the emulation has
 not, which is never ignored; ``MissingDependency`` without g++ 12.
 
+``mma.sp`` (``cpp/sparse_products.cpp``): m16n8k32 of float16 and bfloat16, with ordered metadata and its selector.
+Places that do not ascend, for which the manual leaves the result open, are a fault.
+
 ``wgmma`` (``cpp/warpgroups.cpp``): products of two matrices in shared memory, float16, bfloat16 or TF32, with sums of
 float32. All 128 threads of a warpgroup have to come to each of its instructions, with the same descriptors. These are
 decoded by the PTX ISA, with every swizzle, K-major and MN-major; bits that mean nothing, a base offset, and rows that

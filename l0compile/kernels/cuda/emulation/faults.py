@@ -37,6 +37,10 @@ class UnstableResult(KernelFault):
     """The result depends on the order in which threads and blocks run."""
 
 
+class UndefinedOperand(KernelFault):
+    """An operand for which the manual leaves the result of an instruction open."""
+
+
 class LaunchFault(KernelFault):
     """A launch that a GPU would refuse: arguments, sizes of grid and block, shared memory."""
 
@@ -57,6 +61,7 @@ _BY_NAME: dict[str, type[KernelFault]] = {
         Race,
         DivergentBarrier,
         Deadlock,
+        UndefinedOperand,
         LaunchFault,
         Crash,
     )

@@ -89,6 +89,17 @@ def _mma(found: re.Match[str], operands: list[list[str]], line: int) -> str:
     return f"emu::mma({line}, {rows}, {depth}, {types}, {_out(d)}, {_in(a)}, {_in(b)}, {_in(c)});"
 
 
+def _mma_sp(found: re.Match[str], operands: list[list[str]], line: int) -> str:
+    a_type, b_type = found.groups()
+    d, a, b, c, (places,), (selector,) = operands
+    if a_type != b_type or tuple(map(len, (d, a, b, c))) != (4, 4, 4, 4):
+        raise ValueError("no such mma.sp, or it does not have 4 registers of each matrix")
+    if selector not in ("emu::Bits(0)", "emu::Bits(1)", "emu::Bits(0x0)", "emu::Bits(0x1)"):
+        raise ValueError("the sparsity selector of k 32 is 0 or 1")
+    given = ", ".join((_out(d), _in(a), _in(b), _in(c), places, selector))
+    return f"emu::mma_sp({line}, emu::Type::{a_type}, {given});"
+
+
 def _wgmma(found: re.Match[str], operands: list[list[str]], line: int) -> str:
     n, k, a_type, b_type = found.groups()
     places, (a,), (b,), (accumulate,), (a_sign,), (b_sign,), *turned = operands
@@ -205,6 +216,10 @@ _TABLE: tuple[tuple[re.Pattern[str], InstructionWriter], ...] = tuple(
     (re.compile(pattern), writer)
     for pattern, writer in (
         (r"mma\.sync\.aligned\.m(16|8)n8k(\d+)\.row\.col\.(\w+)\.(\w+)\.(\w+)\.(\w+)", _mma),
+        (
+            r"mma\.sp::ordered_metadata\.sync\.aligned\.m16n8k32\.row\.col\.f32\.(f16|bf16)\.(f16|bf16)\.f32",
+            _mma_sp,
+        ),
         (r"wgmma\.mma_async\.sync\.aligned\.m64n(\d+)k(\d+)\.f32\.(\w+)\.(\w+)", _wgmma),
         (r"wgmma\.fence\.sync\.aligned", _do("emu::fence_registers({line});")),
         (r"wgmma\.commit_group\.sync\.aligned", _do("emu::commit_products({line});")),

@@ -102,7 +102,7 @@ class _IntegerTiles:
 
     def _factors(self, place: Place, pipeline: Pipeline) -> Factors:
         made = factors if self.spec.dense else chunk_factors
-        return made(place.stream, place.token, place.output, pipeline.x_copy, pipeline.weight_copy)
+        return made(place.stream, place.token, place.output, *pipeline.copies)
 
     def _pipeline(self, part: WarpPart, thread: Expr, memory: Expr) -> Pipeline:
         spec, schedule, chunks = self.spec.geometry, self.schedule, self.schedule.depth // _WORDS
@@ -110,9 +110,9 @@ class _IntegerTiles:
         weight = SharedTile(schedule.outputs, chunks) if spec.dense else SharedTile(chunks, schedule.outputs)
         at_once = has_ampere_instructions(self.target)
         pieces = piece("int32", spec.k, spec.cols), piece("int32", spec.k) if spec.dense else _WORDS
-        x_copy, weight_copy = (
+        copies = tuple(
             TileCopy(tile, schedule.threads, thread, _WORDS, each, at_once)
             for tile, each in zip((x, weight), pieces, strict=True)
         )
         product = IntegerProduct(part, x, weight, spec.dense, not at_once)
-        return Pipeline(schedule, product, x_copy, weight_copy, memory)
+        return Pipeline(schedule, product, copies, memory)

@@ -100,7 +100,7 @@ class _Tiles:
         sums = pipeline.product.sums()
         for i in range(part.tokens * part.outputs // 32):
             store(sums, tirx.const(0.0, "float32"), i)
-        copied = factors(place.stream, place.token, place.output, pipeline.x_copy, pipeline.weight_copy)
+        copied = factors(place.stream, place.token, place.output, *pipeline.copies)
         pipeline.run(copied, sums, first, ptx.kept(end - first))
         row = TB.cast(place.split, "int64") * self.to.tokens if self.schedule.splits > 1 else 0
         WarpResults(self.epilogue, part, memory).write(pipeline.product, sums, place.token, place.output, row)
@@ -115,7 +115,7 @@ class _Tiles:
             of_x, of_weight = piece(spec.dtype, spec.k, spec.cols), numbers
             weight = SharedTile(schedule.depth, schedule.outputs // numbers, spec.tf32, panels)
         copies = self._copy(x, thread, of_x), self._copy(weight, thread, of_weight)
-        return Pipeline(schedule, self._product(part, x, weight), *copies, memory)
+        return Pipeline(schedule, self._product(part, x, weight), copies, memory)
 
     def _product(self, part: WarpPart, x: SharedTile, weight: SharedTile) -> WarpProduct:
         spec = self.spec

@@ -5,16 +5,27 @@ then is a place in registers, plus what the stage adds, plus a constant.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from l0compile.kernels.cpu.lanes import Expr
 from l0compile.kernels.cuda import ptx
-from l0compile.kernels.cuda.linear.copies import TileCopy
+from l0compile.kernels.cuda.linear.copies import CopySource, TileCopy
 from l0compile.kernels.cuda.linear.stream import Stream
 from l0compile.kernels.tir import TB
 
 # More rows than a tile has.
 _MANY = 1 << 16
+
+
+class StageFactors(Protocol):
+    """What the stages of a tile are filled with."""
+
+    @property
+    def stream(self) -> Stream:
+        """The columns of k."""
+
+    def sources(self, columns: Any, start: Expr) -> tuple[CopySource, ...]:
+        """Of each tile of the stage that begins with column ``start`` of the stream, of x in ``columns``."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +52,19 @@ class Factors:
     weight_step: int
     column: Expr
 
+    def sources(self, columns: Any, start: Expr) -> tuple[CopySource, ...]:
+        """Of x and of the weight, in the stage that begins with column ``start`` of the stream."""
+        return (
+            lambda turn, number: self.x(columns, turn, number),
+            lambda turn, number: self.weight(start, turn, number),
+        )
+
     def x(self, columns: Any, turn: int, number: int) -> tuple[Expr, Expr]:
         """(pointer, existence) of a number of token ``turn`` of the thread, in the chunk that ``columns`` tells of."""
         k, run, row = self.stream.spec.k, self.stream.run, turn * self.x_step
         column = columns[number // run] + number % run
         place = self.x_place + row * k + TB.cast(column, "int64")
-        return _pointer(self.stream.to.x, place), TB.And(self.x_rest > row, column < k)
+        return pointer(self.stream.to.x, place), TB.And(self.x_rest > row, column < k)
 
     def weight(self, start: Expr, turn: int, number: int) -> tuple[Expr, Expr]:
         """The same of the weight, in the stage that begins with column ``start`` of the stream."""
@@ -54,9 +72,9 @@ class Factors:
         first = TB.cast(start, "int64")
         if spec.dense:
             live = TB.And(self.weight_rest > row, start + self.column + number < spec.k)
-            return _pointer(self.stream.to.weight, self.weight_place + first + (row * spec.k + number)), live
+            return pointer(self.stream.to.weight, self.weight_place + first + (row * spec.k + number)), live
         place = self.weight_place + first * spec.rows + (row * spec.rows + number)
-        return _pointer(self.stream.to.weight, place), start + row < self.weight_rest
+        return pointer(self.stream.to.weight, place), start + row < self.weight_rest
 
 
 def factors(stream: Stream, token: Expr, output: Expr, x_copy: TileCopy, weight_copy: TileCopy) -> Factors:
@@ -97,6 +115,6 @@ def _factors(
     )  # fmt: skip
 
 
-def _pointer(buffer: Any, place: Expr) -> Expr:
+def pointer(buffer: Any, place: Expr) -> Expr:
     """To an element by its number, as if the last axis held all of them."""
     return TB.address_of(buffer[(*[0] * (len(buffer.shape) - 1), place)])

@@ -7,14 +7,15 @@ from l0compile.kernels.cpu.lanes import Expr
 from l0compile.kernels.cuda import ptx, warpgroup
 from l0compile.kernels.cuda.integers.product import IntegerProduct
 from l0compile.kernels.cuda.linear.copies import TileCopy
-from l0compile.kernels.cuda.linear.factors import Factors
+from l0compile.kernels.cuda.linear.factors import StageFactors
 from l0compile.kernels.cuda.linear.multiply_add import MultiplyAddProduct
 from l0compile.kernels.cuda.linear.spec import CudaLinearSchedule
 from l0compile.kernels.cuda.linear.tensor_cores import TensorCoreProduct
 from l0compile.kernels.cuda.linear.warpgroups import WarpgroupProduct
+from l0compile.kernels.cuda.two_of_four.product import TwoOfFourProduct
 from l0compile.kernels.tir import TB
 
-WarpProduct = TensorCoreProduct | WarpgroupProduct | MultiplyAddProduct | IntegerProduct
+WarpProduct = TensorCoreProduct | WarpgroupProduct | MultiplyAddProduct | IntegerProduct | TwoOfFourProduct
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,16 @@ class Pipeline:
     Attributes:
         schedule: depth and number of the stages.
         product: what a warp does with a stage.
-        x_copy, weight_copy: how threads copy the two tiles of a stage.
+        copies: how threads copy the tiles of a stage, that of x first.
         memory: shared address of the stages.
     """
 
     schedule: CudaLinearSchedule
     product: WarpProduct
-    x_copy: TileCopy
-    weight_copy: TileCopy
+    copies: tuple[TileCopy, ...]
     memory: Expr
 
-    def run(self, factors: Factors, sums: Any, first: Expr, count: Expr) -> None:
+    def run(self, factors: StageFactors, sums: Any, first: Expr, count: Expr) -> None:
         """Add the products of stages ``first`` to ``first + count - 1`` of a tile's factors to ``sums``.
 
         A stage that is multiplied is followed by stages - 1 that are under way. One barrier a stage is enough: behind
@@ -42,7 +42,7 @@ class Pipeline:
         """
         ahead = self.schedule.stages - 1
         early = [self._found(factors, first + number) for number in range(ahead)]
-        registers = self.x_copy.registers(), self.weight_copy.registers()
+        registers = tuple(copy.registers() for copy in self.copies)
         for number, columns in enumerate(early):
             with TB.If(number < count), TB.Then():
                 self._fetch(factors, columns, registers, first + number, number)
@@ -71,51 +71,49 @@ class Pipeline:
         ptx.barrier()
 
     def _multiply(self, sums: Any, place: Expr) -> None:
-        x = ptx.kept(self._address(place))
-        self.product.multiply(sums, x, x + self.x_copy.tile.bytes)
+        self.product.multiply(sums, *self._tiles(place))
 
     @property
     def _by_warpgroups(self) -> bool:
         return isinstance(self.product, WarpgroupProduct)
 
     @property
-    def _copies(self) -> tuple[TileCopy, TileCopy]:
-        return self.x_copy, self.weight_copy
-
-    @property
     def _asynchronous_only(self) -> bool:
-        return all(copy.asynchronous for copy in self._copies)
+        return all(copy.asynchronous for copy in self.copies)
 
-    def _address(self, place: Expr) -> Expr:
-        return self.memory + place * (self.x_copy.tile.bytes + self.weight_copy.tile.bytes)
+    def _tiles(self, place: Expr) -> list[Expr]:
+        """Where the tiles of a stage begin."""
+        sizes = [copy.tile.bytes for copy in self.copies]
+        first = ptx.kept(self.memory + place * sum(sizes))
+        return [first, *(first + sum(sizes[:number]) for number in range(1, len(sizes)))]
 
-    def _found(self, factors: Factors, stage: Expr) -> Any:
+    def _found(self, factors: StageFactors, stage: Expr) -> Any:
         columns = factors.stream.columns()
         self._find(factors, columns, stage)
         return columns
 
-    def _find(self, factors: Factors, columns: Any, stage: Expr) -> None:
-        factors.stream.find(columns, stage * self.schedule.depth + self.x_copy.chunk * self.x_copy.numbers)
+    def _find(self, factors: StageFactors, columns: Any, stage: Expr) -> None:
+        of_x = self.copies[0]
+        factors.stream.find(columns, stage * self.schedule.depth + of_x.chunk * of_x.numbers)
 
     def _fetch(
-        self, factors: Factors, columns: Any, registers: tuple[Any, Any], stage: Expr, place: Expr
+        self, factors: StageFactors, columns: Any, registers: tuple[Any, ...], stage: Expr, place: Expr
     ) -> None:
-        address, start = ptx.kept(self._address(place)), ptx.kept(stage * self.schedule.depth)
-        self.x_copy.fetch(address, lambda turn, number: factors.x(columns, turn, number), registers[0])
-        to = address + self.x_copy.tile.bytes
-        self.weight_copy.fetch(to, lambda turn, number: factors.weight(start, turn, number), registers[1])
+        to, start = self._tiles(place), ptx.kept(stage * self.schedule.depth)
+        sources = factors.sources(columns, start)
+        for copy, tile, source, held in zip(self.copies, to, sources, registers, strict=True):
+            copy.fetch(tile, source, held)
 
-    def _put(self, registers: tuple[Any, Any], place: Expr) -> None:
+    def _put(self, registers: tuple[Any, ...], place: Expr) -> None:
         if self._asynchronous_only:
             return
-        address = ptx.kept(self._address(place))
-        self.x_copy.put(address, registers[0])
-        self.weight_copy.put(address + self.x_copy.tile.bytes, registers[1])
+        for copy, tile, held in zip(self.copies, self._tiles(place), registers, strict=True):
+            copy.put(tile, held)
 
     def _commit(self) -> None:
-        if any(copy.asynchronous for copy in self._copies):
+        if any(copy.asynchronous for copy in self.copies):
             ptx.commit_group()
 
     def _wait(self) -> None:
-        if any(copy.asynchronous for copy in self._copies):
+        if any(copy.asynchronous for copy in self.copies):
             ptx.wait_group(self.schedule.stages - 2)

@@ -71,10 +71,10 @@ def cuda_linear_problem(
         arrays["bias"] = numbers(spec.n)
     if spec.residual:
         arrays["residual"] = numbers(tokens, spec.n)
-    return _problem(spec, arrays, weight.double())
+    return expected_of(spec, arrays, weight.double())
 
 
-def _problem(spec: CudaLinearSpec, arrays: dict[str, Tensor], weight: Tensor) -> CudaLinearProblem:
+def expected_of(spec: CudaLinearSpec, arrays: dict[str, Tensor], weight: Tensor) -> CudaLinearProblem:
     x, zero = arrays["x"].double(), torch.zeros(spec.n, dtype=torch.float64)
     bias, residual = (arrays.get(name, zero).double() for name in ("bias", "residual"))
     expected = activate(x @ weight.T + bias, spec.activation) + residual

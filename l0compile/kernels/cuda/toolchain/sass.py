@@ -25,6 +25,7 @@ class Instructions:
     Attributes:
         hmma: products of tensor cores of 16-bit and TF32 numbers (HMMA).
         hgmma: the same, begun by four warps together (HGMMA, sm_90a only).
+        hmma_sp: those of hmma that skip two of each four numbers of a weight.
         imma: of 8-bit whole numbers (IMMA).
         ldgsts: asynchronous copies from global to shared memory (LDGSTS, from sm_80 on).
         ldsm: loads of fragments for tensor cores from shared memory (LDSM).
@@ -39,6 +40,7 @@ class Instructions:
 
     hmma: int
     hgmma: int
+    hmma_sp: int
     imma: int
     ldgsts: int
     ldsm: int
@@ -111,6 +113,7 @@ def _counted(found: Mapping[str, int]) -> Instructions:
     return Instructions(
         hmma=of("HMMA"),
         hgmma=of("HGMMA"),
+        hmma_sp=of("HMMA", "SP"),
         imma=of("IMMA"),
         ldgsts=of("LDGSTS"),
         ldsm=of("LDSM"),

@@ -36,6 +36,8 @@ enum class Type { f16, bf16, tf32, s8, u8, f32, s32 };
 
 // mma.sync m{16,8}n8k{k}: d = a b + c.
 void mma(int line, int m, int k, Type d, Type a, Type b, Out to, In of_a, In of_b, In of_c);
+// mma.sp::ordered_metadata.sync m16n8k32: of each four neighbours in a row of a two are there, `places` tells which.
+void mma_sp(int line, Type type, Out to, In of_a, In of_b, In of_c, Bits places, Bits selector);
 void ldmatrix(int line, bool transposed, Out to, Bits address);
 void stmatrix(int line, bool transposed, Bits address, In of);
 
