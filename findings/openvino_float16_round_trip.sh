@@ -4,7 +4,8 @@
 #
 # Guess: both round to 11 bits of mantissa, and 70,000, too large for float16, is infinity.
 # Seen: ONNX Runtime does. OpenVINO drops the two casts to float16, so nothing is rounded and 70,000 stays, even when it is
-# asked for float32 and for accuracy. The casts to bfloat16 it does.
+# asked for float32 and for accuracy. The casts to bfloat16 it does where it says that the CPU has that type (AVX-512), and drops
+# them where it has not (AVX2): one file gives other numbers on another machine.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -35,5 +36,6 @@ for kind, narrow in ((TensorProto.FLOAT16, np.float16), (TensorProto.BFLOAT16, m
     with np.errstate(over="ignore"):
         assert np.array_equal(right, numbers.astype(narrow).astype(np.float32))
     print(np.dtype(narrow).name, "onnxruntime", right, "openvino", found)
-    assert np.array_equal(found, numbers if narrow is np.float16 else right)
+    has_type = narrow is not np.float16 and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert np.array_equal(found, right if has_type else numbers)
 PY

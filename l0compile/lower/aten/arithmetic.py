@@ -30,7 +30,7 @@ def scaled(sign: int) -> Conversion:
                 b = b * cast(factor, str(b.ty.dtype))
             if str(a.ty.dtype) == "bool":
                 return tirx.any(a, b)
-            return a + b if sign > 0 else a - b
+            return a + b if sign > 0 else f.subtract(a, b)
 
         return pointwise(node, low, combine, [given["self"], given["other"]], KIND.DEFAULT)
 

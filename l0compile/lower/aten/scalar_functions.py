@@ -115,6 +115,11 @@ def minimum(a: Expr, b: Expr) -> Expr:
     return tirx.Select(tirx.any(a < b, is_nan(a)), a, b)
 
 
+def subtract(a: Expr, b: Expr) -> Expr:
+    """Return a - b; in floats as a sum, since TVM cancels (x + c) - c, which rounds, and x - x, which may be NaN."""
+    return a + (-b) if is_float(a) else a - b
+
+
 def divide(a: Expr, b: Expr) -> Expr:
     return a / b
 
