@@ -6,7 +6,10 @@ from typing import Literal
 from l0compile.hardware.targets.gpu import Gpu
 from l0compile.ir.codec import Count
 
-_INSTRUCTIONS = {"int8": ("avx512vnni", "avxvnni", "i8mm", "avx512bw", "avx2"), "bfloat16": ("avx512bf16", "bf16")}
+_INSTRUCTIONS = {
+    "int8": ("avx512vnni", "avxvnni", "i8mm", "avx512bw", "avx2"),
+    "bfloat16": ("avx512bf16", "bf16"),
+}
 
 
 @dataclass(frozen=True)

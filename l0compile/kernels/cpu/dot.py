@@ -1,7 +1,7 @@
 """Products of four pairs of 8-bit integers, added to a 32-bit sum in each lane: by an instruction where a CPU has one.
 
-The sum is exact everywhere. An instruction that saturates on the way (``vpmaddubsw`` of AVX2) is not used: bytes are
-widened to 16 bits instead, and multiplied in pairs.
+The sum is exact everywhere. An instruction that saturates on the way (``vpmaddubsw`` of AVX2) is used only for weights
+of which it is known that it does not; else bytes are widened to 16 bits, and multiplied in pairs.
 """
 
 from typing import Any
@@ -21,13 +21,18 @@ _PAIR_INSTRUCTIONS = {
     "avx512bw": {16: "llvm.x86.avx512.pmaddw.d.512"},
     "avx2": {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd"},
 }
+# And of two pairs of 8-bit integers, which add the two products in 16 bits.
+_SATURATING_INSTRUCTIONS = {
+    "avx512bw": {16: "llvm.x86.avx512.pmaddubs.w.512"},
+    "avx2": {4: "llvm.x86.ssse3.pmadd.ub.sw.128", 8: "llvm.x86.avx2.pmadd.ub.sw"},
+}
 WORD = 4
 """Bytes of a word."""
 HALVES = 2
 """Pairs of bytes in a word: those with an even number and those with an odd one."""
 
 
-def dot(total: Expr, x: Expr, weight: Expr, width: int, tile: TokenTile) -> Expr:
+def dot(total: Expr, x: Expr, weight: Expr, width: int, tile: TokenTile, fits16: bool = False) -> Expr:
     """total + the sum over the four bytes of x times weight, in each of ``width`` lanes.
 
     Args:
@@ -36,13 +41,13 @@ def dot(total: Expr, x: Expr, weight: Expr, width: int, tile: TokenTile) -> Expr
         weight: int32 words of signed bytes.
         width: lanes of all three.
         tile: of a target, which has instructions or not.
+        fits16: see ``l0compile::packed_int8_linear``.
     """
-    for feature, by_lanes in _INSTRUCTIONS.items():
-        if feature in tile.dot_products and width in by_lanes:
-            unsigned = TB.reinterpret(f"uint8x{WORD * width}", x)
-            signed = TB.reinterpret(f"int8x{WORD * width}", weight)
-            return TB.call_llvm_intrin(lanes_of("int32", width), by_lanes[width], total, unsigned, signed)
+    if instruction := _instruction(_INSTRUCTIONS, width, tile):
+        return TB.call_llvm_intrin(lanes_of("int32", width), instruction, total, *_bytes(x, weight, width))
     if multiplies_pairs(width, tile):
+        if fits16:
+            return total + _sums_of_sums(x, weight, width, tile)
         for left, right in zip(unsigned_halves(x, width), signed_halves(weight, width), strict=True):
             total = pair_sum(total, left, right, width, tile)
         return total
@@ -51,19 +56,40 @@ def dot(total: Expr, x: Expr, weight: Expr, width: int, tile: TokenTile) -> Expr
 
 def multiplies_pairs(width: int, tile: TokenTile) -> bool:
     """Whether bytes are widened, and multiplied by an instruction for pairs of 16-bit integers."""
-    whole = any(name in tile.dot_products and width in by for name, by in _INSTRUCTIONS.items())
-    return not whole and _pair_instruction(width, tile) != ""
+    words, pairs = (_instruction(table, width, tile) for table in (_INSTRUCTIONS, _PAIR_INSTRUCTIONS))
+    return pairs != "" and words == ""
+
+
+def adds_in_16_bits(tile: TokenTile) -> bool:
+    """Whether weights with ``fits16`` are quicker."""
+    return multiplies_pairs(tile.vector, tile)
 
 
 def pair_sum(total: Expr, x: Expr, weight: Expr, width: int, tile: TokenTile) -> Expr:
     """total + the sum of both products of the 16-bit integers of ``x`` and ``weight``, in each lane."""
     left, right = (TB.reinterpret(f"int16x{2 * width}", words) for words in (x, weight))
-    name = _pair_instruction(width, tile)
+    name = _instruction(_PAIR_INSTRUCTIONS, width, tile)
     return total + TB.call_llvm_intrin(lanes_of("int32", width), name, left, right)
 
 
-def _pair_instruction(width: int, tile: TokenTile) -> str:
-    found = [by[width] for name, by in _PAIR_INSTRUCTIONS.items() if name in tile.dot_products and width in by]
+def _sums_of_sums(x: Expr, weight: Expr, width: int, tile: TokenTile) -> Expr:
+    """The sum of the four products of each lane, first of two and two in 16 bits."""
+    saturating, pairs = (
+        _instruction(table, width, tile) for table in (_SATURATING_INSTRUCTIONS, _PAIR_INSTRUCTIONS)
+    )
+    sums = TB.call_llvm_intrin(f"int16x{2 * width}", saturating, *_bytes(x, weight, width))
+    return TB.call_llvm_intrin(lanes_of("int32", width), pairs, sums, _each(1, "int16", width))
+
+
+def _bytes(x: Expr, weight: Expr, width: int) -> tuple[Expr, Expr]:
+    return TB.reinterpret(f"uint8x{WORD * width}", x), TB.reinterpret(f"int8x{WORD * width}", weight)
+
+
+def _instruction(table: dict[str, dict[int, str]], width: int, tile: TokenTile) -> str:
+    """Of the first feature that ``tile`` has; empty where there is none."""
+    found = [
+        by_lanes[width] for name, by_lanes in table.items() if name in tile.dot_products and width in by_lanes
+    ]
     return found[0] if found else ""
 
 

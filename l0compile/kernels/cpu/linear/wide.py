@@ -18,7 +18,7 @@ from l0compile.kernels.token_tile import TokenTile
 
 def widens(spec: LinearSpec, tile: TokenTile) -> bool:
     """Whether a layer is computed with widened operands."""
-    return spec.numbers == "int8" and multiplies_pairs(tile.vector, tile)
+    return spec.numbers == "int8" and not spec.fits16 and multiplies_pairs(tile.vector, tile)
 
 
 @dataclass(frozen=True)
