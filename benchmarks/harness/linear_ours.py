@@ -97,11 +97,8 @@ def _as_compiled(
 ) -> tuple[str, list[torch.Tensor]]:
     """(the function, the weight): in parts that fit 16 bits, where the compiler would split it."""
     if numbers == "int8" and adds_in_16_bits(token_tile(load_target("native"))):
-        (n, words), (data, *places) = shape, weight
-        if not places:
-            row_blocks = len(data) // words
-            places = [torch.arange(words).repeat(row_blocks), torch.arange(row_blocks + 1) * words]
-        found = fitting_blocks(data, places[0], places[1], n, words)
+        data, *places = weight
+        found = fitting_blocks(data, *(places or (None, None)), *shape)
         if found is not None:
             return _of_parts(data.shape[2]), list(found[0].values())
     return block_name(block), weight

@@ -14,8 +14,9 @@ l0 = torch.ops.l0compile
 
 # The sum of two weights of one sign that 16 bits hold times an activation: 255 * 128 < 2^15 < 255 * 129.
 _LARGEST = 128
-# Words that are stored twice, as a share of all: with more, products in 32 bits are as quick.
-_MOST = 0.25
+# Words that are stored twice, as a share of all: with more, products of 16-bit integers are as quick. They suit dense
+# layers best.
+_MOST, _MOST_DENSE = 0.5, 0.25
 # Rows of the blocks that taller ones are cut into: of less tall ones fewer have a pair that does not fit.
 _ROWS = 4
 
@@ -27,7 +28,8 @@ def split_words(program: Program) -> Program:
         that may not fit made smaller; what is left of such a pair, W - V, is stored in one more block at the same
         place. Likewise packed_int8_conv2d. Blocks of more than four rows are cut into blocks of four rows and one word
         where something is left.
-    Checks: weights are constants; no more than a quarter of the words is stored twice. Sums are the same integers.
+    Checks: weights are constants; no more than half of the words is stored twice, of a dense layer a quarter. Sums are
+        the same integers.
     Returns: the program, itself when it has no such operator.
     """
     editor = Editor(program)
@@ -42,12 +44,12 @@ def split_words(program: Program) -> Program:
 
 
 def fitting_blocks(
-    data: Tensor, indices: Tensor, indptr: Tensor, n: int, words: int
+    data: Tensor, indices: Tensor | None, indptr: Tensor | None, n: int, words: int
 ) -> tuple[dict[str, Tensor], bool] | None:
     """The blocks of a layer in parts whose products fit.
 
     Args:
-        data, indices, indptr: as ``packed_int8_linear`` has them, of a weight that is stored in blocks.
+        data, indices, indptr: as ``packed_int8_linear`` has them.
         n: rows of the weight.
         words: words of a row.
 
@@ -55,12 +57,15 @@ def fitting_blocks(
         (the three of the parts, whether there are more of them than before); None where too many words would be stored
         twice.
     """
-    cols = data.shape[1]
+    cols, most = data.shape[1], _MOST
+    if indices is None or indptr is None:
+        row_blocks, most = len(data) // words, _MOST_DENSE
+        indices, indptr = torch.arange(words).repeat(row_blocks), torch.arange(row_blocks + 1) * words
     columns = indices.long()[:, None] * cols + torch.arange(cols)
     row = torch.repeat_interleave(indptr.diff().long())
     entries = _WordEntries(data.flatten(0, 1), row.repeat_interleave(cols), columns.flatten())
     entries = entries.chosen(entries.place < words)  # past k there are zeros
-    return entries.cut(n).stored_in_parts(n, "indices")
+    return entries.cut(n).stored_in_parts(n, "indices", most)
 
 
 def _linear(editor: Editor, node: fx.Node) -> dict[str, Any] | None:
@@ -70,9 +75,6 @@ def _linear(editor: Editor, node: fx.Node) -> dict[str, Any] | None:
     if data is None:
         return None
     indices, indptr = (editor.value(given[name]) for name in ("indices", "indptr"))
-    if indices is None or indptr is None:
-        row_blocks = len(data) // words
-        indices, indptr = torch.arange(words).repeat(row_blocks), torch.arange(row_blocks + 1) * words
     return _constants(editor, node, fitting_blocks(data, indices, indptr, given["n"], words))
 
 
@@ -87,7 +89,7 @@ def _convolution(editor: Editor, node: fx.Node) -> dict[str, Any] | None:
         offsets, indptr = offsets.repeat(row_blocks), torch.arange(row_blocks + 1) * len(offsets)
     row = torch.repeat_interleave(indptr.diff().long())
     entries = _WordEntries(data[:, 0], row, offsets.long()).cut(given["n"])
-    return _constants(editor, node, entries.stored_in_parts(given["n"], "offsets"))
+    return _constants(editor, node, entries.stored_in_parts(given["n"], "offsets", _MOST))
 
 
 def _constants(
@@ -123,9 +125,9 @@ class _WordEntries:
         cut = cut.chosen(row.argsort(stable=True))
         return cut.chosen(cut.row < -(-n // _ROWS))
 
-    def stored_in_parts(self, n: int, places: str) -> tuple[dict[str, Tensor], bool] | None:
+    def stored_in_parts(self, n: int, places: str, most: float) -> tuple[dict[str, Tensor], bool] | None:
         """(data, the places by this name and indptr of a weight of n rows, whether there are more words)."""
-        split = self.split()
+        split = self.split(most)
         if split is None:
             return None
         parts, more = split
@@ -134,8 +136,8 @@ class _WordEntries:
         data = parts.words[:, None].contiguous()
         return {"data": data, places: parts.place.to(torch.int32), "indptr": indptr}, more
 
-    def split(self) -> "tuple[_WordEntries, bool] | None":
-        """The words in parts that fit, and whether there are more of them; None where that is too many."""
+    def split(self, most: float) -> "tuple[_WordEntries, bool] | None":
+        """The words in parts that fit, and whether there are more of them; None where that is more than ``most``."""
         whole = self.words.contiguous().view(torch.int8).reshape(*self.words.shape, 2, 2).short()
         size = whole.abs()
         # Of one sign and too large together; then the larger one holds all that is too much.
@@ -143,7 +145,7 @@ class _WordEntries:
         larger = torch.stack((size[..., 0] >= size[..., 1], size[..., 0] < size[..., 1]), -1)
         rest = whole.sign() * over[..., None] * larger
         left = rest.flatten(1).any(1)
-        if left.double().mean() > _MOST:
+        if left.double().mean() > most:
             return None
         if not left.any():
             return self, False
