@@ -8,7 +8,9 @@
 Efficiency e is the time of the best dense engine times the share of the weights stored, over our time; ideal scaling is
 e = 1. Only points with an ideal time of at least 50 microseconds count. A time is the median of back-to-back calls, the
 call from Python included, and the least of several blocks (and runs). Other engines take activations in rows, and our
-kernels packed ones, as in a model. Appends to ``benchmarks/results/linear.jsonl``, one row per shape.
+kernels packed ones, as in a model. Our int8 weights are normal numbers rounded by rows: where products are added in 16
+bits, the time depends on how many are large, and ``--uniform`` has the most. Appends to
+``benchmarks/results/linear.jsonl``, one row per shape.
 """
 
 import argparse
@@ -36,6 +38,9 @@ def main() -> None:
     parser.add_argument("step", nargs="?", choices=("all", "build", "time", "report"), default="all")
     parser.add_argument("engine", nargs="?", choices=(*grid.ENGINES, "l0compile"))
     parser.add_argument("shapes", nargs="*", help="for example 768,3072; default: all")
+    parser.add_argument(
+        "--uniform", action="store_true", help="our int8 weights: uniform, not normal numbers"
+    )
     parser.add_argument("--record", action="store_true", help="append the results and draw the plot")
     args = parser.parse_args()
     folder = FOLDER if args.numbers == "float32" else FOLDER / args.numbers
@@ -46,14 +51,15 @@ def main() -> None:
     elif args.step == "time":
         for _ in range(grid.PASSES):
             for shape in shapes or grid.SHAPES:
-                time_engine(args.engine, shape, folder, args.numbers)
+                time_engine(args.engine, shape, folder, args.numbers, args.uniform)
     elif args.step == "report":
-        linear_report.report(folder, args.record, args.numbers)
+        linear_report.report(folder, args.record, args.numbers, args.uniform)
     else:
         engines = (*grid.engines_of(args.numbers), "l0compile")
         for step in (["build"], *(["time", engine] for engine in engines)):
-            subprocess.run([sys.executable, __file__, "--numbers", args.numbers, *step], check=True)
-        linear_report.report(folder, record=True, numbers=args.numbers)
+            options = ["--numbers", args.numbers, *(["--uniform"] if args.uniform else [])]
+            subprocess.run([sys.executable, __file__, *options, *step], check=True)
+        linear_report.report(folder, record=True, numbers=args.numbers, uniform=args.uniform)
 
 
 def build(folder: Path, numbers: str) -> None:
@@ -64,13 +70,13 @@ def build(folder: Path, numbers: str) -> None:
         linear_ours.build(shape, folder, numbers)
 
 
-def time_engine(engine: str, shape: tuple[int, int], folder: Path, numbers: str) -> None:
+def time_engine(engine: str, shape: tuple[int, int], folder: Path, numbers: str, uniform: bool) -> None:
     """Time a shape, and keep the lesser of each time and that of earlier passes and runs."""
     found = {}
     if engine == "l0compile":
         from harness import linear_ours
 
-        for (tokens, block, density), stored, call in linear_ours.calls(shape, folder, numbers):
+        for (tokens, block, density), stored, call in linear_ours.calls(shape, folder, numbers, uniform):
             found[f"{tokens} {grid.block_name(block)} {density}"] = [grid.best_us(call), stored]
     else:
         for tokens in grid.tokens_of(shape):

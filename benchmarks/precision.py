@@ -4,8 +4,8 @@
 
 OpenVINO's int8 is made by NNCF, for transformers where the model is one; its other operators run in float32 or, as
 ``int8+bf16``, in bfloat16. ONNX Runtime's is its dynamic int8. Ours is ``l0.quantize`` with attention in bfloat16,
-dense and with a share of the 4x4 blocks left (by magnitude: for speed, not for quality). Every engine runs in a process
-of its own, and all take turns.
+where the machine multiplies such numbers, dense and with a share of the 4x4 blocks left (by magnitude: for speed, not
+for quality). Every engine runs in a process of its own, and all take turns.
 
 Wanted over the best int8 of OpenVINO: MiniLM 1.4, 2.2 and 3.3 at densities 1, 0.5 and 0.2; BERT-base with 128 tokens
 1.1 dense and 3.3 at 0.2; with 512 tokens 2.7, ViT-B/16 3.3; ResNet-50 0.9 dense and 2.2 at 0.2. ``quality`` of

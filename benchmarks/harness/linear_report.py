@@ -9,7 +9,9 @@ from typing import Any
 
 from harness import linear_grid as grid
 from harness import record as results
+from l0compile.hardware.targets import load_target
 
+_WIDEST_BITS = 512  # of a register of the reference machine, whose plots have no number in their names
 WHOLE = {"4x1", "8x1", "4x4", "8x8", "16x16", "32x32"}
 
 
@@ -94,7 +96,7 @@ def narrow_figures(all_points: list[Point]) -> dict[str, dict[str, Any]]:
     return {name: _summary([(p.efficiency, p) for p in those]) for name, those in chosen.items() if those}
 
 
-def report(folder: Path, record: bool, numbers: str = "float32") -> None:
+def report(folder: Path, record: bool, numbers: str = "float32", uniform: bool = False) -> None:
     """Print the figures; with ``record``, append a row per shape and one with the figures, and draw the plot."""
     found = list(points(folder, grid.engines_of(numbers)))
     summary = figures(found) if numbers == "float32" else narrow_figures(found)
@@ -102,6 +104,10 @@ def report(folder: Path, record: bool, numbers: str = "float32") -> None:
         print(f"{name:45} mean {figure['mean']:6.3f}  worst {figure['worst']:6.3f} ({figure['where']})")
     if not record:
         return
+    what = {
+        "numbers": numbers,
+        **({"weights": "uniform" if uniform else "normal"} if numbers == "int8" else {}),
+    }
     for shape in sorted({point.shape for point in found}):
         rows = {
             f"{p.tokens} {p.block} {p.density}": [
@@ -113,10 +119,16 @@ def report(folder: Path, record: bool, numbers: str = "float32") -> None:
             for p in found
             if p.shape == shape
         }
-        results.append("linear", {"numbers": numbers, "shape": shape, "points": rows})
-    results.append("linear", {"numbers": numbers, "figures": summary})
-    name = "linear.svg" if numbers == "float32" else f"linear_{numbers}.svg"
-    _plot(found, [grid.block_name(block) for block in grid.blocks_of(numbers)], results.RESULTS / name)
+        results.append("linear", {**what, "shape": shape, "points": rows})
+    results.append("linear", {**what, "figures": summary})
+    bits = load_target("native").vector_bits
+    words = [
+        "linear",
+        "" if numbers == "float32" else numbers,
+        "" if bits == _WIDEST_BITS else f"{bits}_bits",
+    ]
+    target = results.RESULTS / ("_".join(filter(None, words)) + ".svg")
+    _plot(found, [grid.block_name(block) for block in grid.blocks_of(numbers)], target)
 
 
 def _plot(found: list[Point], blocks: list[str], target: Path) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 import l0compile as l0
 from harness import networks
+from l0compile.hardware.targets import load_target
 from l0compile.measurement import export_onnx, quantize_for_openvino
 from l0compile.tasks.embedding import Encoded, encode, load_encoder
 from l0compile.tasks.spearman import similarity_spearman
@@ -33,7 +34,8 @@ def ours(name: str, precision: str, density: float, place: Path) -> Path:
     if not path.exists():
         model, inputs = networks.make(name, 4, 4, density)
         if precision != "float32":
-            attention = "bfloat16"
+            # Without such instructions it would be slower.
+            attention = "bfloat16" if load_target("native").multiplies("bfloat16") else "float32"
             model = l0.quantize(model, calibration(name), precision, attention=attention, tolerance=1.0)
         l0.compile(model, inputs, dynamic_shapes=network.dynamic, engine="tvm").save(path)
     return path

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from l0compile.hardware.targets import Target
 from l0compile.ir.program import Program
-from l0compile.kernels import TokenTile, kernel_call
+from l0compile.kernels import TokenTile, adds_in_16_bits, kernel_call
 from l0compile.lower.cuda.build import build_cuda
 from l0compile.lower.cuda.library import CudaLibrary
 from l0compile.lower.tvm.build import Built, build
@@ -49,7 +49,9 @@ class CpuBackend:
 
     def laid_out(self, program: Program) -> Program:
         """Return the program packed."""
-        return assign_layouts(program, lanes=self.machine.lanes, rows=self.machine.rows)
+        machine = self.machine
+        splits = adds_in_16_bits(machine)
+        return assign_layouts(program, lanes=machine.lanes, rows=machine.rows, splits=splits)
 
     def built(self, module: object) -> Built:
         """Generate code."""

@@ -36,6 +36,7 @@ from l0compile.rewrite.layout.narrow_norms import narrow_norms
 from l0compile.rewrite.layout.patches import patches_to_linear
 from l0compile.rewrite.layout.planes import pack_planes
 from l0compile.rewrite.layout.rows import keep_rows
+from l0compile.rewrite.layout.split_words import split_words
 from l0compile.rewrite.layout.tokens import pack_tokens
 from l0compile.rewrite.layout.transposed_conv import transposed_conv_to_conv
 from l0compile.rewrite.normalize.bags import single_bags
@@ -128,6 +129,9 @@ LAYOUT = PassGroup("layout", "Bring values into the memory layouts of the CPU ke
     Pass(batched_products, adds_operators=True),  # theirs included
     Pass(places_of_the_best, adds_operators=True),
 ))  # fmt: skip
+SPLIT = PassGroup("split", "After the layout, where a CPU adds products of 8-bit integers in 16 bits.", (
+    Pass(split_words),
+))  # fmt: skip
 LAYOUT_GPU = PassGroup("layout of a GPU", "Instead of the layout of CPUs: values stay in rows.", (
     Pass(transposed_conv_to_conv),
     Pass(patches_to_linear),
@@ -146,7 +150,7 @@ PYTORCH = PassGroup("pytorch", "Instead of formats and layout, where PyTorch run
     Pass(dense_kernels, adds_operators=True),
 ))  # fmt: skip
 
-PIPELINE = (NORMALIZE, FUSE, COMPACT, WIDEN, FORMATS, LAYOUT, LAYOUT_GPU, PYTORCH)
+PIPELINE = (NORMALIZE, FUSE, COMPACT, WIDEN, FORMATS, LAYOUT, SPLIT, LAYOUT_GPU, PYTORCH)
 """What ``compile`` runs, from the captured program to the kernels."""
 _DENSE = (NORMALIZE, FUSE, COMPACT)
 
@@ -207,18 +211,20 @@ def _for_target(program: Program, target: Target) -> tuple[PassGroup, ...]:
     return (WIDEN,) if target.kind == "llvm" and has_bfloat16(program) else ()
 
 
-def assign_layouts(program: Program, *, lanes: int, rows: int) -> Program:
+def assign_layouts(program: Program, *, lanes: int, rows: int, splits: bool = False) -> Program:
     """Bring an optimised program into the layouts of the CPU kernels.
 
     Args:
         program: a result of :func:`optimise`.
         lanes: tokens of a tile.
         rows: rows of a block that dense weights are stored with, which is the height of the microkernel.
+        splits: the CPU adds products of 8-bit integers in 16 bits, so that their weights are split where that pays.
 
     Raises:
         RewriteError: a pass broke the program.
     """
-    return run(program, select([LAYOUT], lanes=lanes, rows=rows))
+    groups = (LAYOUT, SPLIT) if splits else (LAYOUT,)
+    return run(program, select(groups, lanes=lanes, rows=rows))
 
 
 def assign_gpu_layouts(program: Program, has_kernel: Callable[[fx.Node], bool]) -> Program:

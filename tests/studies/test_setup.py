@@ -9,7 +9,7 @@ from l0compile.hardware.targets import load_target
 from l0compile.studies.setup import legal_precisions, legal_shapes
 from l0compile.studies.space.space import Space
 
-AVX2 = load_target("x86-64-avx2")
+AVX2 = dataclasses.replace(load_target("x86-64-avx2"), dot_products=())
 VNNI = dataclasses.replace(AVX2, dot_products=("avxvnni",))
 
 

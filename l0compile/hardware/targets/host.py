@@ -20,7 +20,9 @@ X86_LEVELS: tuple[tuple[str, int, frozenset[str]], ...] = (
 
 # LLVM's name -> that of /proc/cpuinfo.
 _DOT_PRODUCTS = {"avx512vnni": "avx512_vnni", "avxvnni": "avx_vnni", "avx512bf16": "avx512_bf16", "i8mm": "i8mm",
-                 "bf16": "bf16"}  # fmt: skip
+                 "bf16": "bf16", "avx512bw": "avx512bw", "avx2": "avx2"}  # fmt: skip
+# Of 16-bit integers, which 8-bit ones are widened to where no other instruction takes them.
+_WIDER_PRODUCTS = ("avx512bw", "avx2")
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ class Host:
     @property
     def dot_products(self) -> tuple[str, ...]:
         """LLVM's names of the instruction sets for products of narrow numbers."""
-        return tuple(name for name, flag in _DOT_PRODUCTS.items() if flag in self.flags)
+        found = [name for name, flag in _DOT_PRODUCTS.items() if flag in self.flags]
+        narrow = not {"avx512vnni", "avxvnni", "i8mm"}.isdisjoint(found)
+        return tuple(name for name in found if not (narrow and name in _WIDER_PRODUCTS))
 
     def fingerprint(self) -> dict[str, str]:
         """What an artifact or a measurement records of its machine."""

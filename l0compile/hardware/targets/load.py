@@ -112,7 +112,9 @@ class _TargetFile:
         dict[_BlockShape, _Speed], Meta(min_length=1, description='a table such as {"4x1" = 1.0}')
     ]
     core: Core = field(default_factory=Core)
-    dot_products: tuple[Literal["avx512vnni", "avxvnni", "avx512bf16", "i8mm", "bf16"], ...] = ()
+    dot_products: tuple[
+        Literal["avx512vnni", "avxvnni", "avx512bw", "avx2", "avx512bf16", "i8mm", "bf16"], ...
+    ] = ()
     gpu: Gpu | None = None
 
     def __post_init__(self) -> None:

@@ -6,7 +6,10 @@ from typing import Literal
 from l0compile.hardware.targets.gpu import Gpu
 from l0compile.ir.codec import Count
 
-_INSTRUCTIONS = {"int8": ("avx512vnni", "avxvnni", "i8mm"), "bfloat16": ("avx512bf16", "bf16")}
+_INSTRUCTIONS = {
+    "int8": ("avx512vnni", "avxvnni", "i8mm", "avx512bw", "avx2"),
+    "bfloat16": ("avx512bf16", "bf16"),
+}
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class Target:
             those of this machine hold.
         core: what kernels and schedules assume of one core.
         dot_products: LLVM features with instructions that multiply and add narrow numbers: "avx512vnni", "avxvnni",
-            "i8mm" for 8-bit integers, "avx512bf16" and "bf16" for bfloat16.
+            "i8mm" for 8-bit integers, "avx2" and "avx512bw" for pairs of 16-bit integers that those are widened to,
+            "avx512bf16" and "bf16" for bfloat16.
         gpu: of a CUDA target: limits of the architecture, and speeds of a card that has it.
     """
 

@@ -146,6 +146,17 @@ def from_blocks(data: Tensor, indices: Tensor, indptr: Tensor, n: int, k: int) -
     return dense.reshape(row_blocks * rows, col_blocks * cols)[:n, :k]
 
 
+def added_blocks(data: Tensor, indices: Tensor, indptr: Tensor, n: int, k: int) -> Tensor:
+    """As :func:`from_blocks`, the sum of the blocks that lie at one place."""
+    cols, rows = data.shape[1:]
+    row_blocks, col_blocks = -(-n // rows), -(-k // cols)
+    block_row = torch.repeat_interleave(torch.arange(row_blocks), indptr.diff().to(torch.int64))
+    blocks = data.new_zeros(row_blocks * col_blocks, rows, cols)
+    blocks.index_add_(0, block_row * col_blocks + indices, data.transpose(1, 2))
+    dense = blocks.reshape(row_blocks, col_blocks, rows, cols).transpose(1, 2)
+    return dense.reshape(row_blocks * rows, col_blocks * cols)[:n, :k]
+
+
 def _grid(weight: Tensor, rows: int, cols: int) -> Tensor:
     """[n, k] -> [ceil(n / rows), rows, ceil(k / cols), cols], ragged edges filled with zeros."""
     n, k = weight.shape

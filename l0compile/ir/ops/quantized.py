@@ -147,6 +147,7 @@ def packed_int8_linear(
     zero_point: int = 0,
     tokens: int | None = None,
     pairs: str = "",
+    fits16: bool = False,
 ) -> Tensor:
     """activation((W x + start) * scale + bias) + residual on packed words: x [T, k / 4, L] int32 -> [T, n, L] float32.
 
@@ -154,7 +155,10 @@ def packed_int8_linear(
 
     W is held in blocks as for :func:`l0compile.ir.ops.packed.packed_linear`, with words for columns: data
     [nnz, cols / 4, rows] int32. ``start`` [n] int32 is what makes up for the zero point of x: -zero_point times the sum
-    of each row. scale, bias: [n] float32. residual: [T, n, L] float32.
+    of each row. scale, bias: [n] float32. residual: [T, n, L] float32. Two blocks at one place add up.
+
+    ``fits16``: for the first two weights of each word, and for the last two, 16 bits hold the sum of their products
+    with any activations. It does not change the result.
     """
     words, rows = x.shape[1], data.shape[2]
     if indices is None or indptr is None:
@@ -171,7 +175,8 @@ def packed_int8_linear(
 
 @packed_int8_linear.register_fake
 def _(  # type: ignore[no-untyped-def]
-    x, data, indices, indptr, start, scale, bias, residual, inverse, n, activation, zero_point=0, tokens=None, pairs=""
+    x, data, indices, indptr, start, scale, bias, residual, inverse, n, activation, zero_point=0, tokens=None, pairs="",
+    fits16=False,
 ):  # fmt: skip
     y = x.new_empty(x.shape[0], n, x.shape[2], dtype=torch.float32)
     return in_words_like(y, inverse, pairs)

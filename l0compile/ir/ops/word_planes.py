@@ -76,6 +76,7 @@ def packed_int8_conv2d(
     result: Sequence[int],
     activation: str,
     zero_point: int = 0,
+    fits16: bool = False,
 ) -> Tensor:
     """activation((W * x + start) * scale + bias + residual) on planes: words [N, C / 4, size] -> float32 [N, n, size'].
 
@@ -89,6 +90,7 @@ def packed_int8_conv2d(
         scale, bias: [n] float32.
         residual: [N, n, size'] float32 in the layout of the result.
         result: ``Planes.numbers()`` of the result.
+        fits16: as ``packed_int8_linear`` has it.
     """
     planes, row_blocks = Planes(*result), -(-n // data.shape[2])
     if indptr is None:

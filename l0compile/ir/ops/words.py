@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from l0compile.ir.ops.bsr import dense_blocks, from_blocks, nonzero_blocks, to_blocks
+from l0compile.ir.ops.bsr import added_blocks, dense_blocks, nonzero_blocks, to_blocks
 
 _BYTES = 4
 
@@ -46,6 +46,9 @@ def dense_word_blocks(weight: Tensor, rows: int) -> Tensor:
 def from_word_blocks(
     data: Tensor, indices: Tensor, indptr: Tensor, n: int, k: int, dtype: torch.dtype
 ) -> Tensor:
-    """The weight [n, k] behind ``(data, indices, indptr)``; inverse of :func:`word_blocks`."""
+    """The weight [n, k] behind ``(data, indices, indptr)``, where blocks at one place add up.
+
+    Inverse of :func:`word_blocks`.
+    """
     numbers = from_words(data.transpose(1, 2), dtype).transpose(1, 2)
-    return from_blocks(numbers, indices, indptr, n, k)
+    return added_blocks(numbers, indices, indptr, n, k)

@@ -1,12 +1,13 @@
 """Products of four pairs of 8-bit integers, added to a 32-bit sum in each lane: by an instruction where a CPU has one.
 
-The sum is exact everywhere. An instruction that saturates on the way (``vpmaddubsw`` of AVX2) is not used.
+The sum is exact everywhere. An instruction that saturates on the way (``vpmaddubsw`` of AVX2) is used only for weights
+of which it is known that it does not; else bytes are widened to 16 bits, and multiplied in pairs.
 """
 
 from typing import Any
 
 from l0compile.kernels.cpu.lanes import Expr, broadcast, const_int, kept
-from l0compile.kernels.tir import TB
+from l0compile.kernels.tir import TB, tirx
 from l0compile.kernels.token_tile import TokenTile
 
 # Feature of a CPU -> its instruction, by the number of 32-bit lanes. Activations are unsigned, weights signed.
@@ -15,11 +16,23 @@ _INSTRUCTIONS = {
     "avxvnni": {lanes: f"llvm.x86.avx512.vpdpbusd.{32 * lanes}" for lanes in (4, 8)},
     "i8mm": {4: "llvm.aarch64.neon.usdot.v4i32.v16i8"},
 }
+# The same of instructions for two pairs of 16-bit integers, which add the two products.
+_PAIR_INSTRUCTIONS = {
+    "avx512bw": {16: "llvm.x86.avx512.pmaddw.d.512"},
+    "avx2": {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd"},
+}
+# And of two pairs of 8-bit integers, which add the two products in 16 bits.
+_SATURATING_INSTRUCTIONS = {
+    "avx512bw": {16: "llvm.x86.avx512.pmaddubs.w.512"},
+    "avx2": {4: "llvm.x86.ssse3.pmadd.ub.sw.128", 8: "llvm.x86.avx2.pmadd.ub.sw"},
+}
 WORD = 4
 """Bytes of a word."""
+HALVES = 2
+"""Pairs of bytes in a word: those with an even number and those with an odd one."""
 
 
-def dot(total: Expr, x: Expr, weight: Expr, width: int, tile: TokenTile) -> Expr:
+def dot(total: Expr, x: Expr, weight: Expr, width: int, tile: TokenTile, fits16: bool = False) -> Expr:
     """total + the sum over the four bytes of x times weight, in each of ``width`` lanes.
 
     Args:
@@ -28,13 +41,77 @@ def dot(total: Expr, x: Expr, weight: Expr, width: int, tile: TokenTile) -> Expr
         weight: int32 words of signed bytes.
         width: lanes of all three.
         tile: of a target, which has instructions or not.
+        fits16: see ``l0compile::packed_int8_linear``.
     """
-    for feature, by_lanes in _INSTRUCTIONS.items():
-        if feature in tile.dot_products and width in by_lanes:
-            unsigned = TB.reinterpret(f"uint8x{WORD * width}", x)
-            signed = TB.reinterpret(f"int8x{WORD * width}", weight)
-            return TB.call_llvm_intrin(lanes_of("int32", width), by_lanes[width], total, unsigned, signed)
+    if instruction := _instruction(_INSTRUCTIONS, width, tile):
+        return TB.call_llvm_intrin(lanes_of("int32", width), instruction, total, *_bytes(x, weight, width))
+    if multiplies_pairs(width, tile):
+        if fits16:
+            return total + _sums_of_sums(x, weight, width, tile)
+        for left, right in zip(unsigned_halves(x, width), signed_halves(weight, width), strict=True):
+            total = pair_sum(total, left, right, width, tile)
+        return total
     return _by_bytes(total, x, weight, width)
+
+
+def multiplies_pairs(width: int, tile: TokenTile) -> bool:
+    """Whether bytes are widened, and multiplied by an instruction for pairs of 16-bit integers."""
+    words, pairs = (_instruction(table, width, tile) for table in (_INSTRUCTIONS, _PAIR_INSTRUCTIONS))
+    return pairs != "" and words == ""
+
+
+def adds_in_16_bits(tile: TokenTile) -> bool:
+    """Whether weights with ``fits16`` are quicker."""
+    return multiplies_pairs(tile.vector, tile)
+
+
+def pair_sum(total: Expr, x: Expr, weight: Expr, width: int, tile: TokenTile) -> Expr:
+    """total + the sum of both products of the 16-bit integers of ``x`` and ``weight``, in each lane."""
+    left, right = (TB.reinterpret(f"int16x{2 * width}", words) for words in (x, weight))
+    name = _instruction(_PAIR_INSTRUCTIONS, width, tile)
+    return total + TB.call_llvm_intrin(lanes_of("int32", width), name, left, right)
+
+
+def _sums_of_sums(x: Expr, weight: Expr, width: int, tile: TokenTile) -> Expr:
+    """The sum of the four products of each lane, first of two and two in 16 bits."""
+    saturating, pairs = (
+        _instruction(table, width, tile) for table in (_SATURATING_INSTRUCTIONS, _PAIR_INSTRUCTIONS)
+    )
+    sums = TB.call_llvm_intrin(f"int16x{2 * width}", saturating, *_bytes(x, weight, width))
+    return TB.call_llvm_intrin(lanes_of("int32", width), pairs, sums, _each(1, "int16", width))
+
+
+def _bytes(x: Expr, weight: Expr, width: int) -> tuple[Expr, Expr]:
+    return TB.reinterpret(f"uint8x{WORD * width}", x), TB.reinterpret(f"int8x{WORD * width}", weight)
+
+
+def _instruction(table: dict[str, dict[int, str]], width: int, tile: TokenTile) -> str:
+    """Of the first feature that ``tile`` has; empty where there is none."""
+    found = [
+        by_lanes[width] for name, by_lanes in table.items() if name in tile.dot_products and width in by_lanes
+    ]
+    return found[0] if found else ""
+
+
+def unsigned_halves(words: Expr, width: int) -> list[Expr]:
+    """The even and the odd bytes of words, each as a pair of 16-bit integers in a word."""
+    odd = TB.shift_right(TB.reinterpret(f"uint16x{2 * width}", words), _each(8, "uint16", width))
+    return [
+        TB.bitwise_and(words, const_int(0x00FF00FF, width)),
+        TB.reinterpret(lanes_of("int32", width), odd),
+    ]
+
+
+def signed_halves(words: Expr, width: int) -> list[Expr]:
+    """As ``unsigned_halves``, of bytes with a sign."""
+    odd, eight = TB.reinterpret(f"int16x{2 * width}", words), _each(8, "int16", width)
+    # Up to the sign bit and back: an arithmetic shift repeats it.
+    halves = (TB.shift_right(TB.shift_left(odd, eight), eight), TB.shift_right(odd, eight))
+    return [TB.reinterpret(lanes_of("int32", width), half) for half in halves]
+
+
+def _each(value: int, dtype: str, width: int) -> Expr:
+    return TB.Broadcast(tirx.const(value, dtype), 2 * width)
 
 
 def _by_bytes(total: Expr, x: Expr, weight: Expr, width: int) -> Expr:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import fx
 
+from l0compile.ir.nodes import arguments
 from l0compile.ir.ops.planes import Planes
 from l0compile.ir.ops.word_planes import word_of
 from l0compile.kernels.cpu.dot import WORD, as_float, dot, word
@@ -49,6 +50,7 @@ class IntegerConvSpec:
         residual: there is a residual.
         activation: a key of ``ACTIVATIONS``.
         zero_point: of a result in 8-bit integers, in words of four rows; None: it is float32.
+        fits16: see ``l0compile::packed_int8_linear``.
     """
 
     n: int
@@ -62,6 +64,7 @@ class IntegerConvSpec:
     residual: bool
     activation: str
     zero_point: int | None = None
+    fits16: bool = False
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,8 @@ class _BlockOfRows:
                     here = ramp(0, lanes)
                     weight = broadcast(to.data[p, 0, r], lanes)
                     pixels = to.x[self.image, 0, ramp(place + s, lanes)]
-                    store(register, dot(register[here], pixels, weight, lanes, self.tile), here)
+                    total = dot(register[here], pixels, weight, lanes, self.tile, spec.fits16)
+                    store(register, total, here)
 
     def _value(self, register: Any, row: Expr, s: int, lanes: int) -> Expr:
         """A register of results, before the activation is the residual."""
@@ -216,16 +220,28 @@ class _BlockOfRows:
 
 
 def _call(node: fx.Node) -> KernelCall:
-    (x, data, offsets, indptr, start, scale, bias, residual, inverse, n, result, activation, *rest) = (
-        node.args
-    )
+    (
+        x,
+        data,
+        offsets,
+        indptr,
+        start,
+        scale,
+        bias,
+        residual,
+        inverse,
+        n,
+        result,
+        activation,
+        zero_point,
+        fits16,
+    ) = arguments(node).values()
     _, words, size = x.meta["val"].shape
-    zero_point = (rest[0] if rest else 0) if inverse is not None else None
     spec = IntegerConvSpec(
         n=n, columns=0 if indptr is not None else int(offsets.meta["val"].shape[0]),
         rows=int(data.meta["val"].shape[2]), words=int(words), size=int(size), result=Planes(*result),
         dense=indptr is None, bias=bias is not None, residual=residual is not None, activation=activation,
-        zero_point=zero_point,
+        zero_point=zero_point if inverse is not None else None, fits16=fits16,
     )  # fmt: skip
     return KernelCall(spec, given(x, data, offsets, indptr, start, scale, bias, residual, inverse))
 

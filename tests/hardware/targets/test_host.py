@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from l0compile.hardware.targets import Host, available_cores, host_supports, load_target, read_host
+from l0compile.hardware.targets import (
+    Host,
+    available_cores,
+    host_supports,
+    load_target,
+    native_target,
+    read_host,
+)
 from l0compile.hardware.targets.host import X86_LEVELS, _caches, _cpuinfo
 
 V4, V3 = X86_LEVELS[0][2], X86_LEVELS[1][2]
@@ -37,6 +44,24 @@ def test_who_runs_what() -> None:
     )
     assert "for aarch64 and this machine is x86_64" in (host_supports(neon, ZEN4) or "")
     assert "for x86_64 and this machine is aarch64" in (host_supports(avx2, GRAVITON) or "")
+
+
+@pytest.mark.parametrize(
+    ("flags", "products"),
+    [
+        (V3, ("avx2",)),
+        (V3 | {"avx_vnni"}, ("avxvnni",)),
+        (V4, ("avx512bw", "avx2")),
+        (V4 | {"avx512_vnni"}, ("avx512vnni",)),
+        (frozenset({"sse2"}), ()),
+    ],
+)
+def test_wider_products_only_where_there_are_no_others(
+    flags: frozenset[str], products: tuple[str, ...]
+) -> None:
+    host = dataclasses.replace(HASWELL, flags=flags)
+    assert host.dot_products == products
+    assert native_target(host, [load_target("x86-64-avx2")]).multiplies("int8") is bool(products)
 
 
 def test_another_operating_system() -> None:

@@ -151,7 +151,7 @@ def test_quantize(launch, channels: int) -> None:  # type: ignore[no-untyped-def
 @pytest.mark.parametrize(
     ("name", "feature", "wanted"),
     [("x86-64-avx512", "avx512vnni", "vpdpbusd"), ("x86-64-avx2", "avxvnni", "vpdpbusd"),
-     ("aarch64-neon", "i8mm", "usdot")],
+     ("x86-64-avx2", "avx2", "vpmaddwd"), ("aarch64-neon", "i8mm", "usdot")],
 )  # fmt: skip
 def test_code_with_an_instruction(name: str, feature: str, wanted: str, dense: bool) -> None:
     target = dataclasses.replace(load_target(name), dot_products=(feature,))

@@ -17,7 +17,9 @@ from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
 from l0compile.kernels.cpu.narrow import NarrowSpec
 from l0compile.kernels.cpu.word_form import WordForm
 from l0compile.kernels.token_tile import TokenTile, token_tile
+from l0compile.measurement.tune.kernels import spills
 from tests.kernels.kept_code import kept_assembly, kept_code
+from tests.kernels.machine_code import innermost_loops
 
 l0 = torch.ops.l0compile
 BLOCKS = [(4, 4), (1, 4), (2, 4), (8, 4), (16, 16), (32, 32), (6, 8)]
@@ -50,9 +52,12 @@ def check(
     zero_point: int | None = None,
     tail: int | None = 0,
     schedule: LinearSchedule | None = None,
+    fits16: bool = False,
+    largest: bool = False,
 ) -> None:  # type: ignore[no-untyped-def]
     n, k = weight.shape
-    x = l0.packed_quantize(l0.pack(torch.randn(m, k), tile.lanes), torch.full((k,), 40.0), 120)
+    values = torch.full((m, k), 1000.0) if largest else torch.randn(m, k)
+    x = l0.packed_quantize(l0.pack(values, tile.lanes), torch.full((k,), 40.0), 120)
     data, indices, indptr = operands(weight, block, tile.rows)
     start = (-120 * weight.int().sum(1)).to(torch.int32)
     scale, shift = torch.rand(n) * 1e-3, torch.randn(n) if bias else None
@@ -60,7 +65,7 @@ def check(
     inverse = torch.full((n,), 30.0) if zero_point is not None else None
     spec = LinearSpec(
         n, x.shape[1], data.shape[2], data.shape[1], block is None, bias, residual, activation, tail, "int8",
-        integers(zero_point),
+        integers(zero_point), fits16,
     )  # fmt: skip
     given_ = [t for t in (x, data, indices, indptr, start, scale, shift, other, inverse) if t is not None]
     inputs: list[object] = [*given_, m] if tail is None else [*given_]
@@ -172,7 +177,7 @@ def test_words_need_whole_rows(tile: TokenTile) -> None:
         emit(spec, tile)
 
 
-@pytest.mark.parametrize("name", ["x86-64-avx2", "aarch64-neon"])
+@pytest.mark.parametrize("name", ["x86-64-avx2", "x86-64-avx512", "aarch64-neon"])
 def test_code_without_and_with_an_instruction(name: str) -> None:
     spec = LinearSpec(8, 8, 4, 1, True, True, False, "", 0, "int8")
     target = load_target(name)
@@ -184,9 +189,43 @@ def test_code_without_and_with_an_instruction(name: str) -> None:
 
 
 _INSTRUCTIONS = {
-    "x86-64-avx2": [(("avxvnni",), "vpdpbusd")],
+    "x86-64-avx2": [(("avxvnni",), "vpdpbusd"), (("avx2",), "vpmaddwd")],
+    "x86-64-avx512": [(("avx512vnni",), "vpdpbusd"), (("avx512bw", "avx2"), "vpmaddwd")],
     "aarch64-neon": [(("i8mm",), "usdot")],
 }
+
+
+@pytest.mark.parametrize("fits16", [False, True])
+@pytest.mark.parametrize("tail", [0, 3, None])
+@pytest.mark.parametrize(("name", "features", "register"), [
+    ("x86-64-avx2", ("avx2",), "%ymm"), ("x86-64-avx512", ("avx512bw", "avx2"), "%zmm"),
+])  # fmt: skip
+def test_code_for_pairs(
+    name: str, features: tuple[str, ...], register: str, fits16: bool, tail: int | None
+) -> None:
+    """Products of pairs in 16 bits, which saturate in 8 bits unless the weights are known to fit; nothing spills."""
+    target = dataclasses.replace(load_target(name), dot_products=features)
+    tile = token_tile(target)
+    spec = LinearSpec(64, 96, 4, 1, True, True, False, "", tail, "int8", fits16=fits16)
+    code = kept_assembly(emit(spec, tile), target)
+    assert ("vpmaddubsw" in code) is fits16
+    loops = [
+        [line for line in loop if "vpmaddwd" in line and register in line] for loop in innermost_loops(code)
+    ]
+    products = 4 * tile.vectors * (1 if fits16 else 2)
+    whole = [loop for loop in innermost_loops(code) if sum("vpmaddwd" in line for line in loop) >= products]
+    assert max(map(len, loops)) >= products
+    assert whole and not spills("\n".join(whole[0]))
+
+
+@pytest.mark.parametrize("m", [1, 3, 16, 20, 70])
+def test_weights_that_fit(launch, tile: TokenTile, m: int) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(m)
+    weight = torch.randint(-64, 65, (50, 36), dtype=torch.int8)
+    weight[0], weight[1, ::2], weight[1, 1::2] = -64, -128, 0
+    weight[2, ::2], weight[2, 1::2] = 127, -128
+    for block in (None, (4, 4), (2, 4), (16, 16)):
+        check(launch, tile, weight, block, m, tail=m % tile.lanes, fits16=True, largest=True)
 
 
 def test_plain_arithmetic_gives_the_same(tile: TokenTile) -> None:

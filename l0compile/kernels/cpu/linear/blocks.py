@@ -131,22 +131,12 @@ class Microkernel:
         self, begin: Expr, i: Expr, u: int, sums: list[Accumulators], row: Expr, registers: list[Expr]
     ) -> None:
         """Add the block that is number ``i`` of its row and ``u`` of its turn."""
-        spec, to = self.spec, self.to
-        column = to.column(spec, begin, i)
-        size = 4 * spec.rows * spec.cols
-        # Processors guess what is read next, but not past the end of a page.
-        later, line = begin + i + max(1, self.tile.core.prefetch_bytes // size), self.tile.core.line_bytes
-        if size <= line and u * size % line == 0:  # once a line
-            ahead(to.data, later, 0, 0)
+        spec = self.spec
+        column = self.to.column(spec, begin, i)
+        self._ask_for_block(begin, i, u)
 
         def add_column(c: Expr, acc: Accumulators) -> None:
-            if size > line:
-                ahead(to.data, later, c, row)
-            for r in range(self.schedule.rows):
-                for register, lanes in zip(acc[r], registers, strict=True):
-                    weight = broadcast(to.data[begin + i, c, row + r], self.width)
-                    x = to.x[self.t, feature(spec, column, c), lanes]
-                    self._set(register, self._multiply_add(self._get(register), weight, x))
+            self._add_column(begin, i, c, feature(spec, column, c), acc, row, registers)
 
         if spec.cols <= _UNROLL_COLS:
             for c in range(spec.cols):
@@ -156,6 +146,33 @@ class Microkernel:
             with TB.serial(0, spec.cols // step) as c:
                 for number in range(step):
                     add_column(c * step + number, sums[number])
+
+    def _later(self, begin: Expr, i: Expr) -> tuple[Expr, int]:
+        """(the block to ask memory for now, its bytes).
+
+        Processors guess what is read next, but not past the end of a page.
+        """
+        size = 4 * self.spec.rows * self.spec.cols
+        return begin + i + max(1, self.tile.core.prefetch_bytes // size), size
+
+    def _ask_for_block(self, begin: Expr, i: Expr, u: int) -> None:
+        """Ask for a later block, once a line; of one that is longer than a line each column asks."""
+        later, size = self._later(begin, i)
+        if size <= self.tile.core.line_bytes and u * size % self.tile.core.line_bytes == 0:
+            ahead(self.to.data, later, 0, 0)
+
+    def _add_column(
+        self, begin: Expr, i: Expr, c: Expr, f: Expr, acc: Accumulators, row: Expr, registers: list[Expr]
+    ) -> None:
+        """Add column ``c``, which reads feature ``f``, of block ``i``."""
+        later, size = self._later(begin, i)
+        if size > self.tile.core.line_bytes:
+            ahead(self.to.data, later, c, row)
+        for r in range(self.schedule.rows):
+            for register, lanes in zip(acc[r], registers, strict=True):
+                weight = broadcast(self.to.data[begin + i, c, row + r], self.width)
+                x = self.to.x[self.t, f, lanes]
+                self._set(register, self._multiply_add(self._get(register), weight, x))
 
     def _finish(self, sums: list[Accumulators], first: Expr, registers: list[Expr]) -> None:
         """Write the rows from ``first`` on."""

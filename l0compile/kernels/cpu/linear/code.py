@@ -22,6 +22,7 @@ from l0compile.kernels.cpu.linear.schedules import (
 )
 from l0compile.kernels.cpu.linear.shares import first_unit, units
 from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
+from l0compile.kernels.cpu.linear.wide import WideMicrokernel, Widened, widened, widens
 from l0compile.kernels.cpu.pair import with_pairs
 from l0compile.kernels.tir import TB
 from l0compile.kernels.token_tile import TokenTile
@@ -146,16 +147,27 @@ class _Task:
         """The tiles of this task that are among the first ``whole``."""
         schedule, vector = self.schedule, self.tile.vector
         count = held(TB.max(TB.min(whole - self.first, schedule.tiles), 0))
+        operands = self._widened(count)
         with (
             TB.serial(0, self.tile.vectors // schedule.vectors) as group,
             TB.serial(0, self.end - self.begin) as i,
-            TB.serial(
-                0, count
-            ) as t,  # innermost: a unit's weights are still in the first cache for the next tile
         ):
-            self._kernel(schedule, self.first + t, vector).emit(
-                self.begin + i, group * (schedule.vectors * vector)
-            )
+            if operands is not None:
+                operands.fill_weights(self.begin + i)
+            # Innermost: a unit's weights are still in the first cache for the next tile.
+            with TB.serial(0, count) as t:
+                kernel = self._kernel(schedule, self.first + t, vector)
+                if operands is not None:
+                    kernel = WideMicrokernel(**vars(kernel), operands=operands, place=t)
+                kernel.emit(self.begin + i, group * (schedule.vectors * vector))
+
+    def _widened(self, count: Expr) -> Widened | None:
+        """The first ``count`` tiles of this task, and room for weights; None where operands stay as they are."""
+        if not widens(self.spec, self.tile):
+            return None
+        operands = widened(self.spec, self.tile, self.schedule, self.to)
+        operands.fill_tokens(self.first, count)
+        return operands
 
     def _registers(self, count: Expr) -> None:
         """The first ``count`` registers of tokens, one after the other."""

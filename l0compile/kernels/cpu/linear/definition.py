@@ -43,6 +43,7 @@ def _call(node: fx.Node) -> KernelCall:
         bias=own["bias"] is not None, residual=own["residual"] is not None, activation=own["activation"],
         tail=tail, numbers=_NUMBERS[node.target],
         result=word_form(own.get("inverse"), own.get("zero_point", 0), own.get("pairs", "")),
+        fits16=own.get("fits16", False),
     )  # fmt: skip
     return KernelCall(spec, given(*(own.get(name) for name in _TENSORS)), sizes)
 

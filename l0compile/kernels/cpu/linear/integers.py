@@ -24,7 +24,7 @@ class IntegerMicrokernel(WordMicrokernel):
         return self.to.start, TB.int32(0)
 
     def _multiply_add(self, total: Expr, weight: Expr, x: Expr) -> Expr:
-        return dot(total, x, weight, self.width, self.tile)
+        return dot(total, x, weight, self.width, self.tile, self.spec.fits16)
 
     def _result(self, register: Any, row: Expr) -> Expr:
         value = as_float(self._get(register), self.width) * broadcast(self.to.scale[row], self.width)

@@ -136,7 +136,7 @@ class _Rows:
 
     def _multiply_add(self, total: Expr, weights: Expr, x: Expr, width: int) -> Expr:
         if self.spec.numbers == "int8":
-            return dot(total, x, weights, width, self.tile)
+            return dot(total, x, weights, width, self.tile, self.spec.fits16)
         if self.spec.numbers == "bfloat16":
             return pair_dot(total, x, weights, width, self.tile)
         return total + weights * x

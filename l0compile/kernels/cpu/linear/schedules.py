@@ -5,7 +5,9 @@ from itertools import product
 from math import gcd
 
 from l0compile.errors import ScheduleError
+from l0compile.kernels.cpu.dot import HALVES
 from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
+from l0compile.kernels.cpu.linear.wide import widens
 from l0compile.kernels.token_tile import TokenTile
 
 _UNROLLS = ((1, 1), (2, 1), (4, 1), (2, 2), (4, 2), (4, 4), (8, 4))  # (blocks a turn, sets of accumulators)
@@ -15,6 +17,8 @@ _LONGEST_BODY = 160  # multiplications of registers
 
 # Half a register of fewer numbers than this is not worth code of its own.
 _NARROWEST = 4
+# Widening the weights for one tile takes a tenth of the time of multiplying them.
+_WIDENED_TILES = 8
 # Multiplications of one register in a turn of the loop: with fewer, counting and asking for weights takes as long.
 _TURN = 16
 
@@ -23,9 +27,13 @@ def default_schedule(spec: LinearSpec, tile: TokenTile) -> LinearSchedule:
     """All registers of a tile at once and as many rows as fit beside them; always legal.
 
     A dense weight, which is the larger part of what is read, is read once for two tiles; one that is block-sparse, or
-    of narrow numbers, for each, so that a tile's results stay in the cache of the thread that goes on with them.
+    of narrow numbers, for each, so that a tile's results stay in the cache of the thread that goes on with them. One
+    that is widened before it is multiplied is widened for several.
     """
     rows = spec.rows if spec.rows <= tile.rows else gcd(spec.rows, tile.rows)
+    if widens(spec, tile):
+        fit = tile.core.tile_bytes // (4 * HALVES * spec.k * tile.lanes)
+        return LinearSchedule(rows, tile.vectors, tiles=max(1, min(_WIDENED_TILES, fit)))
     few = 8 * spec.k * tile.lanes <= tile.core.tile_bytes
     large = spec.dense and spec.numbers == "float32"
     return LinearSchedule(rows, tile.vectors, tiles=2 if large and few else 1)

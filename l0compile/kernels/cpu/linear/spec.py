@@ -24,6 +24,7 @@ class LinearSpec:
         numbers: what is multiplied. Of "int8", sums start from integers, and each row has a scale. Of "bfloat16", sums
             are float32.
         result: the words in which results are written; None: they are float32.
+        fits16: of "int8", see ``l0compile::packed_int8_linear``.
     """
 
     n: int
@@ -37,6 +38,7 @@ class LinearSpec:
     tail: Tail = 0
     numbers: Literal["float32", "bfloat16", "int8"] = "float32"
     result: WordForm | None = None
+    fits16: bool = False
 
 
 @dataclass(frozen=True)
