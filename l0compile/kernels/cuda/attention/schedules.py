@@ -180,7 +180,7 @@ def _shapes(spec: AnyAttentionSpec, target: Target, queries: int) -> list[CudaAt
     if any(128 % (_up(size, _FRAGMENT) // 8) for size in (own.dim, own.value_dim)):
         return [made(64, 32), *narrow]  # places of chunks that are not in columns take registers, too
     if own.mask is not None:
-        return [made(32, 32, 2, 3), made(64, 32), *narrow]
+        return [made(32, 32, 0, 3), made(64, 32), *narrow]
     whole = widest <= 32 or (own.before is None and own.after is None)
     return [*([made(32, 32, 0, 4)] if whole else []), made(32, 32, blocks=3), made(64, 32), *narrow]
 
