@@ -89,3 +89,13 @@ def test_what_is_worse_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "8 bytes of registers are spilled" in said and "hmma instructions are gone" in said
     assert "occupancy" in said and not cuda_facts.worse_than(row, row)
     assert cuda_facts.worse_than(row, None) == ["there is nothing on record"]
+
+
+def test_whole_models_on_record_have_no_island_and_spill_nothing() -> None:
+    lines = (ROOT / "benchmarks" / "results" / "cuda_models.jsonl").read_text(encoding="utf-8").splitlines()
+    newest = {
+        tuple(row[name] for name in ("model", "target", "dtype", "zeros")): row
+        for row in map(json.loads, lines)
+    }
+    assert len(newest) >= 24
+    assert not [key for key, row in newest.items() if row["islands"] or row["spill bytes"]]
