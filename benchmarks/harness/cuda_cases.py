@@ -7,7 +7,7 @@ from typing import Any
 from l0compile.hardware.targets import Target
 from l0compile.kernels.cpu.attention.block.spec import ListAxes
 from l0compile.kernels.cuda.attention.code import cuda_attention, cuda_block_attention
-from l0compile.kernels.cuda.attention.spec import CudaAttentionSpec, CudaBlockAttentionSpec
+from l0compile.kernels.cuda.attention.spec import CudaAttentionSpec, CudaBlockAttentionSpec, MaskOperand
 from l0compile.kernels.cuda.integers.code import cuda_int8_linear
 from l0compile.kernels.cuda.integers.spec import CudaIntegerLinearSpec
 from l0compile.kernels.cuda.linear.code import cuda_linear
@@ -17,6 +17,8 @@ from l0compile.kernels.cuda.two_of_four.spec import CudaTwoOfFourSpec
 
 _BLOCKS = ((0, 0), (16, 16), (32, 32), (64, 64), (128, 64), (128, 128), (64, 1))
 _NUMBERS = ("float16", "bfloat16", "tf32", "float32")
+# Which of batch, head, query and key have a mask of their own: keys that are padding, or each score.
+_MASKS = {"keys": (True, False, False, True), "scores": (True, False, True, True)}
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,12 @@ def cuda_cases() -> dict[str, CudaCase]:
     made += [_integers(block, rounded=True) for block in ((0, 0), (64, 64))]
     made += [_two_of_four(numbers, few) for numbers in ("float16", "bfloat16") for few in (False, True)]
     made += [_attention(width, numbers) for width in (64, 128) for numbers in _NUMBERS if numbers != "tf32"]
+    made += [
+        _masked(kind, width, numbers)
+        for kind in _MASKS
+        for width in (64, 128)
+        for numbers in ("float16", "bfloat16")
+    ]
     made += [_listed(width, numbers) for width in (64, 128) for numbers in ("float16", "bfloat16")]
     return {case.name: case for case in made}
 
@@ -87,6 +95,17 @@ def _attention(width: int, numbers: str) -> CudaCase:
     return CudaCase(
         f"attention {width} {numbers}",
         numbers != "float32",
+        _least(numbers),
+        lambda target: cuda_attention(spec, target),
+    )
+
+
+def _masked(kind: str, width: int, numbers: str) -> CudaCase:
+    mask = MaskOperand(_MASKS[kind], "bool" if kind == "keys" else numbers)
+    spec = CudaAttentionSpec(12, 12, width, width, width**-0.5, numbers, mask=mask)
+    return CudaCase(
+        f"attention with masked {kind} {width} {numbers}",
+        True,
         _least(numbers),
         lambda target: cuda_attention(spec, target),
     )

@@ -62,7 +62,11 @@ def test_no_register_is_spilled_and_tensor_cores_are_used(row: dict[str, Any]) -
 @pytest.mark.skipif(not _can_disassemble(), reason="nvcc, cuobjdump or nvdisasm is not installed")
 @pytest.mark.parametrize(
     ("target", "case"),
-    [("cuda-sm80", "linear 64x64 bfloat16"), ("cuda-sm90", "listed attention 64 float16")],
+    [
+        ("cuda-sm80", "linear 64x64 bfloat16"),
+        ("cuda-sm90", "listed attention 64 float16"),
+        ("cuda-sm90", "attention with masked keys 64 bfloat16"),
+    ],
 )
 def test_code_is_no_worse_than_on_record(target: str, case: str) -> None:
     done = _check("--targets", target, "--cases", case)
