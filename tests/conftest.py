@@ -4,11 +4,13 @@ import gc
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from l0compile.hardware.process import flushes_denormals
 
 # A test makes some hundred thousand objects, and the collector would look through all of PyTorch's again and again: a
 # twelfth of the time of all tests.
@@ -32,6 +34,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="rewrite golden files with what the code gives now"
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    """A test leaves the process as it was: one that flushes denormals for good makes others fail, by their order."""
+    before = flushes_denormals()
+    yield
+    assert flushes_denormals() == before, "the test changed how this process treats denormal numbers"
 
 
 @pytest.fixture

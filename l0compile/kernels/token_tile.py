@@ -11,6 +11,8 @@ Tail: TypeAlias = int | None
 the number of all tokens, ``tokens``, after its tensors. Lanes past the register of the last token are undefined.
 """
 
+_FEW = 16
+
 
 @dataclass(frozen=True)
 class TokenTile:
@@ -38,6 +40,11 @@ class TokenTile:
     def vectors(self) -> int:
         """Registers of a tile."""
         return self.lanes // self.vector
+
+
+def has_few_registers(machine: "TokenTile | Target") -> bool:
+    """Whether the sums of a tile fill half of the registers (AVX2): LLVM keeps them there only with some help."""
+    return machine.registers <= _FEW
 
 
 def token_tile(target: Target) -> TokenTile:

@@ -40,11 +40,12 @@ def kept_assembly(function: Any, target: Target) -> str:
 
 def _kept(kind: str, function: Any, target: Target, content: Callable[[Any], bytes]) -> bytes:
     function, machine, cache = function.with_attr("global_symbol", "main"), tvm_target(target), user_cache()
-    parts = (f"tests: {kind}", *VERSIONS, str(machine), tvm.ir.save_json(function))
+    skipped = skipped_passes(function, target)
+    parts = (f"tests: {kind}", *VERSIONS, str(machine), *skipped, tvm.ir.save_json(function))
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     found = cache.get(key) if cache else None
     if found is None:
-        with tvm.transform.PassContext(disabled_pass=skipped_passes(function)):
+        with tvm.transform.PassContext(disabled_pass=skipped):
             found = content(tvm.compile(function, target=machine))
         if cache:
             cache.put(key, found)

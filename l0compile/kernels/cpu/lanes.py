@@ -31,6 +31,12 @@ def kernel(name: str) -> Iterator[Any]:
         yield builder
 
 
+def is_kernel(function: Any) -> bool:
+    """Whether a PrimFunc was made by ``kernel``."""
+    attributes = function.attrs or {}
+    return SCHEDULED in attributes and attributes.get("op_pattern") == _OPAQUE
+
+
 @contextlib.contextmanager
 def body() -> Iterator[None]:
     """The statements of a kernel. TVM's passes expect them in a root block; it has no region and no schedule."""

@@ -49,7 +49,7 @@ def linked(ready: Joined, target: Target, cache: CodeCache | None) -> Library:
     """
     builder = relax.ExecBuilder()
     vm_build._vmcodegen(builder, ready.module)
-    pieces = list(_pieces(ready))
+    pieces = list(_pieces(ready, target))
     with tempfile.TemporaryDirectory(prefix="l0compile-") as temporary:
         folder = Path(temporary)
         with ThreadPoolExecutor(available_cores()) as pool:
@@ -116,20 +116,22 @@ class _OneFunction:
     Attributes:
         name: Its name.
         function: A ``tirx.PrimFunc`` with a schedule.
+        skipped: TVM's passes that are left out.
     """
 
     name: str
     function: Any
+    skipped: tuple[str, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
         return (self.name,)
 
     def content(self) -> str:
-        return f"{self.name} {tvm.ir.save_json(self.function)}"
+        return f"{self.name} {' '.join(self.skipped)} {tvm.ir.save_json(self.function)}"
 
     def compiled(self, target: Target, folder: Path) -> bytes:
-        with tvm.transform.PassContext(disabled_pass=skipped_passes(self.function)):
+        with tvm.transform.PassContext(disabled_pass=self.skipped):
             return _built({self.name: self.function}, tvm_target(target), folder)
 
 
@@ -175,7 +177,7 @@ class _Launches:
         return compiled(launch_source(self.launches), folder)
 
 
-def _pieces(ready: Joined) -> Iterator[_Piece]:
+def _pieces(ready: Joined, target: Target) -> Iterator[_Piece]:
     """Iterate over the pieces of a module; what takes longest to build comes first."""
     shapes: dict[str, Any] = {}
     kernels: list[tuple[str, Any]] = []
@@ -188,6 +190,6 @@ def _pieces(ready: Joined) -> Iterator[_Piece]:
     if ready.launches:
         yield _Launches(ready.launches)
     for name, function in kernels:
-        yield _OneFunction(name, function)
+        yield _OneFunction(name, function, skipped_passes(function, target))
     if shapes:
         yield _Shapes(shapes)

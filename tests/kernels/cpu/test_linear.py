@@ -1,17 +1,22 @@
 """The linear kernel against its oracle, over blocks, ragged sizes, epilogues and token counts."""
 
+import dataclasses
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l0compile.errors import ScheduleError
+from l0compile.hardware._tvm import runtime
 from l0compile.ir.ops.bsr import dense_blocks, to_blocks
 from l0compile.kernels import emit
 from l0compile.kernels.cpu.lanes import ACTIVATIONS
 from l0compile.kernels.cpu.linear.schedules import default_schedule, legal_schedules
 from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
 from l0compile.kernels.token_tile import TokenTile
+from tests.kernels.kept_code import kept_code
 
 l0 = torch.ops.l0compile
 BLOCKS = [(1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (1, 4), (2, 3), (4, 4), (8, 8), (16, 16), (32, 32), (6, 5)]
@@ -61,6 +66,32 @@ def test_blocks(launch, tile: TokenTile, block: tuple[int, int]) -> None:  # typ
 def test_epilogues(launch, tile: TokenTile, activation: str, block: tuple[int, int] | None) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(1)
     check(launch, tile, torch.randn(24, 20) * 2, block, activation, activation != "", 9)
+
+
+@pytest.mark.parametrize("tail", [0, None])
+@pytest.mark.parametrize("activation", ["", "gelu", "bfloat16/silu/bfloat16"])
+@pytest.mark.parametrize(
+    ("rows", "block"), [(22, (4, 1)), (24, (8, 1)), (22, (6, 5)), (10, (8, 8)), (22, None)]
+)
+def test_sums_that_are_put_in_memory(
+    tile: TokenTile, rows: int, block: tuple[int, int] | None, activation: str, tail: int | None
+) -> None:
+    """The code for 16 registers, on any machine that has them; rows past the last one are not written."""
+    few = dataclasses.replace(tile, lanes=2 * tile.vector, registers=16)
+    built: dict[object, Callable[..., None]] = {}
+
+    def launch(spec, inputs, shape, schedule):  # type: ignore[no-untyped-def]
+        code = built.setdefault(spec, kept_code(emit(spec, few, schedule)))
+        result = torch.full(shape, float("nan"))
+        operands = [runtime.from_dlpack(i.contiguous()) if isinstance(i, torch.Tensor) else i for i in inputs]
+        code(*operands, runtime.from_dlpack(result))
+        return result
+
+    torch.manual_seed(rows)
+    weight = torch.randn(rows, 20) * (torch.rand(rows, 20) < 0.6)
+    for m in (few.lanes, few.lanes + 3, few.vector // 2):
+        if tail is None or m == few.lanes:
+            check(launch, few, weight, block, activation, True, m, tail=tail)
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,10 +7,20 @@ weight per row. A block taller than the microkernel is walked in groups of ``sch
 from dataclasses import dataclass
 from typing import Any
 
-from l0compile.kernels.cpu.lanes import ACTIVATIONS, Expr, ahead, broadcast, ramp, store, variable
+from l0compile.kernels.cpu.lanes import (
+    ACTIVATIONS,
+    Expr,
+    ahead,
+    broadcast,
+    held,
+    ramp,
+    scratch,
+    store,
+    variable,
+)
 from l0compile.kernels.cpu.linear.spec import LinearSchedule, LinearSpec
 from l0compile.kernels.tir import TB
-from l0compile.kernels.token_tile import TokenTile
+from l0compile.kernels.token_tile import TokenTile, has_few_registers
 
 # Block columns beyond this are looped, not unrolled: longer bodies inflate the code and start to spill (8 x 8 blocks,
 # unrolled, ran at 0.96 of the speed of 4 x 4).
@@ -176,6 +186,9 @@ class Microkernel:
 
     def _finish(self, sums: list[Accumulators], first: Expr, registers: list[Expr]) -> None:
         """Write the rows from ``first`` on."""
+        if has_few_registers(self.tile):
+            self._finish_from_memory(sums, first, registers)
+            return
         for r in range(self.schedule.rows):
             acc = self._joined(sums, r)
             if self.spec.n % self.spec.rows == 0:
@@ -183,6 +196,24 @@ class Microkernel:
             else:
                 with TB.If(first + r < self.spec.n), TB.Then():
                     self._write_row(acc, first + r, registers)
+
+    def _finish_from_memory(self, sums: list[Accumulators], first: Expr, registers: list[Expr]) -> None:
+        """As ``_finish``, with all sums put in memory first, and taken from there row by row.
+
+        Otherwise all of them wait in registers for the activation of the first, which needs more than are left; LLVM
+        then puts sums on the stack not only here, but in the loop that adds to them.
+        """
+        width, rows, count = self.width, self.schedule.rows, len(registers)
+        memory = scratch((rows, count * width), sums[0][0][0].dtype)
+        for r in range(rows):
+            for v, register in enumerate(self._joined(sums, r)):
+                store(memory, self._get(register), r, ramp(v * width, width))
+        # As many turns as only the call knows: a loop of four would be unrolled, and memory become registers again.
+        with TB.serial(0, held(TB.min(self.spec.n - first, rows))) as r:
+            acc = [self._variable() for _ in range(count)]
+            for v, register in enumerate(acc):
+                self._set(register, memory[r, ramp(v * width, width)])
+            self._write_row(acc, first + r, registers)
 
     def _joined(self, sums: list[Accumulators], r: int) -> list[Any]:
         """The sums of a row, of all sets of accumulators."""
