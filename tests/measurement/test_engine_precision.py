@@ -7,7 +7,6 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from l0compile.hardware.process import denormal_mode_restored
 from l0compile.measurement import Workload, export_onnx
 from l0compile.measurement.engines import prepare
 
@@ -20,9 +19,6 @@ def test_answers_are_those_of_float32(engine: str, tmp_path: Path) -> None:
     model, x = nn.Sequential(nn.Linear(256, 256), nn.Tanh(), nn.Linear(256, 8)).eval(), torch.randn(4, 256)
     path = export_onnx(model, (x,), tmp_path / "m.onnx")
     save_file({"input": x}, tmp_path / "x.safetensors")
-    with denormal_mode_restored():  # otherwise an engine has a process of its own
-        found = prepare(
-            engine, Workload(onnx_path=str(path), inputs_path=str(tmp_path / "x.safetensors")), 1
-        )()
+    found = prepare(engine, Workload(onnx_path=str(path), inputs_path=str(tmp_path / "x.safetensors")), 1)()
     got = torch.from_numpy(next(iter(found.values())) if hasattr(found, "values") else found[0])
     torch.testing.assert_close(got, model(x), rtol=1e-4, atol=1e-5)
