@@ -22,7 +22,7 @@ batch = Batch.from_data_list(graphs)
 for name, value in names.items():
     print(name, batch[name].tolist(), "- of the last graph alone:", batch[2][name].tolist())
     assert batch[2][name].tolist() == [value]
-    step = 3 if "index" in name else value + 1 if "batch" in name else 0  # the number of nodes, or the largest and one
+    step = 3 if "index" in name else int(value) + 1 if "batch" in name else 0  # the number of nodes, or the largest integer and one
     assert batch[name].tolist()[:2] == [value, value + step]
 assert batch["batch_norm_mean"].tolist() == [4, 9, 14] and batch["mean_price"].tolist() == [1.5] * 3
 PY

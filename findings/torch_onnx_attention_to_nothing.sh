@@ -3,8 +3,8 @@
 # no key (padding), written to ONNX by both exporters and for two opsets.
 #
 # Guess: each file gives what PyTorch gives for such a query, 0, since that is asked for often and was mended in the exporters.
-# Seen: it depends. With a bool mask the new exporter gives the mean of all values up to opset 22 and 0 from 23 on; the old one
-# gives 0. With a float mask of -inf both give NaN, and 0 from opset 23 on. A transformer whose rows of padding are finite in PyTorch
+# Seen: it depends. With a bool mask the new exporter gives the mean of all values at opset 20 and 0 at 23; the old one gives 0 at
+# 17. With a float mask of -inf both give NaN, but 0 at opset 23. A transformer whose rows of padding are finite in PyTorch
 # so has NaN in them, or a mean of its padding. Nothing warns, and all other rows are right.
 set -euo pipefail
 folder=$(mktemp -d)
