@@ -26,6 +26,10 @@ def main() -> None:
     )
     parser.add_argument("folder", nargs="?", type=Path, default=Path("paper"), help="--out of the run")
     paper = Paper.load(parser.parse_args().folder / PAPER)
+    if paper.shorten != 1.0:
+        parser.error(
+            "these models were trained for a check (--quick), not for figures: run `l0compile paper` whole"
+        )
     for table in paper.tables:
         for row in table.rows:
             record.append(
@@ -59,18 +63,20 @@ def rounded(spread: Spread) -> list[float]:
 
 
 def line(table: PaperTable) -> str:
-    """Return a line of the table in Markdown."""
+    """Return a line of the table in Markdown, with a dash for a fraction that was not asked for."""
     rows = {row.fraction: row for row in table.rows}
-    scores = [f"{tell(rows[f].raw['accuracy'], 4)} ({rows[f].raw['AUROC'].mean:.4f})" for f in SHOWN]
+    found = [rows.get(fraction) for fraction in SHOWN]
+    scores = [score(row) if row else "–" for row in found]
     errors = [
-        " / ".join(f"{found['ECE'].mean:.3f}" for found in (rows[f].raw, rows[f].scaled)) for f in SHOWN[:2]
+        f"{row.raw['ECE'].mean:.3f} / {row.scaled['ECE'].mean:.3f}" if row else "–" for row in found[:2]
     ]
     return f"| {' | '.join([table.title, *scores, *errors])} |"
 
 
-def tell(spread: Spread, digits: int) -> str:
-    """Return mean ± standard deviation."""
-    return f"{spread.mean:.{digits}f} ± {spread.deviation:.{digits}f}"
+def score(row: PaperRow) -> str:
+    """Return accuracy, mean ± standard deviation, and AUROC."""
+    accuracy = row.raw["accuracy"]
+    return f"{accuracy.mean:.4f} ± {accuracy.deviation:.4f} ({row.raw['AUROC'].mean:.4f})"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ Tail: TypeAlias = int | None
 the number of all tokens, ``tokens``, after its tensors. Lanes past the register of the last token are undefined.
 """
 
-_FEW = 16
+# Vector registers of x86-64 without AVX-512.
+_FEW_REGISTERS = 16
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class TokenTile:
 
 def has_few_registers(machine: "TokenTile | Target") -> bool:
     """Whether the sums of a tile fill half of the registers (AVX2): LLVM keeps them there only with some help."""
-    return machine.registers <= _FEW
+    return machine.registers <= _FEW_REGISTERS
 
 
 def token_tile(target: Target) -> TokenTile:

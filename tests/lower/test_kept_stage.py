@@ -14,10 +14,13 @@ from l0compile.compiler.compile import compile
 from l0compile.frontend.export import capture
 from l0compile.hardware.targets import Target, load_target
 from l0compile.ir.program import Program
+from l0compile.kernels import emit
+from l0compile.kernels.cpu.linear.spec import LinearSpec
 from l0compile.kernels.token_tile import token_tile
 from l0compile.lower import kept_stage
 from l0compile.lower.kept_stage import KeptStage, stage_key
 from l0compile.lower.tvm import objects
+from l0compile.lower.tvm.skipped_passes import skipped_passes
 from l0compile.rewrite.pipeline import assign_layouts, optimise
 
 TARGET = load_target("native")
@@ -99,6 +102,14 @@ def test_other_zeros_need_no_kernels(cache: Path, generated: list[str]) -> None:
     generated.clear()
     check(mlp(1, density=0.25))
     assert not generated
+
+
+def test_code_by_other_passes_is_kept_apart() -> None:
+    target = load_target("x86-64-avx2")
+    function = emit(LinearSpec(8, 8, 4, 1, True, False, False, ""), token_tile(target))
+    skipped = skipped_passes(function, target)
+    ways = [objects._OneFunction("kernel", function, passes) for passes in (skipped, skipped[1:])]
+    assert len({objects._key(piece, target) for piece in ways}) == 2
 
 
 def test_another_process_needs_not_even_the_compiler(cache: Path, tmp_path: Path) -> None:
