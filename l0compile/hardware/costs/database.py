@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +22,7 @@ from l0compile.hardware.costs.text import key_fields, line, parse
 
 VARIABLE, SWITCHED_OFF = "L0COMPILE_COSTS", "off"
 _APPLICATION, _FORMAT = 0x6C306363, 1
-_BUSY_S = 30.0
+_BUSY_S, _RETRY_S = 30.0, 0.01
 _TABLE = (
     "CREATE TABLE records (place TEXT NOT NULL, work TEXT NOT NULL, schedule TEXT NOT NULL, record TEXT NOT NULL, "
     "PRIMARY KEY (place, work, schedule)) WITHOUT ROWID"
@@ -128,7 +129,7 @@ class Database:
         run = self._connection.execute
         run("PRAGMA trusted_schema = OFF")
         if not read_only and self._pragma("application_id") == 0 and not self._tables():
-            run("PRAGMA journal_mode = WAL")
+            self._log_ahead()
             with self._transaction():
                 if not self._tables():  # another process may have been first
                     run(_TABLE)
@@ -139,6 +140,19 @@ class Database:
         if self._pragma("user_version") != _FORMAT or self._tables() != [_TABLE]:
             raise StorageError(f"{self.path}: was written by another version of l0compile; give another file")
         run("PRAGMA synchronous = FULL")
+
+    def _log_ahead(self) -> None:
+        """Write ahead from now on. For this SQLite doesn't wait by itself when another process has a new file open."""
+        begun = time.monotonic()
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() - begun > _BUSY_S:
+                    raise
+            time.sleep(_RETRY_S)
 
     def _pragma(self, name: str) -> int:
         return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])

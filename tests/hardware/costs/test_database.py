@@ -98,6 +98,18 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
         process.communicate()
 
 
+def test_a_new_file_that_another_process_is_busy_with(tmp_path: Path) -> None:
+    """SQLite refuses at once to log ahead there, whatever time it was given to wait."""
+    other = sqlite3.connect(tmp_path / "db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    process = writer("0", str(tmp_path / "db"), "1")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(5)
+    other.execute("ROLLBACK")
+    other.close()
+    assert process.wait(60) == 0 and process.communicate()[0] == "0\n"
+
+
 def test_a_killed_writer_loses_nothing_that_was_told(tmp_path: Path) -> None:
     path = str(tmp_path / "db")
     process = writer("0", path)
